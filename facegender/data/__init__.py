@@ -1,0 +1,1 @@
+"""Photographs: finding, checking, splitting, caching, drawing and loading them."""

@@ -1,0 +1,1 @@
+"""The CNN, its LightningModule and the hooks that look inside."""

@@ -1,0 +1,228 @@
+"""``epoch_N.safetensors``: what the network computed for the probe photographs after one epoch, as numbers.
+
+Tensors, for P probes and a layer of C channels:
+
+- ``probe/images`` (P, H, W, 3) uint8, ``probe/labels`` (P,) int64, ``probe/probabilities`` (P, classes) float32
+- ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the values that
+  0 and 255 stand for
+- ``filters/<layer>`` (O, I, kh, kw) float32
+- ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
+  before it was pooled
+
+The file is memory-mapped: reading one layer does not read the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from facegender.runs.folder import replacing
+
+SCHEMA_VERSION = 1
+MAX_MAP_SIDE_PX = 128
+STATISTICS = ("mean", "std", "min", "max", "zero")
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+
+class LayerFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """One layer's numbers; shapes as in the module's text. ``maps`` are float32 (P, C, h, w) and not yet quantised."""
+
+    name: str
+    maps: Floats
+    filters: Floats
+    stats: Floats
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """All numbers of one epoch.
+
+    Attributes:
+        images: (P, H, W, 3) uint8.
+        probe_names: What to call each probe, usually its file name.
+        maps_of: What the maps show, per layer, e.g. {"conv1": "conv1, bn1, relu1"}.
+    """
+
+    epoch: int
+    step: int
+    images: Bytes
+    labels: npt.NDArray[np.int64]
+    probabilities: Floats
+    classes: Sequence[str]
+    probe_names: Sequence[str]
+    layers: Sequence[LayerFrame]
+    maps_of: dict[str, str]
+
+
+class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A frame file's metadata."""
+
+    schema_version: int
+    epoch: int
+    global_step: int
+    layers: list[str]
+    classes: list[str]
+    probe_names: list[str]
+    statistics: list[str]
+    maps_of: dict[str, str]
+
+
+def quantise(maps: Floats) -> tuple[Bytes, Floats, Floats]:
+    """Each channel's range spread over 0 to 255.
+
+    Args:
+        maps: (P, C, h, w) float; what is not finite counts as the channel's lowest finite value.
+
+    Returns:
+        (P, C, h, w) uint8, and the (P, C) float32 values of 0 and of 255.
+    """
+    finite = np.isfinite(maps)
+    low = np.min(maps, axis=(2, 3), where=finite, initial=np.inf)
+    high = np.max(maps, axis=(2, 3), where=finite, initial=-np.inf)
+    low = np.where(np.isfinite(low), low, 0.0).astype(np.float32)
+    high = np.where(np.isfinite(high), high, 0.0).astype(np.float32)
+    span = np.where(high > low, high - low, 1.0)[:, :, None, None]
+    scaled = (np.where(finite, maps, low[:, :, None, None]) - low[:, :, None, None]) * (255.0 / span)
+    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8), low, high
+
+
+def write_frame(path: Path, frame: Frame) -> None:
+    """Write a frame file; it appears whole or not at all.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "probe/images": np.ascontiguousarray(frame.images),
+        "probe/labels": frame.labels,
+        "probe/probabilities": frame.probabilities,
+    }
+    for layer in frame.layers:
+        maps, low, high = quantise(layer.maps)
+        tensors[f"maps/{layer.name}"] = maps
+        tensors[f"maps/{layer.name}/low"] = low
+        tensors[f"maps/{layer.name}/high"] = high
+        tensors[f"filters/{layer.name}"] = np.ascontiguousarray(layer.filters, dtype=np.float32)
+        tensors[f"stats/{layer.name}"] = np.ascontiguousarray(layer.stats, dtype=np.float32)
+    info = FrameInfo(
+        schema_version=SCHEMA_VERSION,
+        epoch=frame.epoch,
+        global_step=frame.step,
+        layers=[layer.name for layer in frame.layers],
+        classes=list(frame.classes),
+        probe_names=list(frame.probe_names),
+        statistics=list(STATISTICS),
+        maps_of=dict(frame.maps_of),
+    )
+    metadata = {
+        key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        for key, value in msgspec.to_builtins(info).items()
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata)
+
+
+class FrameUnreadable(Exception):
+    """A frame file is missing, damaged or of another schema; the message is one line."""
+
+
+class FrameReader:
+    """Reads parts of one frame file; see `open_frame`.
+
+    Attributes:
+        info: The metadata.
+    """
+
+    def __init__(self, file: Any, info: FrameInfo) -> None:
+        self._file = file
+        self.info = info
+
+    def probe_images(self) -> Bytes:
+        """(P, H, W, 3) uint8."""
+        return self._tensor("probe/images")
+
+    def probe_image(self, probe: int) -> Bytes:
+        """(H, W, 3) uint8."""
+        return self._part("probe/images", probe)
+
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(P,) class numbers as annotated; -1 where nothing is annotated."""
+        return self._tensor("probe/labels")
+
+    def probabilities(self) -> Floats:
+        """(P, classes) float32, the softmax of the network's logits."""
+        return self._tensor("probe/probabilities")
+
+    def maps(self, layer: str, probe: int) -> tuple[Bytes, Floats, Floats]:
+        """One probe's maps: (C, h, w) uint8 and the (C,) values of 0 and of 255."""
+        return (
+            self._part(f"maps/{layer}", probe),
+            self._part(f"maps/{layer}/low", probe),
+            self._part(f"maps/{layer}/high", probe),
+        )
+
+    def filters(self, layer: str) -> Floats:
+        """(O, I, kh, kw) float32."""
+        return self._tensor(f"filters/{layer}")
+
+    def stats(self, layer: str, probe: int) -> Floats:
+        """(C, 5) float32, see `STATISTICS`."""
+        return self._part(f"stats/{layer}", probe)
+
+    def _tensor(self, name: str) -> Any:
+        try:
+            return self._file.get_tensor(name)
+        except SafetensorError as error:
+            raise FrameUnreadable(f"frame has no {name} ({error})") from None
+
+    def _part(self, name: str, index: int) -> Any:
+        try:
+            part = self._file.get_slice(name)
+            if not 0 <= index < part.get_shape()[0]:
+                raise FrameUnreadable(f"frame has {part.get_shape()[0]} probes, not {index + 1}")
+            return part[index : index + 1][0]
+        except SafetensorError as error:
+            raise FrameUnreadable(f"frame has no {name} ({error})") from None
+
+
+@contextlib.contextmanager
+def open_frame(path: Path) -> Iterator[FrameReader]:
+    """Open a frame file for reading.
+
+    Raises:
+        FrameUnreadable: It is missing, damaged or of a newer schema.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            raw = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
+            info = msgspec.convert(raw, FrameInfo)
+            if info.schema_version > SCHEMA_VERSION:
+                raise FrameUnreadable(f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it")
+            yield FrameReader(file, info)
+    except FileNotFoundError:
+        raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None
+    except (OSError, SafetensorError, msgspec.ValidationError) as error:
+        raise FrameUnreadable(f"{path.name} cannot be read ({error})") from None
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def dequantise(maps: Bytes, low: Floats, high: Floats) -> Floats:
+    """The float32 values that (C, h, w) bytes stand for, given the (C,) values of 0 and of 255."""
+    span = ((high - low) / np.float32(255))[:, None, None]
+    return maps.astype(np.float32) * span + low[:, None, None]

@@ -1,0 +1,116 @@
+"""``events.jsonl``: an append-only file with one writer and any number of readers, also on network file systems."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+
+from facegender.runs.events import AnyEvent, Event, decode, encode
+
+CHUNK_BYTES = 1 << 20
+
+
+class JournalWriter:
+    """Appends events, one line a write, so that a reader sees a torn line only while a write is under way.
+
+    A last line that an earlier, killed writer left unfinished is closed with a newline first; readers skip it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            self._write(b"\n")
+
+    def write(self, *events: Event) -> None:
+        """Append events in order.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        self._write(b"".join(map(encode, events)))
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        try:
+            os.fsync(self._fd)
+        finally:
+            os.close(self._fd)
+
+    def __enter__(self) -> JournalWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class JournalReader:
+    """Reads what was appended since the last call; an unfinished last line waits for its end.
+
+    A journal that is missing reads as empty. One that became shorter or was replaced is read again from its start,
+    which `restarted` tells.
+
+    Attributes:
+        restarted: The last `read` began at the start of a different file than before.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.restarted = False
+        self._inode: int | None = None
+        self._offset = 0
+        self._torn = b""
+
+    def read(self, limit_bytes: int = CHUNK_BYTES) -> list[AnyEvent]:
+        """The next events, at most about ``limit_bytes`` of lines; empty when there is nothing new yet."""
+        self.restarted = False
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                if self._inode is not None and (status.st_ino != self._inode or status.st_size < self._offset):
+                    self._offset, self._torn, self.restarted = 0, b"", True
+                self._inode = status.st_ino
+                if status.st_size == self._offset:
+                    return []
+                file.seek(self._offset)
+                data = file.read(limit_bytes)
+        except OSError:
+            return []
+        self._offset += len(data)
+        *lines, self._torn = (self._torn + data).split(b"\n")
+        return [event for line in lines if line and (event := decode(line)) is not None]
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that is in the file now has been read."""
+        try:
+            return self.path.stat().st_size <= self._offset
+        except OSError:
+            return True
+
+
+def read_all(path: Path) -> list[AnyEvent]:
+    """Every event of a journal."""
+    reader = JournalReader(path)
+    events: list[AnyEvent] = []
+    while not reader.caught_up:
+        events += reader.read()
+    return events
+
+
+def read_tail(path: Path, tail_bytes: int = 1 << 16) -> list[AnyEvent]:
+    """The events of the last ``tail_bytes`` of a journal, enough to tell how it ended."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            start = max(0, size - tail_bytes)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+    except OSError:
+        return []
+    return [event for line in lines[1 if start else 0 :] if line and (event := decode(line)) is not None]

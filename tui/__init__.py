@@ -1,0 +1,1 @@
+"""The terminal interface: reads run folders, starts trainers, never imports torch."""
