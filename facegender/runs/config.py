@@ -124,7 +124,9 @@ def parse(field: str, text: str) -> Any:
     except msgspec.ValidationError:
         kinds = {int: "a whole number", float: "a number"}
         choices = {"recipe": RECIPES, "precision": PRECISIONS}
-        wanted = "one of " + ", ".join(choices[field]) if field in choices else kinds.get(kind, "three numbers, 32,64,128")
+        wanted = (
+            "one of " + ", ".join(choices[field]) if field in choices else kinds.get(kind, "three numbers, 32,64,128")
+        )
         raise UserError(f"must be {wanted}") from None
     if problem := check(field, value):
         raise UserError(problem)
@@ -152,7 +154,9 @@ def check_run_name(name: str) -> str:
         UserError: It is not.
     """
     if not RUN_NAME.fullmatch(name):
-        raise UserError(f"run name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit")
+        raise UserError(
+            f"run name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        )
     return name
 
 

@@ -194,7 +194,9 @@ class RunFolder:
                 if folder.exists():
                     shutil.rmtree(folder)
         except OSError as error:
-            raise UserError(f"run {self.name}: cannot delete {printable(str(error.filename))} ({error.strerror})") from None
+            raise UserError(
+                f"run {self.name}: cannot delete {printable(str(error.filename))} ({error.strerror})"
+            ) from None
 
 
 def list_runs(root: Path) -> list[RunFolder]:
@@ -230,7 +232,10 @@ def open_run(root: Path, name: str) -> RunFolder:
 
 
 def create_run(root: Path, name: str | None = None) -> RunFolder:
-    """A new, empty run folder; without a name one is drawn.
+    """A run folder that no trainer has used yet; without a name one is drawn.
+
+    A folder that holds nothing but ``train.log`` is taken over: whoever starts a trainer in the background makes it
+    to have a place for the trainer's output.
 
     Raises:
         UserError: The name is taken or no name for a folder, or the root cannot be written.
@@ -242,12 +247,14 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
             folder.path.mkdir(parents=True)
             folder.visuals.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            if name and folder.path.is_dir() and not any(folder.path.iterdir()):
+            if name and folder.path.is_dir() and {path.name for path in folder.path.iterdir()} <= {"train.log"}:
                 folder.visuals.mkdir(parents=True, exist_ok=True)
                 return folder
             continue
         except OSError as error:
-            raise UserError(f"cannot write below {printable(str(root))} ({error.strerror}): choose another --root") from None
+            raise UserError(
+                f"cannot write below {printable(str(root))} ({error.strerror}): choose another --root"
+            ) from None
         return folder
     raise UserError(f"run {name} exists already: choose another --run, or --resume {name}")
 
@@ -263,11 +270,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-_ANIMALS = (
-    "badger beaver bison crane curlew dolphin dormouse eagle egret falcon ferret finch fox gecko gull hare heron ibex "
-    "jay kestrel koala lark lemur lynx marmot marten mole moose newt osprey otter owl panda pika plover puffin quail "
-    "raven robin seal shrew sparrow stoat stork swan swift tapir tern toad vole walrus weasel wombat wren zebra"
-).split()
+_ANIMALS = ["badger", "beaver", "bison", "crane", "curlew", "dolphin", "dormouse", "eagle", "egret", "falcon", "ferret", "finch", "fox", "gecko", "gull", "hare", "heron", "ibex", "jay", "kestrel", "koala", "lark", "lemur", "lynx", "marmot", "marten", "mole", "moose", "newt", "osprey", "otter", "owl", "panda", "pika", "plover", "puffin", "quail", "raven", "robin", "seal", "shrew", "sparrow", "stoat", "stork", "swan", "swift", "tapir", "tern", "toad", "vole", "walrus", "weasel", "wombat", "wren", "zebra"]
 
 
 def _fresh_names() -> Iterator[str]:

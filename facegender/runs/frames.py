@@ -6,6 +6,7 @@ Tensors, for P probes and a layer of C channels:
 - ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the values that
   0 and 255 stand for
 - ``filters/<layer>`` (O, I, kh, kw) float32
+- ``probe/heatmap`` (P, h, w) uint8, only for classified files: where the network looked (Grad-CAM), 255 is most
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
 
@@ -23,7 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from facegender.runs.folder import replacing
 
@@ -62,6 +63,7 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     probe_names: Sequence[str]
     layers: Sequence[LayerFrame]
     maps_of: dict[str, str]
+    heatmap: Bytes | None = None
 
 
 class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,8 @@ def write_frame(path: Path, frame: Frame) -> None:
         "probe/labels": frame.labels,
         "probe/probabilities": frame.probabilities,
     }
+    if frame.heatmap is not None:
+        tensors["probe/heatmap"] = np.ascontiguousarray(frame.heatmap)
     for layer in frame.layers:
         maps, low, high = quantise(layer.maps)
         tensors[f"maps/{layer.name}"] = maps
@@ -129,7 +133,7 @@ def write_frame(path: Path, frame: Frame) -> None:
         for key, value in msgspec.to_builtins(info).items()
     }
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 class FrameUnreadable(Exception):
@@ -162,6 +166,10 @@ class FrameReader:
     def probabilities(self) -> Floats:
         """(P, classes) float32, the softmax of the network's logits."""
         return self._tensor("probe/probabilities")
+
+    def heatmap(self) -> Bytes | None:
+        """(P, h, w) uint8, or None where the frame has none."""
+        return self._tensor("probe/heatmap") if "probe/heatmap" in self._file.keys() else None
 
     def maps(self, layer: str, probe: int) -> tuple[Bytes, Floats, Floats]:
         """One probe's maps: (C, h, w) uint8 and the (C,) values of 0 and of 255."""
@@ -207,7 +215,9 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
             raw = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
             info = msgspec.convert(raw, FrameInfo)
             if info.schema_version > SCHEMA_VERSION:
-                raise FrameUnreadable(f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it")
+                raise FrameUnreadable(
+                    f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it"
+                )
             yield FrameReader(file, info)
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None

@@ -1,0 +1,70 @@
+"""One line about a run, without reading more of its journal than that line needs."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from facegender.runs.events import EpochFinished, RunStarted, decode
+from facegender.runs.folder import RunFolder, State
+
+_WANTED = (b'{"type":"epoch_finished"', b'{"type":"run_started"')
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list of runs says of each.
+
+    Attributes:
+        epochs_done: Epochs that were trained and validated.
+        epochs: Epochs planned; 0 where the run never began.
+        best_accuracy: Highest validation accuracy; NaN before the first.
+        best_epoch: Its epoch, counted from 0; -1 before the first.
+        created: Seconds since 1970; 0 where unknown.
+        data: The folder that was read, or "demo faces".
+    """
+
+    run: str
+    state: State
+    epochs_done: int = 0
+    epochs: int = 0
+    best_accuracy: float = math.nan
+    best_epoch: int = -1
+    created: float = 0.0
+    data: str = ""
+    image_size: int = 0
+    recipe: str = ""
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """Read what the summary needs; a run whose files are missing or damaged is summed up as far as it goes."""
+    manifest = folder.read_manifest()
+    accuracy: dict[int, float] = {}
+    epochs = 0
+    try:
+        with folder.journal_path.open("rb") as lines:
+            for line in lines:
+                if not line.startswith(_WANTED):
+                    continue
+                event = decode(line)
+                if isinstance(event, RunStarted):
+                    epochs = event.epochs
+                    accuracy = {epoch: value for epoch, value in accuracy.items() if epoch < event.start_epoch}
+                elif isinstance(event, EpochFinished):
+                    accuracy[event.epoch] = event.validation_accuracy
+    except OSError:
+        pass
+    known = {epoch: value for epoch, value in accuracy.items() if not math.isnan(value)}
+    best = max(known, key=lambda epoch: (known[epoch], -epoch), default=-1)
+    return RunSummary(
+        run=folder.name,
+        state=folder.state(),
+        epochs_done=len(accuracy),
+        epochs=epochs or (manifest.config.epochs if manifest else 0),
+        best_accuracy=known.get(best, math.nan),
+        best_epoch=best,
+        created=manifest.created if manifest else 0.0,
+        data=manifest.data if manifest else "",
+        image_size=manifest.config.image_size if manifest else 0,
+        recipe=manifest.config.recipe if manifest else "",
+    )

@@ -1,0 +1,65 @@
+"""Arguments, the question to the terminal, and the application."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tui.graphics import start_probe
+
+PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line, parsed; ends the program with one line and exit code 2 where it is wrong."""
+    from facegender import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="facegender-tui",
+        description="Train a face-gender CNN and look inside it while it learns. Leaving never stops a run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", nargs="?", metavar="RUN", help="the run to show (default: the newest)")
+    parser.add_argument(
+        "--root", type=Path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
+    )
+    parser.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
+    parser.add_argument("--data", metavar="DIR", help="open the form for a new run on this folder")
+    parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
+    parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    """The console script ``facegender-tui``."""
+    options = arguments()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        sys.exit("facegender-tui: needs a terminal; `facegender train` works without one")
+    probe = start_probe(options.graphics)
+    try:
+        # The answer travels while Textual is imported.
+        from facegender.runs.errors import UserError
+        from facegender.runs.folder import open_run
+        from facegender.runs.text import one_line
+        from tui.app import FaceGenderApp
+
+        root = options.root.expanduser().resolve()
+        problem = ""
+        run = None
+        try:
+            if not root.is_dir():
+                raise UserError(f"--root {root} is not a folder: make it, or name another")
+            run = open_run(root, options.run) if options.run else None
+        except UserError as error:
+            problem = one_line(str(error))
+    finally:
+        terminal = probe.finish()
+    if problem:
+        print(f"facegender-tui: {problem}", file=sys.stderr)
+        sys.exit(2)
+    FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data).run()
+
+
+if __name__ == "__main__":
+    main()

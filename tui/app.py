@@ -1,0 +1,238 @@
+"""The application: theme, global keys, and what screens ask for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from textual import on
+from textual.app import App, SystemCommand
+from textual.screen import Screen
+from textual.theme import Theme
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
+from facegender.runs.text import one_line
+from tui.commands import COMMANDS
+from tui.completion import resolve_path
+from tui.graphics import Terminal
+from tui.processes import ClassifierProcess, Trainers
+from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
+from tui.screens.classify import Classify
+from tui.screens.confirm import Confirm
+from tui.screens.dashboard import Dashboard
+from tui.screens.help import Help
+from tui.screens.new_run import NewRun
+from tui.screens.runs import Runs
+from tui.screens.welcome import DEMO_CONFIG, Welcome
+
+REAP_S = 2.0
+
+THEME = Theme(
+    name="facegender",
+    primary="#61afef",
+    secondary="#56b6c2",
+    accent="#e5a05a",
+    warning="#e5c07b",
+    error="#e06c75",
+    success="#98c379",
+    foreground="#d7dae0",
+    background="#16181d",
+    surface="#1c1f26",
+    panel="#23272f",
+    dark=True,
+)
+
+
+class FaceGenderApp(App[None]):
+    """Starts with a run, with a new demo run, or with the question where the photographs are.
+
+    Attributes:
+        terminal: What the terminal can show; `PictureView` reads it.
+    """
+
+    TITLE = "facegender-tui"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach")]
+
+    def __init__(
+        self,
+        root: Path,
+        terminal: Terminal,
+        *,
+        run: RunFolder | None = None,
+        demo: bool = False,
+        data: str | None = None,
+    ) -> None:
+        """Make the application; nothing is started before it runs.
+
+        Args:
+            root: Where ``checkpoints/`` and ``visuals/`` live.
+            run: The run to show first; None for the newest one.
+            demo: Start a run on demo faces at once.
+            data: Open the form for a new run on this folder.
+        """
+        super().__init__()
+        self.root = root
+        self.terminal = terminal
+        self._first_run = run
+        self._demo = demo
+        self._data = data
+        self._trainers = Trainers()
+        self._classifier = ClassifierProcess(root)
+        self.dashboard = Dashboard(root, None)
+
+    def on_mount(self) -> None:
+        """Show the first screen."""
+        self.register_theme(THEME)
+        self.theme = "facegender"
+        self.set_interval(REAP_S, self._trainers.reap)
+        run = self._first_run
+        if run is None and not self._demo:
+            run = next(iter(list_runs(self.root)), None)
+        self.dashboard = Dashboard(self.root, run)
+        self.push_screen(self.dashboard)
+        if self._demo:
+            self.post_message(StartRun(DEMO_CONFIG, ""))
+        elif self._data is not None:
+            self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
+        elif run is None:
+            self.push_screen(Welcome(self.root))
+
+    async def on_unmount(self) -> None:
+        """End the classify process; trainers go on."""
+        await self._classifier.close()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette has the commands of the registry."""
+        if isinstance(screen, Dashboard):
+            for command in COMMANDS:
+                yield SystemCommand(command.name, command.text, partial(screen.run_action, command.action))
+
+    def complain(self, problem: UserError | str) -> None:
+        """Show one line that says what went wrong."""
+        self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
+
+    # Screens
+
+    def action_detach(self) -> None:
+        """Leave; the runs go on."""
+        self.exit()
+
+    def action_help(self) -> None:
+        """The help."""
+        self.push_screen(Help(self.terminal))
+
+    def action_runs(self) -> None:
+        """The list of runs."""
+        self.push_screen(Runs(self.root))
+
+    def action_new_run(self) -> None:
+        """The form, with what the shown run was trained with."""
+        manifest = self.dashboard.folder.read_manifest() if self.dashboard.folder else None
+        config = manifest.config if manifest else TrainConfig()
+        if isinstance(self.screen, Runs):
+            self.pop_screen()
+        self.push_screen(NewRun(self.root, config))
+
+    def action_stop_run(self) -> None:
+        """Ask the shown run to stop."""
+        if self.dashboard.folder is None:
+            self.complain("no run is open: r lists the runs")
+        else:
+            self.post_message(StopRun(self.dashboard.folder))
+
+    def action_resume_run(self) -> None:
+        """Go on with the shown run."""
+        if self.dashboard.folder is None:
+            self.complain("no run is open: r lists the runs")
+        else:
+            self.post_message(ResumeRun(self.dashboard.folder))
+
+    # Runs
+
+    @on(OpenRun)
+    def _open_run(self, event: OpenRun) -> None:
+        self.dashboard.open_run(event.folder)
+
+    @on(StartRun)
+    def _start_run(self, event: StartRun) -> None:
+        try:
+            folder = self._trainers.start(self.root, event.config, event.name)
+        except UserError as error:
+            self.complain(error)
+            return
+        self.dashboard.open_run(folder)
+
+    @on(ResumeRun)
+    def _resume_run(self, event: ResumeRun) -> None:
+        try:
+            self._trainers.resume(event.folder)
+        except UserError as error:
+            self.complain(error)
+            return
+        self.dashboard.open_run(event.folder)
+        self.notify(f"{event.folder.name} goes on from its last checkpoint", markup=False)
+
+    @on(StopRun)
+    def _stop_run(self, event: StopRun) -> None:
+        folder = event.folder
+        if folder.state() not in LIVE_STATES:
+            self.complain(f"run {folder.name} is not training")
+            return
+
+        def stop(yes: bool | None) -> None:
+            if not yes:
+                return
+            try:
+                folder.request_stop()
+                self.notify(f"{folder.name} will stop after this batch", markup=False)
+            except UserError as error:
+                self.complain(error)
+
+        question = f"Stop run {folder.name}?"
+        self.push_screen(Confirm(question, "It finishes its batch and saves last.ckpt; you can resume it later."), stop)
+
+    @on(DeleteRun)
+    def _delete_run(self, event: DeleteRun) -> None:
+        folder = event.folder
+
+        def delete(yes: bool | None) -> None:
+            if not yes:
+                return
+            try:
+                folder.delete()
+                self.notify(f"{folder.name} is deleted", markup=False)
+            except UserError as error:
+                self.complain(error)
+
+        consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} for good."
+        self.push_screen(Confirm(f"Delete run {folder.name}?", consequence), delete)
+
+    # Classifying
+
+    @on(ClassifyFile)
+    async def _classify_file(self, event: ClassifyFile) -> None:
+        if isinstance(self.screen, Classify):
+            screen = self.screen
+        else:
+            screen = Classify(self.root, event.layer)
+            await self.push_screen(screen)
+        path = resolve_path(event.text, self.root)
+        self.run_worker(self._classify(screen, path), group="classify", exclusive=True)
+
+    async def _classify(self, screen: Classify, path: Path) -> None:
+        run = self.dashboard.folder
+        if run is None:
+            screen.show_problem(path, "there is no run yet to classify with: t starts one")
+            return
+        screen.wait_for(path, self._classifier.is_warm)
+        try:
+            answer = await self._classifier.classify(Path(os.path.abspath(path)), run=run.name)
+        except UserError as error:
+            screen.show_problem(path, str(error))
+        else:
+            screen.show_answer(path, answer)

@@ -1,0 +1,66 @@
+"""What Tab makes of the text in the prompt."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from facegender.runs.text import printable
+
+SHOWN = 12
+
+
+def complete_path(text: str, root: Path) -> tuple[str, str]:
+    """Complete a path as a shell does: as far as it is unambiguous.
+
+    Args:
+        text: What was typed; ``~`` stands for the home folder, a relative path begins at ``root``.
+
+    Returns:
+        The longer text, and the candidates in one line (empty where there is only one).
+    """
+    folder_text, slash, beginning = text.rpartition("/")
+    shown_folder = folder_text + slash
+    folder = resolve_path(shown_folder or ".", root)
+    try:
+        with os.scandir(folder) as entries:
+            names = [
+                entry.name + ("/" if entry.is_dir() else "")
+                for entry in entries
+                if entry.name.startswith(beginning) and (beginning or not entry.name.startswith("."))
+            ]
+    except OSError as error:
+        return text, f"{printable(shown_folder or '.')}: {error.strerror}"
+    names = sorted(name for name in names if name == printable(name))
+    if not names:
+        return text, "nothing there begins so"
+    common = os.path.commonprefix(names)
+    candidates = "" if len(names) == 1 else summary(names)
+    return shown_folder + common, candidates
+
+
+def complete_word(text: str, words: Iterable[str]) -> tuple[str, str]:
+    """Complete one of some words."""
+    found = sorted(word for word in words if word.startswith(text))
+    if not found:
+        return text, "no command begins so"
+    return os.path.commonprefix(found), "" if len(found) == 1 else summary(found)
+
+
+def resolve_path(text: str, root: Path) -> Path:
+    """The path that a typed text means; quotes around it, as a drag and drop makes them, are dropped."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path(text)
+    return path if path.is_absolute() else root / path
+
+
+def summary(names: list[str]) -> str:
+    """The first names in one line, and how many more there are."""
+    more = len(names) - SHOWN
+    return "  ".join(names[:SHOWN]) + (f"  and {more} more" if more > 0 else "")

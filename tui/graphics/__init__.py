@@ -1,0 +1,48 @@
+"""Inline pictures in the terminal: which protocol, how pictures are encoded for it, the widget.
+
+Names load on first use: asking the terminal what it can do must not wait for numpy, Pillow or Textual.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tui.graphics.picture import Picture
+    from tui.graphics.probe import Probe, start_probe
+    from tui.graphics.session import PictureStatistics, farewell, forget, statistics
+    from tui.graphics.terminal import Protocol, Terminal
+    from tui.graphics.widget import PictureView
+
+__all__ = [
+    "Picture",
+    "PictureStatistics",
+    "PictureView",
+    "Probe",
+    "Protocol",
+    "Terminal",
+    "farewell",
+    "forget",
+    "start_probe",
+    "statistics",
+]
+
+_HOME = {
+    "Picture": "picture",
+    "PictureStatistics": "session",
+    "PictureView": "widget",
+    "Probe": "probe",
+    "Protocol": "terminal",
+    "Terminal": "terminal",
+    "farewell": "session",
+    "forget": "session",
+    "start_probe": "probe",
+    "statistics": "session",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

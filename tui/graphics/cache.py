@@ -1,0 +1,60 @@
+"""Encoded pictures, the least recently used first to go."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class ByteCache(Generic[Value]):
+    """A mapping that holds at most so many bytes. Safe to use from several threads.
+
+    Args:
+        limit_bytes: The most that all values together may take; what alone is larger is not kept.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._entries: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._held_bytes = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def held_bytes(self) -> int:
+        """What all values take."""
+        return self._held_bytes
+
+    def get(self, key: Hashable) -> Value | None:
+        """The value, which is now the most recently used; None if it is not there."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            self._entries.move_to_end(key)
+            return entry[0]
+
+    def put(self, key: Hashable, value: Value, size_bytes: int) -> None:
+        """Keep a value, and drop old ones to make room."""
+        with self._lock:
+            if key in self._entries:
+                self._held_bytes -= self._entries.pop(key)[1]
+            if size_bytes > self._limit_bytes:
+                return
+            self._entries[key] = (value, size_bytes)
+            self._held_bytes += size_bytes
+            while self._held_bytes > self._limit_bytes:
+                _, (_, dropped_bytes) = self._entries.popitem(last=False)
+                self._held_bytes -= dropped_bytes
+
+    def clear(self) -> None:
+        """Drop everything."""
+        with self._lock:
+            self._entries.clear()
+            self._held_bytes = 0

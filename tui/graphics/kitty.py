@@ -1,0 +1,121 @@
+"""The kitty graphics protocol: pictures sent once, then shown by placeholder cells that are text like any other.
+
+See https://sw.kovidgoyal.net/kitty/graphics-protocol/, "Unicode placeholders". The picture's number is the cells'
+foreground colour (one of the 256, so that a multiplexer does not round it) and, above its low byte, a third diacritic.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from base64 import b64encode
+
+import numpy as np
+
+from tui.graphics.palette import within_budget
+from tui.graphics.picture import Picture
+
+CHUNK_CHARACTERS = 4096
+
+BUDGET_BYTES_PER_PX = 0.21
+"""What a picture may cost before it loses colours: 200 KiB as base64 at 1000 by 700 pixels."""
+LEAST_BUDGET_BYTES = 96 << 10
+
+PLACEHOLDER = "\U0010eeee"
+
+_DIACRITIC_RANGES = (
+    "305 30d-30e 310 312 33d-33f 346 34a-34c 350-352 357 35b 363-36f 483-487 592-595 597-599 59c-5a1 5a8-5a9 5ab-5ac "
+    "5af 5c4 610-617 657-65b 65d-65e 6d6-6dc 6df-6e2 6e4 6e7-6e8 6eb-6ec 730 732-733 735-736 73a 73d 73f-741 743 745 "
+    "747 749-74a 7eb-7f1 7f3 816-819 81b-823 825-827 829-82d 951 953-954 f82-f83 f86-f87 135d-135f 17dd 193a 1a17 "
+    "1a75-1a7c 1b6b 1b6d-1b73 1cd0-1cd2 1cda-1cdb 1ce0 1dc0-1dc1 1dc3-1dc9 1dcb-1dcc 1dd1-1de6 1dfe 20d0-20d1 "
+    "20d4-20d7 20db-20dc 20e1 20e7 20e9 20f0 2cef-2cf1 2de0-2dff a66f a67c-a67d a6f0-a6f1 a8e0-a8f1 aab0 aab2-aab3 "
+    "aab7-aab8 aabe-aabf aac1 fe20-fe26 10a0f 10a38 1d185-1d189 1d1aa-1d1ad 1d242-1d244 "
+)
+"""The characters that count rows and columns, 0 first: kitty's rowcolumn-diacritics.txt, as hexadecimal ranges."""
+
+
+def _expanded(ranges: str) -> str:
+    bounds = [(int(first, 16), int(last or first, 16)) for first, _, last in (r.partition("-") for r in ranges.split())]
+    return "".join(chr(code) for first, last in bounds for code in range(first, last + 1))
+
+
+DIACRITICS = _expanded(_DIACRITIC_RANGES)
+
+
+def png_within(picture: Picture, budget_bytes: int | None = None) -> bytes:
+    """The picture as a PNG with as many of its colours as a number of bytes allows; from its size if not given."""
+    if budget_bytes is None:
+        budget_bytes = max(LEAST_BUDGET_BYTES, int(picture.pixels.size * BUDGET_BYTES_PER_PX))
+    return png(within_budget(picture, lambda part: len(png(part)), budget_bytes))
+
+
+def png(picture: Picture, level: int = 6) -> bytes:
+    """The picture as a palette PNG, without filters: neighbouring indices of a palette are seldom close."""
+    height, width = picture.pixels.shape
+    depth = 8
+    rows = picture.pixels
+    if len(picture.palette) <= 16:
+        depth = 4
+        if width % 2:
+            rows = np.pad(rows, ((0, 0), (0, 1)))
+        rows = (rows[:, ::2] << np.uint8(4)) | rows[:, 1::2]
+    filtered = np.zeros((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 1:] = rows
+    header = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0)
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            _chunk(b"PLTE", picture.palette.tobytes()),
+            _chunk(b"IDAT", zlib.compress(filtered.tobytes(), level)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def transmission(data: bytes, image_id: int, columns: int, rows: int, tmux: bool = False) -> str:
+    """The commands that hand a PNG to the terminal and place it virtually on so many cells; no answer is asked."""
+    text = b64encode(data).decode("ascii")
+    pieces = [text[start : start + CHUNK_CHARACTERS] for start in range(0, len(text), CHUNK_CHARACTERS)] or [""]
+    last = len(pieces) - 1
+    out = []
+    for index, piece in enumerate(pieces):
+        keys = f"a=T,U=1,i={image_id},f=100,c={columns},r={rows},q=2," if index == 0 else "q=2,"
+        out.append(command(f"{keys}m={int(index < last)}", piece, tmux))
+    return "".join(out)
+
+
+def deletion(image_id: int, tmux: bool = False) -> str:
+    """The command that frees a picture and all its placements."""
+    return command(f"a=d,d=I,i={image_id},q=2", "", tmux)
+
+
+def command(keys: str, payload: str = "", tmux: bool = False) -> str:
+    """One graphics command; for tmux in the envelope that it passes on to the terminal around it."""
+    text = f"\x1b_G{keys};{payload}\x1b\\" if payload else f"\x1b_G{keys}\x1b\\"
+    if tmux:
+        return "\x1bPtmux;" + text.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+    return text
+
+
+def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = False) -> str:
+    """Placeholder cells of columns `first` up to but not including `last`.
+
+    Args:
+        image_id: The picture's number; its low byte is not 0.
+        row: Which of the placement's rows.
+        first: The first column, counted within the placement.
+        last: The column after the last.
+        spelled_out: Say in every cell which it is. Otherwise the first cell does and the others follow on from it.
+    """
+    colour, high = image_id & 0xFF, DIACRITICS[image_id >> 24]
+    start = PLACEHOLDER + DIACRITICS[row] + DIACRITICS[first] + high
+    if spelled_out:
+        follow = "".join(f"{PLACEHOLDER}{DIACRITICS[row]}{DIACRITICS[c]}{high}" for c in range(first + 1, last))
+    else:
+        follow = PLACEHOLDER * (last - first - 1)
+    return f"\x1b[38;5;{colour}m{start}{follow}\x1b[39m"

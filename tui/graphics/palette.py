@@ -1,0 +1,128 @@
+"""Fewer colours for a picture, by uniting the two colours whose union hurts least, again and again.
+
+This is Equitz's pairwise-nearest-neighbour method (1989) on a palette that is there already: uniting colours of n and m
+pixels at distance d costs n * m / (n + m) * d squared. Gradients lose every other step; colours that stand alone stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from tui.graphics.picture import Picture, Pixels
+
+FEWER = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16)
+"""How many colours are tried."""
+
+_SAMPLE_ROWS = 6
+_SAMPLE_STEP = 5
+
+
+def within_budget(
+    picture: Picture, size_bytes: Callable[[Picture], int], budget_bytes: int, registers: int = 256
+) -> Picture:
+    """The picture with as many of its colours as a number of bytes allows, but at least sixteen.
+
+    Args:
+        picture: Any picture.
+        size_bytes: What a picture takes; asked of samples.
+        budget_bytes: What the result should not much exceed.
+        registers: The most colours that it may have.
+    """
+
+    def estimate(candidate: Picture) -> int:
+        rows = candidate.pixels
+        count = len(rows) // _SAMPLE_ROWS
+        if count < 2 * _SAMPLE_STEP:
+            return size_bytes(candidate)
+        blocks = rows[: count * _SAMPLE_ROWS].reshape(count, _SAMPLE_ROWS, -1)
+        sample = np.ascontiguousarray(blocks[_SAMPLE_STEP // 2 :: _SAMPLE_STEP])
+        part = Picture(sample.reshape(-1, sample.shape[2]), candidate.palette)
+        return size_bytes(part) * count // len(sample)
+
+    fits = len(picture.palette) <= registers
+    if fits and estimate(picture) <= budget_bytes:
+        return picture
+    unions = Unions(picture)
+    choices = [count for count in FEWER if count < unions.colours and count <= registers]
+    if not fits and unions.colours > registers and registers not in choices:
+        choices.insert(0, registers)
+    if not choices:
+        return unions.reduced(registers)
+    low, high = 0, len(choices) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if estimate(unions.reduced(choices[middle])) <= budget_bytes:
+            high = middle
+        else:
+            low = middle + 1
+    return unions.reduced(choices[low])
+
+
+class Unions:
+    """The order in which a picture's colours are united, worked out once for any number of colours."""
+
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        size = len(picture.palette)
+        counts = np.bincount(np.minimum(picture.pixels, size - 1).ravel(), minlength=size).astype(np.float64)
+        # The root lets small but telling things, such as a frame around one tile, keep their colour for longer.
+        self._weights = np.sqrt(counts)
+        self._used = np.flatnonzero(counts)
+        self._steps = self._united()
+
+    @property
+    def colours(self) -> int:
+        """Colours that the picture uses."""
+        return len(self._used)
+
+    def reduced(self, colours: int) -> Picture:
+        """The picture with at most so many colours."""
+        if colours >= len(self._picture.palette):
+            return self._picture
+        group = np.arange(len(self._picture.palette))
+        for kept, gone in self._steps[: max(0, self.colours - colours)]:
+            group[group == gone] = kept
+        new_colours, index = np.unique(group[self._used], return_inverse=True)
+        total = np.zeros((len(new_colours), 3))
+        weight = np.zeros(len(new_colours))
+        np.add.at(weight, index, self._weights[self._used])
+        np.add.at(total, index, self._picture.palette[self._used] * self._weights[self._used, None])
+        palette: Pixels = (total / weight[:, None]).round().astype(np.uint8)
+        numbers = np.zeros(256, np.uint8)
+        numbers[self._used] = index
+        numbers[len(group) :] = numbers[len(group) - 1]
+        return Picture(numbers[self._picture.pixels], palette)
+
+    def _united(self) -> list[tuple[int, int]]:
+        """Pairs of colours in the order of their union: the one that stays and the one that goes."""
+        colours = self._picture.palette[self._used].astype(np.float64)
+        weights = self._weights[self._used].copy()
+        count = len(weights)
+        cost = np.full((count, count), np.inf)
+        for one in range(count):
+            cost[one] = _costs(colours, weights, one)
+        np.fill_diagonal(cost, np.inf)
+        steps = []
+        for _ in range(count - 1):
+            kept, gone = divmod(int(cost.argmin()), count)
+            steps.append((int(self._used[kept]), int(self._used[gone])))
+            both = weights[kept] + weights[gone]
+            colours[kept] = (colours[kept] * weights[kept] + colours[gone] * weights[gone]) / both
+            weights[kept] = both
+            # Nothing is near a colour that is gone.
+            colours[gone] = np.inf
+            row = _costs(colours, weights, kept)
+            row[kept] = np.inf
+            cost[kept] = cost[:, kept] = row
+            cost[gone] = cost[:, gone] = np.inf
+        return steps
+
+
+def _costs(colours: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], one: int) -> npt.NDArray[np.float64]:
+    """What uniting one colour with each of them would cost."""
+    distance = ((colours - colours[one]) ** 2).sum(axis=1)
+    row: npt.NDArray[np.float64] = weights * weights[one] / (weights + weights[one]) * distance
+    return row

@@ -1,0 +1,206 @@
+"""Asks the terminal what it can do: every question in one batch, then the program goes on while the answer travels.
+
+The last question, primary device attributes, is the one that every terminal answers, and answers come in order: its
+answer ends the wait. A generous limit therefore costs nothing, except on a terminal that is truly silent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from tui.graphics.terminal import Terminal, Tmux, WindowSize, answered, interpret
+
+KITTY_QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+VERSION_QUESTION = b"\x1b[>0q"
+CELL_SIZE_QUESTION = b"\x1b[16t"
+WINDOW_SIZE_QUESTION = b"\x1b[14t"
+SYNCHRONIZED_QUESTION = b"\x1b[?2026$p"
+SIXEL_REGISTERS_QUESTION = b"\x1b[?1;1;0S"
+SIXEL_SIZE_QUESTION = b"\x1b[?2;1;0S"
+DEVICE_ATTRIBUTES_QUESTION = b"\x1b[c"
+_WIPE_LINE = b"\r\x1b[K"
+
+_TMUX_FORMAT = "#{version}\t#{client_termtype}\t#{client_termfeatures}\t#{allow-passthrough}"
+_MAX_ANSWER_BYTES = 65536
+
+
+def questions(environment: Mapping[str, str]) -> bytes:
+    """The batch for this terminal; devices that print what they do not know are spared the risky questions."""
+    if environment.get("TERM", "") in ("linux", "cons25", "vt52"):
+        return DEVICE_ATTRIBUTES_QUESTION
+    batch = VERSION_QUESTION + CELL_SIZE_QUESTION + WINDOW_SIZE_QUESTION
+    if not environment.get("TMUX") and not environment.get("STY"):
+        batch = KITTY_QUESTION + batch + SIXEL_REGISTERS_QUESTION + SIXEL_SIZE_QUESTION
+    if environment.get("TERM_PROGRAM") != "Apple_Terminal":
+        batch += SYNCHRONIZED_QUESTION
+    return _WIPE_LINE + batch + DEVICE_ATTRIBUTES_QUESTION + _WIPE_LINE
+
+
+class Probe:
+    """Questions under way. `finish` waits for the answers and gives the terminal's input back."""
+
+    def __init__(
+        self,
+        override: str = "auto",
+        *,
+        input_fd: int | None = None,
+        output_fd: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._override = override
+        self._environment = dict(os.environ if environment is None else environment)
+        self._input_fd = _descriptor(sys.__stdin__) if input_fd is None else input_fd
+        self._output_fd = _terminal_output() if output_fd is None else output_fd
+        self._saved_mode: list[Any] | None = None
+        self._tmux: subprocess.Popen[bytes] | None = None
+        self._terminal: Terminal | None = None
+        self._unasked = self._start()
+
+    def finish(self, timeout_s: float = 2.5) -> Terminal:
+        """Wait for the answers, at most `timeout_s` from now, and put the terminal back as it was."""
+        if self._terminal is not None:
+            return self._terminal
+        answers = b""
+        try:
+            if not self._unasked:
+                answers = self._read(timeout_s)
+        finally:
+            self.restore()
+        self._terminal = interpret(
+            answers, self._environment, self._window_size(), self._tmux_says(), self._override, self._unasked
+        )
+        return self._terminal
+
+    def restore(self) -> None:
+        """Give the terminal's input back its mode. Safe to call twice, and called at exit."""
+        if self._saved_mode is None:
+            return
+        # TCSAFLUSH also throws away what was typed or answered until now, so that nothing of it becomes a key press.
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self._input_fd, termios.TCSAFLUSH, self._saved_mode)
+        self._saved_mode = None
+        atexit.unregister(self.restore)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.restore()
+
+    def _start(self) -> str:
+        """Ask; the reason if there is nobody to ask."""
+        if self._input_fd < 0 or self._output_fd < 0 or not (os.isatty(self._input_fd) and os.isatty(self._output_fd)):
+            return "input or output is not a terminal"
+        if self._environment.get("TERM", "") in ("", "dumb", "unknown"):
+            return "TERM says that the terminal understands no control sequences"
+        try:
+            if os.tcgetpgrp(self._input_fd) != os.getpgrp():
+                return "the program runs in the background"
+        except OSError:
+            pass  # not our controlling terminal; then there is no foreground to respect either
+        try:
+            mode = termios.tcgetattr(self._input_fd)
+            self._saved_mode = [part[:] if isinstance(part, list) else part for part in mode]
+            mode[3] &= ~(termios.ECHO | termios.ICANON)
+            mode[6][termios.VMIN] = 1
+            mode[6][termios.VTIME] = 0
+            atexit.register(self.restore)
+            termios.tcsetattr(self._input_fd, termios.TCSANOW, mode)
+            if self._environment.get("TMUX"):
+                self._tmux = _ask_tmux()
+            os.write(self._output_fd, questions(self._environment))
+        except (termios.error, OSError) as error:
+            self.restore()
+            return f"the terminal could not be asked: {error}"
+        return ""
+
+    def _read(self, timeout_s: float) -> bytes:
+        answers = b""
+        deadline = time.monotonic() + timeout_s
+        while not answered(answers) and len(answers) < _MAX_ANSWER_BYTES:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([self._input_fd], [], [], left_s)[0]:
+                break
+            try:
+                chunk = os.read(self._input_fd, 4096)
+            except OSError:
+                break
+            if not chunk:
+                break
+            answers += chunk
+        return answers
+
+    def _window_size(self) -> WindowSize:
+        for fd in (self._output_fd, self._input_fd):
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    size = WindowSize(*struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)))
+                    if size.rows and size.columns:
+                        return size
+        return WindowSize()
+
+    def _tmux_says(self) -> Tmux | None:
+        if self._tmux is None:
+            return None
+        try:
+            text, _ = self._tmux.communicate(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            self._tmux.kill()
+            self._tmux.communicate()
+            return None
+        parts = text.decode("utf-8", "replace").rstrip("\n").split("\t")
+        return Tmux(*parts) if len(parts) == len(Tmux._fields) else None
+
+
+def start_probe(override: str = "auto") -> Probe:
+    """Put the questions to the terminal and return at once.
+
+    Args:
+        override: `kitty`, `sixel` or `halfblock` to insist on a protocol, `auto` to choose the best.
+
+    Returns:
+        The probe. Import what takes long, then call its `finish`.
+    """
+    return Probe(override)
+
+
+def _descriptor(stream: Any) -> int:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _terminal_output() -> int:
+    """Textual draws on standard error; standard output serves where only that is a terminal."""
+    for stream in (sys.__stderr__, sys.__stdout__):
+        fd = _descriptor(stream)
+        if fd >= 0 and os.isatty(fd):
+            return fd
+    return -1
+
+
+def _ask_tmux() -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            ["tmux", "display-message", "-p", _TMUX_FORMAT],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None

@@ -1,0 +1,214 @@
+"""Palette pictures as sixel data, straight from their indices and without Python loops over pixels.
+
+A sixel row ("band") is six pixels high. Within a band each colour is drawn over the others: `#colour`, then for every
+column a character whose six low bits say which pixels get that colour, `!count` before a character repeats it, `$` goes
+back to the left edge and `-` to the next band. See DEC's "Sixel Graphics", chapter 14 of the VT330/VT340 manual.
+
+Two things keep the data small: the commonest colour of a band is laid down first as one solid run and the others are
+drawn over it, and no colour that a band does not use is mentioned there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tui.graphics.palette import within_budget
+from tui.graphics.picture import Picture, Pixels
+
+BAND_PX = 6
+
+BUDGET_BYTES_PER_PX = 0.44
+"""What a picture may cost before it loses colours: 300 KiB at 1000 by 700 pixels."""
+LEAST_BUDGET_BYTES = 160 << 10
+
+_NOBODY = np.uint32(0xFFFFFFFF)
+
+_Ints = npt.NDArray[np.int64]
+
+
+def encode(picture: Picture) -> bytes:
+    """The picture as one sixel string, from its device control string to the terminator, opaque, one pixel a pixel.
+
+    The last band ends without a line feed, so a terminal that leaves the cursor below the picture stays within it.
+    """
+    pixels, palette = _used_colours(picture)
+    height, width = pixels.shape
+    out = [b'\x1bP0;1;0q"1;1;%d;%d' % (width, height)]
+    percent = (palette.astype(np.uint16) * 100 + 127) // 255
+    out += [b"#%d;2;%d;%d;%d" % (register, *colour) for register, colour in enumerate(percent.tolist())]
+    out += _bands(pixels, len(palette))
+    out.append(b"\x1b\\")
+    return b"".join(out)
+
+
+def encode_within(picture: Picture, registers: int = 256, budget_bytes: int | None = None) -> bytes:
+    """The picture with as many of its colours as a number of bytes allows, but at least sixteen.
+
+    Args:
+        picture: What to encode.
+        registers: Colours that the terminal can show in one picture.
+        budget_bytes: What the result should not much exceed; from the picture's size if not given.
+    """
+    if budget_bytes is None:
+        budget_bytes = max(LEAST_BUDGET_BYTES, int(picture.pixels.size * BUDGET_BYTES_PER_PX))
+    return encode(within_budget(picture, _size, budget_bytes, registers))
+
+
+def _size(picture: Picture) -> int:
+    return sum(map(len, _bands(np.minimum(picture.pixels, len(picture.palette) - 1), len(picture.palette))))
+
+
+def _used_colours(picture: Picture) -> tuple[Pixels, Pixels]:
+    """Pixels and palette with registers numbered from 0 without gaps."""
+    count = len(picture.palette)
+    pixels = picture.pixels
+    used = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)[:256])
+    if used[-1] >= count:
+        pixels = np.minimum(pixels, count - 1)
+        used = np.unique(np.minimum(used, count - 1))
+    if len(used) < count:
+        register = np.zeros(256, np.uint8)
+        register[used] = np.arange(len(used), dtype=np.uint8)
+        pixels = register[pixels]
+    return pixels, picture.palette[used]
+
+
+def _bands(pixels: Pixels, colours: int) -> list[bytes]:
+    height, width = pixels.shape
+    bands = -(-height // BAND_PX)
+    missing = bands * BAND_PX - height
+    if missing:
+        pixels = np.pad(pixels, ((0, missing), (0, 0)), mode="edge")
+    keys = _sorted_columns(pixels.reshape(bands, BAND_PX, width), missing)
+    present = keys != _NOBODY
+    band = np.repeat(np.arange(bands), present.sum(axis=1))
+    flat = keys[present]
+    column = flat >> np.uint32(BAND_PX)
+    bits = (flat & np.uint32(63)).astype(np.uint8)
+    colour = column // np.uint32(width)
+    x = (column - colour * np.uint32(width)).astype(np.int64)
+    colour = colour.astype(np.int64)
+
+    uses = np.bincount(band * colours + colour, minlength=bands * colours).reshape(bands, colours)
+    commonest = uses.argmax(axis=1)
+    keep = colour != commonest[band]
+    body, ends = _runs(band[keep], colour[keep], x[keep], bits[keep], bands)
+
+    out = []
+    start = 0
+    for index, end in enumerate(ends.tolist()):
+        rows = BAND_PX - missing if index == bands - 1 else BAND_PX
+        solid = 63 + (1 << rows) - 1
+        out.append(b"#%d!%d%c" % (commonest[index], width, solid))
+        out.append(body[start:end])
+        out.append(b"-")
+        start = end
+    out.pop()
+    return out
+
+
+def _sorted_columns(bands: Pixels, missing: int) -> npt.NDArray[np.uint32]:
+    """Every (colour, column, bits) of every band, sorted by colour and column.
+
+    Args:
+        bands: (B, 6, W) uint8.
+        missing: Rows of the last band that are no part of the picture; they repeat its last real row.
+
+    Returns:
+        (B, 6 * W) uint32: `(colour * W + column) << 6 | bits`, and at the end of each row `_NOBODY`.
+    """
+    count, _, width = bands.shape
+    rows = [bands[:, row] for row in range(BAND_PX)]
+    bits = [np.full((count, width), 1 << row, np.uint8) for row in range(BAND_PX)]
+    repeated = [np.zeros((count, width), bool) for _ in range(BAND_PX)]
+    for upper in range(BAND_PX):
+        for lower in range(upper + 1, BAND_PX):
+            same = rows[upper] == rows[lower]
+            bits[upper] |= same.view(np.uint8) << np.uint8(lower)
+            repeated[lower] |= same
+    keys = np.empty((count, BAND_PX, width), np.uint32)
+    columns = np.arange(width, dtype=np.uint32)
+    real = np.uint8((1 << (BAND_PX - missing)) - 1)
+    for row in range(BAND_PX):
+        bits[row][-1] &= real
+        key = rows[row] * np.uint32(width)
+        key += columns
+        key <<= np.uint32(BAND_PX)
+        key |= bits[row]
+        key[repeated[row]] = _NOBODY
+        keys[:, row] = key
+    flat = keys.reshape(count, BAND_PX * width)
+    flat.sort(axis=1)
+    return flat
+
+
+def _runs(
+    band: npt.NDArray[Any], colour: _Ints, x: _Ints, bits: npt.NDArray[np.uint8], bands: int
+) -> tuple[bytes, npt.NDArray[Any]]:
+    """The drawing of every band but its solid ground, as one string, and where in it each band ends."""
+    if not len(x):
+        return b"", np.zeros(bands, np.int64)
+    new_group = np.ones(len(x), bool)
+    np.not_equal(band[1:], band[:-1], out=new_group[1:])
+    new_group[1:] |= colour[1:] != colour[:-1]
+    new_run = new_group.copy()
+    new_run[1:] |= (x[1:] != x[:-1] + 1) | (bits[1:] != bits[:-1])
+    first = np.flatnonzero(new_run)
+    length = np.diff(first, append=len(x))
+    start = x[first]
+    opens = new_group[first]
+    gap = start.copy()
+    gap[1:] -= np.where(opens[1:], 0, start[:-1] + length[:-1])
+
+    # Three tokens a run: `$#colour` where a colour begins, the empty columns before the run, and the run.
+    count = len(first)
+    sizes = np.zeros((count, 3), np.int64)
+    register = colour[first][opens]
+    sizes[opens, 0] = 2 + _digits(register)
+    sizes[:, 1] = _token_size(gap)
+    sizes[:, 2] = _token_size(length)
+    ends = sizes.ravel().cumsum().reshape(count, 3)
+    out = np.empty(int(ends[-1, 2]), np.uint8)
+    prefix_end = ends[opens, 0]
+    out[prefix_end - sizes[opens, 0]] = ord("$")
+    out[prefix_end - sizes[opens, 0] + 1] = ord("#")
+    _write_number(out, prefix_end, register)
+    _write_tokens(out, ends[:, 1], gap, np.full(count, 63, np.uint8))
+    _write_tokens(out, ends[:, 2], length, bits[first] + np.uint8(63))
+    runs_per_band = np.bincount(band[first], minlength=bands).cumsum()
+    band_ends = np.where(runs_per_band > 0, ends[runs_per_band - 1, 2], 0)
+    return out.tobytes(), band_ends
+
+
+def _digits(number: _Ints) -> _Ints:
+    return 1 + (number > 9).astype(np.int64) + (number > 99) + (number > 999) + (number > 9999)
+
+
+def _token_size(count: _Ints) -> _Ints:
+    """Bytes of `count` equal characters: themselves up to three, then `!count` and the character."""
+    return np.where(count < 4, count, 2 + _digits(count))
+
+
+def _write_tokens(out: Pixels, ends: _Ints, counts: _Ints, characters: npt.NDArray[np.uint8]) -> None:
+    shown = counts > 0
+    out[ends[shown] - 1] = characters[shown]
+    for extra in (2, 3):
+        also = (counts >= extra) & (counts < 4)
+        out[ends[also] - extra] = characters[also]
+    long = counts >= 4
+    ends, counts = ends[long], counts[long]
+    out[ends - _token_size(counts)] = ord("!")
+    _write_number(out, ends - 1, counts)
+
+
+def _write_number(out: Pixels, ends: _Ints, numbers: _Ints) -> None:
+    """Write decimal numbers that end just before `ends`."""
+    place = 1
+    while len(numbers):
+        out[ends - place] = 48 + numbers % 10
+        more = numbers > 9
+        ends, numbers = ends[more], numbers[more] // 10
+        place += 1

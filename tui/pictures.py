@@ -1,0 +1,173 @@
+"""From a frame file to what the layer pane shows. Reads files and counts pixels, so it runs in a worker thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from facegender.runs import pictures
+from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette
+from facegender.runs.frames import Bytes, FrameReader, FrameUnreadable, open_frame
+from tui.graphics import Picture
+from tui.state import Mode
+
+
+@dataclass(frozen=True)
+class LayerRequest:
+    """Which picture is wanted, for which place.
+
+    Attributes:
+        file: The frame file.
+        epoch: The epoch it is of, or -1 for a classified file.
+        area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
+        photograph_px: The same for the probe photograph; (0, 0) for none.
+        heatmap: Lay the heatmap over the photograph where the frame has one.
+        aspect: Width over height of the photograph before it was resized to a square.
+    """
+
+    file: Path
+    epoch: int
+    layer: int
+    probe: int
+    mode: Mode
+    channel: int | None
+    zoomed: bool
+    area_px: tuple[int, int]
+    photograph_px: tuple[int, int] = (0, 0)
+    heatmap: bool = False
+    aspect: float = 1.0
+
+
+@dataclass(frozen=True)
+class LayerPicture:
+    """A composed picture and what is to be said about it.
+
+    Attributes:
+        layers: Names of all layers, in the order of the network.
+        channels: How many tiles the mosaic has.
+        columns: How many of them lie beside each other.
+        low, high: The values of the darkest and the brightest colour; per channel in a mosaic of maps.
+        common_range: Whether all tiles share that range.
+        channel_stats: Mean, standard deviation, minimum, maximum and share of zeros of the channel under the cursor.
+        label: The probe's class as annotated, or empty.
+        probabilities: What the network gave each class, by name.
+    """
+
+    request: LayerRequest
+    mosaic: Picture
+    photograph: Picture | None
+    layers: tuple[str, ...]
+    layer: str
+    channels: int
+    columns: int
+    probes: int
+    low: float
+    high: float
+    common_range: bool
+    channel_stats: tuple[float, ...]
+    label: str
+    name: str
+    probabilities: dict[str, float]
+
+
+def compose(request: LayerRequest) -> LayerPicture:
+    """Read what a request needs from its frame file and lay it out.
+
+    Raises:
+        FrameUnreadable: The file is missing or damaged, or has no such layer or probe.
+    """
+    with open_frame(request.file) as frame:
+        info = frame.info
+        if not info.layers:
+            raise FrameUnreadable(f"{request.file.name} has no layers")
+        layer = info.layers[min(request.layer, len(info.layers) - 1)]
+        probe = min(request.probe, max(0, len(info.probe_names) - 1))
+        tiles, low, high, common, colours = _tiles(frame, layer, probe, request)
+        channels = len(tiles)
+        cursor = None if request.channel is None else min(request.channel, channels - 1)
+        stats: tuple[float, ...] = ()
+        if request.mode != "average":
+            if request.mode == "maps" and cursor is not None:
+                stats = tuple(float(value) for value in frame.stats(layer, probe)[cursor])
+            if request.zoomed and cursor is not None:
+                tiles, cursor = _zoomed(frame, tiles, layer, cursor, request)
+        grid = pictures.fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px)
+        mosaic = Picture(pictures.mosaic(tiles, grid, cursor=cursor), pictures.palette(colours))
+        label = int(frame.labels()[probe])
+        return LayerPicture(
+            request=request,
+            mosaic=mosaic,
+            photograph=_photograph(frame, probe, request),
+            layers=tuple(info.layers),
+            layer=layer,
+            channels=channels,
+            columns=grid.columns,
+            probes=len(info.probe_names),
+            low=low,
+            high=high,
+            common_range=common,
+            channel_stats=stats,
+            label=info.classes[label] if 0 <= label < len(info.classes) else "",
+            name=info.probe_names[probe] if info.probe_names else "",
+            probabilities=dict(zip(info.classes, map(float, frame.probabilities()[probe]), strict=False)),
+        )
+
+
+def _tiles(
+    frame: FrameReader, layer: str, probe: int, request: LayerRequest
+) -> tuple[Bytes, float, float, bool, Palette]:
+    """The mosaic's tiles (C, h, w) uint8, their range, whether it is common to all, and the colour map."""
+    if request.mode == "filters":
+        tiles, limit = pictures.weight_tiles(frame.filters(layer))
+        return tiles, -limit, limit, True, DIVERGING
+    maps, low, high = frame.maps(layer, probe)
+    if request.mode == "average":
+        tiles, lowest, highest = pictures.channel_average(maps, low, high)
+        return tiles, lowest, highest, True, VIRIDIS
+    channel = min(request.channel, len(maps) - 1) if request.channel is not None else None
+    if channel is None:
+        return maps, float(low.min()), float(high.max()), False, VIRIDIS
+    return maps, float(low[channel]), float(high[channel]), False, VIRIDIS
+
+
+def _zoomed(frame: FrameReader, tiles: Bytes, layer: str, channel: int, request: LayerRequest) -> tuple[Bytes, None]:
+    """One map, or one filter's kernels for every input channel."""
+    if request.mode == "filters":
+        return pictures.signed_tiles(frame.filters(layer)[channel])[0], None
+    return tiles[channel : channel + 1], None
+
+
+def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Picture | None:
+    """The probe photograph as large as its place allows and its pixels reach, in the shape it had before resizing."""
+    from PIL import Image
+
+    width, height = request.photograph_px
+    if width < 8 or height < 8:
+        return None
+    image = frame.probe_image(probe)
+    if request.heatmap and (heat := frame.heatmap()) is not None:
+        image = _heated(image, heat[min(probe, len(heat) - 1)])
+    side = image.shape[0]
+    shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
+    scale = min(width / shape[0], height / shape[1], 1.0)
+    size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
+    shown = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    return Picture.from_rgb(shown, 128)
+
+
+def _heated(image: Bytes, heat: Bytes) -> Bytes:
+    """A photograph with a heatmap laid over it: the hotter, the more of viridis' yellow shows.
+
+    Args:
+        image: (H, W, 3) uint8.
+        heat: (h, w) uint8.
+    """
+    from PIL import Image
+
+    spread = Image.fromarray(heat).resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
+    strength = np.asarray(spread)
+    mix = 0.15 + 0.5 * (strength[:, :, None].astype(np.float32) / 255)
+    mixed: Bytes = np.clip(image * (1 - mix) + VIRIDIS[strength] * mix, 0, 255).astype(np.uint8)
+    return mixed

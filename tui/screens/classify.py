@@ -1,0 +1,142 @@
+"""What the network makes of one file: the photograph, the three lines, and the file's own feature maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.widgets import Static
+
+from facegender.runs.classify import Answer
+from facegender.runs.text import printable
+from tui import format as fmt
+from tui.pictures import LayerPicture
+from tui.screens.layer_browser import LayerBrowser
+from tui.screens.prompting import PromptScreen
+from tui.widgets.layer_view import probability_bars
+from tui.widgets.prompt import Prompt
+
+CAVEAT = "Says which folder of the training data it resembles, not who anybody is."
+
+
+class Classify(PromptScreen):
+    """Shows one answer, or why there is none; ``c`` asks about another file."""
+
+    CSS_PATH = "classify.tcss"
+    BINDINGS = [
+        ("escape,q", "leave", "back"),
+        ("c", "classify", "another file"),
+        ("m", "toggle_heatmap", "heatmap"),
+        ("up", "move_layer(-1)", "previous layer"),
+        ("down", "move_layer(1)", "next layer"),
+        ("h", "move_channel(-1, 0)", "channel to the left"),
+        ("l", "move_channel(1, 0)", "channel to the right"),
+        ("k", "move_channel(0, -1)", "channel above"),
+        ("j", "move_channel(0, 1)", "channel below"),
+        ("enter", "zoom", "one channel"),
+        ("g", "redraw", "draw again"),
+        ("question_mark,f1", "app.help", "help"),
+    ]
+
+    def __init__(self, root: Path, layer: int) -> None:
+        super().__init__(root)
+        self._layer = layer
+        self._answer = Answer()
+
+    def compose(self) -> ComposeResult:
+        """The title, the pane with everything, the prompt."""
+        yield Static(id="title", markup=False)
+        yield LayerBrowser("", caption=self._caption, id="answer")
+        yield Prompt("c classifies another photograph", id="prompt")
+        yield Static(" ↑↓ layer   m heatmap   hjkl channel   Enter zoom   c another   ? help   Esc back", id="way-out")
+
+    @property
+    def browser(self) -> LayerBrowser:
+        """The pane."""
+        return self.query_one(LayerBrowser)
+
+    @property
+    def selected_layer(self) -> int:
+        """Index of the layer that is looked at."""
+        return self.browser.selection.layer
+
+    def take_focus_back(self) -> None:
+        """To the pane."""
+        self.browser.focus()
+
+    def on_mount(self) -> None:
+        """Look at the layer that was looked at before."""
+        self.browser.selection = replace(self.browser.selection, layer=self._layer)
+        self.browser.focus()
+
+    def wait_for(self, path: Path, process_is_warm: bool) -> None:
+        """Say that an answer is on its way."""
+        self._title(path, "")
+        first = "" if process_is_warm else "; the first time takes some seconds, while torch is imported"
+        self.browser.close()
+        self._say(f"classifying{first}…")
+
+    def show_problem(self, path: Path, why: str) -> None:
+        """Say why there is no answer."""
+        self._title(path, "")
+        self.browser.close()
+        self._say(why)
+
+    def show_answer(self, path: Path, answer: Answer) -> None:
+        """Show an answer and its frame file."""
+        self._answer = answer
+        width, height = answer.image_size
+        self._title(path, f"{width}×{height} px")
+        layer = self.browser.selection.layer
+        self.browser.aspect = width / height if width and height else 1.0
+        self.browser.open(lambda _: Path(answer.frame))
+        self.browser.selection = replace(self.browser.selection, layer=layer)
+        self.browser.update_frames((answer.epoch,), (), live=False, waiting="")
+
+    def _title(self, path: Path, note: str) -> None:
+        shown = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(str(path.parent))}", "dim"))
+        self.query_one("#title", Static).update(shown)
+
+    def _say(self, text: str) -> None:
+        self.browser.update_frames((), (), live=False, waiting=text)
+
+    def _caption(self, picture: LayerPicture) -> Text:
+        answer = self._answer
+        pairs = ", ".join(f"{name.capitalize()}: {fmt.percent(share)}" for name, share in answer.probabilities.items())
+        out = Text.assemble(
+            ("Predicted: ", "dim"), (printable(answer.label), "bold"), "\n",
+            ("Confidence: ", "dim"), fmt.percent(answer.confidence), "\n",
+            ("Probabilities: ", "dim"), printable(pairs),
+        )  # fmt: skip
+        out.append_text(probability_bars(answer.probabilities, 24))
+        source = f"{answer.checkpoint} of {answer.run}, epoch {answer.epoch}, {answer.seconds * 1000:.0f} ms"
+        out.append("\n\n").append(printable(source), "dim")
+        return out.append(f"\n{CAVEAT}", "dim italic")
+
+    def action_toggle_heatmap(self) -> None:
+        """Show or hide where the network looked."""
+        self.browser.heatmap = not self.browser.heatmap
+        self.browser.redraw()
+
+    def action_move_layer(self, by: int) -> None:
+        """Other layer."""
+        self.browser.move_layer(by)
+
+    def action_move_channel(self, right: int, down: int) -> None:
+        """Other channel."""
+        self.browser.move_channel(right, down)
+
+    def action_zoom(self) -> None:
+        """One channel."""
+        self.browser.zoom()
+
+    def action_redraw(self) -> None:
+        """Draw again."""
+        self.browser.redraw()
+
+    def action_leave(self) -> None:
+        """Out of the zoom, or back to where you were."""
+        if not self.browser.back():
+            self.dismiss(None)

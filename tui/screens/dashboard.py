@@ -1,0 +1,369 @@
+"""The main screen: one run, its curves, its numbers, its log, and the inside of its network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.text import Text
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+from textual.widgets import Static
+
+from facegender.runs.folder import RunFolder
+from tui import commands
+from tui import format as fmt
+from tui.follow import RunEvents, RunObserved, follow
+from tui.screens.layer_browser import LayerBrowser
+from tui.screens.prompting import PromptScreen
+from tui.state import RunState, apply_all
+from tui.widgets.chart import Chart, Curve, smoothed
+from tui.widgets.facts import MachineFacts, RunFacts
+from tui.widgets.keys import KeyHints
+from tui.widgets.log import RunLog
+from tui.widgets.prompt import Prompt
+from tui.widgets.status import StatusLines
+
+REFRESH_S = 0.1
+CLOCK_S = 1.0
+WIDE_FROM = (100, 30)
+X_AXES = ("epochs", "steps", "minutes")
+SMOOTHING = (0.0, 0.6, 0.95)
+
+
+class Pane(Vertical, can_focus=True):
+    """A bordered place with a title."""
+
+    def __init__(self, title: str, *children: Widget, id: str) -> None:
+        super().__init__(*children, id=id)
+        self.border_title = Text(title)
+
+
+class Dashboard(PromptScreen):
+    """Shows one run folder at a time and moves about in it."""
+
+    CSS_PATH = "dashboard.tcss"
+    BINDINGS = [
+        *commands.bindings(),
+        ("tab", "next_pane(1)", "next pane"),
+        ("shift+tab", "next_pane(-1)", "previous pane"),
+        ("pageup", "scroll_log(-1)", "scroll the log up"),
+        ("pagedown", "scroll_log(1)", "scroll the log down"),
+    ]
+
+    def __init__(self, root: Path, folder: RunFolder | None) -> None:
+        super().__init__(root)
+        self.folder = folder
+        self.state: RunState | None = RunState(folder.name) if folder else None
+        self._stop_following: threading.Event | None = None
+        self._pane = "layers"
+        self._enlarged = False
+        self._x_axis = 0
+        self._smoothing = 0
+        self._stale = True
+
+    def compose(self) -> ComposeResult:
+        """All panes; `_arrange` decides which are to be seen."""
+        yield StatusLines(id="status")
+        yield Static(id="tabs", markup=False)
+        with Horizontal(id="panes"):
+            with Vertical(id="left"):
+                yield Pane("Loss", Chart("the loss of the first batches will stand here", id="loss-chart"), id="loss")
+                yield Pane(
+                    "Accuracy",
+                    Chart("accuracy will stand here", id="accuracy-chart", limits=(0.0, 1.0)),
+                    id="accuracy",
+                )
+                yield Pane("Run", RunFacts(), id="run")
+                yield Pane("Machine", MachineFacts(), id="machine")
+            with Vertical(id="right"):
+                yield LayerBrowser("feature maps appear after the first epoch", id="layers")
+                yield Pane("Log", RunLog(), id="log")
+        yield Prompt("c classifies a photograph, : takes a command", id="prompt")
+        yield KeyHints(commands.COMMANDS, commands.DIRECTIONS_HINT)
+
+    def on_mount(self) -> None:
+        """Begin to follow the run and to keep the clock."""
+        self.set_interval(REFRESH_S, self._refresh_if_stale)
+        self.set_interval(CLOCK_S, self._tick)
+        if self.folder is not None:
+            self.open_run(self.folder)
+        self._arrange()
+        self.query_one("#layers").focus()
+
+    def on_unmount(self) -> None:
+        """End the thread that follows."""
+        if self._stop_following is not None:
+            self._stop_following.set()
+
+    @property
+    def browser(self) -> LayerBrowser:
+        """The layer pane."""
+        return self.query_one("#layers", LayerBrowser)
+
+    # The run
+
+    def open_run(self, folder: RunFolder) -> None:
+        """Show another run, or the same one from its beginning."""
+        if self._stop_following is not None:
+            self._stop_following.set()
+        self.folder = folder
+        self.state = RunState(folder.name)
+        self.browser.open(folder.frame_path)
+        self._stop_following = threading.Event()
+        self.run_worker(
+            partial(follow, folder, self.post_message, self._stop_following),
+            thread=True,
+            group="follow",
+            exclusive=True,
+        )
+        self._show()
+
+    @on(RunEvents)
+    def _run_events(self, event: RunEvents) -> None:
+        if self.state is None or event.run != self.state.name:
+            return
+        state = RunState(event.run, observed=self.state.observed) if event.restarted else self.state
+        self.state = apply_all(state, event.events)
+        self._stale = True
+
+    @on(RunObserved)
+    def _run_observed(self, event: RunObserved) -> None:
+        if self.state is None or event.run != self.state.name:
+            return
+        frames = event.frames if not self.state.live or not self.state.frames else self.state.frames
+        changed = replace(self.state, observed=event.state, log_tail=tuple(event.log_tail), frames=frames)
+        if changed != self.state:
+            self.state, self._stale = changed, True
+        if not event.exists:
+            self.app.notify(f"the folder of run {event.run} is gone", severity="warning", markup=False)
+            self._close_run()
+
+    def _close_run(self) -> None:
+        if self._stop_following is not None:
+            self._stop_following.set()
+        self.folder = self.state = None
+        self.browser.close()
+        self._stale = True
+
+    # Showing it
+
+    def _tick(self) -> None:
+        if self.state is not None and self.state.live:
+            self.query_one(StatusLines).show(self.state, time.time())
+
+    def _refresh_if_stale(self) -> None:
+        if self._stale and self.is_current:
+            self._stale = False
+            self._show()
+
+    def _show(self) -> None:
+        state = self.state
+        self.query_one(StatusLines).show(state, time.time())
+        if state is None:
+            state = RunState("")
+        self._show_curves(state)
+        self.query_one(RunFacts).show(state)
+        self.query_one(MachineFacts).show(state)
+        self.query_one(RunLog).show(state)
+        layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
+        self.browser.update_frames(state.frames, layers, live=state.live, waiting=self._waiting(state))
+
+    def _waiting(self, state: RunState) -> str:
+        if not state.name:
+            return "no run is open: t starts one, r lists runs"
+        if not state.live:
+            return f"this run {state.state} before its first pictures were saved" if not state.frames else ""
+        left = state.left_s()
+        if left is None or state.started is None or not state.epochs_done:
+            return "feature maps appear after the first epoch"
+        first = left * (1 - state.epochs_done) / max(1e-9, state.started.epochs - state.epochs_done)
+        return f"feature maps appear after the first epoch, in about {fmt.duration(max(0.0, first))}"
+
+    def _show_curves(self, state: RunState) -> None:
+        axis, started = X_AXES[self._x_axis], state.started
+        steps, per_epoch = state.steps, max(1, started.steps_per_epoch if started else 1)
+        ends = np.array([epoch.step for epoch in state.epochs], float)
+        if axis == "minutes":
+            begin = float(steps.seconds[0]) if len(steps) else state.since
+            x = (steps.seconds - begin) / 60
+            x_ends = np.array([epoch.time - begin for epoch in state.epochs], float) / 60
+        elif axis == "epochs":
+            x, x_ends = steps.step / per_epoch, ends / per_epoch
+        else:
+            x, x_ends = steps.step, ends
+        last = max(float(x[-1]) if len(x) else 0.0, float(x_ends[-1]) if len(x_ends) else 0.0)
+        planned = {
+            "epochs": float(started.epochs) if started else 1.0,
+            "steps": float(started.epochs * per_epoch) if started else 1.0,
+        }
+        x_range = (0.0, max(last, planned.get(axis, 0.0), 1e-9))
+        weight = SMOOTHING[self._smoothing]
+        for name, train, validation in (
+            ("loss", steps.loss, [epoch.validation_loss for epoch in state.epochs]),
+            ("accuracy", steps.accuracy, [epoch.validation_accuracy for epoch in state.epochs]),
+        ):
+            chart = self.query_one(f"#{name}-chart", Chart)
+            curves = (
+                Curve("train", x, smoothed(train, weight), fmt.TRAIN_COLOUR),
+                Curve("validation", x_ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True),
+            )
+            chart.show(curves, x_range, axis)
+            self._curve_title(name, state)
+
+    def _curve_title(self, name: str, state: RunState) -> None:
+        title = Text(name.capitalize())
+        if name == "loss" and self.query_one("#loss-chart", Chart).logarithmic:
+            title.append(" (log)", "dim")
+        if self._smoothing:
+            title.append(f" smoothed {SMOOTHING[self._smoothing]:g}", "dim")
+        title.append("  ━ train", fmt.TRAIN_COLOUR)
+        column = state.steps.loss if name == "loss" else state.steps.accuracy
+        if len(column):
+            title.append(f" {fmt.figure(float(column[-1]))}", fmt.TRAIN_COLOUR)
+        title.append("  ━ validation", fmt.VALIDATION_COLOUR)
+        if state.epochs:
+            last = state.epochs[-1]
+            value = last.validation_loss if name == "loss" else last.validation_accuracy
+            title.append(f" {fmt.figure(value)}", fmt.VALIDATION_COLOUR)
+        self.query_one(f"#{name}").border_title = title  # type: ignore[assignment]  # Textual's setter takes a Text
+
+    # Panes
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show all panes or one, as there is room."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        single = self._enlarged or self.size.width < WIDE_FROM[0] or self.size.height < WIDE_FROM[1]
+        self.set_class(single, "-single")
+        for name in commands.PANES:
+            self.query_one(f"#{name}").set_class(single and name != self._pane, "-hidden")
+        left = self._pane in ("loss", "accuracy", "run", "machine")
+        self.query_one("#left").set_class(single and not left, "-hidden")
+        self.query_one("#right").set_class(single and left, "-hidden")
+        tabs = Text(" ")
+        for number, name in enumerate(commands.PANES, 1):
+            tabs.append(f" {number} {name} ", "reverse" if name == self._pane else "dim")
+        if self._enlarged:
+            tabs.append("  _ shows all panes", "dim")
+        self.query_one("#tabs", Static).update(tabs)
+
+    def action_focus_pane(self, pane: str) -> None:
+        """Focus a pane, and show it where only one is shown."""
+        self._pane = pane
+        self._arrange()
+        self.query_one(f"#{pane}").focus()
+
+    def action_next_pane(self, by: int) -> None:
+        """The next pane in order."""
+        panes = commands.PANES
+        self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Keep in mind which pane has the focus, e.g. after a click."""
+        if event.widget.id in commands.PANES and event.widget.id != self._pane:
+            self._pane = event.widget.id
+            self._arrange()
+
+    def action_enlarge(self) -> None:
+        """Only the focused pane."""
+        self._enlarged = True
+        self._arrange()
+
+    def action_shrink(self) -> None:
+        """All panes again."""
+        self._enlarged = False
+        self._arrange()
+
+    def action_scroll_log(self, by: int) -> None:
+        """A page of the log."""
+        log = self.query_one(RunLog)
+        if by < 0:
+            log.scroll_page_up()
+        else:
+            log.scroll_page_down()
+
+    # Curves
+
+    def action_toggle_log_scale(self) -> None:
+        """Logarithmic or linear loss."""
+        chart = self.query_one("#loss-chart", Chart)
+        chart.logarithmic = not chart.logarithmic
+        self._stale = True
+
+    def action_next_x_axis(self) -> None:
+        """Epochs, steps, minutes."""
+        self._x_axis = (self._x_axis + 1) % len(X_AXES)
+        self._stale = True
+
+    def action_next_smoothing(self) -> None:
+        """Off, some, much."""
+        self._smoothing = (self._smoothing + 1) % len(SMOOTHING)
+        self._stale = True
+
+    # Pictures
+
+    def action_move_epoch(self, by: int) -> None:
+        """Other epoch."""
+        self.browser.move_epoch(by)
+
+    def action_first_epoch(self) -> None:
+        """First epoch."""
+        self.browser.first_epoch()
+
+    def action_follow_live(self) -> None:
+        """Latest epoch."""
+        self.browser.follow_live()
+
+    def action_move_layer(self, by: int) -> None:
+        """Other layer."""
+        self.browser.move_layer(by)
+
+    def action_move_probe(self, by: int) -> None:
+        """Other probe photograph."""
+        self.browser.move_probe(by)
+
+    def action_move_channel(self, right: int, down: int) -> None:
+        """Other channel."""
+        self.browser.move_channel(right, down)
+
+    def action_next_mode(self) -> None:
+        """Maps, filters, average."""
+        self.browser.next_mode()
+
+    def action_zoom(self) -> None:
+        """One channel."""
+        self.browser.zoom()
+
+    def action_play(self) -> None:
+        """Play the epochs."""
+        self.browser.play()
+
+    def action_back(self) -> None:
+        """Out of the zoom, or out of the enlarged pane."""
+        if not self.browser.back():
+            self.action_shrink()
+
+    def action_redraw(self) -> None:
+        """Draw everything again."""
+        self.browser.redraw()
+        self._stale = True
+        self.app.refresh(layout=True)
+
+    # Prompt
+
+    @property
+    def selected_layer(self) -> int:
+        """Index of the layer that is looked at."""
+        return self.browser.selection.layer
+
+    def take_focus_back(self) -> None:
+        """To the pane that had it."""
+        self.query_one(f"#{self._pane}").focus()

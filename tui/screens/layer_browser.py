@@ -1,0 +1,282 @@
+"""The part of a screen that looks inside: it holds what is selected, has it composed in a thread, and shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.timer import Timer
+
+from facegender.runs.frames import FrameUnreadable
+from facegender.runs.text import one_line
+from tui.pictures import LayerPicture, LayerRequest, compose
+from tui.state import Selection
+from tui.widgets.layer_view import LayerTitle, LayerView, title_line
+
+PLAY_EVERY_S = 0.4
+
+
+class LayerBrowser(Vertical, can_focus=True):
+    """A bordered pane around a `LayerView`. At most one picture is being composed; in between the newest wish counts."""
+
+    DEFAULT_CSS = """
+    LayerBrowser { border: round $surface-lighten-2; padding: 0 1; width: 1fr; height: 1fr; }
+    LayerBrowser:focus { border: round $accent; }
+    """
+
+    class Composed(Message):
+        """A picture is ready."""
+
+        def __init__(self, picture: LayerPicture) -> None:
+            super().__init__()
+            self.picture = picture
+
+    class NotComposed(Message):
+        """A picture could not be made; ``why`` is one line."""
+
+        def __init__(self, request: LayerRequest, why: str) -> None:
+            super().__init__()
+            self.request = request
+            self.why = why
+
+    def __init__(
+        self, waiting: str, *, caption: Callable[[LayerPicture], Text] | None = None, id: str | None = None
+    ) -> None:
+        """Make an empty pane.
+
+        Args:
+            waiting: What stands there before there is a picture.
+            caption: What to write beside the photograph, if not what a probe of a run has.
+        """
+        super().__init__(id=id)
+        self._caption = caption
+        self.selection = Selection()
+        self.heatmap = True
+        self.aspect = 1.0
+        self.waiting = waiting
+        self._path_of: Callable[[int], Path] | None = None
+        self._frames: tuple[int, ...] = ()
+        self._layers: tuple[str, ...] = ()
+        self._live = False
+        self._picture: LayerPicture | None = None
+        self._wanted: LayerRequest | None = None
+        self._composing = False
+        self._player: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        """The view."""
+        yield LayerView(self.waiting, self._caption)
+
+    @property
+    def view(self) -> LayerView:
+        """The view."""
+        return self.query_one(LayerView)
+
+    @property
+    def layer_name(self) -> str:
+        """The selected layer's name; empty while unknown."""
+        return self._layers[self.selection.layer] if self.selection.layer < len(self._layers) else ""
+
+    def open(self, path_of: Callable[[int], Path]) -> None:
+        """Look at another run, from its latest epoch on.
+
+        Args:
+            path_of: The frame file of an epoch.
+        """
+        self._path_of = path_of
+        self.selection = replace(Selection(), mode=self.selection.mode)
+        self._frames, self._layers, self._picture, self._wanted = (), (), None, None
+        self._stop_playing()
+        self._request()
+
+    def close(self) -> None:
+        """Look at nothing."""
+        self._path_of, self._frames, self._layers, self._picture, self._wanted = None, (), (), None, None
+        self._stop_playing()
+        self._request()
+
+    def update_frames(self, frames: tuple[int, ...], layers: tuple[str, ...], *, live: bool, waiting: str) -> None:
+        """Take note of which epochs have pictures."""
+        if (frames, layers, live, waiting) == (self._frames, self._layers, self._live, self.waiting):
+            return
+        self._frames, self._layers, self._live, self.waiting = frames, layers or self._layers, live, waiting
+        self._request()
+
+    # Moving about
+
+    def select(self, selection: Selection) -> None:
+        """Look at something else."""
+        if selection != self.selection:
+            self.selection = selection
+            self._request()
+
+    def move_epoch(self, by: int) -> None:
+        """So many pictures further."""
+        self._stop_playing()
+        self.select(self.selection.moved_epoch(self._frames, by))
+
+    def first_epoch(self) -> None:
+        """The first epoch that has pictures."""
+        self._stop_playing()
+        if self._frames:
+            self.select(replace(self.selection, epoch=self._frames[0]))
+
+    def follow_live(self) -> None:
+        """The latest epoch, and its successors as they come."""
+        self._stop_playing()
+        self.select(replace(self.selection, epoch=None))
+
+    def move_layer(self, by: int) -> None:
+        """So many layers further."""
+        self.select(self.selection.moved_layer(len(self._layers), by))
+
+    def move_probe(self, by: int) -> None:
+        """So many probe photographs further."""
+        self.select(self.selection.moved_probe(self._picture.probes if self._picture else 1, by))
+
+    def move_channel(self, right: int, down: int) -> None:
+        """Move the cursor in the mosaic."""
+        if self._picture is None or self.selection.mode == "average":
+            return
+        columns = 1 if self.selection.zoomed else self._picture.columns
+        channel = self.selection.channel
+        if channel is not None and down and not 0 <= channel + down * columns < self._picture.channels:
+            return
+        self.select(self.selection.moved_channel(self._picture.channels, right + down * columns))
+
+    def next_mode(self) -> None:
+        """Maps, filters, average."""
+        self.select(self.selection.next_mode())
+
+    def zoom(self) -> None:
+        """Only the channel under the cursor; the first one where there is no cursor."""
+        if self.selection.mode != "average":
+            self.select(replace(self.selection, channel=self.selection.channel or 0, zoomed=True))
+
+    def back(self) -> bool:
+        """Leave the zoom, then the cursor; False where there is nothing to leave."""
+        if self.selection.zoomed:
+            self.select(replace(self.selection, zoomed=False))
+        elif self.selection.channel is not None:
+            self.select(replace(self.selection, channel=None))
+        else:
+            return False
+        return True
+
+    def play(self) -> None:
+        """Show the epochs one after another, from the first one if the last one is shown; again to pause."""
+        if self._player is not None:
+            self._stop_playing()
+        elif len(self._frames) > 1:
+            if self.selection.epoch_in(self._frames) == self._frames[-1]:
+                self.select(replace(self.selection, epoch=self._frames[0]))
+            self._player = self.set_interval(PLAY_EVERY_S, self._play_on)
+
+    def _play_on(self) -> None:
+        if self._composing:
+            return
+        self.select(self.selection.moved_epoch(self._frames, 1))
+        if self.selection.follows_live:
+            self._stop_playing()
+
+    def _stop_playing(self) -> None:
+        if self._player is not None:
+            self._player.stop()
+            self._player = None
+
+    # Having pictures made
+
+    def redraw(self) -> None:
+        """Have the picture made again, whatever it is."""
+        self._wanted = None
+        self._request()
+
+    @on(LayerView.Resized)
+    def _resized(self) -> None:
+        self._request()
+
+    def _request(self) -> None:
+        self._show_title()
+        epoch = self.selection.epoch_in(self._frames)
+        if epoch is None or self._path_of is None:
+            if self._picture is None:
+                self.view.clear(self.waiting)
+            return
+        area, photograph = self.view.areas_px
+        if min(area) < 8:
+            return
+        choice = self.selection
+        request = LayerRequest(
+            file=self._path_of(epoch),
+            epoch=epoch,
+            layer=choice.layer,
+            probe=choice.probe,
+            mode=choice.mode,
+            channel=None if choice.mode == "average" else choice.channel,
+            zoomed=choice.zoomed,
+            area_px=area,
+            photograph_px=photograph,
+            heatmap=self.heatmap,
+            aspect=self.aspect,
+        )
+        if request != self._wanted:
+            self._wanted = request
+            if not self._composing:
+                self._compose_next(request)
+
+    def _compose_next(self, request: LayerRequest) -> None:
+        self._composing = True
+        self.run_worker(partial(self._make, request), thread=True, group="compose")
+
+    def _make(self, request: LayerRequest) -> None:
+        try:
+            self.post_message(self.Composed(compose(request)))
+        except FrameUnreadable as error:
+            self.post_message(self.NotComposed(request, one_line(str(error))))
+        except (OSError, ValueError, IndexError, KeyError) as error:
+            self.post_message(self.NotComposed(request, one_line(f"{request.file.name}: {error}")))
+
+    @on(Composed)
+    def _composed(self, event: Composed) -> None:
+        event.stop()
+        picture = event.picture
+        self._composing = False
+        if self._wanted is not None and self._wanted != picture.request:
+            self._compose_next(self._wanted)
+            if (self._wanted.file, self._wanted.layer) != (picture.request.file, picture.request.layer):
+                return
+        self._picture = picture
+        self._layers = picture.layers
+        self.view.show(picture)
+        self._show_title()
+
+    @on(NotComposed)
+    def _not_composed(self, event: NotComposed) -> None:
+        event.stop()
+        self._composing = False
+        if self._wanted is not None and self._wanted != event.request:
+            self._compose_next(self._wanted)
+            return
+        self._picture = None
+        self.view.clear(event.why)
+
+    def _show_title(self) -> None:
+        title = LayerTitle(
+            layers=self._layers,
+            layer=min(self.selection.layer, max(0, len(self._layers) - 1)),
+            mode=self.selection.mode,
+            probe=self.selection.probe,
+            probes=self._picture.probes if self._picture else 0,
+            epoch=self.selection.epoch_in(self._frames),
+            newest=self._frames[-1] if self._frames else None,
+            follows=self.selection.follows_live,
+            live=self._live,
+        )
+        self.border_title = title_line(title, self.size.width)

@@ -1,0 +1,133 @@
+"""All runs below the root: how they stand, which was best, and what can be done with each."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import DataTable, Static
+
+from facegender.runs.folder import RunFolder, list_runs
+from facegender.runs.summary import RunSummary, summarise
+from facegender.runs.text import printable
+from tui import format as fmt
+from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
+
+REREAD_S = 2.0
+_COLUMNS = ("run", "state", "epochs", "best accuracy", "at", "size", "begun", "data")
+
+
+class Runs(Screen[None]):
+    """A table that keeps itself up to date."""
+
+    CSS_PATH = "runs.tcss"
+    BINDINGS = [
+        ("escape,q,r", "leave", "back"),
+        ("S", "stop", "stop"),
+        ("R", "resume", "resume"),
+        ("D", "delete", "delete"),
+        ("t", "app.new_run", "new run"),
+        ("question_mark", "app.help", "help"),
+    ]
+
+    class Listed(Message):
+        """The runs were read."""
+
+        def __init__(self, summaries: list[RunSummary]) -> None:
+            super().__init__()
+            self.summaries = summaries
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+        self._summaries: list[RunSummary] = []
+
+    def compose(self) -> ComposeResult:
+        """The table."""
+        yield Static(Text.assemble((" Runs", "bold"), (f"  in {printable(str(self._root))}", "dim")), id="title")
+        yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
+        yield Static("reading the runs…", id="none", markup=False)
+        yield Static(" Enter open   S stop   R resume   D delete   t new run   Esc back", id="way-out", markup=False)
+
+    def on_mount(self) -> None:
+        """Read now, and again from time to time."""
+        table = self.query_one(DataTable)
+        for column in _COLUMNS:
+            table.add_column(column, key=column)
+        self._read()
+        self.set_interval(REREAD_S, self._read)
+
+    def _read(self) -> None:
+        self.run_worker(self._list, thread=True, group="list", exclusive=True)
+
+    def _list(self) -> None:
+        self.post_message(self.Listed([summarise(folder) for folder in list_runs(self._root)]))
+
+    @on(Listed)
+    def _listed(self, event: Listed) -> None:
+        if not event.summaries:
+            self.query_one("#none", Static).update("there are no runs yet: t starts one")
+        self.set_class(bool(event.summaries), "-some")
+        if event.summaries == self._summaries and self._summaries:
+            return
+        self._summaries = event.summaries
+        table = self.query_one(DataTable)
+        row = table.cursor_row
+        table.clear()
+        now = time.time()
+        for run in event.summaries:
+            sign, colour = fmt.SIGNS[run.state]
+            known = not math.isnan(run.best_accuracy)
+            table.add_row(
+                Text(run.run, "bold"),
+                Text(f"{sign} {run.state}", colour),
+                f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
+                fmt.figure(run.best_accuracy) if known else "–",
+                f"epoch {run.best_epoch}" if known else "",
+                f"{run.image_size} px" if run.image_size else "",
+                fmt.ago(now - run.created) if run.created else "",
+                Text(_end(printable(run.data), 40), "dim"),
+                key=run.run,
+            )
+        table.move_cursor(row=min(row, len(event.summaries) - 1))
+        table.focus()
+
+    def _chosen(self) -> RunFolder | None:
+        row = self.query_one(DataTable).cursor_row
+        return RunFolder(self._root, self._summaries[row].run) if 0 <= row < len(self._summaries) else None
+
+    @on(DataTable.RowSelected)
+    def _open(self) -> None:
+        if folder := self._chosen():
+            self.app.post_message(OpenRun(folder))
+            self.dismiss(None)
+
+    def action_stop(self) -> None:
+        """Ask the chosen run to stop."""
+        if folder := self._chosen():
+            self.app.post_message(StopRun(folder))
+
+    def action_resume(self) -> None:
+        """Go on with the chosen run."""
+        if folder := self._chosen():
+            self.app.post_message(ResumeRun(folder))
+
+    def action_delete(self) -> None:
+        """Delete the chosen run."""
+        if folder := self._chosen():
+            self.app.post_message(DeleteRun(folder))
+
+    def action_leave(self) -> None:
+        """Back to where you were."""
+        self.dismiss(None)
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a path that is too long."""
+    return text if len(text) <= width else "…" + text[-width + 1 :]

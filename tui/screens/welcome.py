@@ -1,0 +1,107 @@
+"""The first screen on a machine without runs: where the photographs come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+from facegender.runs.text import one_line, printable
+from tui.processes import lines_of
+from tui.requests import StartRun
+from tui.screens.new_run import NewRun
+
+DEMO_CONFIG = TrainConfig(demo=True, image_size=64, epochs=8, batch_size=16)
+
+_INTRODUCTION = (
+    "Trains a small network on photographs of faces and shows what it sees while it learns. "
+    "There is no run here yet. Where should the photographs come from?"
+)
+
+
+class Welcome(Screen[None]):
+    """Demo faces, a folder, or a download."""
+
+    CSS_PATH = "welcome.tcss"
+    BINDINGS = [
+        ("escape", "leave", "dashboard"),
+        ("question_mark", "app.help", "help"),
+        ("r", "app.runs", "runs"),
+        ("q", "app.detach", "quit"),
+    ]
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+        self._downloading = False
+
+    def compose(self) -> ComposeResult:
+        """A question with three answers."""
+        with Vertical(id="box"):
+            yield Static(Text("facegender-tui", "bold"), id="name")
+            yield Static(_INTRODUCTION, id="introduction", markup=False)
+            yield OptionList(
+                Option(
+                    self._option("Demo faces", "drawn by the program; trains in a minute or two, no data needed"),
+                    "demo",
+                ),
+                Option(self._option("A folder", "with male/ and female/ in it; opens the form for a new run"), "path"),
+                Option(
+                    self._option("Download", "ashwingupta3012/male-and-female-faces-dataset from Kaggle"), "download"
+                ),
+            )
+            yield Static("", id="progress", markup=False)
+        yield Static(
+            f" ↑↓ choose   Enter go   Esc dashboard   ? help   q quit      root: {printable(str(self._root))}",
+            id="way-out",
+            markup=False,
+        )
+
+    @staticmethod
+    def _option(name: str, text: str) -> Text:
+        return Text.assemble((f"{name:<12}", "bold"), (text, "dim"))
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        match event.option_id:
+            case "demo":
+                self.app.post_message(StartRun(DEMO_CONFIG, ""))
+                self.dismiss(None)
+            case "path":
+                datasets = self._root / "datasets"
+                self.app.push_screen(NewRun(self._root, TrainConfig(data="datasets" if datasets.is_dir() else None)))
+                self.dismiss(None)
+            case "download" if not self._downloading:
+                self.run_worker(self._download(), group="download")
+
+    async def _download(self) -> None:
+        self._downloading = True
+        progress = self.query_one("#progress", Static)
+        progress.remove_class("-wrong")
+        progress.update("asking Kaggle…")
+        last = ""
+        try:
+            async for line in lines_of("download"):
+                last = line
+                progress.update(line[-200:])
+        except UserError as error:
+            progress.add_class("-wrong")
+            progress.update(one_line(str(error)))
+        else:
+            folder = last.rpartition(": ")[2]
+            self.app.push_screen(NewRun(self._root, TrainConfig(data=folder)))
+            self.dismiss(None)
+        finally:
+            self._downloading = False
+
+    def action_leave(self) -> None:
+        """To the empty dashboard."""
+        self.dismiss(None)

@@ -1,0 +1,99 @@
+"""Panes of words and numbers: how good the run is, and how busy the machine."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widget import Widget
+
+from tui import format as fmt
+from tui.state import RunState
+from tui.widgets.status import bar
+
+
+class Facts(Widget):
+    """Lines of text made from a run's state; says what will be there while there is nothing."""
+
+    DEFAULT_CSS = """
+    Facts { height: auto; width: 1fr; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._text = Text()
+
+    def show(self, state: RunState) -> None:
+        """Show a run."""
+        text = self.lines(state)
+        if text != self._text:
+            self._text = text
+            self.refresh(layout=True)
+
+    def lines(self, state: RunState) -> Text:
+        """The text for a state."""
+        raise NotImplementedError
+
+    def render(self) -> Text:
+        """The present text."""
+        return self._text
+
+
+class RunFacts(Facts):
+    """Best epoch, learning rate, and per class how many validation photographs were told right."""
+
+    def lines(self, state: RunState) -> Text:
+        """See the class."""
+        out = Text()
+        best = state.best
+        if best is not None:
+            out.append("best ").append(fmt.figure(best.validation_accuracy), "bold").append(f" at epoch {best.epoch}")
+        else:
+            out.append("best epoch: known after the first validation", "dim")
+        rate = state.learning_rate
+        if rate == rate:
+            out.append(f"   learning rate {rate:g}", "" if best else "dim")
+        if state.epochs:
+            last = state.epochs[-1]
+            width = max(map(len, last.classes), default=0)
+            for number, (name, row) in enumerate(zip(last.classes, last.confusion, strict=False)):
+                total, right = sum(row), row[number] if number < len(row) else 0
+                out.append("\n").append(name.ljust(width), fmt.CLASS_COLOURS[number % 2])
+                out.append(f" {right:>5} right {total - right:>5} wrong  ")
+                out.append(
+                    f"precision {fmt.figure(last.precision[number], 2)}  recall {fmt.figure(last.recall[number], 2)}",
+                    "dim",
+                )
+            out.append(f"\nF1 {fmt.figure(last.macro_f1)}").append(
+                f"   validation loss {fmt.figure(last.validation_loss)}   epoch {last.epoch}", "dim"
+            )
+        if state.started is not None:
+            train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
+            out.append(f"\n{fmt.thousands(train)} to train, {fmt.thousands(validation)} to validate", "dim")
+            if state.started.skipped_files:
+                out.append(f", {state.started.skipped_files} skipped", "#e5c07b")
+        return out
+
+
+class MachineFacts(Facts):
+    """CPU, memory and GPUs of the machine that trains."""
+
+    def lines(self, state: RunState) -> Text:
+        """See the class."""
+        system = state.system
+        if system is None:
+            return Text("load of the machine: shown once the trainer reports it", "dim")
+        out = Text()
+        memory = system.memory_used_bytes / max(1, system.memory_total_bytes)
+        of = f"{fmt.gib(system.memory_used_bytes)}/{fmt.gib(system.memory_total_bytes)} GiB"
+        rows = [
+            ("CPU", system.cpu_percent / 100, f"{system.cpu_percent:.0f} %"),
+            ("RAM", memory, f"{of}, trainer {fmt.gib(system.process_memory_bytes)}"),
+        ]
+        for gpu in system.gpus:
+            used = gpu.memory_used_bytes / max(1, gpu.memory_total_bytes)
+            rows.append((f"GPU{gpu.index}", gpu.utilisation_percent / 100, f"{gpu.utilisation_percent:.0f} %"))
+            of = f"{fmt.gib(gpu.memory_used_bytes)}/{fmt.gib(gpu.memory_total_bytes)} GiB"
+            rows.append(("", used, of))
+        for number, (name, share, text) in enumerate(rows):
+            out.append("\n" if number else "").append(f"{name:<5}")
+            out.append_text(bar(share, 12, "#98c379" if share < 0.9 else "#e5c07b")).append(f" {text}")
+        return out

@@ -1,0 +1,189 @@
+"""The layer pane: one layer's maps or filters as a picture, the probe photograph beside it, and what the colours mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Static
+
+from tui import format as fmt
+from tui.graphics import PictureView
+from tui.pictures import LayerPicture
+from tui.widgets.status import bar
+
+_VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
+_DIVERGING = ("#053061", "#2f79b5", "#90c4dd", "#dfecf3", "#f7f7f7", "#fbe5d8", "#f3a481", "#c13639", "#67001f")
+_NAMES = {"maps": "feature maps", "filters": "filters", "average": "channel average"}
+
+
+@dataclass(frozen=True)
+class LayerTitle:
+    """What stands above the picture.
+
+    Attributes:
+        newest: The newest epoch that has pictures.
+        follows: Whether the view moves on by itself.
+        live: Whether the run is still training.
+    """
+
+    layers: tuple[str, ...]
+    layer: int
+    mode: str
+    probe: int
+    probes: int
+    epoch: int | None
+    newest: int | None
+    follows: bool
+    live: bool
+
+
+class LayerView(Vertical):
+    """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
+
+    DEFAULT_CSS = """
+    LayerView { height: 1fr; width: 1fr; }
+    LayerView > Horizontal { height: 1fr; }
+    LayerView #mosaic { width: 1fr; height: 1fr; }
+    LayerView #side { width: 24; height: 1fr; padding-left: 1; }
+    LayerView #photograph { width: 1fr; height: 12; }
+    LayerView #caption { height: auto; }
+    LayerView #legend { height: 1; }
+    LayerView.-no-side #side { display: none; }
+    """
+
+    SIDE_FROM_WIDTH = 72
+
+    class Resized(Message):
+        """The place for the picture has another size in pixels."""
+
+    def __init__(self, waiting: str, caption: Callable[[LayerPicture], Text] | None = None) -> None:
+        """Make an empty view.
+
+        Args:
+            waiting: What stands there before there is a picture.
+            caption: What to write beside the photograph; with one of its own, the photograph is always shown.
+        """
+        super().__init__()
+        self._waiting = waiting
+        self._caption = caption or probe_caption
+        self._side_from_width = 0 if caption else self.SIDE_FROM_WIDTH
+
+    def compose(self) -> ComposeResult:
+        """The picture, the photograph with its caption, and the legend."""
+        with Horizontal():
+            yield PictureView(id="mosaic", placeholder=self._waiting)
+            with Vertical(id="side"):
+                yield PictureView(id="photograph")
+                yield Static(id="caption", markup=False)
+        yield Static(id="legend", markup=False)
+
+    @property
+    def mosaic(self) -> PictureView:
+        """Where the mosaic is shown."""
+        return self.query_one("#mosaic", PictureView)
+
+    @property
+    def photograph(self) -> PictureView:
+        """Where the probe photograph is shown."""
+        return self.query_one("#photograph", PictureView)
+
+    @property
+    def areas_px(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(width, height) in pixels for the mosaic and for the photograph."""
+        beside = not self.has_class("-no-side")
+        return self.mosaic.area_px, self.photograph.area_px if beside else (0, 0)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Drop the photograph where there is no room for both, and ask for a picture that fits."""
+        self.set_class(event.size.width < self._side_from_width, "-no-side")
+        self.call_after_refresh(self._announce)
+
+    def _announce(self) -> None:
+        self.post_message(self.Resized())
+
+    def show(self, picture: LayerPicture) -> None:
+        """Show a composed picture."""
+        self.mosaic.show(picture.mosaic)
+        self.photograph.show(picture.photograph)
+        self.query_one("#caption", Static).update(self._caption(picture))
+        self.query_one("#legend", Static).update(self._legend(picture))
+
+    def clear(self, why: str) -> None:
+        """Show no picture, and say why."""
+        self.mosaic.placeholder = why
+        self.mosaic.show(None)
+        self.photograph.show(None)
+        self.query_one("#caption", Static).update("")
+        self.query_one("#legend", Static).update("")
+
+    def _legend(self, picture: LayerPicture) -> Text:
+        request = picture.request
+        signed = request.mode == "filters"
+        scale = Text(f"{fmt.significant(picture.low)} ")
+        for colour in _DIVERGING if signed else _VIRIDIS:
+            scale.append("█", colour)
+        scale.append(f" {fmt.significant(picture.high)}")
+        if not picture.common_range and request.channel is None:
+            scale = Text.assemble("low ", *(("█", colour) for colour in _VIRIDIS), " high, each map over its own range")
+        out = Text(no_wrap=True, overflow="ellipsis")
+        if request.mode == "average":
+            out.append(f"mean of {_count(picture)} channels  ")
+        elif request.channel is None:
+            out.append(f"{picture.channels} {'filters' if signed else 'maps'}  ")
+        else:
+            out.append(f"{'filter' if signed else 'channel'} {min(request.channel, picture.channels - 1)}", "bold")
+            out.append(f"/{picture.channels}  ", "dim")
+        if picture.channel_stats:
+            mean, _, _, high, zero = picture.channel_stats
+            out.append(f"mean {fmt.significant(mean)}  max {fmt.significant(high)}  zero {100 * zero:.0f} %  ", "dim")
+        if signed:
+            out.append("mean over inputs  " if not request.zoomed else "one kernel an input  ", "dim")
+        return out.append_text(scale)
+
+
+def probe_caption(picture: LayerPicture) -> Text:
+    """A probe's name, its annotated class and what the network gave each class."""
+    out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
+    if picture.label:
+        out.append("\nannotated ", "dim").append(picture.label)
+    return out.append_text(probability_bars(picture.probabilities, 16))
+
+
+def probability_bars(probabilities: dict[str, float], width: int) -> Text:
+    """A line with the share and a bar below it, a class."""
+    out = Text()
+    for number, (name, share) in enumerate(probabilities.items()):
+        out.append(f"\n{name:<7}").append(f"{fmt.percent(share):>8}\n")
+        out.append_text(bar(share, width, fmt.CLASS_COLOURS[number % 2]))
+    return out
+
+
+def _count(picture: LayerPicture) -> str:
+    return "all" if picture.channels == 1 else str(picture.channels)
+
+
+def title_line(title: LayerTitle, width: int) -> Text:
+    """The pane's title: the layers with the chosen one marked, the view, the probe and the epoch."""
+    out = Text(no_wrap=True)
+    around = title.layers
+    if len("  ".join(around)) + 40 > width:
+        around = title.layers[max(0, title.layer - 1) : title.layer + 2]
+    for name in around:
+        chosen = bool(title.layers) and name == title.layers[title.layer]
+        out.append(f"▸{name}◂ " if chosen else f" {name}  ", "bold" if chosen else "dim")
+    out.append(f" {_NAMES[title.mode]}")
+    if title.probes and title.mode != "filters":
+        out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
+    if title.epoch is not None:
+        out.append(f"  epoch {title.epoch}", "bold")
+        if title.follows:
+            out.append(" ● live" if title.live else " latest", "#98c379" if title.live else "dim")
+        else:
+            out.append(f" of {title.newest}, End follows", "#e5c07b")
+    return out
