@@ -136,7 +136,8 @@ class FaceGenderApp(App[None]):
         config = manifest.config if manifest else TrainConfig()
         if isinstance(self.screen, Runs):
             self.pop_screen()
-        self.push_screen(NewRun(self.root, config))
+        origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"
+        self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_stop_run(self) -> None:
         """Ask the shown run to stop."""

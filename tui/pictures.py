@@ -13,6 +13,9 @@ from facegender.runs.frames import Bytes, FrameReader, FrameUnreadable, open_fra
 from tui.graphics import Picture
 from tui.state import Mode
 
+MAX_ENLARGEMENT = 2.0
+COARSE_BELOW_PX = 240
+
 
 @dataclass(frozen=True)
 class LayerRequest:
@@ -93,7 +96,8 @@ def compose(request: LayerRequest) -> LayerPicture:
                 stats = tuple(float(value) for value in frame.stats(layer, probe)[cursor])
             if request.zoomed and cursor is not None:
                 tiles, cursor = _zoomed(frame, tiles, layer, cursor, request)
-        grid = pictures.fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px)
+        gap = 2 if min(request.area_px) >= COARSE_BELOW_PX else 1
+        grid = pictures.fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px, gap=gap)
         mosaic = Picture(pictures.mosaic(tiles, grid, cursor=cursor), pictures.palette(colours))
         label = int(frame.labels()[probe])
         return LayerPicture(
@@ -151,7 +155,7 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Pictur
         image = _heated(image, heat[min(probe, len(heat) - 1)])
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
-    scale = min(width / shape[0], height / shape[1], 1.0)
+    scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)
     size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
     shown = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     return Picture.from_rgb(shown, 128)

@@ -19,7 +19,7 @@ from facegender.runs.folder import replacing
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
 
 LEVELS = 64
-GAP_COLOUR = (24, 26, 31)
+GAP_COLOUR = (22, 24, 29)
 CURSOR_COLOUR = (255, 255, 255)
 
 
@@ -56,7 +56,8 @@ class Grid(msgspec.Struct, frozen=True):
 def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: int = 2, enlarge: int = 16) -> Grid:
     """The grid that shows ``count`` tiles as large as an area allows.
 
-    Tiles are enlarged by whole factors (at most ``enlarge``) or made smaller by any; their shape is kept.
+    Tiles are enlarged by whole factors from 2 on (at most ``enlarge``), which keeps their pixels crisp, and otherwise
+    by any factor; their shape is kept.
 
     Args:
         count: Number of tiles, at least 1.
@@ -70,11 +71,12 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
         room_x = (area[0] - gap) / columns - gap
         room_y = (area[1] - gap) / rows - gap
         scale = min(room_x / width, room_y / height, float(enlarge))
-        if scale >= 1:
+        if scale >= 2:
             scale = math.floor(scale)
         size = (max(1, int(width * scale)), max(1, int(height * scale)))
-        empty = columns * rows - count
-        score = size[0] * size[1] - empty * 1e-3
+        # Among layouts with tiles of one size, the one whose shape is nearest to the area's looks best.
+        shape = math.log(columns * width / (rows * height) * area[1] / max(1, area[0]))
+        score = size[0] * size[1] - min(0.9, abs(shape) / 10)
         if best is None or score > best[0]:
             best = score, Grid(count, columns, size[0], size[1], gap)
     assert best is not None
@@ -82,11 +84,11 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
 
 
 def resized(tiles: Bytes, width: int, height: int) -> Bytes:
-    """(C, h, w) uint8 tiles at another size: whole enlargements repeat pixels, everything else averages areas."""
+    """(C, h, w) uint8 tiles at another size: whole enlargements repeat pixels, others interpolate, reductions average."""
     _, h, w = tiles.shape
     if width % w == 0 and height % h == 0:
         return np.repeat(np.repeat(tiles, height // h, axis=1), width // w, axis=2)
-    filter_ = Image.Resampling.BOX if width < w else Image.Resampling.NEAREST
+    filter_ = Image.Resampling.BOX if width < w else Image.Resampling.BILINEAR
     return np.stack([np.asarray(Image.fromarray(tile).resize((width, height), filter_)) for tile in tiles])
 
 

@@ -1,43 +1,30 @@
 """The widget that shows a picture, by whatever protocol the terminal speaks.
 
-What there is to write is worked out in a thread; the picture on the screen stays until its successor is ready. Kitty's
-placeholders and half blocks are cells, so Textual's own repaints are right for them. Sixel pixels lie on top of cells:
-they are drawn with the picture's last row, and drawn again after anything else was written over them. Textual repaints
-the whole screen whenever a layout changes; as long as the pixels are known to be there, the cursor skips them instead.
+What there is to write is worked out in a thread; the picture on the screen stays until its successor is ready.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.dom import NoScreen
 from textual.filter import LineFilter
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.graphics import kitty
 from tui.graphics.encode import Encoded, Job, encode
 from tui.graphics.geometry import Area, area_px
+from tui.graphics.painter import PicturePainter
 from tui.graphics.picture import Picture
 from tui.graphics.session import Session, session_of, terminal_of
 from tui.graphics.strips import PaintedStrip, spliced
 from tui.graphics.terminal import Protocol, Terminal
-
-
-class _Drawn(NamedTuple):
-    """Sixel pixels on the screen."""
-
-    encoded: Encoded
-    region: Region
-    """The cells, in the screen's coordinates."""
-    screen_size: Size
 
 
 class PictureView(Widget, can_focus=False):
@@ -82,10 +69,8 @@ class PictureView(Widget, can_focus=False):
         self._placeholder = placeholder
         self._centred = align == "center"
         self._wanted: Picture | None = None
-        self._encoded: Encoded | None = None
         self._encoding = False
-        self._unhealed = False
-        self._drawn: _Drawn | None = None
+        self._painter = PicturePainter(self)
         self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
 
     @property
@@ -97,7 +82,7 @@ class PictureView(Widget, can_focus=False):
     def placeholder(self, text: str) -> None:
         if text != self._placeholder:
             self._placeholder = text
-            if self._encoded is None:
+            if self._painter.encoded is None:
                 self.refresh()
 
     @property
@@ -108,7 +93,7 @@ class PictureView(Widget, can_focus=False):
     @property
     def shown_picture(self) -> Picture | None:
         """The picture that is on the screen; behind `picture` while that is being encoded."""
-        return self._encoded.job.picture if self._encoded else None
+        return self._painter.encoded.job.picture if self._painter.encoded else None
 
     @property
     def terminal(self) -> Terminal:
@@ -131,18 +116,18 @@ class PictureView(Widget, can_focus=False):
 
     def redraw(self) -> None:
         """Write the picture again, for instance after the terminal's screen was disturbed."""
-        self._drawn = None
+        self._painter.disturbed()
         self.refresh()
 
     def on_mount(self) -> None:
         """Learn of everything that may write over sixel pixels unseen."""
-        self.app.screen_change_signal.subscribe(self, self._disturbed, immediate=True)
-        self.app.app_resume_signal.subscribe(self, self._disturbed, immediate=True)
-        self.screen.screen_layout_refresh_signal.subscribe(self, self._laid_out, immediate=True)
+        self.app.screen_change_signal.subscribe(self, self._painter.disturbed, immediate=True)
+        self.app.app_resume_signal.subscribe(self, self._painter.disturbed, immediate=True)
+        self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the picture to the new size."""
-        self._drawn = None
+        self._painter.disturbed()
         self._encode_if_needed()
 
     def on_unmount(self) -> None:
@@ -162,7 +147,7 @@ class PictureView(Widget, can_focus=False):
         triplet = background.triplet if background is not None else None
         ground = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
         job = Job(self._wanted, Area(size.width, size.height), self.terminal, self._centred, ground)
-        return None if self._encoded is not None and self._encoded.job.key == job.key else job
+        return None if self._painter.encoded is not None and self._painter.encoded.job.key == job.key else job
 
     def _encode_if_needed(self) -> None:
         if self._encoding or (job := self._job()) is None:
@@ -190,7 +175,7 @@ class PictureView(Widget, can_focus=False):
             self._encoding = False
 
     def _adopt(self, encoded: Encoded | None) -> None:
-        before, self._encoded = self._encoded, encoded
+        before, self._painter.encoded = self._painter.encoded, encoded
         self._lines.clear()
         if encoded is None:
             self._session.on_screen.pop(id(self), None)
@@ -212,7 +197,7 @@ class PictureView(Widget, can_focus=False):
         """A line of text, or blank cells where the picture goes."""
         style = self.rich_style
         width = self.content_size.width
-        encoded = self._encoded
+        encoded = self._painter.encoded
         if encoded is None:
             return self._placeholder_line(y, width, style)
         placement = encoded.placement
@@ -240,7 +225,7 @@ class PictureView(Widget, can_focus=False):
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines of a region of the widget, those of the picture able to paint themselves."""
         strips = super().render_lines(crop)
-        encoded = self._encoded
+        encoded = self._painter.encoded
         if encoded is None or not self._fits(encoded):
             return strips
         offset = self.content_region.offset - self.region.offset
@@ -254,7 +239,7 @@ class PictureView(Widget, can_focus=False):
             if live:
                 known = self._lines.get(row)
                 if known is None or known[0] is not base:
-                    known = self._lines[row] = base, PaintedStrip(base, self, row, -left, placement.columns)
+                    known = self._lines[row] = base, PaintedStrip(base, self._painter, row, -left, placement.columns)
                 lines[top + row] = known[1]
             elif encoded.blocks is None and left >= 0 and left + placement.columns <= base.cell_length:
                 lines[top + row] = spliced(base, left, encoded.coarse.segments(row), placement.columns)
@@ -271,100 +256,3 @@ class PictureView(Widget, can_focus=False):
             return self.screen.is_active and crop.size == self.outer_size
         except NoScreen:
             return False
-
-    # The painter's part: called while an update is being written
-
-    def paint(self, row: int, first: int, last: int) -> str | None:
-        """The picture's cells in one row, with the picture itself ahead of them where the terminal needs it."""
-        encoded = self._encoded
-        if encoded is None:
-            return None
-        if encoded.blocks is not None:
-            whole = (first, last) == (0, encoded.placement.columns)
-            text = encoded.blocks.rows[row] if whole else encoded.blocks.cells(row, first, last)
-            self._session.wrote(len(text), row == 0)
-            return text
-        if encoded.job.terminal.protocol is not Protocol.KITTY:
-            return f"\x1b[{last - first}C" if self._is_drawn(encoded) else None
-        number, upload = self._session.hand_over(encoded)
-        spelled_out = bool(encoded.job.terminal.multiplexer)
-        cells = kitty.cells(number, row, first, last, spelled_out)
-        text = f"{upload}{encoded.ground_code}{cells}\x1b[0m"
-        self._session.wrote(len(text), bool(upload))
-        return text
-
-    def painted(self, row: int) -> str:
-        """The sixel data after the picture's last row; a mark that it is missing after any other."""
-        encoded = self._encoded
-        if encoded is None or encoded.job.terminal.protocol is not Protocol.SIXEL:
-            return ""
-        drawn = self._is_drawn(encoded)
-        if row < encoded.placement.rows - 1:
-            if not drawn and not self._unhealed:
-                self._unhealed = True
-                self.call_later(self._heal)
-            return ""
-        self._unhealed = False
-        if drawn and self._drawn is not None and self._drawn.encoded is encoded:
-            return ""
-        self._drawn = self._stamp(encoded)
-        region = self._drawn.region
-        text = f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{encoded.data.decode('ascii')}\x1b8"
-        self._session.wrote(len(text), True)
-        self.call_later(self._repaint_overlays)
-        return text
-
-    # What is known of the sixel pixels on the screen
-
-    def _stamp(self, encoded: Encoded) -> _Drawn:
-        placement = encoded.placement
-        offset = self.content_region.offset + Offset(placement.left, placement.top)
-        return _Drawn(encoded, Region(*offset, placement.columns, placement.rows), self.app.size)
-
-    def _is_drawn(self, encoded: Encoded) -> bool:
-        """Whether a picture of just this extent is on the screen, undisturbed."""
-        drawn = self._drawn
-        if drawn is None:
-            return False
-        now, before = encoded.placement, drawn.encoded.placement
-        same_pixels = (now.width_px * now.enlarge, now.height_px * now.enlarge) == (
-            before.width_px * before.enlarge,
-            before.height_px * before.enlarge,
-        )
-        return same_pixels and drawn[1:] == self._stamp(encoded)[1:]
-
-    def _disturbed(self, _: object) -> None:
-        self._drawn = None
-
-    def _laid_out(self, _: object) -> None:
-        """After a layout: pixels below another widget, or on a screen of another size, are not to be relied on."""
-        if self._drawn is not None and (self._drawn.screen_size != self.app.size or self._overlays()):
-            self._drawn = None
-
-    def _heal(self) -> None:
-        """Draw the sixel picture again if rows of it were written over and it has not been drawn since."""
-        if self._unhealed:
-            self._draw_sixel()
-
-    def _draw_sixel(self) -> None:
-        """Write the picture's last row again, and with it the picture."""
-        self._unhealed = False
-        if self._encoded is not None and self.is_attached:
-            placement = self._encoded.placement
-            self.refresh(Region(0, placement.top + placement.rows - 1, self.content_size.width, 1))
-
-    def _repaint_overlays(self) -> None:
-        """Write what lies on top of the picture again: a sixel picture covers all cells in its place."""
-        if self.is_attached:
-            for widget in self._overlays():
-                self._drawn = None
-                widget.refresh()
-
-    def _overlays(self) -> list[Widget]:
-        """What lies on top of this widget, or could."""
-        mine, above = self.region, set(self.ancestors_with_self)
-        return [
-            widget
-            for widget in self.screen.walk_children(Widget)
-            if widget not in above and widget.visible and widget.display and widget.region.overlaps(mine)
-        ]

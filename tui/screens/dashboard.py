@@ -34,7 +34,7 @@ REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (100, 30)
 X_AXES = ("epochs", "steps", "minutes")
-SMOOTHING = (0.0, 0.6, 0.95)
+SMOOTHING = (0.8, 0.0, 0.97)
 
 
 class Pane(Vertical, can_focus=True):
@@ -215,23 +215,18 @@ class Dashboard(PromptScreen):
                 Curve("validation", x_ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True),
             )
             chart.show(curves, x_range, axis)
-            self._curve_title(name, state)
+            self._curve_title(name, curves)
 
-    def _curve_title(self, name: str, state: RunState) -> None:
+    def _curve_title(self, name: str, curves: tuple[Curve, ...]) -> None:
         title = Text(name.capitalize())
         if name == "loss" and self.query_one("#loss-chart", Chart).logarithmic:
             title.append(" (log)", "dim")
-        if self._smoothing:
-            title.append(f" smoothed {SMOOTHING[self._smoothing]:g}", "dim")
-        title.append("  ━ train", fmt.TRAIN_COLOUR)
-        column = state.steps.loss if name == "loss" else state.steps.accuracy
-        if len(column):
-            title.append(f" {fmt.figure(float(column[-1]))}", fmt.TRAIN_COLOUR)
-        title.append("  ━ validation", fmt.VALIDATION_COLOUR)
-        if state.epochs:
-            last = state.epochs[-1]
-            value = last.validation_loss if name == "loss" else last.validation_accuracy
-            title.append(f" {fmt.figure(value)}", fmt.VALIDATION_COLOUR)
+        for curve in curves:
+            title.append(f"  ━ {curve.name}", curve.colour)
+            if len(curve.y):
+                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
+        if not SMOOTHING[self._smoothing]:
+            title.append("  not smoothed", "dim")
         self.query_one(f"#{name}").border_title = title  # type: ignore[assignment]  # Textual's setter takes a Text
 
     # Panes

@@ -67,7 +67,7 @@ class Help(Screen[None]):
         out.append(f"cells of {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours")
         name = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
         out.append(f", {name}" if name else "")
-        sent = statistics()
+        sent = statistics(self.app)
         out.append(f"\n{sent.bytes_sent / 1024:,.0f} KiB of pictures sent in {sent.pictures} pictures", "dim")
         if terminal.advice:
             out.append(f"\nbetter: {terminal.advice}", "#e5c07b")

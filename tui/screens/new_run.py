@@ -23,7 +23,7 @@ DEMO = "demo"
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "empty draws one"),
-    ("data", "photographs", "folder with male/ and female/; demo draws faces; empty looks below datasets/"),
+    ("data", "photographs", "a folder, or demo; empty looks below datasets/"),
     ("image_size", "image size", "pixels a side"),
     ("epochs", "epochs", ""),
     ("batch_size", "batch size", "photographs a step"),
@@ -57,20 +57,21 @@ class NewRun(Screen[None]):
         ("ctrl+t", "complete", "complete the path"),
     ]
 
-    def __init__(self, root: Path, config: TrainConfig, name: str = "") -> None:
+    def __init__(self, root: Path, config: TrainConfig, origin: str = "the reference recipe") -> None:
         """Make the form.
 
         Args:
             config: What the fields begin with.
+            origin: What to call that.
         """
         super().__init__()
         self._root = root
         self._config = config
-        self._name = name
+        self._origin = origin
 
     def compose(self) -> ComposeResult:
         """A row a field."""
-        yield Static(Text.assemble((" New run", "bold"), ("  the fields hold the reference recipe", "dim")), id="title")
+        yield Static(Text.assemble((" New run", "bold"), (f"  begins with {self._origin}", "dim")), id="title")
         with VerticalScroll(can_focus=False):
             for field, label, note in _ROWS:
                 with Horizontal(classes="row"):
@@ -87,7 +88,7 @@ class NewRun(Screen[None]):
 
     def _beginning(self, field: str) -> str:
         if field == "name":
-            return self._name
+            return ""
         if field == "data":
             return DEMO if self._config.demo else (self._config.data or "")
         value = getattr(self._config, field)

@@ -188,7 +188,7 @@ class Chart(Widget):
             return self._message(self.waiting, width, height, base)
         low, high = self._y_range(values)
         rows = height - 1
-        ticks = nice_ticks(low, high, max(2, rows // 3))
+        ticks = nice_ticks(low, high, max(2, rows // 2))
         labels = [short(10**tick if self.logarithmic else tick) for tick in ticks]
         margin = max(4, *(len(label) for label in labels)) + 1
         columns = width - margin
@@ -212,6 +212,12 @@ class Chart(Widget):
             round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
         }
         strips = [self._row(canvas, row, label_rows.get(row, ""), margin, base) for row in range(rows)]
+        peak = float(values.max(initial=-math.inf))
+        if not self.logarithmic and peak > high * 1.05:
+            note = f" peak {short(peak)} "
+            strips[0] = Strip.join(
+                [strips[0].crop(0, width - len(note)), Strip([Segment(note, base + Style(dim=True))])]
+            )
         return [*strips, self._axis(margin, columns, broken, base)]
 
     def _y_range(self, values: Floats) -> tuple[float, float]:
@@ -219,6 +225,10 @@ class Chart(Widget):
             return 0.0, 1.0
         shown = np.log10(values) if self.logarithmic else values
         low, high = float(shown.min()), float(shown.max())
+        if not self.logarithmic and len(shown) > 50:
+            # A few first batches with an enormous loss would press the rest of the curve flat onto the axis.
+            usual = 1.5 * float(np.quantile(shown, 0.97))
+            high = usual if 0 < usual < high else high
         if high - low < 1e-9:
             low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
         pad = (high - low) * 0.05

@@ -53,16 +53,15 @@ class RunFacts(Facts):
             out.append(f"   learning rate {rate:g}", "" if best else "dim")
         if state.epochs:
             last = state.epochs[-1]
-            width = max(map(len, last.classes), default=0)
-            for number, (name, row) in enumerate(zip(last.classes, last.confusion, strict=False)):
-                total, right = sum(row), row[number] if number < len(row) else 0
+            width = max(7, *map(len, last.classes))
+            out.append(f"\n{'':<{width}} right wrong  precision recall   F1", "dim")
+            rows = zip(last.classes, last.confusion, last.precision, last.recall, last.f1, strict=False)
+            for number, (name, row, precision, recall, f1) in enumerate(rows):
+                right = row[number] if number < len(row) else 0
                 out.append("\n").append(name.ljust(width), fmt.CLASS_COLOURS[number % 2])
-                out.append(f" {right:>5} right {total - right:>5} wrong  ")
-                out.append(
-                    f"precision {fmt.figure(last.precision[number], 2)}  recall {fmt.figure(last.recall[number], 2)}",
-                    "dim",
-                )
-            out.append(f"\nF1 {fmt.figure(last.macro_f1)}").append(
+                out.append(f" {right:>5} {sum(row) - right:>5}")
+                out.append(f"  {fmt.figure(precision):>9} {fmt.figure(recall):>6} {fmt.figure(f1):>5}")
+            out.append(f"\nmacro F1 {fmt.figure(last.macro_f1)}").append(
                 f"   validation loss {fmt.figure(last.validation_loss)}   epoch {last.epoch}", "dim"
             )
         if state.started is not None:

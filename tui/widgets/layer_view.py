@@ -51,7 +51,7 @@ class LayerView(Vertical):
     LayerView > Horizontal { height: 1fr; }
     LayerView #mosaic { width: 1fr; height: 1fr; }
     LayerView #side { width: 24; height: 1fr; padding-left: 1; }
-    LayerView #photograph { width: 1fr; height: 12; }
+    LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; }
     LayerView #caption { height: auto; }
     LayerView #legend { height: 1; }
     LayerView.-no-side #side { display: none; }

@@ -16,7 +16,8 @@ class RunLog(RichLog, can_focus=False):
     """Grows at the end as the state does; rewritten only when it shows another run."""
 
     DEFAULT_CSS = """
-    RunLog { width: 1fr; height: 1fr; background: transparent; scrollbar-size-vertical: 1; }
+    RunLog { width: 1fr; height: 1fr; background: transparent; scrollbar-size-vertical: 1;
+        scrollbar-background: $background; scrollbar-color: $surface-lighten-2; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
