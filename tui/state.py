@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -78,7 +78,8 @@ class StepColumns:
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
             table[:, : self._length] = self._table[:, : self._length]
             used = [self._length]
-        for row, column in enumerate((event.step, event.seconds, event.loss, event.accuracy)):
+        columns: tuple[Sequence[float], ...] = (event.step, event.seconds, event.loss, event.accuracy)
+        for row, column in enumerate(columns):
             table[row, self._length : end] = column[:count]
         used[0] = end
         return StepColumns(table, end, used)

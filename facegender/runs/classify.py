@@ -11,13 +11,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: Comes back in the answer.
         path: The file; relative paths are relative to the root folder.
-        run: Classify with this run's newest checkpoint.
+        run: Classify with this run's newest checkpoint, ``last.ckpt``.
+        checkpoint: Or with this file of that run, e.g. "best.ckpt".
         heatmap: Also say where the network looked (Grad-CAM), in the frame file.
     """
 
     id: int
     path: str
     run: str
+    checkpoint: str = "last.ckpt"
     heatmap: bool = True
 
 

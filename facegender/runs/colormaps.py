@@ -1,7 +1,7 @@
 """The two colour maps of the pictures as tables, so that nothing heavy is imported to draw with them.
 
-Both are matplotlib's: viridis (Smith, van der Walt and Firing, CC0) for activations, and RdBu reversed (ColorBrewer 2.0,
-Cynthia Brewer and Mark Harrower, Apache 2.0) for signed weights. The tests compare them with matplotlib.
+Both are matplotlib's: viridis (Smith, van der Walt and Firing, CC0) for activations, and RdBu reversed (ColorBrewer
+2.0, Cynthia Brewer and Mark Harrower, Apache 2.0) for signed weights. The tests compare them with matplotlib.
 """
 
 from __future__ import annotations
@@ -54,4 +54,5 @@ DIVERGING = _table(
 
 def reduced(palette: Palette, levels: int) -> Palette:
     """``levels`` colours evenly spaced over a palette: (levels, 3) uint8."""
-    return palette[np.linspace(0, len(palette) - 1, levels).round().astype(int)]
+    chosen: Palette = palette[np.linspace(0, len(palette) - 1, levels).round().astype(int)]
+    return chosen

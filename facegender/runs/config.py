@@ -103,9 +103,8 @@ def check(field: str, value: Any) -> str:
     elif field == "devices":
         if value != "auto" and not (value.isdecimal() and int(value) >= 1):
             return f"must be auto or a number of devices, not {value}"
-    elif field == "accelerator":
-        if value not in ("auto", "cpu", "gpu", "cuda", "mps"):
-            return f"must be auto, cpu, gpu, cuda or mps, not {value}"
+    elif field == "accelerator" and value not in ("auto", "cpu", "gpu", "cuda", "mps"):
+        return f"must be auto, cpu, gpu, cuda or mps, not {value}"
     return ""
 
 

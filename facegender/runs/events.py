@@ -221,7 +221,7 @@ AnyEvent = (
     | RunFinished
 )
 
-_decoder = msgspec.json.Decoder(AnyEvent, strict=False)
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent, strict=False)
 
 
 def encode(event: Event) -> bytes:

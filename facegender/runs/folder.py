@@ -57,7 +57,8 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it still runs; only meaningful where `is_here`."""
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.started) < 2.0 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.started) < 2.0
+            return same and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
@@ -115,7 +116,7 @@ class RunFolder:
     def frame_epochs(self) -> list[int]:
         """The epochs whose frame files exist, in order."""
         try:
-            names = os.listdir(self.visuals)
+            names = [path.name for path in self.visuals.iterdir()]
         except OSError:
             return []
         return sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
@@ -265,7 +266,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -3,8 +3,8 @@
 Tensors, for P probes and a layer of C channels:
 
 - ``probe/images`` (P, H, W, 3) uint8, ``probe/labels`` (P,) int64, ``probe/probabilities`` (P, classes) float32
-- ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the values that
-  0 and 255 stand for
+- ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the
+  values that 0 and 255 stand for
 - ``filters/<layer>`` (O, I, kh, kw) float32
 - ``probe/heatmap`` (P, h, w) uint8, only for classified files: where the network looked (Grad-CAM), 255 is most
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
@@ -187,18 +187,21 @@ class FrameReader:
         """(C, 5) float32, see `STATISTICS`."""
         return self._part(f"stats/{layer}", probe)
 
-    def _tensor(self, name: str) -> Any:
+    def _tensor(self, name: str) -> npt.NDArray[Any]:
         try:
-            return self._file.get_tensor(name)
+            tensor: npt.NDArray[Any] = self._file.get_tensor(name)
+            return tensor
         except SafetensorError as error:
             raise FrameUnreadable(f"frame has no {name} ({error})") from None
 
-    def _part(self, name: str, index: int) -> Any:
+    def _part(self, name: str, index: int) -> npt.NDArray[Any]:
         try:
             part = self._file.get_slice(name)
             if not 0 <= index < part.get_shape()[0]:
                 raise FrameUnreadable(f"frame has {part.get_shape()[0]} probes, not {index + 1}")
-            return part[index : index + 1][0]
+            tensor: npt.NDArray[Any] = part[index : index + 1]
+            first: npt.NDArray[Any] = tensor[0]
+            return first
         except SafetensorError as error:
             raise FrameUnreadable(f"frame has no {name} ({error})") from None
 

@@ -222,7 +222,7 @@ def filters_page(frame: Frame) -> Image.Image:
     for layer in frame.layers:
         tiles, limit = weight_tiles(layer.filters)
         count, inputs, height, width = layer.filters.shape
-        note = f"{count} filters of {inputs}×{height}×{width}, mean over inputs; red is positive, blue negative, ±{limit:.3g}"
+        note = f"{count} filters of {inputs} x {height} x {width}, mean over inputs; red is positive, blue negative, ±{limit:.3g}"
         strips.append(
             _strip(f"{layer.name} filters, epoch {frame.epoch}", note, _coloured(tiles, DIVERGING, (inner, 420)))
         )

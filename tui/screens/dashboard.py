@@ -227,7 +227,7 @@ class Dashboard(PromptScreen):
                 title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
         if not SMOOTHING[self._smoothing]:
             title.append("  not smoothed", "dim")
-        self.query_one(f"#{name}").border_title = title  # type: ignore[assignment]  # Textual's setter takes a Text
+        self.query_one(f"#{name}").border_title = title
 
     # Panes
 

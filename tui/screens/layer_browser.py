@@ -268,6 +268,9 @@ class LayerBrowser(Vertical, can_focus=True):
         self.view.clear(event.why)
 
     def _show_title(self) -> None:
+        if self._path_of is None:
+            self.border_title = ""
+            return
         title = LayerTitle(
             layers=self._layers,
             layer=min(self.selection.layer, max(0, len(self._layers) - 1)),

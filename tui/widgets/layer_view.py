@@ -54,7 +54,7 @@ class LayerView(Vertical):
     LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; }
     LayerView #caption { height: auto; }
     LayerView #legend { height: 1; }
-    LayerView.-no-side #side { display: none; }
+    LayerView.-no-side #side, LayerView.-empty #side, LayerView.-empty #legend { display: none; }
     """
 
     SIDE_FROM_WIDTH = 72
@@ -109,6 +109,7 @@ class LayerView(Vertical):
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
+        self.remove_class("-empty")
         self.mosaic.show(picture.mosaic)
         self.photograph.show(picture.photograph)
         self.query_one("#caption", Static).update(self._caption(picture))
@@ -116,6 +117,7 @@ class LayerView(Vertical):
 
     def clear(self, why: str) -> None:
         """Show no picture, and say why."""
+        self.add_class("-empty")
         self.mosaic.placeholder = why
         self.mosaic.show(None)
         self.photograph.show(None)
