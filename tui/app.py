@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -232,7 +231,7 @@ class FaceGenderApp(App[None]):
             return
         screen.wait_for(path, self._classifier.is_warm)
         try:
-            answer = await self._classifier.classify(Path(os.path.abspath(path)), run=run.name)
+            answer = await self._classifier.classify(path.absolute(), run=run.name)
         except UserError as error:
             screen.show_problem(path, str(error))
         else:

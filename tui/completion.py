@@ -35,7 +35,7 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
     names = sorted(name for name in names if name == printable(name))
     if not names:
         return text, "nothing there begins so"
-    common = os.path.commonprefix(names)
+    common = os.path.commonprefix(names)  # noqa: RUF071 - characters are meant
     candidates = "" if len(names) == 1 else summary(names)
     return shown_folder + common, candidates
 
@@ -45,7 +45,8 @@ def complete_word(text: str, words: Iterable[str]) -> tuple[str, str]:
     found = sorted(word for word in words if word.startswith(text))
     if not found:
         return text, "no command begins so"
-    return os.path.commonprefix(found), "" if len(found) == 1 else summary(found)
+    common = os.path.commonprefix(found)  # noqa: RUF071 - characters are meant
+    return common, "" if len(found) == 1 else summary(found)
 
 
 def resolve_path(text: str, root: Path) -> Path:

@@ -155,7 +155,9 @@ class ClassifierProcess:
     async def _ask(self, path: Path, run: str) -> Answer:
         await self.warm_up()
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._next_id += 1
         request = Request(id=self._next_id, path=os.fspath(path), run=run, heatmap=True)
         process.stdin.write(msgspec.json.encode(request) + b"\n")

@@ -169,7 +169,8 @@ class FrameReader:
 
     def heatmap(self) -> Bytes | None:
         """(P, h, w) uint8, or None where the frame has none."""
-        return self._tensor("probe/heatmap") if "probe/heatmap" in self._file.keys() else None
+        names = self._file.keys()
+        return self._tensor("probe/heatmap") if "probe/heatmap" in names else None
 
     def maps(self, layer: str, probe: int) -> tuple[Bytes, Floats, Floats]:
         """One probe's maps: (C, h, w) uint8 and the (C,) values of 0 and of 255."""

@@ -84,7 +84,10 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
 
 
 def resized(tiles: Bytes, width: int, height: int) -> Bytes:
-    """(C, h, w) uint8 tiles at another size: whole enlargements repeat pixels, others interpolate, reductions average."""
+    """(C, h, w) uint8 tiles at another size: enlargements by whole factors repeat pixels.
+
+    Others interpolate, reductions average.
+    """
     _, h, w = tiles.shape
     if width % w == 0 and height % h == 0:
         return np.repeat(np.repeat(tiles, height // h, axis=1), width // w, axis=2)
@@ -222,7 +225,8 @@ def filters_page(frame: Frame) -> Image.Image:
     for layer in frame.layers:
         tiles, limit = weight_tiles(layer.filters)
         count, inputs, height, width = layer.filters.shape
-        note = f"{count} filters of {inputs} x {height} x {width}, mean over inputs; red is positive, blue negative, ±{limit:.3g}"
+        shape = f"{inputs} x {height} x {width}"
+        note = f"{count} filters of {shape}, mean over inputs; red is positive, blue negative, up to {limit:.3g}"
         strips.append(
             _strip(f"{layer.name} filters, epoch {frame.epoch}", note, _coloured(tiles, DIVERGING, (inner, 420)))
         )

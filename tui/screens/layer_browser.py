@@ -24,7 +24,7 @@ PLAY_EVERY_S = 0.4
 
 
 class LayerBrowser(Vertical, can_focus=True):
-    """A bordered pane around a `LayerView`. At most one picture is being composed; in between the newest wish counts."""
+    """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts."""
 
     DEFAULT_CSS = """
     LayerBrowser { border: round $surface-lighten-2; padding: 0 1; width: 1fr; height: 1fr; }

@@ -1,4 +1,4 @@
-"""The layer pane: one layer's maps or filters as a picture, the probe photograph beside it, and what the colours mean."""
+"""The layer pane: a layer's maps or filters as a picture, the probe photograph beside it, what the colours mean."""
 
 from __future__ import annotations
 
