@@ -56,7 +56,7 @@ class Grid(msgspec.Struct, frozen=True):
 def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: int = 2, enlarge: int = 16) -> Grid:
     """The grid that shows ``count`` tiles as large as an area allows.
 
-    Tiles are enlarged by whole factors from 2 on (at most ``enlarge``), which keeps their pixels crisp, and otherwise
+    Tiles are enlarged by whole factors from 4 on (at most ``enlarge``), which keeps their pixels crisp, and otherwise
     by any factor; their shape is kept.
 
     Args:
@@ -71,7 +71,7 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
         room_x = (area[0] - gap) / columns - gap
         room_y = (area[1] - gap) / rows - gap
         scale = min(room_x / width, room_y / height, float(enlarge))
-        if scale >= 2:
+        if scale >= 4:
             scale = math.floor(scale)
         size = (max(1, int(width * scale)), max(1, int(height * scale)))
         # Among layouts with tiles of one size, the one whose shape is nearest to the area's looks best.

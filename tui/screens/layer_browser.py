@@ -27,7 +27,7 @@ class LayerBrowser(Vertical, can_focus=True):
     """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts."""
 
     DEFAULT_CSS = """
-    LayerBrowser { border: round $surface-lighten-2; padding: 0 1; width: 1fr; height: 1fr; }
+    LayerBrowser { border: round $surface-lighten-2; border-title-color: $foreground; padding: 0 1; width: 1fr; height: 1fr; }
     LayerBrowser:focus { border: round $accent; }
     """
 
@@ -209,6 +209,11 @@ class LayerBrowser(Vertical, can_focus=True):
             if self._picture is None:
                 self.view.clear(self.waiting)
             return
+        if self.view.is_empty:
+            # The places for the pictures have no size before they are laid out.
+            self.view.make_room()
+            self.call_after_refresh(self._request)
+            return
         area, photograph = self.view.areas_px
         if min(area) < 8:
             return
@@ -277,7 +282,7 @@ class LayerBrowser(Vertical, can_focus=True):
             mode=self.selection.mode,
             probe=self.selection.probe,
             probes=self._picture.probes if self._picture else 0,
-            epoch=self.selection.epoch_in(self._frames),
+            epoch=self.selection.epoch_in(self._frames) if self._caption is None else None,
             newest=self._frames[-1] if self._frames else None,
             follows=self.selection.follows_live,
             live=self._live,

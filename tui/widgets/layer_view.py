@@ -109,11 +109,19 @@ class LayerView(Vertical):
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
-        self.remove_class("-empty")
         self.mosaic.show(picture.mosaic)
         self.photograph.show(picture.photograph)
         self.query_one("#caption", Static).update(self._caption(picture))
         self.query_one("#legend", Static).update(self._legend(picture))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether a text stands in the place of everything else."""
+        return self.has_class("-empty")
+
+    def make_room(self) -> None:
+        """Lay out the places for pictures."""
+        self.remove_class("-empty")
 
     def clear(self, why: str) -> None:
         """Show no picture, and say why."""
@@ -180,7 +188,7 @@ def title_line(title: LayerTitle, width: int) -> Text:
         chosen = bool(title.layers) and name == title.layers[title.layer]
         out.append(f"▸{name}◂ " if chosen else f" {name}  ", "bold" if chosen else "dim")
     out.append(f" {_NAMES[title.mode]}")
-    if title.probes and title.mode != "filters":
+    if title.probes > 1 and title.mode != "filters":
         out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
     if title.epoch is not None:
         out.append(f"  epoch {title.epoch}", "bold")
