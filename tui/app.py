@@ -1,10 +1,14 @@
-"""The application: theme, global keys, and what screens ask for."""
+"""The application: theme, global keys, and what screens ask for.
+
+Screens other than the dashboard are imported when they are first opened: the first one is seen sooner.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import App, SystemCommand
@@ -20,15 +24,14 @@ from tui.completion import resolve_path
 from tui.graphics import Terminal
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
-from tui.screens.classify import Classify
-from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
-from tui.screens.help import Help
-from tui.screens.new_run import NewRun
-from tui.screens.runs import Runs
-from tui.screens.welcome import DEMO_CONFIG, Welcome
+
+if TYPE_CHECKING:
+    from tui.screens.classify import Classify
 
 REAP_S = 2.0
+
+DEMO_CONFIG = TrainConfig(demo=True, image_size=64, epochs=8, batch_size=16)
 
 THEME = Theme(
     name="facegender",
@@ -97,9 +100,13 @@ class FaceGenderApp(App[None]):
         if self._demo:
             self.post_message(StartRun(DEMO_CONFIG, ""))
         elif self._data is not None:
+            from tui.screens.new_run import NewRun
+
             self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
         elif run is None:
-            self.push_screen(Welcome(self.root))
+            from tui.screens.welcome import Welcome
+
+            self.push_screen(Welcome(self.root, DEMO_CONFIG))
 
     async def on_unmount(self) -> None:
         """End the classify process; trainers go on."""
@@ -123,14 +130,21 @@ class FaceGenderApp(App[None]):
 
     def action_help(self) -> None:
         """The help."""
+        from tui.screens.help import Help
+
         self.push_screen(Help(self.terminal))
 
     def action_runs(self) -> None:
         """The list of runs."""
+        from tui.screens.runs import Runs
+
         self.push_screen(Runs(self.root))
 
     def action_new_run(self) -> None:
         """The form, with what the shown run was trained with."""
+        from tui.screens.new_run import NewRun
+        from tui.screens.runs import Runs
+
         manifest = self.dashboard.folder.read_manifest() if self.dashboard.folder else None
         config = manifest.config if manifest else TrainConfig()
         if isinstance(self.screen, Runs):
@@ -179,6 +193,8 @@ class FaceGenderApp(App[None]):
 
     @on(StopRun)
     def _stop_run(self, event: StopRun) -> None:
+        from tui.screens.confirm import Confirm
+
         folder = event.folder
         if folder.state() not in LIVE_STATES:
             self.complain(f"run {folder.name} is not training")
@@ -198,6 +214,8 @@ class FaceGenderApp(App[None]):
 
     @on(DeleteRun)
     def _delete_run(self, event: DeleteRun) -> None:
+        from tui.screens.confirm import Confirm
+
         folder = event.folder
 
         def delete(yes: bool | None) -> None:
@@ -216,6 +234,8 @@ class FaceGenderApp(App[None]):
 
     @on(ClassifyFile)
     async def _classify_file(self, event: ClassifyFile) -> None:
+        from tui.screens.classify import Classify
+
         if isinstance(self.screen, Classify):
             screen = self.screen
         else:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal
 
 from facegender.runs.events import (
     AnyEvent,
@@ -26,9 +23,14 @@ from facegender.runs.events import (
 from facegender.runs.folder import LIVE_STATES, State
 from facegender.runs.text import one_line
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
 LOG_LINES = 500
 
-Floats = npt.NDArray[np.float64]
 Level = Literal["info", "warning", "error"]
 
 
@@ -36,13 +38,14 @@ class StepColumns:
     """Per-step figures in columns: step, seconds since 1970, loss, accuracy.
 
     Values behave as immutable; a longer value shares its memory with the shorter one it was made from, so that
-    a run of a million steps is appended to without being copied.
+    a run of a million steps is appended to without being copied. numpy is imported with the first step, which the
+    first screen does not wait for.
     """
 
     _WIDTH = 4
 
     def __init__(self, table: Floats | None = None, length: int = 0, used: list[int] | None = None) -> None:
-        self._table = np.empty((self._WIDTH, 1024)) if table is None else table
+        self._table = table
         self._used = [0] if used is None else used
         self._length = length
 
@@ -52,31 +55,39 @@ class StepColumns:
     @property
     def step(self) -> Floats:
         """(N,) optimiser steps, ascending."""
-        return self._table[0, : self._length]
+        return self._column(0)
 
     @property
     def seconds(self) -> Floats:
         """(N,) seconds since 1970."""
-        return self._table[1, : self._length]
+        return self._column(1)
 
     @property
     def loss(self) -> Floats:
         """(N,) training loss of each batch; may hold NaN and infinities."""
-        return self._table[2, : self._length]
+        return self._column(2)
 
     @property
     def accuracy(self) -> Floats:
         """(N,) training accuracy of each batch in [0, 1]."""
-        return self._table[3, : self._length]
+        return self._column(3)
+
+    def _column(self, row: int) -> Floats:
+        import numpy as np
+
+        return np.empty(0) if self._table is None else self._table[row, : self._length]
 
     def extended(self, event: Steps) -> StepColumns:
         """With the steps of an event at the end; columns of unequal length count as far as the shortest."""
         count = min(len(event.step), len(event.seconds), len(event.loss), len(event.accuracy))
         end = self._length + count
         table, used = self._table, self._used
-        if used[0] != self._length or end > table.shape[1]:
+        if table is None or used[0] != self._length or end > table.shape[1]:
+            import numpy as np
+
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
-            table[:, : self._length] = self._table[:, : self._length]
+            if self._table is not None:
+                table[:, : self._length] = self._table[:, : self._length]
             used = [self._length]
         columns: tuple[Sequence[float], ...] = (event.step, event.seconds, event.loss, event.accuracy)
         for row, column in enumerate(columns):
@@ -86,7 +97,7 @@ class StepColumns:
 
     def until(self, step: int) -> StepColumns:
         """Only the steps up to and including ``step``."""
-        length = int(np.searchsorted(self.step, step, side="right"))
+        length = int(self.step.searchsorted(step, side="right"))
         return self if length == self._length else StepColumns(self._table, length, self._used)
 
 

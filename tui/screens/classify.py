@@ -12,7 +12,7 @@ from textual.widgets import Static
 from facegender.runs.classify import Answer
 from facegender.runs.text import printable
 from tui import format as fmt
-from tui.pictures import LayerPicture
+from tui.layer_picture import LayerPicture
 from tui.screens.layer_browser import LayerBrowser
 from tui.screens.prompting import PromptScreen
 from tui.widgets.layer_view import probability_bars

@@ -7,8 +7,8 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
@@ -23,12 +23,15 @@ from tui.follow import RunEvents, RunObserved, follow
 from tui.screens.layer_browser import LayerBrowser
 from tui.screens.prompting import PromptScreen
 from tui.state import RunState, apply_all
-from tui.widgets.chart import Chart, Curve, smoothed
+from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
 from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
+
+if TYPE_CHECKING:
+    from tui.widgets.plotting import Curve
 
 REFRESH_S = 0.1
 CLOCK_S = 1.0
@@ -187,6 +190,16 @@ class Dashboard(PromptScreen):
         return f"feature maps appear after the first epoch, in about {fmt.duration(max(0.0, first))}"
 
     def _show_curves(self, state: RunState) -> None:
+        if not len(state.steps) and not state.epochs:
+            for name in ("loss", "accuracy"):
+                self.query_one(f"#{name}-chart", Chart).show((), (0.0, 1.0), "")
+                self._curve_title(name, ())
+            return
+        # numpy is imported here, after the first screen was painted.
+        import numpy as np
+
+        from tui.widgets.plotting import Curve, smoothed
+
         axis, started = X_AXES[self._x_axis], state.started
         steps, per_epoch = state.steps, max(1, started.steps_per_epoch if started else 1)
         ends = np.array([epoch.step for epoch in state.epochs], float)
@@ -219,6 +232,9 @@ class Dashboard(PromptScreen):
 
     def _curve_title(self, name: str, curves: tuple[Curve, ...]) -> None:
         title = Text(name.capitalize())
+        if not curves:
+            self.query_one(f"#{name}").border_title = title
+            return
         if name == "loss" and self.query_one("#loss-chart", Chart).logarithmic:
             title.append(" (log)", "dim")
         for curve in curves:

@@ -14,9 +14,8 @@ from textual.containers import Vertical
 from textual.message import Message
 from textual.timer import Timer
 
-from facegender.runs.frames import FrameUnreadable
 from facegender.runs.text import one_line
-from tui.pictures import LayerPicture, LayerRequest, compose
+from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.state import Selection
 from tui.widgets.layer_view import LayerTitle, LayerView, title_line
 
@@ -27,7 +26,10 @@ class LayerBrowser(Vertical, can_focus=True):
     """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts."""
 
     DEFAULT_CSS = """
-    LayerBrowser { border: round $surface-lighten-2; border-title-color: $foreground; padding: 0 1; width: 1fr; height: 1fr; }
+    LayerBrowser {
+        border: round $surface-lighten-2; border-title-color: $foreground;
+        padding: 0 1; width: 1fr; height: 1fr;
+    }
     LayerBrowser:focus { border: round $accent; }
     """
 
@@ -38,7 +40,7 @@ class LayerBrowser(Vertical, can_focus=True):
             super().__init__()
             self.picture = picture
 
-    class NotComposed(Message):
+    class Refused(Message):
         """A picture could not be made; ``why`` is one line."""
 
         def __init__(self, request: LayerRequest, why: str) -> None:
@@ -241,12 +243,13 @@ class LayerBrowser(Vertical, can_focus=True):
         self.run_worker(partial(self._make, request), thread=True, group="compose")
 
     def _make(self, request: LayerRequest) -> None:
+        # numpy and Pillow are imported here, after the first screen was painted.
+        from tui.composing import compose
+
         try:
             self.post_message(self.Composed(compose(request)))
-        except FrameUnreadable as error:
-            self.post_message(self.NotComposed(request, one_line(str(error))))
-        except (OSError, ValueError, IndexError, KeyError) as error:
-            self.post_message(self.NotComposed(request, one_line(f"{request.file.name}: {error}")))
+        except NotComposed as error:
+            self.post_message(self.Refused(request, one_line(str(error))))
 
     @on(Composed)
     def _composed(self, event: Composed) -> None:
@@ -262,8 +265,8 @@ class LayerBrowser(Vertical, can_focus=True):
         self.view.show(picture)
         self._show_title()
 
-    @on(NotComposed)
-    def _not_composed(self, event: NotComposed) -> None:
+    @on(Refused)
+    def _refused(self, event: Refused) -> None:
         event.stop()
         self._composing = False
         if self._wanted is not None and self._wanted != event.request:

@@ -19,8 +19,6 @@ from tui.processes import lines_of
 from tui.requests import StartRun
 from tui.screens.new_run import NewRun
 
-DEMO_CONFIG = TrainConfig(demo=True, image_size=64, epochs=8, batch_size=16)
-
 _INTRODUCTION = (
     "Trains a small network on photographs of faces and shows what it sees while it learns. "
     "There is no run here yet. Where should the photographs come from?"
@@ -38,9 +36,10 @@ class Welcome(Screen[None]):
         ("q", "app.detach", "quit"),
     ]
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, demo: TrainConfig) -> None:
         super().__init__()
         self._root = root
+        self._demo = demo
         self._downloading = False
 
     def compose(self) -> ComposeResult:
@@ -73,7 +72,7 @@ class Welcome(Screen[None]):
     def _chosen(self, event: OptionList.OptionSelected) -> None:
         match event.option_id:
             case "demo":
-                self.app.post_message(StartRun(DEMO_CONFIG, ""))
+                self.app.post_message(StartRun(self._demo, ""))
                 self.dismiss(None)
             case "path":
                 datasets = self._root / "datasets"

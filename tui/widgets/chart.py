@@ -1,142 +1,17 @@
-"""A line chart in braille dots: as many points as there are, drawn in the time of the columns they fall into."""
+"""A widget that draws curves, or says what will stand there."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-Floats = npt.NDArray[np.float64]
-
-_BRAILLE = 0x2800
-# Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
-_DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A named line.
-
-    Attributes:
-        x: (N,) ascending, finite.
-        y: (N,); what is not finite interrupts the line and is marked at the bottom.
-        colour: For Rich, e.g. "#61afef".
-        points: Mark every point, for lines of few points.
-    """
-
-    name: str
-    x: Floats
-    y: Floats
-    colour: str
-    points: bool = False
-
-
-def smoothed(y: Floats, weight: float) -> Floats:
-    """Exponential moving average with bias correction, as TensorBoard's smoothing; NaNs stay and are passed over.
-
-    Args:
-        weight: Of the past, in [0, 1); 0 changes nothing.
-    """
-    if weight <= 0 or not len(y):
-        return y
-    out = np.full(len(y), np.nan)
-    value = norm = 0.0
-    for index, item in enumerate(y.tolist()):
-        if math.isfinite(item):
-            value = value * weight + (1 - weight) * item
-            norm = norm * weight + (1 - weight)
-            out[index] = value / norm
-    return out
-
-
-def reduced_to_columns(x: Floats, y: Floats, x_range: tuple[float, float], columns: int) -> tuple[Floats, Floats]:
-    """At most four points a column: its first, lowest, highest and last, so that no peak is lost.
-
-    Returns:
-        x in columns (float) and y; a NaN stands where the curve is interrupted.
-    """
-    low, high = x_range
-    position = (x - low) / ((high - low) or 1.0) * (columns - 1)
-    if len(x) <= 4 * columns:
-        return position, y
-    cell = np.clip(np.rint(position), 0, columns - 1).astype(np.int64)
-    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])
-    ends = np.r_[starts[1:], len(cell)] - 1
-    with np.errstate(invalid="ignore"):
-        lowest = np.fmin.reduceat(y, starts)
-        highest = np.fmax.reduceat(y, starts)
-    xs = np.repeat(cell[starts].astype(float), 4)
-    ys = np.stack([y[starts], lowest, highest, y[ends]], axis=1).ravel()
-    return xs, ys
-
-
-class Canvas:
-    """A grid of braille cells, each with the colour of the last line drawn through it."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.dots = np.zeros((height, width), np.uint8)
-        self.colour = np.full((height, width), -1, np.int8)
-
-    def line(self, x: Floats, y: Floats, colour: int) -> None:
-        """Draw through points given in dots, y downwards; a non-finite point interrupts the line."""
-        finite = np.isfinite(y)
-        xs, ys = np.rint(x[finite]).astype(int), np.rint(y[finite]).astype(int)
-        if not len(xs):
-            return
-        joined = np.diff(np.flatnonzero(finite)) == 1
-        dots_x, dots_y = [xs], [ys]
-        steps = np.maximum(np.abs(np.diff(xs)), np.abs(np.diff(ys)))
-        for index in np.flatnonzero(joined & (steps > 1)):
-            along = np.linspace(0, 1, int(steps[index]) + 1)[1:-1]
-            dots_x.append(np.rint(xs[index] + along * (xs[index + 1] - xs[index])).astype(int))
-            dots_y.append(np.rint(ys[index] + along * (ys[index + 1] - ys[index])).astype(int))
-        self._set(np.concatenate(dots_x), np.concatenate(dots_y), colour)
-
-    def mark(self, x: Floats, y: Floats, colour: int) -> None:
-        """A small cross of dots around each finite point."""
-        finite = np.isfinite(y)
-        xs, ys = np.rint(x[finite]).astype(int), np.rint(y[finite]).astype(int)
-        for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
-            self._set(xs + dx, ys + dy, colour)
-
-    def _set(self, x: npt.NDArray[np.int_], y: npt.NDArray[np.int_], colour: int) -> None:
-        inside = (x >= 0) & (x < 2 * self.width) & (y >= 0) & (y < 4 * self.height)
-        x, y = x[inside], y[inside]
-        np.bitwise_or.at(self.dots, (y // 4, x // 2), _DOTS[y % 4, x % 2])
-        self.colour[y // 4, x // 2] = colour
-
-
-def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """About ``count`` round numbers within a range: steps of 1, 2 or 5 times a power of ten."""
-    span = high - low
-    if not (math.isfinite(span) and span > 0 and count > 0):
-        return [low]
-    raw = span / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [index * step for index in range(first, last + 1)]
-
-
-def short(value: float) -> str:
-    """A number for an axis, in at most six characters where possible."""
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 100_000 or size < 0.001:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    if size >= 10_000:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.4g}"
+if TYPE_CHECKING:
+    from tui.widgets.plotting import Curve
 
 
 class Chart(Widget):
@@ -180,103 +55,19 @@ class Chart(Widget):
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         base = self.rich_style
-        finite = [curve.y[np.isfinite(curve.y)] for curve in self._curves]
-        if self.logarithmic:
-            finite = [values[values > 0] for values in finite]
-        values = np.concatenate(finite) if finite else np.empty(0)
-        if height < 3 or width < 16 or (not len(values) and not any(len(curve.y) for curve in self._curves)):
-            return self._message(self.waiting, width, height, base)
-        low, high = self._y_range(values)
-        rows = height - 1
-        ticks = nice_ticks(low, high, max(2, rows // 2))
-        labels = [short(10**tick if self.logarithmic else tick) for tick in ticks]
-        margin = max(4, *(len(label) for label in labels)) + 1
-        columns = width - margin
-        canvas = Canvas(columns, rows)
-        broken: dict[int, int] = {}
-        for number, curve in enumerate(self._curves):
-            y = curve.y
-            if self.logarithmic:
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    y = np.where(y > 0, np.log10(y), np.nan)
-            xs, ys = reduced_to_columns(curve.x, y, self._x_range, 2 * columns)
-            down = (high - ys) / (high - low) * (4 * rows - 1)
-            canvas.line(xs, down, number)
-            if curve.points:
-                canvas.mark(xs, down, number)
-            span = (self._x_range[1] - self._x_range[0]) or 1.0
-            bad = curve.x[~np.isfinite(curve.y)]
-            for column in np.unique(((bad - self._x_range[0]) / span * (columns - 1)).astype(int)).tolist():
-                broken.setdefault(column, number)
-        label_rows = {
-            round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
-        }
-        strips = [self._row(canvas, row, label_rows.get(row, ""), margin, base) for row in range(rows)]
-        peak = float(values.max(initial=-math.inf))
-        if not self.logarithmic and peak > high * 1.05:
-            note = f" peak {short(peak)} "
-            strips[0] = Strip.join(
-                [strips[0].crop(0, width - len(note)), Strip([Segment(note, base + Style(dim=True))])]
-            )
-        return [*strips, self._axis(margin, columns, broken, base)]
+        rows: list[Strip] = []
+        if any(len(curve.y) for curve in self._curves):
+            from tui.widgets.plotting import Plot
 
-    def _y_range(self, values: Floats) -> tuple[float, float]:
-        if not len(values):
-            return 0.0, 1.0
-        shown = np.log10(values) if self.logarithmic else values
-        low, high = float(shown.min()), float(shown.max())
-        if not self.logarithmic and len(shown) > 50:
-            # A few first batches with an enormous loss would press the rest of the curve flat onto the axis.
-            usual = 1.5 * float(np.quantile(shown, 0.97))
-            high = usual if 0 < usual < high else high
-        if high - low < 1e-9:
-            low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
-        pad = (high - low) * 0.05
-        low, high = low - pad, high + pad
-        if self.limits and not self.logarithmic:
-            low, high = max(low, self.limits[0]), min(high, self.limits[1])
-        elif not self.logarithmic and values.min() >= 0:
-            low = max(0.0, low)
-        return low, high
+            plot = Plot(self._curves, self._x_range, self._x_name, self.limits, self.logarithmic, base)
+            rows = plot.strips(width, height)
+        return rows or _message(self.waiting, width, height, base)
 
-    def _row(self, canvas: Canvas, row: int, label: str, margin: int, base: Style) -> Strip:
-        dim = base + Style(dim=True)
-        segments = [Segment(label.rjust(margin - 1) + ("┤" if label else "│"), dim)]
-        dots, colours = canvas.dots[row], canvas.colour[row]
-        start = 0
-        for end in [*(np.flatnonzero(np.diff(colours)) + 1).tolist(), canvas.width]:
-            text = "".join(chr(_BRAILLE + dot) if dot else " " for dot in dots[start:end].tolist())
-            number = int(colours[start])
-            segments.append(Segment(text, base if number < 0 else base + Style(color=self._curves[number].colour)))
-            start = end
-        return Strip(segments, margin + canvas.width)
 
-    def _axis(self, margin: int, columns: int, broken: dict[int, int], base: Style) -> Strip:
-        low, high = self._x_range
-        line = [" "] * columns
-        name = f" {self._x_name}"
-        room = columns - len(name)
-        for tick in nice_ticks(low, high, max(1, columns // 12)):
-            text = short(tick)
-            at = round((tick - low) / ((high - low) or 1.0) * (columns - 1)) - len(text) // 2
-            at = min(max(0, at), columns - len(text))
-            if at + len(text) <= room and all(cell == " " for cell in line[max(0, at - 1) : at + len(text) + 1]):
-                line[at : at + len(text)] = text
-        line[room:] = name
-        dim = base + Style(dim=True)
-        segments = [Segment(" " * (margin - 1) + "└", dim)]
-        for column, cell in enumerate(line):
-            if column in broken and cell == " ":
-                segments.append(Segment("×", base + Style(color=self._curves[broken[column]].colour, bold=True)))
-            else:
-                segments.append(Segment(cell, dim))
-        return Strip(segments, margin + columns).simplify()
-
-    @staticmethod
-    def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:
-        text = text[:width].center(width)
-        blank = Strip.blank(width, base)
-        rows = [blank] * height
-        if height:
-            rows[height // 2] = Strip([Segment(text, base + Style(dim=True))], width)
-        return rows
+def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:
+    text = text[:width].center(width)
+    blank = Strip.blank(width, base)
+    rows = [blank] * height
+    if height:
+        rows[height // 2] = Strip([Segment(text, base + Style(dim=True))], width)
+    return rows

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from tui import format as fmt
 from tui.graphics import PictureView
-from tui.pictures import LayerPicture
+from tui.layer_picture import LayerPicture
 from tui.widgets.status import bar
 
 _VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")

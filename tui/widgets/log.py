@@ -5,52 +5,51 @@ from __future__ import annotations
 import time
 
 from rich.text import Text
-from textual.widgets import RichLog
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
 
 from tui.state import LogLine, RunState
 
 _STYLES = {"info": "", "warning": "#e5c07b", "error": "#e06c75"}
 
 
-class RunLog(RichLog, can_focus=False):
-    """Grows at the end as the state does; rewritten only when it shows another run."""
+class RunLog(VerticalScroll, can_focus=False):
+    """All lines as one text, scrolled to its end until somebody scrolls up."""
 
     DEFAULT_CSS = """
-    RunLog { width: 1fr; height: 1fr; background: transparent; scrollbar-size-vertical: 1;
-        scrollbar-background: $background; scrollbar-color: $surface-lighten-2; }
+    RunLog {
+        width: 1fr; height: 1fr; scrollbar-size-vertical: 1;
+        scrollbar-background: $background; scrollbar-color: $surface-lighten-2;
+    }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, wrap=True, markup=False, highlight=False, max_lines=1000, min_width=20)
-        self._shown: tuple[LogLine, ...] = ()
-        self._tail: tuple[str, ...] = ()
+        super().__init__(id=id)
+        self._shown: tuple[tuple[LogLine, ...], tuple[str, ...]] | None = None
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        yield Static(id="log-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Stay at the end."""
+        self.anchor()
 
     def show(self, state: RunState) -> None:
         """Show a run's log."""
-        lines, tail = state.log, state.log_tail
-        if lines is self._shown and tail == self._tail:
+        if self._shown == (state.log, state.log_tail):
             return
-        grown = self._continued(lines) if tail == self._tail and not tail else None
-        if grown is None:
-            self.clear()
-            grown = lines
-        for line in grown:
-            clock = time.strftime("%H:%M:%S ", time.localtime(line.time))
-            self.write(Text.assemble((clock, "dim"), (line.text, _STYLES[line.level])))
-        if tail:
-            self.write(Text(f"the last lines of train.log of {state.name}:", "#e06c75"))
-            for text in tail:
-                self.write(Text("  " + text, "dim"))
-        if not lines and not tail:
-            self.write(Text("what the trainer reports will stand here", "dim"))
-        self._shown, self._tail = lines, tail
-
-    def _continued(self, lines: tuple[LogLine, ...]) -> tuple[LogLine, ...] | None:
-        """The lines that are new, if the old ones are still there before them."""
-        if not self._shown:
-            return None
-        try:
-            at = lines.index(self._shown[-1])
-        except ValueError:
-            return None
-        return lines[at + 1 :]
+        self._shown = state.log, state.log_tail
+        lines = [
+            Text.assemble(
+                (time.strftime("%H:%M:%S ", time.localtime(line.time)), "dim"), (line.text, _STYLES[line.level])
+            )
+            for line in state.log
+        ]
+        if state.log_tail:
+            lines.append(Text(f"the last lines of train.log of {state.name}:", "#e06c75"))
+            lines += [Text("  " + text, "dim") for text in state.log_tail]
+        if not lines:
+            lines.append(Text("what the trainer reports will stand here", "dim"))
+        self.query_one("#log-text", Static).update(Text("\n").join(lines))

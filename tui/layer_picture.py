@@ -1,0 +1,74 @@
+"""What the layer pane asks for and what it gets: plain data, so that the first screen does not wait for numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui.state import Mode
+
+if TYPE_CHECKING:
+    from tui.graphics import Picture
+
+
+class NotComposed(Exception):
+    """There is no such picture; the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class LayerRequest:
+    """Which picture is wanted, for which place.
+
+    Attributes:
+        file: The frame file.
+        epoch: The epoch it is of, or -1 for a classified file.
+        area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
+        photograph_px: The same for the probe photograph; (0, 0) for none.
+        heatmap: Lay the heatmap over the photograph where the frame has one.
+        aspect: Width over height of the photograph before it was resized to a square.
+    """
+
+    file: Path
+    epoch: int
+    layer: int
+    probe: int
+    mode: Mode
+    channel: int | None
+    zoomed: bool
+    area_px: tuple[int, int]
+    photograph_px: tuple[int, int] = (0, 0)
+    heatmap: bool = False
+    aspect: float = 1.0
+
+
+@dataclass(frozen=True)
+class LayerPicture:
+    """A composed picture and what is to be said about it.
+
+    Attributes:
+        layers: Names of all layers, in the order of the network.
+        channels: How many tiles the mosaic has.
+        columns: How many of them lie beside each other.
+        low, high: The values of the darkest and the brightest colour; per channel in a mosaic of maps.
+        common_range: Whether all tiles share that range.
+        channel_stats: Mean, standard deviation, minimum, maximum and share of zeros of the channel under the cursor.
+        label: The probe's class as annotated, or empty.
+        probabilities: What the network gave each class, by name.
+    """
+
+    request: LayerRequest
+    mosaic: Picture
+    photograph: Picture | None
+    layers: tuple[str, ...]
+    layer: str
+    channels: int
+    columns: int
+    probes: int
+    low: float
+    high: float
+    common_range: bool
+    channel_stats: tuple[float, ...]
+    label: str
+    name: str
+    probabilities: dict[str, float]
