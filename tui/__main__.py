@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tui.graphics import start_probe
+from tui.graphics import farewell, settle, start_probe
 
 PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
@@ -58,7 +58,14 @@ def main() -> None:
     if problem:
         print(f"facegender-tui: {problem}", file=sys.stderr)
         sys.exit(2)
-    FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data).run()
+    app = FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data)
+    try:
+        app.run()
+    finally:
+        settle(app)
+        sys.stderr.write(farewell(app))
+        sys.stderr.flush()
+    sys.exit(app.return_code or 0)
 
 
 if __name__ == "__main__":

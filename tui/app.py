@@ -21,7 +21,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
 from tui.completion import resolve_path
-from tui.graphics import Terminal
+from tui.graphics import Terminal, acknowledged
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 REAP_S = 2.0
 
-DEMO_CONFIG = TrainConfig(demo=True, image_size=64, epochs=8, batch_size=16)
+# Small enough to train in about a minute on two cores, long enough to be watched.
+DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
 
 THEME = Theme(
     name="facegender",
@@ -121,6 +122,10 @@ class FaceGenderApp(App[None]):
     def complain(self, problem: UserError | str) -> None:
         """Show one line that says what went wrong."""
         self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
+
+    def on_cursor_position(self) -> None:
+        """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
+        acknowledged(self)
 
     # Screens
 

@@ -32,6 +32,8 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
             ]
     except OSError as error:
         return text, f"{printable(shown_folder or '.')}: {error.strerror}"
+    except ValueError:
+        return text, "no path has such a character"
     names = sorted(name for name in names if name == printable(name))
     if not names:
         return text, "nothing there begins so"

@@ -11,6 +11,8 @@ from tui.graphics import Picture
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 
 MAX_ENLARGEMENT = 2.0
+# As many as the eye tells apart in tiles of this size; every level more costs bytes on the link.
+LEVELS = 32
 COARSE_BELOW_PX = 240
 
 
@@ -46,7 +48,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
                 tiles, cursor = _zoomed(frame, tiles, layer, cursor, request)
         gap = 2 if min(request.area_px) >= COARSE_BELOW_PX else 1
         grid = pictures.fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px, gap=gap)
-        mosaic = Picture(pictures.mosaic(tiles, grid, cursor=cursor), pictures.palette(colours))
+        mosaic = Picture(pictures.mosaic(tiles, grid, levels=LEVELS, cursor=cursor), pictures.palette(colours, LEVELS))
         label = int(frame.labels()[probe])
         return LayerPicture(
             request=request,

@@ -118,7 +118,7 @@ def parse(field: str, text: str) -> Any:
     text = text.strip()
     value: Any
     try:
-        value = text.split(",") if field == "widths" else text
+        value = [part.strip() for part in text.split(",")] if field == "widths" else text
         value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         kinds = {int: "a whole number", float: "a number"}

@@ -93,8 +93,11 @@ def quantise(maps: Floats) -> tuple[Bytes, Floats, Floats]:
     high = np.max(maps, axis=(2, 3), where=finite, initial=-np.inf)
     low = np.where(np.isfinite(low), low, 0.0).astype(np.float32)
     high = np.where(np.isfinite(high), high, 0.0).astype(np.float32)
-    span = np.where(high > low, high - low, 1.0)[:, :, None, None]
-    scaled = (np.where(finite, maps, low[:, :, None, None]) - low[:, :, None, None]) * (255.0 / span)
+    # A diverging network's range may be wider than float32; what overflows on the way ends at 255, where it belongs.
+    span = np.where(high > low, high.astype(np.float64) - low, 1.0)[:, :, None, None]
+    with np.errstate(over="ignore"):
+        above = np.where(finite, maps, low[:, :, None, None]) - low[:, :, None, None]
+    scaled = above * (255.0 / span).astype(np.float32)
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8), low, high
 
 
@@ -238,5 +241,5 @@ def _json_or_text(text: str) -> Any:
 
 def dequantise(maps: Bytes, low: Floats, high: Floats) -> Floats:
     """The float32 values that (C, h, w) bytes stand for, given the (C,) values of 0 and of 255."""
-    span = ((high - low) / np.float32(255))[:, None, None]
+    span = (high / np.float32(255) - low / np.float32(255))[:, None, None]
     return maps.astype(np.float32) * span + low[:, None, None]

@@ -65,6 +65,7 @@ class JournalReader:
         self.path = path
         self.restarted = False
         self._inode: int | None = None
+        self._gone = self._unreadable = False
         self._offset = 0
         self._torn = b""
 
@@ -74,14 +75,19 @@ class JournalReader:
         try:
             with self.path.open("rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
-                if self._inode is not None and (status.st_ino != self._inode or status.st_size < self._offset):
+                # A file that was away meanwhile is another one, even if it was given the same inode.
+                other = self._gone or status.st_ino != self._inode or status.st_size < self._offset
+                if self._inode is not None and other:
                     self._offset, self._torn, self.restarted = 0, b"", True
                 self._inode = status.st_ino
+                self._gone = self._unreadable = False
                 if status.st_size == self._offset:
                     return []
                 file.seek(self._offset)
                 data = file.read(limit_bytes)
-        except OSError:
+        except OSError as error:
+            self._unreadable = True
+            self._gone = self._gone or isinstance(error, FileNotFoundError)
             return []
         self._offset += len(data)
         *lines, self._torn = (self._torn + data).split(b"\n")
@@ -89,9 +95,9 @@ class JournalReader:
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that is in the file now has been read."""
+        """Whether everything that is in the file now has been read; also where the last `read` was refused."""
         try:
-            return self.path.stat().st_size <= self._offset
+            return self._unreadable or self.path.stat().st_size <= self._offset
         except OSError:
             return True
 

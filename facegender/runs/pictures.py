@@ -75,7 +75,7 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
             scale = math.floor(scale)
         size = (max(1, int(width * scale)), max(1, int(height * scale)))
         # Among layouts with tiles of one size, the one whose shape is nearest to the area's looks best.
-        shape = math.log(columns * width / (rows * height) * area[1] / max(1, area[0]))
+        shape = math.log(columns * width / (rows * height) * max(1, area[1]) / max(1, area[0]))
         score = size[0] * size[1] - min(0.9, abs(shape) / 10)
         if best is None or score > best[0]:
             best = score, Grid(count, columns, size[0], size[1], gap)

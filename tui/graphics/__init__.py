@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture
     from tui.graphics.probe import Probe, start_probe
-    from tui.graphics.session import PictureStatistics, farewell, forget, statistics
+    from tui.graphics.session import PictureStatistics, acknowledged, farewell, forget, settle, statistics
     from tui.graphics.terminal import Protocol, Terminal
     from tui.graphics.widget import PictureView
 
@@ -22,8 +22,10 @@ __all__ = [
     "Probe",
     "Protocol",
     "Terminal",
+    "acknowledged",
     "farewell",
     "forget",
+    "settle",
     "start_probe",
     "statistics",
 ]
@@ -35,8 +37,10 @@ _HOME = {
     "Probe": "probe",
     "Protocol": "terminal",
     "Terminal": "terminal",
+    "acknowledged": "session",
     "farewell": "session",
     "forget": "session",
+    "settle": "session",
     "start_probe": "probe",
     "statistics": "session",
 }

@@ -1,20 +1,28 @@
-"""From a picture to what is written for it, in any protocol. Pure, and meant for a thread."""
+"""From a picture to what is written for it, in any protocol. Pure, and meant for a thread.
+
+The encoders are imported with the first picture: the first screen does not wait for numpy.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tui.graphics import halfblock, kitty, sixel
+from rich.segment import Segment
+
 from tui.graphics.geometry import Area, Placement, place
-from tui.graphics.halfblock import HalfBlocks
-from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
+
+if TYPE_CHECKING:
+    from tui.graphics.halfblock import HalfBlocks
+    from tui.graphics.picture import Picture
 
 MOST_SIXEL_BYTES = 900_000
 """tmux drops control strings of a megabyte."""
+
+COARSE_COLOURS = 10
 
 
 class Job(NamedTuple):
@@ -48,25 +56,33 @@ class Encoded:
     def size_bytes(self) -> int:
         """What it costs to keep."""
         cells = self.placement.columns * self.placement.rows
-        return len(self.data) + (cells * 60 if self.blocks else 0) + self.job.picture.pixels.nbytes
+        return len(self.data) + (cells * 50 if self.blocks else 0) + self.job.picture.pixels.nbytes
 
     @cached_property
-    def coarse(self) -> HalfBlocks:
-        """The picture as half blocks, whatever the protocol: shown dimmed below another screen, and in recordings."""
-        if self.blocks is not None:
-            return self.blocks
+    def coarse(self) -> list[list[Segment]]:
+        """The picture with one colour a cell, whatever the protocol: for where the real one cannot be drawn.
+
+        Below another screen, that is, whose tint costs time for every segment: hence few colours and long runs.
+        """
+        from tui.graphics import halfblock
+        from tui.graphics.palette import Unions
+
         columns, rows = self.placement.columns, self.placement.rows
-        small = halfblock.shrunk(self.job.picture, columns, rows * 2)
-        return halfblock.half_blocks(small, columns, rows, self.job.terminal.colours, self.job.ground)
+        small = halfblock.shrunk(self.job.picture, columns, rows)
+        return halfblock.flat_segments(Unions(small).reduced(COARSE_COLOURS), self.job.terminal.colours)
 
     @cached_property
     def ground_code(self) -> str:
         """The control sequence that makes the colour around the picture the background."""
+        from tui.graphics import halfblock
+
         return halfblock.background(self.job.ground, self.job.terminal.colours)
 
 
 def encode(job: Job) -> Encoded:
     """Fit the picture into its area and encode it."""
+    from tui.graphics import halfblock, kitty
+
     began = time.perf_counter()
     picture, area, terminal, centred, ground = job
     placement = place(picture.width_px, picture.height_px, area, terminal, centred)
@@ -91,9 +107,12 @@ def encode(job: Job) -> Encoded:
 
 def _sixel(picture: Picture, terminal: Terminal) -> bytes:
     """The sixel string; of half the resolution if the full one is more than a multiplexer would take."""
+    from tui.graphics import sixel
+    from tui.graphics.picture import Picture as Halved
+
     data = sixel.encode_within(picture, terminal.sixel_registers)
     if len(data) <= MOST_SIXEL_BYTES:
         return data
     width, height = picture.width_px, picture.height_px
     half = picture.scaled_down(-(-width // 2), -(-height // 2)).enlarged(2)
-    return sixel.encode_within(Picture(half.pixels[:height, :width], half.palette), terminal.sixel_registers)
+    return sixel.encode_within(Halved(half.pixels[:height, :width], half.palette), terminal.sixel_registers)

@@ -96,13 +96,24 @@ class HalfBlocks:
         return "".join(out) + "\x1b[0m"
 
     def segments(self, row: int) -> list[Segment]:
-        """The row as Rich segments, for screens that are tinted, recorded or tested."""
+        """The row as Rich segments, for recordings and tests: they take far longer than what is written."""
         out = []
         pairs = zip(self.upper[row].tolist(), self.lower[row].tolist(), strict=True)
         for above, below in pairs:
             ground = None if below < 0 else _colour(below, self.colours)
             out.append(Segment(UPPER_HALF, Style(color=_colour(above, self.colours), bgcolor=ground)))
         return out
+
+
+def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
+    """A picture as blank cells, one a pixel, that differ in their background."""
+    styles = [Style(bgcolor=_colour(number, colours)) for number in _numbers(picture.palette, colours).tolist()]
+    out = []
+    for row in np.minimum(picture.pixels, len(styles) - 1):
+        starts = np.flatnonzero(np.diff(row, prepend=row[0] ^ 1))
+        lengths = np.diff(starts, append=len(row))
+        out.append([Segment(" " * n, styles[i]) for i, n in zip(row[starts].tolist(), lengths.tolist(), strict=True)])
+    return out
 
 
 def half_blocks(

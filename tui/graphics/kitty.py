@@ -9,11 +9,10 @@ from __future__ import annotations
 import struct
 import zlib
 from base64 import b64encode
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from tui.graphics.palette import within_budget
-from tui.graphics.picture import Picture
+if TYPE_CHECKING:
+    from tui.graphics.picture import Picture
 
 CHUNK_CHARACTERS = 4096
 
@@ -46,11 +45,15 @@ def png_within(picture: Picture, budget_bytes: int | None = None) -> bytes:
     """The picture as a PNG with as many of its colours as a number of bytes allows; from its size if not given."""
     if budget_bytes is None:
         budget_bytes = max(LEAST_BUDGET_BYTES, int(picture.pixels.size * BUDGET_BYTES_PER_PX))
+    from tui.graphics.palette import within_budget
+
     return png(within_budget(picture, lambda part: len(png(part)), budget_bytes))
 
 
 def png(picture: Picture, level: int = 6) -> bytes:
     """The picture as a palette PNG, without filters: neighbouring indices of a palette are seldom close."""
+    import numpy as np
+
     height, width = picture.pixels.shape
     depth = 8
     rows = picture.pixels

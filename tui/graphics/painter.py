@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from tui.graphics import kitty
 from tui.graphics.encode import Encoded
-from tui.graphics.session import session_of
+from tui.graphics.session import Session, session_of
 from tui.graphics.terminal import Protocol
 
 
@@ -41,6 +41,10 @@ class PicturePainter:
         self._drawn: _Drawn | None = None
         self._unhealed = False
 
+    @property
+    def _session(self) -> Session:
+        return session_of(self._view.app)
+
     def paint(self, row: int, first: int, last: int) -> str | None:
         """The picture's cells in one row, with the picture itself ahead of them where the terminal needs it."""
         encoded = self.encoded
@@ -49,15 +53,16 @@ class PicturePainter:
         if encoded.blocks is not None:
             whole = (first, last) == (0, encoded.placement.columns)
             text = encoded.blocks.rows[row] if whole else encoded.blocks.cells(row, first, last)
-            session_of(self._view.app).wrote(len(text), row == 0)
+            self._session.wrote(len(text), row == 0)
             return text
         if encoded.job.terminal.protocol is not Protocol.KITTY:
             return f"\x1b[{last - first}C" if self._is_drawn(encoded) else None
-        number, upload = session_of(self._view.app).hand_over(encoded)
+        number, upload = self._session.hand_over(encoded)
         spelled_out = bool(encoded.job.terminal.multiplexer)
         cells = kitty.cells(number, row, first, last, spelled_out)
-        text = f"{upload}{encoded.ground_code}{cells}\x1b[0m"
-        session_of(self._view.app).wrote(len(text), bool(upload))
+        receipt = self._session.receipt_question(len(upload))
+        text = f"{upload}{receipt}{encoded.ground_code}{cells}\x1b[0m"
+        self._session.wrote(len(text), bool(upload))
         return text
 
     def painted(self, row: int) -> str:
@@ -76,8 +81,9 @@ class PicturePainter:
             return ""
         self._drawn = self._stamp(encoded)
         region = self._drawn.region
-        text = f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{encoded.data.decode('ascii')}\x1b8"
-        session_of(self._view.app).wrote(len(text), True)
+        receipt = self._session.receipt_question(len(encoded.data))
+        text = f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{encoded.data.decode('ascii')}{receipt}\x1b8"
+        self._session.wrote(len(text), True)
         self._view.call_later(self._repaint_overlays)
         return text
 

@@ -17,7 +17,7 @@ FEWER = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16)
 """How many colours are tried."""
 
 _SAMPLE_ROWS = 6
-_SAMPLE_STEP = 5
+_SAMPLE_STEP = 8
 
 
 def within_budget(

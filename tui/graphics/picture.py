@@ -76,7 +76,7 @@ class Picture:
         # The palette is chosen on a thumbnail: the same colours in a tenth of the time.
         sample = image.copy()
         sample.thumbnail((160, 160), Image.Resampling.BOX)
-        chosen = sample.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+        chosen = sample.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         indexed = image.quantize(palette=chosen, dither=Image.Dither.NONE)
         palette = np.array(indexed.getpalette() or [0, 0, 0], np.uint8).reshape(-1, 3)
         pixels = np.asarray(indexed, np.uint8)

@@ -178,6 +178,25 @@ def start_probe(override: str = "auto") -> Probe:
     return Probe(override)
 
 
+def swallow(last_byte: bytes, count: int, timeout_s: float, fd: int | None = None) -> None:
+    """Read and drop input until so many answers that end in `last_byte` have come, or the time is up."""
+    fd = _descriptor(sys.__stdin__) if fd is None else fd
+    if fd < 0 or not os.isatty(fd):
+        return
+    saved = termios.tcgetattr(fd)
+    mode = termios.tcgetattr(fd)
+    mode[3] &= ~(termios.ECHO | termios.ICANON)
+    deadline = time.monotonic() + timeout_s
+    try:
+        termios.tcsetattr(fd, termios.TCSANOW, mode)
+        while count > 0 and (left_s := deadline - time.monotonic()) > 0:
+            if not select.select([fd], [], [], left_s)[0]:
+                break
+            count -= os.read(fd, 4096).count(last_byte)
+    finally:
+        termios.tcsetattr(fd, termios.TCSANOW, saved)
+
+
 def _descriptor(stream: Any) -> int:
     try:
         return int(stream.fileno())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded
+from tui.graphics.probe import swallow
 from tui.graphics.terminal import Protocol, Terminal
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 CACHE_LIMIT_BYTES = 48 << 20
 HELD_PICTURES = 24
 HELD_BYTES = 32 << 20
+
+RECEIPT_QUESTION = "\x1b[6n"
+"""Where is the cursor? A terminal answers when it has got this far; Textual takes the answer for what it is."""
+RECEIPT_BYTES = 32 << 10
+"""Pictures above this size are followed by the question."""
+RECEIPT_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,38 @@ class Session:
         self.statistics = PictureStatistics()
         self.on_screen: dict[int, Hashable] = {}
         """What each view shows, by the view's identity."""
+        self.receipts_due = 0
+        """Pictures that the terminal has not yet confirmed to have read."""
+        self._receipts_come = False
+        self._all_read = asyncio.Event()
+
+    @property
+    def link_is_busy(self) -> bool:
+        """Whether pictures are known to be on their way still. Never true if nobody reports receipts."""
+        return self._receipts_come and self.receipts_due > 0
+
+    def receipt_question(self, size_bytes: int) -> str:
+        """What to write after a picture to learn when the terminal has read it."""
+        if size_bytes < RECEIPT_BYTES:
+            return ""
+        self.receipts_due += 1
+        self._all_read.clear()
+        return RECEIPT_QUESTION
+
+    def receipt(self) -> None:
+        """The terminal has read one more picture."""
+        self._receipts_come = True
+        self.receipts_due = max(0, self.receipts_due - 1)
+        if not self.receipts_due:
+            self._all_read.set()
+
+    async def until_read(self) -> None:
+        """Wait until the link is free. Without it, a held key would queue pictures for seconds on a slow link."""
+        if self.link_is_busy:
+            try:
+                await asyncio.wait_for(self._all_read.wait(), RECEIPT_LIMIT_S)
+            except TimeoutError:
+                self.receipts_due = 0
 
     def encoded(self, encode_ms: float) -> None:
         """Count an encoding."""
@@ -136,10 +176,10 @@ class Session:
         return number, "".join(commands)
 
 
-_sessions: WeakKeyDictionary[App[object], Session] = WeakKeyDictionary()
+_sessions: WeakKeyDictionary[App[Any], Session] = WeakKeyDictionary()
 
 
-def session_of(app: App[object]) -> Session:
+def session_of(app: App[Any]) -> Session:
     """The app's session, begun on first use."""
     session = _sessions.get(app)
     if session is None:
@@ -153,18 +193,34 @@ def terminal_of(app: object) -> Terminal:
     return terminal if isinstance(terminal, Terminal) else Terminal()
 
 
-def statistics(app: App[object]) -> PictureStatistics:
+def statistics(app: App[Any]) -> PictureStatistics:
     """What the app's pictures have cost so far."""
     return session_of(app).statistics
 
 
-def forget(app: App[object]) -> None:
+def acknowledged(app: App[Any]) -> None:
+    """Tell that the terminal reported its cursor's position. For an app's `on_cursor_position`.
+
+    With it, views send the next picture only when the terminal has read the last one, and skip those in between.
+    """
+    session_of(app).receipt()
+
+
+def settle(app: App[Any], timeout_s: float = 1.0) -> None:
+    """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
+    session = session_of(app)
+    if session.link_is_busy:
+        swallow(b"R", session.receipts_due, timeout_s)
+        session.receipts_due = 0
+
+
+def forget(app: App[Any]) -> None:
     """Take it that the terminal holds none of our pictures any more: after a reset, or when it was probed anew."""
     session = session_of(app)
     session.held.clear()
 
 
-def farewell(app: App[object]) -> str:
+def farewell(app: App[Any]) -> str:
     """What to write to the terminal after the app has ended, so that none of its pictures stays in memory there."""
     session = session_of(app)
     numbers = session.held.clear()

@@ -26,7 +26,7 @@ LEAST_BUDGET_BYTES = 160 << 10
 
 _NOBODY = np.uint32(0xFFFFFFFF)
 
-_Ints = npt.NDArray[np.int64]
+_Ints = npt.NDArray[np.int32]
 
 
 def encode(picture: Picture) -> bytes:
@@ -84,13 +84,13 @@ def _bands(pixels: Pixels, colours: int) -> list[bytes]:
         pixels = np.pad(pixels, ((0, missing), (0, 0)), mode="edge")
     keys = _sorted_columns(pixels.reshape(bands, BAND_PX, width), missing)
     present = keys != _NOBODY
-    band = np.repeat(np.arange(bands), present.sum(axis=1))
+    band = np.repeat(np.arange(bands, dtype=np.int32), present.sum(axis=1))
     flat = keys[present]
     column = flat >> np.uint32(BAND_PX)
     bits = (flat & np.uint32(63)).astype(np.uint8)
     colour = column // np.uint32(width)
-    x = (column - colour * np.uint32(width)).astype(np.int64)
-    colour = colour.astype(np.int64)
+    x = (column - colour * np.uint32(width)).astype(np.int32)
+    colour = colour.astype(np.int32)
 
     uses = np.bincount(band * colours + colour, minlength=bands * colours).reshape(bands, colours)
     commonest = uses.argmax(axis=1)
@@ -150,14 +150,14 @@ def _runs(
 ) -> tuple[bytes, npt.NDArray[Any]]:
     """The drawing of every band but its solid ground, as one string, and where in it each band ends."""
     if not len(x):
-        return b"", np.zeros(bands, np.int64)
+        return b"", np.zeros(bands, np.int32)
     new_group = np.ones(len(x), bool)
     np.not_equal(band[1:], band[:-1], out=new_group[1:])
     new_group[1:] |= colour[1:] != colour[:-1]
     new_run = new_group.copy()
     new_run[1:] |= (x[1:] != x[:-1] + 1) | (bits[1:] != bits[:-1])
     first = np.flatnonzero(new_run)
-    length = np.diff(first, append=len(x))
+    length = np.diff(first, append=len(x)).astype(np.int32)
     start = x[first]
     opens = new_group[first]
     gap = start.copy()
@@ -165,12 +165,12 @@ def _runs(
 
     # Three tokens a run: `$#colour` where a colour begins, the empty columns before the run, and the run.
     count = len(first)
-    sizes = np.zeros((count, 3), np.int64)
+    sizes = np.zeros((count, 3), np.int32)
     register = colour[first][opens]
     sizes[opens, 0] = 2 + _digits(register)
     sizes[:, 1] = _token_size(gap)
     sizes[:, 2] = _token_size(length)
-    ends = sizes.ravel().cumsum().reshape(count, 3)
+    ends = sizes.ravel().cumsum(dtype=np.int32).reshape(count, 3)
     out = np.empty(int(ends[-1, 2]), np.uint8)
     prefix_end = ends[opens, 0]
     out[prefix_end - sizes[opens, 0]] = ord("$")
@@ -184,7 +184,7 @@ def _runs(
 
 
 def _digits(number: _Ints) -> _Ints:
-    return 1 + (number > 9).astype(np.int64) + (number > 99) + (number > 999) + (number > 9999)
+    return 1 + (number > 9).astype(np.int32) + (number > 99) + (number > 999) + (number > 9999)
 
 
 def _token_size(count: _Ints) -> _Ints:

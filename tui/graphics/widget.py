@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,10 +22,12 @@ from textual.widget import Widget
 from tui.graphics.encode import Encoded, Job, encode
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.painter import PicturePainter
-from tui.graphics.picture import Picture
 from tui.graphics.session import Session, session_of, terminal_of
 from tui.graphics.strips import PaintedStrip, spliced
 from tui.graphics.terminal import Protocol, Terminal
+
+if TYPE_CHECKING:
+    from tui.graphics.picture import Picture
 
 
 class PictureView(Widget, can_focus=False):
@@ -103,16 +106,16 @@ class PictureView(Widget, can_focus=False):
     @property
     def area_px(self) -> tuple[int, int]:
         """Width and height for a picture that is to be shown pixel by pixel; (0, 0) before there is a layout."""
-        size = self.content_size
-        return area_px(Area(size.width, size.height), self.terminal) if size else (0, 0)
+        area = self._area()
+        return area_px(area, self.terminal) if area is not None else (0, 0)
 
     def show(self, picture: Picture | None) -> None:
         """Show a picture as soon as it is encoded, or nothing. The newest wins."""
         self._wanted = picture
-        if picture is None:
-            self._adopt(None)
-        else:
+        if picture is not None:
             self._encode_if_needed()
+        elif self._painter.encoded is not None:
+            self._adopt(None)
 
     def redraw(self) -> None:
         """Write the picture again, for instance after the terminal's screen was disturbed."""
@@ -138,21 +141,33 @@ class PictureView(Widget, can_focus=False):
     def _session(self) -> Session:
         return session_of(self.app)
 
+    def _area(self) -> Area | None:
+        """The cells that a picture may cover; None if there are none.
+
+        Most terminals end a sixel picture with the cursor on the row below. The screen's last row stays free of them,
+        or the whole screen would scroll.
+        """
+        width, height = self.content_size
+        if height and self.terminal.protocol is Protocol.SIXEL and self.content_region.bottom >= self.app.size.height:
+            height -= 1
+        return Area(width, height) if width and height else None
+
     def _job(self) -> Job | None:
         """What should be encoded now; None if the right thing is there already or cannot be made yet."""
-        size = self.content_size
-        if self._wanted is None or not self.is_attached or not size:
+        area = self._area()
+        if self._wanted is None or not self.is_attached or area is None:
             return None
         background = self.rich_style.bgcolor
         triplet = background.triplet if background is not None else None
         ground = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
-        job = Job(self._wanted, Area(size.width, size.height), self.terminal, self._centred, ground)
+        job = Job(self._wanted, area, self.terminal, self._centred, ground)
         return None if self._painter.encoded is not None and self._painter.encoded.job.key == job.key else job
 
     def _encode_if_needed(self) -> None:
         if self._encoding or (job := self._job()) is None:
             return
-        if (ready := self._session.cache.get(job.key)) is not None:
+        ready = self._session.cache.get(job.key)
+        if ready is not None and not self._session.link_is_busy:
             self._adopt(ready)
             return
         self._encoding = True
@@ -167,6 +182,10 @@ class PictureView(Widget, can_focus=False):
                     ready = await asyncio.to_thread(encode, job)
                     self._session.cache.put(job.key, ready, ready.size_bytes)
                     self._session.encoded(ready.encode_ms)
+                if self._session.link_is_busy:
+                    await self._session.until_read()
+                    if self._wanted is not job.picture:
+                        continue
                 if self._wanted is not None:
                     self._adopt(ready)
                     # Let the update go out before the next one is begun.
@@ -175,12 +194,11 @@ class PictureView(Widget, can_focus=False):
             self._encoding = False
 
     def _adopt(self, encoded: Encoded | None) -> None:
-        before, self._painter.encoded = self._painter.encoded, encoded
+        self._painter.encoded = encoded
         self._lines.clear()
         if encoded is None:
             self._session.on_screen.pop(id(self), None)
-            if before is not None:
-                self.refresh()
+            self.refresh()
             return
         job, placement = encoded.job, encoded.placement
         self._session.on_screen[id(self)] = (job.picture.key, placement.columns, placement.rows)
@@ -190,11 +208,11 @@ class PictureView(Widget, can_focus=False):
     # Lines
 
     def get_line_filters(self) -> list[LineFilter]:
-        """None where the colours of cells are picture numbers."""
-        return [] if self.terminal.protocol is Protocol.KITTY else list(super().get_line_filters())
+        """None for a picture: its colours are its content."""
+        return [] if self._painter.encoded is not None else list(super().get_line_filters())
 
     def render_line(self, y: int) -> Strip:
-        """A line of text, or blank cells where the picture goes."""
+        """A line of text, or blank cells where the picture goes; its half blocks only in recordings and tests."""
         style = self.rich_style
         width = self.content_size.width
         encoded = self._painter.encoded
@@ -203,7 +221,9 @@ class PictureView(Widget, can_focus=False):
         placement = encoded.placement
         blank = Strip.blank(width, style)
         row = y - placement.top
-        if encoded.blocks is None or not self._fits(encoded) or not 0 <= row < placement.rows:
+        if encoded.blocks is None or not self.app.is_headless:
+            return blank
+        if not self._fits(encoded) or not 0 <= row < placement.rows:
             return blank
         background = Style(bgcolor=style.bgcolor)
         segments = [
@@ -226,7 +246,11 @@ class PictureView(Widget, can_focus=False):
         """The lines of a region of the widget, those of the picture able to paint themselves."""
         strips = super().render_lines(crop)
         encoded = self._painter.encoded
-        if encoded is None or not self._fits(encoded):
+        if encoded is None:
+            return strips
+        if not self._fits(encoded):
+            # Moved without a change of size, onto the screen's last row.
+            self.call_later(self._encode_if_needed)
             return strips
         offset = self.content_region.offset - self.region.offset
         placement = encoded.placement
@@ -241,14 +265,18 @@ class PictureView(Widget, can_focus=False):
                 if known is None or known[0] is not base:
                     known = self._lines[row] = base, PaintedStrip(base, self._painter, row, -left, placement.columns)
                 lines[top + row] = known[1]
-            elif encoded.blocks is None and left >= 0 and left + placement.columns <= base.cell_length:
-                lines[top + row] = spliced(base, left, encoded.coarse.segments(row), placement.columns)
+            elif left >= 0 and left + placement.columns <= base.cell_length:
+                lines[top + row] = spliced(base, left, encoded.coarse[row], placement.columns)
         return lines
 
     def _fits(self, encoded: Encoded) -> bool:
         """Whether the picture was made for a size that still holds it."""
-        placement, size = encoded.placement, self.content_size
-        return placement.left + placement.columns <= size.width and placement.top + placement.rows <= size.height
+        placement, area = encoded.placement, self._area()
+        return (
+            area is not None
+            and placement.left + placement.columns <= area.columns
+            and placement.top + placement.rows <= area.rows
+        )
 
     def _is_live(self, crop: Region) -> bool:
         """Whether the real picture can be drawn: not below another screen, nor half out of sight."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.1
 CLOCK_S = 1.0
-WIDE_FROM = (100, 30)
+WIDE_FROM = (110, 30)
 X_AXES = ("epochs", "steps", "minutes")
 SMOOTHING = (0.8, 0.0, 0.97)
 

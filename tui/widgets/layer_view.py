@@ -188,12 +188,12 @@ def title_line(title: LayerTitle, width: int) -> Text:
         chosen = bool(title.layers) and name == title.layers[title.layer]
         out.append(f"▸{name}◂ " if chosen else f" {name}  ", "bold" if chosen else "dim")
     out.append(f" {_NAMES[title.mode]}")
-    if title.probes > 1 and title.mode != "filters":
-        out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
     if title.epoch is not None:
         out.append(f"  epoch {title.epoch}", "bold")
         if title.follows:
             out.append(" ● live" if title.live else " latest", "#98c379" if title.live else "dim")
         else:
-            out.append(f" of {title.newest}, End follows", "#e5c07b")
+            out.append(f" of {title.newest}, End: latest", "#e5c07b")
+    if title.probes > 1 and title.mode != "filters":
+        out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
     return out

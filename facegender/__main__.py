@@ -1,0 +1,58 @@
+"""The console script ``facegender`` and ``python -m facegender``: every mistake becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 bad input, 130 interrupted.
+    """
+    from typer.exceptions import Abort, TyperException
+
+    from facegender.cli import app
+    from facegender.runs.errors import UserError
+    from facegender.runs.text import one_line
+
+    def complain(text: str) -> None:
+        print(f"facegender: {one_line(text)}", file=sys.stderr)
+
+    try:
+        code = app(list(arguments), standalone_mode=False, prog_name="facegender")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except UserError as error:
+        complain(str(error))
+        return 2
+    except TyperException as error:
+        if message := error.format_message():
+            complain(f"{message.rstrip('.')}; see `facegender --help`")
+        return 2
+    except (Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as error:  # the boundary of the process
+        if os.environ.get("FACEGENDER_TRACEBACK"):
+            raise
+        complain(f"{type(error).__name__}: {error} (set FACEGENDER_TRACEBACK=1 to see where)")
+        return 1
+
+
+def main() -> None:
+    """Run the command of the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

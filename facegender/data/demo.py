@@ -1,0 +1,108 @@
+"""Demo faces: drawn by the program, so that a fresh machine without a network has something to train on."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facegender.data.cache import Decoded, Report, Row, collect
+from facegender.data.dataset import CLASSES, shown
+from facegender.data.drawing.looks import draw_look
+from facegender.data.drawing.portrait import draw_portrait
+from facegender.runs.errors import UserError
+
+# Part of the cache's key: raise it whenever the same seed draws another face.
+DRAWING = 2
+
+
+def draw_face(label: int, seed: int, side: int) -> Image.Image:
+    """A face that nobody has, with the word "demo" in a corner.
+
+    Args:
+        label: 0 female, 1 male: which odds the traits are drawn with. No trait belongs to one class alone.
+        seed: Another seed is another face.
+        side: Of the square RGB picture, in pixels.
+    """
+    chance = random.Random(f"face {label} {seed}")
+    look = draw_look(label, chance)
+    return draw_portrait(look, side, chance.getrandbits(32))
+
+
+def demo_arrays(per_class: int, side: int, seed: int, report: Report | None = None) -> Decoded:
+    """Demo faces ready for training, the classes in turn; drawn once and kept in the cache like photographs.
+
+    Args:
+        per_class: How many of each class.
+        side: In pixels.
+        seed: Another seed is another set of faces.
+        report: Is told (faces done, faces in all), in the caller's thread.
+
+    Raises:
+        UserError: Neither the disk nor the memory has room for them.
+    """
+    started = time.perf_counter()
+
+    def draw(index: int) -> Row:
+        pixels = np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side))
+        return Row(pixels, hashlib.blake2b(pixels.data, digest_size=16).hexdigest())
+
+    key = hashlib.blake2b(f"demo {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20).hexdigest()
+    # Below this size drawing is mostly Python, which threads only make slower.
+    images, description, notice, cached = collect(key, 2 * per_class, side, draw, report, 1 if side < 256 else None)
+    return Decoded(
+        images=images,
+        labels=np.asarray([index % 2 for index in description.kept], dtype=np.int64),
+        digests=description.digests,
+        paths=[Path(CLASSES[index % 2]) / _name(index // 2) for index in description.kept],
+        skipped=[],
+        notice=notice,
+        seconds=time.perf_counter() - started,
+        cached=cached,
+    )
+
+
+def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report: Report | None = None) -> None:
+    """Write demo faces as JPEG files below ``female/`` and ``male/``; earlier ones are replaced.
+
+    Raises:
+        UserError: The folder has something else in it, or cannot be written.
+    """
+    try:
+        if folder.exists() and (other := _foreign(folder)):
+            raise UserError(
+                f"{shown(folder)}: has {shown(other)} in it; name an empty or a new folder for the demo faces"
+            )
+        for label, name in enumerate(CLASSES):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for index in range(per_class):
+                draw_face(label, _face_seed(seed, index), side).save(folder / name / _name(index), quality=92)
+                if report is not None:
+                    report(label * per_class + index + 1, 2 * per_class)
+    except OSError as error:
+        raise UserError(f"{shown(folder)}: cannot be written ({error.strerror}); name another folder") from None
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Something in a folder that is neither a class folder nor a demo face, relative to the folder."""
+    if not folder.is_dir():
+        return Path(folder.name)
+    for path in sorted(folder.iterdir()):
+        if path.name not in CLASSES or not path.is_dir():
+            return path.relative_to(folder)
+        for face in sorted(path.iterdir()):
+            if not (face.name.startswith("demo_") and face.suffix == ".jpg"):
+                return face.relative_to(folder)
+    return None
+
+
+def _face_seed(seed: int, index: int) -> int:
+    return seed * 1_000_003 + index
+
+
+def _name(index: int) -> str:
+    return f"demo_{index:05d}.jpg"

@@ -1,0 +1,1 @@
+"""Demo faces: what they look like, and how they are drawn with Pillow."""

@@ -1,0 +1,154 @@
+"""Whole batches at once from an array of photographs, in an order that only the seed and the epoch decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+
+from facegender.data.store import Bytes
+
+Indices = npt.NDArray[np.int64]
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+class ShuffledBatches(Sampler[Indices]):
+    """Batches of training indices, shuffled anew each epoch by (seed, epoch) alone.
+
+    In a distributed run each rank takes every ``world``-th index of the same permutation; a few of its first indices
+    are repeated at the end so that all ranks have equally many.
+
+    Attributes:
+        epoch: Whose permutation the next iteration gives; Lightning sets it through `set_epoch`.
+        start_epoch: The epoch that a resumed run stopped in.
+        start_batch: Batches of that epoch that were trained before; only the rest is given, while ``len`` stays.
+    """
+
+    def __init__(self, indices: Indices, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
+        self.indices = indices
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world = world
+        self.epoch = self.start_epoch = self.start_batch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the next iteration."""
+        self.epoch = epoch
+
+    def resume_from(self, epoch: int, batch: int) -> None:
+        """Begin with this epoch and leave out its first ``batch`` batches."""
+        self.epoch = self.start_epoch = epoch
+        self.start_batch = batch
+
+    def __len__(self) -> int:
+        return _batches(-(-len(self.indices) // self.world), self.batch_size)
+
+    def __iter__(self) -> Iterator[Indices]:
+        # Lightning makes an iterator first and sets the epoch after it: this body runs, and looks, at the first `next`.
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
+        padded = np.resize(order, -(-len(order) // self.world) * self.world)
+        mine = padded[self.rank :: self.world]
+        first = self.start_batch if self.epoch == self.start_epoch else 0
+        for start in range(first * self.batch_size, len(mine), self.batch_size):
+            yield mine[start : start + self.batch_size]
+
+
+class OrderedBatches(Sampler[Indices]):
+    """Batches of validation indices in a fixed order; each index goes to exactly one rank."""
+
+    def __init__(self, indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
+        self.indices = indices[rank::world]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return _batches(len(self.indices), self.batch_size)
+
+    def __iter__(self) -> Iterator[Indices]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield self.indices[start : start + self.batch_size]
+
+
+class PhotographBatches(Dataset[Batch]):
+    """Photographs that are fetched by the batch.
+
+    ``batches[indices]`` is ``(B, 3, S, S)`` uint8 in channels-last memory and ``(B,)`` int64 labels, both pinned if
+    that was asked for.
+    """
+
+    def __init__(self, images: Bytes, labels: Indices, *, pinned: bool = False) -> None:
+        self.images = images
+        self.labels = labels
+        self.pinned = pinned
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: Indices) -> Batch:
+        # A worker process must not touch the GPU; the loader pins what comes from one.
+        pin = self.pinned and get_worker_info() is None
+        gathered = torch.empty((len(indices), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+        # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
+        np.take(self.images, indices, axis=0, out=gathered.numpy(), mode="clip")
+        labels = torch.from_numpy(self.labels[indices])
+        return gathered.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickling a memory map copies what it maps, gigabytes; a worker that is spawned maps the file again instead.
+        state = self.__dict__.copy()
+        if isinstance(self.images, np.memmap):
+            state["images"] = (str(self.images.filename), self.images.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.images, tuple):
+            name, shape = self.images
+            self.images = np.memmap(name, dtype=np.uint8, mode="r", shape=shape)
+
+
+class BatchLoader(DataLoader[Batch]):
+    """A loader of whole batches that can go on in the middle of an epoch.
+
+    Its state is empty because `ShuffledBatches.resume_from` needs nothing but the epoch and the batch, which Lightning
+    keeps anyway; having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing; see above."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing; see above."""
+
+
+def batch_loader(
+    batches: PhotographBatches, sampler: Sampler[Indices], *, workers: int, pinned: bool, seed: int
+) -> BatchLoader:
+    """The loader of a sampler's batches.
+
+    Args:
+        batches: Where the photographs come from.
+        sampler: Gives the indices of one batch after another.
+        workers: Processes that load; 0 loads in this one.
+        pinned: Batches go to a GPU.
+        seed: Of the workers, so that the loader draws nothing from the global generator.
+    """
+    return BatchLoader(
+        batches,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=pinned and workers > 0,
+        persistent_workers=workers > 0,
+        prefetch_factor=2 if workers > 0 else None,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _batches(count: int, batch_size: int) -> int:
+    return -(-count // batch_size)

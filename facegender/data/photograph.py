@@ -1,0 +1,215 @@
+"""One photograph from a file of any kind to upright RGB pixels, or the reason why not."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+# Left out on purpose: EPS, which runs Ghostscript, and everything rare, because each further decoder is more code that
+# untrusted bytes reach. MPO comes with JPEG.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "ICO", "PPM", "AVIF", "PSD")
+MIN_SIDE = 8
+MAX_PIXELS = 150_000_000
+MAX_BYTES = 512 * 2**20
+
+# Pillow raises by itself above twice this, also for pictures that hide inside a container such as ICO.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+class Unreadable(Exception):
+    """No photograph can be made of a file.
+
+    Attributes:
+        reason: One plain clause without the file's name, e.g. "truncated image".
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def open_photograph(path: Path | str) -> Image.Image:
+    """The photograph of a file: RGB, turned upright, the first frame of an animation, transparency on white.
+
+    Raises:
+        Unreadable: The file holds none, or one that is too small or too large.
+    """
+    with quiet():
+        return decode(read_bytes(path))
+
+
+def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """The whole photograph as a square, not cropped: (side, side, 3) uint8, bilinear as Pillow does it."""
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        Unreadable: It is missing, empty, too large, protected or no regular file.
+    """
+    try:
+        status = Path(path).stat()
+        # A named pipe or a device would block or never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if status.st_size == 0:
+            raise Unreadable("empty file")
+        if status.st_size > MAX_BYTES:
+            raise Unreadable(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise Unreadable("no such file") from None
+    except OSError as error:
+        raise Unreadable((error.strerror or "cannot be read").lower()) from None
+    except ValueError:
+        raise Unreadable("not a file name") from None
+
+
+def decode(data: bytes) -> Image.Image:
+    """What `open_photograph` gives, from a file's content. Call it within `quiet`.
+
+    Raises:
+        Unreadable: As there.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image)
+            image.load()
+            _check_size(image)
+            # The copy that convert makes outlives the file; upright after it, because turning is cheaper in 8 bit.
+            return _upright(_as_rgb(image), image)
+    except Unreadable:
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable(_foreign(data)) from None
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        raise Unreadable(_too_large(int(pixels[1]) if pixels else 2 * MAX_PIXELS)) from None
+    except MemoryError:
+        raise Unreadable("not enough memory to decode it") from None
+    except Exception as error:
+        # The boundary to a dozen decoders: on damaged files they raise what their parsers happen to run into,
+        # from struct.error to SyntaxError.
+        truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
+        raise Unreadable("truncated image" if truncated else "damaged image") from None
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise Unreadable(f"too small ({width}×{height} px, at least {MIN_SIDE} a side)")
+    if width * height > MAX_PIXELS:
+        raise Unreadable(_too_large(width * height))
+
+
+def _too_large(pixels: int) -> str:
+    return f"too large ({pixels // 1_000_000} megapixels, at most {MAX_PIXELS // 1_000_000})"
+
+
+def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
+    """The image turned as its source's EXIF says; EXIF that cannot be read says nothing."""
+    try:
+        # Read only after the pixels: PNG may have it behind them, and TIFF turns itself and then takes the tag away.
+        method = _UPRIGHT.get(source.getexif().get(_ORIENTATION, 1))
+    except Exception:  # a camera's or editor's faulty EXIF raises anything, and is no reason to lose the photograph
+        return image
+    return image if method is None else image.transpose(method)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Grey values of 16 or more bits as (H, W) uint8: 16-bit ones over their full range, others over their own."""
+    values = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = min(0.0, float(values.min())), float(values.max())
+    if grey.dtype.kind == "f":
+        top = 1.0 if high <= 1 else 255.0 if high <= 255 else high
+    elif grey.dtype.itemsize == 2:
+        top = 65535.0
+    else:
+        top = 255.0 if high <= 255 else 65535.0 if high <= 65535 else high
+    scaled = (values - low) * (255.0 / max(top - low, 1e-30))
+    bytes_: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return bytes_
+
+
+def _foreign(data: bytes) -> str:
+    """What a file is that Pillow does not know, as far as its first bytes tell."""
+    start = data[:512].lstrip().lower()
+    if data[4:8] == b"ftyp":
+        brand = data[8:12]
+        if brand in _HEIF_BRANDS:
+            return "HEIF is not supported: convert it to JPEG"
+        if brand in (b"avif", b"avis"):
+            return "AVIF is not supported by the installed Pillow: convert it to JPEG"
+    if data.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")):
+        return "JPEG XL is not supported: convert it to JPEG"
+    if data.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the image itself: run git lfs pull"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page, not an image"
+    # Named apart from noise: the first bytes promise a format whose header then breaks off.
+    if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")):
+        return "damaged image"
+    return "not an image"
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_quiet_filters: contextlib.AbstractContextManager[Any] | None = None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps Pillow's warnings about odd files off the terminal; may be entered by several threads at once.
+
+    ``warnings.catch_warnings`` alone is not safe in threads: the filters are the process's, and whoever leaves
+    last would restore what another thread had set.
+    """
+    global _quiet_depth, _quiet_filters
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _quiet_filters = warnings.catch_warnings()
+            _quiet_filters.__enter__()
+            warnings.simplefilter("ignore")
+        _quiet_depth += 1
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_depth -= 1
+            if _quiet_depth == 0 and _quiet_filters is not None:
+                _quiet_filters.__exit__(None, None, None)
+                _quiet_filters = None

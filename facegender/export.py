@@ -1,0 +1,74 @@
+"""``facegender export``: a trained network in files that other programs read."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from facegender.inference import Classifier, choose_checkpoint, load_classifier
+from facegender.runs.errors import UserError
+from facegender.runs.folder import replacing
+from facegender.runs.text import one_line, printable
+
+FORMATS = ("pth", "safetensors", "onnx")
+
+
+def export_network(root: Path, which: str, form: str, output: Path | None) -> str:
+    """Write a network's weights, or in ONNX the network itself.
+
+    All take photographs as (N, 3, S, S) float32 in [-1, 1] and give (N, classes) logits.
+
+    Args:
+        which: A run or a checkpoint file, as for `choose_checkpoint`.
+        form: One of `FORMATS`.
+        output: The file; by default named after the run, in the current folder.
+
+    Returns:
+        A line that says what was written.
+
+    Raises:
+        UserError: There is no such run, a package is missing, or the file cannot be written.
+    """
+    if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
+        raise UserError("--format onnx needs two more packages: pip install 'facegender-tui[onnx]'")
+    checkpoint = choose_checkpoint(root, which)
+    classifier = load_classifier(checkpoint)
+    target = output or Path(f"{Path(which).stem if Path(which).suffix == '.ckpt' else which}.{form}")
+    try:
+        with replacing(target) as temporary:
+            _write(classifier, form, temporary)
+    except OSError as error:
+        raise UserError(
+            f"{printable(str(target))}: {one_line(error.strerror or str(error))}; name another --output"
+        ) from None
+    except RuntimeError as error:  # what torch makes of a file that it cannot write
+        raise UserError(f"{printable(str(target))}: {one_line(str(error))[:150]}; name another --output") from None
+    size = target.stat().st_size / 1e6
+    return f"{printable(str(target))}: {size:.1f} MB, epoch {classifier.epoch} of {printable(str(checkpoint))}"
+
+
+def _write(classifier: Classifier, form: str, path: Path) -> None:
+    network = classifier.network.to(memory_format=torch.contiguous_format)
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    if form == "pth":
+        torch.save(weights, path)
+    elif form == "safetensors":
+        widths = ",".join(str(conv.out_channels) for conv in (network.conv1, network.conv2, network.conv3))
+        metadata = {"image_size": str(classifier.image_size), "widths": widths, "classes": ",".join(classifier.classes)}
+        path.write_bytes(save(weights, metadata))
+    else:
+        example = torch.zeros(1, 3, classifier.image_size, classifier.image_size)
+        torch.onnx.export(
+            network,
+            (example,),
+            path,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: torch.export.Dim("count")}},
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )

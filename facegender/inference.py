@@ -1,0 +1,218 @@
+"""A checkpoint as a classifier of photographs. Needs torch, but neither Lightning nor the training code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from facegender.data.photograph import open_photograph, resize
+from facegender.network import introspect
+from facegender.network.introspect import Activations
+from facegender.network.model import FaceGenderNet, normalise
+from facegender.runs.errors import UserError
+from facegender.runs.folder import RunFolder, list_runs, open_run
+from facegender.runs.text import printable
+
+_PREFIX = "network."
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """What the network says of one photograph.
+
+    Attributes:
+        classes: Names in the order of the labels.
+        probabilities: The softmax of the logits, in the same order.
+        label: The class of the highest probability.
+        confidence: That probability, in [0, 1].
+        epoch: The epoch that the checkpoint was saved in, counted from 0.
+        checkpoint: Its file.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    label: str
+    confidence: float
+    epoch: int
+    checkpoint: Path
+
+    def lines(self) -> list[str]:
+        """The three lines that a person reads."""
+        shares = (
+            f"{name.capitalize()}: {share:.2%}" for name, share in zip(self.classes, self.probabilities, strict=True)
+        )
+        return [
+            f"Predicted: {self.label}",
+            f"Confidence: {self.confidence:.2%}",
+            f"Probabilities: {', '.join(shares)}",
+        ]
+
+
+class Classifier:
+    """A trained network, ready to be asked.
+
+    Attributes:
+        classes: Names in the order of the labels.
+        image_size: Side in pixels that photographs are resized to.
+        epoch: The epoch that the checkpoint was saved in, counted from 0.
+        step: Optimiser steps that it was trained for.
+        checkpoint: Its file.
+        network: In evaluation mode, on `device`.
+    """
+
+    def __init__(
+        self, network: FaceGenderNet, classes: Sequence[str], image_size: int, epoch: int, step: int, checkpoint: Path
+    ) -> None:
+        self.network = network.eval()
+        self.classes = tuple(classes)
+        self.image_size = image_size
+        self.epoch = epoch
+        self.step = step
+        self.checkpoint = checkpoint
+        self.device = next(network.parameters()).device
+
+    def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """An RGB photograph as (S, S, 3) uint8."""
+        return resize(image, self.image_size)
+
+    def tensor(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """(S, S, 3) uint8 as the network takes it: (1, 3, S, S) float32 in [-1, 1] on its device."""
+        # A copy, because torch refuses to promise anything about memory that it may not write.
+        return normalise(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(self.device))
+
+    def classify(self, photograph: Image.Image | Path) -> Prediction:
+        """Classify one photograph.
+
+        Args:
+            photograph: A file, or an upright RGB image.
+
+        Raises:
+            facegender.data.photograph.Unreadable: The file holds no photograph.
+            UserError: The network's answer is no number.
+        """
+        image = photograph if isinstance(photograph, Image.Image) else open_photograph(photograph)
+        with torch.inference_mode():
+            logits = self.network(self.tensor(self.pixels(image)))
+        return self.prediction(logits)
+
+    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[Activations, list[introspect.Layer]]:
+        """What every convolution makes of (S, S, 3) uint8, and the convolutions."""
+        image = self.tensor(pixels)
+        layers = introspect.trace(self.network, image)
+        return introspect.activations(self.network, image, layers), layers
+
+    def heatmap(self, pixels: npt.NDArray[np.uint8], label: int) -> npt.NDArray[np.float32]:
+        """Where the network looked for a class in (S, S, 3) uint8: (S, S) float32 in [0, 1]."""
+        heat: npt.NDArray[np.float32] = introspect.grad_cam(self.network, self.tensor(pixels), label).cpu().numpy()
+        return heat
+
+    def prediction(self, logits: torch.Tensor) -> Prediction:
+        """What (1, classes) logits say.
+
+        Raises:
+            UserError: They are not finite.
+        """
+        shares = logits[0].float().softmax(0)
+        if not bool(torch.isfinite(shares).all()):
+            raise UserError(
+                f"{_shown(self.checkpoint)}: answers NaN, its training diverged; choose another --checkpoint"
+            )
+        probabilities = tuple(shares.tolist())
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return Prediction(
+            classes=self.classes,
+            probabilities=probabilities,
+            label=self.classes[best],
+            confidence=probabilities[best],
+            epoch=self.epoch,
+            checkpoint=self.checkpoint,
+        )
+
+
+def choose_checkpoint(root: Path, which: str | None = None) -> Path:
+    """The checkpoint file that a person means.
+
+    Args:
+        root: Where ``checkpoints/`` is.
+        which: Name of a run or path of a file; None means the newest run that has a checkpoint. Of a run it is
+            ``best.ckpt``, or ``last.ckpt`` as long as there is no best.
+
+    Raises:
+        UserError: There is none.
+    """
+    if which is None:
+        for run in list_runs(root):
+            if path := _checkpoint_of(run):
+                return path
+        raise UserError(
+            f"no checkpoint in {_shown(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
+        )
+    path = Path(which).expanduser()
+    if os.sep in which or path.suffix == ".ckpt" or path.is_file():
+        if not path.is_file():
+            raise UserError(f"--checkpoint {_shown(path)}: no such file; give a run or a checkpoint of one")
+        return path
+    run = open_run(root, which)
+    found = _checkpoint_of(run)
+    if found is None:
+        raise UserError(f"run {which} has no checkpoint yet: it saves the first one at the end of its first epoch")
+    return found
+
+
+def _checkpoint_of(run: RunFolder) -> Path | None:
+    return next((path for path in (run.best_checkpoint, run.last_checkpoint) if path.is_file()), None)
+
+
+def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Classifier:
+    """The network of a checkpoint.
+
+    Only tensors and plain values are read, so that a file from a stranger cannot run code.
+
+    Args:
+        checkpoint: ``last.ckpt`` or ``best.ckpt`` of a run.
+        device: Where to classify.
+
+    Raises:
+        UserError: The file is missing, damaged or no checkpoint of this program.
+    """
+    name = _shown(checkpoint)
+    remedy = "give a run, or a .ckpt file that `facegender train` wrote"
+    try:
+        content: Any = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file; {remedy}") from None
+    except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, or no checkpoint"
+        raise UserError(f"{name}: {reason}; {remedy}") from None
+    try:
+        parameters = content["hyper_parameters"]
+        classes, image_size = list(parameters["classes"]), int(parameters["image_size"])
+        if not 16 <= image_size <= 4096:
+            raise ValueError(f"image size {image_size}")
+        with torch.device("meta"):
+            network = FaceGenderNet(image_size, parameters["widths"], len(classes))
+        weights = {key.removeprefix(_PREFIX): value for key, value in content["state_dict"].items()}
+        network.load_state_dict(weights, assign=True)
+        # Copies, so that nothing depends on the mapped file any more, and trainable as far as Grad-CAM cares.
+        network = network.to(torch.float32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+        _own(network)
+        return Classifier(network, classes, image_size, int(content["epoch"]), int(content["global_step"]), checkpoint)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
+
+
+def _own(network: torch.nn.Module) -> None:
+    """Let every tensor have memory of its own instead of pages of the checkpoint's file."""
+    for tensor in [*network.parameters(), *network.buffers()]:
+        tensor.data = tensor.data.clone()
+
+
+def _shown(path: Path) -> str:
+    return printable(str(path))

@@ -1,0 +1,163 @@
+"""``last.ckpt`` and ``best.ckpt``: written whole or not at all, announced afterwards, and where a stop is obeyed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins import CheckpointIO
+from lightning_fabric.utilities.types import _PATH
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from facegender.network.module import FaceGenderModule
+from facegender.runs.events import CheckpointSaved, Event, Notice
+from facegender.runs.folder import RunFolder, replacing
+from facegender.training.failures import describe
+from facegender.training.stop import Stopped, StopSwitch
+
+ASK_OTHERS_EVERY = 16
+"""Steps between two questions to the other processes of a run on several devices; each makes all of them wait."""
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes to a temporary name, then replaces; reads tensors and plain values only.
+
+    Args:
+        announce: Is told of a checkpoint once it exists.
+    """
+
+    def __init__(self, announce: Callable[[Event], None]) -> None:
+        self._announce = announce
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        target = Path(path)
+        try:
+            with replacing(target) as temporary:
+                torch.save(checkpoint, temporary)
+        except RuntimeError as error:  # what torch makes of a full disk
+            raise OSError(None, describe(error)) from error
+        epoch, step = checkpoint["epoch"], checkpoint["global_step"]
+        self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
+
+    def load_checkpoint(
+        self, path: _PATH, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint, never running code from it."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
+
+    def remove_checkpoint(self, path: _PATH) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class RunCheckpoints(Callback):
+    """Saves ``last.ckpt`` after every epoch and at a stop, and ``best.ckpt`` when the validation accuracy improves.
+
+    Attributes:
+        improved: The validation that just ended is the best so far.
+        best_accuracy: The best validation accuracy so far.
+    """
+
+    def __init__(self, folder: RunFolder, stop: StopSwitch, announce: Callable[[Event], None]) -> None:
+        self._folder = folder
+        self._stop = stop
+        self._announce = announce
+        self._middle = False
+        self._generators: dict[str, torch.Tensor] | None = None
+        self.improved = False
+        self.best_accuracy = -math.inf
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, and the random generators, so that a resumed run drops out the same neurons."""
+        generators = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            generators["cuda"] = torch.cuda.get_rng_state()
+        return {"best_accuracy": self.best_accuracy, "generators": generators, "middle": self._middle}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them up again."""
+        self.best_accuracy = state_dict["best_accuracy"]
+        self._generators = state_dict["generators"]
+        if not state_dict["middle"]:
+            # The next thing an uninterrupted run would draw is the seed of the next epoch's loader, and so it is here.
+            self._restore_generators()
+
+    def _restore_generators(self) -> None:
+        generators, self._generators = self._generators, None
+        if generators is None:
+            return
+        torch.set_rng_state(generators["cpu"].cpu())
+        if "cuda" in generators and torch.cuda.is_available():
+            torch.cuda.set_rng_state(generators["cuda"].cpu())
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds where to go on, in words that do not depend on Lightning."""
+        epoch = trainer.current_epoch
+        batch = trainer.fit_loop.batch_idx + 1
+        checkpoint["resume_at"] = {"epoch": epoch, "batch": batch} if self._middle else {"epoch": epoch + 1, "batch": 0}
+
+    # Saving and stopping ----------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """From here on a stop waits for the end of a batch."""
+        self._restore_generators()
+        # Lightning has put its own handler of SIGTERM above ours; it would end without saving.
+        self._stop.install()
+        self._stop.preparing = False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves and ends if a stop was asked for. After the last batch of an epoch, its validation comes first."""
+        if batch_idx + 1 < trainer.num_training_batches and self._asked(trainer, batch_idx):
+            self._middle = True
+            try:
+                trainer.save_checkpoint(self._folder.last_checkpoint)
+            finally:
+                self._middle = False
+            raise Stopped(self._stop.reason)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds out whether this is the best so far. The one place where training waits for a number."""
+        assert isinstance(pl_module, FaceGenderModule)
+        accuracy = float(pl_module.validation_results["accuracy"])
+        pl_module.validation_accuracy = accuracy
+        self.improved = accuracy > self.best_accuracy
+        if self.improved:
+            self.best_accuracy = accuracy
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves; ends here if a stop was asked for and there are epochs left."""
+        if self.improved:
+            self._save(trainer, self._folder.best_checkpoint, weights_only=True)
+        self._save(trainer, self._folder.last_checkpoint, weights_only=False)
+        last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        if not last and self._asked(trainer, 0):
+            raise Stopped(self._stop.reason)
+
+    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
+        try:
+            trainer.save_checkpoint(path, weights_only=weights_only)
+        except OSError as error:  # the one before is still there, and the next may succeed
+            text = f"{path.name} could not be saved: {describe(error)}; the one before is kept and training goes on"
+            self._announce(Notice(time=time.time(), level="error", text=text))
+
+    def _asked(self, trainer: Trainer, batch_idx: int) -> bool:
+        """Whether to stop now. All processes of a run must come to the same answer at the same batch."""
+        if trainer.world_size == 1:
+            return self._stop.requested
+        if batch_idx % ASK_OTHERS_EVERY:
+            return False
+        return trainer.strategy.reduce_boolean_decision(self._stop.requested, all=False)

@@ -1,0 +1,207 @@
+"""What a person sees of a run without the interface: a progress bar, or one plain line an epoch, and ``train.log``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunFinished, RunStarted, Steps
+from facegender.runs.text import printable
+
+MAX_WAITING = 5000
+
+
+class TrainLog:
+    """``train.log``: warnings, log records and tracebacks, whoever else writes to it.
+
+    When the standard output is that very file already, because whoever started the trainer made it so, lines that are
+    printed are not written a second time.
+
+    Attributes:
+        is_output: The standard output goes to this file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] = path.open("a", buffering=1, encoding="utf-8", errors="replace")
+        self.is_output = _is_same_file(1, self._file.fileno())
+        self._handler = logging.StreamHandler(self._file)
+        self._handler.setLevel(logging.WARNING)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def __enter__(self) -> TrainLog:
+        logging.captureWarnings(True)
+        logging.getLogger().addHandler(self._handler)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        logging.getLogger().removeHandler(self._handler)
+        logging.captureWarnings(False)
+        self._file.close()
+
+    def line(self, text: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text + "\n")
+
+    def trace(self, error: BaseException) -> None:
+        """Write a traceback."""
+        self.line("".join(traceback.format_exception(error)).rstrip())
+
+    def adopt_output(self) -> None:
+        """Send standard output and error here where they go to a terminal, which is gone: writing to it would fail."""
+        for descriptor in (1, 2):
+            with contextlib.suppress(OSError):
+                if os.isatty(descriptor) or _is_dead(descriptor):
+                    os.dup2(self._file.fileno(), descriptor)
+
+
+def _is_same_file(first: int, second: int) -> bool:
+    try:
+        return os.path.sameopenfile(first, second)
+    except OSError:
+        return False
+
+
+def _is_dead(descriptor: int) -> bool:
+    """Whether writing fails, as it does on a terminal that was closed."""
+    try:
+        os.write(descriptor, b"")
+    except OSError:
+        return True
+    return False
+
+
+def epoch_line(event: EpochFinished, epochs: int) -> str:
+    """One plain line about an epoch."""
+    rate = f"{event.images_per_second:,.0f}".replace(",", " ")
+    return (
+        f"epoch {event.epoch}/{epochs}  loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
+        f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
+        f"{rate} images/s"
+    )
+
+
+class ConsoleThread:
+    """Shows events on the standard output from a thread of its own, so that a stuck terminal holds nothing up."""
+
+    def __init__(self, log: TrainLog) -> None:
+        self._log = log
+        self._queue: SimpleQueue[Event | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="console", daemon=True)
+        self._lost = False
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._epochs = 0
+        self._steps_per_epoch = 0
+
+    def start(self) -> None:
+        """Begin to show."""
+        self._thread.start()
+
+    def show(self, event: Event) -> None:
+        """Show an event later; dropped if the terminal has not taken thousands before it."""
+        if self._queue.qsize() < MAX_WAITING:
+            self._queue.put(event)
+
+    def hang_up(self) -> None:
+        """The terminal is gone: what would be shown goes to the log."""
+        self._lost = True
+        self._log.adopt_output()
+
+    def close(self, timeout_s: float = 3.0) -> None:
+        """Show what waits and end; gives up after ``timeout_s`` if the terminal does not take it."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join(timeout_s)
+
+    def print(self, text: str) -> None:
+        """Print one line now, and into the log."""
+        try:
+            print(printable(text), flush=True)
+        except (OSError, ValueError):
+            self.hang_up()
+        if not self._log.is_output and not self._lost:
+            self._log.line(printable(text))
+
+    def _run(self) -> None:
+        try:
+            while True:
+                try:
+                    event = self._queue.get(timeout=60)
+                except Empty:
+                    continue
+                if event is None:
+                    break
+                try:
+                    self._show(event)
+                except (OSError, ValueError):
+                    self.hang_up()
+        finally:
+            self._end_bar()
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._epochs, self._steps_per_epoch = event.epochs, event.steps_per_epoch
+            photographs = sum(event.train_images.values()), sum(event.validation_images.values())
+            self.print(
+                f"run {event.run}: {event.device_name} ({event.device}), precision {event.precision}, "
+                f"{event.parameters:,} parameters, {photographs[0]} + {photographs[1]} photographs"
+                + (", DEMO faces" if event.demo else "")
+            )
+        elif isinstance(event, EpochStarted):
+            self._begin_bar(event)
+        elif isinstance(event, Steps):
+            if self._progress is not None and self._task is not None and not self._lost:
+                text = f"loss {event.loss[-1]:.3f}  {event.images_per_second:,.0f} images/s".replace(",", " ")
+                self._progress.update(self._task, completed=event.batch[-1], text=text)
+        elif isinstance(event, EpochFinished):
+            self._end_bar()
+            self.print(epoch_line(event, self._epochs))
+        elif isinstance(event, Notice):
+            self.print(event.text if event.level == "info" else f"{event.level}: {event.text}")
+        elif isinstance(event, RunFinished):
+            self._end_bar()
+
+    def _begin_bar(self, event: EpochStarted) -> None:
+        self._end_bar()
+        if self._lost or not self._console.is_terminal:
+            return
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        name = f"epoch {event.epoch}/{self._epochs}"
+        self._task = self._progress.add_task(name, total=self._steps_per_epoch, text="")
+        self._progress.start()
+
+    def _end_bar(self) -> None:
+        progress, self._progress, self._task = self._progress, None, None
+        if progress is not None:
+            with contextlib.suppress(OSError, ValueError):
+                progress.stop()
+
+
+def complain(text: str) -> None:
+    """One line on stderr, if there still is one."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"facegender: {printable(text)}", file=sys.stderr, flush=True)

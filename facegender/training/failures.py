@@ -1,0 +1,29 @@
+"""What went wrong, in one line that names the remedy where there is one."""
+
+from __future__ import annotations
+
+import errno
+
+from facegender.runs.text import one_line
+
+MAX_LENGTH = 300
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to allocate",
+    "std::bad_alloc",
+)
+
+
+def describe(error: BaseException) -> str:
+    """One safe line about an exception; out of memory says what to lower."""
+    text = one_line(str(error))
+    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _OUT_OF_MEMORY):
+        return "out of memory: lower --batch-size or --image-size"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk ({text}): free some, then --resume the run"
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted twice: ended at once, without saving"
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"

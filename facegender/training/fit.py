@@ -1,0 +1,226 @@
+"""Configuration to `Trainer.fit`: photographs, network, precision, devices, and where a resumed run goes on."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning import Trainer, seed_everything
+
+from facegender.data.datamodule import FaceDataModule
+from facegender.data.dataset import CLASSES
+from facegender.network.model import parameter_count
+from facegender.network.module import FaceGenderModule
+from facegender.runs.config import TrainConfig, validate
+from facegender.runs.errors import UserError
+from facegender.runs.events import Event, Status
+from facegender.runs.folder import RunFolder
+from facegender.runs.text import one_line
+from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from facegender.training.claim import Claim
+from facegender.training.framing import FrameTaken
+from facegender.training.recorder import RunRecorder, Sink, Subject
+from facegender.training.session import Session
+from facegender.training.stop import Stopped, StopSwitch
+from facegender.training.writer import Item
+
+LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+}
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done."""
+
+    path: Path
+    epoch: int
+    batch: int
+
+
+def fit(session: Session) -> None:
+    """Train the run that a session has claimed.
+
+    Raises:
+        UserError: The data, the devices or the checkpoint cannot be used.
+        Stopped: Somebody asked, and ``last.ckpt`` is saved.
+    """
+    claim = session.claim
+    data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
+    _quieten()
+    data.prepare()
+    resume = _resume_point(claim, data) if claim.resumed else None
+    if claim.resumed:
+        manifest = claim.folder.read_manifest()
+        if manifest and manifest.data_digest and manifest.data_digest != data.digest:
+            session.notice("the photographs are not the same as when the run began", "warning")
+    for notice in data.notices:
+        session.notice(notice, "warning")
+    if data.skipped:
+        first = data.skipped[0]
+        count = f"{len(data.skipped)} files are" if len(data.skipped) > 1 else "1 file is"
+        session.notice(f"{count} left out, e.g. {first.file}: {first.reason}", "warning")
+    _fit(claim, data, session, session.stop, resume)
+
+
+def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]) -> Status:
+    """Train along as one of a run's further processes, which owns no files and reports nothing.
+
+    Raises:
+        UserError: As the first process does.
+    """
+    folder = RunFolder(root, run or resume or "follower")
+    if resume:
+        manifest = folder.read_manifest()
+        if manifest is None:
+            raise UserError(f"run {resume} has no readable run.json to resume with")
+        config = msgspec.structs.replace(manifest.config, **changes)
+    claim = Claim(folder, validate(config), resumed=bool(resume))
+    stop = StopSwitch()
+    data = FaceDataModule(claim.config, root)
+    _quieten()
+    data.prepare()
+    try:
+        _fit(claim, data, _Nowhere(), stop, _resume_point(claim, data) if resume else None)
+    except Stopped:
+        return "stopped"
+    return "completed"
+
+
+class _Nowhere:
+    """The sink of a process that reports nothing."""
+
+    backlog = 0
+
+    def put(self, item: Item) -> None:
+        return
+
+    def offer(self, taken: FrameTaken) -> bool:
+        return False
+
+
+def _fit(claim: Claim, data: FaceDataModule, sink: Sink, stop: StopSwitch, resume: ResumePoint | None) -> None:
+    config, folder = claim.config, claim.folder
+    precision = _precision(config)
+    # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
+    torch.set_float32_matmul_precision("high")
+    seed_everything(config.seed, workers=True, verbose=False)
+    module = FaceGenderModule(config, CLASSES)
+
+    def announce(event: Event) -> None:
+        sink.put(event)
+
+    checkpoints = RunCheckpoints(folder, stop, announce)
+    subject = Subject(
+        run=folder.name,
+        config=config,
+        resumed=claim.resumed,
+        classes=CLASSES,
+        precision=precision,
+        train_images=data.train_images,
+        validation_images=data.validation_images,
+        skipped_files=len(data.skipped),
+        probes=data.probes(config.probes),
+    )
+    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
+    trainer = _trainer(config, precision, folder, [recorder, checkpoints], AtomicCheckpointIO(announce))
+    if trainer.is_global_zero and isinstance(sink, Session):
+        _complete_manifest(folder, data, module)
+    if resume:
+        data.resume_from(resume.epoch, resume.batch)
+    trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+
+
+def _trainer(
+    config: TrainConfig, precision: str, folder: RunFolder, callbacks: list[Any], checkpoint_io: AtomicCheckpointIO
+) -> Trainer:
+    try:
+        return Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices if config.devices == "auto" else int(config.devices),
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=LIGHTNING_PRECISION[precision],
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            plugins=[checkpoint_io],
+            default_root_dir=folder.path,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
+        asked = f"--accelerator {config.accelerator} --devices {config.devices} --strategy {config.strategy}"
+        raise UserError(f"{asked}: {one_line(str(error))}; leave them out to use what is there") from None
+
+
+def _precision(config: TrainConfig) -> str:
+    """What "auto" means here: "32", "bf16" or "16".
+
+    Raises:
+        UserError: The processor is asked for half precision.
+    """
+    on_cuda = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if config.precision == "auto":
+        return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    if config.precision == "16" and not on_cuda:
+        raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
+    return config.precision
+
+
+def _resume_point(claim: Claim, data: FaceDataModule) -> ResumePoint:
+    path = claim.folder.last_checkpoint
+    name = claim.folder.name
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        point = ResumePoint(path, checkpoint["resume_at"]["epoch"], checkpoint["resume_at"]["batch"])
+    except Exception as error:  # torch and pickle raise whatever the damage makes them
+        raise UserError(
+            f"{path} is no checkpoint to resume from ({one_line(str(error))[:120]}): start a new run"
+        ) from None
+    if point.epoch >= claim.config.epochs:
+        raise UserError(f"run {name} has trained {point.epoch} epochs already: give more than that with --epochs")
+    if point.batch >= data.steps_per_epoch:
+        raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
+    return point
+
+
+def _complete_manifest(folder: RunFolder, data: FaceDataModule, module: FaceGenderModule) -> None:
+    """Adds what is only known now."""
+    manifest = folder.read_manifest()
+    if manifest is None:
+        return
+    layers = [name for name, part in module.network.named_modules() if isinstance(part, torch.nn.Conv2d)]
+    folder.write_manifest(
+        msgspec.structs.replace(
+            manifest,
+            data=data.source,
+            data_digest=data.digest,
+            parameters=parameter_count(module.network),
+            layers=layers,
+            skipped=data.skipped,
+        )
+    )
+
+
+def _quieten() -> None:
+    """Lightning's records go where all records go, and what it advises without need goes nowhere."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*"):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,97 @@
+"""The thread that writes frames: the numbers of an epoch's feature maps and filters, and the two pictures of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Protocol
+
+from facegender.runs.events import Event, FrameSaved, Notice
+from facegender.runs.folder import RunFolder
+from facegender.runs.frames import Frame, write_frame
+from facegender.runs.pictures import filters_page, maps_page, write_png
+from facegender.training.failures import describe
+from facegender.training.writer import say
+
+MAX_WAITING = 2
+
+
+class FrameTaken(Protocol):
+    """A frame whose tensors may still be on the device."""
+
+    @property
+    def epoch(self) -> int:
+        """Whose frame it is."""
+
+    def frame(self) -> Frame:
+        """Waits for the tensors and copies them; called on the frame thread."""
+
+
+class FrameThread:
+    """Writes frames one after another and announces each with `FrameSaved` once its files exist.
+
+    Args:
+        announce: Puts an event into the journal.
+    """
+
+    def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
+        self._folder = folder
+        self._announce = announce
+        self._queue: SimpleQueue[FrameTaken | None] = SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._complained = False
+        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def offer(self, taken: FrameTaken) -> bool:
+        """Hand a frame over, unless too many wait already because the disk is slow.
+
+        Returns:
+            Whether it was taken; if not, a notice says so.
+        """
+        with self._lock:
+            accepted = self._waiting < MAX_WAITING
+            self._waiting += accepted
+        if accepted:
+            self._queue.put(taken)
+        else:
+            text = f"feature maps of epoch {taken.epoch} are left out: the disk has not caught up with earlier ones"
+            self._announce(Notice(time=time.time(), level="warning", text=text))
+        return accepted
+
+    def close(self, timeout_s: float = 60.0) -> None:
+        """Write what waits and end; gives up after ``timeout_s``."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            try:
+                self._announce(self._save(taken))
+            except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
+                text = f"feature maps of epoch {taken.epoch} could not be saved: {describe(error)}"
+                self._announce(Notice(time=time.time(), level="error", text=text))
+                if not self._complained:
+                    self._complained = True
+                    say(f"{text}; training goes on")
+            finally:
+                with self._lock:
+                    self._waiting -= 1
+
+    def _save(self, taken: FrameTaken) -> FrameSaved:
+        frame = taken.frame()
+        folder = self._folder.visuals
+        folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder.frame_path(frame.epoch)
+        pictures = [f"epoch_{frame.epoch}.png", f"epoch_{frame.epoch}_filters.png"]
+        write_frame(path, frame)
+        write_png(folder / pictures[0], maps_page(frame))
+        write_png(folder / pictures[1], filters_page(frame))
+        return FrameSaved(time=time.time(), epoch=frame.epoch, step=frame.step, file=path.name, pictures=pictures)

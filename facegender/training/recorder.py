@@ -1,0 +1,308 @@
+"""The callback that reports what training does. It puts things on a queue and returns; `writer` does the rest.
+
+On the training thread it opens no file, draws nothing and never waits for the device: tensors are handed over as they
+are, and whoever takes them from the queue waits for their numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from facegender.data.datamodule import Probes
+from facegender.network import introspect
+from facegender.network.activation_frames import layer_frames, numpy_of
+from facegender.network.introspect import Activations, Layer
+from facegender.network.model import normalise, parameter_count
+from facegender.network.module import FaceGenderModule
+from facegender.runs.config import TrainConfig
+from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
+from facegender.runs.frames import Frame
+from facegender.training.framing import FrameTaken
+from facegender.training.writer import Item, StepDone
+
+MAX_BACKLOG = 20_000
+
+
+class Sink(Protocol):
+    """Where the recorder's reports go; no method may block."""
+
+    @property
+    def backlog(self) -> int:
+        """Reports not yet taken."""
+
+    def put(self, item: Item) -> None:
+        """Take a report."""
+
+    def offer(self, taken: FrameTaken) -> bool:
+        """Take a frame, unless too many wait."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained, as far as the journal wants to know.
+
+    Attributes:
+        precision: "32", "bf16" or "16".
+        train_images: Photographs per class.
+        validation_images: The same.
+    """
+
+    run: str
+    config: TrainConfig
+    resumed: bool
+    classes: Sequence[str]
+    precision: str
+    train_images: Mapping[str, int]
+    validation_images: Mapping[str, int]
+    skipped_files: int
+    probes: Probes
+
+
+@dataclass(frozen=True)
+class FinishedEpoch:
+    """An epoch's end, its metrics still on the device.
+
+    Attributes:
+        sums: (2,) loss summed over photographs, and correct photographs.
+        images: Photographs trained on.
+        results: As `FaceGenderModule.validation_results`.
+    """
+
+    time: float
+    epoch: int
+    step: int
+    sums: Tensor
+    images: int
+    results: Mapping[str, Tensor]
+    classes: Sequence[str]
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    best: bool
+
+    def event(self) -> EpochFinished:
+        """Waits for the numbers."""
+        loss, correct = self.sums.tolist()
+        results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
+        return EpochFinished(
+            time=self.time,
+            epoch=self.epoch,
+            step=self.step,
+            train_loss=loss / self.images if self.images else float("nan"),
+            train_accuracy=correct / self.images if self.images else float("nan"),
+            validation_loss=results["loss"],
+            validation_accuracy=results["accuracy"],
+            classes=list(self.classes),
+            precision=results["precision"],
+            recall=results["recall"],
+            f1=results["f1"],
+            macro_f1=results["macro_f1"],
+            confusion=results["confusion"],
+            learning_rate=self.learning_rate,
+            images_per_second=self.images_per_second,
+            seconds=self.seconds,
+            best=self.best,
+        )
+
+
+@dataclass(frozen=True)
+class ProbeFrame:
+    """A forward pass of the probes and a copy of the filters, still on the device."""
+
+    epoch: int
+    step: int
+    probes: Probes
+    classes: Sequence[str]
+    activations: Activations
+    filters: Mapping[str, Tensor]
+    maps_of: dict[str, str]
+
+    def frame(self) -> Frame:
+        """Waits for the tensors and copies them."""
+        return Frame(
+            epoch=self.epoch,
+            step=self.step,
+            images=self.probes.images,
+            labels=self.probes.labels,
+            probabilities=numpy_of(self.activations.logits.float().softmax(1)),
+            classes=self.classes,
+            probe_names=self.probes.names,
+            layers=layer_frames(self.activations, self.filters),
+            maps_of=self.maps_of,
+        )
+
+
+def network_layers(layers: Sequence[Layer]) -> list[LayerInfo]:
+    """The traced convolutions as the journal lists them."""
+    return [
+        LayerInfo(
+            name=layer.name,
+            channels=layer.conv.out_channels,
+            size=layer.size,
+            kernel=(layer.conv.weight.shape[1], layer.conv.weight.shape[2], layer.conv.weight.shape[3]),
+        )
+        for layer in layers
+    ]
+
+
+class RunRecorder(Callback):
+    """Reports a run to a sink.
+
+    Args:
+        sink: Takes the reports.
+        subject: What is trained.
+        improved: Tells whether the validation that just ended is the best so far.
+    """
+
+    def __init__(self, sink: Sink, subject: Subject, improved: Callable[[], bool]) -> None:
+        self._sink = sink
+        self._subject = subject
+        self._improved = improved
+        self._layers: list[Layer] = []
+        self._images: Tensor | None = None
+        self._epoch: int | None = None
+        self._learning_rate = 0.0
+        self._sums: Tensor | None = None
+        self._carried: tuple[list[float], int] | None = None
+        self._epoch_began = self._train_ended = 0.0
+        self._epoch_images = self._images_before = 0
+        self._dropped = 0
+
+    # What a checkpoint in the middle of an epoch has to remember, so that the epoch's means are those of all its steps.
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums of the epoch so far."""
+        return {"sums": None if self._sums is None else self._sums.tolist(), "images": self._epoch_images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the sums up again."""
+        if state_dict["sums"] is not None:
+            self._carried = state_dict["sums"], state_dict["images"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Finds the layers and reports the beginning."""
+        assert isinstance(pl_module, FaceGenderModule)
+        subject, config, device = self._subject, self._subject.config, pl_module.device
+        images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
+        self._images = normalise(images.to(device))
+        self._layers = introspect.trace(pl_module.network, self._images[:1])
+        self._sink.put(
+            RunStarted(
+                time=time.time(),
+                run=subject.run,
+                epochs=config.epochs,
+                steps_per_epoch=int(trainer.num_training_batches),
+                batch_size=config.batch_size,
+                start_epoch=trainer.current_epoch,
+                start_step=trainer.global_step,
+                resumed=subject.resumed,
+                recipe=config.recipe,
+                device=str(device),
+                device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+                precision=subject.precision,
+                image_size=config.image_size,
+                parameters=parameter_count(pl_module.network),
+                train_images=dict(subject.train_images),
+                validation_images=dict(subject.validation_images),
+                skipped_files=subject.skipped_files,
+                demo=config.demo,
+                layers=network_layers(self._layers),
+            )
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reports an epoch's beginning."""
+        self._begin_epoch(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Reports it where Lightning does not: an epoch that is resumed in its middle has no start for it."""
+        if self._epoch != trainer.current_epoch:
+            self._begin_epoch(trainer, pl_module)
+
+    def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        now = time.time()
+        self._epoch, self._epoch_began, self._train_ended = trainer.current_epoch, now, now
+        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        # Single precision would lose photographs above 16 million and digits of the mean long before.
+        dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
+        self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
+        self._epoch_images = self._images_before = 0
+        if self._carried:
+            sums, self._epoch_images = self._carried
+            self._images_before = self._epoch_images
+            self._sums += torch.tensor(sums, dtype=dtype, device=pl_module.device)
+            self._carried = None
+        self._sink.put(EpochStarted(time=now, epoch=self._epoch, learning_rate=self._learning_rate))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Reports a step."""
+        assert self._sums is not None
+        assert self._epoch is not None
+        images, outcome = len(batch[1]), outputs["outcome"]
+        self._epoch_images += images
+        self._sums.add_(outcome)
+        if self._sink.backlog > MAX_BACKLOG:
+            self._dropped += 1
+            return
+        if self._dropped:
+            text = f"{self._dropped} steps are missing from the journal: the disk had not caught up"
+            self._sink.put(Notice(time=time.time(), level="warning", text=text))
+            self._dropped = 0
+        self._sink.put(StepDone(self._epoch, trainer.global_step, batch_idx + 1, time.time(), images, outcome))
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes when training paused."""
+        self._train_ended = time.time()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Runs the probes through the network, if it is this epoch's turn."""
+        assert isinstance(pl_module, FaceGenderModule)
+        every, epoch = self._subject.config.visualize_every, trainer.current_epoch
+        if not every or (epoch % every and epoch + 1 != self._subject.config.epochs):
+            return
+        assert self._images is not None
+        self._sink.offer(
+            ProbeFrame(
+                epoch=epoch,
+                step=trainer.global_step,
+                probes=self._subject.probes,
+                classes=self._subject.classes,
+                activations=introspect.activations(pl_module.network, self._images, self._layers),
+                filters=introspect.filters(self._layers),
+                maps_of=introspect.maps_of(self._layers),
+            )
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reports an epoch's end."""
+        assert isinstance(pl_module, FaceGenderModule)
+        assert self._sums is not None
+        assert self._epoch is not None
+        now = time.time()
+        trained_s = self._train_ended - self._epoch_began
+        self._sink.put(
+            FinishedEpoch(
+                time=now,
+                epoch=self._epoch,
+                step=trainer.global_step,
+                sums=self._sums,
+                images=self._epoch_images,
+                results=dict(pl_module.validation_results),
+                classes=self._subject.classes,
+                learning_rate=self._learning_rate,
+                images_per_second=(self._epoch_images - self._images_before) / trained_s if trained_s > 0 else 0.0,
+                seconds=now - self._epoch_began,
+                best=self._improved(),
+            )
+        )
+        self._sums = None

@@ -1,0 +1,205 @@
+"""One training run from claim to end: the threads around it, its signals, and how each way of ending is recorded.
+
+Light until the run folder is claimed, so that a mistyped argument is answered at once; torch is imported afterwards,
+when the journal is already being written.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from facegender.data.dataset import locate
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+from facegender.runs.events import EpochFinished, Event, Notice, RunFinished, RunStarted, Status
+from facegender.runs.folder import RunFolder
+from facegender.runs.journal import read_all
+from facegender.training.claim import Claim, claim_new, claim_resume
+from facegender.training.console import ConsoleThread, TrainLog, complain
+from facegender.training.failures import describe
+from facegender.training.framing import FrameTaken, FrameThread
+from facegender.training.stop import Stopped, StopSwitch, signals_handled
+from facegender.training.writer import Item, JournalThread
+
+PREPARING_EVERY_S = 5.0
+
+
+class Session:
+    """What surrounds one run while it trains: journal, frames, console and stop switch.
+
+    Is the `facegender.training.recorder.Sink` of the run.
+    """
+
+    def __init__(self, claim: Claim, log: TrainLog, *, show: bool) -> None:
+        self.claim = claim
+        self.stop = StopSwitch()
+        self.console = ConsoleThread(log)
+        self.show = show
+        self.began = False
+        observers = [self._observe, *([self.console.show] if show else [])]
+        self._journal = JournalThread(claim.folder, self.stop, observers)
+        self._frames = FrameThread(claim.folder, self.announce)
+        self._told_at = time.monotonic()
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self.began = True
+
+    @property
+    def backlog(self) -> int:
+        """Reports that the journal has not taken yet."""
+        return self._journal.backlog
+
+    def put(self, item: Item) -> None:
+        """Report something."""
+        self._journal.put(item)
+
+    def offer(self, taken: FrameTaken) -> bool:
+        """Hand over a frame."""
+        return self._frames.offer(taken)
+
+    def announce(self, event: Event) -> None:
+        """Report an event."""
+        self._journal.put(event)
+
+    def notice(self, text: str, level: Any = "info") -> None:
+        """Report a sentence."""
+        self.put(Notice(time=time.time(), level=level, text=text))
+
+    def preparing(self, done: int, count: int) -> None:
+        """Report progress of the preparation, now and then."""
+        now = time.monotonic()
+        if now - self._told_at >= PREPARING_EVERY_S:
+            self._told_at = now
+            self.notice(f"preparing photographs: {done} of {count}")
+
+    def start(self) -> None:
+        """Start the threads."""
+        if self.show:
+            self.console.start()
+        self._journal.start()
+        self._frames.start()
+
+    def finish(self, status: Status, error: str = "") -> None:
+        """Wait for the frames, write the last line, and end the threads."""
+        self._frames.close()
+        self.put(RunFinished(time=time.time(), status=status, error=error))
+        self.close()
+
+    def close(self) -> None:
+        """End the threads without a last line."""
+        self._frames.close()
+        self._journal.close()
+        self.console.close()
+        self.claim.folder.clear_stop_request()
+
+
+def is_follower() -> bool:
+    """Whether this is one of a run's further processes on other devices: only the first owns the run folder."""
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return any(rank not in (None, "0") for rank in ranks)
+
+
+def train(
+    config: TrainConfig,
+    root: Path,
+    run: str | None = None,
+    resume: str | None = None,
+    *,
+    changes: Mapping[str, Any] | None = None,
+    show: bool = True,
+) -> Status:
+    """Train a run to its end, or until somebody stops it.
+
+    Args:
+        config: What to train; not looked at when a run is resumed.
+        root: Where ``checkpoints/`` and ``visuals/`` are.
+        run: Name of the new run; drawn if not given.
+        resume: Name of a run to go on with.
+        changes: With ``resume``: the fields of the configuration that were given anew.
+        show: Print progress.
+
+    Returns:
+        How it ended. A failure has been reported on stderr.
+
+    Raises:
+        UserError: Something that was asked for is not possible; the run folder says so too, if there is one.
+    """
+    if run and resume:
+        raise UserError("--run and --resume exclude each other: a resumed run keeps its name")
+    if is_follower():
+        from facegender.training.fit import follow
+
+        return follow(config, root, run, resume, dict(changes or {}))
+    claim = claim_resume(root, resume, changes or {}) if resume else claim_new(config, root, run)
+    with TrainLog(claim.folder.log_path) as log:
+        session = Session(claim, log, show=show)
+        with signals_handled(session.stop, session.console.hang_up):
+            return _run(session, log)
+
+
+def _run(session: Session, log: TrainLog) -> Status:
+    claim = session.claim
+    session.start()
+    try:
+        if not claim.config.demo:
+            # Looked for here as well, so that a mistyped folder is answered before torch is imported.
+            locate(claim.config.data, claim.folder.root)
+        from facegender.training.fit import fit
+
+        fit(session)
+    except Stopped as stopped:
+        status: Status = "stopped"
+        session.notice(f"asked to stop: {stopped}")
+        session.finish(status)
+    except UserError as error:
+        if session.began:
+            session.finish("failed", str(error))
+        else:
+            session.close()
+            claim.abandon(str(error))
+        raise
+    except BaseException as error:
+        # The boundary of the process: whatever it is, the run folder and the person learn of it in one line.
+        line = describe(error)
+        log.trace(error)
+        session.stop.preparing = False
+        session.finish("failed", line)
+        complain(f"run {claim.folder.name} failed: {line}")
+        return "failed"
+    else:
+        status = "completed"
+        session.finish(status)
+    if session.show:
+        _summarise(session, status)
+    return status
+
+
+def _summarise(session: Session, status: Status) -> None:
+    folder = session.claim.folder
+    session.console.print(f"{status}: {_outcome(folder)}")
+    for path in _written(folder):
+        session.console.print(f"  {path}")
+    if status == "stopped" and folder.last_checkpoint.exists():
+        session.console.print(f"go on with: facegender train --resume {folder.name}")
+
+
+def _outcome(folder: RunFolder) -> str:
+    """How far a run came in all, and which epoch was best."""
+    # An epoch that was trained again after a crash is there twice; the later one counts.
+    finished = {event.epoch: event for event in read_all(folder.journal_path) if isinstance(event, EpochFinished)}
+    text = "1 epoch" if len(finished) == 1 else f"{len(finished)} epochs"
+    best = max(finished.values(), key=lambda event: event.validation_accuracy, default=None)
+    return f"{text}, best validation accuracy {best.validation_accuracy:.3f} at epoch {best.epoch}" if best else text
+
+
+def _written(folder: RunFolder) -> list[str]:
+    paths = [folder.best_checkpoint, folder.last_checkpoint, folder.journal_path, folder.log_path]
+    lines = [str(path) for path in paths if path.exists()]
+    if epochs := folder.frame_epochs():
+        lines.append(f"{folder.visuals}/epoch_{epochs[0]}…{epochs[-1]} (feature maps and filters)")
+    return lines

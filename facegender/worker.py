@@ -1,0 +1,178 @@
+"""``python -m facegender.worker``: the warm process that classifies files for the interface.
+
+Reads a `facegender.runs.classify.Request` a line from the standard input and answers each with an `Answer` a line;
+ends when the input does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import msgspec
+
+from facegender.runs.classify import Answer, Request
+from facegender.runs.errors import UserError
+from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.text import one_line, printable
+
+if TYPE_CHECKING:
+    from facegender.inference import Classifier
+
+CACHE_VARIABLE = "FACEGENDER_CACHE"
+KEPT_FRAMES = 20
+CHECKPOINTS = ("last.ckpt", "best.ckpt")
+
+
+def cache_folder() -> Path:
+    """Where frames of classified files are kept for the interface to read."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen) / "classify"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("facegender-tui")) / "classify"
+
+
+class Worker:
+    """Classifies with the newest checkpoint of whichever run is asked for.
+
+    Args:
+        root: Where ``checkpoints/`` is; relative paths of files are relative to it.
+        frames: Folder for the frame files.
+    """
+
+    def __init__(self, root: Path, frames: Path) -> None:
+        self._root = root
+        self._frames = frames
+        self._loaded: tuple[tuple[str, int, int, int], Classifier] | None = None
+
+    def answer(self, request: Request) -> Answer:
+        """Classify a file; whatever goes wrong is an answer too."""
+        from facegender.data.photograph import Unreadable
+        from facegender.training.failures import describe
+
+        try:
+            return self._classify(request)
+        except Unreadable as error:
+            problem = f"{printable(request.path)}: {error.reason}"
+        except UserError as error:
+            problem = str(error)
+        except Exception as error:  # the process serves on; the person reads one line
+            problem = describe(error)
+        return Answer(id=request.id, ok=False, error=one_line(problem), path=request.path, run=request.run)
+
+    def _classify(self, request: Request) -> Answer:
+        import numpy as np
+
+        from facegender.data.photograph import open_photograph
+        from facegender.network import introspect
+        from facegender.network.activation_frames import layer_frames, numpy_of
+        from facegender.runs.frames import Frame, write_frame
+
+        started = time.perf_counter()
+        classifier = self._newest(open_run(self._root, request.run), request.checkpoint)
+        path = self._root / Path(request.path).expanduser()
+        image = open_photograph(path)
+        pixels = classifier.pixels(image)
+        activations, layers = classifier.activations(pixels)
+        prediction = classifier.prediction(activations.logits)
+        heatmap = None
+        if request.heatmap:
+            heat = classifier.heatmap(pixels, prediction.classes.index(prediction.label))
+            heatmap = np.rint(heat * 255).astype(np.uint8)[None]
+        frame = Frame(
+            epoch=classifier.epoch,
+            step=classifier.step,
+            images=pixels[None],
+            labels=np.array([-1]),
+            probabilities=numpy_of(activations.logits.softmax(1)),
+            classes=prediction.classes,
+            probe_names=[printable(path.name)],
+            layers=layer_frames(activations, introspect.filters(layers)),
+            maps_of=introspect.maps_of(layers),
+            heatmap=heatmap,
+        )
+        self._frames.mkdir(parents=True, exist_ok=True)
+        target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
+        write_frame(target, frame)
+        self._forget_old_frames()
+        return Answer(
+            id=request.id,
+            path=request.path,
+            label=prediction.label,
+            confidence=prediction.confidence,
+            probabilities=dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+            run=request.run,
+            checkpoint=classifier.checkpoint.name,
+            epoch=classifier.epoch,
+            frame=str(target),
+            image_size=image.size,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _newest(self, run: RunFolder, name: str) -> Classifier:
+        """The run's classifier, loaded again when its file has been replaced."""
+        from facegender.inference import load_classifier
+
+        if name not in CHECKPOINTS:
+            raise UserError(f"checkpoint {printable(name)}: ask for {' or '.join(CHECKPOINTS)}")
+        path = run.path / name
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise UserError(f"run {run.name} has no {name} yet: it saves the first one after its first epoch") from None
+        identity = str(path), status.st_ino, status.st_mtime_ns, status.st_size
+        if self._loaded is None or self._loaded[0] != identity:
+            self._loaded = None  # two networks at once would be twice the memory
+            self._loaded = identity, load_classifier(path)
+        return self._loaded[1]
+
+    def _forget_old_frames(self) -> None:
+        frames = sorted(self._frames.glob("*.safetensors"), key=lambda path: path.name)
+        for path in frames[:-KEPT_FRAMES]:
+            path.unlink(missing_ok=True)
+
+
+def serve(worker: Worker, requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer line after line until the requests end."""
+
+    def send(answer: Answer) -> None:
+        answers.write(msgspec.json.encode(answer) + b"\n")
+        answers.flush()
+
+    send(Answer(ready=True))
+    for line in requests:
+        if not line.strip():
+            continue
+        try:
+            request = msgspec.json.decode(line, type=Request)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            send(Answer(ok=False, error=f"not a request: {one_line(str(error))}"))
+            continue
+        send(worker.answer(request))
+
+
+def main() -> None:
+    """The process: keeps the real standard output for answers, so that nothing printed can get between them."""
+    parser = argparse.ArgumentParser(prog="facegender.worker", allow_abbrev=False)
+    parser.add_argument("--root", type=Path, default=Path())
+    root: Path = parser.parse_args().root
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+
+    import torch
+
+    # The trainer is at work on the same machine.
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
+    try:
+        serve(Worker(root, cache_folder()), sys.stdin.buffer, answers)
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

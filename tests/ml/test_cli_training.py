@@ -1,0 +1,193 @@
+"""The commands that need torch, called in this process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from facegender.__main__ import run
+from facegender.runs.events import RunFinished
+from facegender.runs.folder import RunFolder, list_runs
+from tests.ml.conftest import events_of
+
+Capture = pytest.CaptureFixture[str]
+TINY = ["--demo", "--demo-faces=10", "--image-size=32", "--widths=4,8,8", "--batch-size=4", "--accelerator=cpu"]
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    folder = tmp_path / "photographs"
+    (folder / "below").mkdir(parents=True)
+    for name in ("a.png", "below/b.jpg"):
+        Image.effect_noise((40, 50), 60).convert("RGB").save(folder / name)
+    return folder
+
+
+def test_train_trains_and_goes_on(tmp_path: Path, capsys: Capture) -> None:
+    root = ["--root", str(tmp_path)]
+    assert run(["train", *TINY, "--epochs=1", "--visualize-every=0", *root]) == 0
+    (folder,) = list_runs(tmp_path)
+    assert run(["train", "--resume", folder.name, "--epochs=2", *root]) == 0
+    assert folder.state() == "completed"
+    capsys.readouterr()
+    assert run(["runs", "--json", *root]) == 0
+    (row,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (row["run"], row["state"], row["epochs_done"], row["epochs"]) == (folder.name, "completed", 2, 2)
+    assert run(["stop", folder.name, *root]) == 0
+    assert "nothing to stop" in capsys.readouterr().out
+
+
+def test_settings_come_from_a_file_and_options_overrule_them(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('data = "nowhere"\nepochs = 1\nimage-size = 32\nwidths = [4, 8, 8]\nseed = 5\n')
+    options = ["--config", str(tmp_path / "run.toml"), "--demo", "--demo-faces=10", "--seed=6", "--accelerator=cpu"]
+    assert run(["train", *options, "--run=a", "--root", str(tmp_path)]) == 0
+    manifest = RunFolder(tmp_path, "a").read_manifest()
+    assert manifest is not None
+    assert (manifest.config.seed, manifest.config.epochs, manifest.config.demo) == (6, 1, True)
+
+
+def test_missing_data_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["train", "--data", str(tmp_path / "none"), "--root", str(tmp_path), "--run=a"]) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.splitlines()) == 1
+    assert "no such folder" in captured.err
+
+
+def test_a_failed_run_is_exit_code_1(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("facegender.network.module.FaceGenderModule.training_step", fail)
+    assert run(["train", *TINY, "--run=a", "--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "facegender: run a failed: RuntimeError: broken\n"
+    assert isinstance(events_of(tmp_path, "a")[-1], RunFinished)
+
+
+def test_one_photograph_is_exactly_three_lines(trained: Path, photographs: Path, capsys: Capture) -> None:
+    assert run(["predict", str(photographs / "a.png"), "--root", str(trained)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert re.fullmatch(
+        r"Predicted: (female|male)\n"
+        r"Confidence: \d{2,3}\.\d\d%\n"
+        r"Probabilities: Female: \d{1,3}\.\d\d%, Male: \d{1,3}\.\d\d%\n",
+        captured.out,
+    )
+
+
+def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at_the_end_by_exit_code_2(
+    trained: Path, photographs: Path, capsys: Capture
+) -> None:
+    (photographs / "broken\x1b[2J.png").write_bytes(b"nothing")
+    (photographs / ".hidden").write_bytes(b"nothing")
+    assert run(["predict", str(photographs), "--root", str(trained)]) == 2
+    captured = capsys.readouterr()
+    blocks = [block.splitlines() for block in captured.out.split("\n\n")]
+    assert [block[0] for block in blocks] == [str(photographs / "a.png"), str(photographs / "below" / "b.jpg")]
+    assert all(len(block) == 4 for block in blocks)
+    (line,) = captured.err.splitlines()
+    assert line.startswith("facegender: ")
+    assert "\x1b" not in line
+
+
+def test_json_and_csv_carry_the_same_numbers(trained: Path, photographs: Path, capsys: Capture) -> None:
+    arguments = ["predict", str(photographs), "--root", str(trained)]
+    assert run([*arguments, "--json"]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert run([*arguments, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["file"] for row in rows] == [item["file"] for item in objects]
+    for row, item in zip(rows, objects, strict=True):
+        assert row["label"] == item["label"]
+        assert float(row["female"]) == pytest.approx(item["probabilities"]["female"], abs=1e-6)
+    assert run([*arguments, "--csv", "--json"]) == 2
+
+
+def test_heatmaps_are_saved_without_overwriting_each_other(trained: Path, photographs: Path, capsys: Capture) -> None:
+    (photographs / "below" / "a.png").write_bytes((photographs / "a.png").read_bytes())
+    target = photographs.parent / "heat"
+    assert run(["predict", str(photographs), "--root", str(trained), "--heatmap", str(target)]) == 0
+    assert {path.name for path in target.iterdir()} == {"a.png.png", "a.png.2.png", "b.jpg.png"}
+    assert Image.open(target / "b.jpg.png").size == (40, 50)
+
+
+def test_without_a_path_names_are_read_until_an_empty_line(
+    trained: Path, photographs: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed = f'"{photographs / "a.png"}"\n{photographs}/none.png\n{photographs}/below/b.jpg\n\nnever.png\n'
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    assert run(["predict", "--root", str(trained)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("Predicted: ") == 2
+    assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["none.png"], "none.png: no such file"),
+        (["--checkpoint", "other"], "no run other"),
+        (["--checkpoint", "other.ckpt"], "no such file"),
+        (["--checkpoint", "/dev/null"], "no such file"),
+    ],
+)
+def test_bad_input_to_predict_is_one_line_and_exit_code_2(
+    trained: Path, photographs: Path, capsys: Capture, arguments: list[str], problem: str
+) -> None:
+    paths = [] if arguments[0] == "none.png" else [str(photographs)]
+    assert run(["predict", *arguments, *paths, "--root", str(trained)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert problem in captured.err
+
+
+def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path: Path, capsys: Capture) -> None:
+    best = torch.load(RunFolder(trained, "done").best_checkpoint, weights_only=True)["state_dict"]
+    for form in ("pth", "safetensors"):
+        target = tmp_path / f"out.{form}"
+        assert run(["export", "done", "--format", form, "--output", str(target), "--root", str(trained)]) == 0
+        if form == "pth":
+            weights = torch.load(target, weights_only=True)
+        else:
+            with safe_open(target, "pt") as file:
+                assert file.metadata() == {"image_size": "32", "widths": "4,8,8", "classes": "female,male"}
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no container
+        assert {f"network.{name}" for name in weights} == set(best)
+        assert all(torch.equal(value, best[f"network.{name}"]) for name, value in weights.items())
+    assert run(["export", "done", "--output", "/proc/none", "--root", str(trained)]) == 2
+    assert run(["export", "done", "--format", "gif", "--root", str(trained)]) == 2
+    assert all(line.startswith("facegender: ") for line in capsys.readouterr().err.splitlines())
+
+
+def test_onnx_without_its_packages_names_them(trained: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert run(["export", "done", "--format", "onnx", "--root", str(trained)]) == 2
+    assert "facegender-tui[onnx]" in capsys.readouterr().err
+
+
+def test_demo_data_can_be_trained_on(tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "faces"
+    assert run(["demo-data", str(folder), "--faces", "10", "--image-size", "48"]) == 0
+    options = ["--data", str(folder), "--image-size=32", "--widths=4,8,8", "--epochs=1", "--accelerator=cpu"]
+    assert run(["train", *options, "--run=a", "--root", str(tmp_path)]) == 0
+    shutil.rmtree(folder)
+    capsys.readouterr()
+    assert run(["train", "--resume=a", "--epochs=2", "--root", str(tmp_path)]) == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert RunFolder(tmp_path, "a").state() == "completed"
+
+
+def test_doctor_names_what_it_finds(capsys: Capture) -> None:
+    assert run(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("facegender-tui", "torch", "python", "cache", "root"))

@@ -1,0 +1,350 @@
+import multiprocessing
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
+from facegender.data.loader import OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "faces"
+SIDE = 16
+
+
+@pytest.fixture(autouse=True)
+def folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Twenty photographs a class below datasets/, no two alike: females are red, males are blue."""
+    for label, name in enumerate(("female", "male")):
+        folder = tmp_path / "datasets" / "faces" / name
+        folder.mkdir(parents=True)
+        for number in range(20):
+            colour = (200, number, 0) if label == 0 else (0, number, 200)
+            Image.new("RGB", (30, 20), colour).save(folder / f"{number}.png")
+    return tmp_path
+
+
+def prepared(root: Path, **settings) -> FaceDataModule:
+    module = FaceDataModule(TrainConfig(image_size=SIDE, batch_size=8, accelerator="cpu", **settings), root)
+    module.prepare()
+    return module
+
+
+def test_preparing_tells_what_there_is(root):
+    module = prepared(root)
+    assert module.source == str(root / "datasets" / "faces")
+    assert module.train_images == {"female": 16, "male": 16}
+    assert module.validation_images == {"female": 4, "male": 4}
+    assert module.steps_per_epoch == 4
+    assert module.skipped == []
+    assert module.notices == []
+    assert len(module.digest) == 32
+
+
+def test_preparing_twice_does_nothing_the_second_time(root):
+    module = prepared(root)
+    decoded = module.decoded
+    (root / "datasets").rename(root / "gone")
+    module.prepare()
+    module.setup("fit")
+    assert module.decoded is decoded
+
+
+def test_demo_faces_need_no_folder(tmp_path):
+    module = prepared(tmp_path, demo=True, demo_faces=10)
+    assert module.source == DEMO_SOURCE
+    assert module.train_images == {"female": 8, "male": 8}
+    assert module.probes(2).names[0].startswith("female/demo_")
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_the_digest_changes_with_a_content_or_a_label_and_not_with_the_place(root):
+    digest = prepared(root).digest
+    (root / "datasets" / "faces").rename(root / "datasets" / "moved")
+    assert prepared(root).digest == digest
+    female = root / "datasets" / "moved" / "female" / "3.png"
+    female.rename(root / "datasets" / "moved" / "male" / "z.png")
+    moved = prepared(root).digest
+    Image.new("RGB", (9, 9), "green").save(root / "datasets" / "moved" / "male" / "z.png")
+    assert len({digest, moved, prepared(root).digest}) == 3
+
+
+def test_unreadable_files_are_skipped_by_name_and_copies_are_told(root):
+    faces = root / "datasets" / "faces"
+    (faces / "male" / "broken.jpg").write_bytes(b"no")
+    (faces / "male" / "again.png").write_bytes((faces / "female" / "1.png").read_bytes())
+    module = prepared(root)
+    assert [(skipped.file, skipped.reason) for skipped in module.skipped] == [("male/broken.jpg", "not an image")]
+    assert "1 photographs are exact copies" in module.notices[0]
+    assert "filed under both classes" in module.notices[0]
+
+
+def test_a_class_without_a_readable_photograph_is_named_with_an_example(root):
+    for path in (root / "datasets" / "faces" / "male").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"no male photograph can be read \(male/0.png: empty file\)"):
+        prepared(root)
+
+
+def test_no_photographs_at_all_is_the_users_matter(tmp_path):
+    with pytest.raises(UserError, match="--demo"):
+        prepared(tmp_path)
+
+
+# Probes -------------------------------------------------------------------------------------------------------------
+
+
+def test_probes_are_validation_photographs_with_the_classes_in_turn(root):
+    module = prepared(root)
+    probes = module.probes(5)
+    assert probes.labels.tolist() == [0, 1, 0, 1, 0]
+    assert probes.images.shape == (5, SIDE, SIDE, 3)
+    assert probes.images.dtype == np.uint8
+    assert (probes.images[0, 8, 8, 0], probes.images[1, 8, 8, 2]) == (200, 200)
+    assert {tuple(image[8, 8].tolist()) for image in probes.images} <= set(contents(module.val_dataloader()))
+
+
+def test_probes_stay_the_same_and_more_of_them_begin_with_the_fewer(root):
+    assert prepared(root).probes(6).names[:4] == prepared(root).probes(4).names
+    assert prepared(root, seed=1).probes(4).names != prepared(root).probes(4).names
+
+
+def test_more_probes_than_there_are_photographs_are_as_many_as_there_are(root):
+    assert len(prepared(root).probes(64).names) == 8
+
+
+# Batches ------------------------------------------------------------------------------------------------------------
+
+
+def test_batches_are_bytes_in_channels_last_memory_with_their_labels(root):
+    for images, labels in prepared(root).train_dataloader():
+        assert images.shape == (8, 3, SIDE, SIDE)
+        assert images.dtype == torch.uint8
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.dtype == torch.int64
+        assert torch.equal(labels, (images[:, 2, 8, 8] > images[:, 0, 8, 8]).long())
+
+
+def contents(loader) -> list[tuple[int, ...]]:
+    return [tuple(image[:, 8, 8].tolist()) for images, _ in loader for image in images]
+
+
+def test_an_epoch_has_every_training_photograph_once_and_no_validation_photograph(root):
+    module = prepared(root)
+    train, validation = contents(module.train_dataloader()), contents(module.val_dataloader())
+    assert len(set(train)) == len(train) == 32
+    assert len(set(validation)) == len(validation) == 8
+    assert not set(train) & set(validation)
+
+
+def test_the_order_is_a_matter_of_seed_and_epoch_only(root):
+    module = prepared(root)
+    loader = module.train_dataloader()
+    first = contents(loader)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    assert contents(loader) == first
+    loader.sampler.set_epoch(1)
+    second = contents(loader)
+    assert second != first
+    assert sorted(second) == sorted(first)
+    other = prepared(root).train_dataloader()
+    other.sampler.set_epoch(1)
+    assert contents(other) == second
+
+
+def test_loading_draws_nothing_from_torchs_generator(root):
+    loader = prepared(root).train_dataloader()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    contents(loader)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_resumed_epoch_has_only_the_rest_and_keeps_its_length(root):
+    module = prepared(root)
+    loader = module.train_dataloader()
+    loader.sampler.set_epoch(3)
+    whole = contents(loader)
+    loader.sampler.set_epoch(4)
+    after = contents(loader)
+    module.resume_from(3, 2)
+    resumed = module.train_dataloader()
+    assert len(resumed) == 4
+    assert contents(resumed) == whole[16:]
+    resumed.sampler.set_epoch(4)
+    assert contents(resumed) == after
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worker_processes_load_the_same_batches(root, workers):
+    assert contents(prepared(root, workers=workers).train_dataloader()) == contents(prepared(root).train_dataloader())
+
+
+def test_a_spawned_worker_maps_the_file_instead_of_receiving_the_pixels(root):
+    module = prepared(root)
+    assert isinstance(module.decoded.images, np.memmap)
+    batches = PhotographBatches(module.decoded.images, module.decoded.labels)
+    pickled = pickle.dumps(batches)
+    assert len(pickled) < 2000
+    images, labels = pickle.loads(pickled)[np.array([3, 30])]
+    assert torch.equal(images, batches[np.array([3, 30])][0])
+    assert labels.tolist() == [0, 1]
+
+
+def test_ranks_share_an_epoch_evenly_and_validation_exactly():
+    indices = np.arange(21)
+    ranks = [ShuffledBatches(indices, 4, 42, rank=rank, world=4) for rank in range(4)]
+    shares = [np.concatenate(list(sampler)) for sampler in ranks]
+    assert [len(share) for share in shares] == [6, 6, 6, 6]
+    assert [len(sampler) for sampler in ranks] == [len(list(sampler)) for sampler in ranks] == [2] * 4
+    assert set(np.concatenate(shares)) == set(range(21))
+    validation = [np.concatenate(list(OrderedBatches(indices, 4, rank=rank, world=4))) for rank in range(4)]
+    assert sorted(np.concatenate(validation)) == list(range(21))
+
+
+def test_more_ranks_than_photographs_still_get_one_each():
+    shares = [list(ShuffledBatches(np.arange(3), 2, 0, rank=rank, world=8)) for rank in range(8)]
+    assert [len(share) for share in shares] == [1] * 8
+
+
+def test_shuffling_stays_as_it_is_so_that_a_later_version_can_resume_a_run():
+    sampler = ShuffledBatches(np.arange(10), 10, 42)
+    sampler.set_epoch(1)
+    assert next(iter(sampler)).tolist() == [0, 8, 7, 4, 3, 1, 2, 9, 6, 5]
+
+
+# With Lightning -----------------------------------------------------------------------------------------------------
+
+
+class Recording(pl.LightningModule):
+    """Writes down which photographs each training step saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen: list[tuple[int, int, list[tuple[int, ...]]]] = []
+        self.validated: list[int] = []
+        self.stop_after: int | None = None
+
+    def training_step(self, batch, index):
+        images, _ = batch
+        self.seen.append((self.current_epoch, index, [tuple(image[:, 8, 8].tolist()) for image in images]))
+        return (self.weight * images.float().mean()).sum()
+
+    def validation_step(self, batch, index):
+        self.validated.append(self.current_epoch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-6)
+
+
+class StopMidEpoch(pl.Callback):
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def fit(root, model, *, epochs=3, callbacks=(), checkpoint=None, resume=None, workers=0) -> pl.Trainer:
+    module = prepared(root, workers=workers)
+    if resume:
+        module.resume_from(*resume)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+    )
+    trainer.fit(model, datamodule=module, ckpt_path=checkpoint, weights_only=False)
+    return trainer
+
+
+def test_lightning_shuffles_each_epoch_anew(root):
+    model = Recording()
+    fit(root, model)
+    epochs = [[seen for epoch, _, seen in model.seen if epoch == number] for number in range(3)]
+    assert all(len(epoch) == 4 for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+@pytest.mark.parametrize(("stop", "workers"), [(1, 0), (2, 0), (5, 0), (6, 0), (7, 0), (6, 2)])
+def test_a_run_that_stopped_inside_an_epoch_goes_on_with_exactly_the_batches_that_were_left(
+    root, tmp_path, stop, workers
+):
+    whole = Recording()
+    fit(root, whole)
+    first = Recording()
+    fit(root, first, callbacks=[StopMidEpoch(stop, tmp_path / "mid.ckpt")])
+    assert len(first.seen) == stop
+    second = Recording()
+    trainer = fit(root, second, checkpoint=tmp_path / "mid.ckpt", resume=divmod(stop, 4), workers=workers)
+    assert [seen for _, _, seen in first.seen + second.seen] == [seen for _, _, seen in whole.seen]
+    assert [(epoch, index) for epoch, index, _ in second.seen] == [divmod(step, 4) for step in range(stop, 12)]
+    assert trainer.current_epoch == 3
+    assert trainer.global_step == 12
+    assert sorted(set(second.validated)) == [epoch for epoch in range(3) if epoch >= stop // 4]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("resume", [(0, 4), (1, 0)])
+def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_with_the_next(root, tmp_path, resume, workers):
+    whole, first, second = Recording(), Recording(), Recording()
+    fit(root, whole)
+    fit(root, first, callbacks=[StopMidEpoch(4, tmp_path / "end.ckpt")])
+    fit(root, second, checkpoint=tmp_path / "end.ckpt", resume=resume, workers=workers)
+    assert [seen for _, _, seen in first.seen + second.seen] == [seen for _, _, seen in whole.seen]
+
+
+def test_no_worker_process_outlives_its_loader(root):
+    before = set(multiprocessing.active_children())
+    loader = prepared(root, workers=2).train_dataloader()
+    contents(loader)
+    del loader
+    deadline = 100
+    while set(multiprocessing.active_children()) - before and deadline:
+        deadline -= 1
+        for child in set(multiprocessing.active_children()) - before:
+            child.join(0.1)
+    assert set(multiprocessing.active_children()) == before
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_batches_for_a_gpu_are_pinned():
+    images = np.zeros((4, SIDE, SIDE, 3), np.uint8)
+    for workers in (0, 1):
+        batches = PhotographBatches(images, np.zeros(4, np.int64), pinned=True)
+        loader = batch_loader(batches, OrderedBatches(np.arange(4), 2), workers=workers, pinned=True, seed=0)
+        for batch, labels in loader:
+            assert batch.is_pinned()
+            assert labels.is_pinned()
+            assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.skipif(not (SHARED / "dev").is_dir(), reason="no folder of photographs beside the repository")
+def test_real_photographs_are_all_read(tmp_path):
+    module = prepared(tmp_path, data=str(SHARED / "dev"))
+    assert module.skipped == []
+    assert module.train_images == {"female": 810, "male": 810}
+    assert module.validation_images == {"female": 202, "male": 202}
+    assert module.notices == []

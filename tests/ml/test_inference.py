@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from facegender.data.photograph import Unreadable
+from facegender.inference import Classifier, choose_checkpoint, load_classifier
+from facegender.runs.errors import UserError
+from facegender.runs.folder import RunFolder
+from facegender.runs.frames import open_frame
+
+
+@pytest.fixture(scope="module")
+def classifier(trained: Path) -> Classifier:
+    return load_classifier(choose_checkpoint(trained))
+
+
+def test_a_classifier_answers_as_the_network_did_while_training(trained: Path) -> None:
+    folder = RunFolder(trained, "done")
+    classifier = load_classifier(folder.last_checkpoint)
+    with open_frame(folder.frame_path(2)) as frame:
+        for image, expected in zip(frame.probe_images(), frame.probabilities(), strict=True):
+            prediction = classifier.classify(Image.fromarray(image))
+            assert prediction.probabilities == pytest.approx(tuple(expected), abs=1e-5)
+            assert prediction.label == ("female", "male")[int(np.argmax(expected))]
+            assert prediction.confidence == max(prediction.probabilities)
+            assert (prediction.epoch, prediction.checkpoint.name) == (2, "last.ckpt")
+
+
+def test_the_three_lines_are_exactly_those_promised(classifier: Classifier) -> None:
+    prediction = classifier.prediction(torch.log(torch.tensor([[0.8734, 0.1266]])))
+    assert prediction.lines() == [
+        "Predicted: female",
+        "Confidence: 87.34%",
+        "Probabilities: Female: 87.34%, Male: 12.66%",
+    ]
+
+
+def test_any_size_of_photograph_is_classified_and_a_file_without_one_is_not(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    Image.new("RGB", (300, 20), "teal").save(tmp_path / "wide.png")
+    assert classifier.classify(tmp_path / "wide.png").label in ("female", "male")
+    (tmp_path / "no.jpg").write_bytes(b"nothing")
+    with pytest.raises(Unreadable):
+        classifier.classify(tmp_path / "no.jpg")
+
+
+def test_the_heatmap_has_the_size_of_the_network_input(classifier: Classifier) -> None:
+    heat = classifier.heatmap(np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8), 0)
+    assert heat.shape == (32, 32)
+    assert heat.min() >= 0
+    assert heat.max() <= 1
+
+
+def test_the_newest_runs_best_checkpoint_is_chosen_and_a_run_or_a_file_can_be_named(trained: Path) -> None:
+    folder = RunFolder(trained, "done")
+    assert choose_checkpoint(trained) == folder.best_checkpoint
+    assert choose_checkpoint(trained, "done") == folder.best_checkpoint
+    assert choose_checkpoint(trained, str(folder.last_checkpoint)) == folder.last_checkpoint
+
+
+def test_without_any_checkpoint_the_remedy_is_named(tmp_path: Path, trained: Path) -> None:
+    with pytest.raises(UserError, match="train a run"):
+        choose_checkpoint(tmp_path)
+    with pytest.raises(UserError, match="known runs: done"):
+        choose_checkpoint(trained, "other")
+    with pytest.raises(UserError, match="no such file"):
+        choose_checkpoint(trained, "missing.ckpt")
+    RunFolder(tmp_path, "young").path.mkdir(parents=True)
+    RunFolder(tmp_path, "young").log_path.touch()
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        choose_checkpoint(tmp_path, "young")
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("/nonexistent/evil"),))
+
+
+def _other_widths(checkpoint: dict[str, Any]) -> None:
+    checkpoint["hyper_parameters"]["widths"] = [4, 8, 9]
+
+
+def _no_weights(checkpoint: dict[str, Any]) -> None:
+    checkpoint["state_dict"].popitem()
+
+
+def _absurd_size(checkpoint: dict[str, Any]) -> None:
+    checkpoint["hyper_parameters"]["image_size"] = 10**9
+
+
+@pytest.mark.parametrize(
+    "spoil", [_other_widths, _no_weights, _absurd_size, lambda checkpoint: checkpoint.pop("epoch")]
+)
+def test_a_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Path, spoil: Any) -> None:
+    checkpoint = torch.load(RunFolder(trained, "done").best_checkpoint, weights_only=True)
+    spoil(checkpoint)
+    torch.save(checkpoint, tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match=r"x\.ckpt: not a checkpoint of this network; give"):
+        load_classifier(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", pickle.dumps(Evil()), pickle.dumps({"state_dict": {}}), b"PK\x03\x04" + b"\0" * 100],
+)
+def test_files_that_are_no_checkpoint_are_refused_without_running_them(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.ckpt: .*; give a run, or a \.ckpt file"):
+        load_classifier(tmp_path / "x.ckpt")
+
+
+def test_a_truncated_checkpoint_a_folder_and_a_foreign_tensor_are_refused(trained: Path, tmp_path: Path) -> None:
+    whole = RunFolder(trained, "done").last_checkpoint.read_bytes()
+    (tmp_path / "half.ckpt").write_bytes(whole[: len(whole) // 2])
+    torch.save(torch.zeros(3), tmp_path / "tensor.ckpt")
+    for path in (tmp_path / "half.ckpt", tmp_path, tmp_path / "tensor.ckpt", tmp_path / "none.ckpt"):
+        with pytest.raises(UserError):
+            load_classifier(path)
+
+
+def test_a_network_that_diverged_says_so_instead_of_guessing(classifier: Classifier) -> None:
+    with pytest.raises(UserError, match="diverged"):
+        classifier.prediction(torch.tensor([[float("nan"), 0.0]]))

@@ -1,0 +1,323 @@
+"""What a run leaves in its folder while it trains, and that reporting it never holds training up."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.overrides import TorchFunctionMode
+
+from facegender.network.module import FaceGenderModule
+from facegender.runs.events import (
+    CheckpointSaved,
+    EpochFinished,
+    EpochStarted,
+    Event,
+    FrameSaved,
+    Notice,
+    RunFinished,
+    RunStarted,
+    Steps,
+    System,
+)
+from facegender.runs.folder import RunFolder
+from facegender.runs.frames import open_frame
+from facegender.runs.journal import JournalWriter
+from facegender.training import framing, recorder
+from facegender.training.session import train
+from facegender.training.writer import JournalThread
+from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
+
+
+def test_the_journal_tells_the_run_from_start_to_end(trained: Path) -> None:
+    events = events_of(trained, "done")
+    telling = [kind for kind in kinds(events) if kind not in ("system", "notice", "heartbeat", "frame_saved")]
+    assert telling[0] == "run_started"
+    assert telling[-1] == kinds(events)[-1] == "run_finished"
+    compact = [kind for index, kind in enumerate(telling) if kind != telling[index - 1] or kind != "steps"]
+    epoch = ["epoch_started", "steps", "epoch_finished"]
+    assert [kind for kind in compact if kind != "checkpoint_saved"] == ["run_started", *epoch * 3, "run_finished"]
+    started = next(event for event in events if isinstance(event, RunStarted))
+    assert (started.epochs, started.steps_per_epoch, started.start_epoch, started.start_step) == (
+        3,
+        STEPS_PER_EPOCH,
+        0,
+        0,
+    )
+    assert (started.device, started.device_name, started.precision, started.demo) == ("cpu", "CPU", "32", True)
+    assert started.train_images == {"female": 8, "male": 8}
+    assert [(layer.name, layer.channels, layer.size, layer.kernel) for layer in started.layers] == [
+        ("conv1", 4, (16, 16), (3, 7, 7)),
+        ("conv2", 8, (8, 8), (4, 5, 5)),
+        ("conv3", 8, (4, 4), (8, 3, 3)),
+    ]
+
+
+def test_steps_are_numbered_without_a_gap_and_average_to_the_epochs_loss(trained: Path) -> None:
+    events = events_of(trained, "done")
+    columns = [event for event in events if isinstance(event, Steps)]
+    assert [step for event in columns for step in event.step] == list(range(1, 3 * STEPS_PER_EPOCH + 1))
+    for finished in (event for event in events if isinstance(event, EpochFinished)):
+        own = [event for event in columns if event.epoch == finished.epoch]
+        assert [batch for event in own for batch in event.batch] == [1, 2, 3, 4]
+        losses = [loss for event in own for loss in event.loss]
+        accuracies = [accuracy for event in own for accuracy in event.accuracy]
+        assert finished.train_loss == pytest.approx(np.mean(losses), rel=1e-5)
+        assert finished.train_accuracy == pytest.approx(np.mean(accuracies))
+        assert finished.step == (finished.epoch + 1) * STEPS_PER_EPOCH
+        confusion = np.array(finished.confusion)
+        assert confusion.sum() == 4
+        assert finished.validation_accuracy == pytest.approx(np.trace(confusion) / confusion.sum())
+
+
+def test_best_marks_exactly_the_epochs_that_raised_the_validation_accuracy(trained: Path) -> None:
+    best = -1.0
+    for event in (event for event in events_of(trained, "done") if isinstance(event, EpochFinished)):
+        assert event.best == (event.validation_accuracy > best)
+        best = max(best, event.validation_accuracy)
+    checkpoint = torch.load(RunFolder(trained, "done").best_checkpoint, weights_only=True)
+    assert checkpoint["validation_accuracy"] == pytest.approx(best)
+    assert "optimizer_states" not in checkpoint
+
+
+def test_the_run_folder_holds_what_the_design_names_and_nothing_else(trained: Path) -> None:
+    folder = RunFolder(trained, "done")
+    names = {path.name for path in folder.path.iterdir()}
+    assert names == {"run.json", "events.jsonl", "train.log", "last.ckpt", "best.ckpt"}
+    frames = {f"epoch_{epoch}{end}" for epoch in range(3) for end in (".safetensors", ".png", "_filters.png")}
+    assert {path.name for path in folder.visuals.iterdir()} == frames
+    assert {path.name for path in trained.iterdir()} == {"checkpoints", "visuals"}
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    assert manifest.data == "demo faces"
+    assert manifest.layers == ["conv1", "conv2", "conv3"]
+    assert manifest.parameters > 0
+
+
+def test_a_frame_holds_the_probes_as_the_network_saw_them_after_the_epoch(trained: Path) -> None:
+    folder = RunFolder(trained, "done")
+    with open_frame(folder.frame_path(2)) as frame:
+        assert (frame.info.epoch, frame.info.global_step) == (2, 3 * STEPS_PER_EPOCH)
+        assert frame.info.layers == ["conv1", "conv2", "conv3"]
+        assert frame.info.maps_of["conv2"] == "conv2, bn2, relu2"
+        assert frame.probe_images().shape == (2, 32, 32, 3)
+        assert frame.probabilities().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+        maps, low, high = frame.maps("conv1", 1)
+        assert maps.shape == (4, 16, 16)
+        assert (low >= 0).all()
+        weights = torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]["network.conv3.weight"]
+        assert np.array_equal(frame.filters("conv3"), weights.numpy())
+        stats = frame.stats("conv1", 1)
+        assert stats[:, 3] == pytest.approx(high, abs=1e-5)
+
+
+def test_a_file_exists_before_it_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RunFolder(tmp_path, "a")
+    announced: list[str] = []
+    original = JournalWriter.write
+
+    def write(self: JournalWriter, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, FrameSaved):
+                names = [event.file, *event.pictures]
+                assert all((folder.visuals / name).stat().st_size for name in names)
+                announced.extend(names)
+            if isinstance(event, CheckpointSaved):
+                checkpoint = torch.load(folder.path / event.file, weights_only=True)
+                assert checkpoint["global_step"] >= event.step
+                announced.append(event.file)
+        original(self, *events)
+
+    monkeypatch.setattr(JournalWriter, "write", write)
+    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    assert {"epoch_0.safetensors", "epoch_1_filters.png", "last.ckpt", "best.ckpt"} <= set(announced)
+    assert announced.count("last.ckpt") == 2
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(0, []), (2, [0, 2, 3]), (3, [0, 3])])
+def test_frames_are_saved_every_so_many_epochs_and_at_the_last(tmp_path: Path, every: int, epochs: list[int]) -> None:
+    train(tiny(epochs=4, visualize_every=every), tmp_path, "a", show=False)
+    assert RunFolder(tmp_path, "a").frame_epochs() == epochs
+
+
+def test_a_loss_that_is_not_a_number_arrives_as_such_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = FaceGenderModule.training_step
+
+    def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
+        output = original(self, batch, batch_idx)
+        scale = torch.tensor(math.nan if self.global_step >= 5 else 1.0)
+        return {name: value * scale for name, value in output.items()}
+
+    monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
+    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    losses = losses_of(events)
+    assert math.isfinite(losses[5])
+    assert math.isnan(losses[6])
+    finished = [event for event in events if isinstance(event, EpochFinished)]
+    assert math.isnan(finished[1].train_loss)
+    assert math.isnan(finished[1].validation_loss)
+    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 1]
+
+
+def test_training_does_not_wait_for_a_journal_that_cannot_be_written_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_all, waited = threading.Event(), []
+    original = JournalWriter.write
+
+    def write(self: JournalWriter, *events: Event) -> None:
+        if threading.current_thread().name == "journal":
+            waited.append(trained_all.wait(60))
+        original(self, *events)
+
+    monkeypatch.setattr(JournalWriter, "write", write)
+    monkeypatch.setattr(recorder.RunRecorder, "on_train_end", lambda *_: trained_all.set())
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    assert all(waited)
+    events = events_of(tmp_path, "a")
+    assert sorted(losses_of(events)) == list(range(1, 3 * STEPS_PER_EPOCH + 1))
+    # What had piled up went into few lines.
+    assert sum(isinstance(event, Steps) for event in events) <= 6
+
+
+_inside: list[str] = []
+_opened: list[str] = []
+
+
+def _audit(name: str, arguments: tuple[object, ...]) -> None:
+    if name == "open" and _inside and threading.current_thread() is threading.main_thread():
+        _opened.append(f"{_inside[-1]}: {arguments[0]}")
+
+
+class NoWaiting(TorchFunctionMode):
+    """Refuses everything that has to wait for numbers from a device."""
+
+    WAITING = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert getattr(func, "__name__", "") not in self.WAITING, f"waits for the device: {func.__name__}"
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_recorder_opens_no_file_and_waits_for_no_number_on_the_training_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.addaudithook(_audit)  # it cannot be taken off again, but is idle outside of this test
+    hooks = (
+        "on_train_batch_start",
+        "on_train_batch_end",
+        "on_validation_start",
+        "on_validation_end",
+        "on_train_epoch_end",
+    )
+    called = []
+    for name in hooks:
+        original = getattr(recorder.RunRecorder, name)
+
+        def guarded(self: Any, *arguments: Any, name: str = name, original: Callable[..., None] = original) -> None:
+            called.append(name)
+            _inside.append(name)
+            try:
+                with NoWaiting():
+                    original(self, *arguments)
+            finally:
+                _inside.pop()
+
+        monkeypatch.setattr(recorder.RunRecorder, name, guarded)
+    training_step = FaceGenderModule.training_step
+
+    def guarded_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> Any:
+        with NoWaiting():
+            return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(FaceGenderModule, "training_step", guarded_step)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    assert set(called) == set(hooks)
+    assert _opened == []
+
+
+def test_a_full_disk_stops_neither_training_nor_what_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    original, broken = JournalWriter.write, [True]
+
+    def write(self: JournalWriter, *events: Event) -> None:
+        if any(isinstance(event, EpochFinished) and event.epoch == 1 for event in events):
+            broken[0] = False
+        if broken[0] and any(isinstance(event, EpochStarted | Steps) for event in events):
+            raise OSError(28, "No space left on device")
+        original(self, *events)
+
+    monkeypatch.setattr(JournalWriter, "write", write)
+    monkeypatch.setattr("facegender.training.writer.RETRY_EVERY_S", 0.0)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    assert sorted(losses_of(events_of(tmp_path, "a"))) == list(range(1, 3 * STEPS_PER_EPOCH + 1))
+    complaints = [line for line in capfd.readouterr().err.splitlines() if "cannot be written" in line]
+    assert len(complaints) == 1
+    assert "No space left" in complaints[0]
+
+
+def test_frames_that_cannot_be_saved_are_a_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def write_frame(path: Path, frame: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(framing, "write_frame", write_frame)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    errors = [event.text for event in events if isinstance(event, Notice) and event.level == "error"]
+    assert [text.split(" could")[0] for text in errors] == [f"feature maps of epoch {epoch}" for epoch in range(3)]
+    assert capfd.readouterr().err.count("No space left") == 1
+    assert not any(isinstance(event, FrameSaved) for event in events)
+
+
+def test_newer_frames_are_skipped_with_a_notice_when_the_disk_is_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_all = threading.Event()
+    original = framing.write_frame
+
+    def write_frame(path: Path, frame: Any) -> None:
+        assert trained_all.wait(60)
+        original(path, frame)
+
+    monkeypatch.setattr(framing, "write_frame", write_frame)
+    monkeypatch.setattr(recorder.RunRecorder, "on_train_end", lambda *_: trained_all.set())
+    assert train(tiny(epochs=5), tmp_path, "a", show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 1]
+    notices = [event.text for event in events if isinstance(event, Notice) and "left out" in event.text]
+    assert [text.split(" are")[0] for text in notices] == [f"feature maps of epoch {epoch}" for epoch in (2, 3, 4)]
+    assert isinstance(events[-1], RunFinished)
+
+
+def test_a_quiet_trainer_still_gives_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from facegender.training.stop import StopSwitch
+
+    monkeypatch.setattr("facegender.training.writer.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("facegender.training.writer.POLL_EVERY_S", 0.02)
+    monkeypatch.setattr("facegender.training.writer.SYSTEM_EVERY_S", 0.3)
+    seen: list[Event] = []
+    folder = RunFolder(tmp_path, "a")
+    folder.path.mkdir(parents=True)
+    journal = JournalThread(folder, StopSwitch(), [seen.append])
+    journal.start()
+    until = time.monotonic() + 10
+    while not {"heartbeat", "system"} <= set(kinds(list(seen))) and time.monotonic() < until:  # type: ignore[arg-type]
+        time.sleep(0.01)
+    journal.close()
+    assert {"heartbeat", "system"} <= set(kinds(seen))  # type: ignore[arg-type]  # a list of the base class
+    system = next(event for event in seen if isinstance(event, System))
+    assert 0 < system.process_memory_bytes < system.memory_total_bytes

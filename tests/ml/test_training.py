@@ -1,0 +1,308 @@
+"""How runs end, and how they go on."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from facegender.network.module import FaceGenderModule
+from facegender.runs.errors import UserError
+from facegender.runs.events import EpochFinished, EpochStarted, RunFinished, RunStarted
+from facegender.runs.folder import Process, RunFolder, create_run
+from facegender.training.session import train
+from facegender.training.stop import StopSwitch
+from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
+
+At = Callable[[int, Callable[[], None]], None]
+
+
+def terminate() -> None:
+    signal.raise_signal(signal.SIGTERM)
+
+
+def weights(root: Path, run: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(RunFolder(root, run).last_checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_after_its_batch_with_everything_saved(tmp_path: Path, at_step: At, number: int) -> None:
+    handlers = [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+    at_step(5, lambda: signal.raise_signal(number))
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    folder = RunFolder(tmp_path, "a")
+    events = events_of(tmp_path, "a")
+    assert sorted(losses_of(events)) == [1, 2, 3, 4, 5, 6]
+    assert isinstance(events[-1], RunFinished)
+    assert (events[-1].status, events[-1].error, folder.state()) == ("stopped", "", "stopped")
+    checkpoint = torch.load(folder.last_checkpoint, weights_only=True)
+    assert checkpoint["global_step"] == 6
+    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 2}
+    assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == handlers
+
+
+def test_a_stop_request_ends_the_run_and_is_gone_afterwards(
+    tmp_path: Path, at_step: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, noticed = RunFolder(tmp_path, "a"), threading.Event()
+    original = StopSwitch.request
+
+    def request(self: StopSwitch, reason: str) -> None:
+        original(self, reason)
+        noticed.set()
+
+    monkeypatch.setattr(StopSwitch, "request", request)
+
+    def ask() -> None:
+        folder.request_stop()
+        assert noticed.wait(20)
+
+    at_step(2, ask)
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    assert sorted(losses_of(events_of(tmp_path, "a"))) == [1, 2, 3]
+    assert not folder.stop_requested()
+
+
+def test_a_stop_at_an_epochs_last_batch_validates_and_ends_with_the_epoch(tmp_path: Path, at_step: At) -> None:
+    at_step(STEPS_PER_EPOCH - 1, terminate)
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    finished = [event for event in events_of(tmp_path, "a") if isinstance(event, EpochFinished)]
+    assert [event.epoch for event in finished] == [0]
+    checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
+    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 0}
+
+
+def test_a_stop_at_the_very_last_batch_is_a_completed_run(tmp_path: Path, at_step: At) -> None:
+    at_step(3 * STEPS_PER_EPOCH - 1, terminate)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+
+
+@pytest.mark.parametrize("step", [1, STEPS_PER_EPOCH - 1, STEPS_PER_EPOCH + 2])
+def test_interrupted_and_resumed_is_the_same_as_uninterrupted(tmp_path: Path, trained: Path, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        original = FaceGenderModule.training_step
+
+        def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> Any:
+            if self.global_step == step:
+                terminate()
+            return original(self, batch, batch_idx)
+
+        patch.setattr(FaceGenderModule, "training_step", training_step)
+        assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+
+    straight, resumed = events_of(trained, "done"), events_of(tmp_path, "a")
+    assert losses_of(resumed) == losses_of(straight)
+    fields = ("epoch", "step", "train_loss", "train_accuracy", "validation_loss", "confusion", "learning_rate", "best")
+
+    def epochs(events: list[Any]) -> list[list[Any]]:
+        return [[getattr(e, name) for name in fields] for e in events if isinstance(e, EpochFinished)]
+
+    assert epochs(resumed) == epochs(straight)
+    second = [event for event in resumed if isinstance(event, RunStarted)][1]
+    assert second.resumed
+    assert (second.start_epoch, second.start_step) == (divmod(step + 1, STEPS_PER_EPOCH)[0], step + 1)
+    expected = weights(trained, "done")
+    assert all(torch.equal(value, expected[name]) for name, value in weights(tmp_path, "a").items())
+
+
+def test_a_completed_run_goes_on_with_more_epochs_and_keeps_its_best_score(tmp_path: Path) -> None:
+    train(tiny(epochs=2), tmp_path, "a", show=False)
+    assert train(tiny(), tmp_path, resume="a", changes={"epochs": 4}, show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [0, 1, 2, 3]
+    best = -1.0
+    for event in events:
+        if isinstance(event, EpochFinished):
+            assert event.best == (event.validation_accuracy > best)
+            best = max(best, event.validation_accuracy)
+    manifest = RunFolder(tmp_path, "a").read_manifest()
+    assert manifest is not None
+    assert manifest.config.epochs == 4
+
+
+def test_a_resumed_schedule_goes_on_where_it_was(tmp_path: Path) -> None:
+    train(tiny(epochs=1, step_size=1), tmp_path, "a", show=False)
+    train(tiny(), tmp_path, resume="a", changes={"epochs": 3}, show=False)
+    rates = [event.learning_rate for event in events_of(tmp_path, "a") if isinstance(event, EpochStarted)]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5])
+
+
+def test_a_crashed_run_is_resumed_from_its_last_epoch(tmp_path: Path, trained: Path) -> None:
+    train(tiny(epochs=2), tmp_path, "a", show=False)
+    folder = RunFolder(tmp_path, "a")
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    gone = Process(pid=2**22 - 3, started=1.0, host=manifest.process.host)
+    folder.write_manifest(msgspec.structs.replace(manifest, process=gone, config=tiny(epochs=3)))
+    lines = folder.journal_path.read_bytes().splitlines(keepends=True)
+    folder.journal_path.write_bytes(b"".join(lines[:-1]) + b'{"type":"steps","ti')
+    assert folder.state() == "crashed"
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert losses_of(events_of(tmp_path, "a")) == losses_of(events_of(trained, "done"))
+
+
+def refused(root: Path, **arguments: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        train(tiny(), root, show=False, **arguments)
+    return str(caught.value)
+
+
+def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Path, at_step: At) -> None:
+    train(tiny(epochs=2), tmp_path, "a", show=False)
+    folder = RunFolder(tmp_path, "a")
+    assert "more with --epochs" in refused(tmp_path, resume="a")
+    assert "--batch-size cannot change" in refused(tmp_path, resume="a", changes={"batch_size": 8, "epochs": 5})
+    assert "no run b" in refused(tmp_path, resume="b")
+    assert "exclude each other" in refused(tmp_path, resume="a", run="c")
+    folder.last_checkpoint.write_bytes(b"not a checkpoint")
+    assert "last.ckpt is no checkpoint" in refused(tmp_path, resume="a", changes={"epochs": 5})
+    assert folder.state() == "completed"
+    folder.last_checkpoint.unlink()
+    assert "no last.ckpt" in refused(tmp_path, resume="a", changes={"epochs": 5})
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    folder.write_manifest(msgspec.structs.replace(manifest, process=Process.this()))
+    lines = folder.journal_path.read_bytes().splitlines(keepends=True)
+    folder.journal_path.write_bytes(b"".join(lines[:-1]))
+    assert "stop it first" in refused(tmp_path, resume="a")
+
+
+def test_fewer_epochs_than_were_trained_are_refused(tmp_path: Path, at_step: At) -> None:
+    at_step(STEPS_PER_EPOCH, terminate)
+    train(tiny(), tmp_path, "a", show=False)
+    assert "has trained 1 epochs already" in refused(tmp_path, resume="a", changes={"epochs": 1})
+    assert RunFolder(tmp_path, "a").state() == "stopped"
+
+
+def test_a_failure_is_one_line_and_its_traceback_is_in_the_log_only(
+    tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("the moon\nis full")
+
+    at_step(5, fail)
+    assert train(tiny(), tmp_path, "a", show=False) == "failed"
+    folder = RunFolder(tmp_path, "a")
+    last = events_of(tmp_path, "a")[-1]
+    assert isinstance(last, RunFinished)
+    assert (last.status, last.error) == ("failed", "ValueError: the moon is full")
+    captured = capfd.readouterr()
+    assert captured.err.splitlines() == ["facegender: run a failed: ValueError: the moon is full"]
+    assert captured.out == ""
+    assert "Traceback" in folder.log_path.read_text()
+    assert folder.state() == "failed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_out_of_memory_says_what_to_lower(
+    tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    at_step(0, fail)
+    assert train(tiny(), tmp_path, "a", show=False) == "failed"
+    assert "out of memory: lower --batch-size or --image-size" in capfd.readouterr().err
+
+
+def test_a_failed_run_can_be_resumed(tmp_path: Path, trained: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        original = FaceGenderModule.training_step
+
+        def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> Any:
+            if self.global_step == 6:
+                raise ValueError("once")
+            return original(self, batch, batch_idx)
+
+        patch.setattr(FaceGenderModule, "training_step", training_step)
+        assert train(tiny(), tmp_path, "a", show=False) == "failed"
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert losses_of(events_of(tmp_path, "a")) == losses_of(events_of(trained, "done"))
+
+
+def test_bad_data_leaves_no_folder_behind_unless_somebody_made_it_before(tmp_path: Path) -> None:
+    config = tiny(demo=False, data=str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match="no such folder"):
+        train(config, tmp_path, "a", show=False)
+    assert not RunFolder(tmp_path, "a").path.exists()
+    folder = create_run(tmp_path, "b")
+    folder.log_path.touch()
+    with pytest.raises(UserError, match="no such folder"):
+        train(config, tmp_path, "b", show=False)
+    last = events_of(tmp_path, "b")[-1]
+    assert isinstance(last, RunFinished)
+    assert last.status == "failed"
+    assert "no such folder" in last.error
+
+
+def test_half_precision_on_a_processor_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--precision 16 needs an NVIDIA GPU"):
+        train(tiny(precision="16"), tmp_path, "a", show=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_devices_that_are_not_there_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--accelerator cuda") as caught:
+        train(tiny(accelerator="cuda"), tmp_path, "a", show=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_that_cannot_be_saved_keeps_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = torch.save
+
+    def save(content: Any, path: Any) -> None:
+        original(content, path)
+        if content["epoch"] == 1:
+            raise RuntimeError("PytorchStreamWriter failed writing file")
+
+    monkeypatch.setattr(torch, "save", save)
+    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    folder = RunFolder(tmp_path, "a")
+    assert torch.load(folder.last_checkpoint, weights_only=True)["epoch"] == 0
+    assert not [path for path in folder.path.iterdir() if path.name.endswith(".tmp")]
+    assert any("could not be saved" in event.text for event in events_of(tmp_path, "a") if "notice" in kinds([event]))  # type: ignore[union-attr]
+
+
+def test_warnings_and_records_go_to_the_log(tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str]) -> None:
+    def speak() -> None:
+        warnings.warn("a warning to keep", stacklevel=1)
+        logging.getLogger("somebody").error("a record to keep")
+
+    at_step(1, speak)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        train(tiny(epochs=1), tmp_path, "a", show=False)
+    log = RunFolder(tmp_path, "a").log_path.read_text()
+    assert "a warning to keep" in log
+    assert "a record to keep" in log
+    assert "to keep" not in capfd.readouterr().err
+
+
+def test_without_a_terminal_each_epoch_is_one_plain_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert train(tiny(epochs=2), tmp_path, "a") == "completed"
+    lines = capfd.readouterr().out.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 0/2", "epoch 1/2"]
+    assert all(" images/s" in line and "validation accuracy" in line for line in epochs)
+    assert any(line.startswith("completed: 2 epochs, best validation accuracy") for line in lines)
+    assert any(line.endswith("best.ckpt") for line in lines)
+    assert epochs[0] in RunFolder(tmp_path, "a").log_path.read_text()

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from facegender.runs.classify import Answer, Request
+from facegender.runs.folder import RunFolder
+from facegender.runs.frames import open_frame
+from facegender.worker import KEPT_FRAMES, Worker, cache_folder, serve
+
+
+@pytest.fixture
+def root(trained: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained, tmp_path / "root")
+    Image.effect_noise((40, 60), 80).convert("RGB").save(tmp_path / "root" / "face.png")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def worker(root: Path, tmp_path: Path) -> Worker:
+    return Worker(root, tmp_path / "frames")
+
+
+def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker) -> None:
+    answer = worker.answer(Request(id=7, path="face.png", run="done"))
+    assert answer.ok, answer.error
+    assert (answer.id, answer.run, answer.checkpoint, answer.epoch) == (7, "done", "last.ckpt", 2)
+    assert answer.image_size == (40, 60)
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert answer.confidence == max(answer.probabilities.values()) == answer.probabilities[answer.label]
+    with open_frame(Path(answer.frame)) as frame:
+        assert frame.info.layers == ["conv1", "conv2", "conv3"]
+        assert frame.info.probe_names == ["face.png"]
+        assert frame.labels().tolist() == [-1]
+        assert frame.probe_images().shape == (1, 32, 32, 3)
+        assert frame.maps("conv3", 0)[0].shape == (8, 4, 4)
+        heatmap = frame.heatmap()
+        assert heatmap is not None
+        assert (heatmap.shape, heatmap.dtype) == ((1, 32, 32), np.uint8)
+
+
+def test_without_a_heatmap_there_is_none(worker: Worker) -> None:
+    answer = worker.answer(Request(id=1, path="face.png", run="done", heatmap=False))
+    with open_frame(Path(answer.frame)) as frame:
+        assert frame.heatmap() is None
+
+
+def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Path) -> None:
+    folder = RunFolder(root, "done")
+    first = worker.answer(Request(id=1, path="face.png", run="done"))
+    shutil.copy(folder.best_checkpoint, folder.path / "new").replace(folder.last_checkpoint)
+    best = worker.answer(Request(id=2, path="face.png", run="done", checkpoint="best.ckpt"))
+    second = worker.answer(Request(id=3, path="face.png", run="done"))
+    assert second.probabilities == best.probabilities
+    assert second.epoch == best.epoch
+    assert first.ok
+
+
+@pytest.mark.parametrize(
+    ("request_", "problem"),
+    [
+        (Request(id=1, path="none.png", run="done"), "none.png: no such file"),
+        (Request(id=1, path="\x1b[31mred", run="done"), "\ufffd[31mred: no such file"),
+        (Request(id=1, path="face.png", run="other"), "no run other"),
+        (Request(id=1, path="face.png", run="../up"), "run name"),
+        (Request(id=1, path="face.png", run="done", checkpoint="../../x.ckpt"), "ask for last.ckpt or best.ckpt"),
+    ],
+)
+def test_what_cannot_be_answered_is_one_line(worker: Worker, request_: Request, problem: str) -> None:
+    answer = worker.answer(request_)
+    assert not answer.ok
+    assert problem in answer.error
+    assert "\n" not in answer.error
+
+
+def test_a_run_without_a_checkpoint_yet_says_when_there_will_be_one(worker: Worker, root: Path) -> None:
+    folder = RunFolder(root, "young")
+    folder.path.mkdir()
+    folder.log_path.touch()
+    assert "after its first epoch" in worker.answer(Request(id=1, path="face.png", run="young")).error
+
+
+def test_only_the_newest_frames_are_kept(worker: Worker, tmp_path: Path) -> None:
+    answers = [worker.answer(Request(id=n, path="face.png", run="done")) for n in range(KEPT_FRAMES + 3)]
+    kept = {str(path) for path in (tmp_path / "frames").iterdir()}
+    assert kept == {answer.frame for answer in answers[3:]}
+
+
+def test_serving_goes_on_after_lines_that_are_no_requests(worker: Worker) -> None:
+    lines = [b"garbage\n", b"\n", b'{"id": 4, "path": "face.png", "run": "done"}\n', b"\xff\xfe\n"]
+    out = io.BytesIO()
+    serve(worker, io.BytesIO(b"".join(lines)), out)
+    answers = [msgspec.json.decode(line, type=Answer) for line in out.getvalue().splitlines()]
+    assert [(answer.id, answer.ok, answer.ready) for answer in answers] == [
+        (-1, True, True),
+        (-1, False, False),
+        (4, True, False),
+        (-1, False, False),
+    ]
+
+
+def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path / "classify"
+
+
+def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root: Path, tmp_path: Path) -> None:
+    request = msgspec.json.encode(Request(id=1, path="face.png", run="done")) + b"\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "facegender.worker", "--root", str(root)],
+        input=request,
+        capture_output=True,
+        timeout=120,
+        env=os.environ | {"FACEGENDER_CACHE": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    ready, answer = (msgspec.json.decode(line, type=Answer) for line in done.stdout.splitlines())
+    assert ready.ready
+    assert answer.ok
+    assert Path(answer.frame).parent == tmp_path / "classify"

@@ -1,0 +1,294 @@
+"""The line chart: honest about gaps and peaks, whatever the numbers and the room."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from textual.app import App, ComposeResult
+from textual.strip import Strip
+
+from tui.widgets.chart import Canvas, Chart, Curve, nice_ticks, reduced_to_columns, short, smoothed
+
+SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
+
+
+def curve(y: list[float], name: str = "train", points: bool = False) -> Curve:
+    return Curve(name, np.arange(len(y), dtype=float), np.array(y, float), "#61afef", points)
+
+
+class ChartApp(App[None]):
+    """Only a chart."""
+
+    def __init__(self, chart: Chart) -> None:
+        super().__init__()
+        self.chart = chart
+
+    def compose(self) -> ComposeResult:
+        yield self.chart
+
+
+async def drawn(chart: Chart, *curves: Curve, size: tuple[int, int] = (60, 12), x_end: float | None = None) -> list[str]:
+    """The rows of text of a chart on a screen of a size."""
+    async with ChartApp(chart).run_test(size=size) as pilot:
+        if curves:
+            end = x_end if x_end is not None else max((float(c.x[-1]) for c in curves if len(c.x)), default=1.0)
+            chart.show(curves, (0.0, end), "epochs")
+        await pilot.pause()
+        return [chart.render_line(y).text for y in range(chart.size.height)]
+
+
+def dots(rows: list[str]) -> list[list[bool]]:
+    """Whether each cell of the plot has a dot."""
+    return [[0x2800 < ord(character) <= 0x28FF for character in row] for row in rows]
+
+
+# Saying what there is
+
+
+async def test_an_empty_chart_says_what_will_be_there() -> None:
+    rows = await drawn(Chart("the loss will stand here"))
+    assert "the loss will stand here" in "\n".join(rows)
+
+
+async def test_curves_without_points_say_what_will_be_there() -> None:
+    rows = await drawn(Chart("the loss will stand here"), curve([]), curve([]))
+    assert "the loss will stand here" in "\n".join(rows)
+
+
+async def test_a_chart_too_small_to_draw_in_says_as_much_as_fits() -> None:
+    rows = await drawn(Chart("the loss will stand here"), curve([1, 2, 3]), size=(12, 2))
+    assert any("the loss" in row for row in rows)
+
+
+async def test_the_axes_are_labelled() -> None:
+    rows = await drawn(Chart("waiting"), curve([0.0, 0.25, 0.5, 1.0]), size=(60, 12), x_end=10.0)
+    assert rows[-1].rstrip().endswith("epochs")
+    assert " 4" in rows[-1]
+    assert any(row.strip().startswith("0.5") or "0.4┤" in row or "0.5┤" in row for row in rows)
+
+
+async def test_a_falling_curve_falls() -> None:
+    rows = dots((await drawn(Chart("waiting"), curve([3, 2, 1, 0]), size=(40, 12)))[:-1])
+    columns = [column for column in zip(*rows, strict=True) if any(column)]
+    heights = [column.index(True) for column in columns]
+    assert heights == sorted(heights)
+    assert heights[0] <= 1
+    assert heights[-1] >= len(rows) - 2
+
+
+# What is not finite
+
+
+async def test_a_value_that_is_no_number_interrupts_the_line_and_is_marked_below() -> None:
+    whole = await drawn(Chart("waiting"), curve([1.0] * 9))
+    broken = await drawn(Chart("waiting"), curve([1.0, 1.0, 1.0, math.nan, math.nan, math.nan, 1.0, 1.0, 1.0]))
+    filled = [sum(map(sum, dots(rows))) for rows in (whole, broken)]
+    assert filled[1] < filled[0] * 0.75
+    assert "×" not in whole[-1]
+    assert broken[-1].count("×") >= 1
+    mark = broken[-1].index("×")
+    assert not any(row[mark] for row in dots(broken)[:-1])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
+async def test_every_kind_of_not_finite_is_marked_and_does_not_stretch_the_axis(value: float) -> None:
+    rows = await drawn(Chart("waiting"), curve([1.0, 2.0, value, 2.0]))
+    assert "×" in rows[-1]
+    assert not any("e3" in row or "inf" in row or "nan" in row for row in rows)
+
+
+async def test_a_curve_of_nothing_but_nan_is_still_marked() -> None:
+    rows = await drawn(Chart("waiting"), curve([math.nan] * 5))
+    assert "×" in rows[-1]
+    assert not any(map(any, dots(rows)))
+
+
+async def test_a_training_loss_that_became_nan_is_marked_after_smoothing_too() -> None:
+    y = smoothed(np.array([1.0, 0.9, math.nan, math.nan]), 0.8)
+    assert np.isnan(y[2:]).all()
+    assert "×" in (await drawn(Chart("waiting"), curve(y.tolist())))[-1]
+
+
+# Logarithmic
+
+
+async def test_a_logarithmic_axis_is_labelled_in_values_and_draws_a_power_as_a_straight_line() -> None:
+    chart = Chart("waiting")
+    chart.logarithmic = True
+    rows = await drawn(chart, curve([10.0**-n for n in range(5)]), size=(60, 22))
+    assert any("0.01" in row for row in rows)
+    plot = dots(rows[:-1])
+    heights = [column.index(True) for column in zip(*plot, strict=True) if any(column)]
+    steps = np.diff(heights)
+    assert steps.min() >= 0
+    assert steps.max() <= 1
+
+
+async def test_zero_and_negative_values_interrupt_a_logarithmic_curve_without_harm() -> None:
+    chart = Chart("waiting")
+    chart.logarithmic = True
+    for y in ([0.0, -1.0, -2.0], [1.0, 0.0, 2.0], [0.0], [math.nan, 0.0]):
+        rows = await drawn(chart if not chart.is_attached else chart, curve(y))
+        assert len(rows) == 12
+        chart = Chart("waiting")
+        chart.logarithmic = True
+
+
+# Any numbers, any room
+
+
+def all_widths(chart: Chart, width: int, height: int) -> list[int]:
+    strips: list[Strip] = chart._draw(width, height)
+    assert len(strips) == height
+    return [len(strip.text) for strip in strips]
+
+
+async def test_no_numbers_and_no_size_make_it_fail_or_overflow_its_place() -> None:
+    random = np.random.default_rng(0)
+    chart = Chart("waiting")
+    async with ChartApp(chart).run_test(size=(20, 5)):
+        for round_ in range(600):
+            count = int(random.choice([0, 1, 2, 3, 50, 700]))
+            scale = 10.0 ** random.uniform(-12, 30)
+            y = random.normal(size=count) * scale + random.choice([0.0, scale, -scale, 1.0])
+            if random.random() < 0.4:
+                y = np.abs(y)
+            if random.random() < 0.3:
+                y = np.round(y / scale) * scale
+            for special in (math.nan, math.inf, -math.inf, 0.0):
+                if random.random() < 0.3:
+                    y[random.random(count) < 0.1] = special
+            x = np.sort(random.uniform(0, 50, count))
+            chart.logarithmic = bool(random.random() < 0.3)
+            chart.limits = (0.0, 1.0) if round_ % 7 == 0 else None
+            if chart.limits:
+                y = np.clip(y, 0, 1)
+            end = float(random.choice([0.0, 1e-9, 50.0, 1e6]))
+            chart.show((Curve("a", x, y, "#61afef"), Curve("b", x, y[::-1], "#e5a05a", True)), (0.0, end), "minutes")
+            width, height = SIZES[round_ % len(SIZES)]
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                assert set(all_widths(chart, width, height)) <= {width}, (width, height, y[:5])
+
+
+async def test_every_size_gives_rows_as_wide_as_it_is() -> None:
+    chart = Chart("waiting for the first batches")
+    async with ChartApp(chart).run_test(size=(20, 5)):
+        chart.show((curve([0.05, 0.47, 0.3]), curve([-12345.678, 0.00012])), (0.0, 2.0), "minutes")
+        for width in range(0, 60):
+            for height in range(0, 12):
+                assert set(all_widths(chart, width, height)) <= {width}, (width, height)
+
+
+async def test_a_chart_is_drawn_again_when_its_size_changes() -> None:
+    chart = Chart("waiting")
+    async with ChartApp(chart).run_test(size=(40, 10)) as pilot:
+        chart.show((curve([1, 2, 3]),), (0.0, 2.0), "steps")
+        for size in ((60, 20), (20, 4), (15, 2), (40, 10)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert [chart.render_line(y).cell_length for y in range(size[1])] == [size[0]] * size[1]
+
+
+# Decimation
+
+
+def test_no_peak_is_lost_when_points_are_reduced_to_columns() -> None:
+    random = np.random.default_rng(0)
+    y = random.normal(size=100_000)
+    y[31_415], y[27_182] = 99.0, -99.0
+    x = np.arange(len(y), dtype=float)
+    xs, ys = reduced_to_columns(x, y, (0.0, float(x[-1])), 100)
+    assert len(xs) == len(ys) <= 400
+    assert (ys.max(), ys.min()) == (99.0, -99.0)
+    assert (ys[0], ys[-1]) == (y[0], y[-1])
+    assert np.diff(xs).min() >= 0
+    assert abs(xs[int(ys.argmax())] - 31_415 / len(y) * 99) <= 1
+
+
+def test_each_column_keeps_its_lowest_and_highest_point() -> None:
+    y = np.random.default_rng(1).normal(size=10_000)
+    x = np.arange(len(y), dtype=float)
+    xs, ys = reduced_to_columns(x, y, (0.0, 9999.0), 50)
+    column = np.rint(x / 9999 * 49)
+    for number in range(50):
+        assert ys[xs == number].max() == y[column == number].max()
+        assert ys[xs == number].min() == y[column == number].min()
+
+
+def test_few_points_are_left_as_they_are() -> None:
+    x, y = np.arange(4.0), np.array([1.0, math.nan, 3.0, 2.0])
+    xs, ys = reduced_to_columns(x, y, (0.0, 3.0), 31)
+    assert xs.tolist() == [0.0, 10.0, 20.0, 30.0]
+    np.testing.assert_array_equal(ys, y)
+
+
+def test_a_long_gap_stays_a_gap_after_reduction() -> None:
+    y = np.ones(10_000)
+    y[4000:6000] = math.nan
+    xs, ys = reduced_to_columns(np.arange(10_000.0), y, (0.0, 9999.0), 100)
+    assert np.isnan(ys[(xs > 41) & (xs < 58)]).all()
+    assert np.isfinite(ys[(xs < 38) | (xs > 62)]).all()
+
+
+async def test_a_single_enormous_first_loss_does_not_press_the_rest_flat_and_its_peak_is_told() -> None:
+    y = [1e6] + [math.sin(n / 5) + 2 for n in range(200)]
+    rows = await drawn(Chart("waiting"), curve(y), size=(60, 14))
+    assert "peak 1e6" in rows[0]
+    used = [any(row) for row in dots(rows[:-1])]
+    assert sum(used) > len(used) / 2
+
+
+# Parts
+
+
+def test_smoothing_stays_within_the_values_and_keeps_a_constant() -> None:
+    y = np.random.default_rng(0).normal(size=500)
+    out = smoothed(y, 0.9)
+    assert y.min() <= out.min()
+    assert out.max() <= y.max()
+    assert out.std() < y.std() / 2
+    np.testing.assert_allclose(smoothed(np.full(50, 3.0), 0.97), 3.0)
+    assert smoothed(y, 0.0) is y
+    assert out[0] == pytest.approx(y[0])
+
+
+def test_smoothing_passes_over_what_is_not_finite_and_leaves_its_place_empty() -> None:
+    out = smoothed(np.array([1.0, math.nan, math.inf, 1.0]), 0.5)
+    assert np.isnan(out[1:3]).all()
+    assert out[[0, 3]].tolist() == [1.0, 1.0]
+
+
+def test_ticks_are_round_ascending_and_within_their_range() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        low = random.normal() * 10.0 ** random.uniform(-9, 9)
+        span = 10.0 ** random.uniform(-3, 3) * max(abs(low), 1e-9)
+        ticks = nice_ticks(low, low + span, int(random.integers(1, 12)))
+        assert ticks, (low, span)
+        assert ticks == sorted(ticks)
+        assert min(ticks) >= low - span * 1e-6
+        assert max(ticks) <= low + span * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("bad", [(0.0, 0.0), (1.0, 0.0), (0.0, math.inf), (math.nan, 1.0)])
+def test_a_range_that_is_none_has_one_tick(bad: tuple[float, float]) -> None:
+    assert len(nice_ticks(*bad, 5)) == 1
+
+
+def test_numbers_on_an_axis_are_short() -> None:
+    texts = {0: "0", 0.5: "0.5", 0.001: "0.001", 0.0001: "1e-4", 12_345: "12k", 250_000: "2e5", -0.25: "-0.25"}
+    assert {value: short(value) for value in texts} == texts
+
+
+def test_a_line_has_no_holes_and_stays_inside() -> None:
+    canvas = Canvas(20, 10)
+    canvas.line(np.array([0.0, 39.0]), np.array([0.0, 39.0]), 0)
+    assert (np.diag(canvas.dots.repeat(2, axis=1)[::1, ::4]) > 0).all()
+    canvas = Canvas(4, 4)
+    canvas.line(np.array([-50.0, 50.0]), np.array([-10.0, 90.0]), 0)
+    canvas.mark(np.array([0.0, 7.0, 99.0, 3.0]), np.array([0.0, 15.0, -5.0, math.nan]), 1)
+    assert set(np.unique(canvas.colour)) <= {-1, 0, 1}

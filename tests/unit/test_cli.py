@@ -1,0 +1,125 @@
+"""The command line without torch: help, lists, and everything that is refused before a run begins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from facegender.__main__ import run
+from facegender.runs.config import TrainConfig
+from facegender.runs.events import EpochFinished, RunFinished
+from facegender.runs.folder import Manifest, Process, RunFolder, create_run
+from facegender.runs.journal import JournalWriter
+
+Capture = pytest.CaptureFixture[str]
+
+
+def finished(epoch: int, accuracy: float) -> EpochFinished:
+    return EpochFinished(
+        time=time.time(), epoch=epoch, step=1, train_loss=1, train_accuracy=1, validation_loss=1,
+        validation_accuracy=accuracy, classes=["female", "male"], precision=[], recall=[], f1=[], macro_f1=0,
+        confusion=[], learning_rate=1, images_per_second=1, seconds=1, best=False,
+    )  # fmt: skip
+
+
+def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
+    folder = create_run(root, name)
+    process = Process.this() if live else msgspec.structs.replace(Process.this(), started=1.0)
+    config = TrainConfig(epochs=4)
+    folder.write_manifest(Manifest(run=name, config=config, process=process, created=time.time() - 120, program="x"))
+    with JournalWriter(folder.journal_path) as journal:
+        journal.write(finished(0, 0.5), finished(1, 0.75), finished(1, 0.7))
+        if not live:
+            journal.write(RunFinished(time=time.time(), status="completed"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["train", "--epochs=ten"], "--epochs must be a whole number"),
+        (["train", "--epochs=0"], "--epochs must be between 1"),
+        (["train", "--learning-rate=nan"], "--learning-rate must be above 0"),
+        (["train", "--widths=1,2"], "--widths must be"),
+        (["train", "--recipe=magic"], "--recipe must be one of reference"),
+        (["train", "--demo", "--data=x"], "exclude each other"),
+        (["train", "--config=none.toml"], "--config none.toml"),
+        (["train", "--root=none"], "--root none is not a folder"),
+        (["train", "--run=../x"], "run name"),
+        (["train", "--resume=x", "--run=y"], "exclude each other"),
+        (["train", "--resume=x"], "no run x"),
+        (["train", "--bogus"], "--bogus"),
+        (["train", "extra"], "extra"),
+        (["predict", "--json", "--csv"], "exclude each other"),
+        (["stop", "x"], "no run x"),
+        (["stop", "\x1b[2Jx"], "use 1 to 64 letters"),
+        (["stop"], "RUN"),
+        (["export", "x", "--root=none"], "--root none"),
+        (["bogus"], "bogus"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("facegender: ")
+    assert problem in line
+    assert "\x1b" not in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_version_are_exit_code_0(capsys: Capture) -> None:
+    for arguments in (["--help"], ["train", "--help"], ["--version"]):
+        assert run(arguments) == 0
+    assert "facegender-tui 0." in capsys.readouterr().out
+
+
+def test_runs_are_listed_newest_first_with_their_best_epoch(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "alpha", live=False)
+    make_run(tmp_path, "beta", live=True)
+    assert run(["runs", "--root", str(tmp_path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age"]
+    assert lines[1] == ["beta", "training", "2/4", "0.700", "1", "2", "min"]
+    assert lines[2][:2] == ["alpha", "completed"]
+
+
+def test_no_runs_names_the_command_that_starts_one(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["runs", "--root", str(tmp_path)]) == 0
+    assert "facegender train" in capsys.readouterr().out
+
+
+def test_stop_asks_a_live_run_and_waits_as_long_as_it_is_told(tmp_path: Path, capsys: Capture) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+    assert run(["stop", "a", "--root", str(tmp_path)]) == 0
+    assert folder.stop_requested()
+    assert "asked to finish its batch" in capsys.readouterr().out
+    assert run(["stop", "a", "--wait", "0.1", "--root", str(tmp_path)]) == 1
+    assert "has not ended" in capsys.readouterr().err
+
+
+def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(root: Path) -> None:
+        raise RuntimeError("never\nmind")
+
+    monkeypatch.setattr("facegender.cli.list_runs", broken)
+    assert run(["runs"]) == 1
+    assert capsys.readouterr().err.startswith("facegender: RuntimeError: never mind")
+
+
+def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.session;"
+        "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); "
+        "assert not heavy & {'torch', 'pytorch_lightning'}, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)

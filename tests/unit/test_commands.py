@@ -1,0 +1,64 @@
+"""The registry of commands: complete, without collisions, and everything in it can be done."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from tui.app import FaceGenderApp
+from tui.commands import COMMANDS, PANES, PLACES, Command, bindings, find
+from tui.screens.dashboard import Dashboard
+
+
+def test_no_name_and_no_key_is_given_twice() -> None:
+    keys = [key for binding in bindings() for key in binding.key.split(",")]
+    assert [key for key, count in Counter(keys).items() if count > 1] == []
+    assert [name for name, count in Counter(command.name for command in COMMANDS).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_action_of_a_command_exists(command: Command) -> None:
+    name = re.match(r"(app\.)?(\w+)", command.action)
+    assert name is not None
+    owner = FaceGenderApp if name[1] else Dashboard
+    assert callable(getattr(owner, f"action_{name[2]}", None)), f"{owner.__name__} has no action {name[2]}"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_is_described_in_one_clause(command: Command) -> None:
+    assert command.text
+    assert not command.text.endswith(".")
+    assert command.place in PLACES
+    assert command.shown_key
+    assert re.fullmatch(r"[a-z-]+", command.name)
+
+
+def test_every_command_with_a_key_is_bound_and_the_others_can_be_typed() -> None:
+    actions = {binding.action for binding in bindings()}
+    for command in COMMANDS:
+        assert (command.action in actions) == bool(command.keys)
+        assert find(command.name) is command
+
+
+def test_a_command_is_found_by_a_beginning_that_only_it_has() -> None:
+    assert find("tr").name == "train"
+    assert find("cla").name == "classify"
+    assert find("resu").name == "resume"
+
+
+def test_a_name_that_is_also_the_beginning_of_others_means_itself() -> None:
+    assert find("back").name == "back"
+    assert find("back-").name == "back-ten"
+
+
+@pytest.mark.parametrize("name", ["re", "next", "", "fly", "TRAIN", " "])
+def test_what_is_ambiguous_or_unknown_means_nothing(name: str) -> None:
+    assert find(name) is None
+
+
+def test_every_pane_has_a_number() -> None:
+    numbered = {binding.key: binding.action for binding in bindings() if binding.key.isdecimal()}
+    assert numbered == {str(number): f"focus_pane('{pane}')" for number, pane in enumerate(PANES, 1)}
+    assert PANES == ("loss", "accuracy", "run", "machine", "layers", "log")

@@ -1,0 +1,210 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facegender.data.dataset import CLASSES, list_files, locate, split, system_file
+from facegender.runs.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def no_kaggle_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "kagglehub"))
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names or ("female/a.jpg", "male/b.jpg"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("female", "male"),
+        ("Female", "Male"),
+        ("FEMALE", "mAlE"),
+        ("Female Faces", "Male Faces"),
+        ("female_faces", "male"),
+    ],
+)
+def test_class_folders_are_found_in_any_case_and_as_the_reference_set_names_them(tmp_path, names):
+    make(tmp_path, f"{names[0]}/a.jpg", f"{names[1]}/b.jpg")
+    assert locate(str(tmp_path), tmp_path) == tmp_path
+    assert [(path.name, label) for path, label in list_files(tmp_path)] == [("a.jpg", 0), ("b.jpg", 1)]
+
+
+def test_datasets_below_the_root_is_searched_however_deep_the_reference_set_lies(tmp_path):
+    nested = tmp_path / "datasets/ashwingupta3012/male-and-female-faces-dataset/versions/1/Male and Female face dataset"
+    make(nested)
+    assert locate(None, tmp_path) == nested
+    assert locate(str(tmp_path / "datasets"), tmp_path / "elsewhere") == nested
+
+
+def test_kagglehubs_cache_is_looked_in_last_and_its_newest_version_wins(tmp_path):
+    versions = tmp_path / "kagglehub/datasets/ashwingupta3012/male-and-female-faces-dataset/versions"
+    for number in ("1", "2", "10"):
+        make(versions / number / "Male and Female face dataset", "Male Faces/1.jpg", "Female Faces/0.jpg")
+    assert locate(None, tmp_path) == versions / "10" / "Male and Female face dataset"
+    make(tmp_path / "datasets")
+    assert locate(None, tmp_path) == tmp_path / "datasets"
+
+
+def test_the_shallowest_of_several_wins(tmp_path):
+    make(tmp_path / "a" / "deep" / "er")
+    make(tmp_path / "z")
+    assert locate(str(tmp_path), tmp_path) == tmp_path / "z"
+
+
+def test_hidden_and_resource_fork_folders_are_no_data_sets(tmp_path):
+    make(tmp_path / "__MACOSX")
+    make(tmp_path / ".cache")
+    make(tmp_path / "x" / "faces")
+    assert locate(str(tmp_path), tmp_path) == tmp_path / "x" / "faces"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "given", "said"),
+    [
+        (lambda root: None, "gone", ["gone", "no such folder", "--demo"]),
+        (lambda root: (root / "file").write_text("x"), "file", ["is a file", "female/ and male/"]),
+        (lambda root: make(root, "only/female/a.jpg"), "only", ["no folder male/", "put the male photographs into"]),
+        (lambda root: make(root, "d/women/a.jpg", "d/men/b.jpg"), "d", ["has no folders female/ and male/"]),
+        (lambda root: make(root), "male", ["is a class folder itself"]),
+    ],
+)
+def test_a_folder_that_will_not_do_gets_one_line_with_the_remedy(tmp_path, prepare, given, said):
+    prepare(tmp_path)
+    with pytest.raises(UserError) as error:
+        locate(str(tmp_path / given), tmp_path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "--data" in message
+    for part in said:
+        assert part in message
+
+
+def test_with_nothing_anywhere_the_message_says_where_it_looked_and_offers_demo_faces(tmp_path):
+    with pytest.raises(UserError) as error:
+        locate(None, tmp_path)
+    for part in (str(tmp_path / "datasets"), "kagglehub", "--data DIR", "--demo"):
+        assert part in str(error.value)
+
+
+def test_a_name_that_could_control_a_terminal_is_shown_harmless(tmp_path):
+    with pytest.raises(UserError) as error:
+        locate(str(tmp_path / "evil\x1b[2J\x07"), tmp_path)
+    assert str(error.value).isprintable()
+
+
+def test_links_in_a_circle_end(tmp_path):
+    make(tmp_path / "set", "female/a.jpg", "male/b.jpg")
+    (tmp_path / "set" / "female" / "again").symlink_to(tmp_path / "set")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path)
+    (tmp_path / "set" / "male" / "self").symlink_to("self")
+    assert locate(str(tmp_path), tmp_path) == tmp_path / "set"
+    files = [(str(path.relative_to(tmp_path / "set")), label) for path, label in list_files(tmp_path / "set")]
+    assert files == [("female/a.jpg", 0), ("male/b.jpg", 1), ("male/self", 1)]
+
+
+def test_files_in_sub_folders_count_and_the_order_is_that_of_the_names(tmp_path):
+    make(tmp_path, "male/z.jpg", "male/sub folder/y.jpg", "female/b.jpg", "female/a.jpg", "other/c.jpg", "loose.jpg")
+    names = [(str(path.relative_to(tmp_path)), label) for path, label in list_files(tmp_path)]
+    assert names == [("female/a.jpg", 0), ("female/b.jpg", 0), ("male/sub folder/y.jpg", 1), ("male/z.jpg", 1)]
+
+
+def test_a_name_that_is_no_unicode_is_listed_like_any_other(tmp_path):
+    make(tmp_path)
+    (tmp_path / "male" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
+    assert len(list_files(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("name", ["female", "male"])
+def test_an_empty_class_folder_is_named(tmp_path, name):
+    make(tmp_path)
+    next((tmp_path / name).iterdir()).unlink()
+    with pytest.raises(UserError, match=f"{name}: is empty"):
+        list_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("female/.DS_Store", "hidden file"),
+        ("female/._a.jpg", "hidden file"),
+        ("female/Thumbs.db", "system file"),
+        ("male/desktop.ini", "system file"),
+        ("male/.ipynb_checkpoints/a.jpg", "in a hidden folder"),
+        ("male/__MACOSX/a.jpg", "in a hidden folder"),
+        ("male/a.jpg", ""),
+        ("male/noextension", ""),
+    ],
+)
+def test_system_files_are_known_by_their_names(file, said):
+    assert system_file(Path("/data") / file, Path("/data")) == said
+
+
+# The split ----------------------------------------------------------------------------------------------------------
+
+
+def labels_and_digests(per_class: int):
+    labels = np.repeat(np.arange(2), per_class).astype(np.int64)
+    return labels, [f"digest {i}" for i in range(2 * per_class)]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
+def test_the_split_takes_the_asked_share_of_each_class_and_every_photograph_once(share):
+    labels, digests = labels_and_digests(100)
+    train, validation = split(labels, digests, share, 42)
+    assert sorted([*train, *validation]) == list(range(200))
+    assert train.dtype == validation.dtype == np.int64
+    for label in range(len(CLASSES)):
+        assert (labels[validation] == label).sum() == round(share * 100)
+
+
+def test_the_split_depends_on_contents_and_seed_and_on_no_order():
+    labels, digests = labels_and_digests(50)
+    _, validation = split(labels, digests, 0.2, 42)
+    order = np.random.default_rng(0).permutation(100)
+    _, shuffled = split(labels[order], [digests[i] for i in order], 0.2, 42)
+    assert {digests[i] for i in validation} == {digests[order[i]] for i in shuffled}
+    _, other = split(labels, digests, 0.2, 43)
+    assert set(other) != set(validation)
+
+
+def test_photographs_that_are_added_later_move_few_of_the_others():
+    labels, digests = labels_and_digests(100)
+    before = {digests[i] for i in split(labels, digests, 0.2, 42)[1]}
+    more_labels = np.concatenate([labels, np.array([0, 1] * 5)])
+    more_digests = [*digests, *(f"new {i}" for i in range(10))]
+    after = {more_digests[i] for i in split(more_labels, more_digests, 0.2, 42)[1]}
+    assert len(before - after) <= 4
+
+
+def test_exact_copies_stay_together_even_when_filed_under_both_classes():
+    labels, digests = labels_and_digests(60)
+    digests[:9] = ["same"] * 9
+    digests[20] = digests[100] = "both"
+    for seed in range(30):
+        train, validation = split(labels, digests, 0.25, seed)
+        assert not {digests[i] for i in train} & {digests[i] for i in validation}
+        assert len(train) + len(validation) == 120
+
+
+def test_a_class_of_a_few_large_groups_still_has_some_on_both_sides():
+    labels = np.array([0] * 10 + [1] * 10)
+    digests = ["a"] * 7 + ["b"] * 3 + [str(i) for i in range(10)]
+    train, validation = split(labels, digests, 0.1, 1)
+    assert set(labels[train]) == set(labels[validation]) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "digests"),
+    [([0, 1, 1], "abc"), ([0, 0, 0, 1, 1], "aaabc"), ([0, 0, 1, 1], "abab"), ([0, 0], "ab"), ([], "")],
+)
+def test_too_few_different_photographs_are_refused(labels, digests):
+    with pytest.raises(UserError, match="too few different"):
+        split(np.array(labels, dtype=np.int64), list(digests), 0.5, 0)

@@ -1,0 +1,273 @@
+import contextlib
+import csv
+import io
+import os
+import struct
+import threading
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from facegender.data import photograph
+from facegender.data.photograph import FORMATS, Unreadable, open_photograph, resize
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "faces"
+
+
+def two_colours(size=(40, 30)) -> Image.Image:
+    """Left half red, right half blue."""
+    image = Image.new("RGB", size, "blue")
+    image.paste("red", (0, 0, size[0] // 2, size[1]))
+    return image
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(Unreadable) as caught:
+        open_photograph(path)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "webp", "bmp", "tiff", "ppm", "avif", "ico"])
+def test_every_listed_format_gives_rgb_pixels(tmp_path, kind):
+    path = tmp_path / "face.any"
+    two_colours().save(path, kind)
+    image = open_photograph(path)
+    assert image.mode == "RGB"
+    assert image.getpixel((2, 15))[0] > 200
+    assert image.getpixel((image.width - 3, 15))[2] > 200
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"])
+def test_every_mode_becomes_8_bit_rgb(tmp_path, mode):
+    grey = Image.new("L", (20, 20), 255)
+    grey.paste(0, (0, 0, 10, 20))
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "LAB":
+        lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+        image = ImageCms.applyTransform(grey.convert("RGB"), lab)
+    else:
+        image = grey.convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr") else grey.convert(mode)
+    path = tmp_path / "face.tif"
+    image.save(path)
+    pixels = np.asarray(open_photograph(path))
+    assert pixels.shape == (20, 20, 3)
+    assert pixels[10, 3].max() <= 5
+    assert pixels[10, 16].min() >= 250
+
+
+def test_sixteen_bit_greys_keep_their_proportions(tmp_path):
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "grey.png")
+    values = np.asarray(open_photograph(tmp_path / "grey.png"))[:, :, 0].ravel()
+    assert np.abs(values.astype(int) - np.arange(256)).max() <= 1
+
+
+def test_transparent_pixels_are_white_whatever_colour_hides_in_them(tmp_path):
+    image = Image.new("RGBA", (20, 20), (255, 0, 0, 0))
+    image.paste((0, 0, 255, 255), (10, 0, 20, 20))
+    image.save(tmp_path / "cut.png")
+    shown = open_photograph(tmp_path / "cut.png")
+    assert shown.getpixel((3, 10)) == (255, 255, 255)
+    assert shown.getpixel((15, 10)) == (0, 0, 255)
+
+
+def test_a_palette_with_a_transparent_colour_is_composited_too(tmp_path):
+    image = two_colours().convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+    image.save(tmp_path / "p.png", transparency=image.getpixel((2, 2)))
+    assert open_photograph(tmp_path / "p.png").getpixel((2, 2)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+def test_a_photograph_is_turned_upright_from_each_of_the_eight_orientations(tmp_path, orientation, kind):
+    upright = Image.new("RGB", (40, 24), "white")
+    upright.paste("red", (0, 0, 16, 10))
+    stored = {
+        1: upright,
+        2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        3: upright.transpose(Image.Transpose.ROTATE_180),
+        4: upright.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
+        5: upright.transpose(Image.Transpose.TRANSPOSE),
+        6: upright.transpose(Image.Transpose.ROTATE_90),
+        7: upright.transpose(Image.Transpose.TRANSVERSE),
+        8: upright.transpose(Image.Transpose.ROTATE_270),
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "face"
+    stored.save(path, kind, exif=exif, quality=95)
+    image = open_photograph(path)
+    assert image.size == (40, 24)
+    assert image.getpixel((4, 4))[1] < 80
+    assert min(image.getpixel((35, 20))) > 200
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">HHHII", 1, 0x0112, 99, 9, 9),
+    ],
+)
+def test_faulty_exif_does_not_cost_the_photograph(tmp_path, exif):
+    two_colours().save(tmp_path / "face.jpg", exif=exif)
+    assert open_photograph(tmp_path / "face.jpg").size == (40, 30)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "png", "tiff"])
+def test_an_animation_gives_its_first_frame(tmp_path, kind):
+    frames = [Image.new("RGB", (30, 30), colour) for colour in ("red", "blue", "green")]
+    frames[0].save(tmp_path / "face", kind, save_all=True, append_images=frames[1:])
+    red, green, blue = open_photograph(tmp_path / "face").getpixel((15, 15))
+    assert red > 230
+    assert green < 30
+    assert blue < 30
+
+
+def test_the_extension_says_nothing(tmp_path):
+    two_colours().save(tmp_path / "face.jpg", "png")
+    assert open_photograph(tmp_path / "face.jpg").size == (40, 30)
+
+
+def test_tiny_photographs_are_read_and_slivers_are_not(tmp_path):
+    for name, size in [("a.png", (24, 38)), ("b.png", (8, 8)), ("c.png", (3000, 4)), ("d.png", (1, 1))]:
+        Image.new("RGB", size).save(tmp_path / name)
+    assert open_photograph(tmp_path / "a.png").size == (24, 38)
+    assert open_photograph(tmp_path / "b.png").size == (8, 8)
+    assert reason(tmp_path / "c.png") == "too small (3000×4 px, at least 8 a side)"
+    assert reason(tmp_path / "d.png") == "too small (1×1 px, at least 8 a side)"
+
+
+def bomb(path: Path, size: tuple[int, int]) -> None:
+    """A PNG of a few bytes that claims to be of some size."""
+    whole = io.BytesIO()
+    Image.new("1", (8, 8)).save(whole, "png")
+    data = bytearray(whole.getvalue())
+    data[16:24] = struct.pack(">II", *size)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", [(13_000, 12_500), (16_000, 16_000), (20_000, 20_000)])
+def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path, size):
+    bomb(tmp_path / "bomb.png", size)
+    assert reason(tmp_path / "bomb.png") == f"too large ({size[0] * size[1] // 1_000_000} megapixels, at most 150)"
+
+
+def test_a_file_cut_off_anywhere_is_unreadable_and_not_half_a_face(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for kind in ("jpeg", "png", "webp", "bmp", "tiff"):
+        whole = io.BytesIO()
+        Image.fromarray(noise).save(whole, kind)
+        data = whole.getvalue()
+        for share in (0.02, 0.3, 0.6, 0.9):
+            path = tmp_path / f"cut.{kind}"
+            path.write_bytes(data[: int(len(data) * share)])
+            assert reason(path) in ("truncated image", "damaged image", "not an image")
+
+
+def test_random_damage_never_raises_anything_but_unreadable(tmp_path):
+    generator = np.random.default_rng(1)
+    for kind in ("jpeg", "png", "gif", "webp", "tiff", "ico", "bmp", "ppm", "avif"):
+        whole = io.BytesIO()
+        two_colours().save(whole, kind)
+        for _ in range(25):
+            data = np.frombuffer(whole.getvalue(), np.uint8).copy()
+            data[generator.integers(0, len(data), 6)] = generator.integers(0, 256, 6)
+            (tmp_path / "odd").write_bytes(data.tobytes())
+            with contextlib.suppress(Unreadable):
+                assert open_photograph(tmp_path / "odd").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "empty file"),
+        (b"hello, I am text", "not an image"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page, not an image"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIF is not supported: convert it to JPEG"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL is not supported: convert it to JPEG"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer, not the image itself: run git lfs pull"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+        (b"\x89PNG\r\n\x1a\n", "damaged image"),
+    ],
+)
+def test_what_is_no_photograph_says_what_it_is(tmp_path, content, expected):
+    (tmp_path / "face.jpg").write_bytes(content)
+    assert reason(tmp_path / "face.jpg") == expected
+
+
+def test_postscript_is_never_among_the_formats():
+    assert not {"EPS", "PDF", "WMF", "FPX", "MIC"} & set(FORMATS)
+
+
+def test_places_that_are_no_files_are_named_and_do_not_block(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert reason(tmp_path / "pipe") == "not a regular file"
+    assert reason(tmp_path) == "a folder, not a file"
+    assert reason(tmp_path / "gone.jpg") == "no such file"
+    assert reason(Path("a\0b")) == "not a file name"
+    assert reason(tmp_path / ("x" * 300)) == "file name too long"
+
+
+def test_odd_files_print_no_warning_and_leave_the_filters_as_they_were(tmp_path):
+    bomb(tmp_path / "bomb.png", (13_000, 12_500))
+    two_colours().save(tmp_path / "exif.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0")
+    before = list(warnings.filters)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        reason(tmp_path / "bomb.png")
+        open_photograph(tmp_path / "exif.jpg")
+    assert seen == []
+    assert warnings.filters == before
+
+
+def test_threads_that_open_at_once_leave_the_warning_filters_as_they_were(tmp_path):
+    two_colours().save(tmp_path / "face.png")
+    before = list(warnings.filters)
+    threads = [
+        threading.Thread(target=lambda: [open_photograph(tmp_path / "face.png") for _ in range(20)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert warnings.filters == before
+    assert photograph._quiet_depth == 0
+
+
+def test_resizing_keeps_the_whole_photograph(tmp_path):
+    pixels = resize(two_colours((200, 50)), 32)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert pixels[16, 2].tolist() == [255, 0, 0]
+    assert pixels[16, 29].tolist() == [0, 0, 255]
+
+
+@pytest.mark.skipif(not (SHARED / "odd").is_dir(), reason="no folder of awkward photographs beside the repository")
+def test_awkward_photographs_are_read_or_refused_as_their_list_says():
+    with (SHARED / "odd" / "MANIFEST.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    wrong = []
+    for row in rows:
+        expected, kind = row["expected"], row["kind"]
+        try:
+            open_photograph(SHARED / "odd" / row["path"])
+            readable = True
+        except Unreadable:
+            readable = False
+        either = (
+            "or " in expected or expected in ("library-dependent", "project decides") or "Pillow reads it" in expected
+        )
+        must_read = expected.startswith("readable") and not either
+        must_refuse = (expected.startswith(("unreadable", "skip")) or "decompression-bomb" in kind) and not either
+        if (must_read and not readable) or (must_refuse and readable):
+            wrong.append((row["path"], expected, readable))
+    assert len(rows) > 90
+    assert wrong == []

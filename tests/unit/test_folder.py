@@ -1,0 +1,340 @@
+"""Run folders: making, listing, judging, stopping and deleting them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+import recorded
+
+from facegender.runs.errors import UserError
+from facegender.runs.events import Heartbeat, Notice, RunFinished
+from facegender.runs.folder import (
+    LOST_AFTER_S,
+    Process,
+    RunFolder,
+    create_run,
+    list_runs,
+    open_run,
+    replacing,
+)
+
+ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
+
+
+# Making and finding
+
+
+def test_a_run_without_a_name_gets_one_that_is_free(root: Path) -> None:
+    made = [create_run(root) for _ in range(20)]
+    assert len({folder.name for folder in made}) == 20
+    for folder in made:
+        assert folder.path.is_dir()
+        assert folder.visuals.is_dir()
+
+
+def test_a_name_that_is_taken_is_refused_with_a_remedy(root: Path) -> None:
+    recorded.write_run(root, "otter-3")
+    with pytest.raises(UserError, match="run otter-3 exists already: choose another --run, or --resume otter-3"):
+        create_run(root, "otter-3")
+
+
+def test_a_folder_that_holds_only_the_trainers_output_is_taken_over(root: Path) -> None:
+    folder = create_run(root, "otter-3")
+    folder.log_path.write_text("importing torch\n")
+    assert create_run(root, "otter-3").path == folder.path
+    folder.stop_path.touch()
+    with pytest.raises(UserError, match="exists already"):
+        create_run(root, "otter-3")
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(root: Path) -> None:
+    (root / "checkpoints").mkdir()
+    (root / "checkpoints" / "otter-3").write_text("not a folder")
+    with pytest.raises(UserError, match="exists already"):
+        create_run(root, "otter-3")
+
+
+def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+    with pytest.raises(UserError, match="cannot write below .* choose another --root"):
+        create_run(tmp_path, "otter-3")
+
+
+@pytest.mark.parametrize("name", ["../x", "..", "a/b", "/tmp/x", "", "a\x1b[2J"])
+def test_a_run_name_cannot_lead_out_of_the_root(root: Path, name: str) -> None:
+    with pytest.raises(UserError, match="run name"):
+        RunFolder(root, name)
+    if name:
+        with pytest.raises(UserError, match="run name"):
+            create_run(root, name)
+    assert not list(root.iterdir())
+
+
+def test_making_the_object_touches_nothing(root: Path) -> None:
+    RunFolder(root, "otter-3")
+    assert not list(root.iterdir())
+
+
+def test_runs_are_listed_newest_first(root: Path) -> None:
+    for name, created in (("middle", 200.0), ("newest", 300.0), ("oldest", 100.0)):
+        recorded.write_run(root, name, epochs_done=0, created=created)
+    assert [run.name for run in list_runs(root)] == ["newest", "middle", "oldest"]
+
+
+def test_what_is_no_run_is_not_listed(root: Path) -> None:
+    recorded.write_run(root, "otter-3", epochs_done=0)
+    (root / "checkpoints" / "empty").mkdir()
+    (root / "checkpoints" / ".hidden").mkdir()
+    (root / "checkpoints" / ".gitkeep").touch()
+    (root / "checkpoints" / "with space").mkdir()
+    (root / "checkpoints" / "with space" / "run.json").write_text("{}")
+    assert [run.name for run in list_runs(root)] == ["otter-3"]
+
+
+def test_a_root_without_runs_lists_none(root: Path) -> None:
+    assert list_runs(root) == []
+    assert list_runs(root / "nowhere") == []
+
+
+@pytest.mark.parametrize("file", ["run.json", "events.jsonl", "train.log"])
+def test_a_run_counts_from_its_first_file_on_even_a_damaged_one(root: Path, file: str) -> None:
+    folder = create_run(root, "otter-3")
+    (folder.path / file).write_bytes(b"\x00garbage")
+    assert [run.name for run in list_runs(root)] == ["otter-3"]
+    assert open_run(root, "otter-3").name == "otter-3"
+    assert folder.read_manifest() is None
+
+
+def test_opening_an_unknown_run_names_those_that_exist(root: Path) -> None:
+    with pytest.raises(UserError, match="there are no runs yet; `facegender train` starts one"):
+        open_run(root, "otter-3")
+    recorded.write_run(root, "heron-7", epochs_done=0)
+    with pytest.raises(UserError, match=r"no run otter-3 in .*: known runs: heron-7"):
+        open_run(root, "otter-3")
+
+
+# The manifest
+
+
+def test_the_manifest_comes_back_as_it_was_written(folder: RunFolder) -> None:
+    written = recorded.manifest(folder)
+    folder.write_manifest(written)
+    assert folder.read_manifest() == written
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+
+
+def test_a_manifest_that_cannot_be_read_is_none(folder: RunFolder) -> None:
+    assert folder.read_manifest() is None
+    for content in (b"", b"{", b'{"run": 3}', b"\xff\xfe"):
+        folder.manifest_path.write_bytes(content)
+        assert folder.read_manifest() is None
+
+
+def test_replacing_leaves_the_old_file_and_no_temporary_after_an_exception(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
+    assert path.read_text() == "old"
+
+
+def test_replacing_shows_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == path.parent
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
+
+
+# How a run stands
+
+
+def test_a_folder_with_only_a_fresh_log_is_starting(folder: RunFolder) -> None:
+    folder.log_path.touch()
+    assert folder.state() == "starting"
+    assert folder.state(now=time.time() + LOST_AFTER_S + 5) == "crashed"
+
+
+def test_a_run_whose_process_lives_but_has_said_nothing_is_starting(folder: RunFolder) -> None:
+    folder.write_manifest(recorded.manifest(folder))
+    assert folder.state() == "starting"
+
+
+def test_a_run_whose_process_lives_and_has_said_something_is_training(root: Path) -> None:
+    assert recorded.write_run(root).state() == "training"
+
+
+@pytest.mark.parametrize("end", ["completed", "stopped", "failed"])
+def test_a_run_that_ended_by_its_own_will_is_what_it_said_it_is(root: Path, end: str) -> None:
+    assert recorded.write_run(root, "gone", end=end, process=recorded.dead_process()).state() == end
+    assert recorded.write_run(root, "there", end=end).state() == end
+
+
+def test_a_run_whose_process_is_gone_without_a_word_has_crashed(root: Path) -> None:
+    assert recorded.write_run(root, process=recorded.dead_process()).state() == "crashed"
+
+
+def test_a_process_number_that_was_given_to_another_process_does_not_keep_a_run_alive(root: Path) -> None:
+    this = Process.this()
+    earlier = msgspec.structs.replace(this, started=this.started - 3600)
+    assert recorded.write_run(root, process=earlier).state() == "crashed"
+
+
+def test_a_process_that_ended_but_was_not_collected_counts_as_gone(root: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-S", "-c", "pass"])
+    try:
+        of_child = psutil.Process(child.pid)
+        process = Process(pid=child.pid, started=of_child.create_time(), host=Process.this().host)
+        end = time.monotonic() + 10
+        while of_child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+            os.sched_yield()
+        assert not process.is_alive()
+    finally:
+        child.wait()
+    assert not process.is_alive()
+
+
+def test_a_run_on_another_host_lives_as_long_as_its_heart_beats(root: Path) -> None:
+    folder = recorded.write_run(root, process=ELSEWHERE, created=1000.0, epochs_done=0)
+    recorded.append(folder, Heartbeat(time=time.time()))
+    last = time.time()
+    assert folder.state(now=last + 1) == "training"
+    assert folder.state(now=last + LOST_AFTER_S + 5) == "crashed"
+    recorded.append(folder, Heartbeat(time=last + LOST_AFTER_S))
+    assert folder.state(now=last + LOST_AFTER_S + 5) == "training"
+
+
+def test_a_run_on_another_host_has_as_long_to_begin(folder: RunFolder) -> None:
+    folder.write_manifest(recorded.manifest(folder, process=ELSEWHERE, created=1000.0))
+    assert folder.state(now=1000.0 + LOST_AFTER_S - 1) == "starting"
+    assert folder.state(now=1000.0 + LOST_AFTER_S + 1) == "crashed"
+
+
+def test_a_resumed_run_is_training_again_although_it_had_ended(root: Path) -> None:
+    folder = recorded.write_run(root, end="stopped")
+    recorded.append(folder, Notice(time=time.time(), level="info", text="resuming"))
+    assert folder.state() == "training"
+
+
+def test_a_torn_last_line_does_not_hide_how_a_run_stands(root: Path) -> None:
+    folder = recorded.write_run(root)
+    with folder.journal_path.open("ab") as file:
+        file.write(b'{"type":"run_finished","ti')
+    assert folder.state() == "training"
+
+
+# Stop request
+
+
+def test_a_stop_request_stays_until_it_is_cleared(folder: RunFolder) -> None:
+    assert not folder.stop_requested()
+    folder.request_stop()
+    folder.request_stop()
+    assert folder.stop_requested()
+    folder.clear_stop_request()
+    folder.clear_stop_request()
+    assert not folder.stop_requested()
+
+
+def test_a_stop_request_for_a_run_that_is_gone_says_so(root: Path) -> None:
+    with pytest.raises(UserError, match="run otter-3: cannot write the stop request"):
+        RunFolder(root, "otter-3").request_stop()
+
+
+# The log
+
+
+def test_the_log_tail_is_the_last_lines_without_controls(folder: RunFolder) -> None:
+    folder.log_path.write_bytes(
+        b"first\n" * 50
+        + b"\x1b[31mred\x1b[0m \x07bell\n"
+        + b"  1%\r 50%\r100% done\n"
+        + b"\n   \n"
+        + b"caf\xe9 \xe2\x80\xae reversed\r\n"
+        + b"RuntimeError: out of memory"
+    )
+    tail = folder.log_tail(4)
+    assert tail == [
+        "\ufffd[31mred\ufffd[0m \ufffdbell",
+        "100% done",
+        "caf\ufffd \ufffd reversed",
+        "RuntimeError: out of memory",
+    ]
+    assert all(line.isprintable() for line in tail)
+
+
+def test_the_log_tail_of_a_huge_log_is_read_from_its_end(folder: RunFolder) -> None:
+    with folder.log_path.open("wb") as file:
+        file.truncate(200 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nthe end\n")
+    began = time.perf_counter()
+    assert folder.log_tail(1) == ["the end"]
+    assert time.perf_counter() - began < 1
+
+
+def test_a_missing_log_has_no_tail(folder: RunFolder) -> None:
+    assert folder.log_tail() == []
+
+
+# Frames
+
+
+def test_the_epochs_with_frames_are_listed_in_order_of_their_numbers(folder: RunFolder) -> None:
+    assert folder.frame_epochs() == []
+    for name in ("epoch_10.safetensors", "epoch_2.safetensors", "epoch_2.png", ".epoch_3.safetensors.9.tmp", "x"):
+        (folder.visuals / name).touch()
+    assert folder.frame_epochs() == [2, 10]
+    assert folder.frame_path(2) == folder.visuals / "epoch_2.safetensors"
+    assert RunFolder(folder.root, "nothing").frame_epochs() == []
+
+
+# Deleting
+
+
+def test_deleting_removes_both_folders_and_no_other_run(root: Path) -> None:
+    gone = recorded.write_run(root, "gone", end="completed")
+    stays = recorded.write_run(root, "stays", end="completed")
+    gone.delete()
+    assert not gone.path.exists()
+    assert not gone.visuals.exists()
+    assert stays.path.exists()
+    assert stays.frame_epochs() == [0, 1, 2]
+
+
+def test_a_live_run_is_not_deleted(root: Path) -> None:
+    folder = recorded.write_run(root)
+    with pytest.raises(UserError, match="run otter-3 is still training: stop it first"):
+        folder.delete()
+    assert folder.manifest_path.exists()
+
+
+def test_a_run_without_pictures_can_be_deleted(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0, end="failed")
+    folder.visuals.rmdir()
+    folder.delete()
+    assert not folder.path.exists()
+
+
+def test_the_last_word_counts_and_not_an_earlier_one(root: Path) -> None:
+    folder = recorded.write_run(root, end="stopped")
+    recorded.append(folder, Notice(time=time.time(), level="info", text="resuming"))
+    recorded.append(folder, RunFinished(time=time.time(), status="completed"))
+    assert folder.state() == "completed"

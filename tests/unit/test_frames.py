@@ -1,0 +1,220 @@
+"""Frame files: the numbers come back, a part without the rest, and damage is told in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import recorded
+from safetensors.numpy import load_file, save_file
+
+from facegender.runs import frames
+from facegender.runs.frames import FrameUnreadable, dequantise, open_frame, quantise, write_frame
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "epoch_3.safetensors"
+
+
+def test_everything_in_a_frame_comes_back(path: Path) -> None:
+    written = recorded.frame(3, probes=3, heatmap=True)
+    write_frame(path, written)
+    with open_frame(path) as frame:
+        assert frame.info.epoch == 3
+        assert frame.info.global_step == written.step
+        assert frame.info.layers == list(recorded.LAYERS)
+        assert frame.info.classes == recorded.CLASSES
+        assert frame.info.probe_names == list(written.probe_names)
+        assert frame.info.maps_of == written.maps_of
+        assert frame.info.statistics == ["mean", "std", "min", "max", "zero"]
+        np.testing.assert_array_equal(frame.probe_images(), written.images)
+        np.testing.assert_array_equal(frame.labels(), written.labels)
+        np.testing.assert_array_equal(frame.probabilities(), written.probabilities)
+        np.testing.assert_array_equal(frame.heatmap(), written.heatmap)
+        for layer in written.layers:
+            np.testing.assert_array_equal(frame.filters(layer.name), layer.filters)
+
+
+def test_reading_one_probe_of_one_layer_gives_that_slice(path: Path) -> None:
+    written = recorded.frame(3, probes=3)
+    write_frame(path, written)
+    with open_frame(path) as frame:
+        for layer in written.layers:
+            quantised, low, high = quantise(layer.maps)
+            for probe in range(3):
+                maps, lowest, highest = frame.maps(layer.name, probe)
+                np.testing.assert_array_equal(maps, quantised[probe])
+                np.testing.assert_array_equal(lowest, low[probe])
+                np.testing.assert_array_equal(highest, high[probe])
+                np.testing.assert_array_equal(frame.stats(layer.name, probe), layer.stats[probe])
+        for probe in range(3):
+            np.testing.assert_array_equal(frame.probe_image(probe), written.images[probe])
+
+
+def test_the_heatmap_is_optional(path: Path) -> None:
+    write_frame(path, recorded.frame(3))
+    with open_frame(path) as frame:
+        assert frame.heatmap() is None
+
+
+def test_names_that_look_like_json_and_names_with_controls_come_back_as_text(path: Path) -> None:
+    names = ["[1, 2]", 'say "hello"\n\x1b[2J', "日本.jpg"]
+    write_frame(path, recorded.frame(3, probes=3, names=names))
+    with open_frame(path) as frame:
+        assert frame.info.probe_names == names
+
+
+def test_arrays_that_are_views_with_strides_are_written_as_they_look(path: Path) -> None:
+    written = recorded.frame(3)
+    turned = msgspec.structs.replace(written, images=written.images[:, ::-1, ::2])
+    write_frame(path, turned)
+    with open_frame(path) as frame:
+        np.testing.assert_array_equal(frame.probe_images(), written.images[:, ::-1, ::2])
+
+
+def test_no_temporary_and_no_frame_is_left_where_writing_failed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_frame(path, recorded.frame(3))
+    assert not list(path.parent.iterdir())
+
+
+def test_writing_a_frame_again_replaces_it(path: Path) -> None:
+    write_frame(path, recorded.frame(3))
+    write_frame(path, recorded.frame(4))
+    with open_frame(path) as frame:
+        assert frame.info.epoch == 4
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+# What cannot be read
+
+
+def reading(path: Path) -> str:
+    """The message of the refusal to open a file."""
+    with pytest.raises(FrameUnreadable) as refusal, open_frame(path):
+        pass
+    message = str(refusal.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_frame_is_said_to_be_missing(path: Path) -> None:
+    assert reading(path) == "epoch_3.safetensors is not there (yet, or any more)"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_frame_cut_short_is_unreadable(path: Path, share: float) -> None:
+    write_frame(path, recorded.frame(3))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    assert "cannot be read" in reading(path)
+
+
+def test_something_that_is_no_frame_is_unreadable(path: Path) -> None:
+    path.write_bytes(b"\x89PNG\r\n" * 100)
+    assert "cannot be read" in reading(path)
+
+
+def test_a_folder_in_the_place_of_a_frame_is_unreadable(path: Path) -> None:
+    path.mkdir()
+    assert "cannot be read" in reading(path)
+
+
+def test_tensors_without_metadata_are_unreadable(path: Path) -> None:
+    save_file({"probe/images": np.zeros((1, 2, 2, 3), np.uint8)}, path)
+    assert "cannot be read" in reading(path)
+
+
+def test_a_frame_of_a_newer_schema_asks_for_an_update(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "SCHEMA_VERSION", 99)
+    write_frame(path, recorded.frame(3))
+    monkeypatch.undo()
+    assert reading(path) == "epoch_3.safetensors is of schema 99: update facegender-tui to read it"
+
+
+def test_a_layer_or_probe_that_is_not_there_is_told(path: Path) -> None:
+    write_frame(path, recorded.frame(3, probes=2))
+    with open_frame(path) as frame:
+        with pytest.raises(FrameUnreadable, match="frame has no filters/conv9"):
+            frame.filters("conv9")
+        with pytest.raises(FrameUnreadable, match="frame has no maps/conv9"):
+            frame.maps("conv9", 0)
+        for probe in (2, -1):
+            with pytest.raises(FrameUnreadable, match="frame has 2 probes"):
+                frame.maps("conv1", probe)
+
+
+# Quantising
+
+
+def test_quantised_maps_come_back_within_half_a_level() -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype(np.float32) * 30
+    quantised, low, high = quantise(maps)
+    assert quantised.dtype == np.uint8
+    assert (low.dtype, high.dtype) == (np.float32, np.float32)
+    for probe in range(2):
+        back = dequantise(quantised[probe], low[probe], high[probe])
+        half = (high[probe] - low[probe])[:, None, None] / 255 / 2
+        assert (np.abs(back - maps[probe]) <= half * 1.001 + 1e-6).all()
+
+
+def test_each_channel_uses_its_whole_range() -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 5, 7, 6)).astype(np.float32)
+    quantised, low, high = quantise(maps)
+    assert (quantised.min(axis=(2, 3)) == 0).all()
+    assert (quantised.max(axis=(2, 3)) == 255).all()
+    np.testing.assert_array_equal(low, maps.min(axis=(2, 3)))
+    np.testing.assert_array_equal(high, maps.max(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("value", [0.0, 3.5, -2.0])
+def test_a_constant_channel_is_its_value_again(value: float) -> None:
+    quantised, low, high = quantise(np.full((1, 1, 3, 3), value, np.float32))
+    assert (quantised == 0).all()
+    np.testing.assert_array_equal(dequantise(quantised[0], low[0], high[0]), np.full((1, 3, 3), value, np.float32))
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_finite_counts_as_the_lowest_finite_value() -> None:
+    maps = np.array([[[[np.nan, 1.0], [2.0, 3.0]], [[np.inf, -np.inf], [5.0, 4.0]]]], np.float32)
+    quantised, low, high = quantise(maps)
+    np.testing.assert_array_equal(low, [[1.0, 4.0]])
+    np.testing.assert_array_equal(high, [[3.0, 5.0]])
+    np.testing.assert_array_equal(quantised[0, 0], [[0, 0], [128, 255]])
+    np.testing.assert_array_equal(quantised[0, 1], [[0, 0], [255, 0]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_channel_without_a_finite_value_is_zero() -> None:
+    quantised, low, high = quantise(np.full((1, 2, 2, 2), np.nan, np.float32))
+    assert (quantised == 0).all()
+    assert (low == 0).all()
+    assert (high == 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_channel_that_spans_all_of_float32_is_no_overflow() -> None:
+    largest = np.finfo(np.float32).max
+    quantised, low, high = quantise(np.array([[[[-largest, 0.0, largest]]]], np.float32))
+    assert quantised[0, 0, 0].tolist() == [0, 128, 255]
+    assert (low[0, 0], high[0, 0]) == (-largest, largest)
+
+
+def test_the_tensors_have_the_names_and_types_of_the_contract(path: Path) -> None:
+    write_frame(path, recorded.frame(3, heatmap=True))
+    tensors = load_file(path)
+    expected = {"probe/images": "uint8", "probe/labels": "int64", "probe/probabilities": "float32"}
+    expected["probe/heatmap"] = "uint8"
+    for name in recorded.LAYERS:
+        expected |= {f"maps/{name}": "uint8", f"maps/{name}/low": "float32", f"maps/{name}/high": "float32"}
+        expected |= {f"filters/{name}": "float32", f"stats/{name}": "float32"}
+    assert {name: str(tensor.dtype) for name, tensor in tensors.items()} == expected

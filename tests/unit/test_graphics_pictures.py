@@ -1,0 +1,159 @@
+"""Pictures, half blocks, geometry and the cache."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from tui.graphics.cache import ByteCache
+from tui.graphics.encode import Job, encode
+from tui.graphics.geometry import Area, area_px, place
+from tui.graphics.halfblock import half_blocks, nearest_16, nearest_256
+from tui.graphics.palette import Unions
+from tui.graphics.picture import Picture
+from tui.graphics.terminal import Protocol, Terminal
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+THREE = Picture(np.array([[0, 1], [2, 2], [1, 1]], np.uint8), np.array([RED, GREEN, BLUE], np.uint8))
+
+
+def test_equal_pictures_have_equal_keys() -> None:
+    assert Picture(THREE.pixels.copy(), THREE.palette.copy()).key == THREE.key
+    assert Picture(THREE.pixels.T.copy(), THREE.palette).key != THREE.key
+    assert Picture(THREE.pixels, THREE.palette[::-1].copy()).key != THREE.key
+
+
+@pytest.mark.parametrize(
+    ("pixels", "palette"),
+    [
+        (np.zeros((2, 2, 3), np.uint8), np.zeros((1, 3), np.uint8)),
+        (np.zeros((0, 2), np.uint8), np.zeros((1, 3), np.uint8)),
+        (np.zeros((2, 2), np.int64), np.zeros((1, 3), np.uint8)),
+        (np.zeros((2, 2), np.uint8), np.zeros((257, 3), np.uint8)),
+        (np.zeros((2, 2), np.uint8), np.zeros((0, 3), np.uint8)),
+    ],
+)
+def test_what_is_no_picture_is_refused(pixels: np.ndarray, palette: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"pixels|palette"):
+        Picture(pixels, palette)
+
+
+def test_a_photograph_keeps_its_colours_closely() -> None:
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    photo = np.stack([np.tile(ramp, (64, 1)), np.tile(ramp[:, None], (1, 64)), np.full((64, 64), 90, np.uint8)], axis=2)
+    picture = Picture.from_rgb(photo)
+    assert len(picture.palette) <= 256
+    assert np.abs(picture.rgb().astype(int) - photo.astype(int)).mean() < 8
+
+
+def test_half_blocks_show_upper_pixels_as_foreground_and_lower_as_background() -> None:
+    blocks = half_blocks(THREE, 2, 2, "truecolor", ground=(1, 2, 3))
+    assert blocks.upper.tolist() == [[0xFF0000, 0x00FF00], [0x00FF00, 0x00FF00]]
+    assert blocks.lower.tolist() == [[0x0000FF, 0x0000FF], [0x010203, 0x010203]]
+    assert blocks.rows[0] == "\x1b[48;2;0;0;255;38;2;255;0;0m▀\x1b[38;2;0;255;0m▀\x1b[0m"
+
+
+def test_half_blocks_do_not_repeat_colours() -> None:
+    flat = Picture(np.zeros((2, 50), np.uint8), np.array([RED], np.uint8))
+    assert half_blocks(flat, 50, 1, "truecolor").rows[0] == "\x1b[48;2;255;0;0m" + " " * 50 + "\x1b[0m"
+
+
+@pytest.mark.parametrize(("colours", "pattern"), [("256", r"[34]8;5;\d+"), ("16", r"3\d|4\d|9\d|10\d")])
+def test_half_blocks_use_only_colours_that_the_terminal_has(colours: str, pattern: str) -> None:
+    row = half_blocks(THREE, 2, 2, colours).rows[0]  # type: ignore[arg-type]
+    for codes in re.findall(r"\x1b\[([^m]*)m", row.removesuffix("\x1b[0m")):
+        assert re.fullmatch(rf"(?:{pattern})(?:;(?:{pattern}))*", codes)
+
+
+def test_nearest_colours() -> None:
+    rgb = np.array([(255, 0, 0), (0, 0, 0), (255, 255, 255), (118, 118, 118), (95, 135, 175)], np.uint8)
+    assert nearest_256(rgb).tolist() == [196, 16, 231, 243, 67]
+    assert nearest_16(rgb).tolist()[:3] == [9, 0, 15]
+
+
+def test_segments_agree_with_what_is_written() -> None:
+    blocks = half_blocks(THREE, 2, 2, "truecolor")
+    first = blocks.segments(0)[0]
+    assert first.text == "▀"
+    assert first.style is not None
+    assert first.style.color is not None
+    assert tuple(first.style.color.get_truecolor()) == RED
+
+
+KITTY = Terminal(Protocol.KITTY, 10, 20)
+SIXEL = Terminal(Protocol.SIXEL, 10, 20)
+BLOCKS = Terminal(Protocol.HALFBLOCK)
+
+
+def test_the_area_is_counted_in_the_protocols_own_pixels() -> None:
+    assert area_px(Area(80, 30), KITTY) == (800, 600)
+    assert area_px(Area(80, 20), SIXEL) == (800, 396), "whole bands only"
+    assert area_px(Area(80, 30), BLOCKS) == (80, 60)
+    assert area_px(Area(80, 30), Terminal(Protocol.SIXEL, 10, 20, sixel_limit_px=(500, 300))) == (500, 300)
+
+
+@pytest.mark.parametrize("terminal", [KITTY, SIXEL, BLOCKS])
+@pytest.mark.parametrize("size", [(1, 1), (37, 11), (800, 600), (3000, 40), (50, 4000), (801, 601)])
+@pytest.mark.parametrize("area", [(1, 1), (80, 30), (7, 40)])
+def test_a_picture_is_never_cropped(terminal: Terminal, size: tuple[int, int], area: tuple[int, int]) -> None:
+    placement = place(*size, Area(*area), terminal)
+    room = area_px(Area(*area), terminal)
+    assert 1 <= placement.columns <= area[0]
+    assert 1 <= placement.rows <= area[1]
+    assert 1 <= placement.width_px * placement.enlarge <= max(room[0], 1)
+    assert 1 <= placement.height_px * placement.enlarge <= max(room[1], 1)
+
+
+def test_small_pictures_are_enlarged_by_whole_numbers_or_by_the_terminal() -> None:
+    assert place(100, 110, Area(80, 30), SIXEL).enlarge == 5
+    assert place(30, 20, Area(80, 30), BLOCKS).enlarge == 2
+    kitty = place(100, 100, Area(80, 30), KITTY)
+    assert (kitty.columns, kitty.rows) == (60, 30)
+    assert (kitty.width_px, kitty.height_px) == (100, 100), "the terminal scales it"
+
+
+def test_a_centred_picture_has_equal_margins() -> None:
+    placement = place(400, 200, Area(80, 30), SIXEL, centred=True)
+    assert (placement.left, placement.columns) == (0, 80)
+    assert (placement.top, placement.rows) == (5, 20)
+
+
+@pytest.mark.parametrize("terminal", [KITTY, SIXEL, BLOCKS])
+def test_large_pictures_are_scaled_down_before_they_are_sent(terminal: Terminal) -> None:
+    picture = Picture(np.zeros((900, 1600), np.uint8), np.array([RED], np.uint8))
+    encoded = encode(Job(picture, Area(40, 10), terminal, False))
+    room = area_px(Area(40, 10), terminal)
+    assert encoded.placement.width_px <= room[0]
+    assert encoded.placement.height_px <= room[1]
+    assert encoded.size_bytes > 0
+    assert [sum(len(segment.text) for segment in row) for row in encoded.coarse] == (
+        [encoded.placement.columns] * encoded.placement.rows
+    )
+
+
+def test_colours_close_to_each_other_are_united_first() -> None:
+    palette = np.array([(0, 0, 0), (4, 4, 4), (128, 128, 128), (255, 0, 0)], np.uint8)
+    picture = Picture(np.array([[0, 1, 2, 3]] * 8, np.uint8), palette)
+    reduced = Unions(picture).reduced(3)
+    assert reduced.rgb()[0].tolist() == [[2, 2, 2], [2, 2, 2], [128, 128, 128], [255, 0, 0]]
+    assert Unions(picture).reduced(4) is picture
+
+
+def test_the_cache_holds_no_more_than_its_limit() -> None:
+    cache: ByteCache[str] = ByteCache(100)
+    cache.put("a", "A", 40)
+    cache.put("b", "B", 40)
+    assert cache.get("a") == "A"
+    cache.put("c", "C", 40)
+    assert cache.get("b") is None, "the least recently used goes"
+    assert cache.get("a") == "A"
+    assert cache.held_bytes == 80
+    cache.put("huge", "H", 101)
+    assert cache.get("huge") is None
+    assert cache.held_bytes == 80
+    cache.put("a", "A2", 10)
+    assert (cache.get("a"), cache.held_bytes, len(cache)) == ("A2", 50, 2)
+    cache.clear()
+    assert cache.held_bytes == len(cache) == 0

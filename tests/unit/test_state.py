@@ -1,0 +1,389 @@
+"""Folding events into what is shown, without a screen."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import recorded
+
+from facegender.runs.events import AnyEvent, CheckpointSaved, Event, Heartbeat, Notice, RunFinished, System
+from tui.state import LOG_LINES, MODES, RunState, Selection, StepColumns, apply, apply_all
+
+NEW = RunState("otter-3", observed="training")
+
+
+def after(*events: AnyEvent, state: RunState = NEW) -> RunState:
+    return apply_all(state, events)
+
+
+def after_epochs(count: int) -> RunState:
+    return after(recorded.run_started(), *(event for epoch in range(count) for event in recorded.epoch_events(epoch)))
+
+
+# Every event
+
+
+def test_a_new_state_knows_nothing_and_says_so() -> None:
+    state = RunState("otter-3")
+    assert (state.state, state.live, state.epochs_done) == ("starting", True, 0.0)
+    assert state.best is None
+    assert state.left_s() is None
+    assert state.elapsed_s(1e9) == 0.0
+
+
+def test_run_started_sets_the_clock_and_logs_where_it_trains() -> None:
+    state = after(recorded.run_started(time=77.0))
+    assert state.started is not None
+    assert (state.since, state.epoch, state.epochs_done) == (77.0, -1, 0.0)
+    assert [line.text for line in state.log] == ["begins on cpu (CPU), 160 photographs to train, 40 to validate"]
+
+
+def test_run_started_tells_of_demo_faces_and_of_skipped_files() -> None:
+    state = after(recorded.run_started(demo=True, skipped_files=2))
+    assert "160 demo faces" in state.log[0].text
+    assert (state.log[1].level, state.log[1].text) == ("warning", "2 files were skipped, see run.json")
+    assert after(recorded.run_started(skipped_files=1)).log[1].text == "1 file was skipped, see run.json"
+
+
+def test_epoch_started_begins_at_batch_zero_with_its_learning_rate() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 3))
+    state = apply(state, recorded.epoch_started(1, learning_rate=1e-4))
+    assert (state.epoch, state.batch, state.learning_rate) == (1, 0, 1e-4)
+
+
+def test_steps_add_to_the_curves_and_move_the_progress() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 2))
+    assert state.steps.step.tolist() == [1, 2]
+    assert state.steps.loss.tolist() == [1.0, 0.5]
+    assert state.steps.accuracy.tolist() == [0.5, 0.5]
+    assert state.steps.seconds.tolist() == [1001.0, 1001.1]
+    assert (state.batch, state.images_per_second) == (2, 320.0)
+    assert state.epochs_done == pytest.approx(0.4)
+
+
+def test_steps_that_do_not_know_their_speed_keep_the_last_one() -> None:
+    state = after(recorded.steps(0, 2), recorded.steps(0, 2, images_per_second=0.0))
+    assert state.images_per_second == 320.0
+
+
+def test_steps_without_any_step_change_no_curve() -> None:
+    state = after(recorded.run_started(), recorded.steps(0, 3))
+    empty = recorded.steps(0, step=[], batch=[], seconds=[], loss=[], accuracy=[])
+    assert apply(state, empty).steps.step.tolist() == [1, 2, 3]
+    assert apply(state, empty).batch == 3
+
+
+def test_columns_of_unequal_length_count_as_far_as_the_shortest() -> None:
+    state = after(recorded.steps(0, 5, loss=[0.1, 0.2]))
+    assert state.steps.step.tolist() == [1, 2]
+
+
+def test_epoch_finished_completes_the_epoch_and_logs_it() -> None:
+    state = after_epochs(2)
+    assert [epoch.epoch for epoch in state.epochs] == [0, 1]
+    assert state.epochs_done == 2.0
+    assert state.log[-1].text == (
+        "epoch 1: loss 0.4900, validation loss 0.5900, accuracy 0.610, the best so far"
+    )
+
+
+def test_frame_saved_adds_its_epoch_once_and_in_order() -> None:
+    state = after(*(recorded.frame_saved(epoch) for epoch in (4, 0, 2, 4)))
+    assert state.frames == (0, 2, 4)
+
+
+def test_checkpoint_and_load_are_the_newest() -> None:
+    first = System(time=1.0, cpu_percent=1, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3)
+    second = System(time=2.0, cpu_percent=2, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3)
+    checkpoint = CheckpointSaved(time=3.0, file="best.ckpt", epoch=1, step=9)
+    state = after(first, second, checkpoint)
+    assert state.system is second
+    assert state.checkpoint is checkpoint
+
+
+def test_a_notice_is_logged_with_its_level_and_cannot_disturb_the_screen() -> None:
+    state = after(Notice(time=5.0, level="warning", text="skipped\n\x1b[2J [red]x[/]"))
+    assert [(line.level, line.text, line.time) for line in state.log] == [
+        ("warning", "skipped \ufffd[2J [red]x[/]", 5.0)
+    ]
+
+
+def test_a_heartbeat_changes_nothing_but_the_time() -> None:
+    state = after_epochs(1)
+    assert apply(state, Heartbeat(time=9999.0)) == replace(state, last_time=9999.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "level", "text"),
+    [
+        ("completed", "info", "training is complete"),
+        ("stopped", "warning", "training was stopped; `resume` goes on from here"),
+        ("failed", "error", "training failed: out of memory"),
+    ],
+)
+def test_run_finished_is_the_last_word(status: str, level: str, text: str) -> None:
+    state = after(recorded.run_started(), RunFinished(time=2000.0, status=status, error="out of memory"))
+    assert (state.state, state.live) == (status, False)
+    assert (state.log[-1].level, state.log[-1].text) == (level, text)
+
+
+def test_what_the_run_said_goes_before_what_was_observed() -> None:
+    state = replace(after(RunFinished(time=1.0, status="completed")), observed="crashed")
+    assert state.state == "completed"
+
+
+def test_the_log_forgets_its_beginning_and_not_its_end() -> None:
+    state = after(*(Notice(time=float(n), level="info", text=f"line {n}") for n in range(LOG_LINES + 20)))
+    assert len(state.log) == LOG_LINES
+    assert state.log[-1].text == f"line {LOG_LINES + 19}"
+    assert state.log[0].text == "line 20"
+
+
+@pytest.mark.parametrize("event", recorded.one_of_each(), ids=lambda event: type(event).__name__)
+def test_no_event_changes_its_arguments(event: Event) -> None:
+    state = after_epochs(3)
+    loss, before, event_before = state.steps.loss.copy(), copy.copy(state.__dict__), copy.deepcopy(event)
+    first, second = apply(state, event), apply(state, event)
+    assert state.__dict__ == before
+    np.testing.assert_array_equal(state.steps.loss, loss)
+    assert event == event_before
+    assert replace(first, steps=state.steps) == replace(second, steps=state.steps)
+    np.testing.assert_array_equal(first.steps.loss, second.steps.loss)
+
+
+@pytest.mark.parametrize("event", recorded.one_of_each(), ids=lambda event: type(event).__name__)
+def test_any_event_can_come_first(event: Event) -> None:
+    state = apply(RunState("otter-3"), event)
+    assert state.last_time == event.time
+    assert state.epochs_done >= 0
+
+
+def test_time_never_runs_backwards() -> None:
+    assert after(Heartbeat(time=50.0), Heartbeat(time=40.0)).last_time == 50.0
+
+
+# Resumed runs
+
+
+def test_a_resumed_run_drops_steps_and_epochs_beyond_its_checkpoint() -> None:
+    state = after_epochs(3)
+    resumed = apply(state, recorded.run_started(time=5000.0, start_epoch=1, start_step=5, resumed=True))
+    assert resumed.steps.step.tolist() == [1, 2, 3, 4, 5]
+    assert [epoch.epoch for epoch in resumed.epochs] == [0]
+    assert (resumed.epoch, resumed.batch, resumed.epochs_done) == (0, 0, 1.0)
+    assert resumed.log[-1].text.startswith("goes on on cpu") or resumed.log[-1].text.startswith("goes on")
+    assert resumed.since == 5000.0
+
+
+def test_what_is_trained_again_replaces_what_was_dropped_and_the_old_state_keeps_it() -> None:
+    state = after_epochs(3)
+    old_loss = state.steps.loss.copy()
+    resumed = after(
+        recorded.run_started(time=5000.0, start_epoch=1, start_step=5, resumed=True),
+        recorded.epoch_started(1),
+        recorded.steps(1, loss=[9.0] * 5),
+        recorded.epoch_finished(1, 0.99),
+        state=state,
+    )
+    assert resumed.steps.step.tolist() == list(range(1, 11))
+    assert resumed.steps.loss.tolist()[5:] == [9.0] * 5
+    assert resumed.best is not None
+    assert resumed.best.validation_accuracy == 0.99
+    np.testing.assert_array_equal(state.steps.loss, old_loss)
+
+
+def test_a_run_that_had_ended_is_live_again_when_it_goes_on() -> None:
+    stopped = after(recorded.run_started(), RunFinished(time=2000.0, status="stopped"))
+    assert not stopped.live
+    for event in (recorded.run_started(resumed=True), recorded.epoch_started(1), Notice(time=1, level="info", text="")):
+        assert apply(stopped, event).state == "training"
+
+
+def test_the_tail_of_a_crash_is_forgotten_when_the_run_goes_on() -> None:
+    crashed = replace(after_epochs(1), observed="crashed", log_tail=("RuntimeError",))
+    assert apply(crashed, recorded.run_started(resumed=True, start_epoch=1, start_step=5)).log_tail == ()
+
+
+# Columns
+
+
+def test_longer_columns_share_their_memory_with_shorter_ones() -> None:
+    short = StepColumns().extended(recorded.steps(0))
+    long = short.extended(recorded.steps(1))
+    assert np.shares_memory(short.loss, long.loss)
+    assert (len(short), len(long)) == (5, 10)
+
+
+def test_old_columns_never_change_whatever_is_made_from_them() -> None:
+    random = np.random.default_rng(0)
+    known = [(StepColumns(), np.empty(0))]
+    for number in range(400):
+        source, losses = known[random.integers(len(known))]
+        if random.random() < 0.2 and len(source):
+            cut = int(random.integers(0, len(source) + 1))
+            made, expected = source.until(cut), losses[:cut]
+        else:
+            count = int(random.integers(0, 300))
+            first = len(source) + 1
+            loss = [float(number) + step / 1000 for step in range(count)]
+            event = recorded.steps(0, step=list(range(first, first + count)), loss=loss)
+            event = recorded.steps(
+                0, step=event.step, loss=loss, batch=event.step, seconds=loss, accuracy=loss
+            )
+            made, expected = source.extended(event), np.concatenate([losses, loss])
+        known.append((made, expected))
+    for columns, expected in known:
+        np.testing.assert_array_equal(columns.loss, expected)
+        np.testing.assert_array_equal(columns.step, np.arange(1, len(expected) + 1))
+
+
+def test_two_futures_of_the_same_columns_do_not_meet() -> None:
+    base = StepColumns().extended(recorded.steps(0))
+    one = base.extended(recorded.steps(1, loss=[1.0] * 5))
+    other = base.extended(recorded.steps(1, loss=[2.0] * 5))
+    assert one.loss.tolist()[5:] == [1.0] * 5
+    assert other.loss.tolist()[5:] == [2.0] * 5
+
+
+def test_until_keeps_the_step_it_names() -> None:
+    columns = StepColumns().extended(recorded.steps(0))
+    assert columns.until(3).step.tolist() == [1, 2, 3]
+    assert columns.until(0).step.tolist() == []
+    assert columns.until(99) is columns
+
+
+def test_metrics_that_are_not_finite_are_kept_as_they_are() -> None:
+    columns = StepColumns().extended(recorded.steps(0, loss=[math.nan, math.inf, -math.inf, 0.0, 1.0]))
+    assert list(map(str, columns.loss.tolist())) == ["nan", "inf", "-inf", "0.0", "1.0"]
+
+
+# Best, elapsed, left
+
+
+def test_an_accuracy_that_is_no_number_is_never_the_best() -> None:
+    state = after(*(recorded.epoch_finished(n, value) for n, value in enumerate([math.nan, 0.7, math.nan, 0.6])))
+    assert state.best is not None
+    assert state.best.epoch == 1
+    assert after(recorded.epoch_finished(0, math.nan)).best is None
+
+
+def test_the_first_of_equally_good_epochs_is_the_best() -> None:
+    state = after(*(recorded.epoch_finished(epoch, 0.8) for epoch in range(3)))
+    assert state.best is not None
+    assert state.best.epoch == 0
+
+
+def test_time_passes_while_a_run_is_live_and_stands_still_afterwards() -> None:
+    state = after(recorded.run_started(time=1000.0), recorded.epoch_started(0, time=1003.0))
+    assert state.elapsed_s(1010.0) == 10.0
+    assert state.elapsed_s(900.0) == 0.0
+    ended = apply(state, RunFinished(time=1008.0, status="completed"))
+    assert ended.elapsed_s(5000.0) == 8.0
+    assert replace(state, observed="crashed").elapsed_s(5000.0) == 3.0
+
+
+def test_time_left_is_judged_by_the_epochs_of_this_process() -> None:
+    state = after_epochs(2)
+    assert state.left_s() == pytest.approx(3 * 2.0)
+    resumed = after(
+        recorded.run_started(time=9000.0, start_epoch=2, start_step=10, resumed=True, epochs=10),
+        recorded.epoch_started(2, time=9001.0),
+        recorded.steps(2, time=9002.0, images_per_second=80.0),
+        state=state,
+    )
+    # Seven epochs of 160 images at 80 a second: the epochs of the earlier, perhaps faster process do not count.
+    assert resumed.left_s() == pytest.approx(7 * 2.0)
+    assert apply(resumed, recorded.epoch_finished(2, time=9050.0, seconds=49.0)).left_s() == pytest.approx(7 * 49.0)
+
+
+def test_time_left_is_judged_by_the_speed_in_the_first_epoch() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 1, images_per_second=16.0))
+    assert state.left_s() == pytest.approx(4.8 * 160 / 16)
+    assert after(recorded.run_started()).left_s() is None
+
+
+def test_nothing_is_left_of_a_run_that_ended() -> None:
+    state = apply(after_epochs(2), RunFinished(time=3000.0, status="stopped"))
+    assert state.left_s() is None
+    assert replace(after_epochs(2), observed="crashed").left_s() is None
+
+
+def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 9))
+    assert state.epochs_done == 1.0
+
+
+# What is looked at
+
+
+FRAMES = (0, 2, 4, 6)
+
+
+def test_a_view_that_follows_shows_the_newest_epoch_with_pictures() -> None:
+    view = Selection()
+    assert view.follows_live
+    assert view.epoch_in(FRAMES) == 6
+    assert view.epoch_in((*FRAMES, 8)) == 8
+    assert view.epoch_in(()) is None
+
+
+def test_a_view_that_does_not_follow_stays_where_it_is() -> None:
+    view = Selection(epoch=4)
+    assert not view.follows_live
+    assert view.epoch_in((*FRAMES, 8)) == 4
+
+
+def test_an_epoch_without_pictures_shows_the_nearest_earlier_one() -> None:
+    assert Selection(epoch=5).epoch_in(FRAMES) == 4
+    assert Selection(epoch=1).epoch_in((2, 4)) == 2
+
+
+def test_moving_past_the_last_epoch_follows_live_again_and_before_the_first_stays() -> None:
+    view = Selection().moved_epoch(FRAMES, -1)
+    assert view.epoch == 4
+    assert view.moved_epoch(FRAMES, 1).follows_live
+    assert view.moved_epoch(FRAMES, 10).follows_live
+    assert view.moved_epoch(FRAMES, -10).epoch == 0
+    assert Selection(epoch=0).moved_epoch(FRAMES, -1).epoch == 0
+    assert Selection(epoch=0).moved_epoch(FRAMES, 2).epoch == 4
+    assert Selection().moved_epoch((), -1) == Selection()
+    assert Selection().moved_epoch((3,), -1).epoch == 3
+
+
+def test_layers_stop_at_either_end_and_a_new_layer_has_no_cursor() -> None:
+    view = Selection(channel=7, zoomed=True)
+    assert view.moved_layer(3, -1) is view
+    moved = view.moved_layer(3, 1)
+    assert (moved.layer, moved.channel, moved.zoomed) == (1, None, False)
+    assert moved.moved_layer(3, 99).layer == 2
+    assert Selection().moved_layer(0, 1) == Selection()
+
+
+def test_probes_go_round() -> None:
+    assert Selection().moved_probe(3, -1).probe == 2
+    assert Selection(probe=2).moved_probe(3, 1).probe == 0
+    assert Selection().moved_probe(0, 1).probe == 0
+
+
+def test_the_first_move_shows_the_cursor_and_channels_stop_at_either_end() -> None:
+    view = Selection().moved_channel(8, 1)
+    assert view.channel == 0
+    assert view.moved_channel(8, -1).channel == 0
+    assert view.moved_channel(8, 5).channel == 5
+    assert view.moved_channel(8, 99).channel == 7
+    assert view.moved_channel(0, 1).channel == 0
+
+
+def test_modes_go_round_and_leave_the_zoom() -> None:
+    view = Selection(zoomed=True, channel=2)
+    seen = []
+    for _ in MODES:
+        seen.append(view.mode)
+        view = view.next_mode()
+        assert not view.zoomed
+    assert tuple(seen) == MODES
+    assert view.mode == "maps"

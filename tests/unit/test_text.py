@@ -1,0 +1,42 @@
+"""Text from outside cannot control the terminal."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+import pytest
+
+from facegender.runs.text import one_line, printable
+
+
+@pytest.mark.parametrize("text", ["", "plain", "Zoë Ångström", "日本語", "👩\u200d🔬", "a [red]markup[/] b", "e\u0301"])
+def test_harmless_text_stays_as_it_is(text: str) -> None:
+    assert printable(text) == text
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\x00", "\x07", "\x08", "\t", "\n", "\r", "\x1b", "\x7f", "\x85", "\x9b",
+        "\u200b", "\u200e", "\u202e", "\u2028", "\u2029", "\u2066", "\ufeff", "\udc80", "\ue000", "\U0010eeee",
+    ],
+    ids=lambda character: f"{ord(character):#x}",
+)  # fmt: skip
+def test_a_character_that_could_control_a_terminal_is_replaced(character: str) -> None:
+    assert printable(f"a{character}b") == "a\ufffdb"
+
+
+def test_nothing_that_is_left_is_a_control_of_any_kind() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    left = set(printable(everything)) - {"\u200d"}
+    assert not {character for character in left if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+def test_what_is_printable_can_be_encoded() -> None:
+    undecodable = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
+    assert printable(undecodable).encode() == "caf\ufffd.jpg".encode()
+
+
+def test_one_line_has_no_breaks_and_single_spaces() -> None:
+    assert one_line("  first\n\n\tsecond \r third\x1b[2J ") == "first second third\ufffd[2J"
