@@ -23,7 +23,8 @@ def describe(error: BaseException) -> str:
         return "out of memory: lower --batch-size or --image-size"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk ({text}): free some, then --resume the run"
-    if isinstance(error, KeyboardInterrupt):
+    # Lightning turns the one into the other.
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return "interrupted twice: ended at once, without saving"
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= MAX_LENGTH else line[: MAX_LENGTH - 1] + "…"

@@ -104,7 +104,7 @@ class _Nowhere:
     def put(self, item: Item) -> None:
         return
 
-    def offer(self, taken: FrameTaken) -> bool:
+    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
         return False
 
 

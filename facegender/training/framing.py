@@ -15,7 +15,7 @@ from facegender.runs.pictures import filters_page, maps_page, write_png
 from facegender.training.failures import describe
 from facegender.training.writer import say
 
-MAX_WAITING = 2
+MAX_WAITING = 4
 
 
 class FrameTaken(Protocol):
@@ -49,14 +49,17 @@ class FrameThread:
         """Begin to write."""
         self._thread.start()
 
-    def offer(self, taken: FrameTaken) -> bool:
+    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
         """Hand a frame over, unless too many wait already because the disk is slow.
+
+        Args:
+            last: It is the run's last one, which nobody wants to miss: it is taken in any case.
 
         Returns:
             Whether it was taken; if not, a notice says so.
         """
         with self._lock:
-            accepted = self._waiting < MAX_WAITING
+            accepted = last or self._waiting < MAX_WAITING
             self._waiting += accepted
         if accepted:
             self._queue.put(taken)

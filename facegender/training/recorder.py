@@ -41,8 +41,8 @@ class Sink(Protocol):
     def put(self, item: Item) -> None:
         """Take a report."""
 
-    def offer(self, taken: FrameTaken) -> bool:
-        """Take a frame, unless too many wait."""
+    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
+        """Take a frame, unless too many wait; the last one in any case."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,8 @@ class RunRecorder(Callback):
         """Runs the probes through the network, if it is this epoch's turn."""
         assert isinstance(pl_module, FaceGenderModule)
         every, epoch = self._subject.config.visualize_every, trainer.current_epoch
-        if not every or (epoch % every and epoch + 1 != self._subject.config.epochs):
+        last = epoch + 1 == self._subject.config.epochs
+        if not every or (epoch % every and not last):
             return
         assert self._images is not None
         self._sink.offer(
@@ -280,7 +281,8 @@ class RunRecorder(Callback):
                 activations=introspect.activations(pl_module.network, self._images, self._layers),
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
-            )
+            ),
+            last=last,
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

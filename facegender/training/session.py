@@ -58,9 +58,9 @@ class Session:
         """Report something."""
         self._journal.put(item)
 
-    def offer(self, taken: FrameTaken) -> bool:
+    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
         """Hand over a frame."""
-        return self._frames.offer(taken)
+        return self._frames.offer(taken, last=last)
 
     def announce(self, event: Event) -> None:
         """Report an event."""
@@ -151,7 +151,10 @@ def _run(session: Session, log: TrainLog) -> Status:
             locate(claim.config.data, claim.folder.root)
         from facegender.training.fit import fit
 
-        fit(session)
+        try:
+            fit(session)
+        finally:
+            session.stop.preparing = False  # what follows must not be interrupted by a late request
     except Stopped as stopped:
         status: Status = "stopped"
         session.notice(f"asked to stop: {stopped}")
@@ -167,7 +170,6 @@ def _run(session: Session, log: TrainLog) -> Status:
         # The boundary of the process: whatever it is, the run folder and the person learn of it in one line.
         line = describe(error)
         log.trace(error)
-        session.stop.preparing = False
         session.finish("failed", line)
         complain(f"run {claim.folder.name} failed: {line}")
         return "failed"

@@ -118,8 +118,7 @@ class JournalThread:
                     self._flush()
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
-                    if self._folder.stop_requested():
-                        self._stop.request("stop request")
+                    self._look_for_stop_request()
                 if now >= system_at:
                     system_at = now + SYSTEM_EVERY_S
                     self._sample(sampler)
@@ -134,6 +133,13 @@ class JournalThread:
                     self._journal.close()
                 except OSError as error:
                     self._complain(error)
+
+    def _look_for_stop_request(self) -> None:
+        try:
+            if self._folder.stop_requested():
+                self._stop.request("stop request")
+        except OSError as error:  # a network file system that is away for a while
+            self._complain(error)
 
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""

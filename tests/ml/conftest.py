@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
@@ -19,6 +20,12 @@ TINY = TrainConfig(
     demo=True, demo_faces=10, image_size=32, widths=(4, 8, 8), batch_size=4, epochs=3, probes=2, accelerator="cpu"
 )
 STEPS_PER_EPOCH = 4
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Networks this small are fastest without threads, and leave a busy machine's processors to others."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 import torch
 
+from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
 from facegender.runs.errors import UserError
 from facegender.runs.events import EpochFinished, EpochStarted, RunFinished, RunStarted
@@ -201,6 +203,38 @@ def test_a_failure_is_one_line_and_its_traceback_is_in_the_log_only(
     assert captured.out == ""
     assert "Traceback" in folder.log_path.read_text()
     assert folder.state() == "failed"
+
+
+def test_a_second_interrupt_ends_at_once_and_says_that_nothing_was_saved(
+    tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    at_step(STEPS_PER_EPOCH + 1, interrupt)
+    assert train(tiny(), tmp_path, "a", show=False) == "failed"
+    assert "interrupted twice" in capfd.readouterr().err
+    assert sorted(losses_of(events_of(tmp_path, "a"))) == [1, 2, 3, 4, 5]
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_stop_request_while_photographs_are_prepared_is_obeyed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path, "a")
+
+    def prepare(self: FaceDataModule) -> None:
+        folder.request_stop()
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(FaceDataModule, "prepare", prepare)
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    assert folder.state() == "stopped"
+    assert not folder.stop_requested()
 
 
 @pytest.mark.parametrize(

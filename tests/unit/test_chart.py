@@ -10,7 +10,8 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
-from tui.widgets.chart import Canvas, Chart, Curve, nice_ticks, reduced_to_columns, short, smoothed
+from tui.widgets.chart import Chart
+from tui.widgets.plotting import Canvas, Curve, nice_ticks, reduced_to_columns, short, smoothed
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -30,7 +31,9 @@ class ChartApp(App[None]):
         yield self.chart
 
 
-async def drawn(chart: Chart, *curves: Curve, size: tuple[int, int] = (60, 12), x_end: float | None = None) -> list[str]:
+async def drawn(
+    chart: Chart, *curves: Curve, size: tuple[int, int] = (60, 12), x_end: float | None = None
+) -> list[str]:
     """The rows of text of a chart on a screen of a size."""
     async with ChartApp(chart).run_test(size=size) as pilot:
         if curves:
@@ -66,7 +69,8 @@ async def test_a_chart_too_small_to_draw_in_says_as_much_as_fits() -> None:
 async def test_the_axes_are_labelled() -> None:
     rows = await drawn(Chart("waiting"), curve([0.0, 0.25, 0.5, 1.0]), size=(60, 12), x_end=10.0)
     assert rows[-1].rstrip().endswith("epochs")
-    assert " 4" in rows[-1]
+    assert "└0 " in rows[-1]
+    assert " 5 " in rows[-1]
     assert any(row.strip().startswith("0.5") or "0.4┤" in row or "0.5┤" in row for row in rows)
 
 
@@ -106,6 +110,15 @@ async def test_a_curve_of_nothing_but_nan_is_still_marked() -> None:
     assert not any(map(any, dots(rows)))
 
 
+@pytest.mark.parametrize("broken", range(12))
+async def test_a_gap_is_marked_wherever_it_is_even_below_a_label_or_the_name_of_the_axis(broken: int) -> None:
+    y = [1.0] * 12
+    y[broken] = math.nan
+    rows = await drawn(Chart("waiting"), curve(y), size=(40, 6))
+    assert rows[-1].count("×") == 1
+    assert abs((rows[-1].index("×") - 5) - broken / 11 * 34) <= 8
+
+
 async def test_a_training_loss_that_became_nan_is_marked_after_smoothing_too() -> None:
     y = smoothed(np.array([1.0, 0.9, math.nan, math.nan]), 0.8)
     assert np.isnan(y[2:]).all()
@@ -131,7 +144,7 @@ async def test_zero_and_negative_values_interrupt_a_logarithmic_curve_without_ha
     chart = Chart("waiting")
     chart.logarithmic = True
     for y in ([0.0, -1.0, -2.0], [1.0, 0.0, 2.0], [0.0], [math.nan, 0.0]):
-        rows = await drawn(chart if not chart.is_attached else chart, curve(y))
+        rows = await drawn(chart, curve(y))
         assert len(rows) == 12
         chart = Chart("waiting")
         chart.logarithmic = True
@@ -172,6 +185,15 @@ async def test_no_numbers_and_no_size_make_it_fail_or_overflow_its_place() -> No
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 assert set(all_widths(chart, width, height)) <= {width}, (width, height, y[:5])
+
+
+@pytest.mark.timeout(20)
+async def test_a_value_as_large_as_a_float_gets_is_drawn_at_once() -> None:
+    for outlier in (1e9, 1e30, 1e300, -1e30):
+        y = [1.0 + math.sin(n) / 2 for n in range(200)]
+        y[0] = y[100] = outlier
+        rows = await drawn(Chart("waiting"), curve(y), curve([1.0, outlier], points=True), size=(60, 12))
+        assert any(map(any, dots(rows)))
 
 
 async def test_every_size_gives_rows_as_wide_as_it_is() -> None:

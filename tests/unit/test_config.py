@@ -191,7 +191,9 @@ def test_names_that_could_leave_the_folder_or_disturb_a_screen_are_refused(name:
 
 def test_a_toml_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
-    path.write_text('epochs = 5\nlearning_rate = 1\nbatch-size = 8\nwidths = [4, 8, 16]\nprecision = "bf16"\ndemo = true\n')
+    path.write_text(
+        'epochs = 5\nlearning_rate = 1\nbatch-size = 8\nwidths = [4, 8, 16]\nprecision = "bf16"\ndemo = true\n'
+    )
     values = read_toml(path)
     assert values == {
         "epochs": 5,

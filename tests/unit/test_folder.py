@@ -63,7 +63,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(root: Path) -> None:
 
 def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file where a folder should be")
-    with pytest.raises(UserError, match="cannot write below .* choose another --root"):
+    with pytest.raises(UserError, match=r"cannot write below .* choose another --root"):
         create_run(tmp_path, "otter-3")
 
 

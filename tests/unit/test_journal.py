@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from pathlib import Path
 
@@ -118,7 +117,7 @@ def test_a_replaced_journal_is_read_from_its_start_and_says_so(path: Path) -> No
     reader.read()
     other = path.with_name("other")
     write(other, *BEATS[2:])
-    os.replace(other, path)
+    other.replace(path)
     assert reader.read() == BEATS[2:]
     assert reader.restarted
     assert reader.read() == []

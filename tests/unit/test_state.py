@@ -86,9 +86,7 @@ def test_epoch_finished_completes_the_epoch_and_logs_it() -> None:
     state = after_epochs(2)
     assert [epoch.epoch for epoch in state.epochs] == [0, 1]
     assert state.epochs_done == 2.0
-    assert state.log[-1].text == (
-        "epoch 1: loss 0.4900, validation loss 0.5900, accuracy 0.610, the best so far"
-    )
+    assert state.log[-1].text == ("epoch 1: loss 0.4900, validation loss 0.5900, accuracy 0.610, the best so far")
 
 
 def test_frame_saved_adds_its_epoch_once_and_in_order() -> None:
@@ -231,9 +229,7 @@ def test_old_columns_never_change_whatever_is_made_from_them() -> None:
             first = len(source) + 1
             loss = [float(number) + step / 1000 for step in range(count)]
             event = recorded.steps(0, step=list(range(first, first + count)), loss=loss)
-            event = recorded.steps(
-                0, step=event.step, loss=loss, batch=event.step, seconds=loss, accuracy=loss
-            )
+            event = recorded.steps(0, step=event.step, loss=loss, batch=event.step, seconds=loss, accuracy=loss)
             made, expected = source.extended(event), np.concatenate([losses, loss])
         known.append((made, expected))
     for columns, expected in known:

@@ -88,8 +88,7 @@ class Canvas:
 
     def line(self, x: Floats, y: Floats, colour: int) -> None:
         """Draw through points given in dots, y downwards; a non-finite point interrupts the line."""
-        finite = np.isfinite(y)
-        xs, ys = np.rint(x[finite]).astype(int), np.rint(y[finite]).astype(int)
+        finite, xs, ys = self._places(x, y)
         if not len(xs):
             return
         joined = np.diff(np.flatnonzero(finite)) == 1
@@ -103,10 +102,16 @@ class Canvas:
 
     def mark(self, x: Floats, y: Floats, colour: int) -> None:
         """A small cross of dots around each finite point."""
-        finite = np.isfinite(y)
-        xs, ys = np.rint(x[finite]).astype(int), np.rint(y[finite]).astype(int)
+        _, xs, ys = self._places(x, y)
         for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
             self._set(xs + dx, ys + dy, colour)
+
+    def _places(self, x: Floats, y: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_], npt.NDArray[np.int_]]:
+        """Which points are finite, and those in whole dots; the far outside comes nearer, or it would take forever."""
+        finite = np.isfinite(y)
+        xs = np.clip(x[finite], -2 * self.width, 4 * self.width)
+        ys = np.clip(y[finite], -4 * self.height, 8 * self.height)
+        return finite, np.rint(xs).astype(int), np.rint(ys).astype(int)
 
     def _set(self, x: npt.NDArray[np.int_], y: npt.NDArray[np.int_], colour: int) -> None:
         inside = (x >= 0) & (x < 2 * self.width) & (y >= 0) & (y < 4 * self.height)
@@ -125,7 +130,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
-    return [index * step for index in range(first, last + 1)]
+    return [index * step for index in range(first, last + 1)] or nice_ticks(low, high, count + 1)
 
 
 def short(value: float) -> str:
@@ -169,7 +174,7 @@ class Plot:
         rows = height - 1
         ticks = nice_ticks(low, high, max(2, rows // 2))
         labels = [short(10**tick if self.logarithmic else tick) for tick in ticks]
-        margin = max(4, *(len(label) for label in labels)) + 1
+        margin = max(4, max(map(len, labels))) + 1
         columns = width - margin
         canvas = Canvas(columns, rows)
         broken: dict[int, int] = {}
@@ -233,7 +238,7 @@ class Plot:
     def _axis(self, margin: int, columns: int, broken: dict[int, int], base: Style) -> Strip:
         low, high = self.x_range
         line = [" "] * columns
-        name = f" {self.x_name}"
+        name = f" {self.x_name}"[:columns]
         room = columns - len(name)
         for tick in nice_ticks(low, high, max(1, columns // 12)):
             text = short(tick)
@@ -244,9 +249,12 @@ class Plot:
         line[room:] = name
         dim = base + Style(dim=True)
         segments = [Segment(" " * (margin - 1) + "└", dim)]
+        # Where a label or the name stands already, the mark goes to the nearest free place.
+        free = [column for column, cell in enumerate(line) if cell == " "]
+        marks = {min(free, key=lambda at: abs(at - column)): curve for column, curve in broken.items()} if free else {}
         for column, cell in enumerate(line):
-            if column in broken and cell == " ":
-                segments.append(Segment("×", base + Style(color=self.curves[broken[column]].colour, bold=True)))
+            if column in marks:
+                segments.append(Segment("×", base + Style(color=self.curves[marks[column]].colour, bold=True)))
             else:
                 segments.append(Segment(cell, dim))
         return Strip(segments, margin + columns).simplify()

@@ -1,0 +1,89 @@
+"""The application under Textual's pilot, and what stands on its screen."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.content import Content
+from textual.pilot import Pilot
+
+from tui.app import FaceGenderApp
+from tui.graphics import Terminal
+from tui.screens.layer_browser import LayerBrowser
+
+LARGE, COMMON, SMALL = (150, 45), (80, 24), (40, 12)
+
+
+class WatchedApp(FaceGenderApp):
+    """Keeps what it told the person."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        super().__init__(root, Terminal(), **options)
+        self.told: list[str] = []
+
+    def notify(self, message: str, **options: Any) -> None:
+        """Keep the message."""
+        self.told.append(message)
+        super().notify(message, **options)
+
+
+@asynccontextmanager
+async def running(
+    root: Path, size: tuple[int, int] = LARGE, **options: Any
+) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
+    """The application on a screen of so many columns and rows, with its first screen shown."""
+    app = WatchedApp(root, **options)
+    async with app.run_test(size=size) as pilot:
+        await until(lambda: app.screen.is_mounted and app.dashboard.is_mounted)
+        await pilot.pause()
+        yield app, pilot
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Wait until a condition holds; fails when it does not for too long."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not happen"
+        await asyncio.sleep(0.01)
+
+
+async def type_text(pilot: Pilot[None], text: str) -> None:
+    """Type a text, character by character."""
+    await pilot.press(*({" ": "space", "/": "slash"}.get(character, character) for character in text))
+
+
+def title(browser: LayerBrowser) -> str:
+    """The title of the layer pane as it is read."""
+    return Content.from_markup(browser.border_title or "").plain
+
+
+def screen_text(app: FaceGenderApp) -> str:
+    """What stands on the screen, row by row."""
+    picture = app.export_screenshot()
+    rows: dict[int, list[tuple[float, str]]] = {}
+    for attributes, text in re.findall(r"<text ([^>]*)>([^<]*)</text>", picture):
+        line, x = re.search(r"line-(\d+)", attributes), re.search(r'x="([\d.]+)"', attributes)
+        if line and x:
+            rows.setdefault(int(line[1]), []).append((float(x[1]), html.unescape(text)))
+    out = []
+    for _, parts in sorted(rows.items()):
+        row = ""
+        for x, text in sorted(parts):
+            row = row.ljust(round(x / 12.2)) + text
+        out.append(row.replace("\xa0", " "))
+    return "\n".join(out)
+
+
+async def until_said(app: FaceGenderApp, text: str, timeout_s: float = 10.0) -> None:
+    """Wait until a text stands on the screen."""
+    end = time.monotonic() + timeout_s
+    while text not in (shown := screen_text(app)):
+        assert time.monotonic() < end, f"{text!r} is not on the screen:\n{shown}"
+        await asyncio.sleep(0.05)

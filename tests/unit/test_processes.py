@@ -1,0 +1,294 @@
+"""Starting trainers and talking to the classify process, with small scripts in the place of the real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import recorded
+import typer
+from piloting import until
+
+from facegender.cli import app as command_line
+from facegender.runs.config import FIELDS, TrainConfig, parse
+from facegender.runs.errors import UserError
+from facegender.runs.folder import RunFolder
+from tui.processes import ClassifierProcess, Trainers, lines_of, train_arguments
+
+Script = Callable[[str], None]
+
+
+@pytest.fixture
+def script(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Lets a Python script run in the place of every ``python -m …`` that the interface starts."""
+    folder = tmp_path_factory.mktemp("script")
+    python = sys.executable
+
+    def use(source: str) -> None:
+        (folder / "script.py").write_text(source)
+        (folder / "python").write_text(f'#!/bin/sh\nexec "{python}" -S -u "{folder}/script.py" "$@"\n')
+        (folder / "python").chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(folder / "python"))
+
+    return use
+
+
+# Arguments
+
+CHANGED: dict[str, object] = {
+    "data": "/photos/of faces",
+    "demo": True,
+    "demo_faces": 30,
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 0.00025,
+    "step_size": 4,
+    "gamma": 0.5,
+    "image_size": 64,
+    "widths": (4, 8, 16),
+    "val_split": 0.25,
+    "seed": 7,
+    "precision": "bf16",
+    "accelerator": "cpu",
+    "devices": "2",
+    "num_nodes": 2,
+    "strategy": "ddp",
+    "workers": 3,
+    "visualize_every": 2,
+    "probes": 6,
+}
+
+
+def test_the_reference_recipe_needs_no_argument() -> None:
+    assert train_arguments(TrainConfig()) == []
+
+
+def test_every_field_that_differs_becomes_an_option_that_means_it() -> None:
+    assert set(CHANGED) == set(FIELDS) - {"recipe"}
+    for field, value in CHANGED.items():
+        (argument,) = train_arguments(TrainConfig(**{field: value}))
+        option, _, text = argument.partition("=")
+        assert option == f"--{field.replace('_', '-')}"
+        assert (True if value is True else parse(field, text)) == value
+
+
+def test_a_value_that_begins_with_a_dash_or_has_spaces_stays_one_argument() -> None:
+    assert train_arguments(TrainConfig(data="-- my photos")) == ["--data=-- my photos"]
+
+
+def test_the_command_line_has_every_option_that_the_interface_uses() -> None:
+    train = typer.main.get_command(command_line).commands["train"]
+    known = {option for parameter in train.params for option in parameter.opts}
+    used = {f"--{name.replace('_', '-')}" for name in FIELDS} | {"--run", "--root", "--resume"}
+    assert used <= known
+
+
+# Trainers
+
+
+def test_a_trainer_is_started_with_its_options_in_a_session_of_its_own(root: Path, script: Script) -> None:
+    script("import os, sys\nprint(*sys.argv[1:])\nprint('leads its session:', os.getsid(0) == os.getpid())\n")
+    trainers = Trainers()
+    folder = trainers.start(root, TrainConfig(demo=True, epochs=2), "otter-3")
+    wait_for(lambda: "leads" in folder.log_path.read_text())
+    assert folder.log_path.read_text().splitlines() == [
+        f"-m facegender train --root={root} --demo --epochs=2 --run=otter-3",
+        "leads its session: True",
+    ]
+    assert folder.visuals.is_dir()
+
+
+def test_what_a_trainer_writes_on_either_stream_is_kept_in_its_log(root: Path, script: Script) -> None:
+    script("import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint(sys.stdin.read() == '')\n")
+    folder = Trainers().start(root, TrainConfig())
+    wait_for(lambda: folder.log_path.read_text().count("\n") == 3)
+    assert sorted(folder.log_path.read_text().split()) == ["True", "err", "out"]
+
+
+def test_a_name_that_is_taken_starts_nothing(root: Path, script: Script) -> None:
+    script("raise SystemExit('started')")
+    folder = recorded.write_run(root, "otter-3")
+    with pytest.raises(UserError, match="exists already"):
+        Trainers().start(root, TrainConfig(), "otter-3")
+    assert folder.log_path.read_text() == ""
+
+
+def test_a_stopped_run_is_resumed_by_its_name_and_its_log_goes_on(root: Path, script: Script) -> None:
+    script("import sys\nprint(*sys.argv[1:])\n")
+    folder = recorded.write_run(root, end="stopped")
+    folder.last_checkpoint.touch()
+    folder.log_path.write_text("earlier\n")
+    Trainers().resume(folder)
+    wait_for(lambda: folder.log_path.read_text().count("\n") == 2)
+    assert folder.log_path.read_text().splitlines() == ["earlier", f"-m facegender train --root={root} --resume=otter-3"]
+
+
+def test_a_live_run_is_not_resumed(root: Path, script: Script) -> None:
+    folder = recorded.write_run(root)
+    folder.last_checkpoint.touch()
+    with pytest.raises(UserError, match="run otter-3 is training already"):
+        Trainers().resume(folder)
+
+
+def test_a_run_without_a_checkpoint_is_not_resumed(root: Path) -> None:
+    with pytest.raises(UserError, match=r"run otter-3 has no last\.ckpt to go on from: start a new run"):
+        Trainers().resume(recorded.write_run(root, end="failed"))
+
+
+def test_a_trainer_that_cannot_be_started_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(root / "no-python"))
+    with pytest.raises(UserError, match=r"cannot start the trainer \(No such file or directory\)"):
+        Trainers().start(root, TrainConfig())
+
+
+def test_trainers_that_ended_are_collected_and_leave_no_zombie(root: Path, script: Script) -> None:
+    script("pass")
+    trainers = Trainers()
+    trainers.start(root, TrainConfig())
+    me = psutil.Process()
+    assert me.children()
+
+    def collected() -> bool:
+        trainers.reap()
+        return not me.children()
+
+    wait_for(collected)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not happen"
+        time.sleep(0.01)
+
+
+# Commands whose output is shown
+
+
+async def test_the_lines_of_a_command_arrive_one_by_one_and_safe(script: Script) -> None:
+    script("import sys\nprint('asking', sys.argv[2:])\nprint()\nprint('\\x1b[31mdone\\r\\n')\n")
+    assert [line async for line in lines_of("download")] == ["asking ['facegender', 'download']", "\ufffd[31mdone"]
+
+
+async def test_a_command_that_fails_is_told_by_its_last_line(script: Script) -> None:
+    script("import sys\nprint('asking')\nsys.exit('facegender: no network')\n")
+    with pytest.raises(UserError, match="^no network$"):
+        [line async for line in lines_of("download")]
+
+
+async def test_a_command_that_fails_in_silence_is_told_too(script: Script) -> None:
+    script("raise SystemExit(3)")
+    with pytest.raises(UserError, match="the command failed"):
+        [line async for line in lines_of("download")]
+
+
+# Classifying
+
+WORKER = """
+import json, os, sys, time
+print(json.dumps({"ready": True}))
+print("a library that prints")
+for line in sys.stdin:
+    request = json.loads(line)
+    name = os.path.basename(request["path"])
+    if name == "die.jpg":
+        print("Traceback (most recent call last):\\nMemoryError: no memory\\x07", file=sys.stderr)
+        sys.exit(3)
+    if name == "slow.jpg":
+        time.sleep(0.3)
+    if name == "bad.jpg":
+        print(json.dumps({"id": request["id"], "ok": False, "error": "bad.jpg:\\n no \\x1b[31mimage"}))
+        continue
+    print(json.dumps({"id": request["id"], "path": request["path"], "run": request["run"], "label": "female",
+                      "confidence": 0.9, "checkpoint": str(os.getpid())}))
+"""
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return tmp_path / "ann.jpg"
+
+
+async def test_a_file_is_classified_and_the_process_stays_warm(root: Path, photo: Path, script: Script) -> None:
+    script(WORKER)
+    classifier = ClassifierProcess(root)
+    assert not classifier.is_warm
+    first = await classifier.classify(photo, run="otter-3")
+    second = await classifier.classify(photo, run="heron-7")
+    assert (first.label, first.path, first.run, second.run) == ("female", str(photo), "otter-3", "heron-7")
+    assert first.checkpoint == second.checkpoint
+    assert classifier.is_warm
+    await classifier.close()
+    assert not classifier.is_warm
+    assert not psutil.pid_exists(int(first.checkpoint))
+
+
+async def test_a_file_that_cannot_be_classified_is_told_in_one_safe_line(root: Path, script: Script) -> None:
+    script(WORKER)
+    classifier = ClassifierProcess(root)
+    with pytest.raises(UserError, match=r"^bad\.jpg: no \ufffd\[31mimage$"):
+        await classifier.classify(root / "bad.jpg", run="otter-3")
+    assert (await classifier.classify(root / "ann.jpg", run="otter-3")).ok
+    await classifier.close()
+
+
+async def test_a_process_that_died_is_told_with_its_reason_and_started_again(root: Path, script: Script) -> None:
+    script(WORKER)
+    classifier = ClassifierProcess(root)
+    first = await classifier.classify(root / "ann.jpg", run="otter-3")
+    with pytest.raises(UserError, match="the classify process ended: MemoryError: no memory\ufffd; try again"):
+        await classifier.classify(root / "die.jpg", run="otter-3")
+    again = await classifier.classify(root / "ann.jpg", run="otter-3")
+    assert again.checkpoint != first.checkpoint
+    await classifier.close()
+
+
+async def test_a_process_that_was_killed_in_between_is_started_again_unseen(root: Path, script: Script) -> None:
+    script(WORKER)
+    classifier = ClassifierProcess(root)
+    first = await classifier.classify(root / "ann.jpg", run="otter-3")
+    os.kill(int(first.checkpoint), 9)
+    await until(lambda: not classifier.is_warm)
+    assert (await classifier.classify(root / "ann.jpg", run="otter-3")).ok
+    await classifier.close()
+
+
+async def test_the_answer_to_a_question_that_was_given_up_is_not_taken_for_the_next(
+    root: Path, script: Script
+) -> None:
+    script(WORKER)
+    classifier = ClassifierProcess(root)
+    await classifier.classify(root / "ann.jpg", run="otter-3")
+    given_up = asyncio.create_task(classifier.classify(root / "slow.jpg", run="otter-3"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    answer = await classifier.classify(root / "bert.jpg", run="otter-3")
+    assert answer.path.endswith("bert.jpg")
+    await classifier.close()
+
+
+async def test_a_process_that_does_not_end_with_its_input_is_killed(root: Path, script: Script) -> None:
+    script(WORKER + "\nimport signal\nsignal.pause()\n")
+    classifier = ClassifierProcess(root)
+    answer = await classifier.classify(root / "ann.jpg", run="otter-3")
+    await classifier.close()
+    await until(lambda: not classifier.is_warm)
+    assert not psutil.pid_exists(int(answer.checkpoint))
+
+
+async def test_closing_what_was_never_started_does_nothing(root: Path) -> None:
+    await ClassifierProcess(root).close()
+
+
+def test_a_run_folder_is_made_before_its_trainer_says_anything(root: Path, script: Script) -> None:
+    script("import time\ntime.sleep(0)")
+    folder = Trainers().start(root, TrainConfig(), "otter-3")
+    assert folder.state() == "starting"
+    assert RunFolder(root, "otter-3").log_path.exists()
