@@ -203,5 +203,6 @@ def _written(folder: RunFolder) -> list[str]:
     paths = [folder.best_checkpoint, folder.last_checkpoint, folder.journal_path, folder.log_path]
     lines = [str(path) for path in paths if path.exists()]
     if epochs := folder.frame_epochs():
-        lines.append(f"{folder.visuals}/epoch_{epochs[0]}…{epochs[-1]} (feature maps and filters)")
+        span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]}…{epochs[-1]}"
+        lines.append(f"{folder.visuals}/epoch_{span} (feature maps and filters)")
     return lines

@@ -63,7 +63,7 @@ class Dashboard(PromptScreen):
     def __init__(self, root: Path, folder: RunFolder | None) -> None:
         super().__init__(root)
         self.folder = folder
-        self.state: RunState | None = RunState(folder.name) if folder else None
+        self.state: RunState | None = RunState(folder.name, observed=folder.state()) if folder else None
         self._stop_following: threading.Event | None = None
         self._pane = "layers"
         self._enlarged = False
@@ -96,7 +96,8 @@ class Dashboard(PromptScreen):
         self.set_interval(REFRESH_S, self._refresh_if_stale)
         self.set_interval(CLOCK_S, self._tick)
         if self.folder is not None:
-            self.open_run(self.folder)
+            # Not before the first paint: the first steps bring numpy with them.
+            self.call_after_refresh(self.open_run, self.folder)
         self._arrange()
         self.query_one("#layers").focus()
 
@@ -117,7 +118,7 @@ class Dashboard(PromptScreen):
         if self._stop_following is not None:
             self._stop_following.set()
         self.folder = folder
-        self.state = RunState(folder.name)
+        self.state = RunState(folder.name, observed=folder.state())
         self.browser.open(folder.frame_path)
         self._stop_following = threading.Event()
         self.run_worker(

@@ -1,0 +1,675 @@
+"""The dashboard under the keyboard: moving about in a run, while it goes on and when something is missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import recorded
+from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
+from textual.pilot import Pilot
+
+from facegender.runs.events import Notice, RunFinished
+from facegender.runs.folder import RunFolder, open_run
+from tui.commands import COMMANDS, PANES
+from tui.screens.classify import Classify
+from tui.screens.confirm import Confirm
+from tui.widgets.chart import Chart
+
+KEYS = [key for command in COMMANDS for key in command.keys if key != "q"]
+SIZES = pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+async def seen(app: WatchedApp, epoch: int) -> None:
+    """Wait until the pictures of an epoch are shown."""
+    browser = app.dashboard.browser
+    await until(lambda: f"epoch {epoch}" in title(browser) and browser.view.mosaic.shown_picture is not None)
+
+
+async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
+    """Press keys one after another, with the picture of each on the screen before the next."""
+    for key in keys:
+        await pilot.press(key)
+        await until(lambda: not app.dashboard.browser._composing)
+        await pilot.pause()
+
+
+# Opening
+
+
+async def test_the_newest_run_is_opened_with_its_name_and_state(root: Path) -> None:
+    recorded.write_run(root, "older", created=100.0, end="completed")
+    recorded.write_run(root, "newer", created=200.0)
+    async with running(root) as (app, _):
+        await until_said(app, "newer  ● training")
+        assert "older" not in screen_text(app)
+
+
+async def test_the_run_that_was_asked_for_is_opened(root: Path) -> None:
+    recorded.write_run(root, "older", created=100.0, end="completed")
+    recorded.write_run(root, "newer", created=200.0)
+    async with running(root, run=open_run(root, "older")) as (app, _):
+        await until_said(app, "older  ✓ completed")
+
+
+@pytest.mark.parametrize(
+    ("end", "words"), [("completed", "✓ completed"), ("stopped", "■ stopped"), ("failed", "✗ failed"), (None, "● training")]
+)
+async def test_the_state_is_told_by_a_sign_and_a_word(root: Path, end: str | None, words: str) -> None:
+    recorded.write_run(root, end=end)
+    async with running(root) as (app, _):
+        await until_said(app, words)
+
+
+async def test_curves_numbers_pictures_and_log_of_a_run_are_on_one_large_screen(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, _):
+        await seen(app, 2)
+        await until_said(app, "best 0.620 at epoch 2")
+        shown = screen_text(app)
+        for text in ("Loss", "validation 0.580", "macro F1 0.750", "3/5 epochs", "▸conv1◂", "conv3", "● live"):
+            assert text in shown, shown
+        assert "epoch 2: loss 0.4800" in shown
+        assert re.search("[⠁-⣿]", shown)
+        assert re.search("[▀▄]", shown)
+
+
+async def test_a_run_without_pictures_says_when_there_will_be_some(root: Path) -> None:
+    recorded.write_run(root, epochs_done=0)
+    async with running(root) as (app, _):
+        await until_said(app, "feature maps appear after the first epoch")
+        await until_said(app, "the loss of the first batches will stand here")
+
+
+async def test_a_run_that_has_not_begun_says_what_it_waits_for(folder: RunFolder) -> None:
+    folder.log_path.touch()
+    async with running(folder.root) as (app, _):
+        await until_said(app, "◌ starting")
+        await until_said(app, "the trainer is starting")
+
+
+async def test_demo_faces_say_so(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    recorded.append(folder, recorded.run_started(demo=True))
+    async with running(root) as (app, _):
+        await until_said(app, "demo faces")
+
+
+# Every key, every size
+
+
+@SIZES
+async def test_every_key_of_the_registry_can_be_pressed(root: Path, size: tuple[int, int]) -> None:
+    recorded.write_run(root)
+    async with running(root, size) as (app, pilot):
+        await seen(app, 2)
+        for key in [*KEYS, "tab", "shift+tab", "pageup", "pagedown", *map(str, range(1, len(PANES) + 1)), *KEYS]:
+            await pilot.press(key)
+            await pilot.pause()
+            while app.screen is not app.dashboard:
+                await pilot.press("escape")
+                await pilot.pause()
+            if app.dashboard.prompt.is_open:
+                await pilot.press("escape")
+        assert app.dashboard.is_current
+        assert app.is_running
+
+
+@SIZES
+async def test_every_key_can_be_pressed_where_there_is_no_run(root: Path, size: tuple[int, int]) -> None:
+    async with running(root, size) as (app, pilot):
+        await pilot.press("escape")
+        await pilot.pause()
+        assert app.screen is app.dashboard
+        for key in KEYS:
+            await pilot.press(key)
+            await pilot.pause()
+            while app.screen is not app.dashboard:
+                await pilot.press("escape")
+                await pilot.pause()
+            if app.dashboard.prompt.is_open:
+                await pilot.press("escape")
+        assert "no run" in screen_text(app)
+
+
+async def test_keys_pressed_at_once_leave_the_last_wish_on_the_screen(root: Path) -> None:
+    recorded.write_run(root, epochs_done=5)
+    async with running(root) as (app, pilot):
+        await seen(app, 4)
+        await pilot.press("left", "left", "left", "down", "down", "m", "n", "left", "right", "up")
+        browser = app.dashboard.browser
+        await until(lambda: not browser._composing and browser._picture.request == browser._wanted)
+        assert browser._picture.layer == "conv2"
+        assert (browser._picture.request.epoch, browser._picture.request.mode) == (1, "filters")
+
+
+async def test_the_screen_can_become_any_size_at_any_time(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        for size in (COMMON, SMALL, (20, 5), (1, 1), LARGE, (300, 90), (60, 200), LARGE):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+            assert app.size == size
+        await until(lambda: "▸conv1◂" in screen_text(app) and "best 0.620" in screen_text(app))
+        assert not app.dashboard.has_class("-single")
+
+
+# Moving about
+
+
+async def test_left_and_right_go_through_the_epochs_and_the_last_one_follows(root: Path) -> None:
+    recorded.write_run(root, epochs_done=4)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 3)
+        assert browser.selection.follows_live
+        await press(app, pilot, "left")
+        assert browser.selection.epoch == 2
+        assert "epoch 2 of 3" in title(browser)
+        await press(app, pilot, "left", "left", "left")
+        assert browser.selection.epoch == 0
+        await press(app, pilot, "right")
+        assert browser.selection.epoch == 1
+        await press(app, pilot, "right", "right")
+        assert browser.selection.follows_live
+        await press(app, pilot, "home")
+        assert "epoch 0 of 3" in title(browser)
+        await press(app, pilot, "end")
+        assert browser.selection.follows_live
+        assert "epoch 3 ● live" in title(browser)
+
+
+async def test_shift_and_an_arrow_are_ten_epochs(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=1)
+    for epoch in range(1, 25):
+        recorded.append(folder, recorded.frame_saved(epoch))
+    recorded.add_epoch(folder, 14)
+    recorded.append(folder, recorded.frame_saved(24))
+    async with running(root) as (app, pilot):
+        await until(lambda: "epoch 24" in title(app.dashboard.browser))
+        await press(app, pilot, "shift+left")
+        assert app.dashboard.browser.selection.epoch == 14
+        await press(app, pilot, "shift+right")
+        assert app.dashboard.browser.selection.follows_live
+
+
+async def test_up_and_down_go_through_the_layers(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 2)
+        pictures = {browser.view.mosaic.picture.key}
+        for layer, key in ((1, "down"), (2, "down"), (2, "down"), (1, "up"), (0, "up"), (0, "up")):
+            await press(app, pilot, key)
+            assert browser.selection.layer == layer
+            assert f"▸conv{layer + 1}◂" in title(browser)
+            pictures.add(browser.view.mosaic.picture.key)
+        assert len(pictures) == 3
+
+
+async def test_m_goes_through_maps_filters_and_average(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 2)
+        assert " feature maps" in title(browser)
+        for mode, words in (("filters", "filters"), ("average", "channel average"), ("maps", "feature maps")):
+            await press(app, pilot, "m")
+            assert browser.selection.mode == mode
+            assert f" {words}" in title(browser)
+            assert browser._picture.request.mode == mode
+
+
+async def test_n_and_p_go_round_the_probe_photographs(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 2)
+        assert "probe 1/2" in title(browser)
+        await until_said(app, "face-0.png")
+        for probe, key in ((1, "n"), (0, "n"), (1, "p")):
+            await press(app, pilot, key)
+            assert browser.selection.probe == probe
+            assert f"probe {probe + 1}/2" in title(browser)
+            await until_said(app, f"face-{probe}.png")
+
+
+async def test_hjkl_move_a_cursor_in_the_mosaic_and_stop_at_its_edges(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 2)
+        await press(app, pilot, "down", "down")
+        columns, channels = browser._picture.columns, browser._picture.channels
+        assert channels == 9
+        await press(app, pilot, "l")
+        assert browser.selection.channel == 0
+        await press(app, pilot, "l", "j")
+        assert browser.selection.channel == 1 + columns
+        await press(app, pilot, "k", "k", "h", "h", "h")
+        assert browser.selection.channel == 0
+        await press(app, pilot, *["l"] * 12)
+        assert browser.selection.channel == 8
+        await press(app, pilot, "j")
+        assert browser.selection.channel == 8
+        await until_said(app, "channel 8/9")
+        assert "zero" in screen_text(app)
+
+
+async def test_enter_zooms_and_escape_goes_back_step_by_step(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 2)
+        mosaic = browser.view.mosaic.picture.key
+        await press(app, pilot, "enter")
+        assert (browser.selection.channel, browser.selection.zoomed) == (0, True)
+        assert browser.view.mosaic.picture.key != mosaic
+        await press(app, pilot, "escape")
+        assert (browser.selection.channel, browser.selection.zoomed) == (0, False)
+        await press(app, pilot, "escape")
+        assert browser.selection.channel is None
+        assert browser.view.mosaic.picture.key == mosaic
+
+
+async def test_enter_on_a_filter_shows_a_kernel_for_every_input(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await press(app, pilot, "m", "l", "l", "enter")
+        await until_said(app, "one kernel an input")
+
+
+async def test_space_plays_the_epochs_to_the_end(root: Path) -> None:
+    recorded.write_run(root, epochs_done=4)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 3)
+        shown = []
+        await pilot.press("space")
+        assert browser.selection.epoch == 0
+        while not browser.selection.follows_live:
+            now = browser.selection.epoch
+            shown.append(now)
+            await until(lambda now=now: browser.selection.epoch != now)
+        assert shown == [0, 1, 2]
+        await pilot.press("space", "space")
+        await pilot.pause()
+        assert browser.selection.epoch == 0
+        assert browser._player is None
+
+
+async def test_a_mode_outlives_a_change_of_the_run_and_the_rest_does_not(root: Path) -> None:
+    recorded.write_run(root, "older", created=100.0, end="completed")
+    recorded.write_run(root, "newer", created=200.0)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await press(app, pilot, "m", "down", "left")
+        app.dashboard.open_run(open_run(root, "older"))
+        browser = app.dashboard.browser
+        await until(lambda: browser._picture is not None and "older" in str(browser._picture.request.file))
+        assert (browser.selection.mode, browser.selection.layer) == ("filters", 0)
+        assert browser.selection.follows_live
+        await until_said(app, "older  ✓ completed")
+
+
+# Following
+
+
+async def test_an_epoch_that_arrives_while_following_is_shown(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=2)
+    async with running(root) as (app, _):
+        browser = app.dashboard.browser
+        await seen(app, 1)
+        before = browser.view.mosaic.picture.key
+        recorded.add_epoch(folder, 2)
+        await seen(app, 2)
+        await until(lambda: browser.view.mosaic.picture.key != before)
+        await until_said(app, "3/5 epochs")
+        await until_said(app, "epoch 2: loss 0.4800")
+
+
+async def test_an_epoch_that_arrives_while_looking_back_does_not_move_the_view_until_end_is_pressed(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=2)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await seen(app, 1)
+        await press(app, pilot, "home")
+        recorded.add_epoch(folder, 2)
+        await until(lambda: "epoch 0 of 2" in title(browser))
+        assert browser._picture.request.epoch == 0
+        await press(app, pilot, "end")
+        await seen(app, 2)
+        recorded.add_epoch(folder, 3)
+        await seen(app, 3)
+
+
+async def test_steps_move_the_progress_as_they_arrive(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=1)
+    async with running(root) as (app, _):
+        await until_said(app, "1/5 epochs")
+        recorded.append(folder, recorded.epoch_started(1), recorded.steps(1, 2))
+        await until_said(app, "batch 2/5")
+        await until_said(app, "epoch 40 %")
+        await until_said(app, "320 images/s")
+
+
+async def test_a_run_that_ends_is_told_at_once(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, _):
+        await until_said(app, "● training")
+        recorded.append(folder, RunFinished(time=2000.0, status="completed"))
+        await until_said(app, "✓ completed")
+        await until_said(app, "training is complete")
+        await until_said(app, "epoch 2 latest")
+
+
+async def test_a_run_that_goes_on_is_live_again(root: Path) -> None:
+    folder = recorded.write_run(root, end="stopped")
+    async with running(root) as (app, _):
+        await until_said(app, "■ stopped")
+        recorded.append(folder, recorded.run_started(start_epoch=3, start_step=15, resumed=True))
+        await until_said(app, "● training")
+
+
+async def test_a_journal_that_was_replaced_is_shown_from_its_beginning(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=3)
+    async with running(root) as (app, _):
+        await until_said(app, "3/5 epochs")
+        folder.journal_path.unlink()
+        recorded.append(folder, recorded.run_started(), *recorded.epoch_events(0))
+        await until_said(app, "1/5 epochs")
+        assert len(app.dashboard.state.steps) == recorded.STEPS_PER_EPOCH
+
+
+async def test_a_loss_that_is_no_number_is_shown_as_such(root: Path) -> None:
+    nan = float("nan")
+    folder = recorded.write_run(root, epochs_done=1)
+    recorded.append(folder, recorded.steps(1, loss=[nan] * 5), recorded.epoch_finished(1, nan, validation_loss=nan))
+    async with running(root) as (app, _):
+        await until_said(app, "validation NaN")
+        await until_said(app, "×")
+        assert "best 0.600 at epoch 0" in screen_text(app)
+
+
+# What goes wrong
+
+
+async def test_a_crash_is_called_a_crash_and_shows_the_end_of_the_log(root: Path) -> None:
+    folder = recorded.write_run(root, process=recorded.dead_process())
+    folder.log_path.write_bytes(b"line\n" * 90 + b"\x1b[31mRuntimeError: out of [red]memory[/] \x07\n")
+    async with running(root) as (app, _):
+        await until_said(app, "✗ crashed")
+        await until_said(app, "the last lines of train.log of otter-3")
+        await until_said(app, "\ufffd[31mRuntimeError: out of [red]memory[/] \ufffd")
+
+
+async def test_a_run_that_crashed_before_it_began_says_so(folder: RunFolder) -> None:
+    folder.write_manifest(recorded.manifest(folder, process=recorded.dead_process()))
+    folder.log_path.write_text("ModuleNotFoundError: No module named 'torch'\n")
+    async with running(folder.root) as (app, _):
+        await until_said(app, "✗ crashed")
+        await until_said(app, "never began")
+        await until_said(app, "this run crashed before its first pictures were saved")
+        await until_said(app, "No module named 'torch'")
+
+
+async def test_a_failed_run_says_why(root: Path) -> None:
+    recorded.write_run(root, end="failed")
+    async with running(root) as (app, _):
+        await until_said(app, "training failed: the disk is full")
+
+
+async def test_markup_and_controls_in_names_and_notices_are_shown_as_they_are_or_made_harmless(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0, data="/photos/[bold]x[/bold]\x1b[2J")
+    recorded.append(folder, Notice(time=1.0, level="warning", text="skipped [red]a[/red] [/] \x1b[2Jb.jpg"))
+    names = ["[b]ann[/b].jpg", "e\x1b[2Jvil.jpg"]
+    recorded.write_frame(folder.frame_path(0), recorded.frame(0, names=names))
+    recorded.append(folder, *recorded.epoch_events(0))
+    async with running(root) as (app, pilot):
+        await seen(app, 0)
+        await until_said(app, "skipped [red]a[/red] [/] \ufffd[2Jb.jpg")
+        await until_said(app, "[b]ann[/b].jpg")
+        await press(app, pilot, "n")
+        await until_said(app, "vil.jpg")
+        assert "\x1b" not in screen_text(app)
+
+
+async def test_layers_with_names_like_markup_are_shown_as_they_are(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    infos = [info for info in recorded.layer_infos()]
+    odd = [type(infos[0])(name="[red]block[/red].0", channels=4, size=(8, 8), kernel=(3, 3, 3))]
+    recorded.append(folder, recorded.run_started(layers=odd))
+    async with running(root) as (app, _):
+        await until(lambda: "▸[red]block[/red].0◂" in title(app.dashboard.browser))
+        await until_said(app, "▸[red]block[/red].0◂")
+
+
+async def test_a_missing_frame_is_told_and_the_others_can_still_be_seen(root: Path) -> None:
+    folder = recorded.write_run(root)
+    folder.frame_path(1).unlink()
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await press(app, pilot, "left")
+        await until_said(app, "epoch_1.safetensors is not there")
+        await press(app, pilot, "left")
+        await seen(app, 0)
+        assert app.dashboard.browser._picture.request.epoch == 0
+
+
+async def test_a_damaged_frame_is_told(root: Path) -> None:
+    folder = recorded.write_run(root)
+    folder.frame_path(2).write_bytes(folder.frame_path(2).read_bytes()[:500])
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch_2.safetensors cannot be read")
+        await press(app, pilot, "n", "m", "l", "enter", "left")
+        await seen(app, 1)
+
+
+async def test_a_frame_with_another_network_is_shown_nevertheless(root: Path) -> None:
+    recorded.write_run(root)
+    recorded.append(open_run(root, "otter-3"), recorded.run_started(layers=recorded.layer_infos()[:1]))
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await press(app, pilot, "down", "down", "down")
+        assert app.is_running
+
+
+async def test_a_run_folder_that_disappears_is_told_and_closed(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        shutil.rmtree(folder.path)
+        shutil.rmtree(folder.visuals)
+        await until(lambda: "the folder of run otter-3 is gone" in app.told)
+        await until_said(app, "no run is open")
+        assert app.dashboard.folder is None
+        await press(app, pilot, *(key for key in KEYS if key not in ("t", "r", "c", "colon", "question_mark", "f1")))
+        await until_said(app, "no run yet")
+
+
+# Stopping
+
+
+async def test_stopping_asks_first_and_n_means_no(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        for no in ("n", "escape", "q"):
+            await pilot.press("S")
+            await until(lambda: isinstance(app.screen, Confirm))
+            await until_said(app, "Stop run otter-3?")
+            await pilot.press(no)
+            await until(lambda: app.screen is app.dashboard)
+        await pilot.pause()
+        assert not folder.stop_requested()
+
+
+async def test_stopping_writes_the_request_after_y(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("S")
+        await until(lambda: isinstance(app.screen, Confirm))
+        await pilot.press("enter", "space", "S")
+        assert not folder.stop_requested()
+        await pilot.press("y")
+        await until(folder.stop_requested)
+        await until(lambda: "otter-3 will stop after this batch" in app.told)
+
+
+async def test_a_run_that_is_not_training_is_not_stopped(root: Path) -> None:
+    folder = recorded.write_run(root, end="completed")
+    async with running(root) as (app, pilot):
+        await pilot.press("S")
+        await until(lambda: "run otter-3 is not training" in app.told)
+        assert app.screen is app.dashboard
+        assert not folder.stop_requested()
+
+
+async def test_q_leaves_and_asks_nobody_to_stop(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("q")
+        await until(lambda: not app.is_running)
+    assert app.return_code == 0
+    assert not folder.stop_requested()
+    assert folder.state() == "training"
+
+
+# Panes
+
+
+async def test_on_a_small_screen_one_pane_is_shown_and_its_number_chooses_it(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, COMMON) as (app, pilot):
+        await seen(app, 2)
+        for number, pane in enumerate(PANES, 1):
+            await pilot.press(str(number))
+            await pilot.pause()
+            shown = [name for name in PANES if app.dashboard.query_one(f"#{name}").is_on_screen]
+            assert shown == [pane]
+            assert app.focused.id == pane
+
+
+async def test_tab_goes_through_the_panes_in_both_directions(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        assert app.focused.id == "layers"
+        visited = []
+        for _ in PANES:
+            await pilot.press("tab")
+            visited.append(app.focused.id)
+        assert visited == ["log", *PANES[:5]]
+        await pilot.press("shift+tab")
+        assert app.focused.id == "machine"
+
+
+async def test_plus_gives_the_focused_pane_the_whole_screen_and_underscore_takes_it_back(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("1", "plus")
+        await pilot.pause()
+        assert app.dashboard.query_one("#loss").size.width > 140
+        assert not app.dashboard.query_one("#layers").is_on_screen
+        await pilot.press("underscore")
+        await pilot.pause()
+        assert app.dashboard.query_one("#layers").is_on_screen
+
+
+async def test_no_pane_is_empty_before_there_is_anything_to_show(root: Path) -> None:
+    async with running(root, COMMON) as (app, pilot):
+        await pilot.press("escape")
+        said = {
+            "1": "the loss of the first batches will stand here",
+            "2": "accuracy will stand here",
+            "3": "best epoch: known after the first validation",
+            "4": "load of the machine: shown once the trainer reports it",
+            "5": "no run is open: t starts one",
+            "6": "what the trainer reports will stand here",
+        }
+        for key, text in said.items():
+            await pilot.press(key)
+            await until_said(app, text)
+
+
+async def test_y_x_and_s_change_the_curves(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        chart = app.dashboard.query_one("#loss-chart", Chart)
+        await until_said(app, "epochs")
+        await pilot.press("y")
+        await until_said(app, "Loss (log)")
+        assert chart.logarithmic
+        await pilot.press("y")
+        await until(lambda: "(log)" not in screen_text(app))
+        for axis in ("steps", "minutes", "epochs"):
+            await pilot.press("x")
+            await until(lambda axis=axis: chart.render_line(chart.size.height - 1).text.rstrip().endswith(axis))
+        await pilot.press("s")
+        await until_said(app, "not smoothed")
+
+
+# Prompt
+
+
+async def test_a_path_is_completed_with_tab_and_left_with_escape(root: Path) -> None:
+    recorded.write_run(root)
+    for name in ("anna.jpg", "anton.jpg"):
+        (root / name).touch()
+    async with running(root) as (app, pilot):
+        await pilot.press("c", "a", "tab")
+        prompt = app.dashboard.prompt
+        await until(lambda: prompt.input.value == "an")
+        await until_said(app, "anna.jpg  anton.jpg")
+        await pilot.press("t", "tab")
+        await until(lambda: prompt.input.value == "anton.jpg")
+        await pilot.press("escape")
+        await until(lambda: not prompt.is_open)
+        assert app.focused.id == "layers"
+        assert app.screen is app.dashboard
+
+
+async def test_keys_go_to_the_prompt_while_it_is_open(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("c", *"qmStry", "left", "home", "1")
+        assert app.dashboard.prompt.input.value == "1qmStry"
+        assert app.screen is app.dashboard
+        assert app.dashboard.browser.selection.follows_live
+
+
+async def test_a_command_is_run_by_its_name(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("colon", *"next-l", "tab")
+        await until(lambda: app.dashboard.prompt.input.value == "next-layer")
+        await pilot.press("enter")
+        await until(lambda: app.dashboard.browser.selection.layer == 1)
+        assert not app.dashboard.prompt.is_open
+
+
+async def test_an_unknown_command_is_told_and_the_prompt_stays_open(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("colon", *"fly", "enter")
+        await until_said(app, "no single command is meant by 'fly'")
+        assert app.dashboard.prompt.is_open
+
+
+async def test_an_empty_prompt_is_left_by_enter(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("c", "enter")
+        await until(lambda: not app.dashboard.prompt.is_open)
+        assert not isinstance(app.screen, Classify)
+
+
+async def test_the_command_palette_has_every_command(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, _):
+        titles = {command.title for command in app.get_system_commands(app.dashboard)}
+        assert {command.name for command in COMMANDS} <= titles
