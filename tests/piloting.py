@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
-import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -66,19 +64,7 @@ def title(browser: LayerBrowser) -> str:
 
 def screen_text(app: FaceGenderApp) -> str:
     """What stands on the screen, row by row."""
-    picture = app.export_screenshot()
-    rows: dict[int, list[tuple[float, str]]] = {}
-    for attributes, text in re.findall(r"<text ([^>]*)>([^<]*)</text>", picture):
-        line, x = re.search(r"line-(\d+)", attributes), re.search(r'x="([\d.]+)"', attributes)
-        if line and x:
-            rows.setdefault(int(line[1]), []).append((float(x[1]), html.unescape(text)))
-    out = []
-    for _, parts in sorted(rows.items()):
-        row = ""
-        for x, text in sorted(parts):
-            row = row.ljust(round(x / 12.2)) + text
-        out.append(row.replace("\xa0", " "))
-    return "\n".join(out)
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 async def until_said(app: FaceGenderApp, text: str, timeout_s: float = 10.0) -> None:

@@ -50,7 +50,7 @@ class Classify(PromptScreen):
         yield Static(id="title", markup=False)
         yield LayerBrowser("", caption=self._caption, id="answer")
         yield Prompt("c classifies another photograph", id="prompt")
-        yield Static(" ↑↓ layer   m heatmap   hjkl channel   Enter zoom   c another   ? help   Esc back", id="way-out")
+        yield Static(" ↑↓ layer  m heatmap  hjkl channel  Enter zoom  c another  ? help  Esc back", id="way-out")
 
     @property
     def browser(self) -> LayerBrowser:

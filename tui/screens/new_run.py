@@ -76,7 +76,7 @@ class NewRun(Screen[None]):
             for field, label, note in _ROWS:
                 with Horizontal(classes="row"):
                     yield Static(label, classes="label", markup=False)
-                    yield FormInput(self._beginning(field), id=f"field-{field}", select_on_focus=False)
+                    yield FormInput(self._beginning(field), id=f"field-{field}", select_on_focus=False, compact=True)
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
         yield Static("", id="verdict", markup=False)
         yield Static(" Enter start   ↑↓ Tab fields   Ctrl+T complete path   Esc back", id="way-out", markup=False)

@@ -162,15 +162,16 @@ def probe_caption(picture: LayerPicture) -> Text:
     out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
     if picture.label:
         out.append("\nannotated ", "dim").append(picture.label)
-    return out.append_text(probability_bars(picture.probabilities, 16))
+    return out.append_text(probability_bars(picture.probabilities, 8))
 
 
 def probability_bars(probabilities: dict[str, float], width: int) -> Text:
-    """A line with the share and a bar below it, a class."""
+    """A line a class: its name, a bar of so many cells, its share."""
     out = Text()
     for number, (name, share) in enumerate(probabilities.items()):
-        out.append(f"\n{name:<7}").append(f"{fmt.percent(share):>8}\n")
+        out.append(f"\n{name:<7}")
         out.append_text(bar(share, width, fmt.CLASS_COLOURS[number % 2]))
+        out.append(f"{fmt.percent(share):>8}")
     return out
 
 

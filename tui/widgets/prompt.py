@@ -43,7 +43,7 @@ class Prompt(Vertical):
     Prompt Horizontal { height: 1; }
     Prompt #prompt-label { width: auto; padding: 0 1; color: $text-muted; }
     Prompt.-open #prompt-label { color: $accent; text-style: bold; }
-    Prompt PromptInput { border: none; height: 1; padding: 0; background: transparent; width: 1fr; display: none; }
+    Prompt PromptInput { background: transparent; width: 1fr; display: none; }
     Prompt.-open PromptInput { display: block; }
     Prompt #prompt-note { height: auto; max-height: 3; padding: 0 1; color: $text-muted; display: none; }
     Prompt.-noted #prompt-note { display: block; }
@@ -78,7 +78,7 @@ class Prompt(Vertical):
         yield Static(id="prompt-note", markup=False)
         with Horizontal():
             yield Static(self._hint, id="prompt-label", markup=False)
-            yield PromptInput(id="prompt-input", select_on_focus=False)
+            yield PromptInput(id="prompt-input", select_on_focus=False, compact=True)
 
     @property
     def input(self) -> PromptInput:
