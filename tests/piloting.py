@@ -9,12 +9,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import textual._wait
 from textual.content import Content
 from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
 from tui.graphics import Terminal
 from tui.screens.layer_browser import LayerBrowser
+
+# The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.
+textual._wait.SLEEP_GRANULARITY = 1 / 200
+textual._wait.SLEEP_IDLE = textual._wait.SLEEP_GRANULARITY / 20
 
 LARGE, COMMON, SMALL = (150, 45), (80, 24), (40, 12)
 

@@ -58,7 +58,7 @@ def main() -> None:
     if problem:
         print(f"facegender-tui: {problem}", file=sys.stderr)
         sys.exit(2)
-    app = FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data)
+    app = FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data, graphics=options.graphics)
     try:
         app.run()
     finally:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on
-from textual.app import App, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -21,10 +21,11 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
 from tui.completion import resolve_path
-from tui.graphics import Terminal, acknowledged
+from tui.graphics import PictureView, Terminal, acknowledged, forget, start_probe
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
+from tui.screens.layer_browser import LayerBrowser
 
 if TYPE_CHECKING:
     from tui.screens.classify import Classify
@@ -69,6 +70,7 @@ class FaceGenderApp(App[None]):
         run: RunFolder | None = None,
         demo: bool = False,
         data: str | None = None,
+        graphics: str = "auto",
     ) -> None:
         """Make the application; nothing is started before it runs.
 
@@ -77,6 +79,7 @@ class FaceGenderApp(App[None]):
             run: The run to show first; None for the newest one.
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
+            graphics: The protocol to use, or "auto", when the terminal is asked again.
         """
         super().__init__()
         self.root = root
@@ -84,6 +87,7 @@ class FaceGenderApp(App[None]):
         self._first_run = run
         self._demo = demo
         self._data = data
+        self._graphics = graphics
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, None)
@@ -126,6 +130,21 @@ class FaceGenderApp(App[None]):
     def on_cursor_position(self) -> None:
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
         acknowledged(self)
+
+    def action_redraw(self) -> None:
+        """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
+        try:
+            with self.suspend():
+                self.terminal = start_probe(self._graphics).finish()
+        except SuspendNotSupported:
+            pass
+        forget(self)
+        for view in self.screen.query(PictureView):
+            view.redraw()
+        for browser in self.screen.query(LayerBrowser):
+            browser.redraw()
+        self.refresh(layout=True)
+        self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
 
     # Screens
 

@@ -71,7 +71,14 @@ COMMANDS: tuple[Command, ...] = (
     Command("enlarge", ("plus",), "enlarge", "give the focused pane the whole screen", "everywhere", "+"),
     Command("shrink", ("underscore", "minus"), "shrink", "show all panes again", "everywhere", "_"),
     Command("prompt", ("colon",), "command_prompt", "type a command by its name", "everywhere", ":"),
-    Command("redraw", ("g",), "redraw", "draw the whole screen again", "everywhere", "g"),
+    Command(
+        "redraw",
+        ("g",),
+        "app.redraw",
+        "draw everything again, and ask the terminal anew what it can do",
+        "everywhere",
+        "g",
+    ),
     Command("help", ("question_mark", "f1"), "app.help", "this help", "everywhere", "?", "help"),
     Command("quit", ("q",), "app.detach", "detach: the run goes on without the interface", "everywhere", "q", "detach"),
 )

@@ -107,10 +107,8 @@ async def test_every_key_of_the_registry_can_be_pressed(root: Path, size: tuple[
         await seen(app, 2)
         for key in [*KEYS, "tab", "shift+tab", "pageup", "pagedown", *map(str, range(1, len(PANES) + 1))]:
             await pilot.press(key)
-            await pilot.pause()
             while app.screen is not app.dashboard:
                 await pilot.press("escape")
-                await pilot.pause()
             if app.dashboard.prompt.is_open:
                 await pilot.press("escape")
         assert app.dashboard.is_current
@@ -125,10 +123,8 @@ async def test_every_key_can_be_pressed_where_there_is_no_run(root: Path, size: 
         assert app.screen is app.dashboard
         for key in KEYS:
             await pilot.press(key)
-            await pilot.pause()
             while app.screen is not app.dashboard:
                 await pilot.press("escape")
-                await pilot.pause()
             if app.dashboard.prompt.is_open:
                 await pilot.press("escape")
         assert "no run" in screen_text(app)
@@ -400,10 +396,10 @@ async def test_a_loss_that_is_no_number_is_shown_as_such(root: Path) -> None:
 
 async def test_a_crash_is_called_a_crash_and_shows_the_end_of_the_log(root: Path) -> None:
     folder = recorded.write_run(root, process=recorded.dead_process())
-    folder.log_path.write_bytes(b"line\n" * 90 + b"\x1b[31mRuntimeError: out of [red]memory[/] \x07\n")
+    folder.log_path.write_bytes(b"an earlier line\n" * 90 + b"\n" + b"\x1b[31mRuntimeError: out of [red]memory[/] \x07\n")
     async with running(root) as (app, _):
         await until_said(app, "✗ crashed")
-        await until_said(app, "the last lines of train.log of otter-3")
+        await until_said(app, "an earlier line")
         await until_said(app, "\ufffd[31mRuntimeError: out of [red]memory[/] \ufffd")
 
 
@@ -414,6 +410,7 @@ async def test_a_run_that_crashed_before_it_began_says_so(folder: RunFolder) -> 
         await until_said(app, "✗ crashed")
         await until_said(app, "never began")
         await until_said(app, "this run crashed before its first pictures were saved")
+        await until_said(app, "the last lines of train.log of otter-3")
         await until_said(app, "No module named 'torch'")
 
 
@@ -608,7 +605,7 @@ async def test_y_x_and_s_change_the_curves(root: Path) -> None:
             await pilot.press("x")
             await until(lambda axis=axis: chart.render_line(chart.size.height - 1).text.rstrip().endswith(axis))
         await pilot.press("s")
-        await until_said(app, "not smoothed")
+        await until_said(app, "━ validation 0.580  raw")
 
 
 # Prompt

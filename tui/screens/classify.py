@@ -36,7 +36,7 @@ class Classify(PromptScreen):
         ("k", "move_channel(0, -1)", "channel above"),
         ("j", "move_channel(0, 1)", "channel below"),
         ("enter", "zoom", "one channel"),
-        ("g", "redraw", "draw again"),
+        ("g", "app.redraw", "draw again"),
         ("question_mark,f1", "app.help", "help"),
     ]
 
@@ -131,10 +131,6 @@ class Classify(PromptScreen):
     def action_zoom(self) -> None:
         """One channel."""
         self.browser.zoom()
-
-    def action_redraw(self) -> None:
-        """Draw again."""
-        self.browser.redraw()
 
     def action_leave(self) -> None:
         """Out of the zoom, or back to where you were."""

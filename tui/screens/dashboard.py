@@ -243,7 +243,7 @@ class Dashboard(PromptScreen):
             if len(curve.y):
                 title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
         if not SMOOTHING[self._smoothing]:
-            title.append("  not smoothed", "dim")
+            title.append("  raw", "dim")
         self.query_one(f"#{name}").border_title = title
 
     # Panes
@@ -362,12 +362,6 @@ class Dashboard(PromptScreen):
         """Out of the zoom, or out of the enlarged pane."""
         if not self.browser.back():
             self.action_shrink()
-
-    def action_redraw(self) -> None:
-        """Draw everything again."""
-        self.browser.redraw()
-        self._stale = True
-        self.app.refresh(layout=True)
 
     # Prompt
 

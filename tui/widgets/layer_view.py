@@ -12,6 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Static
 
+from facegender.runs.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
 from tui.layer_picture import LayerPicture
@@ -159,9 +160,9 @@ class LayerView(Vertical):
 
 def probe_caption(picture: LayerPicture) -> Text:
     """A probe's name, its annotated class and what the network gave each class."""
-    out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
+    out = Text(printable(picture.name), "dim", overflow="ellipsis", no_wrap=True)
     if picture.label:
-        out.append("\nannotated ", "dim").append(picture.label)
+        out.append("\nannotated ", "dim").append(printable(picture.label))
     return out.append_text(probability_bars(picture.probabilities, 8))
 
 
@@ -187,7 +188,8 @@ def title_line(title: LayerTitle, width: int) -> Text:
         around = title.layers[max(0, title.layer - 1) : title.layer + 2]
     for name in around:
         chosen = bool(title.layers) and name == title.layers[title.layer]
-        out.append(f"▸{name}◂ " if chosen else f" {name}  ", "bold" if chosen else "dim")
+        shown = printable(name)
+        out.append(f"▸{shown}◂ " if chosen else f" {shown}  ", "bold" if chosen else "dim")
     out.append(f" {_NAMES[title.mode]}")
     if title.epoch is not None:
         out.append(f"  epoch {title.epoch}", "bold")
