@@ -70,6 +70,7 @@ class LayerBrowser(Vertical, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing = False
+        self._title = Text()
         self._player: Timer | None = None
 
     def compose(self) -> ComposeResult:
@@ -205,9 +206,9 @@ class LayerBrowser(Vertical, can_focus=True):
         self._request()
 
     def _request(self) -> None:
-        self._show_title()
         epoch = self.selection.epoch_in(self._frames)
         if epoch is None or self._path_of is None:
+            self._show_title()
             if self._picture is None:
                 self.view.clear(self.waiting)
             return
@@ -233,7 +234,10 @@ class LayerBrowser(Vertical, can_focus=True):
             heatmap=self.heatmap,
             aspect=self.aspect,
         )
-        if request != self._wanted:
+        if request == self._wanted:
+            self._show_title()
+        else:
+            # The title changes with the picture: one repaint of the pane instead of two.
             self._wanted = request
             if not self._composing:
                 self._compose_next(request)
@@ -274,9 +278,11 @@ class LayerBrowser(Vertical, can_focus=True):
             return
         self._picture = None
         self.view.clear(event.why)
+        self._show_title()
 
     def _show_title(self) -> None:
         if self._path_of is None:
+            self._title = Text()
             self.border_title = ""
             return
         title = LayerTitle(
@@ -290,4 +296,7 @@ class LayerBrowser(Vertical, can_focus=True):
             follows=self.selection.follows_live,
             live=self._live,
         )
-        self.border_title = title_line(title, self.size.width)
+        line = title_line(title, self.size.width)
+        if line != self._title:
+            self._title = line
+            self.border_title = line

@@ -1,0 +1,45 @@
+"""The thing to compare with: the same mosaics in textual-image's automatic widget, flipped with the arrow keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from PIL import Image as PillowImage
+from textual.app import App, ComposeResult
+from textual_image.widget import Image
+
+from facegender.runs.folder import RunFolder
+from tui.composing import compose
+from tui.layer_picture import LayerRequest
+
+
+class Viewer(App[None]):
+    """One picture that fills the screen."""
+
+    CSS = "Image { width: 148; height: 47; }"
+    BINDINGS = [("left", "move(-1)", ""), ("right", "move(1)", "")]
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+        self._epochs = folder.frame_epochs()
+        self._index = 0
+
+    def compose(self) -> ComposeResult:
+        """The widget, with the first epoch."""
+        yield Image(self._picture())
+
+    def _picture(self) -> PillowImage.Image:
+        epoch = self._epochs[self._index]
+        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, "maps", None, False, (1450, 900))
+        return PillowImage.fromarray(compose(request).mosaic.rgb())
+
+    def action_move(self, by: int) -> None:
+        """Another epoch."""
+        self._index = min(max(0, self._index + by), len(self._epochs) - 1)
+        self.query_one(Image).image = self._picture()
+
+
+if __name__ == "__main__":
+    Viewer(RunFolder(Path(sys.argv[1]), sys.argv[2])).run()

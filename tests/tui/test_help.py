@@ -1,0 +1,62 @@
+"""The help has every command, says what the terminal can do, and is left by the usual keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import recorded
+from piloting import COMMON, LARGE, SMALL, running, screen_text, until, until_said
+
+from tui.commands import COMMANDS
+from tui.screens.help import Help
+
+
+async def test_every_command_is_in_the_help_with_its_key_its_name_and_what_it_does(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, (150, 90)) as (app, pilot):
+        await pilot.press("question_mark")
+        await until(lambda: isinstance(app.screen, Help) and app.screen.is_mounted)
+        await pilot.pause()
+        lines = screen_text(app).splitlines()
+        for command in COMMANDS:
+            line = next((line for line in lines if line.rstrip().endswith(f":{command.name}")), "")
+            assert command.text in line, command
+            if command.keys:
+                assert line.split()[0] == command.shown_key.split()[0]
+
+
+async def test_the_terminal_and_the_labels_are_explained(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, (150, 90)) as (app, pilot):
+        await pilot.press("f1")
+        await until_said(app, "pictures by halfblock")
+        await until_said(app, "the terminal has not been asked")
+        await until_said(app, "About the labels")
+
+
+@pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=str)
+async def test_the_whole_help_can_be_read_on_any_screen(root: Path, size: tuple[int, int]) -> None:
+    recorded.write_run(root)
+    async with running(root, size) as (app, pilot):
+        await pilot.press("question_mark")
+        await until(lambda: isinstance(app.screen, Help) and app.screen.is_mounted)
+        await pilot.pause()
+        seen = screen_text(app)
+        for _ in range(12):
+            await pilot.press("space")
+            seen += screen_text(app)
+        for command in COMMANDS:
+            assert f":{command.name}" in seen or size == SMALL
+        assert "decide about nobody" in " ".join(seen.split())
+
+
+@pytest.mark.parametrize("key", ["escape", "q", "question_mark", "f1"])
+async def test_the_usual_keys_leave_the_help_and_not_the_program(root: Path, key: str) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("question_mark")
+        await until(lambda: isinstance(app.screen, Help))
+        await pilot.press(key)
+        await until(lambda: app.screen is app.dashboard)
+        assert app.is_running
