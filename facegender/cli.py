@@ -62,7 +62,7 @@ def train(
     demo: Annotated[bool, typer.Option("--demo", help="Train on faces that the program draws.")] = False,
     demo_faces: Annotated[Text, _setting("demo_faces", "Demo faces per class.")] = None,
     epochs: Annotated[Text, _setting("epochs", "How often every photograph is seen.")] = None,
-    batch_size: Annotated[Text, _setting("batch_size", "Photographs a step.")] = None,
+    batch_size: Annotated[Text, _setting("batch_size", "Photographs a step on each device.")] = None,
     learning_rate: Annotated[Text, _setting("learning_rate", "Of Adam, at the start.", "X")] = None,
     step_size: Annotated[Text, _setting("step_size", "Epochs between reductions of the learning rate.")] = None,
     gamma: Annotated[Text, _setting("gamma", "Factor of each reduction.", "X")] = None,

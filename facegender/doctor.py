@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 
 from facegender import __version__
+from facegender.runs.cache_folder import cache_folder
+from facegender.runs.paths import exists
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
 TERMINAL = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
@@ -19,8 +21,6 @@ TERMINAL = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG
 
 def findings(root: Path) -> list[tuple[str, str]]:
     """Names and what was found, in the order to print them."""
-    from facegender.worker import cache_folder
-
     memory = psutil.virtual_memory()
     rows = [
         ("facegender-tui", __version__),
@@ -31,10 +31,10 @@ def findings(root: Path) -> list[tuple[str, str]]:
     ]
     rows += [(name, _version(name)) for name in PACKAGES]
     rows += _devices()
-    rows += [("root", _disk(root.absolute())), ("cache", _disk(cache_folder().parent))]
+    rows += [("root", _disk(root.absolute())), ("cache", _disk(cache_folder()))]
     rows += [(name, os.environ[name]) for name in TERMINAL if name in os.environ]
     size = shutil.get_terminal_size()
-    where = f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is none"
+    where = f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"
     rows.append(("terminal", where))
     return rows
 
@@ -68,7 +68,7 @@ def _version(package: str) -> str:
 
 
 def _disk(folder: Path) -> str:
-    existing = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
+    existing = next((path for path in (folder, *folder.parents) if exists(path)), Path("/"))
     writable = "" if os.access(existing, os.W_OK) else ", not writable"
     return f"{folder} ({_gib(shutil.disk_usage(existing).free)} free{writable})"
 

@@ -12,7 +12,7 @@ PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """The command line, parsed; ends the program with one line and exit code 2 where it is wrong."""
+    """The command line, parsed; ends the program with the usage, one line and exit code 2 where it is wrong."""
     from facegender import __version__
 
     parser = argparse.ArgumentParser(
@@ -25,17 +25,32 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         "--root", type=Path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
     )
     parser.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
-    parser.add_argument("--data", metavar="DIR", help="open the form for a new run on this folder")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="open the form for a new run on this folder")
     parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     return parser.parse_args(given)
+
+
+def _absolute(option: str, path: Path) -> Path:
+    """The path with ``~`` replaced and begun at the current folder.
+
+    Raises:
+        UserError: There is no such user.
+    """
+    from facegender.runs.errors import UserError
+
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise UserError(f"{option} {path}: no such user; write the path in full") from None
 
 
 def main() -> None:
     """The console script ``facegender-tui``."""
     options = arguments()
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        sys.exit("facegender-tui: needs a terminal; `facegender train` works without one")
+        print("facegender-tui: needs a terminal; `facegender train` works without one", file=sys.stderr)
+        sys.exit(2)
     probe = start_probe(options.graphics)
     try:
         # The answer travels while Textual is imported.
@@ -44,13 +59,16 @@ def main() -> None:
         from facegender.runs.text import one_line
         from tui.app import FaceGenderApp
 
-        root = options.root.expanduser().resolve()
         problem = ""
         run = None
+        root = Path()
         try:
+            root = _absolute("--root", options.root)
+            data = _absolute("--data", options.data) if options.data else None
             if not root.is_dir():
                 raise UserError(f"--root {root} is not a folder: make it, or name another")
-            run = open_run(root, options.run) if options.run else None
+            if options.run:
+                run = open_run(root, options.run)
         except UserError as error:
             problem = one_line(str(error))
     finally:
@@ -58,7 +76,9 @@ def main() -> None:
     if problem:
         print(f"facegender-tui: {problem}", file=sys.stderr)
         sys.exit(2)
-    app = FaceGenderApp(root, terminal, run=run, demo=options.demo, data=options.data, graphics=options.graphics)
+    app = FaceGenderApp(
+        root, terminal, run=run, demo=options.demo, data=str(data) if data else None, graphics=options.graphics
+    )
     try:
         app.run()
     finally:

@@ -5,7 +5,8 @@ Screens other than the dashboard are imported when they are first opened: the fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,10 +97,8 @@ class FaceGenderApp(App[None]):
         """Show the first screen."""
         self.register_theme(THEME)
         self.theme = "facegender"
-        self.set_interval(REAP_S, self._trainers.reap)
+        self.set_interval(REAP_S, self._reap)
         run = self._first_run
-        if run is None and not self._demo:
-            run = next(iter(list_runs(self.root)), None)
         self.dashboard = Dashboard(self.root, run)
         self.push_screen(self.dashboard)
         if self._demo:
@@ -109,9 +108,17 @@ class FaceGenderApp(App[None]):
 
             self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
         elif run is None:
-            from tui.screens.welcome import Welcome
+            self.run_worker(self._show_newest())
 
-            self.push_screen(Welcome(self.root, DEMO_CONFIG))
+    async def _show_newest(self) -> None:
+        """The newest run; where there is none, the question where the photographs are."""
+        newest = next(iter(await asyncio.to_thread(list_runs, self.root)), None)
+        if newest is not None:
+            self.dashboard.open_run(newest)
+            return
+        from tui.screens.welcome import Welcome
+
+        await self.push_screen(Welcome(self.root, DEMO_CONFIG))
 
     async def on_unmount(self) -> None:
         """End the classify process; trainers go on."""
@@ -167,12 +174,9 @@ class FaceGenderApp(App[None]):
     def action_new_run(self) -> None:
         """The form, with what the shown run was trained with."""
         from tui.screens.new_run import NewRun
-        from tui.screens.runs import Runs
 
         manifest = self.dashboard.folder.read_manifest() if self.dashboard.folder else None
         config = manifest.config if manifest else TrainConfig()
-        if isinstance(self.screen, Runs):
-            self.pop_screen()
         origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"
         self.push_screen(NewRun(self.root, config, one_line(origin)))
 
@@ -190,51 +194,48 @@ class FaceGenderApp(App[None]):
         else:
             self.post_message(ResumeRun(self.dashboard.folder))
 
-    # Runs
+    # Runs. What touches files does so in a thread: a slow file system must not stop the keys.
 
     @on(OpenRun)
     def _open_run(self, event: OpenRun) -> None:
-        self.dashboard.open_run(event.folder)
+        self._show_run(event.folder)
+
+    def _show_run(self, folder: RunFolder) -> None:
+        while self.screen is not self.dashboard and len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.dashboard.open_run(folder)
 
     @on(StartRun)
     def _start_run(self, event: StartRun) -> None:
-        try:
-            folder = self._trainers.start(self.root, event.config, event.name)
-        except UserError as error:
-            self.complain(error)
-            return
-        self.dashboard.open_run(folder)
+        async def start() -> None:
+            self._show_run(await asyncio.to_thread(self._trainers.start, self.root, event.config, event.name))
+
+        self._attempt(start())
 
     @on(ResumeRun)
     def _resume_run(self, event: ResumeRun) -> None:
-        try:
-            self._trainers.resume(event.folder)
-        except UserError as error:
-            self.complain(error)
-            return
-        self.dashboard.open_run(event.folder)
-        self.notify(f"{event.folder.name} goes on from its last checkpoint", markup=False)
+        async def resume() -> None:
+            await asyncio.to_thread(self._trainers.resume, event.folder)
+            self._show_run(event.folder)
+            self.notify(f"{event.folder.name} goes on from its last checkpoint", markup=False)
+
+        self._attempt(resume())
 
     @on(StopRun)
     def _stop_run(self, event: StopRun) -> None:
         from tui.screens.confirm import Confirm
 
         folder = event.folder
-        if folder.state() not in LIVE_STATES:
-            self.complain(f"run {folder.name} is not training")
-            return
 
-        def stop(yes: bool | None) -> None:
-            if not yes:
-                return
-            try:
-                folder.request_stop()
+        async def stop() -> None:
+            if await asyncio.to_thread(folder.state) not in LIVE_STATES:
+                raise UserError(f"run {folder.name} is not training")
+            consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
+            if await self.push_screen_wait(Confirm(f"Stop run {folder.name}?", consequence)):
+                await asyncio.to_thread(folder.request_stop)
                 self.notify(f"{folder.name} will stop after this batch", markup=False)
-            except UserError as error:
-                self.complain(error)
 
-        question = f"Stop run {folder.name}?"
-        self.push_screen(Confirm(question, "It finishes its batch and saves last.ckpt; you can resume it later."), stop)
+        self._attempt(stop())
 
     @on(DeleteRun)
     def _delete_run(self, event: DeleteRun) -> None:
@@ -242,17 +243,36 @@ class FaceGenderApp(App[None]):
 
         folder = event.folder
 
-        def delete(yes: bool | None) -> None:
-            if not yes:
-                return
-            try:
-                folder.delete()
+        async def delete() -> None:
+            if await asyncio.to_thread(folder.state) in LIVE_STATES:
+                raise UserError(f"run {folder.name} is still training: stop it first")
+            consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} for good."
+            if await self.push_screen_wait(Confirm(f"Delete run {folder.name}?", consequence)):
+                await asyncio.to_thread(folder.delete)
                 self.notify(f"{folder.name} is deleted", markup=False)
+
+        self._attempt(delete())
+
+    def _attempt(self, work: Coroutine[None, None, None]) -> None:
+        """Do something in the background; a `UserError` becomes a notification."""
+
+        async def attempt() -> None:
+            try:
+                await work
             except UserError as error:
                 self.complain(error)
 
-        consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} for good."
-        self.push_screen(Confirm(f"Delete run {folder.name}?", consequence), delete)
+        self.run_worker(attempt(), group="attempt")
+
+    def _reap(self) -> None:
+        for folder, code in self._trainers.reap():
+            if code == 2:
+                # Refused before it began; otherwise the journal tells.
+                self._attempt(self._report_refusal(folder))
+
+    async def _report_refusal(self, folder: RunFolder) -> None:
+        tail = await asyncio.to_thread(folder.log_tail, 1)
+        raise UserError(tail[-1].removeprefix("facegender: ") if tail else f"run {folder.name} was refused")
 
     # Classifying
 
@@ -274,9 +294,14 @@ class FaceGenderApp(App[None]):
             screen.show_problem(path, "there is no run yet to classify with: t starts one")
             return
         screen.wait_for(path, self._classifier.is_warm)
+        answer, problem = None, ""
         try:
             answer = await self._classifier.classify(path.absolute(), run=run.name)
         except UserError as error:
-            screen.show_problem(path, str(error))
-        else:
+            problem = str(error)
+        if not screen.is_attached:
+            return
+        if answer is not None:
             screen.show_answer(path, answer)
+        else:
+            screen.show_problem(path, problem)

@@ -36,7 +36,7 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
         return text, "no path has such a character"
     names = sorted(name for name in names if name == printable(name))
     if not names:
-        return text, "nothing there begins so"
+        return text, "nothing starts with that"
     common = os.path.commonprefix(names)  # noqa: RUF071 - characters are meant
     candidates = "" if len(names) == 1 else summary(names)
     return shown_folder + common, candidates
@@ -46,7 +46,7 @@ def complete_word(text: str, words: Iterable[str]) -> tuple[str, str]:
     """Complete one of some words."""
     found = sorted(word for word in words if word.startswith(text))
     if not found:
-        return text, "no command begins so"
+        return text, "no command starts with that"
     common = os.path.commonprefix(found)  # noqa: RUF071 - characters are meant
     return common, "" if len(found) == 1 else summary(found)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable
 from threading import Event
 
 from textual.message import Message
 
 from facegender.runs.events import AnyEvent
-from facegender.runs.folder import RunFolder, State
+from facegender.runs.folder import LIVE_STATES, RunFolder, State
 from facegender.runs.journal import JournalReader
 
 POLL_S = 0.15
@@ -34,7 +36,7 @@ class RunObserved(Message):
 
     Attributes:
         log_tail: The end of ``train.log`` where the run crashed or failed, else empty.
-        frames: Epochs whose frame files exist.
+        frames: Epochs whose frame files exist; empty while the run is live.
         exists: Whether the run folder is still there.
     """
 
@@ -63,7 +65,9 @@ def follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Even
         if not reader.caught_up:
             continue
         if rounds % OBSERVE_EVERY == 0:
-            post(observe(folder))
+            # A network file system that does not answer now may do so later.
+            with contextlib.suppress(OSError):
+                post(observe(folder))
         rounds += 1
         cancelled.wait(POLL_S)
 
@@ -72,4 +76,6 @@ def observe(folder: RunFolder) -> RunObserved:
     """Look at a run folder once."""
     state = folder.state()
     tail = folder.log_tail() if state in ("crashed", "failed") else []
-    return RunObserved(folder.name, state, tail, tuple(folder.frame_epochs()), folder.path.is_dir())
+    # While a run is live its journal announces every frame; folders of thousands of files are slow to list.
+    frames = () if state in LIVE_STATES else tuple(folder.frame_epochs())
+    return RunObserved(folder.name, state, tail, frames, os.path.isdir(folder.path))

@@ -38,10 +38,10 @@ def train_arguments(config: TrainConfig) -> list[str]:
 
 
 class Trainers:
-    """The trainers that this interface started. They are not ended with it; it only collects their exit codes."""
+    """The trainers that this interface started. They are not ended with it; it only learns how they ended."""
 
     def __init__(self) -> None:
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: list[tuple[RunFolder, subprocess.Popen[bytes]]] = []
 
     def start(self, root: Path, config: TrainConfig, name: str | None = None) -> RunFolder:
         """Start a new run.
@@ -57,17 +57,25 @@ class Trainers:
         """Go on with a run from its last checkpoint.
 
         Raises:
-            UserError: It is live, or has no checkpoint.
+            UserError: It is live or complete, or has no checkpoint.
         """
-        if folder.state() in LIVE_STATES:
+        state = folder.state()
+        starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)
+        if starting or state in LIVE_STATES:
             raise UserError(f"run {folder.name} is training already")
+        if state == "completed":
+            raise UserError(
+                f"run {folder.name} is complete; facegender train --resume {folder.name} --epochs N trains it further"
+            )
         if not folder.last_checkpoint.exists():
             raise UserError(f"run {folder.name} has no last.ckpt to go on from: start a new run")
         self._spawn(folder, [f"--resume={folder.name}"])
 
-    def reap(self) -> None:
-        """Forget the trainers that have ended."""
-        self._children = [child for child in self._children if child.poll() is None]
+    def reap(self) -> list[tuple[RunFolder, int]]:
+        """The trainers that have ended since the last call, with their exit codes."""
+        ended = [(folder, child.returncode) for folder, child in self._children if child.poll() is not None]
+        self._children = [(folder, child) for folder, child in self._children if child.returncode is None]
+        return ended
 
     def _spawn(self, folder: RunFolder, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "facegender", "train", f"--root={folder.root}", *arguments]
@@ -78,7 +86,7 @@ class Trainers:
                 )
         except OSError as error:
             raise UserError(f"cannot start the trainer ({error.strerror})") from None
-        self._children.append(child)
+        self._children.append((folder, child))
 
 
 async def lines_of(*arguments: str) -> AsyncIterator[str]:
@@ -129,11 +137,14 @@ class ClassifierProcess:
         """Start the process if it does not run; returns without waiting for it to be ready."""
         if self.is_warm:
             return
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "facegender.worker", "--root", os.fspath(self._root),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, limit=WORKER_LINE_LIMIT,
-        )  # fmt: skip
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "facegender.worker", "--root", os.fspath(self._root),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                start_new_session=True, limit=WORKER_LINE_LIMIT,
+            )  # fmt: skip
+        except OSError as error:
+            raise UserError(f"cannot start the classify process ({error.strerror})") from None
         self._errors = []
         self._drain = asyncio.create_task(self._collect_errors(self._process))
 
@@ -176,9 +187,9 @@ class ClassifierProcess:
 
     async def _collect_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
-        async for raw in process.stderr:
-            if line := one_line(raw.decode("utf-8", "replace")):
-                self._errors = [*self._errors[-20:], line]
+        while raw := await process.stderr.read(1 << 16):
+            lines = filter(None, map(one_line, raw.decode("utf-8", "replace").splitlines()))
+            self._errors = [*self._errors, *lines][-20:]
 
     async def close(self) -> None:
         """End the process by closing its input; kill it if that does not help."""

@@ -22,6 +22,7 @@ from facegender.data import store
 from facegender.data.dataset import shown, system_file
 from facegender.data.photograph import Unreadable, decode, quiet, read_bytes, resize
 from facegender.data.store import Bytes, Description
+from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
 from facegender.runs.errors import UserError
 from facegender.runs.folder import Skipped
 from facegender.runs.text import printable
@@ -152,12 +153,12 @@ def collect(
         return *stored, "", True
     images, description, problem = _make(key, count, side, read, report, threads or available_processors())
     if images is not None:
-        where = shown(store.cache_folder())
+        where = shown(cache_folder())
         notice = f"the decoded photographs are kept in memory only, {where} {problem}" if problem else ""
         return images, description, notice, False
     again = store.load(key)
     if again is None:
-        raise UserError(f"{shown(store.cache_folder())}: what was just written cannot be read back; check the disk")
+        raise UserError(f"{shown(cache_folder())}: what was just written cannot be read back; check the disk")
     return *again, "", False
 
 
@@ -240,8 +241,8 @@ class _Shelf:
                 self._images[: self._filled] = self._writer.read_back(self._filled, self._side)
             except OSError:
                 raise UserError(
-                    f"{shown(store.cache_folder())}: {_refusal(error)}, in the middle of decoding; "
-                    f"make room, or set {store.CACHE_VARIABLE} to a folder on another disk"
+                    f"{shown(cache_folder())}: {_refusal(error)}, in the middle of decoding; "
+                    f"make room, or set {CACHE_VARIABLE} to a folder on another disk"
                 ) from None
         self._writer = None
         self.problem = _refusal(error)
@@ -256,8 +257,8 @@ class _Shelf:
         if needed > 0.8 * psutil.virtual_memory().available:
             raise UserError(
                 f"{self._count} photographs of {self._side} px need {needed / 2**30:.1f} GiB, which neither the cache "
-                f"folder {shown(store.cache_folder())} nor the memory has: choose a smaller --image-size, make room, "
-                f"or set {store.CACHE_VARIABLE} to a folder on a larger disk"
+                f"folder {shown(cache_folder())} nor the memory has: choose a smaller --image-size, make room, "
+                f"or set {CACHE_VARIABLE} to a folder on a larger disk"
             )
         return np.empty((self._count, self._side, self._side, 3), np.uint8)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facegender.runs.errors import UserError
+from facegender.runs.paths import exists, expanded, is_folder
 from facegender.runs.text import printable
 
 CLASSES = ("female", "male")
@@ -37,7 +38,7 @@ def locate(data: str | None, root: Path) -> Path:
         UserError: There is no such folder; the message says where was looked, and what to do.
     """
     if data is not None:
-        return _locate_named(Path(os.path.expanduser(data)))  # noqa: PTH111 - this one lets "~nobody" stand
+        return _locate_named(expanded(data))
     places = [root / "datasets", kaggle_cache()]
     for place in places:
         if (found := find_classes(place)) is not None:
@@ -50,9 +51,9 @@ def locate(data: str | None, root: Path) -> Path:
 
 
 def _locate_named(folder: Path) -> Path:
-    if not os.path.exists(folder):  # noqa: PTH110 - Path.exists raises where a parent is protected
+    if not exists(folder):
         raise UserError(f"--data {shown(folder)}: no such folder; name one that holds female/ and male/, or use --demo")
-    if not os.path.isdir(folder):  # noqa: PTH112 - as above
+    if not is_folder(folder):
         raise UserError(f"--data {shown(folder)}: is a file; name the folder that holds female/ and male/")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(f"--data {shown(folder)}: permission denied; make the folder readable or name another")

@@ -18,10 +18,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import platformdirs
+
+from facegender.runs.cache_folder import cache_folder
 
 LAYOUT = 1
-CACHE_VARIABLE = "FACEGENDER_CACHE"
 MAX_BYTES = 20 * 2**30
 
 _MAGIC = b"FGPHOTO1"
@@ -50,11 +50,6 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     digests: list[str]
     checksums: list[int]
     refused: dict[int, str]
-
-
-def cache_folder() -> Path:
-    """Where decoded photographs are kept: ``$FACEGENDER_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("facegender-tui"))
 
 
 def load(key: str) -> tuple[Bytes, Description] | None:

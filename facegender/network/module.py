@@ -22,7 +22,7 @@ from torchmetrics.classification import (
 
 from facegender.network.model import FaceGenderNet, normalise
 from facegender.runs.config import TrainConfig
-from facegender.training.recipes import RECIPES
+from facegender.network.recipes import RECIPES
 
 
 class FaceGenderModule(LightningModule):

@@ -31,7 +31,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         error: One line for the person; empty when ``ok``.
         probabilities: Per class name, each in [0, 1].
         checkpoint: File name of the checkpoint that answered.
-        epoch: The epoch after which it was saved, counted from 0.
+        epoch: The epoch that it was saved in, at its end or, by a run that was stopped, before; counted from 0.
         frame: Path of a frame file with one probe: the photograph, its maps in all layers, the heatmap.
     """
 

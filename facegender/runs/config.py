@@ -26,7 +26,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         data: Folder with ``male/`` and ``female/``; None looks for one (see `facegender.data.dataset.locate`).
         demo: Draw demo faces instead of reading photographs.
         demo_faces: How many demo faces to draw, per class.
-        batch_size: Photographs a step.
+        batch_size: Photographs a step on each device.
         learning_rate: Of Adam, at the start.
         step_size: Epochs between two reductions of the learning rate (StepLR).
         gamma: What the learning rate is multiplied with at each reduction.

@@ -162,7 +162,11 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU at one moment."""
+    """One GPU at one moment.
+
+    Attributes:
+        utilisation_percent: NaN where it is not told, as of a GPU that is divided among several users (MIG).
+    """
 
     index: int
     name: str

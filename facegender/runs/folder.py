@@ -1,66 +1,38 @@
 """A run folder: where a run's files are, who runs it, how it stands, and the stop request.
 
-``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log`` and the checkpoints;
-``visuals/<run>/`` has the pictures.
+``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log``, the checkpoints, and while a
+trainer works on it ``claim``; ``visuals/<run>/`` has the pictures.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import re
 import shutil
-import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-import psutil
 
+from facegender.runs.atomic import replacing
+from facegender.runs.claim_file import ClaimFile, is_fresh, modified
 from facegender.runs.config import RUN_NAME, TrainConfig, check_run_name
 from facegender.runs.errors import UserError
 from facegender.runs.events import RunFinished
 from facegender.runs.journal import read_tail
+from facegender.runs.names import fresh_names
+from facegender.runs.paths import exists
+from facegender.runs.process import Process
 from facegender.runs.text import printable
 
 MANIFEST_VERSION = 1
 HEARTBEAT_S = 5.0
-LOST_AFTER_S = 60.0
 
 State = Literal["starting", "training", "completed", "stopped", "failed", "crashed"]
 LIVE_STATES: tuple[State, ...] = ("starting", "training")
 
 _FRAME = re.compile(r"epoch_(\d+)\.safetensors")
-
-
-class Process(msgspec.Struct, frozen=True, kw_only=True):
-    """Who trains: enough to tell the process from a later one that was given the same number."""
-
-    pid: int
-    started: float
-    host: str
-
-    @classmethod
-    def this(cls) -> Process:
-        """The calling process."""
-        pid = os.getpid()
-        return cls(pid=pid, started=psutil.Process(pid).create_time(), host=socket.gethostname())
-
-    def is_here(self) -> bool:
-        """Whether it was started on this host."""
-        return self.host == socket.gethostname()
-
-    def is_alive(self) -> bool:
-        """Whether it still runs; only meaningful where `is_here`."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 2.0
-            return same and bool(process.status() != psutil.STATUS_ZOMBIE)
-        except psutil.Error:
-            return False
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -105,6 +77,7 @@ class RunFolder:
         self.last_checkpoint = self.path / "last.ckpt"
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
+        self.claim = ClaimFile(self.path / "claim", [self.journal_path])
 
     def __repr__(self) -> str:
         return f"RunFolder({self.name!r})"
@@ -147,27 +120,46 @@ class RunFolder:
 
     def stop_requested(self) -> bool:
         """Whether somebody asked."""
-        return self.stop_path.exists()
+        return exists(self.stop_path)
 
     def clear_stop_request(self) -> None:
-        """Forget an earlier request."""
+        """Forget an earlier request.
+
+        Raises:
+            OSError: The disk is gone.
+        """
         self.stop_path.unlink(missing_ok=True)
 
+    def is_untouched(self) -> bool:
+        """Whether no trainer has left anything in the folder.
+
+        Whoever starts a trainer in the background makes the folder first, to have a place for its output, and may have
+        asked it to stop before it began.
+
+        Raises:
+            OSError: It cannot be looked into.
+        """
+        names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
+        return names <= {self.log_path.name, self.stop_path.name, "claim"}
+
     def state(self, *, now: float | None = None) -> State:
-        """How the run stands, from its journal, its process and its heartbeat."""
+        """How the run stands: the journal's last word, else its process, else whether anything was written lately.
+
+        Args:
+            now: Seconds since 1970.
+        """
         tail = read_tail(self.journal_path)
         manifest = self.read_manifest()
         if tail and isinstance(tail[-1], RunFinished):
             return tail[-1].status
-        seen = max((event.time for event in tail), default=0.0)
         if manifest is None:
-            age = (now or time.time()) - _modified(self.log_path)
-            return "starting" if age < LOST_AFTER_S else "crashed"
-        if manifest.process.is_here():
-            if not manifest.process.is_alive():
-                return "crashed"
-        elif (now or time.time()) - max(seen, manifest.created) > LOST_AFTER_S:
+            return "starting" if is_fresh([self.log_path], now) else "crashed"
+        presence = manifest.process.presence()
+        if presence == "out of sight" and not is_fresh([self.journal_path, self.manifest_path, self.claim.path], now):
+            presence = "gone"
+        if presence == "gone":
             return "crashed"
+        seen = max((event.time for event in tail), default=0.0)
         return "training" if seen >= manifest.created else "starting"
 
     def log_tail(self, lines: int = 12) -> list[str]:
@@ -188,11 +180,11 @@ class RunFolder:
         Raises:
             UserError: The run is live, or a file resists.
         """
-        if self.state() in LIVE_STATES:
+        if self.state() in LIVE_STATES or self.claim.is_held():
             raise UserError(f"run {self.name} is still training: stop it first")
         try:
             for folder in (self.path, self.visuals):
-                if folder.exists():
+                if exists(folder):
                     shutil.rmtree(folder)
         except OSError as error:
             raise UserError(
@@ -211,7 +203,7 @@ def list_runs(root: Path) -> list[RunFolder]:
         if not RUN_NAME.fullmatch(entry.name):
             continue
         folder = RunFolder(root, entry.name)
-        times = [_modified(path) for path in (folder.manifest_path, folder.journal_path, folder.log_path)]
+        times = [modified(path) for path in (folder.manifest_path, folder.journal_path, folder.log_path)]
         if any(times):
             manifest = folder.read_manifest()
             found.append((manifest.created if manifest else max(times), folder))
@@ -225,7 +217,7 @@ def open_run(root: Path, name: str) -> RunFolder:
         UserError: There is none of that name; the message lists some that exist.
     """
     folder = RunFolder(root, name)
-    if not (folder.manifest_path.exists() or folder.journal_path.exists() or folder.log_path.exists()):
+    if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
         remedy = f"known runs: {known}" if known else "there are no runs yet; `facegender train` starts one"
         raise UserError(f"no run {name} in {printable(str(root / 'checkpoints'))}: {remedy}")
@@ -235,109 +227,25 @@ def open_run(root: Path, name: str) -> RunFolder:
 def create_run(root: Path, name: str | None = None) -> RunFolder:
     """A run folder that no trainer has used yet; without a name one is drawn.
 
-    A folder that holds nothing but ``train.log`` is taken over: whoever starts a trainer in the background makes it
-    to have a place for the trainer's output.
+    A named folder that exists is taken over as long as it `is_untouched` and no trainer has claimed it. This is no
+    promise that nobody else takes it over as well: that is what the claim is for.
 
     Raises:
         UserError: The name is taken or no name for a folder, or the root cannot be written.
     """
-    names = iter([name]) if name else _fresh_names()
+    names = iter([name]) if name else fresh_names()
     for candidate in names:
         folder = RunFolder(root, candidate)
         try:
-            folder.path.mkdir(parents=True)
+            try:
+                folder.path.mkdir(parents=True)
+            except FileExistsError:
+                if not name or not folder.path.is_dir() or not folder.is_untouched() or folder.claim.is_held():
+                    continue
             folder.visuals.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            if name and folder.path.is_dir() and {path.name for path in folder.path.iterdir()} <= {"train.log"}:
-                folder.visuals.mkdir(parents=True, exist_ok=True)
-                return folder
-            continue
         except OSError as error:
             raise UserError(
                 f"cannot write below {printable(str(root))} ({error.strerror}): choose another --root"
             ) from None
         return folder
     raise UserError(f"run {name} exists already: choose another --run, or --resume {name}")
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an exception."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-_ANIMALS = [
-    "badger",
-    "beaver",
-    "bison",
-    "crane",
-    "curlew",
-    "dolphin",
-    "dormouse",
-    "eagle",
-    "egret",
-    "falcon",
-    "ferret",
-    "finch",
-    "fox",
-    "gecko",
-    "gull",
-    "hare",
-    "heron",
-    "ibex",
-    "jay",
-    "kestrel",
-    "koala",
-    "lark",
-    "lemur",
-    "lynx",
-    "marmot",
-    "marten",
-    "mole",
-    "moose",
-    "newt",
-    "osprey",
-    "otter",
-    "owl",
-    "panda",
-    "pika",
-    "plover",
-    "puffin",
-    "quail",
-    "raven",
-    "robin",
-    "seal",
-    "shrew",
-    "sparrow",
-    "stoat",
-    "stork",
-    "swan",
-    "swift",
-    "tapir",
-    "tern",
-    "toad",
-    "vole",
-    "walrus",
-    "weasel",
-    "wombat",
-    "wren",
-    "zebra",
-]
-
-
-def _fresh_names() -> Iterator[str]:
-    generator = random.Random()
-    while True:
-        yield f"{generator.choice(_ANIMALS)}-{generator.randint(1, 999)}"
-
-
-def _modified(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

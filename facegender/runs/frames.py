@@ -26,7 +26,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from facegender.runs.folder import replacing
+from facegender.runs.atomic import replacing
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
@@ -153,10 +153,6 @@ class FrameReader:
     def __init__(self, file: Any, info: FrameInfo) -> None:
         self._file = file
         self.info = info
-
-    def probe_images(self) -> Bytes:
-        """(P, H, W, 3) uint8."""
-        return self._tensor("probe/images")
 
     def probe_image(self, probe: int) -> Bytes:
         """(H, W, 3) uint8."""

@@ -12,7 +12,7 @@ CHUNK_BYTES = 1 << 20
 
 
 class JournalWriter:
-    """Appends events, one line a write, so that a reader sees a torn line only while a write is under way.
+    """Appends events, each line with a write of its own, so that a failure leaves whole lines and at most one torn.
 
     A last line that an earlier, killed writer left unfinished is closed with a newline first; readers skip it.
     """
@@ -27,9 +27,10 @@ class JournalWriter:
         """Append events in order.
 
         Raises:
-            OSError: The disk is full or gone.
+            OSError: The disk is full or gone. Some of the events may have been written, which one at a time tells.
         """
-        self._write(b"".join(map(encode, events)))
+        for event in events:
+            self._write(encode(event))
 
     def _write(self, data: bytes) -> None:
         while data:

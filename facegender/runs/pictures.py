@@ -11,11 +11,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
-from facegender.runs.folder import replacing
+from facegender.runs.atomic import replacing
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
 
 LEVELS = 64
@@ -153,6 +152,22 @@ def channel_average(maps: Bytes, low: Floats, high: Floats) -> tuple[Bytes, floa
     return tiles[0], float(lows[0, 0]), float(highs[0, 0])
 
 
+def heat_overlay(image: Bytes, heat: Bytes) -> Bytes:
+    """A photograph with a heatmap laid over it: the hotter, the more of viridis' yellow shows, and never only that.
+
+    Args:
+        image: (H, W, 3) uint8.
+        heat: (h, w) uint8, 255 is hottest; spread over the whole photograph.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    spread = Image.fromarray(heat).resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
+    strength = np.asarray(spread)
+    share = 0.15 + 0.5 * (strength[:, :, None].astype(np.float32) / 255)
+    return np.rint(image * (1 - share) + VIRIDIS[strength] * share).astype(np.uint8)
+
+
 # The pages ----------------------------------------------------------------------------------------------------------
 
 _PAGE_WIDTH = 1280
@@ -241,8 +256,3 @@ def write_png(path: Path, image: Image.Image) -> None:
     """
     with replacing(path) as temporary:
         image.save(temporary, "PNG", compress_level=4)
-
-
-def rgb(indices: Bytes, colours: Palette) -> npt.NDArray[np.uint8]:
-    """(H, W) palette indices as (H, W, 3) uint8 colours."""
-    return colours[indices]

@@ -34,6 +34,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     data: str = ""
     image_size: int = 0
     recipe: str = ""
+    demo: bool = False
 
 
 def summarise(folder: RunFolder) -> RunSummary:
@@ -67,4 +68,5 @@ def summarise(folder: RunFolder) -> RunSummary:
         data=manifest.data if manifest else "",
         image_size=manifest.config.image_size if manifest else 0,
         recipe=manifest.config.recipe if manifest else "",
+        demo=bool(manifest and manifest.config.demo),
     )

@@ -80,7 +80,7 @@ async def test_a_run_without_pictures_says_when_there_will_be_some(root: Path) -
     recorded.write_run(root, epochs_done=0)
     async with running(root) as (app, _):
         await until_said(app, "feature maps appear after the first epoch")
-        await until_said(app, "the loss of the first batches will stand here")
+        await until_said(app, "the loss appears with the first batches")
 
 
 async def test_a_run_that_has_not_begun_says_what_it_waits_for(folder: RunFolder) -> None:
@@ -579,12 +579,12 @@ async def test_no_pane_is_empty_before_there_is_anything_to_show(root: Path) -> 
     async with running(root, COMMON) as (app, pilot):
         await pilot.press("escape")
         said = {
-            "1": "the loss of the first batches will stand here",
-            "2": "accuracy will stand here",
+            "1": "the loss appears with the first batches",
+            "2": "accuracy appears with the first batches",
             "3": "best epoch: known after the first validation",
             "4": "load of the machine: shown once the trainer reports it",
             "5": "no run is open: t starts one",
-            "6": "what the trainer reports will stand here",
+            "6": "what the trainer reports appears here",
         }
         for key, text in said.items():
             await pilot.press(key)
@@ -653,7 +653,7 @@ async def test_an_unknown_command_is_told_and_the_prompt_stays_open(root: Path) 
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await pilot.press("colon", *"fly", "enter")
-        await until_said(app, "no single command is meant by 'fly'")
+        await until_said(app, "unknown or ambiguous command 'fly'")
         assert app.dashboard.prompt.is_open
 
 

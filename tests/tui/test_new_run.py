@@ -136,7 +136,7 @@ async def test_a_wrong_value_is_told_beside_its_field_and_enter_does_not_start(
     async with form(root) as (app, pilot):
         await fill(app, pilot, **{field: text})
         assert note(app, field).startswith(said)
-        await until_said(app, "1 field to mend")
+        await until_said(app, "1 field needs fixing")
         await pilot.press("enter")
         assert isinstance(app.screen, NewRun)
         assert started == []
@@ -158,7 +158,7 @@ async def test_a_value_is_judged_while_it_is_typed(root: Path, started: Started)
 async def test_several_wrong_values_are_counted(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         await fill(app, pilot, epochs="x", seed="y", gamma="z")
-        await until_said(app, "3 fields to mend")
+        await until_said(app, "3 fields need fixing")
 
 
 async def test_a_name_that_is_taken_meanwhile_is_told_and_nothing_breaks(

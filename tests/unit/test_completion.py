@@ -46,7 +46,7 @@ def test_an_absolute_path_and_the_home_folder_are_completed(root: Path, monkeypa
 
 
 def test_nothing_to_complete_says_so_and_keeps_the_text(root: Path) -> None:
-    assert complete_path("zzz", root) == ("zzz", "nothing there begins so")
+    assert complete_path("zzz", root) == ("zzz", "nothing starts with that")
     assert complete_path("nowhere/x", root) == ("nowhere/x", "nowhere/: No such file or directory")
     assert complete_path("anna.jpg/x", root) == ("anna.jpg/x", "anna.jpg/: Not a directory")
 
@@ -67,7 +67,7 @@ def test_a_path_with_a_null_character_is_told(root: Path) -> None:
 def test_names_that_could_control_the_terminal_are_never_offered(root: Path) -> None:
     for name in ("evil\x1b[2J.jpg", "evil\nline.jpg", os.fsdecode(b"evil\xff.jpg")):
         (root / name).touch()
-    assert complete_path("evil", root) == ("evil", "nothing there begins so")
+    assert complete_path("evil", root) == ("evil", "nothing starts with that")
 
 
 def test_many_candidates_are_counted(root: Path) -> None:
@@ -83,7 +83,7 @@ def test_words_are_completed_like_paths() -> None:
     words = ["train", "stop", "resume", "redraw"]
     assert complete_word("t", words) == ("train", "")
     assert complete_word("re", words) == ("re", "redraw  resume")
-    assert complete_word("x", words) == ("x", "no command begins so")
+    assert complete_word("x", words) == ("x", "no command starts with that")
 
 
 @pytest.mark.parametrize(

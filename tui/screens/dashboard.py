@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,10 +76,10 @@ class Dashboard(PromptScreen):
         yield Static(id="tabs", markup=False)
         with Horizontal(id="panes"):
             with Vertical(id="left"):
-                yield Pane("Loss", Chart("the loss of the first batches will stand here", id="loss-chart"), id="loss")
+                yield Pane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
                 yield Pane(
                     "Accuracy",
-                    Chart("accuracy will stand here", id="accuracy-chart", limits=(0.0, 1.0)),
+                    Chart("accuracy appears with the first batches", id="accuracy-chart", limits=(0.0, 1.0)),
                     id="accuracy",
                 )
                 yield Pane("Run", RunFacts(), id="run")
@@ -121,12 +120,10 @@ class Dashboard(PromptScreen):
         self.state = RunState(folder.name, observed=folder.state())
         self.browser.open(folder.frame_path)
         self._stop_following = threading.Event()
-        self.run_worker(
-            partial(follow, folder, self.post_message, self._stop_following),
-            thread=True,
-            group="follow",
-            exclusive=True,
-        )
+        # A thread of its own, and no worker: a file system that hangs must not keep the program from ending.
+        threading.Thread(
+            target=follow, args=(folder, self.post_message, self._stop_following), name="follow", daemon=True
+        ).start()
         self._show()
 
     @on(RunEvents)
@@ -141,7 +138,7 @@ class Dashboard(PromptScreen):
     def _run_observed(self, event: RunObserved) -> None:
         if self.state is None or event.run != self.state.name:
             return
-        frames = event.frames if not self.state.live or not self.state.frames else self.state.frames
+        frames = self.state.frames if self.state.live else event.frames
         changed = replace(self.state, observed=event.state, log_tail=tuple(event.log_tail), frames=frames)
         if changed != self.state:
             self.state, self._stale = changed, True
@@ -188,7 +185,9 @@ class Dashboard(PromptScreen):
         if left is None or state.started is None or not state.epochs_done:
             return "feature maps appear after the first epoch"
         first = left * (1 - state.epochs_done) / max(1e-9, state.started.epochs - state.epochs_done)
-        return f"feature maps appear after the first epoch, in about {fmt.duration(max(0.0, first))}"
+        if first < 1:
+            return "the first epoch is done: its feature maps are being drawn"
+        return f"feature maps appear after the first epoch, in about {fmt.duration(first)}"
 
     def _show_curves(self, state: RunState) -> None:
         if not len(state.steps) and not state.epochs:

@@ -260,7 +260,9 @@ class LayerBrowser(Vertical, can_focus=True):
         event.stop()
         picture = event.picture
         self._composing = False
-        if self._wanted is not None and self._wanted != picture.request:
+        if self._wanted is None:
+            return
+        if self._wanted != picture.request:
             self._compose_next(self._wanted)
             if (self._wanted.file, self._wanted.layer) != (picture.request.file, picture.request.layer):
                 return

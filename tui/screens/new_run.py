@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from facegender.runs.config import FIELDS, TrainConfig, check_run_name, parse
+from facegender.runs.config import TrainConfig, check_run_name, parse
 from facegender.runs.errors import UserError
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import list_runs
 from facegender.runs.text import one_line
 from tui.completion import complete_path, resolve_path
 from tui.requests import StartRun
@@ -22,7 +26,7 @@ from tui.requests import StartRun
 DEMO = "demo"
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
-    ("name", "run name", "empty draws one"),
+    ("name", "run name", "leave empty for a random name"),
     ("data", "photographs", "a folder, or demo; empty looks below datasets/"),
     ("image_size", "image size", "pixels a side"),
     ("epochs", "epochs", ""),
@@ -40,7 +44,7 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
 
 
 class FormInput(Input):
-    """An input in which Tab completes a path where there is one to complete, and goes on otherwise."""
+    """An input that the arrow keys leave upwards and downwards."""
 
     BINDINGS = [
         ("up", "app.focus_previous", "previous field"),
@@ -50,6 +54,29 @@ class FormInput(Input):
 
 class NewRun(Screen[None]):
     """Starts a run when every field is right."""
+
+    class Found(Message):
+        """Whether a folder exists."""
+
+        def __init__(self, text: str, found: bool) -> None:
+            super().__init__()
+            self.text = text
+            self.found = found
+
+    class Named(Message):
+        """The names that are taken."""
+
+        def __init__(self, names: frozenset[str]) -> None:
+            super().__init__()
+            self.names = names
+
+    class Completed(Message):
+        """The path in the data field, as far as it is unambiguous."""
+
+        def __init__(self, text: str, candidates: str) -> None:
+            super().__init__()
+            self.text = text
+            self.candidates = candidates
 
     CSS_PATH = "new_run.tcss"
     BINDINGS = [
@@ -68,6 +95,8 @@ class NewRun(Screen[None]):
         self._root = root
         self._config = config
         self._origin = origin
+        self._folders: dict[str, bool | None] = {}
+        self._names: frozenset[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         """A row a field."""
@@ -83,6 +112,7 @@ class NewRun(Screen[None]):
 
     def on_mount(self) -> None:
         """Check what the fields begin with."""
+        self.run_worker(self._list_names, thread=True)
         self.query_one("#field-data", FormInput).focus()
         self._check_all()
 
@@ -92,7 +122,7 @@ class NewRun(Screen[None]):
         if field == "data":
             return DEMO if self._config.demo else (self._config.data or "")
         value = getattr(self._config, field)
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return str(value)
 
     @on(Input.Changed)
     def _changed(self) -> None:
@@ -116,7 +146,9 @@ class NewRun(Screen[None]):
                 row.remove_class("-wrong")
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(wrong), "-wrong")
-        verdict.update(f" {wrong} field{'s' if wrong > 1 else ''} to mend" if wrong else " ready: Enter starts the run")
+        verdict.update(
+            f" {wrong} field{'s need' if wrong > 1 else ' needs'} fixing" if wrong else " ready: Enter starts the run"
+        )
         return None if wrong else values
 
     def _value(self, field: str, text: str) -> Any:
@@ -124,14 +156,39 @@ class NewRun(Screen[None]):
         if field == "name":
             if text:
                 check_run_name(text)
-                if RunFolder(self._root, text).path.exists():
+                if text in self._names:
                     raise UserError("a run of that name exists")
             return text
         if field == "data":
-            if text and text != DEMO and not resolve_path(text, self._root).is_dir():
-                raise UserError("there is no such folder")
+            if text and text != DEMO:
+                self._look_for(text)
+                found = self._folders.get(text)
+                if not found:
+                    raise UserError("looking for the folder…" if found is None else "there is no such folder")
             return text
         return parse(field, text)
+
+    def _look_for(self, text: str) -> None:
+        """Find out in a thread whether there is such a folder."""
+        if text not in self._folders:
+            self._folders[text] = None
+            self.run_worker(partial(self._find, text), thread=True, group="find")
+
+    def _find(self, text: str) -> None:
+        self.post_message(self.Found(text, os.path.isdir(resolve_path(text, self._root))))
+
+    def _list_names(self) -> None:
+        self.post_message(self.Named(frozenset(run.name for run in list_runs(self._root))))
+
+    @on(Found)
+    def _found(self, event: Found) -> None:
+        self._folders[event.text] = event.found
+        self._check_all()
+
+    @on(Named)
+    def _named(self, event: Named) -> None:
+        self._names = event.names
+        self._check_all()
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
@@ -139,23 +196,29 @@ class NewRun(Screen[None]):
         if values is None:
             return
         name, data = values.pop("name"), values.pop("data")
-        config = TrainConfig(
+        config = msgspec.structs.replace(
+            self._config,
             data=str(resolve_path(data, self._root)) if data and data != DEMO else None,
             demo=data == DEMO,
-            **{field: value for field, value in values.items() if field in FIELDS},
+            **values,
         )
         self.app.post_message(StartRun(config, name))
-        self.dismiss(None)
 
     def action_complete(self) -> None:
         """Complete the path in the data field."""
+        text = self.query_one("#field-data", FormInput).value
+        self.run_worker(
+            lambda: self.post_message(self.Completed(*complete_path(text, self._root))), thread=True, group="complete"
+        )
+
+    @on(Completed)
+    def _completed(self, event: Completed) -> None:
         field = self.query_one("#field-data", FormInput)
-        text, candidates = complete_path(field.value, self._root)
-        field.value = text
-        field.cursor_position = len(text)
+        field.value = event.text
+        field.cursor_position = len(event.text)
         field.focus()
-        if candidates:
-            self.query_one("#verdict", Static).update(" " + candidates)
+        if event.candidates:
+            self.query_one("#note-data", Static).update(event.candidates)
 
     def action_leave(self) -> None:
         """Back, without a new run."""

@@ -92,7 +92,7 @@ class PromptScreen(Screen[None]):
             return
         command = commands.find(event.text.removeprefix(":"))
         if command is None:
-            self.prompt.note(f"no single command is meant by {one_line(event.text)!r}; ? lists them", problem=True)
+            self.prompt.note(f"unknown or ambiguous command: {one_line(event.text)}; ? lists them", problem=True)
             return
         self.leave_prompt()
         await self.run_action(command.action)

@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -47,6 +48,8 @@ class Runs(Screen[None]):
         super().__init__()
         self._root = root
         self._summaries: list[RunSummary] = []
+        self._known: dict[str, tuple[object, RunSummary]] = {}
+        self._reading = False
 
     def compose(self) -> ComposeResult:
         """The table."""
@@ -64,13 +67,27 @@ class Runs(Screen[None]):
         self.set_interval(REREAD_S, self._read)
 
     def _read(self) -> None:
-        self.run_worker(self._list, thread=True, group="list", exclusive=True)
+        if not self._reading:
+            self._reading = True
+            self.run_worker(self._list, thread=True, group="list")
 
     def _list(self) -> None:
-        self.post_message(self.Listed([summarise(folder) for folder in list_runs(self._root)]))
+        """In a thread. Only journals that grew are read again; how a run stands is looked up every time."""
+        summaries = []
+        for folder in list_runs(self._root):
+            stamp = _stamp(folder)
+            known = self._known.get(folder.name)
+            if known is None or known[0] != stamp:
+                known = stamp, summarise(folder)
+                self._known[folder.name] = known
+                summaries.append(known[1])
+            else:
+                summaries.append(msgspec.structs.replace(known[1], state=folder.state()))
+        self.post_message(self.Listed(summaries))
 
     @on(Listed)
     def _listed(self, event: Listed) -> None:
+        self._reading = False
         if not event.summaries:
             self.query_one("#none", Static).update("there are no runs yet: t starts one")
         self.set_class(bool(event.summaries), "-some")
@@ -106,7 +123,6 @@ class Runs(Screen[None]):
     def _open(self) -> None:
         if folder := self._chosen():
             self.app.post_message(OpenRun(folder))
-            self.dismiss(None)
 
     def action_stop(self) -> None:
         """Ask the chosen run to stop."""
@@ -126,6 +142,18 @@ class Runs(Screen[None]):
     def action_leave(self) -> None:
         """Back to where you were."""
         self.dismiss(None)
+
+
+def _stamp(folder: RunFolder) -> object:
+    """Changes when the journal or the manifest does."""
+    stamps = []
+    for path in (folder.journal_path, folder.manifest_path):
+        try:
+            status = path.stat()
+            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except OSError:
+            stamps.append((0, 0, 0))
+    return stamps
 
 
 def _end(text: str, width: int) -> str:

@@ -73,11 +73,9 @@ class Welcome(Screen[None]):
         match event.option_id:
             case "demo":
                 self.app.post_message(StartRun(self._demo, ""))
-                self.dismiss(None)
             case "path":
                 datasets = self._root / "datasets"
-                self.app.push_screen(NewRun(self._root, TrainConfig(data="datasets" if datasets.is_dir() else None)))
-                self.dismiss(None)
+                self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if datasets.is_dir() else None)))
             case "download" if not self._downloading:
                 self.run_worker(self._download(), group="download")
 
@@ -96,8 +94,8 @@ class Welcome(Screen[None]):
             progress.update(one_line(str(error)))
         else:
             folder = last.rpartition(": ")[2]
-            self.app.push_screen(NewRun(self._root, TrainConfig(data=folder)))
-            self.dismiss(None)
+            if self.is_attached:
+                self.app.switch_screen(NewRun(self._root, TrainConfig(data=folder)))
         finally:
             self._downloading = False
 

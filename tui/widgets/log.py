@@ -47,7 +47,7 @@ class RunLog(VerticalScroll, can_focus=False):
             lines.append(Text(f"the last lines of train.log of {state.name}:", "#e06c75"))
             lines += [Text("  " + text, "dim") for text in state.log_tail]
         if not lines:
-            lines.append(Text("what the trainer reports will stand here", "dim"))
+            lines.append(Text("what the trainer reports appears here", "dim"))
         at_end = self.max_scroll_y - self.scroll_y < 1
         self.query_one("#log-text", Static).update(Text("\n").join(lines))
         if at_end:

@@ -27,7 +27,7 @@ class PromptInput(Input):
     ]
 
     def action_complete(self) -> None:
-        """Ask for a completion of what is left of the cursor."""
+        """Ask for a completion of the text."""
         self.post_message(Prompt.CompletionWanted(self.value))
 
     def action_leave(self) -> None:
