@@ -9,9 +9,10 @@ import numpy as np
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, FrameSaved, LayerInfo, RunFinished, RunStarted, Steps
-from facegender.runs.folder import Manifest, Process, RunFolder, create_run
+from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.frames import Frame, LayerFrame, write_frame
 from facegender.runs.journal import JournalWriter
+from facegender.runs.process import Process
 
 LAYERS = (("conv1", 32, 128, 3, 7), ("conv2", 64, 128, 32, 5), ("conv3", 128, 64, 64, 3))
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save
 
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
+from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
-from facegender.runs.folder import replacing
 from facegender.runs.text import one_line, printable
 
 FORMATS = ("pth", "safetensors", "onnx")

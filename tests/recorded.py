@@ -26,9 +26,10 @@ from facegender.runs.events import (
     Steps,
     System,
 )
-from facegender.runs.folder import Manifest, Process, RunFolder
+from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.frames import Frame, LayerFrame, write_frame
 from facegender.runs.journal import JournalWriter
+from facegender.runs.process import Process
 
 CLASSES = ["female", "male"]
 LAYERS = {"conv1": (4, 8), "conv2": (6, 4), "conv3": (9, 4)}

@@ -21,8 +21,8 @@ from torchmetrics.classification import (
 )
 
 from facegender.network.model import FaceGenderNet, normalise
-from facegender.runs.config import TrainConfig
 from facegender.network.recipes import RECIPES
+from facegender.runs.config import TrainConfig
 
 
 class FaceGenderModule(LightningModule):

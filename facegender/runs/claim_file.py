@@ -1,8 +1,8 @@
 """The file ``claim`` in a run folder: which process works on the run. At most one does, also on network file systems.
 
-It is made with ``O_EXCL``, which needs no lock server. What a process left behind that is gone is taken over, and as two
-may find it at the same time, whoever takes over first makes a second file that is named after the content it replaces:
-nobody can replace a claim that he did not find stale himself.
+It is made with ``O_EXCL``, which needs no lock server. What a process left behind that is gone is taken over, and as
+two may find it at the same time, whoever takes over first makes a second file that is named after the content it
+replaces: nobody can replace a claim that they did not find stale themselves.
 """
 
 from __future__ import annotations

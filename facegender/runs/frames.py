@@ -154,6 +154,10 @@ class FrameReader:
         self._file = file
         self.info = info
 
+    def probe_images(self) -> Bytes:
+        """(P, H, W, 3) uint8."""
+        return self._tensor("probe/images")
+
     def probe_image(self, probe: int) -> Bytes:
         """(H, W, 3) uint8."""
         return self._part("probe/images", probe)

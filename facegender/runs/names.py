@@ -5,12 +5,63 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-_ANIMALS = """
-badger beaver bison crane curlew dolphin dormouse eagle egret falcon ferret finch fox gecko gull hare heron
-ibex jay kestrel koala lark lemur lynx marmot marten mole moose newt osprey otter owl panda pika plover puffin
-quail raven robin seal shrew sparrow stoat stork swan swift tapir tern toad vole walrus weasel wombat wren
-zebra
-""".split()
+_ANIMALS = [
+    "badger",
+    "beaver",
+    "bison",
+    "crane",
+    "curlew",
+    "dolphin",
+    "dormouse",
+    "eagle",
+    "egret",
+    "falcon",
+    "ferret",
+    "finch",
+    "fox",
+    "gecko",
+    "gull",
+    "hare",
+    "heron",
+    "ibex",
+    "jay",
+    "kestrel",
+    "koala",
+    "lark",
+    "lemur",
+    "lynx",
+    "marmot",
+    "marten",
+    "mole",
+    "moose",
+    "newt",
+    "osprey",
+    "otter",
+    "owl",
+    "panda",
+    "pika",
+    "plover",
+    "puffin",
+    "quail",
+    "raven",
+    "robin",
+    "seal",
+    "shrew",
+    "sparrow",
+    "stoat",
+    "stork",
+    "swan",
+    "swift",
+    "tapir",
+    "tern",
+    "toad",
+    "vole",
+    "walrus",
+    "weasel",
+    "wombat",
+    "wren",
+    "zebra",
+]
 
 
 def fresh_names() -> Iterator[str]:

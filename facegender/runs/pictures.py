@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
 from facegender.runs.atomic import replacing
+from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
 
 LEVELS = 64
@@ -165,7 +165,8 @@ def heat_overlay(image: Bytes, heat: Bytes) -> Bytes:
     spread = Image.fromarray(heat).resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
     strength = np.asarray(spread)
     share = 0.15 + 0.5 * (strength[:, :, None].astype(np.float32) / 255)
-    return np.rint(image * (1 - share) + VIRIDIS[strength] * share).astype(np.uint8)
+    mixed: Bytes = np.rint(image * (1 - share) + VIRIDIS[strength] * share).astype(np.uint8)
+    return mixed
 
 
 # The pages ----------------------------------------------------------------------------------------------------------

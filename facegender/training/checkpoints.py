@@ -14,8 +14,9 @@ from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.network.module import FaceGenderModule
+from facegender.runs.atomic import replacing
 from facegender.runs.events import CheckpointSaved, Event, Notice
-from facegender.runs.folder import RunFolder, replacing
+from facegender.runs.folder import RunFolder
 from facegender.training.failures import describe
 from facegender.training.stop import Stopped, StopSwitch
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,26 @@ from typing import Any
 import msgspec
 
 from facegender import __version__
+from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
 from facegender.runs.events import Notice, RunFinished
-from facegender.runs.folder import LIVE_STATES, Manifest, Process, RunFolder, create_run, open_run
+from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_tail
+from facegender.runs.paths import exists, expanded
+from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.runs.text import one_line, printable
 
 RESUME_MAY_CHANGE = ("epochs", "accelerator", "devices", "num_nodes", "strategy", "workers")
 """What may differ when a run goes on: how long, and on what hardware."""
 
+PATIENCE_S = 5.0
+"""How long to wait for a trainer that has ended its run but not yet itself."""
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A run folder that belongs to this process.
+    """A run folder that belongs to this process alone, until `release`.
 
     Attributes:
         config: What to train, complete and checked.
@@ -55,28 +63,32 @@ class Claim:
         end = RunFinished(time=now, status="failed", error=error)
         if self.ended:
             end = msgspec.structs.replace(self.ended, time=now)
-        with JournalWriter(self.folder.journal_path) as journal:
+        with _writing(self.folder), JournalWriter(self.folder.journal_path) as journal:
             journal.write(Notice(time=now, level="error", text=error), end)
         return False
+
+    def release(self) -> None:
+        """Let others have the folder; does nothing the second time."""
+        self.folder.claim.release()
 
 
 def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
     """A folder for a new run, with its manifest.
 
     Raises:
-        UserError: The configuration or the name cannot be used.
+        UserError: The configuration or the name cannot be used, or another trainer has the folder.
     """
     config = validate(config)
     if config.data:
-        config = msgspec.structs.replace(config, data=str(Path(config.data).expanduser().absolute()))
-    existed = run is not None and RunFolder(root, run).path.exists()
+        config = msgspec.structs.replace(config, data=str(expanded(config.data).absolute()))
+    existed = run is not None and exists(RunFolder(root, run).path)
     folder = create_run(root, run)
-    try:
+    with _writing(folder), _claimed(folder):
+        if not folder.is_untouched():  # whoever had claimed it has trained in it since we looked
+            raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
         folder.write_manifest(
             Manifest(run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program())
         )
-    except OSError as error:
-        raise UserError(f"cannot write in {folder.path} ({error.strerror}): choose another --root") from None
     return Claim(folder, config, created=not existed)
 
 
@@ -90,13 +102,19 @@ def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
         UserError: There is no such run, it is live, it has nothing to go on from, or a change is not possible.
     """
     folder = open_run(root, run)
+    with _writing(folder), _claimed(folder, PATIENCE_S):
+        return _resume(folder, changes)
+
+
+def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
+    run = folder.name
     manifest = folder.read_manifest()
     state = folder.state()
     if state in LIVE_STATES:
-        raise UserError(f"run {run} is {state} right now: stop it first with `facegender stop {run}`")
+        raise UserError(_refusal(folder))
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with `facegender train`")
-    if not folder.last_checkpoint.exists():
+    if not exists(folder.last_checkpoint):
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with `facegender train`")
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         option = f"--{refused[0].replace('_', '-')}"
@@ -116,6 +134,56 @@ def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
         journal.write(Notice(time=time.time(), level="info", text=f"resuming; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
     return Claim(folder, config, resumed=True, ended=ended)
+
+
+@contextlib.contextmanager
+def _claimed(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
+    """Claims a folder, and lets it go again if the block fails.
+
+    Args:
+        patience_s: How long to wait for a trainer that has written its last line already.
+
+    Raises:
+        UserError: Another trainer has it.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            folder.claim.take()
+            break
+        except Held as held:
+            if time.monotonic() >= until or folder.state() in LIVE_STATES:
+                raise UserError(_refusal(folder, held)) from None
+        time.sleep(0.05)
+    try:
+        yield
+    except BaseException:
+        folder.claim.release()
+        raise
+
+
+def _refusal(folder: RunFolder, held: Held | None = None) -> str:
+    """Why a folder cannot be claimed, and what to do."""
+    run, state, manifest = folder.name, folder.state(), folder.read_manifest()
+    holder = held.holder if held else manifest.process if manifest else None
+    where, gone = "", ""
+    if holder is not None and holder.presence() == "out of sight":
+        where = f" on {printable(holder.host)}"
+        gone = f"; if that process is gone, try again in {LOST_AFTER_S:.0f} s"
+    if state in LIVE_STATES:
+        return f"run {run} is {state} right now{where}: stop it first with `facegender stop {run}`{gone}"
+    by = printable(str(held)) if held else "another process"
+    return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
+
+
+@contextlib.contextmanager
+def _writing(folder: RunFolder) -> Iterator[None]:
+    """Turns what a disk raises into a line for the person."""
+    try:
+        yield
+    except OSError as error:
+        reason = one_line(error.strerror or str(error))
+        raise UserError(f"cannot write in {printable(str(folder.path))} ({reason}): choose another --root") from None
 
 
 def _program() -> str:

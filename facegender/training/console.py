@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import sys
 import threading
 import traceback
 from pathlib import Path
@@ -199,9 +198,3 @@ class ConsoleThread:
         if progress is not None:
             with contextlib.suppress(OSError, ValueError):
                 progress.stop()
-
-
-def complain(text: str) -> None:
-    """One line on stderr, if there still is one."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"facegender: {printable(text)}", file=sys.stderr, flush=True)

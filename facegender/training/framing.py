@@ -8,12 +8,12 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
+from facegender.runs.complaint import complain
 from facegender.runs.events import Event, FrameSaved, Notice
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, write_frame
 from facegender.runs.pictures import filters_page, maps_page, write_png
 from facegender.training.failures import describe
-from facegender.training.writer import say
 
 MAX_WAITING = 4
 
@@ -83,7 +83,7 @@ class FrameThread:
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._complained:
                     self._complained = True
-                    say(f"{text}; training goes on")
+                    complain(f"{text}; training goes on")
             finally:
                 with self._lock:
                     self._waiting -= 1

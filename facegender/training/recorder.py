@@ -172,7 +172,7 @@ class RunRecorder(Callback):
         self._learning_rate = 0.0
         self._sums: Tensor | None = None
         self._carried: tuple[list[float], int] | None = None
-        self._epoch_began = self._train_ended = 0.0
+        self._epoch_began = self._train_ended = self._step_ended = 0.0
         self._epoch_images = self._images_before = 0
         self._dropped = 0
 
@@ -228,8 +228,8 @@ class RunRecorder(Callback):
             self._begin_epoch(trainer, pl_module)
 
     def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        now = time.time()
-        self._epoch, self._epoch_began, self._train_ended = trainer.current_epoch, now, now
+        now = time.perf_counter()
+        self._epoch, self._epoch_began, self._train_ended, self._step_ended = trainer.current_epoch, now, now, now
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         # Single precision would lose photographs above 16 million and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
@@ -240,7 +240,7 @@ class RunRecorder(Callback):
             self._images_before = self._epoch_images
             self._sums += torch.tensor(sums, dtype=dtype, device=pl_module.device)
             self._carried = None
-        self._sink.put(EpochStarted(time=now, epoch=self._epoch, learning_rate=self._learning_rate))
+        self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -258,11 +258,13 @@ class RunRecorder(Callback):
             text = f"{self._dropped} steps are missing from the journal: the disk had not caught up"
             self._sink.put(Notice(time=time.time(), level="warning", text=text))
             self._dropped = 0
-        self._sink.put(StepDone(self._epoch, trainer.global_step, batch_idx + 1, time.time(), images, outcome))
+        now = time.perf_counter()
+        took_s, self._step_ended = now - self._step_ended, now
+        self._sink.put(StepDone(self._epoch, trainer.global_step, batch_idx + 1, time.time(), images, outcome, took_s))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes when training paused."""
-        self._train_ended = time.time()
+        self._train_ended = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the probes through the network, if it is this epoch's turn."""
@@ -303,7 +305,7 @@ class RunRecorder(Callback):
                 classes=self._subject.classes,
                 learning_rate=self._learning_rate,
                 images_per_second=(self._epoch_images - self._images_before) / trained_s if trained_s > 0 else 0.0,
-                seconds=now - self._epoch_began,
+                seconds=time.perf_counter() - self._epoch_began,
                 best=self._improved(),
             )
         )

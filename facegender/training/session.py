@@ -6,6 +6,7 @@ when the journal is already being written.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping
@@ -13,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from facegender.data.dataset import locate
+from facegender.runs.complaint import complain
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.runs.events import EpochFinished, Event, Notice, RunFinished, RunStarted, Status
+from facegender.runs.events import Event, Notice, RunFinished, RunStarted, Status
 from facegender.runs.folder import RunFolder
-from facegender.runs.journal import read_all
+from facegender.runs.paths import exists
+from facegender.runs.summary import summarise
+from facegender.runs.text import printable
 from facegender.training.claim import Claim, claim_new, claim_resume
-from facegender.training.console import ConsoleThread, TrainLog, complain
+from facegender.training.console import ConsoleThread, TrainLog
 from facegender.training.failures import describe
 from facegender.training.framing import FrameTaken, FrameThread
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
@@ -87,15 +91,23 @@ class Session:
     def finish(self, status: Status, error: str = "") -> None:
         """Wait for the frames, write the last line, and end the threads."""
         self._frames.close()
+        if status == "stopped" and not exists(self.claim.folder.last_checkpoint):
+            self.notice("stopped before anything was saved: there is nothing to resume, start it again")
         self.put(RunFinished(time=time.time(), status=status, error=error))
-        self.close()
+        self._end()
+        self.claim.release()
+        self.console.close()
 
     def close(self) -> None:
-        """End the threads without a last line."""
+        """End the threads without a last line; the folder stays claimed."""
         self._frames.close()
-        self._journal.close()
+        self._end()
         self.console.close()
-        self.claim.folder.clear_stop_request()
+
+    def _end(self) -> None:
+        self._journal.close()
+        with contextlib.suppress(OSError):  # the disk is gone; a request that stays is cleared by the next to resume
+            self.claim.folder.clear_stop_request()
 
 
 def is_follower() -> bool:
@@ -136,23 +148,26 @@ def train(
 
         return follow(config, root, run, resume, dict(changes or {}))
     claim = claim_resume(root, resume, changes or {}) if resume else claim_new(config, root, run)
-    with TrainLog(claim.folder.log_path) as log:
-        session = Session(claim, log, show=show)
-        with signals_handled(session.stop, session.console.hang_up):
-            return _run(session, log)
+    try:
+        try:
+            log = TrainLog(claim.folder.log_path)
+        except OSError as error:
+            problem = f"{printable(str(claim.folder.log_path))}: {describe(error)}; choose another --root"
+            claim.abandon(problem)
+            raise UserError(problem) from None
+        with log:
+            session = Session(claim, log, show=show)
+            with signals_handled(session.stop, session.console.hang_up):
+                return _run(session, log)
+    finally:
+        claim.release()
 
 
 def _run(session: Session, log: TrainLog) -> Status:
     claim = session.claim
-    session.start()
     try:
-        if not claim.config.demo:
-            # Looked for here as well, so that a mistyped folder is answered before torch is imported.
-            locate(claim.config.data, claim.folder.root)
-        from facegender.training.fit import fit
-
         try:
-            fit(session)
+            _work(session)
         finally:
             session.stop.preparing = False  # what follows must not be interrupted by a late request
     except Stopped as stopped:
@@ -181,27 +196,42 @@ def _run(session: Session, log: TrainLog) -> Status:
     return status
 
 
+def _work(session: Session) -> None:
+    claim = session.claim
+    if claim.folder.stop_requested():  # before there was anybody to hear it
+        session.stop.preparing = False
+        session.start()
+        raise Stopped("stop request")
+    session.start()
+    if not claim.config.demo:
+        # Looked for here as well, so that a mistyped folder is answered before torch is imported.
+        locate(claim.config.data, claim.folder.root)
+    from facegender.training.fit import fit
+
+    fit(session)
+
+
 def _summarise(session: Session, status: Status) -> None:
     folder = session.claim.folder
     session.console.print(f"{status}: {_outcome(folder)}")
     for path in _written(folder):
         session.console.print(f"  {path}")
-    if status == "stopped" and folder.last_checkpoint.exists():
+    if status == "stopped" and exists(folder.last_checkpoint):
         session.console.print(f"go on with: facegender train --resume {folder.name}")
 
 
 def _outcome(folder: RunFolder) -> str:
     """How far a run came in all, and which epoch was best."""
-    # An epoch that was trained again after a crash is there twice; the later one counts.
-    finished = {event.epoch: event for event in read_all(folder.journal_path) if isinstance(event, EpochFinished)}
-    text = "1 epoch" if len(finished) == 1 else f"{len(finished)} epochs"
-    best = max(finished.values(), key=lambda event: event.validation_accuracy, default=None)
-    return f"{text}, best validation accuracy {best.validation_accuracy:.3f} at epoch {best.epoch}" if best else text
+    summary = summarise(folder)
+    text = "1 epoch" if summary.epochs_done == 1 else f"{summary.epochs_done} epochs"
+    if summary.best_epoch < 0:
+        return text
+    return f"{text}, best validation accuracy {summary.best_accuracy:.3f} at epoch {summary.best_epoch}"
 
 
 def _written(folder: RunFolder) -> list[str]:
     paths = [folder.best_checkpoint, folder.last_checkpoint, folder.journal_path, folder.log_path]
-    lines = [str(path) for path in paths if path.exists()]
+    lines = [str(path) for path in paths if exists(path)]
     if epochs := folder.frame_epochs():
         span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]}…{epochs[-1]}"
         lines.append(f"{folder.visuals}/epoch_{span} (feature maps and filters)")

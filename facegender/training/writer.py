@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from facegender.runs.events import EpochStarted, Event, Heartbeat, Notice, Steps, System
+from facegender.runs.complaint import complain
+from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.training.failures import describe
@@ -21,7 +23,8 @@ STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5
 SYSTEM_EVERY_S = 2.0
 RETRY_EVERY_S = 1.0
-MAX_UNWRITTEN = 2000
+MAX_UNWRITTEN = 5000
+LAST_TRY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class StepDone:
         outcome: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and how many
             photographs were classified as annotated.
         images: Photographs in the batch.
+        seconds: Since the step before it in the epoch, or since the epoch began.
     """
 
     epoch: int
@@ -40,6 +44,7 @@ class StepDone:
     time: float
     images: int
     outcome: Any
+    seconds: float
 
 
 class Deferred(Protocol):
@@ -61,7 +66,7 @@ class JournalThread:
     """Owns the journal. `put` returns at once; everything slow happens here.
 
     A disk that is full or gone does not reach the trainer: the lines wait, within limits, until it can be written
-    again, and it is said once on stderr.
+    again. It is said on stderr when that begins, and in the journal when it is over and if anything was lost.
 
     Args:
         observers: Called with each event, on this thread; must not block.
@@ -75,11 +80,12 @@ class JournalThread:
         self.put: Callable[[Item], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._journal: JournalWriter | None = None
-        self._unwritten: list[Event] = []
-        self._complained = False
+        self._unwritten: deque[Event] = deque()
+        self._failing_since: float | None = None
+        self._lost = 0
+        self._said: set[str] = set()
         self._pending: list[StepDone] = []
         self._flushed_at = 0.0
-        self._last_step_time: tuple[int, float] | None = None
         self._wrote_at = time.monotonic()
         self._retry_at = 0.0
 
@@ -99,7 +105,7 @@ class JournalThread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        sampler = SystemSampler()
+        sampler = self._sampler()
         poll_at = system_at = time.monotonic()
         try:
             while True:
@@ -121,25 +127,20 @@ class JournalThread:
                     self._look_for_stop_request()
                 if now >= system_at:
                     system_at = now + SYSTEM_EVERY_S
-                    self._sample(sampler)
+                    if sampler is not None:
+                        self._sample(sampler)
                 if now >= self._wrote_at + HEARTBEAT_S:
                     self._emit(Heartbeat(time=time.time()))
         finally:
             self._flush()
-            self._write([])
-            sampler.close()
-            if self._journal is not None:
-                try:
-                    self._journal.close()
-                except OSError as error:
-                    self._complain(error)
+            self._write_the_rest()
+            if sampler is not None:
+                sampler.close()
+            self._let_go()
 
     def _look_for_stop_request(self) -> None:
-        try:
-            if self._folder.stop_requested():
-                self._stop.request("stop request")
-        except OSError as error:  # a network file system that is away for a while
-            self._complain(error)
+        if self._folder.stop_requested():
+            self._stop.request("stop request")
 
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""
@@ -151,8 +152,6 @@ class JournalThread:
                 return
             self._flush()
             event = item if isinstance(item, Event) else item.event()
-            if isinstance(event, EpochStarted):
-                self._last_step_time = event.epoch, event.time
             self._emit(event)
         except Exception as error:
             self._emit(Notice(time=time.time(), level="error", text=f"the journal lost a line: {describe(error)}"))
@@ -174,10 +173,7 @@ class JournalThread:
 
         outcomes = torch.stack([step.outcome for step in steps]).tolist()
         last = steps[-1]
-        rate = 0.0
-        if self._last_step_time and self._last_step_time[0] == last.epoch and last.time > self._last_step_time[1]:
-            rate = sum(step.images for step in steps) / (last.time - self._last_step_time[1])
-        self._last_step_time = last.epoch, last.time
+        elapsed_s = sum(step.seconds for step in steps)
         return Steps(
             time=time.time(),
             epoch=last.epoch,
@@ -186,61 +182,96 @@ class JournalThread:
             seconds=[step.time for step in steps],
             loss=[loss / step.images for step, (loss, _) in zip(steps, outcomes, strict=True)],
             accuracy=[correct / step.images for step, (_, correct) in zip(steps, outcomes, strict=True)],
-            images_per_second=rate,
+            images_per_second=sum(step.images for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
         )
+
+    def _sampler(self) -> SystemSampler | None:
+        try:
+            return SystemSampler()
+        except Exception as error:  # as for `_sample`
+            self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
+            return None
 
     def _sample(self, sampler: SystemSampler) -> None:
         try:
             self._emit(sampler.sample())
         except Exception as error:  # a look at the machine must not end the journal
-            self._complain(error)
+            self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
 
     def _emit(self, event: Event) -> None:
-        self._write([event])
+        self._unwritten.append(event)
+        self._write()
         for observer in self._observers:
             observer(event)
 
-    def _write(self, events: list[Event]) -> None:
+    def _write(self) -> None:
+        """Write what waits, line by line, so that after a failure exactly the lines that are missing are written."""
         now = time.monotonic()
-        waiting = self._unwritten + events
-        if not waiting or (self._unwritten and events and now < self._retry_at):
-            self._unwritten = _worth_keeping(waiting)
-            return
+        if self._failing_since is not None:
+            if now < self._retry_at:
+                self._drop_the_least()
+                return
+            self._unwritten = deque(event for event in self._unwritten if not isinstance(event, (System, Heartbeat)))
         try:
             if self._journal is None:
                 self._journal = JournalWriter(self._folder.journal_path)
-            self._journal.write(*waiting)
-            self._unwritten = []
+            while self._unwritten:
+                self._journal.write(self._unwritten[0])
+                self._unwritten.popleft()
             self._wrote_at = now
+            if self._failing_since is not None:
+                self._journal.write(self._account(now - self._failing_since))
+                self._failing_since, self._lost = None, 0
         except OSError as error:
-            self._complain(error)
-            self._unwritten = _worth_keeping(waiting)
+            if self._failing_since is None:
+                self._failing_since = now
+                complain(
+                    f"the journal of run {self._folder.name} cannot be written: {describe(error)}; training goes on"
+                )
             self._retry_at = now + RETRY_EVERY_S
-            self._reopen()
+            self._drop_the_least()
+            self._let_go()  # opening it again closes a torn line
+            self._wrote_at = now
+            self._folder.claim.refresh()  # whoever watches from another machine has no other sign of life
 
-    def _reopen(self) -> None:
-        """Let go of the file; opening it again closes a torn line."""
+    def _drop_the_least(self) -> None:
+        """Keep what waits within limits: first the load of the machine goes, then single steps, the oldest first."""
+        while len(self._unwritten) > MAX_UNWRITTEN:
+            least = min(range(len(self._unwritten)), key=lambda index: _worth(self._unwritten[index]))
+            self._lost += isinstance(self._unwritten[least], (System, Heartbeat)) is False
+            del self._unwritten[least]
+
+    def _account(self, seconds: float) -> Notice:
+        text = f"the journal could not be written for {seconds:.0f} s"
+        if self._lost:
+            text += f"; {self._lost} of its lines are lost"
+        return Notice(time=time.time(), level="warning", text=text)
+
+    def _write_the_rest(self) -> None:
+        """Try for a while, as what waits may be how the run ended."""
+        until = time.monotonic() + LAST_TRY_S
+        self._write()
+        while self._failing_since is not None and time.monotonic() < until:
+            time.sleep(min(RETRY_EVERY_S, 0.2))
+            self._write()
+        if self._failing_since is not None:
+            ended = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
+            how = f"; the run is {ended}, which the list of runs cannot know" if ended else ""
+            complain(f"{len(self._unwritten) + self._lost} lines of run {self._folder.name}'s journal are lost{how}")
+
+    def _let_go(self) -> None:
         journal, self._journal = self._journal, None
         if journal is not None:
-            try:
+            with contextlib.suppress(OSError):  # whatever could not be written has been told
                 journal.close()
-            except OSError as error:
-                self._complain(error)
 
-    def _complain(self, error: Exception) -> None:
-        if self._complained:
-            return
-        self._complained = True
-        say(f"the journal of run {self._folder.name} cannot be written: {describe(error)}; training goes on")
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            complain(text)
 
 
-def _worth_keeping(events: list[Event]) -> list[Event]:
-    return [event for event in events if not isinstance(event, (System, Heartbeat))][-MAX_UNWRITTEN:]
-
-
-def say(text: str) -> None:
-    """One line on stderr, if there still is one."""
-    try:
-        print(f"facegender: {text}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # the terminal is gone
-        return
+def _worth(event: Event) -> int:
+    if isinstance(event, (System, Heartbeat)):
+        return 0
+    return 1 if isinstance(event, Steps) else 2

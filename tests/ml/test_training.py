@@ -19,7 +19,8 @@ from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
 from facegender.runs.errors import UserError
 from facegender.runs.events import EpochFinished, EpochStarted, RunFinished, RunStarted
-from facegender.runs.folder import Process, RunFolder, create_run
+from facegender.runs.folder import RunFolder, create_run
+from facegender.runs.process import Process
 from facegender.training.session import train
 from facegender.training.stop import StopSwitch
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny

@@ -172,7 +172,7 @@ async def test_leaving_before_the_answer_is_there_does_no_harm(root: Path, class
         await until(lambda: app.screen is app.dashboard)
         await pilot.pause()
         classifier.held.set()
-        await app.workers.wait_for_complete(list(worker for worker in app.workers if worker.group == "classify"))
+        await app.workers.wait_for_complete([worker for worker in app.workers if worker.group == "classify"])
         await pilot.pause()
         assert app.is_running
         await pilot.press("down")
@@ -192,9 +192,7 @@ async def test_asking_again_before_the_answer_is_there_shows_the_newer_one(root:
         assert "bert.jpg" in screen_text(app).splitlines()[0]
 
 
-async def test_without_a_run_it_says_that_there_is_nothing_to_classify_with(
-    root: Path, classifier: Classifier
-) -> None:
+async def test_without_a_run_it_says_that_there_is_nothing_to_classify_with(root: Path, classifier: Classifier) -> None:
     async with running(root) as (app, pilot):
         await pilot.press("escape", "c")
         await type_text(pilot, "ann.jpg")
@@ -212,7 +210,7 @@ async def test_a_frame_that_is_gone_is_told(root: Path, classifier: Classifier) 
 
 async def test_names_with_markup_and_controls_do_no_harm(root: Path, classifier: Classifier) -> None:
     classifier.checkpoint = "[red]last[/red].ckpt\x1b[2J"
-    async with asked(root, "ann.jpg") as (app, pilot):
+    async with asked(root, "ann.jpg") as (app, _pilot):
         await answered(app)
         screen = app.screen
         screen.show_answer(root / "[b]x[/b]\x1b[2J.jpg", screen._answer)

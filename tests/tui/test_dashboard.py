@@ -55,7 +55,8 @@ async def test_the_run_that_was_asked_for_is_opened(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "words"), [("completed", "✓ completed"), ("stopped", "■ stopped"), ("failed", "✗ failed"), (None, "● training")]
+    ("end", "words"),
+    [("completed", "✓ completed"), ("stopped", "■ stopped"), ("failed", "✗ failed"), (None, "● training")],
 )
 async def test_the_state_is_told_by_a_sign_and_a_word(root: Path, end: str | None, words: str) -> None:
     recorded.write_run(root, end=end)
@@ -396,7 +397,9 @@ async def test_a_loss_that_is_no_number_is_shown_as_such(root: Path) -> None:
 
 async def test_a_crash_is_called_a_crash_and_shows_the_end_of_the_log(root: Path) -> None:
     folder = recorded.write_run(root, process=recorded.dead_process())
-    folder.log_path.write_bytes(b"an earlier line\n" * 90 + b"\n" + b"\x1b[31mRuntimeError: out of [red]memory[/] \x07\n")
+    folder.log_path.write_bytes(
+        b"an earlier line\n" * 90 + b"\n" + b"\x1b[31mRuntimeError: out of [red]memory[/] \x07\n"
+    )
     async with running(root) as (app, _):
         await until_said(app, "✗ crashed")
         await until_said(app, "an earlier line")
@@ -437,7 +440,7 @@ async def test_markup_and_controls_in_names_and_notices_are_shown_as_they_are_or
 
 async def test_layers_with_names_like_markup_are_shown_as_they_are(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=0)
-    infos = [info for info in recorded.layer_infos()]
+    infos = list(recorded.layer_infos())
     odd = [type(infos[0])(name="[red]block[/red].0", channels=4, size=(8, 8), kernel=(3, 3, 3))]
     recorded.append(folder, recorded.run_started(layers=odd))
     async with running(root) as (app, _):

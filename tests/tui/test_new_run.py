@@ -102,7 +102,7 @@ async def test_what_is_typed_is_what_is_started(root: Path, started: Started) ->
 
 
 async def test_demo_is_the_word_for_drawn_faces(root: Path, started: Started) -> None:
-    async with form(root) as (app, pilot):
+    async with form(root) as (_app, pilot):
         await type_text(pilot, "demo")
         await pilot.press("enter")
         await until(lambda: started)
@@ -140,7 +140,9 @@ async def test_a_wrong_value_is_told_beside_its_field_and_enter_does_not_start(
         await pilot.press("enter")
         assert isinstance(app.screen, NewRun)
         assert started == []
-        default = {"name": "", "data": ""}.get(field) if field in ("name", "data") else str(getattr(TrainConfig(), field))
+        default = (
+            {"name": "", "data": ""}.get(field) if field in ("name", "data") else str(getattr(TrainConfig(), field))
+        )
         await fill(app, pilot, **{field: default})
         await until_said(app, "ready: Enter starts the run")
         assert not note(app, field).startswith(said)

@@ -13,8 +13,9 @@ import pytest
 from facegender.__main__ import run
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, RunFinished
-from facegender.runs.folder import Manifest, Process, RunFolder, create_run
+from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.journal import JournalWriter
+from facegender.runs.process import Process
 
 Capture = pytest.CaptureFixture[str]
 

@@ -13,17 +13,16 @@ import psutil
 import pytest
 import recorded
 
+from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
 from facegender.runs.events import Heartbeat, Notice, RunFinished
 from facegender.runs.folder import (
-    LOST_AFTER_S,
-    Process,
     RunFolder,
     create_run,
     list_runs,
     open_run,
-    replacing,
 )
+from facegender.runs.process import LOST_AFTER_S, Process
 
 ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
 
@@ -50,6 +49,8 @@ def test_a_folder_that_holds_only_the_trainers_output_is_taken_over(root: Path) 
     folder.log_path.write_text("importing torch\n")
     assert create_run(root, "otter-3").path == folder.path
     folder.stop_path.touch()
+    assert create_run(root, "otter-3").path == folder.path
+    folder.write_manifest(recorded.manifest(folder))
     with pytest.raises(UserError, match="exists already"):
         create_run(root, "otter-3")
 
@@ -193,7 +194,7 @@ def test_a_run_whose_process_is_gone_without_a_word_has_crashed(root: Path) -> N
 
 def test_a_process_number_that_was_given_to_another_process_does_not_keep_a_run_alive(root: Path) -> None:
     this = Process.this()
-    earlier = msgspec.structs.replace(this, started=this.started - 3600)
+    earlier = msgspec.structs.replace(this, started=this.started - 3600, ticks=max(-1, this.ticks - 360_000))
     assert recorded.write_run(root, process=earlier).state() == "crashed"
 
 
@@ -201,14 +202,14 @@ def test_a_process_that_ended_but_was_not_collected_counts_as_gone(root: Path) -
     child = subprocess.Popen([sys.executable, "-S", "-c", "pass"])
     try:
         of_child = psutil.Process(child.pid)
-        process = Process(pid=child.pid, started=of_child.create_time(), host=Process.this().host)
+        process = Process.of(child.pid)
         end = time.monotonic() + 10
         while of_child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
             os.sched_yield()
-        assert not process.is_alive()
+        assert process.presence() == "gone"
     finally:
         child.wait()
-    assert not process.is_alive()
+    assert process.presence() == "gone"
 
 
 def test_a_run_on_another_host_lives_as_long_as_its_heart_beats(root: Path) -> None:
@@ -217,12 +218,14 @@ def test_a_run_on_another_host_lives_as_long_as_its_heart_beats(root: Path) -> N
     last = time.time()
     assert folder.state(now=last + 1) == "training"
     assert folder.state(now=last + LOST_AFTER_S + 5) == "crashed"
-    recorded.append(folder, Heartbeat(time=last + LOST_AFTER_S))
+    recorded.append(folder, Heartbeat(time=last))
+    os.utime(folder.journal_path, (last + LOST_AFTER_S, last + LOST_AFTER_S))
     assert folder.state(now=last + LOST_AFTER_S + 5) == "training"
 
 
 def test_a_run_on_another_host_has_as_long_to_begin(folder: RunFolder) -> None:
     folder.write_manifest(recorded.manifest(folder, process=ELSEWHERE, created=1000.0))
+    os.utime(folder.manifest_path, (1000.0, 1000.0))
     assert folder.state(now=1000.0 + LOST_AFTER_S - 1) == "starting"
     assert folder.state(now=1000.0 + LOST_AFTER_S + 1) == "crashed"
 

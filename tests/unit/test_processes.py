@@ -126,7 +126,10 @@ def test_a_stopped_run_is_resumed_by_its_name_and_its_log_goes_on(root: Path, sc
     folder.log_path.write_text("earlier\n")
     Trainers().resume(folder)
     wait_for(lambda: folder.log_path.read_text().count("\n") == 2)
-    assert folder.log_path.read_text().splitlines() == ["earlier", f"-m facegender train --root={root} --resume=otter-3"]
+    assert folder.log_path.read_text().splitlines() == [
+        "earlier",
+        f"-m facegender train --root={root} --resume=otter-3",
+    ]
 
 
 def test_a_live_run_is_not_resumed(root: Path, script: Script) -> None:
@@ -179,7 +182,7 @@ async def test_the_lines_of_a_command_arrive_one_by_one_and_safe(script: Script)
 
 async def test_a_command_that_fails_is_told_by_its_last_line(script: Script) -> None:
     script("import sys\nprint('asking')\nsys.exit('facegender: no network')\n")
-    with pytest.raises(UserError, match="^no network$"):
+    with pytest.raises(UserError, match=r"^no network$"):
         [line async for line in lines_of("download")]
 
 
@@ -260,9 +263,7 @@ async def test_a_process_that_was_killed_in_between_is_started_again_unseen(root
     await classifier.close()
 
 
-async def test_the_answer_to_a_question_that_was_given_up_is_not_taken_for_the_next(
-    root: Path, script: Script
-) -> None:
+async def test_the_answer_to_a_question_that_was_given_up_is_not_taken_for_the_next(root: Path, script: Script) -> None:
     script(WORKER)
     classifier = ClassifierProcess(root)
     await classifier.classify(root / "ann.jpg", run="otter-3")

@@ -18,7 +18,7 @@ from tui.screens.prompting import PromptScreen
 from tui.widgets.layer_view import probability_bars
 from tui.widgets.prompt import Prompt
 
-CAVEAT = "Says which folder of the training data it resembles, not who anybody is."
+CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
 class Classify(PromptScreen):

@@ -20,6 +20,7 @@ from tui.state import Selection
 from tui.widgets.layer_view import LayerTitle, LayerView, title_line
 
 PLAY_EVERY_S = 0.4
+LEAST_PX = 8
 
 
 class LayerBrowser(Vertical, can_focus=True):
@@ -218,8 +219,9 @@ class LayerBrowser(Vertical, can_focus=True):
             self.call_after_refresh(self._request)
             return
         area, photograph = self.view.areas_px
-        if min(area) < 8:
+        if area == (0, 0):
             return
+        area = max(LEAST_PX, area[0]), max(LEAST_PX, area[1])
         choice = self.selection
         request = LayerRequest(
             file=self._path_of(epoch),

@@ -103,6 +103,7 @@ class LayerView(Vertical):
     def on_resize(self, event: events.Resize) -> None:
         """Drop the photograph where there is no room for both, and ask for a picture that fits."""
         self.set_class(event.size.width < self._side_from_width, "-no-side")
+        self.set_class(event.size.width < self.SIDE_FROM_WIDTH, "-narrow")
         self.call_after_refresh(self._announce)
 
     def _announce(self) -> None:
