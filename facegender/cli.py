@@ -11,9 +11,8 @@ import typer
 
 from facegender.runs.config import FIELDS, TrainConfig, parse, read_toml
 from facegender.runs.errors import UserError
-from facegender.runs.events import EpochFinished
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
-from facegender.runs.journal import read_all
+from facegender.runs.summary import summarise
 from facegender.runs.text import printable
 
 app = typer.Typer(
@@ -151,18 +150,17 @@ def runs(
 
 
 def _describe(run: RunFolder) -> dict[str, Any]:
-    manifest = run.read_manifest()
-    finished = {event.epoch: event for event in read_all(run.journal_path) if isinstance(event, EpochFinished)}
-    best = max(finished.values(), key=lambda event: event.validation_accuracy, default=None)
+    summary = summarise(run)
+    known = summary.best_epoch >= 0
     return {
         "run": run.name,
-        "state": run.state(),
-        "epochs_done": len(finished),
-        "epochs": manifest.config.epochs if manifest else 0,
-        "best_validation_accuracy": best.validation_accuracy if best else None,
-        "best_epoch": best.epoch if best else None,
-        "age_s": round(max(0.0, time.time() - manifest.created)) if manifest else None,
-        "demo": bool(manifest and manifest.config.demo),
+        "state": summary.state,
+        "epochs_done": summary.epochs_done,
+        "epochs": summary.epochs,
+        "best_validation_accuracy": summary.best_accuracy if known else None,
+        "best_epoch": summary.best_epoch if known else None,
+        "age_s": round(max(0.0, time.time() - summary.created)) if summary.created else None,
+        "demo": summary.demo,
     }
 
 

@@ -19,9 +19,9 @@ from textual.theme import Theme
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
+from facegender.runs.paths import typed_path
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.completion import resolve_path
 from tui.graphics import PictureView, Terminal, acknowledged, forget, start_probe
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
@@ -285,7 +285,7 @@ class FaceGenderApp(App[None]):
         else:
             screen = Classify(self.root, event.layer)
             await self.push_screen(screen)
-        path = resolve_path(event.text, self.root)
+        path = typed_path(event.text, self.root)
         self.run_worker(self._classify(screen, path), group="classify", exclusive=True)
 
     async def _classify(self, screen: Classify, path: Path) -> None:

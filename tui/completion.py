@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from facegender.runs.paths import typed_path
 from facegender.runs.text import printable
 
 SHOWN = 12
@@ -22,7 +23,7 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
     """
     folder_text, slash, beginning = text.rpartition("/")
     shown_folder = folder_text + slash
-    folder = resolve_path(shown_folder or ".", root)
+    folder = typed_path(shown_folder or ".", root)
     try:
         with os.scandir(folder) as entries:
             names = [
@@ -49,18 +50,6 @@ def complete_word(text: str, words: Iterable[str]) -> tuple[str, str]:
         return text, "no command starts with that"
     common = os.path.commonprefix(found)  # noqa: RUF071 - characters are meant
     return common, "" if len(found) == 1 else summary(found)
-
-
-def resolve_path(text: str, root: Path) -> Path:
-    """The path that a typed text means; quotes around it, as a drag and drop makes them, are dropped."""
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        path = Path(text)
-    return path if path.is_absolute() else root / path
 
 
 def summary(names: list[str]) -> str:

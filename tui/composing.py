@@ -102,26 +102,10 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Pictur
         return None
     image = frame.probe_image(probe)
     if request.heatmap and (heat := frame.heatmap()) is not None:
-        image = _heated(image, heat[min(probe, len(heat) - 1)])
+        image = pictures.heat_overlay(image, heat[min(probe, len(heat) - 1)])
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)
     size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
     shown = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     return Picture.from_rgb(shown, 128)
-
-
-def _heated(image: Bytes, heat: Bytes) -> Bytes:
-    """A photograph with a heatmap laid over it: the hotter, the more of viridis' yellow shows.
-
-    Args:
-        image: (H, W, 3) uint8.
-        heat: (h, w) uint8.
-    """
-    from PIL import Image
-
-    spread = Image.fromarray(heat).resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
-    strength = np.asarray(spread)
-    mix = 0.15 + 0.5 * (strength[:, :, None].astype(np.float32) / 255)
-    mixed: Bytes = np.clip(image * (1 - mix) + VIRIDIS[strength] * mix, 0, 255).astype(np.uint8)
-    return mixed

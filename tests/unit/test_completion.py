@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tui.completion import SHOWN, complete_path, complete_word, resolve_path
+from facegender.runs.paths import typed_path
+from tui.completion import SHOWN, complete_path, complete_word
 
 
 @pytest.fixture
@@ -101,4 +102,4 @@ def test_words_are_completed_like_paths() -> None:
 )
 def test_a_typed_text_means_a_path(text: str, path: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
-    assert resolve_path(text, root) == Path(path.format(root=root))
+    assert typed_path(text, root) == Path(path.format(root=root))

@@ -19,8 +19,9 @@ from textual.widgets import Input, Static
 from facegender.runs.config import TrainConfig, check_run_name, parse
 from facegender.runs.errors import UserError
 from facegender.runs.folder import list_runs
+from facegender.runs.paths import typed_path
 from facegender.runs.text import one_line
-from tui.completion import complete_path, resolve_path
+from tui.completion import complete_path
 from tui.requests import StartRun
 
 DEMO = "demo"
@@ -175,7 +176,7 @@ class NewRun(Screen[None]):
             self.run_worker(partial(self._find, text), thread=True, group="find")
 
     def _find(self, text: str) -> None:
-        self.post_message(self.Found(text, os.path.isdir(resolve_path(text, self._root))))
+        self.post_message(self.Found(text, os.path.isdir(typed_path(text, self._root))))
 
     def _list_names(self) -> None:
         self.post_message(self.Named(frozenset(run.name for run in list_runs(self._root))))
@@ -198,7 +199,7 @@ class NewRun(Screen[None]):
         name, data = values.pop("name"), values.pop("data")
         config = msgspec.structs.replace(
             self._config,
-            data=str(resolve_path(data, self._root)) if data and data != DEMO else None,
+            data=str(typed_path(data, self._root)) if data and data != DEMO else None,
             demo=data == DEMO,
             **values,
         )
