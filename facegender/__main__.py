@@ -19,11 +19,8 @@ def run(arguments: Sequence[str]) -> int:
     from typer.exceptions import Abort, TyperException
 
     from facegender.cli import app
+    from facegender.runs.complaint import complain
     from facegender.runs.errors import UserError
-    from facegender.runs.text import one_line
-
-    def complain(text: str) -> None:
-        print(f"facegender: {one_line(text)}", file=sys.stderr)
 
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="facegender")

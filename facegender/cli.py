@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from facegender.runs.complaint import complain
 from facegender.runs.config import FIELDS, TrainConfig, parse, read_toml
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
+from facegender.runs.paths import expanded, is_folder
 from facegender.runs.summary import summarise
 from facegender.runs.text import printable
 
@@ -93,7 +94,7 @@ def train(
             raise UserError(f"--{name.replace('_', '-')} {error}") from None
     if demo and data is not None:
         raise UserError("--demo and --data exclude each other: give one of them")
-    settings = read_toml(config) if config else {}
+    settings = read_toml(expanded(config)) if config else {}
     if demo or data is not None:
         # The command line decides between photographs and demo faces, also against a file that has the other.
         settings = {name: value for name, value in settings.items() if name not in ("demo", "data")}
@@ -119,7 +120,7 @@ def predict(
     from facegender.prediction import Form, classify_all
 
     form: Form = "json" if json else "csv" if csv else "text"
-    if not classify_all(_folder(root), paths or [], checkpoint, form, heatmap):
+    if not classify_all(_folder(root), [expanded(path) for path in paths or []], checkpoint, form, heatmap):
         raise typer.Exit(2)
 
 
@@ -192,7 +193,7 @@ def stop(
     until = time.monotonic() + wait
     while wait and (state := folder.state()) in LIVE_STATES:
         if time.monotonic() > until:
-            print(f"facegender: run {run} has not ended within {wait:g} s", file=sys.stderr)
+            complain(f"run {run} has not ended within {wait:g} s")
             raise typer.Exit(1)
         time.sleep(0.2)
     if wait:
@@ -224,6 +225,7 @@ def demo_data(
     """Write drawn faces as a data set, to try the program without photographs."""
     from facegender.data.demo import write_demo_faces
 
+    folder = expanded(folder)
     write_demo_faces(folder, faces, image_size, seed)
     print(f"{2 * faces} demo faces in {printable(str(folder))}; train on them with --data {printable(str(folder))}")
 
@@ -242,7 +244,7 @@ def doctor(root: Root = Path()) -> None:
     """Say what the program finds on this machine: versions, devices, disk, terminal."""
     from facegender.doctor import findings
 
-    rows = findings(root)
+    rows = findings(expanded(root))
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name.ljust(width)}  {printable(text)}")
@@ -254,11 +256,7 @@ def _folder(root: Path) -> Path:
     Raises:
         UserError: It is not.
     """
-    root = root.expanduser()
-    try:
-        is_folder = root.is_dir()
-    except (OSError, ValueError):
-        is_folder = False
-    if not is_folder:
+    root = expanded(root)
+    if not is_folder(root):
         raise UserError(f"--root {printable(str(root))} is not a folder: make it, or name another")
     return root

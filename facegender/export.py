@@ -11,6 +11,7 @@ from safetensors.torch import save
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
+from facegender.runs.paths import expanded
 from facegender.runs.text import one_line, printable
 
 FORMATS = ("pth", "safetensors", "onnx")
@@ -34,9 +35,11 @@ def export_network(root: Path, which: str, form: str, output: Path | None) -> st
     """
     if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise UserError("--format onnx needs two more packages: pip install 'facegender-tui[onnx]'")
-    checkpoint = choose_checkpoint(root, which)
+    checkpoint = choose_checkpoint(root, which, option="")
     classifier = load_classifier(checkpoint)
-    target = output or Path(f"{Path(which).stem if Path(which).suffix == '.ckpt' else which}.{form}")
+    target = (
+        expanded(output) if output else Path(f"{Path(which).stem if Path(which).suffix == '.ckpt' else which}.{form}")
+    )
     try:
         with replacing(target) as temporary:
             _write(classifier, form, temporary)

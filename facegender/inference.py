@@ -19,6 +19,7 @@ from facegender.network.introspect import Activations
 from facegender.network.model import FaceGenderNet, normalise
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, list_runs, open_run
+from facegender.runs.paths import expanded, is_file
 from facegender.runs.text import printable
 
 _PREFIX = "network."
@@ -121,9 +122,7 @@ class Classifier:
         """
         shares = logits[0].float().softmax(0)
         if not bool(torch.isfinite(shares).all()):
-            raise UserError(
-                f"{_shown(self.checkpoint)}: answers NaN, its training diverged; choose another --checkpoint"
-            )
+            raise UserError(f"{_shown(self.checkpoint)}: answers NaN, its training diverged; choose another checkpoint")
         probabilities = tuple(shares.tolist())
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
@@ -136,13 +135,14 @@ class Classifier:
         )
 
 
-def choose_checkpoint(root: Path, which: str | None = None) -> Path:
+def choose_checkpoint(root: Path, which: str | None = None, option: str = "--checkpoint ") -> Path:
     """The checkpoint file that a person means.
 
     Args:
         root: Where ``checkpoints/`` is.
         which: Name of a run or path of a file; None means the newest run that has a checkpoint. Of a run it is
             ``best.ckpt``, or ``last.ckpt`` as long as there is no best.
+        option: What stands before a file's name where it was given on the command line.
 
     Raises:
         UserError: There is none.
@@ -154,10 +154,10 @@ def choose_checkpoint(root: Path, which: str | None = None) -> Path:
         raise UserError(
             f"no checkpoint in {_shown(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
         )
-    path = Path(which).expanduser()
-    if os.sep in which or path.suffix == ".ckpt" or path.is_file():
-        if not path.is_file():
-            raise UserError(f"--checkpoint {_shown(path)}: no such file; give a run or a checkpoint of one")
+    path = expanded(which)
+    if os.sep in which or path.suffix == ".ckpt" or is_file(path):
+        if not is_file(path):
+            raise UserError(f"{option}{_shown(path)}: no such file; give a run or a checkpoint of one")
         return path
     run = open_run(root, which)
     found = _checkpoint_of(run)
@@ -167,7 +167,7 @@ def choose_checkpoint(root: Path, which: str | None = None) -> Path:
 
 
 def _checkpoint_of(run: RunFolder) -> Path | None:
-    return next((path for path in (run.best_checkpoint, run.last_checkpoint) if path.is_file()), None)
+    return next((path for path in (run.best_checkpoint, run.last_checkpoint) if is_file(path)), None)
 
 
 def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Classifier:

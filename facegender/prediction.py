@@ -17,14 +17,24 @@ from PIL import Image
 
 from facegender.data.photograph import Unreadable, open_photograph
 from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
-from facegender.runs.colormaps import VIRIDIS
+from facegender.runs.complaint import complain
 from facegender.runs.errors import UserError
-from facegender.runs.pictures import write_png
+from facegender.runs.paths import exists, expanded, is_folder, typed_path
+from facegender.runs.pictures import heat_overlay, write_png
 from facegender.runs.text import printable
 
 Form = Literal["text", "json", "csv"]
 
-_IGNORED = {"thumbs.db", "desktop.ini"}
+_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
+
+# Endings of names that are passed over in folders; whatever is named itself is tried.
+_DOCUMENTS = {"csv", "doc", "docx", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "rst", "rtf", "toml"}
+_DOCUMENTS |= {"tsv", "txt", "xls", "xlsx", "xml", "yaml", "yml"}
+_PROGRAMS = {"c", "cfg", "cpp", "h", "ipynb", "js", "lock", "py", "pyc", "r", "sh", "so", "sqlite"}
+_NUMBERS = {"bin", "ckpt", "h5", "npy", "npz", "onnx", "parquet", "pickle", "pkl", "pt", "pth", "safetensors"}
+_ARCHIVES = {"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip", "zst"}
+_RECORDINGS = {"avi", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "ogg", "wav", "webm"}
+_NO_PICTURES = _DOCUMENTS | _PROGRAMS | _NUMBERS | _ARCHIVES | _RECORDINGS
 
 
 def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: Form, heatmaps: Path | None) -> bool:
@@ -44,6 +54,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
         if not os.path.lexists(path) and len(paths) == 1:
             raise UserError(f"{printable(str(path))}: no such file; name a photograph or a folder of them")
     if heatmaps is not None:
+        heatmaps = expanded(heatmaps)
         try:
             heatmaps.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,7 +65,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     report = _Report(classifier, form, heatmaps)
     if not paths:
         return report.ask()
-    single = len(paths) == 1 and not paths[0].is_dir()
+    single = len(paths) == 1 and not is_folder(paths[0])
     for path in _files(paths):
         report.classify(path, titled=not single)
     return report.complete
@@ -76,7 +87,7 @@ class _Report:
         except Unreadable as error:
             self.complete = False
             sys.stdout.flush()
-            print(f"facegender: {printable(str(path))}: {error.reason}", file=sys.stderr, flush=True)
+            complain(f"{printable(str(path))}: {error.reason}")
             return
         prediction = self._classifier.classify(image)
         self._print(path, prediction, titled)
@@ -99,7 +110,7 @@ class _Report:
                 break
             if not line.strip():
                 break
-            self.classify(_meant(line), titled=False)
+            self.classify(typed_path(line, Path()), titled=False)
         return self.complete or typed
 
     def _print(self, path: Path, prediction: Prediction, titled: bool) -> None:
@@ -129,10 +140,7 @@ class _Report:
         assert self._heatmaps is not None
         pixels = self._classifier.pixels(image)
         heat = self._classifier.heatmap(pixels, prediction.classes.index(prediction.label))
-        # More colour where the network looked more, so that the face stays visible.
-        colours = VIRIDIS[np.rint(heat * 255).astype(np.uint8)].astype(np.float32)
-        share = (0.15 + 0.5 * heat)[..., None]
-        blend = Image.fromarray(np.rint(pixels * (1 - share) + colours * share).astype(np.uint8))
+        blend = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
         scale = min(1.0, 1024 / max(image.size))
         picture = blend.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
         target = _free(self._heatmaps, path.name)
@@ -147,7 +155,7 @@ class _Report:
 def _free(folder: Path, name: str) -> Path:
     """A file name in a folder that no picture of this or an earlier call has."""
     number, target = 1, folder / f"{name}.png"
-    while target.exists():
+    while exists(target):
         number += 1
         target = folder / f"{name}.{number}.png"
     return target
@@ -160,32 +168,30 @@ def _csv_line(cells: Sequence[str]) -> str:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """The files, and those in and below the folders, by name; hidden and system files in folders are passed over.
+    """The files, and those in and below the folders, by name.
+
+    In folders, hidden and system files are passed over without a word, and what its name says is no picture with one.
 
     Raises:
         UserError: A folder has none.
     """
     for path in paths:
-        if not path.is_dir():
+        if not is_folder(path):
             yield path
             continue
-        count = 0
+        count = passed_over = 0
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if not name.startswith(".") and name.lower() not in _IGNORED:
-                    count += 1
-                    yield Path(folder, name)
+                if name.startswith(".") or name.lower() in _SYSTEM_NAMES:
+                    continue
+                if Path(name).suffix.lower().removeprefix(".") in _NO_PICTURES:
+                    passed_over += 1
+                    continue
+                count += 1
+                yield Path(folder, name)
         if not count:
-            raise UserError(f"{printable(str(path))}: no files in this folder; name one with photographs")
-
-
-def _meant(line: str) -> Path:
-    """The path that somebody typed, dragged or pasted: quotes and backslashes of a shell are undone."""
-    text = line.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
-        text = text[1:-1]
-    path = Path(os.path.expanduser(text))  # noqa: PTH111 - this one lets "~nobody" stand
-    if not path.exists() and "\\" in text:
-        path = Path(os.path.expanduser(text.replace("\\ ", " ").replace("\\", "")))  # noqa: PTH111
-    return path
+            raise UserError(f"{printable(str(path))}: no photographs in this folder; name one that has some")
+        if passed_over:
+            files = "1 file that is no picture" if passed_over == 1 else f"{passed_over} files that are no pictures"
+            complain(f"{printable(str(path))}: passed over {files}")

@@ -15,26 +15,23 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from facegender.runs.cache_folder import cache_folder
 from facegender.runs.classify import Answer, Request
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.paths import expanded
 from facegender.runs.text import one_line, printable
 
 if TYPE_CHECKING:
     from facegender.inference import Classifier
 
-CACHE_VARIABLE = "FACEGENDER_CACHE"
 KEPT_FRAMES = 20
 CHECKPOINTS = ("last.ckpt", "best.ckpt")
 
 
-def cache_folder() -> Path:
+def frames_folder() -> Path:
     """Where frames of classified files are kept for the interface to read."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen) / "classify"
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("facegender-tui")) / "classify"
+    return cache_folder() / "classify"
 
 
 class Worker:
@@ -75,7 +72,7 @@ class Worker:
 
         started = time.perf_counter()
         classifier = self._newest(open_run(self._root, request.run), request.checkpoint)
-        path = self._root / Path(request.path).expanduser()
+        path = self._root / expanded(request.path)
         image = open_photograph(path)
         pixels = classifier.pixels(image)
         activations, layers = classifier.activations(pixels)
@@ -169,7 +166,7 @@ def main() -> None:
     # The trainer is at work on the same machine.
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
     try:
-        serve(Worker(root, cache_folder()), sys.stdin.buffer, answers)
+        serve(Worker(root, frames_folder()), sys.stdin.buffer, answers)
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(0)
 

@@ -44,7 +44,9 @@ async def running(
     """The application on a screen of so many columns and rows, with its first screen shown."""
     app = WatchedApp(root, **options)
     async with app.run_test(size=size) as pilot:
-        await until(lambda: app.screen.is_mounted and app.dashboard.is_mounted)
+        await until(lambda: app.dashboard.is_mounted)
+        await until(lambda: app.dashboard.folder is not None or app.screen is not app.dashboard)
+        await until(lambda: app.screen.is_mounted)
         await pilot.pause()
         yield app, pilot
 

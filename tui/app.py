@@ -93,20 +93,21 @@ class FaceGenderApp(App[None]):
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, None)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Show the first screen."""
         self.register_theme(THEME)
         self.theme = "facegender"
         self.set_interval(REAP_S, self._reap)
         run = self._first_run
         self.dashboard = Dashboard(self.root, run)
-        self.push_screen(self.dashboard)
+        # What follows is shown in its panes, which must be there.
+        await self.push_screen(self.dashboard)
         if self._demo:
             self.post_message(StartRun(DEMO_CONFIG, ""))
         elif self._data is not None:
             from tui.screens.new_run import NewRun
 
-            self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
+            await self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
         elif run is None:
             self.run_worker(self._show_newest())
 
@@ -114,7 +115,7 @@ class FaceGenderApp(App[None]):
         """The newest run; where there is none, the question where the photographs are."""
         newest = next(iter(await asyncio.to_thread(list_runs, self.root)), None)
         if newest is not None:
-            self.dashboard.open_run(newest)
+            self.dashboard.call_after_refresh(self.dashboard.open_run, newest)
             return
         from tui.screens.welcome import Welcome
 

@@ -15,6 +15,7 @@ from facegender.data.dataset import CLASSES, shown
 from facegender.data.drawing.looks import draw_look
 from facegender.data.drawing.portrait import draw_portrait
 from facegender.runs.errors import UserError
+from facegender.runs.paths import exists, is_folder
 
 # Part of the cache's key: raise it whenever the same seed draws another face.
 DRAWING = 2
@@ -73,7 +74,7 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report:
         UserError: The folder has something else in it, or cannot be written.
     """
     try:
-        if folder.exists() and (other := _foreign(folder)):
+        if exists(folder) and (other := _foreign(folder)):
             raise UserError(
                 f"{shown(folder)}: has {shown(other)} in it; name an empty or a new folder for the demo faces"
             )
@@ -89,7 +90,7 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report:
 
 def _foreign(folder: Path) -> Path | None:
     """Something in a folder that is neither a class folder nor a demo face, relative to the folder."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         return Path(folder.name)
     for path in sorted(folder.iterdir()):
         if path.name not in CLASSES or not path.is_dir():

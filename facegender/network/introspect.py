@@ -15,7 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from facegender.network.version_counter import writes_to
 from facegender.runs.frames import MAX_MAP_SIDE_PX
+
+_NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm)
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
@@ -101,7 +104,7 @@ def _full_precision(images: Tensor) -> Iterator[None]:
 
 def _continues(module: nn.Module) -> bool:
     """Whether a module merely normalises or activates, so that its output is still the convolution's."""
-    if isinstance(module, (nn.modules.batchnorm._NormBase, nn.GroupNorm)):
+    if isinstance(module, _NORMALISATIONS):
         return True
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
 
@@ -125,14 +128,14 @@ class _Tracer:
             if module not in self._open:
                 name = self._names[module]
                 size = (int(output.shape[-2]), int(output.shape[-1]))
-                self._open[module] = output, output._version, Layer(name, module, (name,), module, call, size)
+                self._open[module] = output, writes_to(output), Layer(name, module, (name,), module, call, size)
             return
         in_place = bool(inputs) and inputs[0] is output
         for conv, (tensor, version, layer) in self._open.items():
-            if inputs and inputs[0] is tensor and tensor._version == version + in_place:
+            if inputs and inputs[0] is tensor and writes_to(tensor) == version + in_place:
                 chain = (*layer.chain, self._names[module])
                 grown = Layer(layer.name, layer.conv, chain, module, call, layer.size)
-                self._open[conv] = output, output._version, grown
+                self._open[conv] = output, writes_to(output), grown
 
     def layers(self) -> list[Layer]:
         return [self._open[module][2] for module in self._names if module in self._open]

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins import CheckpointIO
-from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.plugins import CheckpointIO
 
 from facegender.network.module import FaceGenderModule
 from facegender.runs.atomic import replacing
@@ -34,7 +33,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def __init__(self, announce: Callable[[Event], None]) -> None:
         self._announce = announce
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint.
 
         Raises:
@@ -50,13 +49,13 @@ class AtomicCheckpointIO(CheckpointIO):
         self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
 
     def load_checkpoint(
-        self, path: _PATH, map_location: Any | None = None, weights_only: bool | None = None
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint, never running code from it."""
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
         return checkpoint
 
-    def remove_checkpoint(self, path: _PATH) -> None:
+    def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint."""
         Path(path).unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import Any
 
@@ -53,15 +54,19 @@ class SystemSampler:
         try:
             memory = nvml.nvmlDeviceGetMemoryInfo(handle)
             name = nvml.nvmlDeviceGetName(handle)
-            return Gpu(
-                index=index,
-                name=name.decode() if isinstance(name, bytes) else str(name),
-                utilisation_percent=float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-                memory_used_bytes=int(memory.used),
-                memory_total_bytes=int(memory.total),
-            )
-        except nvml.NVMLError:  # e.g. a GPU in MIG mode does not tell its utilisation
+        except nvml.NVMLError:
             return None
+        try:
+            utilisation = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        except nvml.NVMLError:  # e.g. a GPU in MIG mode does not tell
+            utilisation = math.nan
+        return Gpu(
+            index=index,
+            name=name.decode() if isinstance(name, bytes) else str(name),
+            utilisation_percent=utilisation,
+            memory_used_bytes=int(memory.used),
+            memory_total_bytes=int(memory.total),
+        )
 
     def close(self) -> None:
         """Let NVIDIA's library go."""

@@ -238,7 +238,7 @@ class JournalThread:
         """Keep what waits within limits: first the load of the machine goes, then single steps, the oldest first."""
         while len(self._unwritten) > MAX_UNWRITTEN:
             least = min(range(len(self._unwritten)), key=lambda index: _worth(self._unwritten[index]))
-            self._lost += isinstance(self._unwritten[least], (System, Heartbeat)) is False
+            self._lost += _worth(self._unwritten[least]) > 0
             del self._unwritten[least]
 
     def _account(self, seconds: float) -> Notice:

@@ -1,0 +1,98 @@
+"""The program as a person has it: in a terminal, with real trainers and a real network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from screen import Screen
+
+from facegender.runs.events import FrameSaved
+from facegender.runs.folder import list_runs
+from facegender.runs.journal import read_all
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals"),
+    pytest.mark.timeout(240),
+]
+
+ENTER, ESCAPE, TAB, UP, DOWN, LEFT, CLEAR = "\r", "\x1b", "\t", "\x1b[A", "\x1b[B", "\x1b[D", "\x15"
+
+
+def fill(screen: Screen, steps: int, text: str) -> None:
+    """Go so many fields down in the form and replace what is there."""
+    screen.press(*[DOWN] * steps, CLEAR, text)
+
+
+def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None:
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    root.mkdir()
+    Image.new("RGB", (90, 120), (180, 140, 120)).save(root / "somebody.jpg")
+
+    with Screen(["--root", str(root)], cache) as screen:
+        screen.until("There is no run here yet")
+        screen.press(DOWN, ENTER)
+        screen.until("ready: Enter starts the run")
+        fill(screen, 0, "demo")
+        fill(screen, 1, "32")
+        fill(screen, 1, "40")
+        screen.until("ready: Enter starts the run")
+        screen.press(ENTER)
+        screen.until("● training")
+        screen.until("live")
+        [folder] = list_runs(root)
+        assert any(isinstance(event, FrameSaved) for event in read_all(folder.journal_path))
+        screen.until("▸conv1◂")
+        screen.until("▀▀")
+        screen.press(DOWN)
+        screen.until("▸conv2◂")
+
+        screen.press("c", "someb", TAB)
+        screen.until("somebody.jpg")
+        screen.press(ENTER)
+        screen.until("Predicted: ")
+        screen.until("Confidence: ")
+        screen.until("Probabilities: Female: ")
+        screen.until(f"last.ckpt of {folder.name}")
+        screen.press(ESCAPE)
+        screen.until("▸conv2◂")
+
+        screen.press("q")
+        assert screen.until_ended() == 0
+    assert folder.state() in ("training", "completed")
+
+    with Screen(["--root", str(root)], cache) as screen:
+        screen.until(folder.name)
+        screen.until("demo faces")
+        screen.press("S")
+        screen.until(f"Stop run {folder.name}?")
+        screen.press("y")
+        screen.until("■ stopped")
+        screen.press("q")
+        assert screen.until_ended() == 0
+    assert folder.last_checkpoint.exists()
+
+
+def test_a_connection_that_drops_costs_nothing(tmp_path: Path) -> None:
+    root, cache = tmp_path / "root", tmp_path / "cache"
+    root.mkdir()
+    with Screen(["--root", str(root), "--demo"], cache) as screen:
+        screen.until("starting")
+        screen.until(lambda: bool(list_runs(root)))
+        os.kill(screen.pid, signal.SIGHUP)
+        screen.until_ended()
+    [folder] = list_runs(root)
+    folder_ends = time.monotonic() + 200
+    while not any(isinstance(event, FrameSaved) for event in read_all(folder.journal_path)):
+        assert time.monotonic() < folder_ends, folder.log_tail()
+        time.sleep(0.2)
+    assert folder.state() == "training"
+    folder.request_stop()
+    while folder.state() != "stopped":
+        assert time.monotonic() < folder_ends, folder.log_tail()
+        time.sleep(0.2)
