@@ -72,6 +72,7 @@ async def asked(
     """A run, and a file typed at its prompt."""
     recorded.write_run(root)
     async with running(root, size) as (app, pilot):
+        await until(lambda: app.dashboard.browser._layers)
         await pilot.press("down", "c")
         await type_text(pilot, text)
         await pilot.press("enter")
@@ -213,9 +214,9 @@ async def test_names_with_markup_and_controls_do_no_harm(root: Path, classifier:
     async with asked(root, "ann.jpg") as (app, _pilot):
         await answered(app)
         screen = app.screen
-        screen.show_answer(root / "[b]x[/b]\x1b[2J.jpg", screen._answer)
-        await until_said(app, "[b]x[/b]\ufffd[2J.jpg")
-        assert "[red]last[/red]" in screen_text(app)
+        screen.show_answer(root / "[b]x[b]\x1b[2J.jpg", screen._answer)
+        await until_said(app, "[b]x[b]\ufffd[2J.jpg")
+        await until_said(app, "[red]last[/red]")
         assert "\x1b" not in screen_text(app)
 
 

@@ -656,7 +656,7 @@ async def test_an_unknown_command_is_told_and_the_prompt_stays_open(root: Path) 
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await pilot.press("colon", *"fly", "enter")
-        await until_said(app, "unknown or ambiguous command 'fly'")
+        await until_said(app, "unknown or ambiguous command: fly")
         assert app.dashboard.prompt.is_open
 
 

@@ -80,6 +80,7 @@ class NewRun(Screen[None]):
             self.candidates = candidates
 
     CSS_PATH = "new_run.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
     BINDINGS = [
         ("escape", "leave", "back"),
         ("ctrl+t", "complete", "complete the path"),
@@ -98,6 +99,7 @@ class NewRun(Screen[None]):
         self._origin = origin
         self._folders: dict[str, bool | None] = {}
         self._names: frozenset[str] = frozenset()
+        self._candidates: tuple[str, str] | None = None
 
     def compose(self) -> ComposeResult:
         """A row a field."""
@@ -144,6 +146,9 @@ class NewRun(Screen[None]):
                 row.add_class("-wrong")
             else:
                 row.update(note)
+                row.remove_class("-wrong")
+            if field == "data" and self._candidates and text == self._candidates[0]:
+                row.update(self._candidates[1])
                 row.remove_class("-wrong")
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(wrong), "-wrong")
@@ -214,12 +219,12 @@ class NewRun(Screen[None]):
 
     @on(Completed)
     def _completed(self, event: Completed) -> None:
+        self._candidates = (event.text, event.candidates) if event.candidates else None
         field = self.query_one("#field-data", FormInput)
         field.value = event.text
         field.cursor_position = len(event.text)
         field.focus()
-        if event.candidates:
-            self.query_one("#note-data", Static).update(event.candidates)
+        self._check_all()
 
     def action_leave(self) -> None:
         """Back, without a new run."""

@@ -93,9 +93,10 @@ class Runs(Screen[None]):
         self.set_class(bool(event.summaries), "-some")
         if event.summaries == self._summaries and self._summaries:
             return
-        self._summaries = event.summaries
         table = self.query_one(DataTable)
-        row = table.cursor_row
+        chosen = self._chosen()
+        self._summaries = event.summaries
+        row = next((n for n, run in enumerate(event.summaries) if chosen and run.run == chosen.name), table.cursor_row)
         table.clear()
         now = time.time()
         for run in event.summaries:

@@ -29,6 +29,7 @@ class Welcome(Screen[None]):
     """Demo faces, a folder, or a download."""
 
     CSS_PATH = "welcome.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]
     BINDINGS = [
         ("escape", "leave", "dashboard"),
         ("question_mark", "app.help", "help"),
