@@ -53,7 +53,7 @@ class Claim:
         A folder that was made for this run goes away. A resumed one ends as it had ended before.
 
         Returns:
-            Whether the folder is gone; if not, the journal says how the run ended.
+            Whether the folder is gone; if not, the journal says how the run ended, if it can be written.
         """
         if self.created and not self.resumed:
             shutil.rmtree(self.folder.path, ignore_errors=True)
@@ -63,7 +63,8 @@ class Claim:
         end = RunFinished(time=now, status="failed", error=error)
         if self.ended:
             end = msgspec.structs.replace(self.ended, time=now)
-        with _writing(self.folder), JournalWriter(self.folder.journal_path) as journal:
+        # A disk that cannot be written must not hide why nothing was trained.
+        with contextlib.suppress(OSError), JournalWriter(self.folder.journal_path) as journal:
             journal.write(Notice(time=now, level="error", text=error), end)
         return False
 

@@ -215,13 +215,14 @@ class JournalThread:
         try:
             if self._journal is None:
                 self._journal = JournalWriter(self._folder.journal_path)
+            if self._failing_since is not None:
+                # First, so that how the run ended stays the last line.
+                self._journal.write(self._account(now - self._failing_since))
+                self._failing_since, self._lost = None, 0
             while self._unwritten:
                 self._journal.write(self._unwritten[0])
                 self._unwritten.popleft()
             self._wrote_at = now
-            if self._failing_since is not None:
-                self._journal.write(self._account(now - self._failing_since))
-                self._failing_since, self._lost = None, 0
         except OSError as error:
             if self._failing_since is None:
                 self._failing_since = now
@@ -257,7 +258,9 @@ class JournalThread:
         if self._failing_since is not None:
             ended = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
             how = f"; the run is {ended}, which the list of runs cannot know" if ended else ""
-            complain(f"{len(self._unwritten) + self._lost} lines of run {self._folder.name}'s journal are lost{how}")
+            count = len(self._unwritten) + self._lost
+            lines = "1 line" if count == 1 else f"{count} lines"
+            complain(f"run {self._folder.name}: {lines} of the journal could not be written{how}")
 
     def _let_go(self) -> None:
         journal, self._journal = self._journal, None

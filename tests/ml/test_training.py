@@ -336,7 +336,7 @@ def test_without_a_terminal_each_epoch_is_one_plain_line(tmp_path: Path, capfd: 
     assert train(tiny(epochs=2), tmp_path, "a") == "completed"
     lines = capfd.readouterr().out.splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
-    assert [line.split("  ")[0] for line in epochs] == ["epoch 0/2", "epoch 1/2"]
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 0 (1 of 2)", "epoch 1 (2 of 2)"]
     assert all(" images/s" in line and "validation accuracy" in line for line in epochs)
     assert any(line.startswith("completed: 2 epochs, best validation accuracy") for line in lines)
     assert any(line.endswith("best.ckpt") for line in lines)

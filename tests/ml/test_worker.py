@@ -15,7 +15,7 @@ from PIL import Image
 from facegender.runs.classify import Answer, Request
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
-from facegender.worker import KEPT_FRAMES, Worker, cache_folder, serve
+from facegender.worker import KEPT_FRAMES, Worker, frames_folder, serve
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_serving_goes_on_after_lines_that_are_no_requests(worker: Worker) -> Non
 
 def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path / "classify"
+    assert frames_folder() == tmp_path / "classify"
 
 
 def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root: Path, tmp_path: Path) -> None:
