@@ -85,7 +85,8 @@ def epoch_line(event: EpochFinished, epochs: int) -> str:
     """One plain line about an epoch."""
     rate = f"{event.images_per_second:,.0f}".replace(",", " ")
     return (
-        f"epoch {event.epoch} ({event.epoch + 1} of {epochs})  loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
+        f"epoch {event.epoch} ({event.epoch + 1} of {epochs})  "
+        f"loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
         f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
         f"{rate} images/s"
     )
