@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer, seed_everything
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES

@@ -129,6 +129,8 @@ class JournalThread:
                     system_at = now + SYSTEM_EVERY_S
                     if sampler is not None:
                         self._sample(sampler)
+                if self._failing_since is not None:
+                    self._write()
                 if now >= self._wrote_at + HEARTBEAT_S:
                     self._emit(Heartbeat(time=time.time()))
         finally:
@@ -215,13 +217,12 @@ class JournalThread:
         try:
             if self._journal is None:
                 self._journal = JournalWriter(self._folder.journal_path)
-            if self._failing_since is not None:
-                # First, so that how the run ended stays the last line.
-                self._journal.write(self._account(now - self._failing_since))
-                self._failing_since, self._lost = None, 0
             while self._unwritten:
+                if isinstance(self._unwritten[0], RunFinished):
+                    self._write_account(now)  # before it, as how the run ended has to be the last line
                 self._journal.write(self._unwritten[0])
                 self._unwritten.popleft()
+            self._write_account(now)
             self._wrote_at = now
         except OSError as error:
             if self._failing_since is None:
@@ -242,11 +243,15 @@ class JournalThread:
             self._lost += _worth(self._unwritten[least]) > 0
             del self._unwritten[least]
 
-    def _account(self, seconds: float) -> Notice:
-        text = f"the journal could not be written for {seconds:.0f} s"
+    def _write_account(self, now: float) -> None:
+        """Tell of a failure that is over."""
+        if self._failing_since is None or self._journal is None:
+            return
+        text = f"the journal could not be written for {now - self._failing_since:.0f} s"
         if self._lost:
             text += f"; {self._lost} of its lines are lost"
-        return Notice(time=time.time(), level="warning", text=text)
+        self._journal.write(Notice(time=time.time(), level="warning", text=text))
+        self._failing_since, self._lost = None, 0
 
     def _write_the_rest(self) -> None:
         """Try for a while, as what waits may be how the run ended."""

@@ -62,6 +62,13 @@ def test_missing_data_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Captur
     assert "no such folder" in captured.err
 
 
+def test_data_of_a_user_who_does_not_exist_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
+    assert run(["train", "--data", "~nobody-of-that-name/x", "--root", str(tmp_path), "--run=a"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no such folder" in line
+    assert not RunFolder(tmp_path, "a").path.exists()
+
+
 def test_a_failed_run_is_exit_code_1(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError("broken")
@@ -97,6 +104,25 @@ def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at
     (line,) = captured.err.splitlines()
     assert line.startswith("facegender: ")
     assert "\x1b" not in line
+
+
+def test_files_in_a_folder_that_are_no_pictures_by_their_names_are_passed_over(
+    trained: Path, photographs: Path, capsys: Capture
+) -> None:
+    for name in ("labels.csv", "README.MD", "below/notes.txt"):
+        (photographs / name).write_text("nothing")
+    assert run(["predict", str(photographs), "--root", str(trained)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("Predicted: ") == 2
+    (line,) = captured.err.splitlines()
+    assert line.endswith("passed over 3 files that are no pictures")
+    assert run(["predict", str(photographs / "labels.csv"), "--root", str(trained)]) == 2
+    assert "labels.csv" in capsys.readouterr().err
+    shutil.rmtree(photographs)
+    photographs.mkdir()
+    (photographs / "labels.csv").write_text("nothing")
+    assert run(["predict", str(photographs), "--root", str(trained)]) == 2
+    assert "no photographs in this folder" in capsys.readouterr().err
 
 
 def test_json_and_csv_carry_the_same_numbers(trained: Path, photographs: Path, capsys: Capture) -> None:
@@ -166,7 +192,11 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
         assert all(torch.equal(value, best[f"network.{name}"]) for name, value in weights.items())
     assert run(["export", "done", "--output", "/proc/none", "--root", str(trained)]) == 2
     assert run(["export", "done", "--format", "gif", "--root", str(trained)]) == 2
-    assert all(line.startswith("facegender: ") for line in capsys.readouterr().err.splitlines())
+    assert run(["export", "nosuch.ckpt", "--root", str(trained)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert all(line.startswith("facegender: ") for line in lines)
+    assert lines[-1].startswith("facegender: nosuch.ckpt: no such file")
+    assert "--checkpoint" not in lines[-1]
 
 
 def test_onnx_without_its_packages_names_them(trained: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,4 +220,5 @@ def test_demo_data_can_be_trained_on(tmp_path: Path, capsys: Capture) -> None:
 def test_doctor_names_what_it_finds(capsys: Capture) -> None:
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
+    assert "standard output is not a terminal" in out
     assert all(name in out for name in ("facegender-tui", "torch", "python", "cache", "root"))

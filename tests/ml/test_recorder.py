@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,15 @@ from facegender.runs.events import (
     RunStarted,
     Steps,
     System,
+    decode,
+    encode,
 )
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.training import framing, recorder
 from facegender.training.session import train
+from facegender.training.system import SystemSampler
 from facegender.training.writer import JournalThread
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
@@ -265,6 +269,47 @@ def test_a_full_disk_stops_neither_training_nor_what_is_written_once_there_is_ro
     complaints = [line for line in capfd.readouterr().err.splitlines() if "cannot be written" in line]
     assert len(complaints) == 1
     assert "No space left" in complaints[0]
+
+
+def test_durations_are_not_taken_from_a_clock_that_somebody_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(2_000_000_000, 0, -3600))
+    monkeypatch.setattr("facegender.training.recorder.time.time", lambda: float(next(clock)))
+    assert train(tiny(epochs=1), tmp_path, "a", show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    (finished,) = [event for event in events if isinstance(event, EpochFinished)]
+    assert 0 < finished.seconds < 600
+    assert finished.images_per_second > 0
+    assert all(event.images_per_second > 0 for event in events if isinstance(event, Steps))
+
+
+class DividedGpu:
+    """NVIDIA's library on a machine whose one GPU is in MIG mode."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+
+    def nvmlDeviceGetMemoryInfo(self, handle: object) -> SimpleNamespace:
+        return SimpleNamespace(used=11, total=139)
+
+    def nvmlDeviceGetName(self, handle: object) -> bytes:
+        return b"NVIDIA H200"
+
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> None:
+        raise self.NVMLError("Not Supported")
+
+    def nvmlShutdown(self) -> None:
+        pass
+
+
+def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory() -> None:
+    sampler = SystemSampler()
+    sampler._nvml, sampler._gpus = DividedGpu(), [object()]
+    (line,) = [decode(encode(sampler.sample()))]
+    assert isinstance(line, System)
+    (gpu,) = line.gpus
+    assert (gpu.name, gpu.memory_used_bytes, gpu.memory_total_bytes) == ("NVIDIA H200", 11, 139)
+    assert math.isnan(gpu.utilisation_percent)
 
 
 def test_frames_that_cannot_be_saved_are_a_notice(

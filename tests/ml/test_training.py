@@ -18,9 +18,10 @@ import torch
 from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
 from facegender.runs.errors import UserError
-from facegender.runs.events import EpochFinished, EpochStarted, RunFinished, RunStarted
+from facegender.runs.events import EpochFinished, EpochStarted, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder, create_run
 from facegender.runs.process import Process
+from facegender.training.framing import FrameThread
 from facegender.training.session import train
 from facegender.training.stop import StopSwitch
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
@@ -236,6 +237,46 @@ def test_a_stop_request_while_photographs_are_prepared_is_obeyed_at_once(
     assert train(tiny(), tmp_path, "a", show=False) == "stopped"
     assert folder.state() == "stopped"
     assert not folder.stop_requested()
+
+
+def test_a_stop_request_from_before_the_trainer_began_is_obeyed(tmp_path: Path, at_step: At) -> None:
+    at_step(0, lambda: pytest.fail("was trained"))
+    folder = create_run(tmp_path, "a")
+    folder.log_path.touch()
+    folder.request_stop()
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    events = events_of(tmp_path, "a")
+    assert isinstance(events[-1], RunFinished)
+    assert events[-1].status == folder.state() == "stopped"
+    assert not folder.stop_requested()
+    assert not folder.claim.is_held()
+    notices = [event.text for event in events if isinstance(event, Notice)]
+    assert notices[-1].endswith("there is nothing to resume, start it again")
+
+
+def test_a_run_that_ends_waits_for_a_stuck_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+    monkeypatch.setattr(FrameThread, "close", lambda self, timeout_s=60.0: closed.append(timeout_s))
+    folder = create_run(tmp_path, "a")
+    folder.request_stop()
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    assert len(closed) == 1
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "a")
+    folder.log_path.mkdir()
+    with pytest.raises(UserError, match=r"train\.log: IsADirectoryError"):
+        train(tiny(), tmp_path, "a", show=False)
+    assert not folder.claim.path.exists()
+
+
+def test_a_trainer_holds_its_claim_while_it_trains(tmp_path: Path, at_step: At) -> None:
+    refusals = []
+    at_step(1, lambda: refusals.append(refused(tmp_path, resume="a")))
+    assert train(tiny(epochs=1), tmp_path, "a", show=False) == "completed"
+    assert "is training right now: stop it first" in refusals[0]
+    assert not RunFolder(tmp_path, "a").claim.path.exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, type_text, until, until_said
+from piloting import COMMON, SMALL, WatchedApp, running, screen_text, type_text, until, until_said
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -38,7 +38,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
 
 
 @asynccontextmanager
-async def form(root: Path, size: tuple[int, int] = LARGE) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
+async def form(root: Path, size: tuple[int, int] = COMMON) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
     """The form, opened with t."""
     async with running(root, size) as (app, pilot):
         if app.screen is not app.dashboard:
@@ -192,6 +192,7 @@ async def test_the_path_of_the_data_is_completed(root: Path, started: Started) -
         await type_text(pilot, "fa")
         await pilot.press("ctrl+t")
         await until(lambda: app.screen.query_one("#field-data", Input).value == "faces-")
+        await until_said(app, "faces-a/  faces-b/")
         await pilot.pause()
         assert "faces-a/  faces-b/" in screen_text(app)
         await pilot.press("b", "ctrl+t")

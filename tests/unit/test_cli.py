@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import recorded
 
 from facegender.__main__ import run
 from facegender.runs.config import TrainConfig
@@ -61,6 +63,9 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["stop", "\x1b[2Jx"], "use 1 to 64 letters"),
         (["stop"], "RUN"),
         (["export", "x", "--root=none"], "--root none"),
+        (["train", "--root=~nobody-of-that-name/x"], "--root ~nobody-of-that-name/x is not a folder"),
+        (["runs", "--root=~nobody-of-that-name"], "is not a folder"),
+        (["train", "--config=~nobody-of-that-name/x"], "--config ~nobody-of-that-name/x"),
         (["bogus"], "bogus"),
     ],
 )
@@ -92,6 +97,15 @@ def test_runs_are_listed_newest_first_with_their_best_epoch(tmp_path: Path, caps
     assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age"]
     assert lines[1] == ["beta", "training", "2/4", "0.700", "1", "2", "min"]
     assert lines[2][:2] == ["alpha", "completed"]
+
+
+def test_an_epoch_that_was_trained_again_counts_as_in_the_interface(tmp_path: Path, capsys: Capture) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+    with JournalWriter(folder.journal_path) as journal:
+        journal.write(recorded.run_started(start_epoch=1, resumed=True), finished(1, float("nan")))
+    assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["epochs_done"], row["best_validation_accuracy"], row["best_epoch"]) == (2, 0.5, 0)
 
 
 def test_no_runs_names_the_command_that_starts_one(tmp_path: Path, capsys: Capture) -> None:

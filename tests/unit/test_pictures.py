@@ -254,3 +254,16 @@ def test_a_png_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match="No space left"):
         pictures.write_png(tmp_path / "a.png", Image.new("RGB", (4, 4)))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_heatmap_turns_a_photograph_yellow_where_it_is_hot_and_leaves_it_to_be_seen() -> None:
+    image = np.full((40, 60, 3), 100, np.uint8)
+    image[:, 30:] = 200
+    heat = np.zeros((4, 6), np.uint8)
+    heat[:2] = 255
+    shown = pictures.heat_overlay(image, heat)
+    assert (shown.shape, shown.dtype) == (image.shape, np.uint8)
+    yellow, dark = VIRIDIS[255].astype(float), VIRIDIS[0].astype(float)
+    np.testing.assert_allclose(shown[2, 5], 100 * 0.35 + yellow * 0.65, atol=1)
+    np.testing.assert_allclose(shown[-3, 5], 100 * 0.85 + dark * 0.15, atol=1)
+    assert (shown[:, 40].astype(int) > shown[:, 5]).all()

@@ -69,6 +69,7 @@ class Dashboard(PromptScreen):
         self._x_axis = 0
         self._smoothing = 0
         self._stale = True
+        self._rest_until = 0.0
 
     def compose(self) -> ComposeResult:
         """All panes; `_arrange` decides which are to be seen."""
@@ -160,9 +161,12 @@ class Dashboard(PromptScreen):
             self.query_one(StatusLines).show(self.state, time.time())
 
     def _refresh_if_stale(self) -> None:
-        if self._stale and self.is_current:
+        now = time.monotonic()
+        if self._stale and self.is_current and now >= self._rest_until:
             self._stale = False
             self._show()
+            # Curves of a million steps take a while to draw: never spend more than a tenth of the time on them.
+            self._rest_until = time.monotonic() + min(1.0, 9 * (time.monotonic() - now))
 
     def _show(self) -> None:
         state = self.state

@@ -147,14 +147,16 @@ class NewRun(Screen[None]):
             else:
                 row.update(note)
                 row.remove_class("-wrong")
-            if field == "data" and self._candidates and text == self._candidates[0]:
-                row.update(self._candidates[1])
-                row.remove_class("-wrong")
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(wrong), "-wrong")
-        verdict.update(
+        said = (
             f" {wrong} field{'s need' if wrong > 1 else ' needs'} fixing" if wrong else " ready: Enter starts the run"
         )
+        if self._candidates and self.query_one("#field-data", FormInput).value == self._candidates[0]:
+            # In this line they have the width of the screen.
+            said = f" {self._candidates[1]}"
+            verdict.remove_class("-wrong")
+        verdict.update(said)
         return None if wrong else values
 
     def _value(self, field: str, text: str) -> Any:
