@@ -6,6 +6,8 @@ Screens other than the dashboard are imported when they are first opened: the fi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -98,6 +100,9 @@ class FaceGenderApp(App[None]):
         self.register_theme(THEME)
         self.theme = "facegender"
         self.set_interval(REAP_S, self._reap)
+        # Ended from outside, the terminal is left as it was found; on Windows there is no such handler.
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         run = self._first_run
         self.dashboard = Dashboard(self.root, run)
         # What follows is shown in its panes, which must be there.

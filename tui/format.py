@@ -68,6 +68,11 @@ def significant(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def load(percent: float) -> str:
+    """A load in per cent without decimals; a dash where it is not known."""
+    return "–" if math.isnan(percent) else f"{percent:.0f} %"
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as ``87.34%``, the way the command line writes it."""
     return f"{100 * share:.2f}%"

@@ -40,7 +40,7 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
         screen.until("ready: Enter starts the run")
         fill(screen, 0, "demo")
         fill(screen, 1, "32")
-        fill(screen, 1, "40")
+        fill(screen, 1, "2000")
         screen.until("ready: Enter starts the run")
         screen.press(ENTER)
         screen.until("● training")
@@ -76,6 +76,13 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
         screen.press("q")
         assert screen.until_ended() == 0
     assert folder.last_checkpoint.exists()
+
+
+def test_ended_from_outside_it_ends_as_if_left(tmp_path: Path) -> None:
+    with Screen(["--root", str(tmp_path)], tmp_path) as screen:
+        screen.until("There is no run here yet")
+        os.kill(screen.pid, signal.SIGTERM)
+        assert screen.until_ended() == 0
 
 
 def test_a_connection_that_drops_costs_nothing(tmp_path: Path) -> None:

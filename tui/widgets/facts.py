@@ -89,10 +89,15 @@ class MachineFacts(Facts):
         ]
         for gpu in system.gpus:
             used = gpu.memory_used_bytes / max(1, gpu.memory_total_bytes)
-            rows.append((f"GPU{gpu.index}", gpu.utilisation_percent / 100, f"{gpu.utilisation_percent:.0f} %"))
+            rows.append((f"GPU{gpu.index}", _known(gpu.utilisation_percent) / 100, fmt.load(gpu.utilisation_percent)))
             of = f"{fmt.gib(gpu.memory_used_bytes)}/{fmt.gib(gpu.memory_total_bytes)} GiB"
             rows.append(("", used, of))
         for number, (name, share, text) in enumerate(rows):
             out.append("\n" if number else "").append(f"{name:<5}")
             out.append_text(bar(share, 12, "#98c379" if share < 0.9 else "#e5c07b")).append(f" {text}")
         return out
+
+
+def _known(value: float) -> float:
+    """The value, or 0 where it is NaN."""
+    return value if value == value else 0.0

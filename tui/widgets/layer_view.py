@@ -171,7 +171,7 @@ def probability_bars(probabilities: dict[str, float], width: int) -> Text:
     """A line a class: its name, a bar of so many cells, its share."""
     out = Text()
     for number, (name, share) in enumerate(probabilities.items()):
-        out.append(f"\n{name:<7}")
+        out.append(f"\n{printable(name):<7}")
         out.append_text(bar(share, width, fmt.CLASS_COLOURS[number % 2]))
         out.append(f"{fmt.percent(share):>8}")
     return out

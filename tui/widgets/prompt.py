@@ -99,7 +99,8 @@ class Prompt(Vertical):
         self.input.placeholder = placeholder
         self.input.value = text
         self.input.cursor_position = len(text)
-        self.input.focus()
+        # At once: what was typed ahead belongs to the prompt, not to the keys of the screen.
+        self.screen.set_focus(self.input)
         self.note("")
 
     def close(self) -> None:

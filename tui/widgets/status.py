@@ -98,7 +98,7 @@ class StatusLines(Widget):
         if state.system is not None and state.live:
             for gpu in state.system.gpus[:1]:
                 used, total = fmt.gib(gpu.memory_used_bytes), fmt.gib(gpu.memory_total_bytes)
-                parts.append((f"GPU {gpu.utilisation_percent:.0f} % {used}/{total} GiB", "dim"))
+                parts.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used}/{total} GiB", "dim"))
             if not state.system.gpus:
                 parts.append((f"CPU {state.system.cpu_percent:.0f} %", "dim"))
         words = fitted([("", ""), *parts], [], max(0, width - 12))
