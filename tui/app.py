@@ -87,13 +87,12 @@ class FaceGenderApp(App[None]):
         super().__init__()
         self.root = root
         self.terminal = terminal
-        self._first_run = run
         self._demo = demo
         self._data = data
         self._graphics = graphics
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
-        self.dashboard = Dashboard(root, None)
+        self.dashboard = Dashboard(root, run)
 
     async def on_mount(self) -> None:
         """Show the first screen."""
@@ -103,8 +102,6 @@ class FaceGenderApp(App[None]):
         # Ended from outside, the terminal is left as it was found; on Windows there is no such handler.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
-        run = self._first_run
-        self.dashboard = Dashboard(self.root, run)
         # What follows is shown in its panes, which must be there.
         await self.push_screen(self.dashboard)
         if self._demo:
@@ -113,7 +110,7 @@ class FaceGenderApp(App[None]):
             from tui.screens.new_run import NewRun
 
             await self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
-        elif run is None:
+        elif self.dashboard.folder is None:
             self.run_worker(self._show_newest())
 
     async def _show_newest(self) -> None:

@@ -83,26 +83,22 @@ class LayerBrowser(Vertical, can_focus=True):
         """The view."""
         return self.query_one(LayerView)
 
-    @property
-    def layer_name(self) -> str:
-        """The selected layer's name; empty while unknown."""
-        return self._layers[self.selection.layer] if self.selection.layer < len(self._layers) else ""
-
     def open(self, path_of: Callable[[int], Path]) -> None:
         """Look at another run, from its latest epoch on.
 
         Args:
             path_of: The frame file of an epoch.
         """
-        self._path_of = path_of
         self.selection = replace(Selection(), mode=self.selection.mode)
-        self._frames, self._layers, self._picture, self._wanted = (), (), None, None
-        self._stop_playing()
-        self._request()
+        self._look_at(path_of)
 
     def close(self) -> None:
         """Look at nothing."""
-        self._path_of, self._frames, self._layers, self._picture, self._wanted = None, (), (), None, None
+        self._look_at(None)
+
+    def _look_at(self, path_of: Callable[[int], Path] | None) -> None:
+        self._path_of = path_of
+        self._frames, self._layers, self._picture, self._wanted = (), (), None, None
         self._stop_playing()
         self._request()
 
