@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import textual._wait
-from textual.content import Content
 from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
@@ -66,7 +65,7 @@ async def type_text(pilot: Pilot[None], text: str) -> None:
 
 def title(browser: LayerBrowser) -> str:
     """The title of the layer pane as it is read."""
-    return Content.from_markup(browser.border_title or "").plain
+    return browser.title.plain
 
 
 def screen_text(app: FaceGenderApp) -> str:

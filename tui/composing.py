@@ -47,7 +47,10 @@ def _compose(request: LayerRequest) -> LayerPicture:
             if request.zoomed and cursor is not None:
                 tiles, cursor = _zoomed(frame, tiles, layer, cursor, request)
         gap = 2 if min(request.area_px) >= COARSE_BELOW_PX else 1
-        grid = pictures.fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px, gap=gap)
+        enlarging: pictures.Enlarging = "large" if request.terminal_enlarges else "whole"
+        grid = pictures.fit_grid(
+            len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px, gap=gap, enlarging=enlarging
+        )
         mosaic = Picture(pictures.mosaic(tiles, grid, levels=LEVELS, cursor=cursor), pictures.palette(colours, LEVELS))
         label = int(frame.labels()[probe])
         return LayerPicture(

@@ -25,6 +25,7 @@ class LayerRequest:
         epoch: The epoch it is of, or -1 for a classified file.
         area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
         photograph_px: The same for the probe photograph; (0, 0) for none.
+        terminal_enlarges: The terminal makes pictures as large as their place by itself.
         heatmap: Lay the heatmap over the photograph where the frame has one.
         aspect: Width over height of the photograph before it was resized to a square.
     """
@@ -38,6 +39,7 @@ class LayerRequest:
     zoomed: bool
     area_px: tuple[int, int]
     photograph_px: tuple[int, int] = (0, 0)
+    terminal_enlarges: bool = False
     heatmap: bool = False
     aspect: float = 1.0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
 
 LEVELS = 64
+MAX_ENLARGEMENT = 16.0
 GAP_COLOUR = (22, 24, 29)
 CURSOR_COLOUR = (255, 255, 255)
 
@@ -52,16 +54,21 @@ class Grid(msgspec.Struct, frozen=True):
         return self.gap + column * (self.tile_width + self.gap), self.gap + row * (self.tile_height + self.gap)
 
 
-def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: int = 2, enlarge: int = 16) -> Grid:
-    """The grid that shows ``count`` tiles as large as an area allows.
+Enlarging = Literal["any", "whole", "large"]
 
-    Tiles are enlarged by whole factors from 4 on (at most ``enlarge``), which keeps their pixels crisp, and otherwise
-    by any factor; their shape is kept.
+
+def fit_grid(
+    count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: int = 2, enlarging: Enlarging = "any"
+) -> Grid:
+    """The grid that shows ``count`` tiles as large as an area allows, their shape kept.
 
     Args:
         count: Number of tiles, at least 1.
         tile: (height, width) of one tile in its own pixels.
         area: (width, height) in pixels of the place to fill.
+        enlarging: By which factors tiles are enlarged, at most `MAX_ENLARGEMENT`. From 4 on they are whole ones, which
+            keeps pixels crisp. Below, "any" takes any, "whole" whole ones, and "large" none, for a terminal that
+            enlarges by itself.
     """
     height, width = tile
     best: tuple[float, Grid] | None = None
@@ -69,9 +76,11 @@ def fit_grid(count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: i
         rows = -(-count // columns)
         room_x = (area[0] - gap) / columns - gap
         room_y = (area[1] - gap) / rows - gap
-        scale = min(room_x / width, room_y / height, float(enlarge))
-        if scale >= 4:
+        scale = min(room_x / width, room_y / height, MAX_ENLARGEMENT)
+        if scale >= 4 or (scale >= 1 and enlarging == "whole"):
             scale = math.floor(scale)
+        elif enlarging == "large":
+            scale = min(scale, 1.0)
         size = (max(1, int(width * scale)), max(1, int(height * scale)))
         # Among layouts with tiles of one size, the one whose shape is nearest to the area's looks best.
         shape = math.log(columns * width / (rows * height) * max(1, area[1]) / max(1, area[0]))

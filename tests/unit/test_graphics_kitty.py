@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, cells, deletion, png, png_within, transmission
+from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, cells, deletion, png, transmission
+from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture
 from tui.graphics.session import HeldPictures
 
@@ -37,7 +38,7 @@ def test_png_keeps_every_pixel(size: tuple[int, int], colours: int) -> None:
 
 def test_noise_is_sent_with_fewer_colours() -> None:
     picture = random_picture(300, 300, 256)
-    assert len(png_within(picture, budget_bytes=50_000)) < len(png(picture)) * 0.75
+    assert len(png(within_budget(picture, lambda part: len(png(part)), 50_000))) < len(png(picture)) * 0.75
 
 
 def test_transmission_is_quiet_chunked_and_complete() -> None:

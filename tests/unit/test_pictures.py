@@ -74,7 +74,16 @@ def test_more_room_never_makes_tiles_smaller() -> None:
 
 def test_a_tile_is_never_enlarged_beyond_what_is_asked() -> None:
     assert fit_grid(1, (3, 3), (5000, 5000)).tile_width == 48
-    assert fit_grid(1, (3, 3), (5000, 5000), enlarge=4).tile_width == 12
+
+
+def test_a_terminal_that_enlarges_by_itself_gets_tiles_as_they_are_unless_they_are_tiny() -> None:
+    assert fit_grid(4, (100, 100), (700, 700), enlarging="large").tile_width == 100
+    assert fit_grid(4, (7, 7), (700, 700), enlarging="large").tile_width % 7 == 0
+
+
+def test_tiles_are_repeated_whole_and_never_interpolated_where_that_is_asked() -> None:
+    assert fit_grid(4, (100, 100), (390, 390), enlarging="whole").tile_width == 100
+    assert fit_grid(4, (100, 100), (500, 500), enlarging="whole").tile_width == 200
 
 
 @pytest.mark.parametrize("area", [(0, 0), (1, 1), (8, 8), (3, 900)])

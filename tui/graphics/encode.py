@@ -5,6 +5,7 @@ The encoders are imported with the first picture: the first screen does not wait
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,17 +13,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.segment import Segment
 
-from tui.graphics.geometry import Area, Placement, place
+from tui.graphics.geometry import Area, Placement, place, slice_rows
 from tui.graphics.terminal import Protocol, Terminal
 
 if TYPE_CHECKING:
     from tui.graphics.halfblock import HalfBlocks
     from tui.graphics.picture import Picture
 
-MOST_SIXEL_BYTES = 900_000
-"""tmux drops control strings of a megabyte."""
-
-COARSE_COLOURS = 10
+COARSE_COLOURS = 8
+COARSE_SHRINK = 5
+"""How many times smaller a kitty terminal gets a coarse picture, which it enlarges."""
+FLAT_COLOURS = 10
 
 
 class Job(NamedTuple):
@@ -34,11 +35,28 @@ class Job(NamedTuple):
     centred: bool
     ground: tuple[int, int, int] | None = None
     """The colour around the picture; None for the terminal's own."""
+    budget_bytes: int = 0
+    """What it should not much exceed, at the cost of colours; 0 for no limit."""
+    coarse: bool = False
+    """Only to show something at once: the same cells, in a fraction of the bytes."""
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal jobs give equal results."""
-        return self.picture.key, self.area, self.terminal, self.centred, self.ground
+        return self.picture.key, *self[1:]
+
+
+class Slice(NamedTuple):
+    """Some rows of cells of a picture, which reach the screen together."""
+
+    first_row: int
+    rows: int
+    key: bytes
+    """Equal for slices that look the same at the same size."""
+    data: bytes
+    """A sixel string or a kitty PNG; empty for half blocks."""
+    size_bytes: int
+    """About what is written for it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +66,30 @@ class Encoded:
     job: Job
     placement: Placement
     encode_ms: float
-    data: bytes = b""
-    """The sixel string or the kitty PNG; empty for half blocks."""
+    colours: int
+    """Colours that are left of the picture's palette."""
+    slice_rows: int
+    slices: tuple[Slice, ...]
     blocks: HalfBlocks | None = None
+    """The cells, where it is shown by half blocks."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """What all slices take on the link."""
+        return sum(piece.size_bytes for piece in self.slices)
 
     @property
     def size_bytes(self) -> int:
         """What it costs to keep."""
         cells = self.placement.columns * self.placement.rows
-        return len(self.data) + (cells * 50 if self.blocks else 0) + self.job.picture.pixels.nbytes
+        return sum(len(piece.data) for piece in self.slices) + (cells * 50 if self.blocks else 0) + 1024
+
+    def slice_of(self, row: int) -> int:
+        """Index of the slice that a row of the picture belongs to."""
+        return row // self.slice_rows
 
     @cached_property
-    def coarse(self) -> list[list[Segment]]:
+    def flat(self) -> list[list[Segment]]:
         """The picture with one colour a cell, whatever the protocol: for where the real one cannot be drawn.
 
         Below another screen, that is, whose tint costs time for every segment: hence few colours and long runs.
@@ -67,9 +97,8 @@ class Encoded:
         from tui.graphics import halfblock
         from tui.graphics.palette import Unions
 
-        columns, rows = self.placement.columns, self.placement.rows
-        small = halfblock.shrunk(self.job.picture, columns, rows)
-        return halfblock.flat_segments(Unions(small).reduced(COARSE_COLOURS), self.job.terminal.colours)
+        small = halfblock.shrunk(self.job.picture, self.placement.columns, self.placement.rows)
+        return halfblock.flat_segments(Unions(small).reduced(FLAT_COLOURS), self.job.terminal.colours)
 
     @cached_property
     def ground_code(self) -> str:
@@ -81,38 +110,101 @@ class Encoded:
 
 def encode(job: Job) -> Encoded:
     """Fit the picture into its area and encode it."""
-    from tui.graphics import halfblock, kitty
-
     began = time.perf_counter()
-    picture, area, terminal, centred, ground = job
-    placement = place(picture.width_px, picture.height_px, area, terminal, centred)
-    size = placement.width_px, placement.height_px
-    data, blocks = b"", None
+    picture, protocol = job.picture, job.terminal.protocol
+    placement = place(picture.width_px, picture.height_px, job.area, job.terminal, job.centred)
+    if protocol is Protocol.HALFBLOCK or (job.coarse and protocol is Protocol.SIXEL):
+        return _as_blocks(job, placement, began)
+    encoder = _as_kitty if protocol is Protocol.KITTY else _as_sixel
+    return encoder(job, placement, began)
+
+
+def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
+    """First row and number of rows of every slice."""
+    step = slice_rows(terminal)
+    return [(first, min(step, placement.rows - first)) for first in range(0, placement.rows, step)]
+
+
+def _as_kitty(job: Job, placement: Placement, began: float) -> Encoded:
+    from tui.graphics import kitty
+    from tui.graphics.palette import Unions, within_budget
+
+    picture = _fitted(job.picture, placement)
+    row_px = placement.row_px
+    if job.coarse:
+        row_px = max(1, round(row_px / COARSE_SHRINK))
+        width = max(1, placement.width_px * row_px // placement.row_px)
+        small = picture.padded(placement.width_px, placement.height_px, job.ground)
+        picture = Unions(small.scaled_down(width, placement.rows * row_px)).reduced(COARSE_COLOURS)
+    elif job.budget_bytes:
+        picture = within_budget(picture, lambda part: len(kitty.png(part)) * 4 // 3, job.budget_bytes)
+    if not job.coarse:
+        picture = picture.padded(placement.width_px, placement.height_px, job.ground)
+    slices = []
+    for first, rows in _rows_of(placement, job.terminal):
+        part = picture.rows(first * row_px, (first + rows) * row_px)
+        data = kitty.png(part)
+        key = _digest(data, placement.columns, rows)
+        slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4))
+    return _encoded(job, placement, began, len(picture.palette), slices)
+
+
+def _as_sixel(job: Job, placement: Placement, began: float) -> Encoded:
+    from tui.graphics import sixel
+    from tui.graphics.palette import within_budget
+
+    picture = _fitted(job.picture, placement).enlarged(placement.enlarge)
+    registers = job.terminal.sixel_registers
+    if job.budget_bytes or len(picture.palette) > registers:
+        budget = job.budget_bytes or picture.pixels.size * 8
+        picture = within_budget(picture, sixel.size, budget, registers)
+    slices = []
+    for first, rows in _rows_of(placement, job.terminal):
+        part = picture.rows(first * placement.row_px, (first + rows) * placement.row_px)
+        data = sixel.encode(part)
+        slices.append(Slice(first, rows, _digest(data, placement.columns, rows), data, len(data) + 20))
+    return _encoded(job, placement, began, len(picture.palette), slices)
+
+
+def _as_blocks(job: Job, placement: Placement, began: float) -> Encoded:
+    from tui.graphics import halfblock
+    from tui.graphics.palette import Unions
+
+    picture, terminal = job.picture, job.terminal
     if terminal.protocol is Protocol.HALFBLOCK:
+        size, enlarge = (placement.width_px, placement.height_px), placement.enlarge
         if size != (picture.width_px, picture.height_px):
             picture = halfblock.shrunk(picture, *size)
-        blocks = halfblock.half_blocks(
-            picture.enlarged(placement.enlarge), placement.columns, placement.rows, terminal.colours, ground
-        )
-        _ = blocks.rows
+        picture = picture.enlarged(enlarge)
     else:
-        if size != (picture.width_px, picture.height_px):
-            picture = picture.scaled_down(*size)
-        if terminal.protocol is Protocol.KITTY:
-            data = kitty.png_within(picture)
-        else:
-            data = _sixel(picture.enlarged(placement.enlarge), terminal)
-    return Encoded(job, placement, (time.perf_counter() - began) * 1000, data, blocks)
+        # The last row of cells may be covered in part only.
+        height = placement.height_px * placement.enlarge / placement.row_px
+        picture = halfblock.shrunk(picture, placement.columns, max(1, round(2 * height)))
+    colours = terminal.colours
+    if job.coarse:
+        picture = Unions(picture).reduced(COARSE_COLOURS)
+        # The numbers of the 256 are half as long as true colours.
+        colours = "256" if colours == "truecolor" else colours
+    blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, job.ground)
+    slices = []
+    for first, rows in _rows_of(placement, terminal):
+        text = "".join(blocks.rows[first : first + rows])
+        slices.append(Slice(first, rows, _digest(text.encode(), placement.columns, rows), b"", len(text)))
+    return _encoded(job, placement, began, len(picture.palette), slices, blocks)
 
 
-def _sixel(picture: Picture, terminal: Terminal) -> bytes:
-    """The sixel string; of half the resolution if the full one is more than a multiplexer would take."""
-    from tui.graphics import sixel
-    from tui.graphics.picture import Picture as Halved
+def _encoded(
+    job: Job, placement: Placement, began: float, colours: int, slices: list[Slice], blocks: HalfBlocks | None = None
+) -> Encoded:
+    took_ms = (time.perf_counter() - began) * 1000
+    return Encoded(job, placement, took_ms, colours, slice_rows(job.terminal), tuple(slices), blocks)
 
-    data = sixel.encode_within(picture, terminal.sixel_registers)
-    if len(data) <= MOST_SIXEL_BYTES:
-        return data
-    width, height = picture.width_px, picture.height_px
-    half = picture.scaled_down(-(-width // 2), -(-height // 2)).enlarged(2)
-    return sixel.encode_within(Halved(half.pixels[:height, :width], half.palette), terminal.sixel_registers)
+
+def _fitted(picture: Picture, placement: Placement) -> Picture:
+    """The picture averaged down to its place, if it is larger."""
+    width, height = min(picture.width_px, placement.width_px), min(picture.height_px, placement.height_px)
+    return picture if (width, height) == (picture.width_px, picture.height_px) else picture.scaled_down(width, height)
+
+
+def _digest(content: bytes, columns: int, rows: int) -> bytes:
+    return hashlib.blake2b(content + b"%d %d" % (columns, rows), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Where a picture goes within its area, in pixels and cells."""
+"""Where a picture goes within its area, in pixels and cells, and how it is cut into slices of whole rows of cells."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ SIXEL_BAND_PX = 6
 
 KITTY_MAX_CELLS = 297
 """Rows or columns that a placeholder cell can count to."""
+
+LEAST_SLICE_ROWS = 3
 
 
 class Area(NamedTuple):
@@ -30,6 +32,19 @@ class Placement(NamedTuple):
     height_px: int
     enlarge: int
     """How many times every pixel is repeated in the encoded data."""
+    row_px: int
+    """Rows of encoded pixels, repeated ones included, that one row of cells shows."""
+
+    @property
+    def cells(self) -> tuple[int, int, int, int]:
+        """What of the area is covered: left, top, columns and rows."""
+        return self[:4]
+
+
+def slice_rows(terminal: Terminal) -> int:
+    """Rows of cells in a slice: few, and of a height that sixel can draw without an unfinished band."""
+    height = terminal.cell_height_px
+    return next(rows for rows in range(LEAST_SLICE_ROWS, 7) if rows * height % SIXEL_BAND_PX == 0 or rows == 6)
 
 
 def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
@@ -50,21 +65,30 @@ def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
 
 
 def place(width_px: int, height_px: int, area: Area, terminal: Terminal, centred: bool = False) -> Placement:
-    """Fit a picture of this size into the area, whole and with its proportions."""
+    """Fit a picture of this size into the area, whole and with its proportions.
+
+    A kitty terminal enlarges by itself, so that the data stays small: by a factor with which each row of cells shows a
+    whole number of the picture's rows, so that slices join without a seam. The encoded picture is then a little wider
+    and higher than the one asked for, to fill its cells.
+    """
     room_width, room_height = area_px(area, terminal)
     scale = min(room_width / width_px, room_height / height_px)
-    if terminal.protocol is Protocol.HALFBLOCK:
-        cell_width, cell_height = 1, 2
-    else:
-        cell_width, cell_height = terminal.cell_width_px, terminal.cell_height_px
-    enlarge = 1
     if scale < 1:
         width_px = max(1, min(room_width, round(width_px * scale)))
         height_px = max(1, min(room_height, round(height_px * scale)))
-    elif terminal.protocol is not Protocol.KITTY:
-        enlarge = int(scale)
-    shown = max(1.0, scale) if terminal.protocol is Protocol.KITTY else enlarge
-    columns = min(area.columns, max(1, -(-round(width_px * shown) // cell_width)))
-    rows = min(area.rows, max(1, -(-round(height_px * shown) // cell_height)))
+    cell_width, cell_height = terminal.cell_width_px, terminal.cell_height_px
+    enlarge, row_px = 1, cell_height
+    if terminal.protocol is Protocol.KITTY:
+        row_px = min(cell_height, max(1, -int(-cell_height // max(1.0, scale))))
+        shown = cell_height / row_px
+        columns = min(area.columns, max(1, -int(-width_px * shown // cell_width)))
+        rows = min(area.rows, -(-height_px // row_px))
+        width_px, height_px = max(width_px, int(columns * cell_width / shown)), rows * row_px
+    else:
+        if terminal.protocol is Protocol.HALFBLOCK:
+            cell_width, cell_height, row_px = 1, 2, 2
+        enlarge = max(1, int(scale))
+        columns = min(area.columns, max(1, -(-width_px * enlarge // cell_width)))
+        rows = min(area.rows, max(1, -(-height_px * enlarge // cell_height)))
     left, top = ((area.columns - columns) // 2, (area.rows - rows) // 2) if centred else (0, 0)
-    return Placement(left, top, columns, rows, width_px, height_px, enlarge)
+    return Placement(left, top, columns, rows, width_px, height_px, enlarge, row_px)

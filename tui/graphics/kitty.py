@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
 CHUNK_CHARACTERS = 4096
 
-BUDGET_BYTES_PER_PX = 0.21
-"""What a picture may cost before it loses colours: 200 KiB as base64 at 1000 by 700 pixels."""
-LEAST_BUDGET_BYTES = 96 << 10
-
 PLACEHOLDER = "\U0010eeee"
 
 _DIACRITIC_RANGES = (
@@ -39,15 +35,6 @@ def _expanded(ranges: str) -> str:
 
 
 DIACRITICS = _expanded(_DIACRITIC_RANGES)
-
-
-def png_within(picture: Picture, budget_bytes: int | None = None) -> bytes:
-    """The picture as a PNG with as many of its colours as a number of bytes allows; from its size if not given."""
-    if budget_bytes is None:
-        budget_bytes = max(LEAST_BUDGET_BYTES, int(picture.pixels.size * BUDGET_BYTES_PER_PX))
-    from tui.graphics.palette import within_budget
-
-    return png(within_budget(picture, lambda part: len(png(part)), budget_bytes))
 
 
 def png(picture: Picture, level: int = 6) -> bytes:

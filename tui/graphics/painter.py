@@ -1,30 +1,53 @@
-"""Writes a view's picture, cell by cell, as Textual writes the lines that it is on.
+"""Writes a view's picture, slice by slice and cell by cell, as Textual writes the lines that it is on.
 
 Kitty's placeholders and half blocks are cells, so Textual's own repaints are right for them. Sixel pixels lie on top of
-cells: they are drawn with the picture's last row, and drawn again after anything else was written over them. Textual
+cells: they are drawn with a slice's last row, and drawn again after anything else was written over them. Textual
 repaints the whole screen whenever a layout changes; as long as the pixels are known to be there, the cursor skips them.
+
+A new picture takes the place of the old one slice by slice, as fast as the link takes them. Slices that look the same
+are left alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from textual.geometry import Offset, Region, Size
 from textual.widget import Widget
 
 from tui.graphics import kitty
-from tui.graphics.encode import Encoded
+from tui.graphics.encode import Encoded, Slice
 from tui.graphics.session import Session, session_of
 from tui.graphics.terminal import Protocol
 
+BYTES_PER_PLACEHOLDER = 4
+LOOK_AGAIN_S = 1.0
+"""How soon to look whether the link is free, should the terminal's answer be lost."""
 
-class _Drawn(NamedTuple):
-    """Sixel pixels on the screen."""
 
-    encoded: Encoded
+class _Place(NamedTuple):
+    """Where a picture is, in the screen's coordinates; pixels drawn there are lost when any of it changes."""
+
     region: Region
-    """The cells, in the screen's coordinates."""
     screen_size: Size
+
+
+class _Strip:
+    """What stands in one slice's place on the screen.
+
+    Attributes:
+        shown: The picture that the slice there was taken from; None if nothing is there.
+        next: The picture whose slice is written there with the next update; None if none is.
+        intact: Sixel: what was written there is known to be there still.
+    """
+
+    __slots__ = ("intact", "next", "shown")
+
+    def __init__(self) -> None:
+        self.shown: Encoded | None = None
+        self.next: Encoded | None = None
+        self.intact = False
 
 
 class PicturePainter:
@@ -38,101 +61,224 @@ class PicturePainter:
         self._view = view
         self.encoded: Encoded | None = None
         """What is to be on the screen."""
-        self._drawn: _Drawn | None = None
-        self._unhealed = False
+        self._strips: list[_Strip] = []
+        self._place: _Place | None = None
+        self._healing = False
+        self._ahead: list[Slice] = []
+        self.written = asyncio.Event()
+        """Every slice of the picture has been written."""
 
     @property
     def _session(self) -> Session:
         return session_of(self._view.app)
+
+    # What is wanted
+
+    def show(self, encoded: Encoded | None) -> None:
+        """Bring another picture to the screen, or none."""
+        before, self.encoded = self.encoded, encoded
+        self._ahead.clear()
+        self._cancel()
+        self.written.clear()
+        if encoded is None or before is None or _layout(before) != _layout(encoded):
+            self._strips = [_Strip() for _ in encoded.slices] if encoded is not None else []
+            self._view.refresh()
+        self.advance()
+
+    def advance(self) -> None:
+        """Have the slices that are missing written, from the top, as many as the link takes now."""
+        encoded, session = self.encoded, self._session
+        if encoded is None or not self._view.is_attached or not self._view.screen.is_active:
+            return
+        sixel = _is_sixel(encoded)
+        regions = []
+        for index, (strip, piece) in enumerate(zip(self._strips, encoded.slices, strict=True)):
+            if strip.next is encoded:
+                continue
+            there = strip.shown is not None and strip.shown.slices[index].key == piece.key
+            if there and (strip.intact or not sixel):
+                strip.shown = encoded
+                continue
+            held = session.held.number(piece.key) is not None
+            if not held and not session.has_room:
+                session.when_free(id(self._view), self.advance)
+                self._view.set_timer(LOOK_AGAIN_S, self.advance)
+                break
+            session.plan(id(self._view), 0 if held else piece.size_bytes)
+            strip.next = encoded
+            regions.append(self._region_of(encoded, piece.first_row, piece.rows))
+        if regions:
+            self._view.refresh(*regions)
+        self._note_keys()
+        self._note_whether_written()
+
+    def send_ahead(self, encoded: Encoded) -> None:
+        """Have a kitty terminal hold a picture that may be wanted next, while the link has nothing else to do."""
+        self._ahead = [piece for piece in encoded.slices if self._session.held.number(piece.key) is None]
+        self._send_next_ahead()
+
+    def _send_next_ahead(self) -> None:
+        if not self._ahead or self.encoded is None or not self._view.is_attached or not self.written.is_set():
+            return
+        if self._session.has_room:
+            # It goes out with the first row of the picture, as everything goes out with a line.
+            self._view.refresh(self._region_of(self.encoded, 0, 1))
+        else:
+            self._session.when_free(id(self._view), self._send_next_ahead)
+
+    def _note_whether_written(self) -> None:
+        if all(strip.shown is self.encoded for strip in self._strips):
+            self.written.set()
+
+    def _cancel(self) -> None:
+        """Write nothing of what was about to be written."""
+        for strip in self._strips:
+            strip.next = None
+        self._session.unplan(id(self._view))
+
+    # What is written
 
     def paint(self, row: int, first: int, last: int) -> str | None:
         """The picture's cells in one row, with the picture itself ahead of them where the terminal needs it."""
         encoded = self.encoded
         if encoded is None:
             return None
-        if encoded.blocks is not None:
-            whole = (first, last) == (0, encoded.placement.columns)
-            text = encoded.blocks.rows[row] if whole else encoded.blocks.cells(row, first, last)
-            self._session.wrote(len(text), row == 0)
-            return text
-        if encoded.job.terminal.protocol is not Protocol.KITTY:
-            return f"\x1b[{last - first}C" if self._is_drawn(encoded) else None
-        number, upload = self._session.hand_over(encoded)
-        spelled_out = bool(encoded.job.terminal.multiplexer)
-        cells = kitty.cells(number, row, first, last, spelled_out)
-        receipt = self._session.receipt_question(len(upload))
-        text = f"{upload}{receipt}{encoded.ground_code}{cells}\x1b[0m"
-        self._session.wrote(len(text), bool(upload))
-        return text
+        index = encoded.slice_of(row)
+        strip = self._strips[index]
+        source = strip.next or strip.shown
+        if source is None:
+            return None
+        if source.job.terminal.protocol is Protocol.KITTY:
+            return self._kitty_cells(source, index, row, first, last)
+        if _is_sixel(source) and strip.intact and self._is_here() and (strip.next is None or source.blocks is None):
+            # What is there stays, or is drawn over.
+            return f"\x1b[{last - first}C"
+        if source.blocks is None:
+            return None
+        whole = (first, last) == (0, encoded.placement.columns)
+        return source.blocks.rows[row] if whole else source.blocks.cells(row, first, last)
 
     def painted(self, row: int) -> str:
-        """The sixel data after the picture's last row; a mark that it is missing after any other."""
+        """What goes out after a line: sixel data after a slice's last row, and the question whether it was read."""
         encoded = self.encoded
-        if encoded is None or encoded.job.terminal.protocol is not Protocol.SIXEL:
+        if encoded is None:
             return ""
-        drawn = self._is_drawn(encoded)
-        if row < encoded.placement.rows - 1:
-            if not drawn and not self._unhealed:
-                self._unhealed = True
-                self._view.call_later(self._heal)
+        index = encoded.slice_of(row)
+        strip, piece = self._strips[index], encoded.slices[index]
+        if strip.next is None:
+            if _is_sixel(encoded) and strip.shown is not None and not (strip.intact and self._is_here()):
+                # Something was written over it.
+                strip.intact = False
+                self._heal()
+            return self._next_ahead() if row == 0 else ""
+        if row < piece.first_row + piece.rows - 1:
             return ""
-        self._unhealed = False
-        if drawn and self._drawn is not None and self._drawn.encoded is encoded:
+        strip.shown, strip.next, strip.intact = encoded, None, True
+        text = self._sixel_data(encoded, piece) if _is_sixel(encoded) else ""
+        self._note_whether_written()
+        is_last = all(other.next is None for other in self._strips)
+        if is_last:
+            self._session.unplan(id(self._view))
+        # What a kitty terminal gets ahead of the cells has been counted there.
+        cells = encoded.placement.columns * piece.rows * BYTES_PER_PLACEHOLDER
+        size = cells if encoded.job.terminal.protocol is Protocol.KITTY else len(text) or piece.size_bytes
+        return text + self._session.wrote(size, picture=is_last, last=is_last)
+
+    def _kitty_cells(self, source: Encoded, index: int, row: int, first: int, last: int) -> str | None:
+        strip, piece = self._strips[index], source.slices[index]
+        if strip.next is None and self._session.held.number(piece.key) is None:
+            # The terminal was told to forget it meanwhile.
+            strip.shown = None
+            self._heal()
+            return None
+        number, upload = self._session.hand_over(piece, source.placement.columns, source.job.terminal)
+        question = self._session.wrote(len(upload)) if upload else ""
+        spelled_out = bool(source.job.terminal.multiplexer)
+        cells = kitty.cells(number, row - piece.first_row, first, last, spelled_out)
+        return f"{upload}{question}{source.ground_code}{cells}\x1b[0m"
+
+    def _sixel_data(self, encoded: Encoded, piece: Slice) -> str:
+        """The data at its place, with the cursor back where it was; nothing where the cells are the picture."""
+        self._place = self._here()
+        if encoded.blocks is not None:
             return ""
-        self._drawn = self._stamp(encoded)
-        region = self._drawn.region
-        receipt = self._session.receipt_question(len(encoded.data))
-        text = f"\x1b7\x1b[{region.y + 1};{region.x + 1}H{encoded.data.decode('ascii')}{receipt}\x1b8"
-        self._session.wrote(len(text), True)
         self._view.call_later(self._repaint_overlays)
-        return text
+        x, y = self._place.region.offset
+        return f"\x1b7\x1b[{y + piece.first_row + 1};{x + 1}H{piece.data.decode('ascii')}\x1b8"
 
-    # What is known of the sixel pixels on the screen
+    def _next_ahead(self) -> str:
+        encoded = self.encoded
+        if not self._ahead or encoded is None or not self._session.has_room:
+            return ""
+        piece = self._ahead.pop(0)
+        _, upload = self._session.hand_over(piece, encoded.placement.columns, encoded.job.terminal)
+        if self._ahead:
+            self._view.call_later(self._send_next_ahead)
+        return upload + self._session.wrote(len(upload), last=True)
 
-    def _stamp(self, encoded: Encoded) -> _Drawn:
-        placement = encoded.placement
+    # What is known of what is on the screen
+
+    def _here(self) -> _Place:
+        assert self.encoded is not None
+        placement = self.encoded.placement
         offset = self._view.content_region.offset + Offset(placement.left, placement.top)
-        return _Drawn(encoded, Region(*offset, placement.columns, placement.rows), self._view.app.size)
+        return _Place(Region(*offset, placement.columns, placement.rows), self._view.app.size)
 
-    def _is_drawn(self, encoded: Encoded) -> bool:
-        """Whether a picture of just this extent is on the screen, undisturbed."""
-        drawn = self._drawn
-        if drawn is None:
-            return False
-        now, before = encoded.placement, drawn.encoded.placement
-        same_pixels = (now.width_px * now.enlarge, now.height_px * now.enlarge) == (
-            before.width_px * before.enlarge,
-            before.height_px * before.enlarge,
-        )
-        return same_pixels and drawn[1:] == self._stamp(encoded)[1:]
+    def _is_here(self) -> bool:
+        """Whether the view is where it was when its pixels were drawn."""
+        return self._place == self._here()
 
     def disturbed(self, _: object = None) -> None:
-        """Something else was written to the screen."""
-        self._drawn = None
+        """Something else was, or will be, written to the screen: what was drawn cannot be relied on."""
+        self._cancel()
+        for strip in self._strips:
+            strip.intact = False
+        self.advance()
 
     def laid_out(self, _: object) -> None:
         """After a layout: pixels below another widget, or on a screen of another size, are not to be relied on."""
-        if self._drawn is not None and (self._drawn.screen_size != self._view.app.size or self._overlays()):
-            self._drawn = None
+        if self._place is None:
+            return
+        if self._place.screen_size != self._view.app.size:
+            self.disturbed()
+        elif overlays := self._overlays():
+            self._cover(overlays)
+            self.advance()
+
+    def forget(self) -> None:
+        """Nothing of the picture is on the screen or in the terminal any more."""
+        self._cancel()
+        self._strips = [_Strip() for _ in self._strips]
+        self._view.refresh()
+        self.advance()
 
     def _heal(self) -> None:
-        """Draw the sixel picture again if rows of it were written over and it has not been drawn since."""
-        if self._unhealed:
-            self._draw_sixel()
+        """Write again what was written over, once this update is out."""
+        if not self._healing:
+            self._healing = True
+            self._view.call_later(self._healed)
 
-    def _draw_sixel(self) -> None:
-        """Write the picture's last row again, and with it the picture."""
-        self._unhealed = False
-        if self.encoded is not None and self._view.is_attached:
-            placement = self.encoded.placement
-            self._view.refresh(Region(0, placement.top + placement.rows - 1, self._view.content_size.width, 1))
+    def _healed(self) -> None:
+        self._healing = False
+        self.advance()
 
     def _repaint_overlays(self) -> None:
         """Write what lies on top of the picture again: a sixel picture covers all cells in its place."""
         if self._view.is_attached:
-            for widget in self._overlays():
-                self._drawn = None
+            overlays = self._overlays()
+            self._cover(overlays)
+            for widget in overlays:
                 widget.refresh()
+
+    def _cover(self, overlays: list[Widget]) -> None:
+        """Note which slices other widgets hide, in whole or in part."""
+        if self.encoded is None:
+            return
+        left, top = self._here().region.offset
+        for strip, piece in zip(self._strips, self.encoded.slices, strict=True):
+            region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
+            if any(widget.region.overlaps(region) for widget in overlays):
+                strip.intact = False
 
     def _overlays(self) -> list[Widget]:
         """What lies on top of this widget, or could."""
@@ -142,3 +288,26 @@ class PicturePainter:
             for widget in self._view.screen.walk_children(Widget)
             if widget not in above and widget.visible and widget.display and widget.region.overlaps(mine)
         ]
+
+    def _region_of(self, encoded: Encoded, first_row: int, rows: int) -> Region:
+        """Some rows of the picture in the view's own coordinates, padding and border not counted."""
+        return Region(0, encoded.placement.top + first_row, self._view.content_size.width, rows)
+
+    def _note_keys(self) -> None:
+        """Tell which slices are on the screen, so that the terminal keeps them."""
+        used = {
+            source.slices[index].key
+            for index, strip in enumerate(self._strips)
+            for source in (strip.shown, strip.next)
+            if source is not None
+        }
+        self._session.on_screen[id(self._view)] = used
+
+
+def _is_sixel(encoded: Encoded) -> bool:
+    return encoded.job.terminal.protocol is Protocol.SIXEL
+
+
+def _layout(encoded: Encoded) -> tuple[object, ...]:
+    """What two pictures must share for one to take the other's place slice by slice."""
+    return encoded.placement.cells, encoded.slice_rows, encoded.job.terminal

@@ -97,3 +97,20 @@ class Picture:
         if factor == 1:
             return self
         return Picture(self.pixels.repeat(factor, axis=0).repeat(factor, axis=1), self.palette)
+
+    def rows(self, first: int, last: int) -> Picture:
+        """The rows of pixels from `first` up to but not including `last`, as far as there are any."""
+        return Picture(self.pixels[first:last], self.palette)
+
+    def padded(self, width_px: int, height_px: int, colour: tuple[int, int, int] | None) -> Picture:
+        """The picture with pixels of a colour, or of the nearest it has, to the right and below up to a size."""
+        right, below = width_px - self.width_px, height_px - self.height_px
+        if right <= 0 and below <= 0:
+            return self
+        wanted = np.array(colour or (0, 0, 0), np.int32)
+        distance = ((self.palette.astype(np.int32) - wanted) ** 2).sum(axis=1)
+        index, palette = int(distance.argmin()), self.palette
+        if distance[index] and len(palette) < 256:
+            index, palette = len(palette), np.concatenate([palette, wanted[None].astype(np.uint8)])
+        pixels = np.pad(self.pixels, ((0, max(0, below)), (0, max(0, right))), constant_values=index)
+        return Picture(pixels, palette)

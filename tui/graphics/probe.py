@@ -15,8 +15,10 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -34,6 +36,7 @@ _WIPE_LINE = b"\r\x1b[K"
 
 _TMUX_FORMAT = "#{version}\t#{client_termtype}\t#{client_termfeatures}\t#{allow-passthrough}"
 _MAX_ANSWER_BYTES = 65536
+LONGEST_DELAY_S = 2.5
 
 
 def questions(environment: Mapping[str, str]) -> bytes:
@@ -66,9 +69,10 @@ class Probe:
         self._saved_mode: list[Any] | None = None
         self._tmux: subprocess.Popen[bytes] | None = None
         self._terminal: Terminal | None = None
+        self._asked_at = self._answered_at = 0.0
         self._unasked = self._start()
 
-    def finish(self, timeout_s: float = 2.5) -> Terminal:
+    def finish(self, timeout_s: float = LONGEST_DELAY_S) -> Terminal:
         """Wait for the answers, at most `timeout_s` from now, and put the terminal back as it was."""
         if self._terminal is not None:
             return self._terminal
@@ -78,9 +82,11 @@ class Probe:
                 answers = self._read(timeout_s)
         finally:
             self.restore()
-        self._terminal = interpret(
+        terminal = interpret(
             answers, self._environment, self._window_size(), self._tmux_says(), self._override, self._unasked
         )
+        round_trip_s = self._answered_at - self._asked_at if answered(answers) and self._answered_at else None
+        self._terminal = replace(terminal, round_trip_s=round_trip_s)
         return self._terminal
 
     def restore(self) -> None:
@@ -123,10 +129,18 @@ class Probe:
             if self._environment.get("TMUX"):
                 self._tmux = _ask_tmux()
             os.write(self._output_fd, questions(self._environment))
+            self._asked_at = time.monotonic()
+            # What is imported meanwhile must not count as the terminal's delay.
+            threading.Thread(target=self._note_answer, name="probe", daemon=True).start()
         except (termios.error, OSError) as error:
             self.restore()
             return f"the terminal could not be asked: {error}"
         return ""
+
+    def _note_answer(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if select.select([self._input_fd], [], [], LONGEST_DELAY_S)[0]:
+                self._answered_at = time.monotonic()
 
     def _read(self, timeout_s: float) -> bytes:
         answers = b""

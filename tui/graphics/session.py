@@ -1,18 +1,19 @@
-"""What one app shares among its pictures: the encode cache, the pictures that a kitty terminal holds, and counters."""
+"""What one app shares among its pictures: the encode cache, the link, what a kitty terminal holds, and counters."""
 
 from __future__ import annotations
 
-import asyncio
+import math
 import secrets
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Set
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
-from tui.graphics.encode import Encoded
+from tui.graphics.encode import Encoded, Slice
+from tui.graphics.link import Link
 from tui.graphics.probe import swallow
 from tui.graphics.terminal import Protocol, Terminal
 
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
     from textual.app import App
 
 CACHE_LIMIT_BYTES = 48 << 20
-HELD_PICTURES = 24
-HELD_BYTES = 32 << 20
+HELD_SLICES = 400
+HELD_BYTES = 48 << 20
 
 RECEIPT_QUESTION = "\x1b[6n"
 """Where is the cursor? A terminal answers when it has got this far; Textual takes the answer for what it is."""
 RECEIPT_BYTES = 32 << 10
-"""Pictures above this size are followed by the question."""
-RECEIPT_LIMIT_S = 5.0
+"""The question is asked after so many bytes of pictures, and after the last that are due."""
+
+LEAST_ASKED_BYTES = 1 << 10
+LEAST_BUDGET_BYTES = 16 << 10
+NO_BUDGET_BYTES = 600 << 10
+"""A link that carries so much in `BUDGET_S` sets no limit."""
+BUDGET_S = 1.4
+"""On a slow link pictures lose colours until all that are on the screen take so long together."""
 
 
 @dataclass(frozen=True)
@@ -38,141 +45,180 @@ class PictureStatistics:
     """Pictures written, counting each time."""
     bytes_sent: int = 0
     """Bytes written for them, cells included."""
-    last_bytes: int = 0
     last_encode_ms: float = 0.0
+    bytes_per_second: float | None = None
+    """What the link carries, as far as it was measured."""
+    round_trip_s: float | None = None
+    held: int = 0
+    """Slices of pictures that a kitty terminal keeps for us."""
 
 
 class HeldPictures:
-    """The pictures that the terminal keeps for us, by number. Bounded; the least recently shown go first.
+    """The slices that the terminal keeps for us, by number. Bounded; the least recently shown go first.
 
     Args:
-        most: Pictures to keep there.
+        most: Slices to keep there.
         most_bytes: Bytes of memory they may take there.
     """
 
-    def __init__(self, most: int = HELD_PICTURES, most_bytes: int = HELD_BYTES) -> None:
+    def __init__(self, most: int = HELD_SLICES, most_bytes: int = HELD_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
         self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
-        # The high byte keeps apart the pictures of several programs in one terminal; 16 to 255 are fixed colours.
-        self._high = 1 + secrets.randbelow(254)
-        self._free = list(range(255, 15, -1))
+        self._held_bytes = 0
+        # High bytes drawn by lot keep apart the pictures of several programs in one terminal; of the low bytes 16 to
+        # 255 are the fixed ones of the 256 colours.
+        first = 1 + secrets.randbelow(252)
+        self._free = deque((high << 24) | low for high in (first, first + 1) for low in range(16, 256))
 
     def number(self, key: Hashable) -> int | None:
-        """The picture's number if the terminal holds it."""
+        """The slice's number if the terminal holds it."""
         held = self._held.get(key)
         if held is None:
             return None
         self._held.move_to_end(key)
         return held[0]
 
-    def add(self, key: Hashable, size_bytes: int, keep: set[Hashable]) -> tuple[int, list[int]]:
-        """Give a new picture a number.
+    def add(self, key: Hashable, size_bytes: int, keep: Set[Hashable]) -> tuple[int, list[int]]:
+        """Give a new slice a number.
 
         Args:
-            key: What the picture is known by; not held yet.
+            key: What the slice is known by; not held yet.
             size_bytes: What it takes in the terminal.
-            keep: Keys of pictures on the screen, which must not go.
+            keep: Keys of slices on the screen, which must not go.
 
         Returns:
-            The number, and those of the pictures to delete.
+            The number, and those of the slices to delete.
         """
         evicted = []
         for old in list(self._held):
-            if len(self._held) < self._most and self.held_bytes + size_bytes <= self._most_bytes:
+            if len(self._held) < self._most and self._held_bytes + size_bytes <= self._most_bytes:
                 break
             if old not in keep:
-                evicted.append(self._held.pop(old)[0])
-        number = (self._high << 24) | self._free.pop()
+                number, size = self._held.pop(old)
+                self._held_bytes -= size
+                evicted.append(number)
+        number = self._free.popleft()
         # Freed numbers go to the far end: a late repaint of an old picture finds nothing rather than a wrong one.
-        self._free[:0] = [old & 0xFF for old in evicted]
+        self._free.extend(evicted)
         self._held[key] = (number, size_bytes)
+        self._held_bytes += size_bytes
         return number, evicted
 
     def clear(self) -> list[int]:
         """Forget all; the numbers to delete."""
         numbers = [number for number, _ in self._held.values()]
         self._held.clear()
-        self._free[:0] = [number & 0xFF for number in numbers]
+        self._held_bytes = 0
+        self._free.extend(numbers)
         return numbers
 
     @property
     def held_bytes(self) -> int:
-        """What the pictures take in the terminal."""
-        return sum(size for _, size in self._held.values())
+        """What the slices take in the terminal."""
+        return self._held_bytes
 
     def __len__(self) -> int:
         return len(self._held)
 
 
 class Session:
-    """One app's pictures."""
+    """One app's pictures.
 
-    def __init__(self) -> None:
+    Args:
+        terminal: Whose link it is.
+    """
+
+    def __init__(self, terminal: Terminal) -> None:
         self.cache: ByteCache[Encoded] = ByteCache(CACHE_LIMIT_BYTES)
         self.held = HeldPictures()
+        self.link = Link(terminal.round_trip_s)
         self.statistics = PictureStatistics()
-        self.on_screen: dict[int, Hashable] = {}
-        """What each view shows, by the view's identity."""
-        self.receipts_due = 0
-        """Pictures that the terminal has not yet confirmed to have read."""
-        self._receipts_come = False
-        self._all_read = asyncio.Event()
+        self.on_screen: dict[int, set[bytes]] = {}
+        """Keys of the slices that each view shows, by the view's identity."""
+        self.areas: dict[int, int] = {}
+        """Cells that each view has for its picture."""
+        self._planned: dict[int, int] = {}
+        self._waiting: dict[int, Callable[[], None]] = {}
+        self._unasked_bytes = 0
+
+    # What may be sent
 
     @property
-    def link_is_busy(self) -> bool:
-        """Whether pictures are known to be on their way still. Never true if nobody reports receipts."""
-        return self._receipts_come and self.receipts_due > 0
+    def has_room(self) -> bool:
+        """Whether more may be planned now: what is planned counts as if it were on its way."""
+        return self.link.in_flight_bytes + sum(self._planned.values()) < self.link.window_bytes
 
-    def receipt_question(self, size_bytes: int) -> str:
-        """What to write after a picture to learn when the terminal has read it."""
-        if size_bytes < RECEIPT_BYTES:
+    def plan(self, view: int, size_bytes: int) -> None:
+        """Note that a view is about to write so many bytes."""
+        self._planned[view] = self._planned.get(view, 0) + size_bytes
+
+    def unplan(self, view: int) -> None:
+        """Note that a view writes nothing of what it had planned, or has written all of it."""
+        self._planned.pop(view, None)
+
+    def when_free(self, view: int, go_on: Callable[[], None]) -> None:
+        """Have something called when the terminal has read more; a view has one such wish at a time."""
+        self._waiting[view] = go_on
+
+    def forget_view(self, view: int) -> None:
+        """A view is gone."""
+        for registry in (self.on_screen, self.areas, self._planned, self._waiting):
+            registry.pop(view, None)
+
+    def budget_bytes(self, cells: int) -> int:
+        """What a picture of so many cells may take on this link, in steps so that it seldom changes; 0: no limit."""
+        rate = self.link.bytes_per_second
+        if rate is None:
+            return 0
+        share = cells / max(cells, sum(self.areas.values()))
+        budget = rate * BUDGET_S * share
+        if budget > NO_BUDGET_BYTES:
+            return 0
+        return int(2 ** (round(2 * math.log2(max(LEAST_BUDGET_BYTES, budget))) / 2))
+
+    def acknowledged(self) -> None:
+        """The terminal has read so far; who waited for it may go on."""
+        self.link.acknowledged()
+        waiting, self._waiting = self._waiting, {}
+        for go_on in waiting.values():
+            go_on()
+
+    # What is written
+
+    def wrote(self, size_bytes: int, *, picture: bool = False, last: bool = False) -> str:
+        """Count what was written for a picture; what to write after it, to learn when the terminal has read it.
+
+        Args:
+            picture: A picture's last slice, for the count of pictures.
+            last: Nothing more of this view's follows in this update.
+        """
+        old = self.statistics
+        self.statistics = replace(old, pictures=old.pictures + picture, bytes_sent=old.bytes_sent + size_bytes)
+        self._unasked_bytes += size_bytes
+        asked = self._unasked_bytes >= min(RECEIPT_BYTES, self.link.window_bytes / 4) or (
+            last and self._unasked_bytes >= LEAST_ASKED_BYTES
+        )
+        if not asked:
             return ""
-        self.receipts_due += 1
-        self._all_read.clear()
+        self.link.sent(self._unasked_bytes, asked=True)
+        self._unasked_bytes = 0
         return RECEIPT_QUESTION
-
-    def receipt(self) -> None:
-        """The terminal has read one more picture."""
-        self._receipts_come = True
-        self.receipts_due = max(0, self.receipts_due - 1)
-        if not self.receipts_due:
-            self._all_read.set()
-
-    async def until_read(self) -> None:
-        """Wait until the link is free. Without it, a held key would queue pictures for seconds on a slow link."""
-        if self.link_is_busy:
-            try:
-                await asyncio.wait_for(self._all_read.wait(), RECEIPT_LIMIT_S)
-            except TimeoutError:
-                self.receipts_due = 0
 
     def encoded(self, encode_ms: float) -> None:
         """Count an encoding."""
         self.statistics = replace(self.statistics, last_encode_ms=encode_ms)
 
-    def wrote(self, size_bytes: int, new_picture: bool) -> None:
-        """Count what was written for a picture."""
-        old = self.statistics
-        self.statistics = replace(
-            old,
-            pictures=old.pictures + new_picture,
-            bytes_sent=old.bytes_sent + size_bytes,
-            last_bytes=size_bytes if new_picture else old.last_bytes + size_bytes,
-        )
-
-    def hand_over(self, picture: Encoded) -> tuple[int, str]:
-        """The picture's number in the terminal, and what must be written first for the terminal to hold it."""
-        placement = picture.placement
-        key = picture.job.picture.key, placement.columns, placement.rows
-        number = self.held.number(key)
+    def hand_over(self, piece: Slice, columns: int, terminal: Terminal) -> tuple[int, str]:
+        """A slice's number in a kitty terminal, and what must be written first for the terminal to hold it."""
+        number = self.held.number(piece.key)
         if number is not None:
             return number, ""
-        tmux = picture.job.terminal.multiplexer.startswith("tmux")
-        pixels = placement.width_px * placement.height_px
-        number, evicted = self.held.add(key, pixels * 4, set(self.on_screen.values()))
+        tmux = terminal.multiplexer.startswith("tmux")
+        pixels = columns * terminal.cell_width_px * piece.rows * terminal.cell_height_px
+        number, evicted = self.held.add(piece.key, pixels * 4, set().union(*self.on_screen.values()))
         commands = [kitty.deletion(old, tmux) for old in evicted]
-        commands.append(kitty.transmission(picture.data, number, placement.columns, placement.rows, tmux))
+        commands.append(kitty.transmission(piece.data, number, columns, piece.rows, tmux))
         return number, "".join(commands)
 
 
@@ -183,7 +229,7 @@ def session_of(app: App[Any]) -> Session:
     """The app's session, begun on first use."""
     session = _sessions.get(app)
     if session is None:
-        session = _sessions[app] = Session()
+        session = _sessions[app] = Session(terminal_of(app))
     return session
 
 
@@ -194,30 +240,36 @@ def terminal_of(app: object) -> Terminal:
 
 
 def statistics(app: App[Any]) -> PictureStatistics:
-    """What the app's pictures have cost so far."""
-    return session_of(app).statistics
+    """What the app's pictures have cost so far, and what is known of the link."""
+    session = session_of(app)
+    return replace(
+        session.statistics,
+        bytes_per_second=session.link.bytes_per_second,
+        round_trip_s=session.link.round_trip_s,
+        held=len(session.held),
+    )
 
 
 def acknowledged(app: App[Any]) -> None:
     """Tell that the terminal reported its cursor's position. For an app's `on_cursor_position`.
 
-    With it, views send the next picture only when the terminal has read the last one, and skip those in between.
+    It paces the pictures: what the terminal has not read yet is not added to without bound.
     """
-    session_of(app).receipt()
+    session_of(app).acknowledged()
 
 
 def settle(app: App[Any], timeout_s: float = 1.0) -> None:
     """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
     session = session_of(app)
-    if session.link_is_busy:
-        swallow(b"R", session.receipts_due, timeout_s)
-        session.receipts_due = 0
+    if session.link.waiting:
+        swallow(b"R", session.link.waiting, timeout_s)
 
 
 def forget(app: App[Any]) -> None:
-    """Take it that the terminal holds none of our pictures any more: after a reset, or when it was probed anew."""
+    """Begin anew, as with another terminal: nothing is held there, nothing is known of the link."""
     session = session_of(app)
     session.held.clear()
+    session.link = Link(terminal_of(app).round_trip_s)
 
 
 def farewell(app: App[Any]) -> str:

@@ -15,14 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture, Pixels
 
 BAND_PX = 6
-
-BUDGET_BYTES_PER_PX = 0.44
-"""What a picture may cost before it loses colours: 300 KiB at 1000 by 700 pixels."""
-LEAST_BUDGET_BYTES = 160 << 10
 
 _NOBODY = np.uint32(0xFFFFFFFF)
 
@@ -44,20 +39,8 @@ def encode(picture: Picture) -> bytes:
     return b"".join(out)
 
 
-def encode_within(picture: Picture, registers: int = 256, budget_bytes: int | None = None) -> bytes:
-    """The picture with as many of its colours as a number of bytes allows, but at least sixteen.
-
-    Args:
-        picture: What to encode.
-        registers: Colours that the terminal can show in one picture.
-        budget_bytes: What the result should not much exceed; from the picture's size if not given.
-    """
-    if budget_bytes is None:
-        budget_bytes = max(LEAST_BUDGET_BYTES, int(picture.pixels.size * BUDGET_BYTES_PER_PX))
-    return encode(within_budget(picture, _size, budget_bytes, registers))
-
-
-def _size(picture: Picture) -> int:
+def size(picture: Picture) -> int:
+    """About how many bytes `encode` gives."""
     return sum(map(len, _bands(np.minimum(picture.pixels, len(picture.palette) - 1), len(picture.palette))))
 
 

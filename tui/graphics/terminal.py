@@ -60,6 +60,8 @@ class Terminal:
     """One line: why this protocol."""
     advice: str = ""
     """One line that would make pictures better here, or empty."""
+    round_trip_s: float | None = None
+    """How long its answer took to arrive, or None if that is not known."""
     sixel_registers: int = 256
     """Colours that one sixel picture may have."""
     sixel_limit_px: tuple[int, int] = (0, 0)

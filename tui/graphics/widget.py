@@ -6,6 +6,7 @@ What there is to write is worked out in a thread; the picture on the screen stay
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,14 @@ if TYPE_CHECKING:
     from tui.graphics.picture import Picture
 
 
+COARSE_FROM_S = 0.35
+"""A picture that takes longer than this on the link is preceded by a coarse one."""
+REST_S = 0.2
+"""How long the wish must rest before the whole picture is sent on such a link."""
+LONGEST_WAIT_S = 3.0
+TYPICAL_BYTES_PER_PX = 0.4
+
+
 class PictureView(Widget, can_focus=False):
     """Shows one picture, whole and with its proportions.
 
@@ -50,10 +59,7 @@ class PictureView(Widget, can_focus=False):
         """A picture is ready and goes to the screen with the next update."""
 
         view: PictureView
-        picture: Picture
-        size_bytes: int
-        """Of the encoded data; 0 for half blocks."""
-        encode_ms: float
+        encoded: Encoded
 
         @property
         def control(self) -> PictureView:
@@ -117,10 +123,19 @@ class PictureView(Widget, can_focus=False):
         elif self._painter.encoded is not None:
             self._adopt(None)
 
+    async def prepare(self, picture: Picture) -> None:
+        """Encode a picture that may be wanted next. On a slow link a kitty terminal gets it in advance, too."""
+        job = self._job_for(picture)
+        if job is None or self._encoding:
+            return
+        ready = await self._encoded(job)
+        slow = self._session.link.seconds_for(ready.sent_bytes) > COARSE_FROM_S
+        if slow and self.terminal.protocol is Protocol.KITTY and self._wanted is self.shown_picture:
+            self._painter.send_ahead(ready)
+
     def redraw(self) -> None:
         """Write the picture again, for instance after the terminal's screen was disturbed."""
-        self._painter.disturbed()
-        self.refresh()
+        self._painter.forget()
 
     def on_mount(self) -> None:
         """Learn of everything that may write over sixel pixels unseen."""
@@ -130,12 +145,23 @@ class PictureView(Widget, can_focus=False):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the picture to the new size."""
+        area = self._area()
+        self._session.areas[id(self)] = area.columns * area.rows if area else 0
         self._painter.disturbed()
         self._encode_if_needed()
 
+    def on_show(self) -> None:
+        """Write the picture where nothing of it is."""
+        self._painter.disturbed()
+
+    def on_hide(self) -> None:
+        """Keep no room on the link for what will not be written."""
+        self._session.areas.pop(id(self), None)
+        self._painter.disturbed()
+
     def on_unmount(self) -> None:
         """Let the terminal drop the picture when it needs the room."""
-        self._session.on_screen.pop(id(self), None)
+        self._session.forget_view(id(self))
 
     @property
     def _session(self) -> Session:
@@ -152,58 +178,95 @@ class PictureView(Widget, can_focus=False):
             height -= 1
         return Area(width, height) if width and height else None
 
-    def _job(self) -> Job | None:
-        """What should be encoded now; None if the right thing is there already or cannot be made yet."""
+    def _job_for(self, picture: Picture) -> Job | None:
+        """What there is to encode for a picture; None if it cannot be shown yet."""
         area = self._area()
-        if self._wanted is None or not self.is_attached or area is None:
+        if not self.is_attached or area is None:
             return None
         background = self.rich_style.bgcolor
         triplet = background.triplet if background is not None else None
         ground = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
-        job = Job(self._wanted, area, self.terminal, self._centred, ground)
-        return None if self._painter.encoded is not None and self._painter.encoded.job.key == job.key else job
+        budget = self._session.budget_bytes(area.columns * area.rows)
+        return Job(picture, area, self.terminal, self._centred, ground, budget)
+
+    def _job(self) -> Job | None:
+        """What should be encoded now; None if the right thing is there already or cannot be made yet."""
+        if self._wanted is None or (job := self._job_for(self._wanted)) is None:
+            return None
+        shown = self._painter.encoded
+        # The budget alone is no reason to send a picture again.
+        same = shown is not None and shown.job._replace(budget_bytes=job.budget_bytes).key == job.key
+        return None if same else job
 
     def _encode_if_needed(self) -> None:
         if self._encoding or (job := self._job()) is None:
             return
         ready = self._session.cache.get(job.key)
-        if ready is not None and not self._session.link_is_busy:
+        if ready is not None and self._is_quick(ready) and self._painter.written.is_set():
             self._adopt(ready)
             return
         self._encoding = True
-        self.run_worker(self._encode_newest(), group="picture", exit_on_error=True)
+        self.run_worker(self._bring_newest(), group="picture", exit_on_error=True)
 
-    async def _encode_newest(self) -> None:
-        """Encode in a thread until what was asked for last is there; what was asked for in between is skipped."""
+    async def _bring_newest(self) -> None:
+        """Bring what was asked for last to the screen; what was asked for in between is skipped.
+
+        Where the whole picture takes long on the link, a coarse one comes first, and the whole one when no other has
+        been asked for for a moment.
+        """
         try:
             while (job := self._job()) is not None:
                 ready = self._session.cache.get(job.key)
-                if ready is None:
-                    ready = await asyncio.to_thread(encode, job)
-                    self._session.cache.put(job.key, ready, ready.size_bytes)
-                    self._session.encoded(ready.encode_ms)
-                if self._session.link_is_busy:
-                    await self._session.until_read()
+                if ready is None and not self._is_far(job.picture):
+                    ready = await self._encoded(job)
+                if ready is None or not self._is_quick(ready):
+                    self._adopt(await self._encoded(job._replace(budget_bytes=0, coarse=True)), coarse=True)
+                    await self._until_written()
+                    await asyncio.sleep(REST_S)
                     if self._wanted is not job.picture:
                         continue
-                if self._wanted is not None:
+                    ready = ready or await self._encoded(job)
+                    if self._wanted is job.picture:
+                        self._adopt(ready)
+                elif self._wanted is not None:
                     self._adopt(ready)
-                    # Let the update go out before the next one is begun.
-                    await asyncio.sleep(0)
+                    await self._until_written()
         finally:
             self._encoding = False
 
-    def _adopt(self, encoded: Encoded | None) -> None:
-        self._painter.encoded = encoded
+    async def _encoded(self, job: Job) -> Encoded:
+        """From the cache, or by a thread."""
+        ready = self._session.cache.get(job.key)
+        if ready is None:
+            ready = await asyncio.to_thread(encode, job)
+            self._session.cache.put(job.key, ready, ready.size_bytes)
+            self._session.encoded(ready.encode_ms)
+        return ready
+
+    async def _until_written(self) -> None:
+        """Wait until the picture has gone out, or it would never be complete while a key is held down."""
+        if self.is_attached and self.screen.is_active and not self.app.is_headless:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._painter.written.wait(), LONGEST_WAIT_S)
+
+    def _is_quick(self, ready: Encoded) -> bool:
+        """Whether what the terminal lacks of a picture is there soon."""
+        held = self._session.held
+        missing = sum(piece.size_bytes for piece in ready.slices if held.number(piece.key) is None)
+        return self._session.link.seconds_for(missing) <= COARSE_FROM_S
+
+    def _is_far(self, picture: Picture) -> bool:
+        """Whether a picture that is not encoded yet will probably take long on the link."""
+        return self._session.link.seconds_for(round(picture.pixels.size * TYPICAL_BYTES_PER_PX)) > COARSE_FROM_S
+
+    def _adopt(self, encoded: Encoded | None, *, coarse: bool = False) -> None:
+        was_empty = self._painter.encoded is None
+        self._painter.show(encoded)
         self._lines.clear()
-        if encoded is None:
-            self._session.on_screen.pop(id(self), None)
+        if encoded is None or was_empty:
             self.refresh()
-            return
-        job, placement = encoded.job, encoded.placement
-        self._session.on_screen[id(self)] = (job.picture.key, placement.columns, placement.rows)
-        self.refresh()
-        self.post_message(self.Shown(self, job.picture, len(encoded.data), encoded.encode_ms))
+        if encoded is not None and not coarse:
+            self.post_message(self.Shown(self, encoded))
 
     # Lines
 
@@ -266,7 +329,7 @@ class PictureView(Widget, can_focus=False):
                     known = self._lines[row] = base, PaintedStrip(base, self._painter, row, -left, placement.columns)
                 lines[top + row] = known[1]
             elif left >= 0 and left + placement.columns <= base.cell_length:
-                lines[top + row] = spliced(base, left, encoded.coarse[row], placement.columns)
+                lines[top + row] = spliced(base, left, encoded.flat[row], placement.columns)
         return lines
 
     def _fits(self, encoded: Encoded) -> bool:

@@ -15,9 +15,10 @@ from textual.message import Message
 from textual.timer import Timer
 
 from facegender.runs.text import one_line
+from tui.graphics import Protocol
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.state import Selection
-from tui.widgets.layer_view import LayerTitle, LayerView, title_line
+from tui.widgets.layer_view import LayerTitle, LayerView, PaneTitle, title_line
 
 PLAY_EVERY_S = 0.4
 LEAST_PX = 8
@@ -27,11 +28,9 @@ class LayerBrowser(Vertical, can_focus=True):
     """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts."""
 
     DEFAULT_CSS = """
-    LayerBrowser {
-        border: round $surface-lighten-2; border-title-color: $foreground;
-        padding: 0 1; width: 1fr; height: 1fr;
-    }
-    LayerBrowser:focus { border: round $accent; }
+    LayerBrowser { width: 1fr; height: 1fr; }
+    LayerBrowser:focus LayerView { border: round $accent; border-top: none; }
+    LayerBrowser:focus PaneTitle { color: $accent; }
     """
 
     class Composed(Message):
@@ -71,11 +70,11 @@ class LayerBrowser(Vertical, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing = False
-        self._title = Text()
         self._player: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The view."""
+        """The title and the view."""
+        yield PaneTitle()
         yield LayerView(self.waiting, self._caption)
 
     @property
@@ -229,6 +228,7 @@ class LayerBrowser(Vertical, can_focus=True):
             zoomed=choice.zoomed,
             area_px=area,
             photograph_px=photograph,
+            terminal_enlarges=self.view.mosaic.terminal.protocol is Protocol.KITTY,
             heatmap=self.heatmap,
             aspect=self.aspect,
         )
@@ -280,10 +280,14 @@ class LayerBrowser(Vertical, can_focus=True):
         self.view.clear(event.why)
         self._show_title()
 
+    @property
+    def title(self) -> Text:
+        """What stands above the picture."""
+        return self.query_one(PaneTitle).title
+
     def _show_title(self) -> None:
         if self._path_of is None:
-            self._title = Text()
-            self.border_title = ""
+            self.query_one(PaneTitle).title = Text()
             return
         title = LayerTitle(
             layers=self._layers,
@@ -296,7 +300,4 @@ class LayerBrowser(Vertical, can_focus=True):
             follows=self.selection.follows_live,
             live=self._live,
         )
-        line = title_line(title, self.size.width)
-        if line != self._title:
-            self._title = line
-            self.border_title = line
+        self.query_one(PaneTitle).title = title_line(title, self.size.width)

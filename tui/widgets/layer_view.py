@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Static
 
 from facegender.runs.text import printable
@@ -48,7 +50,7 @@ class LayerView(Vertical):
     """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
 
     DEFAULT_CSS = """
-    LayerView { height: 1fr; width: 1fr; }
+    LayerView { height: 1fr; width: 1fr; border: round $surface-lighten-2; border-top: none; padding: 0 1; }
     LayerView > Horizontal { height: 1fr; }
     LayerView #mosaic { width: 1fr; height: 1fr; }
     LayerView #side { width: 24; height: 1fr; padding-left: 1; }
@@ -113,8 +115,16 @@ class LayerView(Vertical):
         """Show a composed picture."""
         self.mosaic.show(picture.mosaic)
         self.photograph.show(picture.photograph)
-        self.query_one("#caption", Static).update(self._caption(picture))
-        self.query_one("#legend", Static).update(self._legend(picture))
+        self._write("#caption", self._caption(picture))
+        self._write("#legend", self._legend(picture))
+
+    def _write(self, selector: str, text: Text) -> None:
+        """Put a text in its place. A layout draws the whole screen, so only where the number of lines changes."""
+        static = self.query_one(selector, Static)
+        before = static.content
+        lines = before.plain.count("\n") if isinstance(before, Text) else -1
+        if before != text:
+            static.update(text, layout=text.plain.count("\n") != lines)
 
     @property
     def is_empty(self) -> bool:
@@ -157,6 +167,38 @@ class LayerView(Vertical):
         if signed:
             out.append("mean over inputs  " if not request.zoomed else "one kernel an input  ", "dim")
         return out.append_text(scale)
+
+
+class PaneTitle(Widget):
+    """The upper edge of a pane with its title: a widget of its own, so that another title repaints one row only."""
+
+    DEFAULT_CSS = """
+    PaneTitle { height: 1; width: 1fr; color: $surface-lighten-2; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._title = Text()
+
+    @property
+    def title(self) -> Text:
+        """What stands there."""
+        return self._title
+
+    @title.setter
+    def title(self, title: Text) -> None:
+        if title != self._title:
+            self._title = title
+            self.refresh()
+
+    def render(self) -> Text:
+        """The edge."""
+        room = max(0, self.size.width - 4)
+        title = Text.assemble(" ", self._title, " ") if self._title else Text()
+        title.truncate(room)
+        edge = self.styles.color.rich_color
+        left, right = Text("╭─", Style(color=edge)), Text("─" * (room - title.cell_len) + "─╮", Style(color=edge))
+        return Text.assemble(left, title, right)
 
 
 def probe_caption(picture: LayerPicture) -> Text:
