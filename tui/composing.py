@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from facegender.runs import pictures
@@ -14,6 +16,8 @@ MAX_ENLARGEMENT = 2.0
 # As many as the eye tells apart in tiles of this size; every level more costs bytes on the link.
 LEVELS = 32
 COARSE_BELOW_PX = 240
+PHOTOGRAPH_COLOURS = 128
+PHOTOGRAPHS_KEPT = 8
 
 
 def compose(request: LayerRequest) -> LayerPicture:
@@ -98,8 +102,6 @@ def _zoomed(frame: FrameReader, tiles: Bytes, layer: str, channel: int, request:
 
 def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Picture | None:
     """The probe photograph as large as its place allows and its pixels reach, in the shape it had before resizing."""
-    from PIL import Image
-
     width, height = request.photograph_px
     if width < 8 or height < 8:
         return None
@@ -109,6 +111,17 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Pictur
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)
-    size = max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
-    shown = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    return Picture.from_rgb(shown, 128)
+    return _photograph_of_size(image.tobytes(), side, max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+
+
+@functools.lru_cache(maxsize=PHOTOGRAPHS_KEPT)
+def _photograph_of_size(pixels: bytes, side: int, width: int, height: int) -> Picture:
+    """A photograph resized and with a palette; kept, because every epoch has the same ones.
+
+    Args:
+        pixels: (side, side, 3) uint8, row after row.
+    """
+    from PIL import Image
+
+    image = Image.frombytes("RGB", (side, side), pixels)
+    return Picture.from_rgb(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), PHOTOGRAPH_COLOURS)

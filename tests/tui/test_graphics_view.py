@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
@@ -522,9 +523,9 @@ async def test_a_kitty_terminal_on_a_slow_link_gets_the_next_picture_in_advance(
             app.write()
             await pilot.pause()
         await app.workers.wait_for_complete()
-        await app.view.prepare(coming)
         held = len(session_of(app).held)
-        while app.view._painter._ahead:
+        preparing = asyncio.create_task(app.view.prepare(coming, send=True))
+        while not preparing.done() or app.view._painter._ahead:
             app.write()
             await pilot.pause()
         assert len(session_of(app).held) > held

@@ -107,7 +107,7 @@ def test_too_much_detail_costs_colours_and_not_bytes() -> None:
     less = encode(within_budget(picture, size, len(full) // 2))
     assert len(less) < len(full) * 0.7
     decoded, registers = decode(less)
-    assert 12 <= registers < 64
+    assert 8 <= registers < 64
     error = np.abs(decoded.astype(int) - percent(picture).astype(int))
     assert error.mean() < 4
 

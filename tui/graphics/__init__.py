@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tui.graphics.cache import ByteCache
     from tui.graphics.picture import Picture
     from tui.graphics.probe import Probe, start_probe
     from tui.graphics.session import PictureStatistics, acknowledged, farewell, forget, settle, statistics
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tui.graphics.widget import PictureView
 
 __all__ = [
+    "ByteCache",
     "Picture",
     "PictureStatistics",
     "PictureView",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ByteCache": "cache",
     "Picture": "picture",
     "PictureStatistics": "session",
     "PictureView": "widget",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
+from textual.errors import NoWidget
 from textual.geometry import Offset, Region, Size
 from textual.widget import Widget
 
@@ -63,7 +64,7 @@ class PicturePainter:
         """What is to be on the screen."""
         self._strips: list[_Strip] = []
         self._place: _Place | None = None
-        self._healing = False
+        self._healing = self._repainting = False
         self._ahead: list[Slice] = []
         self.written = asyncio.Event()
         """Every slice of the picture has been written."""
@@ -202,7 +203,9 @@ class PicturePainter:
         self._place = self._here()
         if encoded.blocks is not None:
             return ""
-        self._view.call_later(self._repaint_overlays)
+        if not self._repainting:
+            self._repainting = True
+            self._view.call_later(self._repaint_overlays)
         x, y = self._place.region.offset
         return f"\x1b7\x1b[{y + piece.first_row + 1};{x + 1}H{piece.data.decode('ascii')}\x1b8"
 
@@ -264,6 +267,7 @@ class PicturePainter:
 
     def _repaint_overlays(self) -> None:
         """Write what lies on top of the picture again: a sixel picture covers all cells in its place."""
+        self._repainting = False
         if self._view.is_attached:
             overlays = self._overlays()
             self._cover(overlays)
@@ -277,17 +281,21 @@ class PicturePainter:
         left, top = self._here().region.offset
         for strip, piece in zip(self._strips, self.encoded.slices, strict=True):
             region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
-            if any(widget.region.overlaps(region) for widget in overlays):
+            if any(self._seen(widget).overlaps(region) for widget in overlays):
                 strip.intact = False
 
     def _overlays(self) -> list[Widget]:
         """What lies on top of this widget, or could."""
         mine, above = self._view.region, set(self._view.ancestors_with_self)
-        return [
-            widget
-            for widget in self._view.screen.walk_children(Widget)
-            if widget not in above and widget.visible and widget.display and widget.region.overlaps(mine)
-        ]
+        others = (widget for widget in self._view.screen.walk_children(Widget) if widget not in above)
+        return [one for one in others if one.visible and one.display and self._seen(one).overlaps(mine)]
+
+    def _seen(self, widget: Widget) -> Region:
+        """Where a widget is on the screen, without what its container cuts off."""
+        try:
+            return self._view.screen.find_widget(widget).visible_region
+        except NoWidget:
+            return Region()
 
     def _region_of(self, encoded: Encoded, first_row: int, rows: int) -> Region:
         """Some rows of the picture in the view's own coordinates, padding and border not counted."""

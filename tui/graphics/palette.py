@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tui.graphics.picture import Picture, Pixels
 
-FEWER = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16, 12)
+FEWER = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8)
 """How many colours are tried."""
 
 _SAMPLE_ROWS = 6
@@ -23,7 +23,7 @@ _SAMPLE_STEP = 8
 def within_budget(
     picture: Picture, size_bytes: Callable[[Picture], int], budget_bytes: int, registers: int = 256
 ) -> Picture:
-    """The picture with as many of its colours as a number of bytes allows, but at least twelve.
+    """The picture with as many of its colours as a number of bytes allows, but at least eight.
 
     Args:
         picture: Any picture.

@@ -36,6 +36,8 @@ COARSE_FROM_S = 0.35
 REST_S = 0.2
 """How long the wish must rest before the whole picture is sent on such a link."""
 LONGEST_WAIT_S = 3.0
+IDLE_S = 0.8
+"""How long nothing has been shown before a picture is sent in advance."""
 TYPICAL_BYTES_PER_PX = 0.4
 
 
@@ -79,6 +81,8 @@ class PictureView(Widget, can_focus=False):
         self._centred = align == "center"
         self._wanted: Picture | None = None
         self._encoding = False
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._painter = PicturePainter(self)
         self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
 
@@ -123,15 +127,21 @@ class PictureView(Widget, can_focus=False):
         elif self._painter.encoded is not None:
             self._adopt(None)
 
-    async def prepare(self, picture: Picture) -> None:
-        """Encode a picture that may be wanted next. On a slow link a kitty terminal gets it in advance, too."""
-        job = self._job_for(picture)
-        if job is None or self._encoding:
+    async def prepare(self, picture: Picture, *, send: bool = False) -> None:
+        """Encode a picture that may be wanted next.
+
+        Args:
+            send: Let a kitty terminal on a slow link have it in advance, when the link has been idle for a moment.
+        """
+        if (job := self._job_for(picture)) is None:
             return
         ready = await self._encoded(job)
-        slow = self._session.link.seconds_for(ready.sent_bytes) > COARSE_FROM_S
-        if slow and self.terminal.protocol is Protocol.KITTY and self._wanted is self.shown_picture:
-            self._painter.send_ahead(ready)
+        if send and self.terminal.protocol is Protocol.KITTY and not self._is_quick(ready):
+            await self._settled.wait()
+            await self._painter.written.wait()
+            await asyncio.sleep(IDLE_S)
+            if self._settled.is_set():
+                self._painter.send_ahead(ready)
 
     def redraw(self) -> None:
         """Write the picture again, for instance after the terminal's screen was disturbed."""
@@ -206,6 +216,7 @@ class PictureView(Widget, can_focus=False):
             self._adopt(ready)
             return
         self._encoding = True
+        self._settled.clear()
         self.run_worker(self._bring_newest(), group="picture", exit_on_error=True)
 
     async def _bring_newest(self) -> None:
@@ -233,6 +244,7 @@ class PictureView(Widget, can_focus=False):
                     await self._until_written()
         finally:
             self._encoding = False
+            self._settled.set()
 
     async def _encoded(self, job: Job) -> Encoded:
         """From the cache, or by a thread."""

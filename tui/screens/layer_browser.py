@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,12 +16,16 @@ from textual.message import Message
 from textual.timer import Timer
 
 from facegender.runs.text import one_line
-from tui.graphics import Protocol
+from tui.graphics import ByteCache, Protocol
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.state import Selection
 from tui.widgets.layer_view import LayerTitle, LayerView, PaneTitle, title_line
 
 PLAY_EVERY_S = 0.4
+MADE_BYTES = 24 << 20
+"""What pictures that were made may take, to be shown again at once."""
+AHEAD_AFTER_S = 0.12
+"""How long a picture must have been looked at before its neighbour is made, in case it is wanted next."""
 LEAST_PX = 8
 
 
@@ -70,7 +75,11 @@ class LayerBrowser(Vertical, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing = False
+        self._made: ByteCache[LayerPicture] = ByteCache(MADE_BYTES)
         self._player: Timer | None = None
+        self._direction = 0
+        self._travelling = False
+        self._ahead: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """The title and the view."""
@@ -119,6 +128,9 @@ class LayerBrowser(Vertical, can_focus=True):
     def move_epoch(self, by: int) -> None:
         """So many pictures further."""
         self._stop_playing()
+        direction = 1 if by > 0 else -1
+        self._travelling = direction == self._direction
+        self._direction = direction
         self.select(self.selection.moved_epoch(self._frames, by))
 
     def first_epoch(self) -> None:
@@ -216,7 +228,6 @@ class LayerBrowser(Vertical, can_focus=True):
         area, photograph = self.view.areas_px
         if area == (0, 0):
             return
-        area = max(LEAST_PX, area[0]), max(LEAST_PX, area[1])
         choice = self.selection
         request = LayerRequest(
             file=self._path_of(epoch),
@@ -226,7 +237,7 @@ class LayerBrowser(Vertical, can_focus=True):
             mode=choice.mode,
             channel=None if choice.mode == "average" else choice.channel,
             zoomed=choice.zoomed,
-            area_px=area,
+            area_px=(max(LEAST_PX, area[0]), max(LEAST_PX, area[1])),
             photograph_px=photograph,
             terminal_enlarges=self.view.mosaic.terminal.protocol is Protocol.KITTY,
             heatmap=self.heatmap,
@@ -237,7 +248,9 @@ class LayerBrowser(Vertical, can_focus=True):
         else:
             # The title changes with the picture: one repaint of the pane instead of two.
             self._wanted = request
-            if not self._composing:
+            if (made := self._made.get(request)) is not None:
+                self._show_picture(made)
+            elif not self._composing:
                 self._compose_next(request)
 
     def _compose_next(self, request: LayerRequest) -> None:
@@ -249,7 +262,9 @@ class LayerBrowser(Vertical, can_focus=True):
         from tui.composing import compose
 
         try:
-            self.post_message(self.Composed(compose(request)))
+            picture = compose(request)
+            self._made.put(request, picture, picture.mosaic.pixels.nbytes)
+            self.post_message(self.Composed(picture))
         except NotComposed as error:
             self.post_message(self.Refused(request, one_line(str(error))))
 
@@ -260,14 +275,42 @@ class LayerBrowser(Vertical, can_focus=True):
         self._composing = False
         if self._wanted is None:
             return
+        shown = self._picture is not None and self._picture.request == self._wanted
         if self._wanted != picture.request:
-            self._compose_next(self._wanted)
-            if (self._wanted.file, self._wanted.layer) != (picture.request.file, picture.request.layer):
+            if not shown:
+                self._compose_next(self._wanted)
+            if shown or (self._wanted.file, self._wanted.layer) != (picture.request.file, picture.request.layer):
                 return
+        self._show_picture(picture)
+
+    def _show_picture(self, picture: LayerPicture) -> None:
         self._picture = picture
         self._layers = picture.layers
         self.view.show(picture)
         self._show_title()
+        if self._ahead is not None:
+            self._ahead.stop()
+        self._ahead = self.set_timer(AHEAD_AFTER_S, lambda: self._look_ahead(picture))
+
+    def _look_ahead(self, shown: LayerPicture) -> None:
+        """Have the next epoch's picture in the direction of travel made, if the shown one is still looked at."""
+        epochs, at = self._frames, shown.request.epoch
+        index = epochs.index(at) + (self._direction or 1) if at in epochs else -1
+        if self._picture is shown and not self._composing and self._path_of and 0 <= index < len(epochs):
+            request = replace(shown.request, file=self._path_of(epochs[index]), epoch=epochs[index])
+            self.run_worker(self._prepare(request), group="ahead", exclusive=True)
+
+    async def _prepare(self, request: LayerRequest) -> None:
+        from tui.composing import compose
+
+        picture = self._made.get(request)
+        if picture is None:
+            try:
+                picture = await asyncio.to_thread(compose, request)
+            except NotComposed:
+                return
+            self._made.put(request, picture, picture.mosaic.pixels.nbytes)
+        await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
     @on(Refused)
     def _refused(self, event: Refused) -> None:
