@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Set
@@ -33,7 +32,8 @@ LEAST_ASKED_BYTES = 1 << 10
 LEAST_BUDGET_BYTES = 16 << 10
 NO_BUDGET_BYTES = 600 << 10
 """A link that carries so much in `BUDGET_S` sets no limit."""
-BUDGET_S = 1.4
+BUDGET_S = 1.7
+BUDGET_STEP = 1.6
 """On a slow link pictures lose colours until all that are on the screen take so long together."""
 
 
@@ -138,6 +138,7 @@ class Session:
         """Keys of the slices that each view shows, by the view's identity."""
         self.areas: dict[int, int] = {}
         """Cells that each view has for its picture."""
+        self._budgets: dict[int, int] = {}
         self._planned: dict[int, int] = {}
         self._waiting: dict[int, Callable[[], None]] = {}
         self._unasked_bytes = 0
@@ -167,15 +168,18 @@ class Session:
             registry.pop(view, None)
 
     def budget_bytes(self, cells: int) -> int:
-        """What a picture of so many cells may take on this link, in steps so that it seldom changes; 0: no limit."""
+        """What a picture of so many cells may take on this link; 0 for no limit.
+
+        A rate that varies a little changes nothing, so that what was encoded and sent before can be shown again.
+        """
         rate = self.link.bytes_per_second
         if rate is None:
             return 0
-        share = cells / max(cells, sum(self.areas.values()))
-        budget = rate * BUDGET_S * share
-        if budget > NO_BUDGET_BYTES:
-            return 0
-        return int(2 ** (round(2 * math.log2(max(LEAST_BUDGET_BYTES, budget))) / 2))
+        budget = int(max(LEAST_BUDGET_BYTES, rate * BUDGET_S * cells / max(cells, sum(self.areas.values()))))
+        before = self._budgets.get(cells, 0)
+        if not before / BUDGET_STEP < budget < before * BUDGET_STEP:
+            before = self._budgets[cells] = budget
+        return before if before < NO_BUDGET_BYTES else 0
 
     def acknowledged(self) -> None:
         """The terminal has read so far; who waited for it may go on."""
