@@ -15,9 +15,9 @@ from tui.layer_picture import LayerRequest
 
 
 class Viewer(App[None]):
-    """One picture that fills the screen."""
+    """One picture of the size of our layer pane."""
 
-    CSS = "Image { width: 148; height: 47; }"
+    CSS = "Image { width: 98; height: 35; }"
     BINDINGS = [("left", "move(-1)", ""), ("right", "move(1)", "")]
 
     def __init__(self, folder: RunFolder) -> None:
@@ -32,7 +32,7 @@ class Viewer(App[None]):
 
     def _picture(self) -> PillowImage.Image:
         epoch = self._epochs[self._index]
-        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, "maps", None, False, (1450, 900))
+        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, "maps", None, False, (980, 700))
         return PillowImage.fromarray(compose(request).mosaic.rgb())
 
     def action_move(self, by: int) -> None:
