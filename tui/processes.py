@@ -15,6 +15,7 @@ import msgspec
 from facegender.runs.classify import Answer, Request
 from facegender.runs.config import FIELDS, TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.text import one_line
 
@@ -80,12 +81,12 @@ class Trainers:
     def _spawn(self, folder: RunFolder, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "facegender", "train", f"--root={folder.root}", *arguments]
         try:
-            with folder.log_path.open("ab") as log:
+            with open_regular(folder.log_path, append=True) as log:
                 child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
                 )
         except OSError as error:
-            raise UserError(f"cannot start the trainer ({error.strerror})") from None
+            raise UserError(f"cannot start the trainer ({error.strerror or error})") from None
         self._children.append((folder, child))
 
 

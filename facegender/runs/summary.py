@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import msgspec
 
 from facegender.runs.events import EpochFinished, RunStarted, decode
+from facegender.runs.files import open_regular
 from facegender.runs.folder import RunFolder, State
 
+READ_BYTES = 1 << 18
 _WANTED = (b'{"type":"epoch_finished"', b'{"type":"run_started"')
 
 
@@ -43,7 +46,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     accuracy: dict[int, float] = {}
     epochs = 0
     try:
-        with folder.journal_path.open("rb") as lines:
+        with io.BufferedReader(open_regular(folder.journal_path), READ_BYTES) as lines:
             for line in lines:
                 if not line.startswith(_WANTED):
                     continue
