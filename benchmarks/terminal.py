@@ -73,6 +73,17 @@ class Terminal:
                 count += len(data)
         return Reaction(first, last, count)
 
+    def echo(self, key: bytes, wanted: bytes, most_s: float = 60.0) -> float:
+        """Press a key; seconds until the program has written something."""
+        began = time.perf_counter()
+        os.write(self._fd, key)
+        seen = b""
+        while wanted not in seen:
+            if time.perf_counter() - began > most_s:
+                raise RuntimeError(f"waited in vain for {wanted!r}, saw {seen[-200:]!r}")
+            seen += self._read(0.005)
+        return time.perf_counter() - began
+
     def until(self, wanted: bytes, most_s: float = 20.0) -> float:
         """Seconds from the program's start until it wrote something."""
         seen = b""
