@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+SWITCH_S = 0.001
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
@@ -85,6 +87,9 @@ class FaceGenderApp(App[None]):
             graphics: The protocol to use, or "auto", when the terminal is asked again.
         """
         super().__init__()
+        # Threads read journals and make pictures; a key should not wait for five milliseconds (the default) each time
+        # that one of them has the interpreter.
+        sys.setswitchinterval(SWITCH_S)
         self.root = root
         self.terminal = terminal
         self._demo = demo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from textual.timer import Timer
 
 from facegender.runs.text import one_line
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
-from tui.state import Selection
+from tui.selection import Selection
 from tui.widgets.layer_view import LayerTitle, LayerView, title_line
 
 PLAY_EVERY_S = 0.4
@@ -67,6 +67,7 @@ class LayerBrowser(Vertical, can_focus=True):
         self._path_of: Callable[[int], Path] | None = None
         self._frames: tuple[int, ...] = ()
         self._layers: tuple[str, ...] = ()
+        self._times: Mapping[int, float] = {}
         self._live = False
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
@@ -102,11 +103,26 @@ class LayerBrowser(Vertical, can_focus=True):
         self._stop_playing()
         self._request()
 
-    def update_frames(self, frames: tuple[int, ...], layers: tuple[str, ...], *, live: bool, waiting: str) -> None:
-        """Take note of which epochs have pictures."""
-        if (frames, layers, live, waiting) == (self._frames, self._layers, self._live, self.waiting):
+    def update_frames(
+        self,
+        frames: tuple[int, ...],
+        layers: tuple[str, ...],
+        times: Mapping[int, float] | None = None,
+        *,
+        live: bool,
+        waiting: str,
+    ) -> None:
+        """Take note of which epochs have pictures.
+
+        Args:
+            times: When those of an epoch were made, where it is known: made again, they are shown again.
+        """
+        times = times or {}
+        known = self._frames, self._layers, self._times, self._live, self.waiting
+        if (frames, layers, times, live, waiting) == known:
             return
-        self._frames, self._layers, self._live, self.waiting = frames, layers or self._layers, live, waiting
+        self._frames, self._layers, self._times = frames, layers or self._layers, times
+        self._live, self.waiting = live, waiting
         self._request()
 
     # Moving about
@@ -222,6 +238,7 @@ class LayerBrowser(Vertical, can_focus=True):
         request = LayerRequest(
             file=self._path_of(epoch),
             epoch=epoch,
+            made=self._times.get(epoch, 0.0),
             layer=choice.layer,
             probe=choice.probe,
             mode=choice.mode,
