@@ -6,8 +6,6 @@ Screens other than the dashboard are imported when they are first opened: the fi
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 from collections.abc import Coroutine, Iterable
 from functools import partial
@@ -30,6 +28,7 @@ from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
 from tui.screens.layer_browser import LayerBrowser
+from tui.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from tui.screens.classify import Classify
@@ -92,6 +91,7 @@ class FaceGenderApp(App[None]):
         sys.setswitchinterval(SWITCH_S)
         self.root = root
         self.terminal = terminal
+        self._event_loop: asyncio.AbstractEventLoop | None = None
         self._demo = demo
         self._data = data
         self._graphics = graphics
@@ -99,14 +99,23 @@ class FaceGenderApp(App[None]):
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
 
+    def on_load(self) -> None:
+        """Before the terminal is touched: what must be so until the end."""
+        self._event_loop = asyncio.get_running_loop()
+        self._event_loop.set_default_executor(DaemonThreads())
+
+    def leave_soon(self) -> bool:
+        """Leave as the key does; for signal handlers and other threads. Returns False where it does not run."""
+        if self._event_loop is None or self._event_loop.is_closed():
+            return False
+        self._event_loop.call_soon_threadsafe(self.exit)
+        return True
+
     async def on_mount(self) -> None:
         """Show the first screen."""
         self.register_theme(THEME)
         self.theme = "facegender"
         self.set_interval(REAP_S, self._reap)
-        # Ended from outside, the terminal is left as it was found; on Windows there is no such handler.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         # What follows is shown in its panes, which must be there.
         await self.push_screen(self.dashboard)
         if self._demo:

@@ -20,6 +20,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.text import one_line
 
 WORKER_LINE_LIMIT = 1 << 22
+CLOSE_S = 0.4
 
 
 def train_arguments(config: TrainConfig) -> list[str]:
@@ -199,7 +200,7 @@ class ClassifierProcess:
             return
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 1.0)
+            await asyncio.wait_for(process.wait(), CLOSE_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
