@@ -21,6 +21,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
 from facegender.runs.paths import typed_path
+from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
 from tui.graphics import PictureView, Terminal, acknowledged, forget, start_probe
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 REAP_S = 2.0
 SWITCH_S = 0.001
+LOOK_S = 1.0
+"""How long to look for a run to begin a new one from."""
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
@@ -188,14 +191,18 @@ class FaceGenderApp(App[None]):
 
         self.push_screen(Runs(self.root))
 
-    def action_new_run(self) -> None:
-        """The form, with what the shown run was trained with."""
+    async def action_new_run(self) -> None:
+        """The form, with what the shown run was trained with, or the newest that was; keys typed meanwhile wait."""
         from tui.screens.new_run import NewRun
 
-        manifest = self.dashboard.folder.read_manifest() if self.dashboard.folder else None
+        looking = asyncio.to_thread(trained_manifest, self.root, self.dashboard.folder)
+        try:
+            manifest = await asyncio.wait_for(looking, LOOK_S)
+        except TimeoutError:  # a disk that does not answer
+            manifest = None
         config = manifest.config if manifest else TrainConfig()
         origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"
-        self.push_screen(NewRun(self.root, config, one_line(origin)))
+        await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_stop_run(self) -> None:
         """Ask the shown run to stop."""
