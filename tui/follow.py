@@ -105,13 +105,21 @@ def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Eve
 
 
 def observed(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:
-    """The state with what a look at the run folder adds to it, and whether the folder is still there."""
+    """The state with what a look at the run folder adds to it, and whether the folder is still there.
+
+    A folder that is there and cannot be looked into, because of its permissions or because a network disk does not
+    answer, tells nothing: what is known of the run stays.
+    """
     try:
+        with os.scandir(folder.path):
+            pass
         stands = folder.state()
         tail = tuple(folder.log_tail()) if stands in ("crashed", "failed") else ()
         # While a run is live its journal announces every frame; folders of thousands of files are slow to list.
         frames = state.frames if stands in LIVE_STATES else tuple(folder.frame_epochs())
-    except OSError:  # a network file system that does not answer now may do so later
+    except (FileNotFoundError, NotADirectoryError):
+        return state, False
+    except OSError:
         return state, True
     looked = replace(state, observed=stands, log_tail=tail, frames=frames)
-    return (state if looked == state else looked), os.path.isdir(folder.path)
+    return (state if looked == state else looked), True

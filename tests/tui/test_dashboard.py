@@ -155,6 +155,16 @@ async def test_the_screen_can_become_any_size_at_any_time(root: Path) -> None:
         assert not app.dashboard.has_class("-single")
 
 
+async def test_on_the_smallest_screens_the_run_and_its_panes_are_still_told(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, (20, 5)) as (app, pilot):
+        await until_said(app, "otter-3  ● training")
+        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "begins on"), ("S", "y yes    n no")):
+            await pilot.press(key)
+            await until_said(app, said)
+        assert all(len(row) <= 20 for row in screen_text(app).splitlines())
+
+
 # Moving about
 
 

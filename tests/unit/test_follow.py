@@ -98,6 +98,28 @@ def test_a_folder_that_is_removed_is_told_once(run: tuple[RunFolder, Followed]) 
     assert followed.posted.qsize() == 0
 
 
+def test_a_file_in_the_place_of_the_folder_is_as_if_the_folder_were_gone(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    followed.until(lambda message: len(message.state.epochs) == 3)
+    shutil.rmtree(folder.path)
+    folder.path.write_text("no folder")
+    followed.until(lambda message: not message.exists)
+
+
+def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded.write_run(root)
+    known, exists = follow.observed(RunState(folder.name), folder)
+    assert (known.observed, exists) == ("training", True)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tui.follow.os.scandir", refuse)
+    assert follow.observed(known, folder) == (known, True)
+
+
 def test_pictures_that_are_made_again_are_told_by_a_later_time(run: tuple[RunFolder, Followed]) -> None:
     folder, followed = run
     first = followed.until(lambda message: message.state.frames == (0, 1, 2)).state.frame_times[1]

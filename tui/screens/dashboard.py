@@ -39,6 +39,7 @@ class Dashboard(PromptScreen):
     """Shows one run folder at a time and moves about in it."""
 
     CSS_PATH = "dashboard.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
     BINDINGS = [
         *commands.bindings(),
         ("tab", "next_pane(1)", "next pane"),

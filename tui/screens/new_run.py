@@ -83,6 +83,7 @@ class NewRun(Screen[None]):
             self.candidates = candidates
 
     CSS_PATH = "new_run.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
     BINDINGS = [
         ("escape", "leave", "back"),
