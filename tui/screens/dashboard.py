@@ -17,6 +17,7 @@ from tui import commands
 from tui import format as fmt
 from tui.follow import Follower, FollowFailed, RunFollowed
 from tui.screens.layer_browser import LayerBrowser
+from tui.screens.picture_actions import PictureActions
 from tui.screens.prompting import PromptScreen
 from tui.state import RunState
 from tui.widgets.chart import Chart
@@ -35,7 +36,7 @@ CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 
 
-class Dashboard(PromptScreen):
+class Dashboard(PictureActions, PromptScreen):
     """Shows one run folder at a time and moves about in it."""
 
     CSS_PATH = "dashboard.tcss"
@@ -275,53 +276,12 @@ class Dashboard(PromptScreen):
 
     # Pictures
 
-    def action_move_epoch(self, by: int) -> None:
-        """Other epoch."""
-        self.browser.move_epoch(by)
-
-    def action_first_epoch(self) -> None:
-        """First epoch."""
-        self.browser.first_epoch()
-
-    def action_follow_live(self) -> None:
-        """Latest epoch."""
-        self.browser.follow_live()
-
-    def action_move_layer(self, by: int) -> None:
-        """Other layer."""
-        self.browser.move_layer(by)
-
-    def action_move_probe(self, by: int) -> None:
-        """Other probe photograph."""
-        self.browser.move_probe(by)
-
-    def action_move_channel(self, right: int, down: int) -> None:
-        """Other channel."""
-        self.browser.move_channel(right, down)
-
-    def action_next_mode(self) -> None:
-        """Maps, filters, average."""
-        self.browser.next_mode()
-
-    def action_zoom(self) -> None:
-        """One channel."""
-        self.browser.zoom()
-
-    def action_play(self) -> None:
-        """Play the epochs."""
-        self.browser.play()
-
     def action_back(self) -> None:
         """Out of the zoom, or out of the enlarged pane."""
         if not self.browser.back():
             self.action_shrink()
 
     # Prompt
-
-    @property
-    def selected_layer(self) -> int:
-        """Index of the layer that is looked at."""
-        return self.browser.selection.layer
 
     def take_focus_back(self) -> None:
         """To the pane that had it."""
