@@ -17,8 +17,8 @@ from facegender.runs.process import Process
 LAYERS = (("conv1", 32, 128, 3, 7), ("conv2", 64, 128, 32, 5), ("conv3", 128, 64, 64, 3))
 
 
-def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200) -> RunFolder:
-    """A completed run with one frame an epoch, shaped as the network's at 512 px."""
+def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200, *, frames: bool = True) -> RunFolder:
+    """A completed run with one frame an epoch, shaped as the network's at 512 px, or with none."""
     folder = create_run(root, name)
     now = time.time()
     generator = np.random.default_rng(0)
@@ -38,15 +38,18 @@ def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200
             for first in range(0, steps_per_epoch, 20):
                 step = [epoch * steps_per_epoch + first + number + 1 for number in range(20)]
                 loss = (np.exp(-np.array(step) / 300) + generator.normal(0, 0.05, 20)).tolist()
+                accuracy = (generator.integers(16, 33, 20) / 32).tolist()
                 journal.write(
                     Steps(
                         time=now, epoch=epoch, step=step, batch=[first + n + 1 for n in range(20)],
-                        seconds=[now + value for value in step], loss=loss, accuracy=[0.8] * 20,
+                        seconds=[now + value for value in step], loss=loss, accuracy=accuracy,
                     )
                 )  # fmt: skip
             journal.write(_epoch_finished(now, epoch, steps_per_epoch))
-            write_frame(folder.frame_path(epoch), _frame(epoch, generator))
-            journal.write(FrameSaved(time=now, epoch=epoch, step=0, file=folder.frame_path(epoch).name, pictures=[]))
+            if frames:
+                file = folder.frame_path(epoch)
+                write_frame(file, _frame(epoch, generator))
+                journal.write(FrameSaved(time=now, epoch=epoch, step=0, file=file.name, pictures=[]))
         journal.write(RunFinished(time=now + 1, status="completed"))
     return folder
 

@@ -111,16 +111,15 @@ class Terminal:
                 return time.perf_counter() - began
         raise RuntimeError(f"waited in vain for {wanted!r}, saw {seen[-200:]!r}")
 
+    def echo(self, key: bytes, wanted: bytes, most_s: float = 60.0) -> float:
+        """Press a key; seconds until the program has written something."""
+        self.type(key)
+        return self.seconds_until(wanted, most_s)
+
     def until(self, wanted: bytes, most_s: float = 20.0) -> float:
         """Seconds from the program's start until it wrote something."""
         self.seconds_until(wanted, most_s)
         return time.perf_counter() - self.began
-
-    def idle(self, seconds: float) -> None:
-        """Let time pass."""
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            self._step(0.02)
 
     def _step(self, timeout_s: float) -> bytes:
         """Move bytes both ways for a moment; what arrived on the screen."""

@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Train a face-gender CNN and ask it about photographs. `facegender-tui` is the interface to watch it learn.",
 )
 
+TABLE_WIDTH = 80
+LEAST_DATA_WIDTH = 10
+
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where checkpoints/ and visuals/ live.")]
 
 
@@ -140,13 +143,17 @@ def runs(
     if not rows:
         print("no runs yet: `facegender train` starts one")
         return
-    table = [["run", "state", "epochs", "best", "at epoch", "age"]]
+    table = [["run", "state", "epochs", "best", "at epoch", "age", "data"]]
     for row in rows:
         best = "" if row["best_validation_accuracy"] is None else f"{row['best_validation_accuracy']:.3f}"
         at = "" if row["best_epoch"] is None else str(row["best_epoch"])
-        table.append([row["run"], row["state"], f"{row['epochs_done']}/{row['epochs']}", best, at, _age(row["age_s"])])
+        epochs = f"{row['epochs_done']}/{row['epochs']}"
+        data = "demo faces" if row["demo"] else printable(row["data"])
+        table.append([row["run"], row["state"], epochs, best, at, _age(row["age_s"]), data])
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
+    room = max(LEAST_DATA_WIDTH, TABLE_WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1]))
     for cells in table:
+        cells[-1] = _end(cells[-1], room)
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
@@ -162,7 +169,13 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "best_epoch": summary.best_epoch if known else None,
         "age_s": round(max(0.0, time.time() - summary.created)) if summary.created else None,
         "demo": summary.demo,
+        "data": summary.data,
     }
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a path that is too long: its last folders tell more than its first."""
+    return text if len(text) <= width else "…" + text[-width + 1 :]
 
 
 def _age(seconds: int | None) -> str:

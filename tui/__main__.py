@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tui.graphics import farewell, settle, start_probe
+from tui.ending import Ending, report
+
+if TYPE_CHECKING:
+    from tui.app import FaceGenderApp
 
 PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
@@ -47,12 +53,18 @@ def _absolute(option: str, path: Path) -> Path:
 
 def main() -> None:
     """The console script ``facegender-tui``."""
-    options = arguments()
+    with Ending() as ending:
+        sys.exit(run(arguments(), ending))
+
+
+def run(options: argparse.Namespace, ending: Ending) -> int:
+    """Ask the terminal, run the application and leave the terminal as it was; the exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("facegender-tui: needs a terminal; `facegender train` works without one", file=sys.stderr)
-        sys.exit(2)
-    probe = start_probe(options.graphics)
-    try:
+        return 2
+    from tui.graphics import start_probe
+
+    with start_probe(options.graphics) as probe:
         # The answer travels while Textual is imported.
         from facegender.runs.errors import UserError
         from facegender.runs.folder import open_run
@@ -71,21 +83,48 @@ def main() -> None:
                 run = open_run(root, options.run)
         except UserError as error:
             problem = one_line(str(error))
-    finally:
         terminal = probe.finish()
     if problem:
         print(f"facegender-tui: {problem}", file=sys.stderr)
-        sys.exit(2)
+        return 2
     app = FaceGenderApp(
         root, terminal, run=run, demo=options.demo, data=str(data) if data else None, graphics=options.graphics
     )
+    return _show(app, ending)
+
+
+def _show(app: FaceGenderApp, ending: Ending) -> int:
+    """Run the application; its errors become one line, unless somebody asked for more."""
+    import io
+    import termios
+    import traceback
+
+    from rich.console import Console
+
+    from tui.graphics import farewell, settle
+
+    trace = io.StringIO()
+    in_full = bool(os.environ.get("FACEGENDER_TRACEBACK"))
+    if not in_full:
+        app.error_console = Console(file=trace, width=120, markup=False, highlight=False)
+    ending.leave = app.leave_soon
     try:
         app.run()
+    except Exception:  # the boundary of the process
+        ending.restore()
+        if in_full:
+            raise
+        traceback.print_exc(file=trace)
     finally:
-        settle(app)
-        sys.stderr.write(farewell(app))
-        sys.stderr.flush()
-    sys.exit(app.return_code or 0)
+        # The terminal may be gone.
+        with contextlib.suppress(OSError, ValueError, termios.error):
+            settle(app)
+            sys.stderr.write(farewell(app))
+            sys.stderr.flush()
+    if trace.getvalue() and ending.signalled is None:
+        report(trace.getvalue())
+        return 1
+    return app.return_code or 0
 
 
 if __name__ == "__main__":

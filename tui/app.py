@@ -6,8 +6,7 @@ Screens other than the dashboard are imported when they are first opened: the fi
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
+import sys
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
 from facegender.runs.paths import typed_path
+from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
 from tui.graphics import PictureView, Terminal, acknowledged, forget, start_probe
@@ -29,11 +29,15 @@ from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
 from tui.screens.layer_browser import LayerBrowser
+from tui.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+SWITCH_S = 0.001
+LOOK_S = 1.0
+"""How long to look for a run to begin a new one from."""
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
@@ -85,8 +89,12 @@ class FaceGenderApp(App[None]):
             graphics: The protocol to use, or "auto", when the terminal is asked again.
         """
         super().__init__()
+        # Threads read journals and make pictures; a key should not wait for five milliseconds (the default) each time
+        # that one of them has the interpreter.
+        sys.setswitchinterval(SWITCH_S)
         self.root = root
         self.terminal = terminal
+        self._event_loop: asyncio.AbstractEventLoop | None = None
         self._demo = demo
         self._data = data
         self._graphics = graphics
@@ -94,14 +102,23 @@ class FaceGenderApp(App[None]):
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
 
+    def on_load(self) -> None:
+        """Before the terminal is touched: what must be so until the end."""
+        self._event_loop = asyncio.get_running_loop()
+        self._event_loop.set_default_executor(DaemonThreads())
+
+    def leave_soon(self) -> bool:
+        """Leave as the key does; for signal handlers and other threads. Returns False where it does not run."""
+        if self._event_loop is None or self._event_loop.is_closed():
+            return False
+        self._event_loop.call_soon_threadsafe(self.exit)
+        return True
+
     async def on_mount(self) -> None:
         """Show the first screen."""
         self.register_theme(THEME)
         self.theme = "facegender"
         self.set_interval(REAP_S, self._reap)
-        # Ended from outside, the terminal is left as it was found; on Windows there is no such handler.
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self.exit)
         # What follows is shown in its panes, which must be there.
         await self.push_screen(self.dashboard)
         if self._demo:
@@ -174,14 +191,18 @@ class FaceGenderApp(App[None]):
 
         self.push_screen(Runs(self.root))
 
-    def action_new_run(self) -> None:
-        """The form, with what the shown run was trained with."""
+    async def action_new_run(self) -> None:
+        """The form, with what the shown run was trained with, or the newest that was; keys typed meanwhile wait."""
         from tui.screens.new_run import NewRun
 
-        manifest = self.dashboard.folder.read_manifest() if self.dashboard.folder else None
+        looking = asyncio.to_thread(trained_manifest, self.root, self.dashboard.folder)
+        try:
+            manifest = await asyncio.wait_for(looking, LOOK_S)
+        except TimeoutError:  # a disk that does not answer
+            manifest = None
         config = manifest.config if manifest else TrainConfig()
         origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"
-        self.push_screen(NewRun(self.root, config, one_line(origin)))
+        await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_stop_run(self) -> None:
         """Ask the shown run to stop."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.state import Mode
+from tui.selection import Mode
 
 if TYPE_CHECKING:
     from tui.graphics import Picture
@@ -23,6 +23,7 @@ class LayerRequest:
     Attributes:
         file: The frame file.
         epoch: The epoch it is of, or -1 for a classified file.
+        made: When the file was announced, 0 where that is not known: a run that goes on may write it again.
         area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
         photograph_px: The same for the probe photograph; (0, 0) for none.
         terminal_enlarges: The terminal makes pictures as large as their place by itself.
@@ -42,6 +43,7 @@ class LayerRequest:
     terminal_enlarges: bool = False
     heatmap: bool = False
     aspect: float = 1.0
+    made: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ import msgspec
 from facegender.runs.classify import Answer, Request
 from facegender.runs.config import FIELDS, TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.text import one_line
 
 WORKER_LINE_LIMIT = 1 << 22
+CLOSE_S = 0.4
 
 
 def train_arguments(config: TrainConfig) -> list[str]:
@@ -80,12 +82,12 @@ class Trainers:
     def _spawn(self, folder: RunFolder, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "facegender", "train", f"--root={folder.root}", *arguments]
         try:
-            with folder.log_path.open("ab") as log:
+            with open_regular(folder.log_path, append=True) as log:
                 child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
                 )
         except OSError as error:
-            raise UserError(f"cannot start the trainer ({error.strerror})") from None
+            raise UserError(f"cannot start the trainer ({error.strerror or error})") from None
         self._children.append((folder, child))
 
 
@@ -198,7 +200,7 @@ class ClassifierProcess:
             return
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 1.0)
+            await asyncio.wait_for(process.wait(), CLOSE_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from facegender.runs.files import read_regular
 from facegender.runs.process import LOST_AFTER_S, Process
 
 ATTEMPTS = 20
@@ -122,7 +123,7 @@ class ClaimFile:
 
     def _read(self) -> bytes | None:
         try:
-            return self.path.read_bytes()
+            return read_regular(self.path)
         except FileNotFoundError:
             return None
         except OSError:  # it is there, and whose it is cannot be told

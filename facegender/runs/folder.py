@@ -19,6 +19,7 @@ from facegender.runs.claim_file import ClaimFile, is_fresh, modified
 from facegender.runs.config import RUN_NAME, TrainConfig, check_run_name
 from facegender.runs.errors import UserError
 from facegender.runs.events import RunFinished
+from facegender.runs.files import open_regular, read_regular
 from facegender.runs.journal import read_tail
 from facegender.runs.names import fresh_names
 from facegender.runs.paths import exists
@@ -96,7 +97,7 @@ class RunFolder:
     def read_manifest(self) -> Manifest | None:
         """The manifest, or None where there is none that can be read."""
         try:
-            return msgspec.json.decode(self.manifest_path.read_bytes(), type=Manifest)
+            return msgspec.json.decode(read_regular(self.manifest_path), type=Manifest)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
@@ -164,10 +165,10 @@ class RunFolder:
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines of ``train.log``, safe for a terminal; progress bars count as their final state."""
         try:
-            with self.log_path.open("rb") as file:
+            with open_regular(self.log_path) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - 32_768))
-                text = file.read().decode("utf-8", "replace")
+                text = file.readall().decode("utf-8", "replace")
         except OSError:
             return []
         shown = (printable(line.rstrip().rsplit("\r", 1)[-1]) for line in text.split("\n"))

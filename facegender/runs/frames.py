@@ -27,6 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from facegender.runs.atomic import replacing
+from facegender.runs.files import check_regular
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
@@ -218,6 +219,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
         FrameUnreadable: It is missing, damaged or of a newer schema.
     """
     try:
+        check_regular(path)
         with safe_open(path, "numpy") as file:
             raw = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
             info = msgspec.convert(raw, FrameInfo)

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegender.runs.events import AnyEvent, Event, decode, encode
+from facegender.runs.files import open_regular
 
 CHUNK_BYTES = 1 << 20
 
@@ -78,7 +79,7 @@ class JournalReader:
         """The next events, at most about ``limit_bytes`` of lines; empty when there is nothing new yet."""
         self.restarted = False
         try:
-            with self.path.open("rb", buffering=0) as file:
+            with open_regular(self.path) as file:
                 status = os.fstat(file.fileno())
                 # A file that was away meanwhile is another one, even if it was given the same inode.
                 other = self._gone or status.st_ino != self._inode or status.st_size < self._offset
@@ -119,11 +120,11 @@ def read_all(path: Path) -> list[AnyEvent]:
 def read_tail(path: Path, tail_bytes: int = 1 << 16) -> list[AnyEvent]:
     """The events of the last ``tail_bytes`` of a journal, enough to tell how it ended."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)
             start = max(0, size - tail_bytes)
             file.seek(start)
-            lines = file.read().split(b"\n")
+            lines = file.readall().split(b"\n")
     except OSError:
         return []
     return [event for line in lines[1 if start else 0 :] if line and (event := decode(line)) is not None]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
+from pathlib import Path
 
 import msgspec
 
 from facegender.runs.events import EpochFinished, RunStarted, decode
-from facegender.runs.folder import RunFolder, State
+from facegender.runs.files import open_regular
+from facegender.runs.folder import Manifest, RunFolder, State, list_runs
 
+READ_BYTES = 1 << 18
+_STEPS = b'{"type":"steps"'
 _WANTED = (b'{"type":"epoch_finished"', b'{"type":"run_started"')
 
 
@@ -43,7 +48,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     accuracy: dict[int, float] = {}
     epochs = 0
     try:
-        with folder.journal_path.open("rb") as lines:
+        with io.BufferedReader(open_regular(folder.journal_path), READ_BYTES) as lines:
             for line in lines:
                 if not line.startswith(_WANTED):
                     continue
@@ -70,3 +75,24 @@ def summarise(folder: RunFolder) -> RunSummary:
         recipe=manifest.config.recipe if manifest else "",
         demo=bool(manifest and manifest.config.demo),
     )
+
+
+def has_trained(folder: RunFolder) -> bool:
+    """Whether a run made at least one training step; reads no further than to the first."""
+    try:
+        with io.BufferedReader(open_regular(folder.journal_path)) as lines:
+            return any(line.startswith(_STEPS) for line in lines)
+    except OSError:
+        return False
+
+
+def trained_manifest(root: Path, preferred: RunFolder | None = None) -> Manifest | None:
+    """The manifest of a run whose settings are known to work: it made at least one training step.
+
+    Args:
+        preferred: The run to take if it did; otherwise it is the newest that did.
+    """
+    for folder in ([preferred] if preferred else []) + list_runs(root):
+        if has_trained(folder) and (manifest := folder.read_manifest()) is not None:
+            return manifest
+    return None

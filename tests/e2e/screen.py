@@ -23,16 +23,34 @@ _STRINGS = re.compile(rb"\x1b[P_^\]].*?(?:\x1b\\|\x07)|\x1b\[[<>=][\d;]*[a-zA-Z]
 
 
 class Screen:
-    """Runs ``facegender-tui`` as a terminal without graphics. A context manager: it is killed at the end."""
+    """Runs ``facegender-tui`` as a terminal without graphics. A context manager: it is killed at the end.
 
-    def __init__(self, arguments: list[str], cache: Path, size: tuple[int, int] = (120, 40)) -> None:
+    Args:
+        code: Python to run instead of the program, which then has to start it.
+        answers: Answer what the program asks.
+    """
+
+    def __init__(
+        self,
+        arguments: list[str],
+        cache: Path,
+        size: tuple[int, int] = (120, 40),
+        *,
+        code: str = "",
+        answers: bool = True,
+    ) -> None:
+        self._answers = answers
+        self.written = b""
+        self.began = time.monotonic()
         self._screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self._screen)
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", FACEGENDER_CACHE=str(cache))
-            os.execv(sys.executable, [sys.executable, "-m", "tui", *arguments])
+            start = ["-c", code] if code else ["-m", "tui"]
+            os.execv(sys.executable, [sys.executable, *start, *arguments])
+        self._found = termios.tcgetattr(self._fd)
         self.exit_code: int | None = None
         self._rest = b""
 
@@ -45,7 +63,20 @@ class Screen:
         if self.exit_code is None:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        os.close(self._fd)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def is_as_found(self) -> bool:
+        """Whether the terminal has its mode again, and the screen, the cursor and the mouse that it had."""
+        modes = dict(re.findall(rb"\x1b\[\?(1049|1000|1003|25)([hl])", self.written))
+        left = all(modes.get(mode, b"l") == b"l" for mode in (b"1049", b"1000", b"1003"))
+        return left and modes.get(b"25", b"h") == b"h" and termios.tcgetattr(self._fd) == self._found
 
     @property
     def text(self) -> str:
@@ -71,7 +102,10 @@ class Screen:
         """Wait until the program has ended; its exit code, negative for a signal."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
-            self._read(0.05)
+            if self._fd >= 0:
+                self._read(0.05)
+            else:
+                time.sleep(0.01)
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.exit_code = os.waitstatus_to_exitcode(status)
@@ -86,7 +120,8 @@ class Screen:
             data = os.read(self._fd, 1 << 16)
         except OSError:
             return False
-        for _ in re.finditer(rb"\x1b\[0?c", data):
+        self.written += data
+        for _ in re.finditer(rb"\x1b\[0?c", data) if self._answers else ():
             os.write(self._fd, b"\x1b[?62;22c")
         for _ in re.finditer(rb"\x1b\[6n", data):
             os.write(self._fd, b"\x1b[1;1R")

@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-ENTER, ESCAPE, TAB, UP, DOWN, LEFT, CLEAR = "\r", "\x1b", "\t", "\x1b[A", "\x1b[B", "\x1b[D", "\x15"
+ENTER, ESCAPE, TAB, UP, DOWN, LEFT, CLEAR, START = "\r", "\x1b", "\t", "\x1b[A", "\x1b[B", "\x1b[D", "\x15", "\x13"
 
 
 def fill(screen: Screen, steps: int, text: str) -> None:
@@ -37,12 +37,12 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
     with Screen(["--root", str(root)], cache) as screen:
         screen.until("There is no run here yet")
         screen.press(DOWN, ENTER)
-        screen.until("ready: Enter starts the run")
+        screen.until("ready: Ctrl+S starts the run")
         fill(screen, 0, "demo")
         fill(screen, 1, "32")
         fill(screen, 1, "2000")
-        screen.until("ready: Enter starts the run")
-        screen.press(ENTER)
+        screen.until("ready: Ctrl+S starts the run")
+        screen.press(START)
         screen.until("● training")
         screen.until("live")
         [folder] = list_runs(root)

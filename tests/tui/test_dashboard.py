@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
 from textual.pilot import Pilot
 
-from facegender.runs.events import Notice, RunFinished
+from facegender.runs.events import Notice, RunFinished, System
 from facegender.runs.folder import RunFolder, open_run
 from tui.commands import COMMANDS, PANES
 from tui.screens.classify import Classify
@@ -152,6 +153,16 @@ async def test_the_screen_can_become_any_size_at_any_time(root: Path) -> None:
             assert app.size == size
         await until(lambda: "▸conv1◂" in screen_text(app) and "best 0.620" in screen_text(app))
         assert not app.dashboard.has_class("-single")
+
+
+async def test_on_the_smallest_screens_the_run_and_its_panes_are_still_told(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, (20, 5)) as (app, pilot):
+        await until_said(app, "otter-3  ● training")
+        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "begins on"), ("S", "y yes    n no")):
+            await pilot.press(key)
+            await until_said(app, said)
+        assert all(len(row) <= 20 for row in screen_text(app).splitlines())
 
 
 # Moving about
@@ -390,6 +401,35 @@ async def test_a_loss_that_is_no_number_is_shown_as_such(root: Path) -> None:
         await until_said(app, "validation NaN")
         await until_said(app, "×")
         assert "best 0.600 at epoch 0" in screen_text(app)
+
+
+async def test_the_load_of_the_machine_is_told_from_one_that_was_measured_at_the_end(root: Path) -> None:
+    folder = recorded.write_run(root)
+    measured = time.mktime((2025, 3, 4, 5, 6, 7, 0, 0, -1))
+    load = System(
+        time=measured, cpu_percent=12.0, memory_used_bytes=1 << 30, memory_total_bytes=4 << 30, process_memory_bytes=9
+    )
+    recorded.append(folder, load)
+    async with running(root) as (app, _):
+        await until_said(app, "CPU")
+        assert "at the end" not in screen_text(app)
+        recorded.append(folder, RunFinished(time=measured, status="completed"))
+        await until_said(app, "at the end of the run, 05:06:07 on 04 Mar")
+        await until_said(app, "12 %")
+
+
+async def test_pictures_of_an_epoch_that_are_made_again_are_shown_again(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await press(app, pilot, "left")
+        browser = app.dashboard.browser
+        await until(lambda: browser._picture.request.epoch == 1)
+        before = browser.view.mosaic.picture.key
+        recorded.write_frame(folder.frame_path(1), recorded.frame(77))
+        recorded.append(folder, recorded.frame_saved(1, time=9000.0))
+        await until(lambda: browser.view.mosaic.picture.key != before)
+        assert browser.selection.epoch == 1
 
 
 # What goes wrong

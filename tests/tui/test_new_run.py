@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from piloting import COMMON, SMALL, WatchedApp, running, screen_text, type_text,
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from facegender.runs.config import TrainConfig
+from facegender.runs.config import TrainConfig, check_run_name
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
 from tui.processes import Trainers
@@ -63,8 +64,8 @@ def note(app: WatchedApp, field: str) -> str:
 async def test_the_form_begins_with_the_reference_recipe_where_no_run_is_open(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         await until_said(app, "begins with the reference recipe")
-        await until_said(app, "ready: Enter starts the run")
-        await pilot.press("enter")
+        await until_said(app, "ready: Ctrl+S starts the run")
+        await pilot.press("ctrl+s")
         await until(lambda: started)
         assert started == [(TrainConfig(), "")]
 
@@ -76,9 +77,63 @@ async def test_the_form_begins_with_what_the_shown_run_was_trained_with(root: Pa
     recorded.write_run(root, config=config)
     async with form(root) as (app, pilot):
         await until_said(app, "begins with what otter-3 was trained with")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await until(lambda: started)
         assert started[0][0] == config
+
+
+async def test_a_run_that_never_made_a_step_is_not_begun_from(root: Path, started: Started) -> None:
+    recorded.write_run(root, "older", created=100.0, config=TrainConfig(epochs=7))
+    failed = TrainConfig(epochs=9, accelerator="gpu")
+    recorded.write_run(root, "newer", created=200.0, epochs_done=0, end="failed", config=failed)
+    async with form(root) as (app, _):
+        await until_said(app, "begins with what older was trained with")
+        assert app.screen.query_one("#field-epochs", Input).value == "7"
+        assert app.screen.query_one("#field-accelerator", Input).value == "auto"
+
+
+async def test_where_no_run_ever_made_a_step_it_begins_with_the_reference_recipe(root: Path, started: Started) -> None:
+    recorded.write_run(root, epochs_done=0, end="failed", config=TrainConfig(epochs=9, accelerator="gpu"))
+    async with form(root) as (app, _):
+        await until_said(app, "begins with the reference recipe")
+        assert app.screen.query_one("#field-accelerator", Input).value == "auto"
+
+
+async def test_a_disk_that_does_not_answer_does_not_keep_the_form_from_opening(
+    root: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.write_run(root)
+    answers = threading.Event()
+    monkeypatch.setattr("tui.app.trained_manifest", lambda *_: answers.wait())
+    monkeypatch.setattr("tui.app.LOOK_S", 0.05)
+    async with form(root) as (app, _):
+        await until_said(app, "begins with the reference recipe")
+    answers.set()
+
+
+async def test_enter_moves_from_field_to_field_and_starts_nothing(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        for field in ("data", "image_size", "epochs"):
+            assert app.focused.id == f"field-{field}"
+            await pilot.press("enter")
+        for _ in range(30):
+            await pilot.press("enter")
+        assert isinstance(app.screen, NewRun)
+        assert started == []
+
+
+async def test_what_is_wrong_is_said_in_full_on_a_common_screen(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, name="a name that is far too long " * 3, accelerator="abacus")
+        with pytest.raises(UserError) as refused:
+            check_run_name("a name that is far too long " * 3)
+        for field, message in (
+            ("accelerator", "accelerator: must be auto, cpu, gpu, cuda or mps, not abacus"),
+            ("name", f"run name: {refused.value}"),
+        ):
+            app.screen.query_one(f"#field-{field}", Input).focus()
+            wanted = "".join(f"2 fields need fixing; {message}".split())
+            await until(lambda wanted=wanted: wanted in "".join(screen_text(app).split()))
 
 
 async def test_what_is_typed_is_what_is_started(root: Path, started: Started) -> None:
@@ -90,7 +145,7 @@ async def test_what_is_typed_is_what_is_started(root: Path, started: Started) ->
         assert app.focused.id == "field-name"
         await type_text(pilot, "heron-7")
         await fill(app, pilot, epochs="3", image_size="32", learning_rate="1e-4", precision="bf16", accelerator="cpu")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await until(lambda: started)
         config, name = started[0]
         assert name == "heron-7"
@@ -104,7 +159,7 @@ async def test_what_is_typed_is_what_is_started(root: Path, started: Started) ->
 async def test_demo_is_the_word_for_drawn_faces(root: Path, started: Started) -> None:
     async with form(root) as (_app, pilot):
         await type_text(pilot, "demo")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await until(lambda: started)
         assert started[0][0] == TrainConfig(demo=True)
 
@@ -129,7 +184,7 @@ async def test_demo_is_the_word_for_drawn_faces(root: Path, started: Started) ->
         ("seed", "[bold]1[/bold]", "must be a whole number"),
     ],
 )
-async def test_a_wrong_value_is_told_beside_its_field_and_enter_does_not_start(
+async def test_a_wrong_value_is_told_beside_its_field_and_nothing_starts(
     root: Path, started: Started, field: str, text: str, said: str
 ) -> None:
     recorded.write_run(root)
@@ -137,14 +192,14 @@ async def test_a_wrong_value_is_told_beside_its_field_and_enter_does_not_start(
         await fill(app, pilot, **{field: text})
         assert note(app, field).startswith(said)
         await until_said(app, "1 field needs fixing")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         assert isinstance(app.screen, NewRun)
         assert started == []
         default = (
             {"name": "", "data": ""}.get(field) if field in ("name", "data") else str(getattr(TrainConfig(), field))
         )
         await fill(app, pilot, **{field: default})
-        await until_said(app, "ready: Enter starts the run")
+        await until_said(app, "ready: Ctrl+S starts the run")
         assert not note(app, field).startswith(said)
 
 
@@ -172,7 +227,7 @@ async def test_a_name_that_is_taken_meanwhile_is_told_and_nothing_breaks(
     monkeypatch.setattr(Trainers, "start", refuse)
     async with form(root) as (app, pilot):
         await fill(app, pilot, name="heron-7", data="demo")
-        await pilot.press("enter")
+        await pilot.press("ctrl+s")
         await until(lambda: any("heron-7 exists already" in text for text in app.told))
         assert app.is_running
 

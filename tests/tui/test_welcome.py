@@ -119,3 +119,11 @@ async def test_the_question_fits_a_small_screen(root: Path, size: tuple[int, int
             assert name in screen_text(app)
             await pilot.press("down")
         assert options.region.width <= size[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 2)], ids=str)
+async def test_it_can_be_as_small_as_a_terminal_can_be(root: Path, size: tuple[int, int]) -> None:
+    async with running(root, size) as (app, pilot):
+        await pilot.press("down", "up")
+        await pilot.resize_terminal(*COMMON)
+        await until_said(app, "Demo faces")

@@ -94,7 +94,7 @@ def test_runs_are_listed_newest_first_with_their_best_epoch(tmp_path: Path, caps
     make_run(tmp_path, "beta", live=True)
     assert run(["runs", "--root", str(tmp_path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age"]
+    assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age", "data"]
     assert lines[1] == ["beta", "training", "2/4", "0.700", "1", "2", "min"]
     assert lines[2][:2] == ["alpha", "completed"]
 
@@ -106,6 +106,19 @@ def test_an_epoch_that_was_trained_again_counts_as_in_the_interface(tmp_path: Pa
     assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
     row = json.loads(capsys.readouterr().out)
     assert (row["epochs_done"], row["best_validation_accuracy"], row["best_epoch"]) == (2, 0.5, 0)
+
+
+def test_the_list_tells_demo_faces_from_photographs_in_eighty_columns(tmp_path: Path, capsys: Capture) -> None:
+    path = "/a/long/way/to/the/photographs/of/somebody/else/" * 2 + "faces"
+    recorded.write_run(tmp_path, "demo", config=TrainConfig(demo=True), data="demo faces")
+    recorded.write_run(tmp_path, "a-long-name-of-a-run", config=TrainConfig(data=path), data=path)
+    assert run(["runs", "--root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("demo ") and line.endswith("demo faces") for line in lines)
+    assert any("…" in line and line.endswith("/else/faces") for line in lines)
+    assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
+    assert path in capsys.readouterr().out
 
 
 def test_no_runs_names_the_command_that_starts_one(tmp_path: Path, capsys: Capture) -> None:

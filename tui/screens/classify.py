@@ -14,6 +14,7 @@ from facegender.runs.text import printable
 from tui import format as fmt
 from tui.layer_picture import LayerPicture
 from tui.screens.layer_browser import LayerBrowser
+from tui.screens.picture_actions import PictureActions
 from tui.screens.prompting import PromptScreen
 from tui.widgets.layer_view import probability_bars
 from tui.widgets.prompt import Prompt
@@ -21,7 +22,7 @@ from tui.widgets.prompt import Prompt
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
-class Classify(PromptScreen):
+class Classify(PictureActions, PromptScreen):
     """Shows one answer, or why there is none; ``c`` asks about another file."""
 
     CSS_PATH = "classify.tcss"
@@ -56,11 +57,6 @@ class Classify(PromptScreen):
     def browser(self) -> LayerBrowser:
         """The pane."""
         return self.query_one(LayerBrowser)
-
-    @property
-    def selected_layer(self) -> int:
-        """Index of the layer that is looked at."""
-        return self.browser.selection.layer
 
     def take_focus_back(self) -> None:
         """To the pane."""
@@ -119,18 +115,6 @@ class Classify(PromptScreen):
         """Show or hide where the network looked."""
         self.browser.heatmap = not self.browser.heatmap
         self.browser.redraw()
-
-    def action_move_layer(self, by: int) -> None:
-        """Other layer."""
-        self.browser.move_layer(by)
-
-    def action_move_channel(self, right: int, down: int) -> None:
-        """Other channel."""
-        self.browser.move_channel(right, down)
-
-    def action_zoom(self) -> None:
-        """One channel."""
-        self.browser.zoom()
 
     def action_leave(self) -> None:
         """Out of the zoom, or back to where you were."""

@@ -12,6 +12,7 @@ class Confirm(Screen[bool]):
     """Ends with True only after the key that says so; everything else that leaves means no."""
 
     CSS_PATH = "confirm.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (11, "-tall")]
     BINDINGS = [
         ("y", "answer(True)", "yes"),
         ("n,escape,q", "answer(False)", "no"),

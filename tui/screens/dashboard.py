@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,45 +10,37 @@ from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.widget import Widget
 from textual.widgets import Static
 
 from facegender.runs.folder import RunFolder
 from tui import commands
 from tui import format as fmt
-from tui.follow import RunEvents, RunObserved, follow
+from tui.follow import Follower, FollowFailed, RunFollowed
 from tui.screens.layer_browser import LayerBrowser
+from tui.screens.picture_actions import PictureActions
 from tui.screens.prompting import PromptScreen
-from tui.state import RunState, apply_all
+from tui.state import RunState
 from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
+from tui.widgets.pane import ChartPane, Pane
 from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
-    from tui.widgets.plotting import Curve
+    from tui.curves import StepCurves
 
 REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
-X_AXES = ("epochs", "steps", "minutes")
-SMOOTHING = (0.8, 0.0, 0.97)
 
 
-class Pane(Vertical, can_focus=True):
-    """A bordered place with a title."""
-
-    def __init__(self, title: str, *children: Widget, id: str) -> None:
-        super().__init__(*children, id=id)
-        self.border_title = Text(title)
-
-
-class Dashboard(PromptScreen):
+class Dashboard(PictureActions, PromptScreen):
     """Shows one run folder at a time and moves about in it."""
 
     CSS_PATH = "dashboard.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
     BINDINGS = [
         *commands.bindings(),
         ("tab", "next_pane(1)", "next pane"),
@@ -63,7 +53,8 @@ class Dashboard(PromptScreen):
         super().__init__(root)
         self.folder = folder
         self.state: RunState | None = RunState(folder.name, observed=folder.state()) if folder else None
-        self._stop_following: threading.Event | None = None
+        self._follower: Follower | None = None
+        self._curves: StepCurves | None = None
         self._pane = "layers"
         self._enlarged = False
         self._x_axis = 0
@@ -77,8 +68,8 @@ class Dashboard(PromptScreen):
         yield Static(id="tabs", markup=False)
         with Horizontal(id="panes"):
             with Vertical(id="left"):
-                yield Pane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
-                yield Pane(
+                yield ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
+                yield ChartPane(
                     "Accuracy",
                     Chart("accuracy appears with the first batches", id="accuracy-chart", limits=(0.0, 1.0)),
                     id="accuracy",
@@ -103,8 +94,12 @@ class Dashboard(PromptScreen):
 
     def on_unmount(self) -> None:
         """End the thread that follows."""
-        if self._stop_following is not None:
-            self._stop_following.set()
+        self._stop_following()
+
+    def _stop_following(self) -> None:
+        if self._follower is not None:
+            self._follower.stop()
+            self._follower = None
 
     @property
     def browser(self) -> LayerBrowser:
@@ -115,42 +110,34 @@ class Dashboard(PromptScreen):
 
     def open_run(self, folder: RunFolder) -> None:
         """Show another run, or the same one from its beginning."""
-        if self._stop_following is not None:
-            self._stop_following.set()
+        self._stop_following()
+        if self.folder is None or self.folder.path != folder.path or self.state is None:
+            self.state = RunState(folder.name)
+            self._curves = None
         self.folder = folder
-        self.state = RunState(folder.name, observed=folder.state())
         self.browser.open(folder.frame_path)
-        self._stop_following = threading.Event()
-        # A thread of its own, and no worker: a file system that hangs must not keep the program from ending.
-        threading.Thread(
-            target=follow, args=(folder, self.post_message, self._stop_following), name="follow", daemon=True
-        ).start()
-        self._show()
-
-    @on(RunEvents)
-    def _run_events(self, event: RunEvents) -> None:
-        if self.state is None or event.run != self.state.name:
-            return
-        state = RunState(event.run, observed=self.state.observed) if event.restarted else self.state
-        self.state = apply_all(state, event.events)
+        self._follower = Follower(folder, self.post_message)
         self._stale = True
 
-    @on(RunObserved)
-    def _run_observed(self, event: RunObserved) -> None:
-        if self.state is None or event.run != self.state.name:
+    @on(RunFollowed)
+    def _run_followed(self, event: RunFollowed) -> None:
+        if self.state is None or event.state.name != self.state.name:
             return
-        frames = self.state.frames if self.state.live else event.frames
-        changed = replace(self.state, observed=event.state, log_tail=tuple(event.log_tail), frames=frames)
-        if changed != self.state:
-            self.state, self._stale = changed, True
+        self.state, self._stale = event.state, True
         if not event.exists:
-            self.app.notify(f"the folder of run {event.run} is gone", severity="warning", markup=False)
+            self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
             self._close_run()
 
+    @on(FollowFailed)
+    def _follow_failed(self, event: FollowFailed) -> None:
+        self.app.notify(
+            f"run {event.run} is not followed any more ({event.why}): r and Enter open it again",
+            severity="error", markup=False, timeout=20,
+        )  # fmt: skip
+
     def _close_run(self) -> None:
-        if self._stop_following is not None:
-            self._stop_following.set()
-        self.folder = self.state = None
+        self._stop_following()
+        self.folder = self.state = self._curves = None
         self.browser.close()
         self._stale = True
 
@@ -165,7 +152,7 @@ class Dashboard(PromptScreen):
         if self._stale and self.is_current and now >= self._rest_until:
             self._stale = False
             self._show()
-            # Curves of a million steps take a while to draw: never spend more than a tenth of the time on them.
+            # On a slow machine too: never spend more than a tenth of the time on drawing.
             self._rest_until = time.monotonic() + min(1.0, 9 * (time.monotonic() - now))
 
     def _show(self) -> None:
@@ -178,7 +165,9 @@ class Dashboard(PromptScreen):
         self.query_one(MachineFacts).show(state)
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
-        self.browser.update_frames(state.frames, layers, live=state.live, waiting=self._waiting(state))
+        self.browser.update_frames(
+            state.frames, layers, state.frame_times, live=state.live, waiting=self._waiting(state)
+        )
 
     def _waiting(self, state: RunState) -> str:
         if not state.name:
@@ -194,60 +183,22 @@ class Dashboard(PromptScreen):
         return f"feature maps appear after the first epoch, in about {fmt.duration(first)}"
 
     def _show_curves(self, state: RunState) -> None:
+        panes = self.query_one("#loss", ChartPane), self.query_one("#accuracy", ChartPane)
         if not len(state.steps) and not state.epochs:
-            for name in ("loss", "accuracy"):
-                self.query_one(f"#{name}-chart", Chart).show((), (0.0, 1.0), "")
-                self._curve_title(name, ())
+            for pane in panes:
+                pane.clear()
             return
         # numpy is imported here, after the first screen was painted.
-        import numpy as np
+        from tui.curves import SMOOTHING, X_AXES, StepCurves
 
-        from tui.widgets.plotting import Curve, smoothed
-
-        axis, started = X_AXES[self._x_axis], state.started
-        steps, per_epoch = state.steps, max(1, started.steps_per_epoch if started else 1)
-        ends = np.array([epoch.step for epoch in state.epochs], float)
-        if axis == "minutes":
-            begin = float(steps.seconds[0]) if len(steps) else state.since
-            x = (steps.seconds - begin) / 60
-            x_ends = np.array([epoch.time - begin for epoch in state.epochs], float) / 60
-        elif axis == "epochs":
-            x, x_ends = steps.step / per_epoch, ends / per_epoch
-        else:
-            x, x_ends = steps.step, ends
-        last = max(float(x[-1]) if len(x) else 0.0, float(x_ends[-1]) if len(x_ends) else 0.0)
-        planned = {
-            "epochs": float(started.epochs) if started else 1.0,
-            "steps": float(started.epochs * per_epoch) if started else 1.0,
-        }
-        x_range = (0.0, max(last, planned.get(axis, 0.0), 1e-9))
-        weight = SMOOTHING[self._smoothing]
-        for name, train, validation in (
-            ("loss", steps.loss, [epoch.validation_loss for epoch in state.epochs]),
-            ("accuracy", steps.accuracy, [epoch.validation_accuracy for epoch in state.epochs]),
-        ):
-            chart = self.query_one(f"#{name}-chart", Chart)
-            curves = (
-                Curve("train", x, smoothed(train, weight), fmt.TRAIN_COLOUR),
-                Curve("validation", x_ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True),
-            )
-            chart.show(curves, x_range, axis)
-            self._curve_title(name, curves)
-
-    def _curve_title(self, name: str, curves: tuple[Curve, ...]) -> None:
-        title = Text(name.capitalize())
-        if not curves:
-            self.query_one(f"#{name}").border_title = title
-            return
-        if name == "loss" and self.query_one("#loss-chart", Chart).logarithmic:
-            title.append(" (log)", "dim")
-        for curve in curves:
-            title.append(f"  ━ {curve.name}", curve.colour)
-            if len(curve.y):
-                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
-        if not SMOOTHING[self._smoothing]:
-            title.append("  raw", "dim")
-        self.query_one(f"#{name}").border_title = title
+        if self._curves is None:
+            self._curves = StepCurves()
+        if not self._curves.update(state.steps):
+            self._stale = True
+        axis, weight = X_AXES[self._x_axis % len(X_AXES)], SMOOTHING[self._smoothing % len(SMOOTHING)]
+        curves = self._curves.curves(state, axis, weight)
+        for pane, shown in zip(panes, (curves.loss, curves.accuracy), strict=True):
+            pane.show(shown, curves.x_range, axis, raw=not weight)
 
     # Panes
 
@@ -315,51 +266,15 @@ class Dashboard(PromptScreen):
 
     def action_next_x_axis(self) -> None:
         """Epochs, steps, minutes."""
-        self._x_axis = (self._x_axis + 1) % len(X_AXES)
+        self._x_axis += 1
         self._stale = True
 
     def action_next_smoothing(self) -> None:
         """Off, some, much."""
-        self._smoothing = (self._smoothing + 1) % len(SMOOTHING)
+        self._smoothing += 1
         self._stale = True
 
     # Pictures
-
-    def action_move_epoch(self, by: int) -> None:
-        """Other epoch."""
-        self.browser.move_epoch(by)
-
-    def action_first_epoch(self) -> None:
-        """First epoch."""
-        self.browser.first_epoch()
-
-    def action_follow_live(self) -> None:
-        """Latest epoch."""
-        self.browser.follow_live()
-
-    def action_move_layer(self, by: int) -> None:
-        """Other layer."""
-        self.browser.move_layer(by)
-
-    def action_move_probe(self, by: int) -> None:
-        """Other probe photograph."""
-        self.browser.move_probe(by)
-
-    def action_move_channel(self, right: int, down: int) -> None:
-        """Other channel."""
-        self.browser.move_channel(right, down)
-
-    def action_next_mode(self) -> None:
-        """Maps, filters, average."""
-        self.browser.next_mode()
-
-    def action_zoom(self) -> None:
-        """One channel."""
-        self.browser.zoom()
-
-    def action_play(self) -> None:
-        """Play the epochs."""
-        self.browser.play()
 
     def action_back(self) -> None:
         """Out of the zoom, or out of the enlarged pane."""
@@ -367,11 +282,6 @@ class Dashboard(PromptScreen):
             self.action_shrink()
 
     # Prompt
-
-    @property
-    def selected_layer(self) -> int:
-        """Index of the layer that is looked at."""
-        return self.browser.selection.layer
 
     def take_focus_back(self) -> None:
         """To the pane that had it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from textual.timer import Timer
 from facegender.runs.text import one_line
 from tui.graphics import ByteCache, Protocol
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
-from tui.state import Selection
-from tui.widgets.layer_view import LayerTitle, LayerView, PaneTitle, title_line
+from tui.selection import Selection
+from tui.widgets.layer_view import LayerTitle, LayerView, title_line
+from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
 MADE_BYTES = 24 << 20
@@ -71,6 +72,7 @@ class LayerBrowser(Vertical, can_focus=True):
         self._path_of: Callable[[int], Path] | None = None
         self._frames: tuple[int, ...] = ()
         self._layers: tuple[str, ...] = ()
+        self._times: Mapping[int, float] = {}
         self._live = False
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
@@ -110,11 +112,26 @@ class LayerBrowser(Vertical, can_focus=True):
         self._stop_playing()
         self._request()
 
-    def update_frames(self, frames: tuple[int, ...], layers: tuple[str, ...], *, live: bool, waiting: str) -> None:
-        """Take note of which epochs have pictures."""
-        if (frames, layers, live, waiting) == (self._frames, self._layers, self._live, self.waiting):
+    def update_frames(
+        self,
+        frames: tuple[int, ...],
+        layers: tuple[str, ...],
+        times: Mapping[int, float] | None = None,
+        *,
+        live: bool,
+        waiting: str,
+    ) -> None:
+        """Take note of which epochs have pictures.
+
+        Args:
+            times: When those of an epoch were made, where it is known: made again, they are shown again.
+        """
+        times = times or {}
+        known = self._frames, self._layers, self._times, self._live, self.waiting
+        if (frames, layers, times, live, waiting) == known:
             return
-        self._frames, self._layers, self._live, self.waiting = frames, layers or self._layers, live, waiting
+        self._frames, self._layers, self._times = frames, layers or self._layers, times
+        self._live, self.waiting = live, waiting
         self._request()
 
     # Moving about
@@ -232,6 +249,7 @@ class LayerBrowser(Vertical, can_focus=True):
         request = LayerRequest(
             file=self._path_of(epoch),
             epoch=epoch,
+            made=self._times.get(epoch, 0.0),
             layer=choice.layer,
             probe=choice.probe,
             mode=choice.mode,
@@ -297,7 +315,9 @@ class LayerBrowser(Vertical, can_focus=True):
         epochs, at = self._frames, shown.request.epoch
         index = epochs.index(at) + (self._direction or 1) if at in epochs else -1
         if self._picture is shown and not self._composing and self._path_of and 0 <= index < len(epochs):
-            request = replace(shown.request, file=self._path_of(epochs[index]), epoch=epochs[index])
+            epoch = epochs[index]
+            made = self._times.get(epoch, 0.0)
+            request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, made=made)
             self.run_worker(self._prepare(request), group="ahead", exclusive=True)
 
     async def _prepare(self, request: LayerRequest) -> None:

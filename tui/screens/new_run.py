@@ -28,20 +28,23 @@ DEMO = "demo"
 
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),
-    ("data", "photographs", "a folder, or demo; empty looks below datasets/"),
+    ("data", "photographs", "a folder, or the word demo"),
     ("image_size", "image size", "pixels a side"),
     ("epochs", "epochs", ""),
     ("batch_size", "batch size", "photographs a step"),
     ("learning_rate", "learning rate", "of Adam, at the start"),
-    ("step_size", "step size", "epochs between two reductions of the learning rate"),
+    ("step_size", "step size", "epochs between reductions"),
     ("gamma", "gamma", "factor of each reduction"),
-    ("val_split", "validation share", "kept apart for validation"),
-    ("seed", "seed", "same seed, same split and same order"),
+    ("val_split", "validation share", "share kept apart"),
+    ("seed", "seed", "same seed, same split"),
     ("precision", "precision", "auto, 32, bf16 or 16"),
     ("accelerator", "accelerator", "auto, cpu, gpu or mps"),
     ("visualize_every", "pictures every", "epochs; 0 saves none"),
-    ("probes", "probe images", "photographs whose feature maps are kept"),
+    ("probes", "probe images", "photographs to look inside"),
 )
+
+_LABELS = {field: label for field, label, _ in _ROWS}
+_PLACEHOLDERS = {"data": "looks below datasets/"}
 
 
 class FormInput(Input):
@@ -54,7 +57,7 @@ class FormInput(Input):
 
 
 class NewRun(Screen[None]):
-    """Starts a run when every field is right."""
+    """Starts a run when every field is right. Enter only moves on: whoever opens the form has not yet seen it."""
 
     class Found(Message):
         """Whether a folder exists."""
@@ -80,9 +83,11 @@ class NewRun(Screen[None]):
             self.candidates = candidates
 
     CSS_PATH = "new_run.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
     BINDINGS = [
         ("escape", "leave", "back"),
+        ("ctrl+s", "start", "start the run"),
         ("ctrl+t", "complete", "complete the path"),
     ]
 
@@ -108,10 +113,18 @@ class NewRun(Screen[None]):
             for field, label, note in _ROWS:
                 with Horizontal(classes="row"):
                     yield Static(label, classes="label", markup=False)
-                    yield FormInput(self._beginning(field), id=f"field-{field}", select_on_focus=False, compact=True)
+                    yield FormInput(
+                        self._beginning(field),
+                        placeholder=_PLACEHOLDERS.get(field, ""),
+                        id=f"field-{field}",
+                        select_on_focus=False,
+                        compact=True,
+                    )
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
         yield Static("", id="verdict", markup=False)
-        yield Static(" Enter start   ↑↓ Tab fields   Ctrl+T complete path   Esc back", id="way-out", markup=False)
+        yield Static(
+            " Ctrl+S start   Esc back   Enter ↑↓ Tab fields   Ctrl+T complete path", id="way-out", markup=False
+        )
 
     def on_mount(self) -> None:
         """Check what the fields begin with."""
@@ -134,27 +147,31 @@ class NewRun(Screen[None]):
     def _check_all(self) -> dict[str, Any] | None:
         """The values of all fields, or None while one is wrong; marks each field."""
         values: dict[str, Any] = {}
-        wrong = 0
+        wrong: dict[str, str] = {}
         for field, _, note in _ROWS:
             text = self.query_one(f"#field-{field}", FormInput).value
             row = self.query_one(f"#note-{field}", Static)
             try:
                 values[field] = self._value(field, text)
             except UserError as error:
-                wrong += 1
-                row.update(one_line(str(error)))
+                wrong[field] = one_line(str(error))
+                row.update(wrong[field])
                 row.add_class("-wrong")
             else:
                 row.update(note)
                 row.remove_class("-wrong")
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(wrong), "-wrong")
-        said = (
-            f" {wrong} field{'s need' if wrong > 1 else ' needs'} fixing" if wrong else " ready: Enter starts the run"
-        )
+        said = "ready: Ctrl+S starts the run"
+        if wrong:
+            # Beside the field there may be too little room for it, so the whole of it stands here.
+            focused = (self.focused.id or "").removeprefix("field-") if self.focused else ""
+            field = focused if focused in wrong else next(iter(wrong))
+            said = f"{len(wrong)} field{'s need' if len(wrong) > 1 else ' needs'} fixing"
+            said += f"; {_LABELS[field]}: {wrong[field]}"
         if self._candidates and self.query_one("#field-data", FormInput).value == self._candidates[0]:
             # In this line they have the width of the screen.
-            said = f" {self._candidates[1]}"
+            said = self._candidates[1]
             verdict.remove_class("-wrong")
         verdict.update(said)
         return None if wrong else values
@@ -200,6 +217,14 @@ class NewRun(Screen[None]):
 
     @on(Input.Submitted)
     def _submitted(self) -> None:
+        self.focus_next()
+
+    def on_descendant_focus(self) -> None:
+        """Say what is wrong with the field that was entered."""
+        self._check_all()
+
+    def action_start(self) -> None:
+        """Start the run, if every field is right."""
         values = self._check_all()
         if values is None:
             return

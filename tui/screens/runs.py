@@ -21,7 +21,7 @@ from tui import format as fmt
 from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
 
 REREAD_S = 2.0
-_COLUMNS = ("run", "state", "epochs", "best accuracy", "at", "size", "begun", "data")
+_COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "begun", "data")
 
 
 class Runs(Screen[None]):
@@ -107,7 +107,7 @@ class Runs(Screen[None]):
                 Text(f"{sign} {run.state}", colour),
                 f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
                 fmt.figure(run.best_accuracy) if known else "–",
-                f"epoch {run.best_epoch}" if known else "",
+                str(run.best_epoch) if known else "",
                 f"{run.image_size} px" if run.image_size else "",
                 fmt.ago(now - run.created) if run.created else "",
                 Text(_end(printable(run.data), 40), "dim"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.text import Text
 from textual.widget import Widget
 
 from tui import format as fmt
 from tui.state import RunState
 from tui.widgets.status import bar
+
+_PAST = "#7f848e"
 
 
 class Facts(Widget):
@@ -62,7 +66,7 @@ class RunFacts(Facts):
                 out.append(f" {right:>5} {sum(row) - right:>5}")
                 out.append(f"  {fmt.figure(precision):>9} {fmt.figure(recall):>6} {fmt.figure(f1):>5}")
             out.append(f"\nmacro F1 {fmt.figure(last.macro_f1)}").append(
-                f"   validation loss {fmt.figure(last.validation_loss)}   epoch {last.epoch}", "dim"
+                f"   loss {fmt.figure(last.validation_loss)}   of epoch {last.epoch}", "dim"
             )
         if state.started is not None:
             train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
@@ -80,7 +84,12 @@ class MachineFacts(Facts):
         system = state.system
         if system is None:
             return Text("load of the machine: shown once the trainer reports it", "dim")
+        # Of a run that has ended this is no load but the last one that was measured.
+        now = "" if state.live else "dim"
         out = Text()
+        if not state.live:
+            measured = time.strftime("%H:%M:%S on %d %b", time.localtime(system.time))
+            out.append(f"at the end of the run, {measured}\n")
         memory = system.memory_used_bytes / max(1, system.memory_total_bytes)
         of = f"{fmt.gib(system.memory_used_bytes)}/{fmt.gib(system.memory_total_bytes)} GiB"
         rows = [
@@ -93,8 +102,9 @@ class MachineFacts(Facts):
             of = f"{fmt.gib(gpu.memory_used_bytes)}/{fmt.gib(gpu.memory_total_bytes)} GiB"
             rows.append(("", used, of))
         for number, (name, share, text) in enumerate(rows):
-            out.append("\n" if number else "").append(f"{name:<5}")
-            out.append_text(bar(share, 12, "#98c379" if share < 0.9 else "#e5c07b")).append(f" {text}")
+            out.append("\n" if number else "").append(f"{name:<5}", now)
+            colour = _PAST if now else "#98c379" if share < 0.9 else "#e5c07b"
+            out.append_text(bar(share, 12, colour)).append(f" {text}", now)
         return out
 
 

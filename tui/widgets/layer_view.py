@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Static
 
 from facegender.runs.text import printable
@@ -167,38 +165,6 @@ class LayerView(Vertical):
         if signed:
             out.append("mean over inputs  " if not request.zoomed else "one kernel an input  ", "dim")
         return out.append_text(scale)
-
-
-class PaneTitle(Widget):
-    """The upper edge of a pane with its title: a widget of its own, so that another title repaints one row only."""
-
-    DEFAULT_CSS = """
-    PaneTitle { height: 1; width: 1fr; color: $surface-lighten-2; }
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._title = Text()
-
-    @property
-    def title(self) -> Text:
-        """What stands there."""
-        return self._title
-
-    @title.setter
-    def title(self, title: Text) -> None:
-        if title != self._title:
-            self._title = title
-            self.refresh()
-
-    def render(self) -> Text:
-        """The edge."""
-        room = max(0, self.size.width - 4)
-        title = Text.assemble(" ", self._title, " ") if self._title else Text()
-        title.truncate(room)
-        edge = self.styles.color.rich_color
-        left, right = Text("╭─", Style(color=edge)), Text("─" * (room - title.cell_len) + "─╮", Style(color=edge))
-        return Text.assemble(left, title, right)
 
 
 def probe_caption(picture: LayerPicture) -> Text:

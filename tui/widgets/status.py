@@ -18,9 +18,11 @@ def fitted(left: Sequence[Part], right: Sequence[Part], width: int) -> Text:
 
     Args:
         left: Text and Rich style of each part, the most important first.
-        right: The same, kept as long as anything is.
+        right: The same, kept as long as there is room for the first of the left beside it.
     """
     right_text = Text("  ").join(Text(text, style) for text, style in right)
+    if left and right_text.cell_len + Text(left[0][0]).cell_len + 3 > width:
+        right, right_text = (), Text()
     room = width - right_text.cell_len - (2 if right else 0)
     line = Text()
     for text, style in left:

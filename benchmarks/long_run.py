@@ -1,0 +1,103 @@
+"""Opening a run of very many steps: how long until all is read, and what the keys feel of it meanwhile.
+
+``python -m benchmarks.long_run [STEPS…]`` (200 000, a million and three million by default). The interface runs in a
+pseudo-terminal with a clock in its event loop: the longest time between two ticks is the longest time that a key had
+to wait. The prompt is opened again and again while it reads, and timed from the key to its words on the screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.machine import description
+from benchmarks.recorded import write_run
+from benchmarks.terminal import Terminal
+
+STEPS = (200_000, 1_000_000, 3_000_000)
+EPOCHS = 100
+TICK_S = 0.002
+AFTER_S = 4.0
+"""How long to look on when everything was read: keys that change the curves are pressed then."""
+
+
+def watched(root: Path, run: str, steps: int, report: Path) -> None:
+    """Run the interface and write what its event loop went through. In the pseudo-terminal."""
+    from facegender.runs.folder import open_run
+    from tui.app import FaceGenderApp
+    from tui.graphics import start_probe
+
+    class Watched(FaceGenderApp):
+        """Keeps the longest time between two ticks of its event loop, while it reads and afterwards."""
+
+        def on_load(self) -> None:
+            """Begin to tick."""
+            self.ticking = asyncio.create_task(self._tick())
+
+        async def _tick(self) -> None:
+            while not self.dashboard.is_mounted:
+                await asyncio.sleep(TICK_S)
+            began, read_s, gaps = time.perf_counter(), 0.0, {"reading": 0.0, "afterwards": 0.0}
+            last = began
+            while not read_s or last - began - read_s < AFTER_S:
+                await asyncio.sleep(TICK_S)
+                now = time.perf_counter()
+                phase = "afterwards" if read_s else "reading"
+                gaps[phase] = max(gaps[phase], now - last - TICK_S)
+                state = self.dashboard.state
+                if not read_s and state is not None and len(state.steps) >= steps:
+                    read_s = now - began
+                    report.with_suffix(".read").touch()
+                last = now
+            report.write_text(json.dumps({"read_s": read_s, **gaps}))
+
+    terminal = start_probe().finish()
+    Watched(root, terminal, run=open_run(root, run)).run()
+
+
+def measure(root: Path, run: str, steps: int) -> tuple[dict[str, float], list[float]]:
+    """What the event loop went through, and seconds from key to words of each prompt that was opened while reading."""
+    report = root / f"{run}.report"
+    command = [sys.executable, "-m", "benchmarks.long_run", "--watched", str(root), run, str(steps), str(report)]
+    echoes: list[float] = []
+    with Terminal("plain", command) as terminal:
+        terminal.until(b"Loss")
+        while not report.with_suffix(".read").exists():
+            echoes.append(terminal.echo(b":", b"command "))
+            terminal.echo(b"\r", b"takes a command")
+        for key in (b"s", b"x", b"y", b"s", b"x", b"s"):
+            terminal.press(key)
+        while not report.exists():
+            terminal.press(b"", quiet_s=0.1)
+    return json.loads(report.read_text()), echoes
+
+
+def main() -> None:
+    """Print a line for each number of steps."""
+    if sys.argv[1:2] == ["--watched"]:
+        root, run, steps, report = sys.argv[2:6]
+        watched(Path(root), run, int(steps), Path(report))
+        return
+    print(description())
+    heads = (f"{'steps':>10} {'MiB':>6}", f"{'all read s':>11} {'blocked ms':>11} {'then ms':>8}")
+    print(*heads, f"{'key ms':>8} {'worst':>7} {'n':>4}")
+    for steps in map(int, sys.argv[1:]) if sys.argv[1:] else STEPS:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = write_run(Path(scratch), "long", EPOCHS, steps // EPOCHS, frames=False)
+            size = folder.journal_path.stat().st_size / 2**20
+            loop, echoes = measure(Path(scratch), "long", steps)
+        keys = [1000 * echo for echo in echoes] or [float("nan")]
+        print(
+            f"{steps:>10} {size:>6.0f} {loop['read_s']:>11.2f} {1000 * loop['reading']:>11.0f} "
+            f"{1000 * loop['afterwards']:>8.0f} {statistics.median(keys):>8.0f} {max(keys):>7.0f} {len(echoes):>4}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

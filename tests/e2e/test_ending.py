@@ -1,0 +1,146 @@
+"""However the program is ended, the terminal is as it was found, and nobody waits for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import recorded
+from screen import Screen
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals"),
+    pytest.mark.timeout(60),
+]
+
+PROMPTLY_S = 1.5
+"""A second, and some for a machine that is busy with other tests."""
+
+
+def ends(screen: Screen) -> tuple[int, float]:
+    """The exit code, and how many seconds the program took to end."""
+    began = time.monotonic()
+    return screen.until_ended(), time.monotonic() - began
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(tmp_path: Path, number: signal.Signals) -> None:
+    recorded.write_run(tmp_path)
+    with Screen(["--root", str(tmp_path)], tmp_path) as screen:
+        screen.until("otter-3")
+        assert not screen.is_as_found
+        os.kill(screen.pid, number)
+        code, seconds = ends(screen)
+        assert code == 0
+        assert seconds < PROMPTLY_S
+        assert screen.is_as_found
+        assert b"Traceback" not in screen.written
+
+
+def test_a_terminal_that_goes_away_ends_it_and_the_classify_process(tmp_path: Path) -> None:
+    recorded.write_run(tmp_path)
+    with Screen(["--root", str(tmp_path)], tmp_path) as screen:
+        screen.until("otter-3")
+        screen.press("c", "somebody.jpg", "\r")
+        children: list[psutil.Process] = []
+        end = time.monotonic() + 20
+        while not (children := psutil.Process(screen.pid).children(recursive=True)):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        screen.hang_up()
+        _, seconds = ends(screen)
+        assert seconds < PROMPTLY_S
+        _, alive = psutil.wait_procs(children, timeout=PROMPTLY_S)
+        assert not alive
+    assert not (tmp_path / "facegender-tui-error.log").exists()
+
+
+def test_a_terminal_that_stopped_reading_does_not_keep_it(tmp_path: Path) -> None:
+    recorded.write_run(tmp_path)
+    with Screen(["--root", str(tmp_path)], tmp_path) as screen:
+        screen.until("otter-3")
+        for _ in range(400):
+            os.kill(screen.pid, signal.SIGWINCH)  # makes it draw, and nobody reads that
+            time.sleep(0.002)
+        os.kill(screen.pid, signal.SIGHUP)
+        end = time.monotonic() + 3 * PROMPTLY_S
+        while not (ended := os.waitpid(screen.pid, os.WNOHANG))[0]:
+            assert time.monotonic() < end, "it waits for the terminal"
+            time.sleep(0.02)
+        screen.exit_code = os.waitstatus_to_exitcode(ended[1])
+
+
+def test_interrupted_while_it_asks_the_terminal_it_ends_without_a_word(tmp_path: Path) -> None:
+    with Screen(["--root", str(tmp_path)], tmp_path, answers=False) as screen:
+        screen.until(lambda: b"\x1b[c" in screen.written)
+        screen.press("\x03")
+        assert screen.until_ended() == 130
+        assert screen.is_as_found
+        assert b"Traceback" not in screen.written
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.2, 0.3, 0.4, 0.6])
+def test_interrupted_at_any_moment_of_its_start_it_ends_without_a_word(tmp_path: Path, after_s: float) -> None:
+    # Only from its first line on; before that it is Python that is interrupted.
+    code = "import sys; from tui.__main__ import main; sys.stdout.write('begun'); sys.stdout.flush(); main()"
+    with Screen(["--root", str(tmp_path)], tmp_path, code=code) as screen:
+        screen.until(lambda: b"begun" in screen.written)
+        time.sleep(after_s)
+        os.kill(screen.pid, signal.SIGINT)
+        assert screen.until_ended() in (0, 130)
+        assert screen.is_as_found
+        assert b"Traceback" not in screen.written
+
+
+BREAKING = """
+from tui import __main__, app
+def broken(self):
+    raise ZeroDivisionError("a mistake of the program")
+app.FaceGenderApp.action_help = broken
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize("in_full", [False, True])
+def test_an_error_of_its_own_is_one_line_on_a_clean_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_full: bool
+) -> None:
+    monkeypatch.setenv("FACEGENDER_TRACEBACK", "1" if in_full else "")
+    recorded.write_run(tmp_path)
+    with Screen(["--root", str(tmp_path)], tmp_path, code=BREAKING) as screen:
+        screen.until("otter-3")
+        screen.press("?")
+        assert screen.until_ended() == 1
+        assert screen.is_as_found
+        log = tmp_path / "facegender-tui-error.log"
+        said = screen.written[screen.written.rindex(b"\x1b[?1049l") :].decode()
+        if in_full:
+            assert "Traceback" in said
+            assert not log.exists()
+        else:
+            assert "facegender-tui: ended by an error of its own: ZeroDivisionError: a mistake of the program" in said
+            assert "Traceback" not in said
+            assert said.count("\n") == 1
+            assert "action_help" in log.read_text() or "broken" in log.read_text()
+
+
+HANGING = """
+import time
+from tui import __main__, app
+app.list_runs = lambda root: time.sleep(1e6)
+__main__.main()
+"""
+
+
+def test_a_disk_that_does_not_answer_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    with Screen(["--root", str(tmp_path)], tmp_path, code=HANGING) as screen:
+        screen.until("no run yet")
+        screen.press("q")
+        code, seconds = ends(screen)
+        assert code == 0
+        assert seconds < PROMPTLY_S

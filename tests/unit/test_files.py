@@ -1,0 +1,129 @@
+"""What is no regular file is refused at once, wherever a run folder is read."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import recorded
+
+from facegender.runs.files import NotRegular, check_regular, open_regular, read_regular
+from facegender.runs.folder import RunFolder, list_runs
+from facegender.runs.frames import FrameUnreadable, open_frame
+from facegender.runs.summary import summarise
+from tui.processes import Trainers
+from tui.state import RunState
+
+pytestmark = pytest.mark.timeout(20)
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_link_to_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def make_socket(path: Path) -> None:
+    # Its path may be longer than a socket's name can be.
+    before = Path.cwd()
+    os.chdir(path.parent)
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+Maker = Callable[[Path], None]
+KINDS = pytest.mark.parametrize("make", [make_pipe, make_folder, make_link_to_device, make_socket])
+
+
+@KINDS
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Maker) -> None:
+    path = tmp_path / "file"
+    make(path)
+    with pytest.raises(OSError, match="file"):
+        open_regular(path)
+    with pytest.raises(OSError, match="file"):
+        open_regular(path, append=True)
+    with pytest.raises(NotRegular, match="no regular file"):
+        check_regular(path)
+
+
+def test_a_refused_file_stays_open_nowhere(tmp_path: Path) -> None:
+    make_pipe(tmp_path / "pipe")
+    with (tmp_path / "before").open("wb") as before:
+        free = before.fileno()
+    with pytest.raises(NotRegular):
+        open_regular(tmp_path / "pipe")
+    with (tmp_path / "after").open("wb") as after:
+        assert after.fileno() == free
+
+
+def test_a_regular_file_is_read_and_appended_to_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with open_regular(tmp_path / "file", append=True) as file:
+        file.write(b"one ")
+    with open_regular(tmp_path / "link", append=True) as file:
+        assert os.get_blocking(file.fileno())
+        file.write(b"two")
+    assert read_regular(tmp_path / "link") == b"one two"
+
+
+@KINDS
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "train.log", "claim"])
+def test_a_run_folder_with_something_else_in_the_place_of_a_file_is_looked_at_without_waiting(
+    root: Path, make: Maker, name: str
+) -> None:
+    folder = recorded.write_run(root, process=recorded.dead_process())
+    path = folder.path / name
+    path.unlink(missing_ok=True)
+    make(path)
+    assert [run.name for run in list_runs(root)] == [folder.name]
+    # Without a manifest there is no process to ask about, and the log is fresh.
+    state = "starting" if name == "run.json" else "crashed"
+    assert folder.state() == state
+    folder.claim.is_held()
+    folder.log_tail()
+    assert summarise(folder).state == state
+
+
+@KINDS
+def test_the_interface_follows_such_a_run_without_waiting(root: Path, make: Maker) -> None:
+    from tui.follow import observed
+
+    folder = RunFolder(root, "otter-3")
+    folder.path.mkdir(parents=True)
+    for path in (folder.manifest_path, folder.journal_path, folder.log_path):
+        make(path)
+    state, exists = observed(RunState(folder.name), folder)
+    assert exists
+    assert state.log_tail == ()
+
+
+@KINDS
+def test_a_frame_that_is_no_regular_file_is_unreadable(tmp_path: Path, make: Maker) -> None:
+    make(tmp_path / "epoch_0.safetensors")
+    with pytest.raises(FrameUnreadable, match="no regular file"), open_frame(tmp_path / "epoch_0.safetensors"):
+        pass
+
+
+@KINDS
+def test_a_trainer_is_not_started_into_such_a_log(root: Path, make: Maker) -> None:
+    from facegender.runs.errors import UserError
+
+    folder = recorded.write_run(root, end="stopped")
+    folder.last_checkpoint.touch()
+    folder.log_path.unlink()
+    make(folder.log_path)
+    with pytest.raises(UserError, match="cannot start the trainer"):
+        Trainers().resume(folder)

@@ -1,0 +1,158 @@
+"""The thread that follows a run: whole states, as few as needed, whatever happens to the folder."""
+
+from __future__ import annotations
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recorded
+
+from facegender.runs.events import RunFinished
+from facegender.runs.folder import RunFolder
+from tui import follow
+from tui.follow import Follower, FollowFailed, RunFollowed
+from tui.state import RunState, apply_all
+
+
+class Followed:
+    """What was posted about a run."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.posted: queue.Queue[Any] = queue.Queue()
+        self.follower = Follower(folder, self.posted.put)
+
+    def until(self, wanted: Any, timeout_s: float = 10.0) -> RunFollowed:
+        """The first message of which something holds."""
+        end = time.monotonic() + timeout_s
+        while True:
+            message = self.posted.get(timeout=max(0.01, end - time.monotonic()))
+            if wanted(message):
+                return message
+
+
+@pytest.fixture
+def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RunFolder, Followed]]:
+    monkeypatch.setattr(follow, "POLL_S", 0.01)
+    folder = recorded.write_run(root)
+    followed = Followed(folder)
+    yield folder, followed
+    followed.follower.stop()
+
+
+def test_the_state_is_what_the_events_say(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    state = followed.until(lambda message: len(message.state.epochs) == 3).state
+    assert (state.observed, state.frames) == ("training", (0, 1, 2))
+    recorded.append(folder, RunFinished(time=time.time(), status="stopped"))
+    assert followed.until(lambda message: message.state.state == "stopped").exists
+
+
+def test_a_long_journal_is_told_in_few_states(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    recorded.append(folder, *[recorded.steps(0)] * 20_000)
+    followed = Followed(folder)
+    began = time.monotonic()
+    followed.until(lambda message: len(message.state.steps) == 100_000)
+    followed.follower.stop()
+    assert followed.posted.qsize() <= 1
+    seconds = time.monotonic() - began
+    assert seconds < 10
+
+
+def test_states_are_posted_no_oftener_than_they_can_be_seen(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "BATCH_BYTES", 4000)
+    monkeypatch.setattr(follow, "POST_EVERY_S", 3600.0)
+    folder = recorded.write_run(root, epochs_done=0)
+    recorded.append(folder, *[recorded.steps(0)] * 2000)
+    followed, seen = Followed(folder), []
+    followed.until(lambda message: seen.append(message) or len(message.state.steps) == 10_000)
+    followed.follower.stop()
+    assert len(seen) <= 2
+
+
+def test_a_truncated_and_a_replaced_journal_begin_a_new_state(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    followed.until(lambda message: len(message.state.epochs) == 3)
+    folder.journal_path.write_bytes(b"")
+    followed.until(lambda message: message.state.epochs == ())
+    recorded.append(folder, recorded.run_started(), *recorded.epoch_events(0))
+    followed.until(lambda message: len(message.state.epochs) == 1)
+    folder.journal_path.unlink()
+    recorded.append(folder, recorded.run_started(), *recorded.epoch_events(0), *recorded.epoch_events(1))
+    state = followed.until(lambda message: len(message.state.epochs) == 2).state
+    assert len(state.steps) == 2 * recorded.STEPS_PER_EPOCH
+
+
+def test_a_folder_that_is_removed_is_told_once(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    followed.until(lambda message: len(message.state.epochs) == 3)
+    shutil.rmtree(folder.path)
+    followed.until(lambda message: not message.exists)
+    time.sleep(0.2)
+    assert followed.posted.qsize() == 0
+
+
+def test_a_file_in_the_place_of_the_folder_is_as_if_the_folder_were_gone(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    followed.until(lambda message: len(message.state.epochs) == 3)
+    shutil.rmtree(folder.path)
+    folder.path.write_text("no folder")
+    followed.until(lambda message: not message.exists)
+
+
+def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded.write_run(root)
+    known, exists = follow.observed(RunState(folder.name), folder)
+    assert (known.observed, exists) == ("training", True)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tui.follow.os.scandir", refuse)
+    assert follow.observed(known, folder) == (known, True)
+
+
+def test_pictures_that_are_made_again_are_told_by_a_later_time(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    first = followed.until(lambda message: message.state.frames == (0, 1, 2)).state.frame_times[1]
+    recorded.append(folder, recorded.frame_saved(1, time=first + 100))
+    followed.until(lambda message: message.state.frame_times[1] == first + 100)
+
+
+def test_an_error_in_the_thread_is_told_and_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division\nby zero")
+
+    monkeypatch.setattr(follow, "apply_all", broken)
+    followed = Followed(recorded.write_run(root))
+    message = followed.until(lambda message: isinstance(message, FollowFailed))
+    assert message.why == "ZeroDivisionError: division by zero"
+    assert not any(thread.name == "follow" and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_steps_taken_in_one_go_give_what_they_give_one_by_one() -> None:
+    from tui.state import apply
+
+    events = [
+        recorded.run_started(),
+        *recorded.epoch_events(0),
+        recorded.steps(1, 2),
+        recorded.steps(1, 0),
+        *recorded.epoch_events(1),
+    ]
+    one_by_one = RunState("otter-3")
+    for event in events:
+        one_by_one = apply(one_by_one, event)
+    together = apply_all(RunState("otter-3"), events)
+    assert together.steps.loss.tolist() == one_by_one.steps.loss.tolist()
+    assert (together.batch, together.images_per_second, together.last_time) == (
+        one_by_one.batch, one_by_one.images_per_second, one_by_one.last_time
+    )  # fmt: skip
