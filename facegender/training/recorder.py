@@ -30,6 +30,9 @@ from facegender.training.writer import Item, StepDone
 
 MAX_BACKLOG = 20_000
 
+EPOCH_SO_FAR = "epoch_so_far"
+"""In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
+
 
 class Sink(Protocol):
     """Where the recorder's reports go; no method may block."""
@@ -71,33 +74,34 @@ class FinishedEpoch:
     """An epoch's end, its metrics still on the device.
 
     Attributes:
-        sums: (2,) loss summed over photographs, and correct photographs.
-        images: Photographs trained on.
+        sums: (3,) over all devices: loss summed over photographs, correct photographs, photographs.
+        images_before: Of those photographs the ones that were trained on before the run was resumed.
         results: As `FaceGenderModule.validation_results`.
+        trained_s: What training took, without validation.
     """
 
     time: float
     epoch: int
     step: int
     sums: Tensor
-    images: int
+    images_before: int
     results: Mapping[str, Tensor]
     classes: Sequence[str]
     learning_rate: float
-    images_per_second: float
+    trained_s: float
     seconds: float
     best: bool
 
     def event(self) -> EpochFinished:
         """Waits for the numbers."""
-        loss, correct = self.sums.tolist()
+        loss, correct, images = self.sums.tolist()
         results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
         return EpochFinished(
             time=self.time,
             epoch=self.epoch,
             step=self.step,
-            train_loss=loss / self.images if self.images else float("nan"),
-            train_accuracy=correct / self.images if self.images else float("nan"),
+            train_loss=loss / images if images else float("nan"),
+            train_accuracy=correct / images if images else float("nan"),
             validation_loss=results["loss"],
             validation_accuracy=results["accuracy"],
             classes=list(self.classes),
@@ -107,7 +111,7 @@ class FinishedEpoch:
             macro_f1=results["macro_f1"],
             confusion=results["confusion"],
             learning_rate=self.learning_rate,
-            images_per_second=self.images_per_second,
+            images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
             seconds=self.seconds,
             best=self.best,
         )
@@ -171,21 +175,28 @@ class RunRecorder(Callback):
         self._epoch: int | None = None
         self._learning_rate = 0.0
         self._sums: Tensor | None = None
-        self._carried: tuple[list[float], int] | None = None
+        self._carried: list[float] | None = None
         self._epoch_began = self._train_ended = self._step_ended = 0.0
         self._epoch_images = self._images_before = 0
         self._dropped = 0
 
     # What a checkpoint in the middle of an epoch has to remember, so that the epoch's means are those of all its steps.
 
-    def state_dict(self) -> dict[str, Any]:
-        """The sums of the epoch so far."""
-        return {"sums": None if self._sums is None else self._sums.tolist(), "images": self._epoch_images}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of the epoch so far, of all devices."""
+        checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the sums up again."""
-        if state_dict["sums"] is not None:
-            self._carried = state_dict["sums"], state_dict["images"]
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Takes the sums up again, on the first device, as there may be another number of devices now."""
+        if trainer.is_global_zero:
+            self._carried = checkpoint.get(EPOCH_SO_FAR)
+
+    def _total(self, trainer: Trainer) -> Tensor:
+        """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
+        assert self._sums is not None
+        own = torch.cat([self._sums, self._sums.new_tensor([self._epoch_images])])
+        total: Tensor = trainer.strategy.reduce(own, reduce_op="sum")
+        return total
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
@@ -236,9 +247,9 @@ class RunRecorder(Callback):
         self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
         self._epoch_images = self._images_before = 0
         if self._carried:
-            sums, self._epoch_images = self._carried
-            self._images_before = self._epoch_images
-            self._sums += torch.tensor(sums, dtype=dtype, device=pl_module.device)
+            loss, correct, images = self._carried
+            self._epoch_images = self._images_before = int(images)
+            self._sums += self._sums.new_tensor([loss, correct])
             self._carried = None
         self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
 
@@ -260,7 +271,18 @@ class RunRecorder(Callback):
             self._dropped = 0
         now = time.perf_counter()
         took_s, self._step_ended = now - self._step_ended, now
-        self._sink.put(StepDone(self._epoch, trainer.global_step, batch_idx + 1, time.time(), images, outcome, took_s))
+        self._sink.put(
+            StepDone(
+                epoch=self._epoch,
+                step=trainer.global_step,
+                batch=batch_idx + 1,
+                time=time.time(),
+                images=images,
+                outcome=outcome,
+                seconds=took_s,
+                devices=trainer.world_size,
+            )
+        )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes when training paused."""
@@ -293,18 +315,17 @@ class RunRecorder(Callback):
         assert self._sums is not None
         assert self._epoch is not None
         now = time.time()
-        trained_s = self._train_ended - self._epoch_began
         self._sink.put(
             FinishedEpoch(
                 time=now,
                 epoch=self._epoch,
                 step=trainer.global_step,
-                sums=self._sums,
-                images=self._epoch_images,
+                sums=self._total(trainer),
+                images_before=self._images_before,
                 results=dict(pl_module.validation_results),
                 classes=self._subject.classes,
                 learning_rate=self._learning_rate,
-                images_per_second=(self._epoch_images - self._images_before) / trained_s if trained_s > 0 else 0.0,
+                trained_s=self._train_ended - self._epoch_began,
                 seconds=time.perf_counter() - self._epoch_began,
                 best=self._improved(),
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from facegender.training.console import ConsoleThread, TrainLog
 from facegender.training.failures import describe
 from facegender.training.framing import FrameTaken, FrameThread
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
+from facegender.training.system import GpuIdentity
 from facegender.training.writer import Item, JournalThread
 
 PREPARING_EVERY_S = 5.0
@@ -65,6 +66,10 @@ class Session:
     def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
         """Hand over a frame."""
         return self._frames.offer(taken, last=last)
+
+    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
+        """Report the load of the GPUs that the run uses."""
+        self._journal.watch(gpus)
 
     def announce(self, event: Event) -> None:
         """Report an event."""

@@ -17,7 +17,7 @@ from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.training.failures import describe
 from facegender.training.stop import StopSwitch
-from facegender.training.system import SystemSampler
+from facegender.training.system import GpuIdentity, SystemSampler
 
 STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5
@@ -36,6 +36,7 @@ class StepDone:
             photographs were classified as annotated.
         images: Photographs in the batch.
         seconds: Since the step before it in the epoch, or since the epoch began.
+        devices: How many devices trained a batch of that size each; the outcome is the first one's.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class StepDone:
     images: int
     outcome: Any
     seconds: float
+    devices: int = 1
 
 
 class Deferred(Protocol):
@@ -88,11 +90,16 @@ class JournalThread:
         self._flushed_at = 0.0
         self._wrote_at = time.monotonic()
         self._retry_at = 0.0
+        self._gpus: Sequence[GpuIdentity] = ()
 
     @property
     def backlog(self) -> int:
         """Items not yet taken."""
         return self._queue.qsize()
+
+    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
+        """Report the load of these from now on."""
+        self._gpus = tuple(gpus)
 
     def start(self) -> None:
         """Begin to write."""
@@ -184,7 +191,7 @@ class JournalThread:
             seconds=[step.time for step in steps],
             loss=[loss / step.images for step, (loss, _) in zip(steps, outcomes, strict=True)],
             accuracy=[correct / step.images for step, (_, correct) in zip(steps, outcomes, strict=True)],
-            images_per_second=sum(step.images for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
+            images_per_second=sum(step.images * step.devices for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
     def _sampler(self) -> SystemSampler | None:
@@ -196,7 +203,7 @@ class JournalThread:
 
     def _sample(self, sampler: SystemSampler) -> None:
         try:
-            self._emit(sampler.sample())
+            self._emit(sampler.sample(self._gpus))
         except Exception as error:  # a look at the machine must not end the journal
             self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
 
