@@ -28,10 +28,12 @@ class AtomicCheckpointIO(CheckpointIO):
 
     Args:
         announce: Is told of a checkpoint once it exists.
+        gone: Tells whether the run folder is gone; then nothing is written any more.
     """
 
-    def __init__(self, announce: Callable[[Event], None]) -> None:
+    def __init__(self, announce: Callable[[Event], None], gone: Callable[[], bool]) -> None:
         self._announce = announce
+        self._gone = gone
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint.
@@ -39,6 +41,8 @@ class AtomicCheckpointIO(CheckpointIO):
         Raises:
             OSError: The disk is full or gone.
         """
+        if self._gone():
+            return
         target = Path(path)
         try:
             with replacing(target) as temporary:
@@ -127,6 +131,19 @@ class RunCheckpoints(Callback):
                 trainer.save_checkpoint(self._folder.last_checkpoint)
             finally:
                 self._middle = False
+            raise Stopped(self._stop.reason)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Ends in the middle of a validation only where nothing can be saved after it."""
+        if self._stop.abandoned and trainer.world_size == 1:  # several devices end together, at a batch
             raise Stopped(self._stop.reason)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -22,6 +22,7 @@ from facegender.runs.journal import JournalWriter, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.text import one_line, printable
+from facegender.training.watch import FolderWatch
 
 RESUME_MAY_CHANGE = ("epochs", "accelerator", "devices", "num_nodes", "strategy", "workers")
 """What may differ when a run goes on: how long, and on what hardware."""
@@ -39,6 +40,7 @@ class Claim:
         resumed: Training goes on from ``last.ckpt``.
         created: The folder did not exist before.
         ended: How the run had ended before it was resumed; None if it had not, or is new.
+        watch: On the folder; None in a process that does not own it.
     """
 
     folder: RunFolder
@@ -46,6 +48,11 @@ class Claim:
     resumed: bool = False
     created: bool = False
     ended: RunFinished | None = None
+    watch: FolderWatch | None = None
+
+    def is_gone(self) -> bool:
+        """Whether somebody has removed or renamed the folder since."""
+        return self.watch is not None and self.watch.is_gone()
 
     def abandon(self, error: str) -> bool:
         """Give the folder back because nothing was trained.
@@ -55,6 +62,8 @@ class Claim:
         Returns:
             Whether the folder is gone; if not, the journal says how the run ended, if it can be written.
         """
+        if self.is_gone():
+            return True
         if self.created and not self.resumed:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
@@ -71,6 +80,8 @@ class Claim:
     def release(self) -> None:
         """Let others have the folder; does nothing the second time."""
         self.folder.claim.release()
+        if self.watch is not None:
+            self.watch.close()
 
 
 def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
@@ -90,7 +101,7 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
         folder.write_manifest(
             Manifest(run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program())
         )
-    return Claim(folder, config, created=not existed)
+        return Claim(folder, config, created=not existed, watch=FolderWatch(folder.path))
 
 
 def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
@@ -134,7 +145,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     with JournalWriter(folder.journal_path) as journal:
         journal.write(Notice(time=time.time(), level="info", text=f"resuming; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
-    return Claim(folder, config, resumed=True, ended=ended)
+    return Claim(folder, config, resumed=True, ended=ended, watch=FolderWatch(folder.path))
 
 
 @contextlib.contextmanager

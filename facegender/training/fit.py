@@ -138,7 +138,7 @@ def _fit(
         probes=data.probes(config.probes),
     )
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
-    trainer = _trainer(config, place, folder, [recorder, checkpoints], AtomicCheckpointIO(announce))
+    trainer = _trainer(config, place, folder, [recorder, checkpoints], AtomicCheckpointIO(announce, claim.is_gone))
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))

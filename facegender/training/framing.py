@@ -34,11 +34,15 @@ class FrameThread:
 
     Args:
         announce: Puts an event into the journal.
+        gone: Tells whether the run folder is gone; then nothing is written any more.
     """
 
-    def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, announce: Callable[[Event], None], gone: Callable[[], bool] = lambda: False
+    ) -> None:
         self._folder = folder
         self._announce = announce
+        self._gone = gone
         self._queue: SimpleQueue[FrameTaken | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
@@ -77,8 +81,11 @@ class FrameThread:
     def _run(self) -> None:
         while (taken := self._queue.get()) is not None:
             try:
-                self._announce(self._save(taken))
+                if not self._gone():
+                    self._announce(self._save(taken))
             except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
+                if self._gone():
+                    continue
                 text = f"feature maps of epoch {taken.epoch} could not be saved: {describe(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._complained:

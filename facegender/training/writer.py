@@ -72,12 +72,22 @@ class JournalThread:
 
     Args:
         observers: Called with each event, on this thread; must not block.
+        gone: Tells whether the run folder is gone, because somebody removed or renamed it. Then the run is asked to
+            end, and no new file is made in the folder's place.
     """
 
-    def __init__(self, folder: RunFolder, stop: StopSwitch, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        stop: StopSwitch,
+        observers: Sequence[Observer] = (),
+        gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._folder = folder
         self._stop = stop
         self._observers = observers
+        self._gone = gone
+        self._missed = 0
         self._queue: SimpleQueue[Item | _Close] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -131,7 +141,7 @@ class JournalThread:
                     self._flush()
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
-                    self._look_for_stop_request()
+                    self._look_at_the_folder()
                 if now >= system_at:
                     system_at = now + SYSTEM_EVERY_S
                     if sampler is not None:
@@ -147,9 +157,12 @@ class JournalThread:
                 sampler.close()
             self._let_go()
 
-    def _look_for_stop_request(self) -> None:
+    def _look_at_the_folder(self) -> None:
         if self._folder.stop_requested():
             self._stop.request("stop request")
+        self._missed = self._missed + 1 if self._gone() else 0
+        if self._missed == 2:  # at once might be somebody who moves folders about, or a disk that comes back
+            self._stop.abandon("the run folder is gone")
 
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""
@@ -232,6 +245,10 @@ class JournalThread:
             self._write_account(now)
             self._wrote_at = now
         except OSError as error:
+            if self._gone():  # which the session tells, and there is no place for these lines
+                self._unwritten.clear()
+                self._failing_since = None
+                return
             if self._failing_since is None:
                 self._failing_since = now
                 complain(
