@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 from PIL import Image
 
@@ -125,7 +125,7 @@ class _Report:
                 "checkpoint": str(prediction.checkpoint),
                 "epoch": prediction.epoch,
             }
-            print(msgspec.json.encode(row).decode())
+            print(json.dumps(row))  # with everything but plain characters escaped, so that no terminal obeys it
         elif self._form == "csv":
             if not self._printed:
                 print(_csv_line(["file", "label", "confidence", *prediction.classes]))

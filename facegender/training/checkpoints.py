@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins import CheckpointIO
 
+from facegender.network.checkpoint_file import read_checkpoint
 from facegender.network.module import FaceGenderModule
 from facegender.runs.atomic import replacing
 from facegender.runs.events import CheckpointSaved, Event, Notice
@@ -56,8 +57,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint, never running code from it."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint."""

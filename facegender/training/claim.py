@@ -16,7 +16,7 @@ from facegender import __version__
 from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
-from facegender.runs.events import Notice, RunFinished
+from facegender.runs.events import Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_tail
 from facegender.runs.paths import exists, expanded
@@ -40,6 +40,7 @@ class Claim:
         resumed: Training goes on from ``last.ckpt``.
         created: The folder did not exist before.
         ended: How the run had ended before it was resumed; None if it had not, or is new.
+        before: The manifest before the run was resumed; None if it is new.
         watch: On the folder; None in a process that does not own it.
     """
 
@@ -48,6 +49,7 @@ class Claim:
     resumed: bool = False
     created: bool = False
     ended: RunFinished | None = None
+    before: Manifest | None = None
     watch: FolderWatch | None = None
 
     def is_gone(self) -> bool:
@@ -57,10 +59,10 @@ class Claim:
     def abandon(self, error: str) -> bool:
         """Give the folder back because nothing was trained.
 
-        A folder that was made for this run goes away. A resumed one ends as it had ended before.
+        A folder that was made for this run goes away. A resumed one stands as it stood before.
 
         Returns:
-            Whether the folder is gone; if not, the journal says how the run ended, if it can be written.
+            Whether the folder is gone; if not, the journal says why, if it can be written.
         """
         if self.is_gone():
             return True
@@ -69,12 +71,18 @@ class Claim:
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
             return True
         now = time.time()
-        end = RunFinished(time=now, status="failed", error=error)
+        lines: list[Event] = [Notice(time=now, level="error", text=error)]
         if self.ended:
-            end = msgspec.structs.replace(self.ended, time=now)
+            lines.append(msgspec.structs.replace(self.ended, time=now))
+        elif not self.before:
+            lines.append(RunFinished(time=now, status="failed", error=error))
         # A disk that cannot be written must not hide why nothing was trained.
         with contextlib.suppress(OSError), JournalWriter(self.folder.journal_path) as journal:
-            journal.write(Notice(time=now, level="error", text=error), end)
+            journal.write(*lines)
+        if self.before:
+            # Last, as a run without a last word counts as crashed from then on: the process that it names is gone.
+            with contextlib.suppress(OSError):
+                self.folder.write_manifest(self.before)
         return False
 
     def release(self) -> None:
@@ -145,7 +153,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     with JournalWriter(folder.journal_path) as journal:
         journal.write(Notice(time=time.time(), level="info", text=f"resuming; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
-    return Claim(folder, config, resumed=True, ended=ended, watch=FolderWatch(folder.path))
+    return Claim(folder, config, resumed=True, ended=ended, before=manifest, watch=FolderWatch(folder.path))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
+from facegender.network.checkpoint_file import Damaged
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
@@ -26,9 +26,11 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.text import one_line
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
+from facegender.training.failures import is_out_of_memory
 from facegender.training.framing import FrameTaken
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.recorder import RunRecorder, Sink, Subject
+from facegender.training.resuming import ResumeCheck, ResumePoint, resume_point, unusable
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.system import GpuIdentity
@@ -39,15 +41,6 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
-
-
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done."""
-
-    path: Path
-    epoch: int
-    batch: int
 
 
 def fit(session: Session) -> None:
@@ -62,7 +55,7 @@ def fit(session: Session) -> None:
     data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
     _quieten()
     data.prepare()
-    resume = _resume_point(claim, data) if claim.resumed else None
+    resume = resume_point(claim, data.steps_per_epoch) if claim.resumed else None
     if claim.resumed:
         manifest = claim.folder.read_manifest()
         if manifest and manifest.data_digest and manifest.data_digest != data.digest:
@@ -95,7 +88,7 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     _quieten()
     data.prepare()
     try:
-        _fit(claim, place, data, _Nowhere(), stop, _resume_point(claim, data) if resume else None)
+        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch) if resume else None)
     except Stopped:
         return "stopped"
     return "completed"
@@ -138,13 +131,22 @@ def _fit(
         probes=data.probes(config.probes),
     )
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
-    trainer = _trainer(config, place, folder, [recorder, checkpoints], AtomicCheckpointIO(announce, claim.is_gone))
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
+    trainer = _trainer(config, place, folder, callbacks, AtomicCheckpointIO(announce, claim.is_gone))
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))
     if resume:
         data.resume_from(resume.epoch, resume.batch)
-    trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    except Exception as error:
+        # What Lightning itself keeps in a checkpoint only Lightning can judge, and it does so when it loads it.
+        if resume is None or not stop.preparing or is_out_of_memory(error):
+            raise
+        raise UserError(unusable(resume.path, error)) from error
+    if resume and stop.preparing:
+        raise UserError(unusable(resume.path, Damaged("says that all is trained")))
 
 
 def _trainer(
@@ -177,23 +179,6 @@ def _gpus(trainer: Trainer) -> list[GpuIdentity]:
     if not isinstance(trainer.accelerator, CUDAAccelerator):
         return []
     return [GpuIdentity.of_torch(index) for index in trainer.device_ids]
-
-
-def _resume_point(claim: Claim, data: FaceDataModule) -> ResumePoint:
-    path = claim.folder.last_checkpoint
-    name = claim.folder.name
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        point = ResumePoint(path, checkpoint["resume_at"]["epoch"], checkpoint["resume_at"]["batch"])
-    except Exception as error:  # torch and pickle raise whatever the damage makes them
-        raise UserError(
-            f"{path} is no checkpoint to resume from ({one_line(str(error))[:120]}): start a new run"
-        ) from None
-    if point.epoch >= claim.config.epochs:
-        raise UserError(f"run {name} has trained {point.epoch} epochs already: give more than that with --epochs")
-    if point.batch >= data.steps_per_epoch:
-        raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
-    return point
 
 
 def _complete_manifest(folder: RunFolder, data: FaceDataModule, module: FaceGenderModule) -> None:
