@@ -16,6 +16,9 @@ Kind = Literal["cpu", "cuda", "mps"]
 _CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
 """Variables of which one is set wherever a process can find those on other machines."""
 
+_WITHOUT_THREADS = ("spawn", "fork", "notebook")
+"""Parts of the names of strategies that hand the run over to another process, where the threads around it are not."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -46,6 +49,8 @@ def hardware(config: TrainConfig) -> Hardware:
     Raises:
         UserError: This machine has not got it.
     """
+    if any(word in config.strategy for word in _WITHOUT_THREADS):
+        raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
     kind = _kind(config.accelerator)
     devices: int | Literal["auto"] = "auto" if config.devices == "auto" else int(config.devices)
     nodes = config.num_nodes

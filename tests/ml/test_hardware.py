@@ -41,6 +41,11 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal(accelerator="gpu", devices="3") == "--devices 3: this machine has 2 GPUs; give at most 2"
 
 
+def test_strategies_that_leave_the_threads_of_a_run_behind_are_refused() -> None:
+    for strategy in ("ddp_spawn", "ddp_fork", "ddp_notebook"):
+        assert refusal(strategy=strategy) == f"--strategy {strategy}: cannot be used here; choose ddp or auto"
+
+
 def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(num_nodes=2).startswith("--num-nodes 2: nothing says where the other machines are")
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
