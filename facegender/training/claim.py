@@ -16,12 +16,13 @@ from facegender import __version__
 from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
-from facegender.runs.events import Event, Notice, RunFinished
+from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished, decode
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.text import one_line, printable
+from facegender.training.account import lines_of
 from facegender.training.watch import FolderWatch
 
 RESUME_MAY_CHANGE = ("epochs", "accelerator", "devices", "num_nodes", "strategy", "workers")
@@ -37,7 +38,7 @@ class Claim:
 
     Attributes:
         config: What to train, complete and checked.
-        resumed: Training goes on from ``last.ckpt``.
+        resumed: The run is not new: training goes on from ``last.ckpt``, or from the start if it never had one.
         created: The folder did not exist before.
         ended: How the run had ended before it was resumed; None if it had not, or is new.
         before: The manifest before the run was resumed; None if it is new.
@@ -134,7 +135,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         raise UserError(_refusal(folder))
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with `facegender train`")
-    if not exists(folder.last_checkpoint):
+    if not exists(folder.last_checkpoint) and _had_checkpoint(folder):
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with `facegender train`")
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         option = f"--{refused[0].replace('_', '-')}"
@@ -148,12 +149,30 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         )
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
+    _clear_temporaries(folder)
     # The process first: whoever reads the journal's new line must find the process that wrote it alive.
     folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_program()))
     with JournalWriter(folder.journal_path) as journal:
-        journal.write(Notice(time=time.time(), level="info", text=f"resuming; the run was {state}"))
+        how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
+        journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
     return Claim(folder, config, resumed=True, ended=ended, before=manifest, watch=FolderWatch(folder.path))
+
+
+def _had_checkpoint(folder: RunFolder) -> bool:
+    """Whether there once was a ``last.ckpt``. A run that ended before its first can only begin again."""
+    return any(
+        isinstance(event := decode(line), CheckpointSaved) and event.file == folder.last_checkpoint.name
+        for line in lines_of(folder.journal_path, CheckpointSaved)
+    )
+
+
+def _clear_temporaries(folder: RunFolder) -> None:
+    """Removes what a trainer that was killed had not finished writing; the claim's own files are others' too."""
+    for place in (folder.path, folder.visuals):
+        for path in place.glob(".*.tmp"):
+            if not path.name.startswith(f".{folder.claim.path.name}."):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

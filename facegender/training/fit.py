@@ -30,7 +30,7 @@ from facegender.training.failures import is_out_of_memory
 from facegender.training.framing import FrameTaken
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.recorder import RunRecorder, Sink, Subject
-from facegender.training.resuming import ResumeCheck, ResumePoint, resume_point, unusable
+from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame, resume_point, unusable
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.system import GpuIdentity
@@ -55,7 +55,7 @@ def fit(session: Session) -> None:
     data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
     _quieten()
     data.prepare()
-    resume = resume_point(claim, data.steps_per_epoch) if claim.resumed else None
+    resume = resume_point(claim, data.steps_per_epoch)
     if claim.resumed:
         manifest = claim.folder.read_manifest()
         if manifest and manifest.data_digest and manifest.data_digest != data.digest:
@@ -88,7 +88,7 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     _quieten()
     data.prepare()
     try:
-        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch) if resume else None)
+        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch))
     except Stopped:
         return "stopped"
     return "completed"
@@ -129,6 +129,7 @@ def _fit(
         validation_images=data.validation_images,
         skipped_files=len(data.skipped),
         probes=data.probes(config.probes),
+        missing_frame=missing_frame(folder, config, resume),
     )
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]

@@ -56,6 +56,7 @@ class Subject:
         precision: "32", "bf16" or "16".
         train_images: Photographs per class.
         validation_images: The same.
+        missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
     """
 
     run: str
@@ -67,6 +68,7 @@ class Subject:
     validation_images: Mapping[str, int]
     skipped_files: int
     probes: Probes
+    missing_frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ class ProbeFrame:
             layers=layer_frames(self.activations, self.filters),
             maps_of=self.maps_of,
         )
+
+
+def frame_is_due(config: TrainConfig, epoch: int) -> bool:
+    """Whether an epoch's feature maps and filters are kept; those of the last one always, unless none are."""
+    every = config.visualize_every
+    return bool(every) and (epoch % every == 0 or epoch + 1 == config.epochs)
 
 
 def network_layers(layers: Sequence[Layer]) -> list[LayerInfo]:
@@ -228,6 +236,8 @@ class RunRecorder(Callback):
                 layers=network_layers(self._layers),
             )
         )
+        if subject.missing_frame is not None:
+            self._take_frame(trainer, pl_module, subject.missing_frame)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's beginning."""
@@ -291,10 +301,10 @@ class RunRecorder(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the probes through the network, if it is this epoch's turn."""
         assert isinstance(pl_module, FaceGenderModule)
-        every, epoch = self._subject.config.visualize_every, trainer.current_epoch
-        last = epoch + 1 == self._subject.config.epochs
-        if not every or (epoch % every and not last):
-            return
+        if frame_is_due(self._subject.config, trainer.current_epoch):
+            self._take_frame(trainer, pl_module, trainer.current_epoch)
+
+    def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int) -> None:
         assert self._images is not None
         self._sink.offer(
             ProbeFrame(
@@ -306,7 +316,7 @@ class RunRecorder(Callback):
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
             ),
-            last=last,
+            last=epoch + 1 == self._subject.config.epochs,
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

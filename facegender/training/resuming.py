@@ -17,9 +17,13 @@ from facegender.network.model import FaceGenderNet
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.events import FrameSaved, decode
+from facegender.runs.folder import RunFolder
+from facegender.runs.paths import exists
 from facegender.runs.text import one_line, printable
+from facegender.training.account import lines_of
 from facegender.training.claim import Claim
-from facegender.training.recorder import EPOCH_SO_FAR
+from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
 
 MAX_COUNT = 2**53
 _PREFIX = "network."
@@ -34,13 +38,15 @@ class ResumePoint:
     batch: int
 
 
-def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint:
-    """Where the run of a claim goes on.
+def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
+    """Where the run of a claim goes on; None if it is new, or ended before it had saved anything.
 
     Raises:
         UserError: Its ``last.ckpt`` is damaged or another network's, or there is nothing left to train.
     """
     path, name = claim.folder.last_checkpoint, claim.folder.name
+    if not claim.resumed or not exists(path):
+        return None
     try:
         checkpoint = read_checkpoint(path)
         point = ResumePoint(path, *_place(checkpoint))
@@ -55,6 +61,15 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint:
     if point.batch >= steps_per_epoch:
         raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
     return point
+
+
+def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | None) -> int | None:
+    """The epoch whose frame a crash has cost and the checkpoint can still give: it has the weights of that moment."""
+    if resume is None or resume.batch or not frame_is_due(config, resume.epoch - 1):
+        return None
+    saved = map(decode, lines_of(folder.journal_path, FrameSaved))
+    done = any(isinstance(event, FrameSaved) and event.epoch == resume.epoch - 1 for event in saved)
+    return None if done else resume.epoch - 1
 
 
 class ResumeCheck(Callback):
