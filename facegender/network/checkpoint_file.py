@@ -1,4 +1,4 @@
-"""Reading a checkpoint, perhaps a stranger's: no code runs, and no more memory is taken than the file is large."""
+"""Checkpoints as files. One may come from a stranger: no code runs, and no more memory is taken than it is large."""
 
 from __future__ import annotations
 
@@ -15,6 +15,23 @@ MAX_DEPTH = 32
 
 class Damaged(Exception):
     """The file holds no checkpoint, or only a part of one."""
+
+
+def write_checkpoint(content: Any, path: Path) -> None:
+    """Write tensors and plain values.
+
+    Raises:
+        OSError: The disk is full or gone, and what that is called.
+    """
+    try:
+        # Into a file that Python has opened: of one that torch opens it would not tell why it cannot be written.
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        cause = error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror) from error
+        raise OSError(None, str(error)) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

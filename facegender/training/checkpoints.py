@@ -12,12 +12,13 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins import CheckpointIO
 
-from facegender.network.checkpoint_file import read_checkpoint
+from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
 from facegender.network.module import FaceGenderModule
 from facegender.runs.atomic import replacing
+from facegender.runs.complaint import complain
 from facegender.runs.events import CheckpointSaved, Event, Notice
 from facegender.runs.folder import RunFolder
-from facegender.training.failures import describe
+from facegender.training.failures import reason
 from facegender.training.stop import Stopped, StopSwitch
 
 ASK_OTHERS_EVERY = 16
@@ -45,11 +46,8 @@ class AtomicCheckpointIO(CheckpointIO):
         if self._gone():
             return
         target = Path(path)
-        try:
-            with replacing(target) as temporary:
-                torch.save(checkpoint, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(None, describe(error)) from error
+        with replacing(target) as temporary:
+            write_checkpoint(checkpoint, temporary)
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
         self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
 
@@ -77,6 +75,7 @@ class RunCheckpoints(Callback):
         self._stop = stop
         self._announce = announce
         self._middle = False
+        self._unsaved: dict[Path, str] = {}
         self._generators: dict[str, torch.Tensor] | None = None
         self.improved = False
         self.best_accuracy = -math.inf
@@ -162,14 +161,30 @@ class RunCheckpoints(Callback):
         self._save(trainer, self._folder.last_checkpoint, weights_only=False)
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if not last and self._asked(trainer, 0):
+            self._tell_of_the_end()
             raise Stopped(self._stop.reason)
 
     def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
         try:
             trainer.save_checkpoint(path, weights_only=weights_only)
-        except OSError as error:  # the one before is still there, and the next may succeed
-            text = f"{path.name} could not be saved: {describe(error)}; the one before is kept and training goes on"
-            self._announce(Notice(time=time.time(), level="error", text=text))
+        except OSError as error:  # one from before is still there, and the next may succeed
+            if path not in self._unsaved:
+                self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
+            self._unsaved[path] = reason(error)
+        else:
+            self._unsaved.pop(path, None)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says so if the run's end is not on the disk."""
+        self._tell_of_the_end()
+
+    def _tell_of_the_end(self) -> None:
+        if problem := self._unsaved.get(self._folder.last_checkpoint):
+            self._tell(f"the last epoch is not in {self._folder.last_checkpoint.name}: {problem}")
+
+    def _tell(self, text: str) -> None:
+        self._announce(Notice(time=time.time(), level="error", text=text))
+        complain(f"run {self._folder.name}: {text}")
 
     def _asked(self, trainer: Trainer, batch_idx: int) -> bool:
         """Whether to stop now. All processes of a run must come to the same answer at the same batch."""

@@ -15,7 +15,7 @@ from facegender.runs.complaint import complain
 from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
-from facegender.training.failures import describe
+from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
 from facegender.training.system import GpuIdentity, SystemSampler
 
@@ -251,9 +251,7 @@ class JournalThread:
                 return
             if self._failing_since is None:
                 self._failing_since = now
-                complain(
-                    f"the journal of run {self._folder.name} cannot be written: {describe(error)}; training goes on"
-                )
+                complain(f"the journal of run {self._folder.name} cannot be written: {reason(error)}; training goes on")
             self._retry_at = now + RETRY_EVERY_S
             self._drop_the_least()
             self._let_go()  # opening it again closes a torn line
