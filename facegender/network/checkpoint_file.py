@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     size = path.stat().st_size
     try:
         _check_archive(path, size)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a stranger's tensors; they are looked at below
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(content, dict):
             raise Damaged(f"holds a {type(content).__name__}")
         # Numbers that a tensor shows more than once take no room in the file, but each a place of its own once copied.
