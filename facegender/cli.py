@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,7 +27,21 @@ app = typer.Typer(
 TABLE_WIDTH = 80
 LEAST_DATA_WIDTH = 10
 
-Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="Where checkpoints/ and visuals/ live.")]
+
+def _filled(text: str) -> str:
+    """A value that was given, which an empty one was not, e.g. that of a variable of a script that is not set."""
+    if not text.strip():
+        raise typer.BadParameter("must not be empty: leave it out, or give a value")
+    return text
+
+
+def _path(text: str | Path) -> Path:
+    return Path(_filled(str(text)))
+
+
+Root = Annotated[
+    Path, typer.Option("--root", metavar="DIR", parser=_path, help="Where checkpoints/ and visuals/ live.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -82,10 +97,14 @@ def train(
     workers: Annotated[Text, _setting("workers", "Processes that load batches.")] = None,
     visualize_every: Annotated[Text, _setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
     probes: Annotated[Text, _setting("probes", "Photographs whose feature maps are kept.")] = None,
-    run: Annotated[Text, typer.Option("--run", metavar="NAME", help="Name of the run; drawn if not given.")] = None,
-    resume: Annotated[Text, typer.Option("--resume", metavar="RUN", help="Go on with a run.")] = None,
+    run: Annotated[
+        Text, typer.Option("--run", metavar="NAME", parser=_filled, help="Name of the run; drawn if not given.")
+    ] = None,
+    resume: Annotated[Text, typer.Option("--resume", metavar="RUN", parser=_filled, help="Go on with a run.")] = None,
     root: Root = Path(),
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", parser=_path, help="Settings as TOML.")
+    ] = None,
 ) -> None:
     """Train without a screen. Ctrl-C finishes the batch, saves and ends; --resume goes on from there."""
     options = {name: value for name, value in locals().items() if name in FIELDS and value not in (None, False)}
@@ -110,11 +129,17 @@ def train(
 
 @app.command()
 def predict(
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Photographs and folders.")] = None,
-    checkpoint: Annotated[Text, typer.Option(metavar="RUN|FILE", help="Default: the newest run's best.ckpt.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PATH]...", parser=_path, help="Photographs and folders.")
+    ] = None,
+    checkpoint: Annotated[
+        Text, typer.Option(metavar="RUN|FILE", parser=_filled, help="Default: the newest run's best.ckpt.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="One line of comma-separated values each.")] = False,
-    heatmap: Annotated[Path | None, typer.Option(metavar="DIR", help="Save where the network looked as PNG.")] = None,
+    heatmap: Annotated[
+        Path | None, typer.Option(metavar="DIR", parser=_path, help="Save where the network looked as PNG.")
+    ] = None,
     root: Root = Path(),
 ) -> None:
     """Classify photographs; without a path, ask for one after another."""
@@ -189,13 +214,15 @@ def _age(seconds: int | None) -> str:
 
 @app.command()
 def stop(
-    run: Annotated[str, typer.Argument(metavar="RUN")],
+    run: Annotated[str, typer.Argument(metavar="RUN", parser=_filled)],
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Wait until it has ended, at most this long.")
     ] = 0,
     root: Root = Path(),
 ) -> None:
     """Ask a run to finish its batch, save and end."""
+    if not math.isfinite(wait):
+        raise UserError("--wait must be a number of seconds")
     folder = open_run(_folder(root), run)
     state = folder.state()
     if state not in LIVE_STATES:
@@ -215,9 +242,14 @@ def stop(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, whose best.ckpt is taken, or a checkpoint.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|FILE", parser=_filled, help="A run, whose best.ckpt is taken, or a checkpoint."),
+    ],
     format: Annotated[str, typer.Option("--format", metavar="pth|safetensors|onnx")] = "safetensors",
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Default: RUN.FORMAT here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", metavar="FILE", parser=_path, help="Default: RUN.FORMAT here.")
+    ] = None,
     root: Root = Path(),
 ) -> None:
     """Save a trained network for other programs."""
@@ -230,10 +262,10 @@ def export(
 
 @app.command("demo-data")
 def demo_data(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="A new or an empty folder.")],
     faces: Annotated[int, typer.Option("--faces", min=1, max=100_000, help="Faces per class.")] = 120,
     image_size: Annotated[int, typer.Option("--image-size", min=16, max=4096, help="Side in pixels.")] = 256,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 42,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 42,
 ) -> None:
     """Write drawn faces as a data set, to try the program without photographs."""
     from facegender.data.demo import write_demo_faces

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save
 
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
+from facegender.network.checkpoint_file import write_checkpoint
 from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
 from facegender.runs.paths import expanded
@@ -57,7 +58,7 @@ def _write(classifier: Classifier, form: str, path: Path) -> None:
     network = classifier.network.to(memory_format=torch.contiguous_format)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     if form == "pth":
-        torch.save(weights, path)
+        write_checkpoint(weights, path)
     elif form == "safetensors":
         widths = ",".join(str(conv.out_channels) for conv in (network.conv1, network.conv2, network.conv3))
         metadata = {"image_size": str(classifier.image_size), "widths": widths, "classes": ",".join(classifier.classes)}

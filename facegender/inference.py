@@ -15,12 +15,13 @@ from PIL import Image
 
 from facegender.data.photograph import open_photograph, resize
 from facegender.network import introspect
+from facegender.network.checkpoint_file import Damaged, read_checkpoint
 from facegender.network.introspect import Activations
 from facegender.network.model import FaceGenderNet, normalise
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_file
-from facegender.runs.text import printable
+from facegender.runs.text import one_line, printable
 
 _PREFIX = "network."
 
@@ -185,27 +186,49 @@ def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Cla
     name = _shown(checkpoint)
     remedy = "give a run, or a .ckpt file that `facegender train` wrote"
     try:
-        content: Any = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        content = read_checkpoint(checkpoint)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; {remedy}") from None
-    except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
+    except (OSError, Damaged) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, or no checkpoint"
         raise UserError(f"{name}: {reason}; {remedy}") from None
     try:
         parameters = content["hyper_parameters"]
-        classes, image_size = list(parameters["classes"]), int(parameters["image_size"])
+        classes, image_size = _class_names(parameters["classes"]), int(parameters["image_size"])
         if not 16 <= image_size <= 4096:
             raise ValueError(f"image size {image_size}")
+        epoch, step = _count(content["epoch"]), _count(content["global_step"])
         with torch.device("meta"):
             network = FaceGenderNet(image_size, parameters["widths"], len(classes))
         weights = {key.removeprefix(_PREFIX): value for key, value in content["state_dict"].items()}
+        expected = network.state_dict()
+        if any(weights[key].is_floating_point() != like.is_floating_point() for key, like in expected.items()):
+            raise ValueError("weights of another kind")
         network.load_state_dict(weights, assign=True)
         # Copies, so that nothing depends on the mapped file any more, and trainable as far as Grad-CAM cares.
         network = network.to(torch.float32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
         _own(network)
-        return Classifier(network, classes, image_size, int(content["epoch"]), int(content["global_step"]), checkpoint)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError):
+        return Classifier(network, classes, image_size, epoch, step, checkpoint)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
+
+
+def _class_names(values: Any) -> list[str]:
+    """The names of the classes, safe to show.
+
+    Raises:
+        ValueError: They are none, or cannot be told apart.
+    """
+    names = [one_line(value) for value in values if isinstance(value, str)]
+    if not 2 <= len(names) == len(values) == len(set(names)) or not all(0 < len(name) <= 64 for name in names):
+        raise ValueError("no names of classes")
+    return names
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError("no count")
+    return value
 
 
 def _own(network: torch.nn.Module) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 from PIL import Image
 
@@ -62,6 +62,9 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
                 f"--heatmap {printable(str(heatmaps))}: {error.strerror}; name a folder to write in"
             ) from None
     classifier = load_classifier(choose_checkpoint(root, which))
+    if form == "text" and sys.stdout.isatty():
+        # Not on the standard output, which programs read, and for them JSON and CSV have it in each line.
+        complain(f"{answerer(classifier)} answers")
     report = _Report(classifier, form, heatmaps)
     if not paths:
         return report.ask()
@@ -69,6 +72,14 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     for path in _files(paths):
         report.classify(path, titled=not single)
     return report.complete
+
+
+def answerer(classifier: Classifier) -> str:
+    """Which network it is: of a run its name, else the file's path, and the epoch it was saved in."""
+    path = classifier.checkpoint
+    of_run = path.parent.parent.name == "checkpoints"
+    name = f"{path.parent.name}/{path.name}" if of_run else str(path)
+    return f"{printable(name)} of epoch {classifier.epoch}"
 
 
 class _Report:
@@ -125,11 +136,13 @@ class _Report:
                 "checkpoint": str(prediction.checkpoint),
                 "epoch": prediction.epoch,
             }
-            print(msgspec.json.encode(row).decode())
+            print(json.dumps(row))  # with everything but plain characters escaped, so that no terminal obeys it
         elif self._form == "csv":
             if not self._printed:
-                print(_csv_line(["file", "label", "confidence", *prediction.classes]))
-            print(_csv_line([name, prediction.label, *(f"{x:.6f}" for x in (prediction.confidence, *shares.values()))]))
+                print(_csv_line(["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]))
+            numbers = [f"{number:.6f}" for number in (prediction.confidence, *shares.values())]
+            origin = [printable(str(prediction.checkpoint)), str(prediction.epoch)]
+            print(_csv_line([name, prediction.label, *numbers, *origin]))
         else:
             if self._printed:
                 print()

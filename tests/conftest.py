@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from facegender.runs.folder import RunFolder
+
+FACES_VARIABLE = "FACEGENDER_TEST_FACES"
+
+
+@pytest.fixture(scope="session")
+def real_faces() -> Path:
+    """Photographs that are no part of the project: ``dev/`` with two classes, ``odd/`` with awkward files."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "faces"
+    folder = Path(os.environ.get(FACES_VARIABLE) or beside)
+    missing = [name for name in ("dev/female", "dev/male", "odd/MANIFEST.csv") if not (folder / name).exists()]
+    if missing:
+        pytest.skip(f"no {missing[0]} in {folder}: name a folder that has it with {FACES_VARIABLE}")
+    return folder
 
 
 @pytest.fixture

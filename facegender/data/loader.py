@@ -59,17 +59,22 @@ class ShuffledBatches(Sampler[Indices]):
 
 
 class OrderedBatches(Sampler[Indices]):
-    """Batches of validation indices in a fixed order; each index goes to exactly one rank."""
+    """Batches of validation indices in a fixed order; each index goes to exactly one rank.
+
+    All ranks give equally many batches, since a forward pass can make the ranks wait for each other: whose share is
+    smaller ends with an empty batch.
+    """
 
     def __init__(self, indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         self.indices = indices[rank::world]
         self.batch_size = batch_size
+        self._count = _batches(-(-len(indices) // world), batch_size)
 
     def __len__(self) -> int:
-        return _batches(len(self.indices), self.batch_size)
+        return self._count
 
     def __iter__(self) -> Iterator[Indices]:
-        for start in range(0, len(self.indices), self.batch_size):
+        for start in range(0, self._count * self.batch_size, self.batch_size):
             yield self.indices[start : start + self.batch_size]
 
 

@@ -29,7 +29,7 @@ _TRAILER = struct.Struct("<8sQQI")  # magic, bytes of pixels, bytes of the descr
 _SUFFIX = ".photographs"
 _TEMPORARY_SUFFIX = ".building"
 _CHECKED_PHOTOGRAPHS = 16
-_ABANDONED_AFTER_S = 24 * 3600.0
+_ABANDONED_AFTER_S = 3600.0
 
 Bytes = npt.NDArray[np.uint8]
 

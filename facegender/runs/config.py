@@ -17,6 +17,8 @@ Precision = Literal["auto", "32", "bf16", "16"]
 RECIPES: tuple[str, ...] = get_args(Recipe)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DEVICES = re.compile(r"0*[1-9][0-9]{0,4}")
+_STRATEGY = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,11 +103,30 @@ def check(field: str, value: Any) -> str:
         if any(not 1 <= width <= 4096 for width in value):
             return "must be three numbers between 1 and 4096"
     elif field == "devices":
-        if value != "auto" and not (value.isdecimal() and int(value) >= 1):
-            return f"must be auto or a number of devices, not {value}"
-    elif field == "accelerator" and value not in ("auto", "cpu", "gpu", "cuda", "mps"):
-        return f"must be auto, cpu, gpu, cuda or mps, not {value}"
+        if value != "auto" and not _DEVICES.fullmatch(value):
+            return f"must be auto or a number of devices, not {_shown(value)}"
+    elif field == "accelerator":
+        if value not in ("auto", "cpu", "gpu", "cuda", "mps"):
+            return f"must be auto, cpu, gpu, cuda or mps, not {_shown(value)}"
+    elif field == "strategy":
+        if not _STRATEGY.fullmatch(value):
+            return f"must be auto or the name of a strategy such as ddp, not {_shown(value)}"
+    elif field == "data" and value is not None:
+        if not value.strip():
+            return "must not be empty"
+        if "\0" in value:
+            return "must not have a zero byte in it"
     return ""
+
+
+def _shown(text: str) -> str:
+    """A value in a message: whatever is in it, and however long it is."""
+    text = _clipped(text)
+    return text if text and text.isprintable() else repr(text)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= 64 else text[:63] + "…"
 
 
 def parse(field: str, text: str) -> Any:
@@ -154,7 +175,8 @@ def check_run_name(name: str) -> str:
     """
     if not RUN_NAME.fullmatch(name):
         raise UserError(
-            f"run name {name!r}: use 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+            f"run name {_clipped(name)!r}: use 1 to 64 letters, digits, '.', '_' or '-', "
+            "beginning with a letter or digit"
         )
     return name
 

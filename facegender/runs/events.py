@@ -87,13 +87,16 @@ class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
 class Steps(Event, frozen=True, kw_only=True, tag="steps"):
     """Some consecutive training steps of one epoch, in columns of equal length.
 
+    In a run on several devices loss and accuracy are those of the first device's batches; asking the others at each
+    step would make all of them wait. `EpochFinished` has the means over all devices.
+
     Attributes:
         step: Optimiser steps since the run began, counted from 1.
         batch: Batches done in this epoch, counted from 1.
         seconds: Since 1970, when each step ended.
         loss: Cross-entropy of each batch, in nats.
         accuracy: Share of each batch classified as annotated.
-        images_per_second: Over the steps of this line; 0 when unknown.
+        images_per_second: Of all devices together, over the steps of this line; 0 when unknown.
     """
 
     epoch: int
@@ -162,9 +165,10 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU at one moment.
+    """One GPU that the run uses, at one moment.
 
     Attributes:
+        index: As torch counts it, e.g. 0 of "cuda:0".
         utilisation_percent: NaN where it is not told, as of a GPU that is divided among several users (MIG).
     """
 
@@ -181,6 +185,7 @@ class System(Event, frozen=True, kw_only=True, tag="system"):
     Attributes:
         cpu_percent: Of all cores together, 0 to 100.
         process_memory_bytes: Resident memory of the trainer and its children.
+        gpus: Those that the run uses; empty until it is known which.
     """
 
     cpu_percent: float

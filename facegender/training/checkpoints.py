@@ -12,11 +12,13 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins import CheckpointIO
 
+from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
 from facegender.network.module import FaceGenderModule
 from facegender.runs.atomic import replacing
+from facegender.runs.complaint import complain
 from facegender.runs.events import CheckpointSaved, Event, Notice
 from facegender.runs.folder import RunFolder
-from facegender.training.failures import describe
+from facegender.training.failures import reason
 from facegender.training.stop import Stopped, StopSwitch
 
 ASK_OTHERS_EVERY = 16
@@ -28,10 +30,12 @@ class AtomicCheckpointIO(CheckpointIO):
 
     Args:
         announce: Is told of a checkpoint once it exists.
+        gone: Tells whether the run folder is gone; then nothing is written any more.
     """
 
-    def __init__(self, announce: Callable[[Event], None]) -> None:
+    def __init__(self, announce: Callable[[Event], None], gone: Callable[[], bool]) -> None:
         self._announce = announce
+        self._gone = gone
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint.
@@ -39,12 +43,11 @@ class AtomicCheckpointIO(CheckpointIO):
         Raises:
             OSError: The disk is full or gone.
         """
+        if self._gone():
+            return
         target = Path(path)
-        try:
-            with replacing(target) as temporary:
-                torch.save(checkpoint, temporary)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(None, describe(error)) from error
+        with replacing(target) as temporary:
+            write_checkpoint(checkpoint, temporary)
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
         self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
 
@@ -52,8 +55,7 @@ class AtomicCheckpointIO(CheckpointIO):
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint, never running code from it."""
-        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        return checkpoint
+        return read_checkpoint(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint."""
@@ -73,6 +75,7 @@ class RunCheckpoints(Callback):
         self._stop = stop
         self._announce = announce
         self._middle = False
+        self._unsaved: dict[Path, str] = {}
         self._generators: dict[str, torch.Tensor] | None = None
         self.improved = False
         self.best_accuracy = -math.inf
@@ -129,6 +132,19 @@ class RunCheckpoints(Callback):
                 self._middle = False
             raise Stopped(self._stop.reason)
 
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Ends in the middle of a validation only where nothing can be saved after it."""
+        if self._stop.abandoned and trainer.world_size == 1:  # several devices end together, at a batch
+            raise Stopped(self._stop.reason)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds out whether this is the best so far. The one place where training waits for a number."""
         assert isinstance(pl_module, FaceGenderModule)
@@ -145,14 +161,30 @@ class RunCheckpoints(Callback):
         self._save(trainer, self._folder.last_checkpoint, weights_only=False)
         last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if not last and self._asked(trainer, 0):
+            self._tell_of_the_end()
             raise Stopped(self._stop.reason)
 
     def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
         try:
             trainer.save_checkpoint(path, weights_only=weights_only)
-        except OSError as error:  # the one before is still there, and the next may succeed
-            text = f"{path.name} could not be saved: {describe(error)}; the one before is kept and training goes on"
-            self._announce(Notice(time=time.time(), level="error", text=text))
+        except OSError as error:  # one from before is still there, and the next may succeed
+            if path not in self._unsaved:
+                self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
+            self._unsaved[path] = reason(error)
+        else:
+            self._unsaved.pop(path, None)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says so if the run's end is not on the disk."""
+        self._tell_of_the_end()
+
+    def _tell_of_the_end(self) -> None:
+        if problem := self._unsaved.get(self._folder.last_checkpoint):
+            self._tell(f"the last epoch is not in {self._folder.last_checkpoint.name}: {problem}")
+
+    def _tell(self, text: str) -> None:
+        self._announce(Notice(time=time.time(), level="error", text=text))
+        complain(f"run {self._folder.name}: {text}")
 
     def _asked(self, trainer: Trainer, batch_idx: int) -> bool:
         """Whether to stop now. All processes of a run must come to the same answer at the same batch."""

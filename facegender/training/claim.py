@@ -16,12 +16,14 @@ from facegender import __version__
 from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
-from facegender.runs.events import Notice, RunFinished
+from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished, decode
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.text import one_line, printable
+from facegender.training.account import lines_of
+from facegender.training.watch import FolderWatch
 
 RESUME_MAY_CHANGE = ("epochs", "accelerator", "devices", "num_nodes", "strategy", "workers")
 """What may differ when a run goes on: how long, and on what hardware."""
@@ -36,9 +38,11 @@ class Claim:
 
     Attributes:
         config: What to train, complete and checked.
-        resumed: Training goes on from ``last.ckpt``.
+        resumed: The run is not new: training goes on from ``last.ckpt``, or from the start if it never had one.
         created: The folder did not exist before.
         ended: How the run had ended before it was resumed; None if it had not, or is new.
+        before: The manifest before the run was resumed; None if it is new.
+        watch: On the folder; None in a process that does not own it.
     """
 
     folder: RunFolder
@@ -46,31 +50,47 @@ class Claim:
     resumed: bool = False
     created: bool = False
     ended: RunFinished | None = None
+    before: Manifest | None = None
+    watch: FolderWatch | None = None
+
+    def is_gone(self) -> bool:
+        """Whether somebody has removed or renamed the folder since."""
+        return self.watch is not None and self.watch.is_gone()
 
     def abandon(self, error: str) -> bool:
         """Give the folder back because nothing was trained.
 
-        A folder that was made for this run goes away. A resumed one ends as it had ended before.
+        A folder that was made for this run goes away. A resumed one stands as it stood before.
 
         Returns:
-            Whether the folder is gone; if not, the journal says how the run ended, if it can be written.
+            Whether the folder is gone; if not, the journal says why, if it can be written.
         """
+        if self.is_gone():
+            return True
         if self.created and not self.resumed:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
             return True
         now = time.time()
-        end = RunFinished(time=now, status="failed", error=error)
+        lines: list[Event] = [Notice(time=now, level="error", text=error)]
         if self.ended:
-            end = msgspec.structs.replace(self.ended, time=now)
+            lines.append(msgspec.structs.replace(self.ended, time=now))
+        elif not self.before:
+            lines.append(RunFinished(time=now, status="failed", error=error))
         # A disk that cannot be written must not hide why nothing was trained.
         with contextlib.suppress(OSError), JournalWriter(self.folder.journal_path) as journal:
-            journal.write(Notice(time=now, level="error", text=error), end)
+            journal.write(*lines)
+        if self.before:
+            # Last, as a run without a last word counts as crashed from then on: the process that it names is gone.
+            with contextlib.suppress(OSError):
+                self.folder.write_manifest(self.before)
         return False
 
     def release(self) -> None:
         """Let others have the folder; does nothing the second time."""
         self.folder.claim.release()
+        if self.watch is not None:
+            self.watch.close()
 
 
 def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
@@ -90,7 +110,7 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
         folder.write_manifest(
             Manifest(run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program())
         )
-    return Claim(folder, config, created=not existed)
+        return Claim(folder, config, created=not existed, watch=FolderWatch(folder.path))
 
 
 def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
@@ -115,7 +135,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         raise UserError(_refusal(folder))
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with `facegender train`")
-    if not exists(folder.last_checkpoint):
+    if not exists(folder.last_checkpoint) and _had_checkpoint(folder):
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with `facegender train`")
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         option = f"--{refused[0].replace('_', '-')}"
@@ -129,12 +149,30 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         )
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
+    _clear_temporaries(folder)
     # The process first: whoever reads the journal's new line must find the process that wrote it alive.
     folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_program()))
     with JournalWriter(folder.journal_path) as journal:
-        journal.write(Notice(time=time.time(), level="info", text=f"resuming; the run was {state}"))
+        how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
+        journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
-    return Claim(folder, config, resumed=True, ended=ended)
+    return Claim(folder, config, resumed=True, ended=ended, before=manifest, watch=FolderWatch(folder.path))
+
+
+def _had_checkpoint(folder: RunFolder) -> bool:
+    """Whether there once was a ``last.ckpt``. A run that ended before its first can only begin again."""
+    return any(
+        isinstance(event := decode(line), CheckpointSaved) and event.file == folder.last_checkpoint.name
+        for line in lines_of(folder.journal_path, CheckpointSaved)
+    )
+
+
+def _clear_temporaries(folder: RunFolder) -> None:
+    """Removes what a trainer that was killed had not finished writing; the claim's own files are others' too."""
+    for place in (folder.path, folder.visuals):
+        for path in place.glob(".*.tmp"):
+            if not path.name.startswith(f".{folder.claim.path.name}."):
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

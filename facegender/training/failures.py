@@ -16,10 +16,22 @@ _OUT_OF_MEMORY = (
 )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, on whatever device."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be done that training goes on without: one safe line, as a clause."""
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror)[:MAX_LENGTH]
+    return describe(error)
+
+
 def describe(error: BaseException) -> str:
     """One safe line about an exception; out of memory says what to lower."""
     text = one_line(str(error))
-    if isinstance(error, MemoryError) or any(sign in text.lower() for sign in _OUT_OF_MEMORY):
+    if is_out_of_memory(error):
         return "out of memory: lower --batch-size or --image-size"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk ({text}): free some, then --resume the run"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +12,11 @@ import msgspec
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
+from facegender.network.checkpoint_file import Damaged
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
@@ -25,10 +26,14 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.text import one_line
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
+from facegender.training.failures import is_out_of_memory
 from facegender.training.framing import FrameTaken
+from facegender.training.hardware import Hardware, hardware
 from facegender.training.recorder import RunRecorder, Sink, Subject
+from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame, resume_point, unusable
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
+from facegender.training.system import GpuIdentity
 from facegender.training.writer import Item
 
 LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -36,15 +41,6 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
-
-
-@dataclass(frozen=True)
-class ResumePoint:
-    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done."""
-
-    path: Path
-    epoch: int
-    batch: int
 
 
 def fit(session: Session) -> None:
@@ -55,10 +51,11 @@ def fit(session: Session) -> None:
         Stopped: Somebody asked, and ``last.ckpt`` is saved.
     """
     claim = session.claim
+    place = hardware(claim.config)
     data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
     _quieten()
     data.prepare()
-    resume = _resume_point(claim, data) if claim.resumed else None
+    resume = resume_point(claim, data.steps_per_epoch)
     if claim.resumed:
         manifest = claim.folder.read_manifest()
         if manifest and manifest.data_digest and manifest.data_digest != data.digest:
@@ -69,7 +66,7 @@ def fit(session: Session) -> None:
         first = data.skipped[0]
         count = f"{len(data.skipped)} files are" if len(data.skipped) > 1 else "1 file is"
         session.notice(f"{count} left out, e.g. {first.file}: {first.reason}", "warning")
-    _fit(claim, data, session, session.stop, resume)
+    _fit(claim, place, data, session, session.stop, resume)
 
 
 def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]) -> Status:
@@ -86,11 +83,12 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
         config = msgspec.structs.replace(manifest.config, **changes)
     claim = Claim(folder, validate(config), resumed=bool(resume))
     stop = StopSwitch()
+    place = hardware(claim.config)
     data = FaceDataModule(claim.config, root)
     _quieten()
     data.prepare()
     try:
-        _fit(claim, data, _Nowhere(), stop, _resume_point(claim, data) if resume else None)
+        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch))
     except Stopped:
         return "stopped"
     return "completed"
@@ -108,9 +106,10 @@ class _Nowhere:
         return False
 
 
-def _fit(claim: Claim, data: FaceDataModule, sink: Sink, stop: StopSwitch, resume: ResumePoint | None) -> None:
+def _fit(
+    claim: Claim, place: Hardware, data: FaceDataModule, sink: Sink, stop: StopSwitch, resume: ResumePoint | None
+) -> None:
     config, folder = claim.config, claim.folder
-    precision = _precision(config)
     # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
     torch.set_float32_matmul_precision("high")
     seed_everything(config.seed, workers=True, verbose=False)
@@ -125,31 +124,42 @@ def _fit(claim: Claim, data: FaceDataModule, sink: Sink, stop: StopSwitch, resum
         config=config,
         resumed=claim.resumed,
         classes=CLASSES,
-        precision=precision,
+        precision=place.precision,
         train_images=data.train_images,
         validation_images=data.validation_images,
         skipped_files=len(data.skipped),
         probes=data.probes(config.probes),
+        missing_frame=missing_frame(folder, config, resume),
     )
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
-    trainer = _trainer(config, precision, folder, [recorder, checkpoints], AtomicCheckpointIO(announce))
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
+    trainer = _trainer(config, place, folder, callbacks, AtomicCheckpointIO(announce, claim.is_gone))
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
+        sink.watch(_gpus(trainer))
     if resume:
         data.resume_from(resume.epoch, resume.batch)
-    trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    except Exception as error:
+        # What Lightning itself keeps in a checkpoint only Lightning can judge, and it does so when it loads it.
+        if resume is None or not stop.preparing or is_out_of_memory(error):
+            raise
+        raise UserError(unusable(resume.path, error)) from error
+    if resume and stop.preparing:
+        raise UserError(unusable(resume.path, Damaged("says that all is trained")))
 
 
 def _trainer(
-    config: TrainConfig, precision: str, folder: RunFolder, callbacks: list[Any], checkpoint_io: AtomicCheckpointIO
+    config: TrainConfig, place: Hardware, folder: RunFolder, callbacks: list[Any], checkpoint_io: AtomicCheckpointIO
 ) -> Trainer:
     try:
         return Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices if config.devices == "auto" else int(config.devices),
-            num_nodes=config.num_nodes,
-            strategy=config.strategy,
-            precision=LIGHTNING_PRECISION[precision],
+            accelerator=place.accelerator,
+            devices=place.devices,
+            num_nodes=place.nodes,
+            strategy=place.strategy,
+            precision=LIGHTNING_PRECISION[place.precision],
             max_epochs=config.epochs,
             callbacks=callbacks,
             plugins=[checkpoint_io],
@@ -162,39 +172,14 @@ def _trainer(
             use_distributed_sampler=False,
         )
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
-        asked = f"--accelerator {config.accelerator} --devices {config.devices} --strategy {config.strategy}"
-        raise UserError(f"{asked}: {one_line(str(error))}; leave them out to use what is there") from None
+        raise UserError(f"{place.options()}: {one_line(str(error))}; leave them out to use what is there") from None
 
 
-def _precision(config: TrainConfig) -> str:
-    """What "auto" means here: "32", "bf16" or "16".
-
-    Raises:
-        UserError: The processor is asked for half precision.
-    """
-    on_cuda = config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    if config.precision == "auto":
-        return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
-    if config.precision == "16" and not on_cuda:
-        raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
-    return config.precision
-
-
-def _resume_point(claim: Claim, data: FaceDataModule) -> ResumePoint:
-    path = claim.folder.last_checkpoint
-    name = claim.folder.name
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        point = ResumePoint(path, checkpoint["resume_at"]["epoch"], checkpoint["resume_at"]["batch"])
-    except Exception as error:  # torch and pickle raise whatever the damage makes them
-        raise UserError(
-            f"{path} is no checkpoint to resume from ({one_line(str(error))[:120]}): start a new run"
-        ) from None
-    if point.epoch >= claim.config.epochs:
-        raise UserError(f"run {name} has trained {point.epoch} epochs already: give more than that with --epochs")
-    if point.batch >= data.steps_per_epoch:
-        raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
-    return point
+def _gpus(trainer: Trainer) -> list[GpuIdentity]:
+    """The GPUs of this machine that a trainer uses."""
+    if not isinstance(trainer.accelerator, CUDAAccelerator):
+        return []
+    return [GpuIdentity.of_torch(index) for index in trainer.device_ids]
 
 
 def _complete_manifest(folder: RunFolder, data: FaceDataModule, module: FaceGenderModule) -> None:

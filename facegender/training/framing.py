@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -12,8 +14,9 @@ from facegender.runs.complaint import complain
 from facegender.runs.events import Event, FrameSaved, Notice
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, write_frame
+from facegender.runs.paths import exists
 from facegender.runs.pictures import filters_page, maps_page, write_png
-from facegender.training.failures import describe
+from facegender.training.failures import reason
 
 MAX_WAITING = 4
 
@@ -34,11 +37,15 @@ class FrameThread:
 
     Args:
         announce: Puts an event into the journal.
+        gone: Tells whether the run folder is gone; then nothing is written any more.
     """
 
-    def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, announce: Callable[[Event], None], gone: Callable[[], bool] = lambda: False
+    ) -> None:
         self._folder = folder
         self._announce = announce
+        self._gone = gone
         self._queue: SimpleQueue[FrameTaken | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
@@ -77,9 +84,12 @@ class FrameThread:
     def _run(self) -> None:
         while (taken := self._queue.get()) is not None:
             try:
-                self._announce(self._save(taken))
+                if not self._gone():
+                    self._announce(self._save(taken))
             except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
-                text = f"feature maps of epoch {taken.epoch} could not be saved: {describe(error)}"
+                if self._gone():
+                    continue
+                text = f"feature maps of epoch {taken.epoch} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._complained:
                     self._complained = True
@@ -94,7 +104,21 @@ class FrameThread:
         folder.mkdir(parents=True, exist_ok=True)
         path = self._folder.frame_path(frame.epoch)
         pictures = [f"epoch_{frame.epoch}.png", f"epoch_{frame.epoch}_filters.png"]
-        write_frame(path, frame)
-        write_png(folder / pictures[0], maps_page(frame))
-        write_png(folder / pictures[1], filters_page(frame))
+        with _all_or_none([path, *(folder / name for name in pictures)]):
+            write_frame(path, frame)
+            write_png(folder / pictures[0], maps_page(frame))
+            write_png(folder / pictures[1], filters_page(frame))
         return FrameSaved(time=time.time(), epoch=frame.epoch, step=frame.step, file=path.name, pictures=pictures)
+
+
+@contextlib.contextmanager
+def _all_or_none(files: Sequence[Path]) -> Iterator[None]:
+    """Removes the files again if the block fails, but for those that were there before: they are whole."""
+    made = [path for path in files if not exists(path)]
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise

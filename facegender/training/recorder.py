@@ -30,6 +30,9 @@ from facegender.training.writer import Item, StepDone
 
 MAX_BACKLOG = 20_000
 
+EPOCH_SO_FAR = "epoch_so_far"
+"""In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
+
 
 class Sink(Protocol):
     """Where the recorder's reports go; no method may block."""
@@ -53,6 +56,7 @@ class Subject:
         precision: "32", "bf16" or "16".
         train_images: Photographs per class.
         validation_images: The same.
+        missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
     """
 
     run: str
@@ -64,6 +68,7 @@ class Subject:
     validation_images: Mapping[str, int]
     skipped_files: int
     probes: Probes
+    missing_frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,33 +76,34 @@ class FinishedEpoch:
     """An epoch's end, its metrics still on the device.
 
     Attributes:
-        sums: (2,) loss summed over photographs, and correct photographs.
-        images: Photographs trained on.
+        sums: (3,) over all devices: loss summed over photographs, correct photographs, photographs.
+        images_before: Of those photographs the ones that were trained on before the run was resumed.
         results: As `FaceGenderModule.validation_results`.
+        trained_s: What training took, without validation.
     """
 
     time: float
     epoch: int
     step: int
     sums: Tensor
-    images: int
+    images_before: int
     results: Mapping[str, Tensor]
     classes: Sequence[str]
     learning_rate: float
-    images_per_second: float
+    trained_s: float
     seconds: float
     best: bool
 
     def event(self) -> EpochFinished:
         """Waits for the numbers."""
-        loss, correct = self.sums.tolist()
+        loss, correct, images = self.sums.tolist()
         results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
         return EpochFinished(
             time=self.time,
             epoch=self.epoch,
             step=self.step,
-            train_loss=loss / self.images if self.images else float("nan"),
-            train_accuracy=correct / self.images if self.images else float("nan"),
+            train_loss=loss / images if images else float("nan"),
+            train_accuracy=correct / images if images else float("nan"),
             validation_loss=results["loss"],
             validation_accuracy=results["accuracy"],
             classes=list(self.classes),
@@ -107,7 +113,7 @@ class FinishedEpoch:
             macro_f1=results["macro_f1"],
             confusion=results["confusion"],
             learning_rate=self.learning_rate,
-            images_per_second=self.images_per_second,
+            images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
             seconds=self.seconds,
             best=self.best,
         )
@@ -138,6 +144,12 @@ class ProbeFrame:
             layers=layer_frames(self.activations, self.filters),
             maps_of=self.maps_of,
         )
+
+
+def frame_is_due(config: TrainConfig, epoch: int) -> bool:
+    """Whether an epoch's feature maps and filters are kept; those of the last one always, unless none are."""
+    every = config.visualize_every
+    return bool(every) and (epoch % every == 0 or epoch + 1 == config.epochs)
 
 
 def network_layers(layers: Sequence[Layer]) -> list[LayerInfo]:
@@ -171,21 +183,28 @@ class RunRecorder(Callback):
         self._epoch: int | None = None
         self._learning_rate = 0.0
         self._sums: Tensor | None = None
-        self._carried: tuple[list[float], int] | None = None
+        self._carried: list[float] | None = None
         self._epoch_began = self._train_ended = self._step_ended = 0.0
         self._epoch_images = self._images_before = 0
         self._dropped = 0
 
     # What a checkpoint in the middle of an epoch has to remember, so that the epoch's means are those of all its steps.
 
-    def state_dict(self) -> dict[str, Any]:
-        """The sums of the epoch so far."""
-        return {"sums": None if self._sums is None else self._sums.tolist(), "images": self._epoch_images}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of the epoch so far, of all devices."""
+        checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the sums up again."""
-        if state_dict["sums"] is not None:
-            self._carried = state_dict["sums"], state_dict["images"]
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Takes the sums up again, on the first device, as there may be another number of devices now."""
+        if trainer.is_global_zero:
+            self._carried = checkpoint.get(EPOCH_SO_FAR)
+
+    def _total(self, trainer: Trainer) -> Tensor:
+        """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
+        assert self._sums is not None
+        own = torch.cat([self._sums, self._sums.new_tensor([self._epoch_images])])
+        total: Tensor = trainer.strategy.reduce(own, reduce_op="sum")
+        return total
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
@@ -217,6 +236,8 @@ class RunRecorder(Callback):
                 layers=network_layers(self._layers),
             )
         )
+        if subject.missing_frame is not None:
+            self._take_frame(trainer, pl_module, subject.missing_frame)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's beginning."""
@@ -236,9 +257,9 @@ class RunRecorder(Callback):
         self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
         self._epoch_images = self._images_before = 0
         if self._carried:
-            sums, self._epoch_images = self._carried
-            self._images_before = self._epoch_images
-            self._sums += torch.tensor(sums, dtype=dtype, device=pl_module.device)
+            loss, correct, images = self._carried
+            self._epoch_images = self._images_before = int(images)
+            self._sums += self._sums.new_tensor([loss, correct])
             self._carried = None
         self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
 
@@ -260,7 +281,18 @@ class RunRecorder(Callback):
             self._dropped = 0
         now = time.perf_counter()
         took_s, self._step_ended = now - self._step_ended, now
-        self._sink.put(StepDone(self._epoch, trainer.global_step, batch_idx + 1, time.time(), images, outcome, took_s))
+        self._sink.put(
+            StepDone(
+                epoch=self._epoch,
+                step=trainer.global_step,
+                batch=batch_idx + 1,
+                time=time.time(),
+                images=images,
+                outcome=outcome,
+                seconds=took_s,
+                devices=trainer.world_size,
+            )
+        )
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes when training paused."""
@@ -269,10 +301,10 @@ class RunRecorder(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the probes through the network, if it is this epoch's turn."""
         assert isinstance(pl_module, FaceGenderModule)
-        every, epoch = self._subject.config.visualize_every, trainer.current_epoch
-        last = epoch + 1 == self._subject.config.epochs
-        if not every or (epoch % every and not last):
-            return
+        if frame_is_due(self._subject.config, trainer.current_epoch):
+            self._take_frame(trainer, pl_module, trainer.current_epoch)
+
+    def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int) -> None:
         assert self._images is not None
         self._sink.offer(
             ProbeFrame(
@@ -284,7 +316,7 @@ class RunRecorder(Callback):
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
             ),
-            last=last,
+            last=epoch + 1 == self._subject.config.epochs,
         )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -293,18 +325,17 @@ class RunRecorder(Callback):
         assert self._sums is not None
         assert self._epoch is not None
         now = time.time()
-        trained_s = self._train_ended - self._epoch_began
         self._sink.put(
             FinishedEpoch(
                 time=now,
                 epoch=self._epoch,
                 step=trainer.global_step,
-                sums=self._sums,
-                images=self._epoch_images,
+                sums=self._total(trainer),
+                images_before=self._images_before,
                 results=dict(pl_module.validation_results),
                 classes=self._subject.classes,
                 learning_rate=self._learning_rate,
-                images_per_second=(self._epoch_images - self._images_before) / trained_s if trained_s > 0 else 0.0,
+                trained_s=self._train_ended - self._epoch_began,
                 seconds=time.perf_counter() - self._epoch_began,
                 best=self._improved(),
             )

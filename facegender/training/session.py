@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from facegender.training.console import ConsoleThread, TrainLog
 from facegender.training.failures import describe
 from facegender.training.framing import FrameTaken, FrameThread
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
+from facegender.training.system import GpuIdentity
 from facegender.training.writer import Item, JournalThread
 
 PREPARING_EVERY_S = 5.0
@@ -45,8 +46,8 @@ class Session:
         self.show = show
         self.began = False
         observers = [self._observe, *([self.console.show] if show else [])]
-        self._journal = JournalThread(claim.folder, self.stop, observers)
-        self._frames = FrameThread(claim.folder, self.announce)
+        self._journal = JournalThread(claim.folder, self.stop, observers, claim.is_gone)
+        self._frames = FrameThread(claim.folder, self.announce, claim.is_gone)
         self._told_at = time.monotonic()
 
     def _observe(self, event: Event) -> None:
@@ -65,6 +66,10 @@ class Session:
     def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
         """Hand over a frame."""
         return self._frames.offer(taken, last=last)
+
+    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
+        """Report the load of the GPUs that the run uses."""
+        self._journal.watch(gpus)
 
     def announce(self, event: Event) -> None:
         """Report an event."""
@@ -106,6 +111,8 @@ class Session:
 
     def _end(self) -> None:
         self._journal.close()
+        if self.claim.is_gone():
+            return
         with contextlib.suppress(OSError):  # the disk is gone; a request that stays is cleared by the next to resume
             self.claim.folder.clear_stop_request()
 
@@ -171,6 +178,8 @@ def _run(session: Session, log: TrainLog) -> Status:
         finally:
             session.stop.preparing = False  # what follows must not be interrupted by a late request
     except Stopped as stopped:
+        if claim.is_gone():
+            return _lose(session)
         status: Status = "stopped"
         session.notice(f"asked to stop: {stopped}")
         session.finish(status)
@@ -183,17 +192,33 @@ def _run(session: Session, log: TrainLog) -> Status:
         raise
     except BaseException as error:
         # The boundary of the process: whatever it is, the run folder and the person learn of it in one line.
+        if claim.is_gone():
+            return _lose(session)
         line = describe(error)
         log.trace(error)
         session.finish("failed", line)
         complain(f"run {claim.folder.name} failed: {line}")
         return "failed"
     else:
+        if claim.is_gone():
+            return _lose(session)
         status = "completed"
         session.finish(status)
     if session.show:
         _summarise(session, status)
     return status
+
+
+def _lose(session: Session) -> Status:
+    """End a run whose folder is gone, without making anything again in its place.
+
+    Its journal is still open: where the folder was renamed, it says how the run ended.
+    """
+    folder = session.claim.folder
+    line = f"{printable(str(folder.path))} was removed or renamed while the run was training"
+    session.finish("failed", line)
+    complain(f"run {folder.name} has ended: {line}")
+    return "failed"
 
 
 def _work(session: Session) -> None:

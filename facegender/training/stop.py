@@ -25,12 +25,14 @@ class StopSwitch:
         requested: Somebody asked.
         reason: Who did, in words.
         preparing: No batch has been trained yet by this process.
+        abandoned: There is nothing left to save to.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.reason = ""
         self.preparing = True
+        self.abandoned = False
         self._interrupts = 0
 
     def request(self, reason: str) -> None:
@@ -42,6 +44,11 @@ class StopSwitch:
             if threading.current_thread() is threading.main_thread():
                 raise Stopped(reason)
             _thread.interrupt_main(signal.SIGTERM)
+
+    def abandon(self, reason: str) -> None:
+        """Turn the switch because the run folder is gone."""
+        self.abandoned = True
+        self.request(reason)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
         """Handler of SIGTERM and SIGINT.

@@ -15,9 +15,9 @@ from facegender.runs.complaint import complain
 from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
-from facegender.training.failures import describe
+from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
-from facegender.training.system import SystemSampler
+from facegender.training.system import GpuIdentity, SystemSampler
 
 STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5
@@ -36,6 +36,7 @@ class StepDone:
             photographs were classified as annotated.
         images: Photographs in the batch.
         seconds: Since the step before it in the epoch, or since the epoch began.
+        devices: How many devices trained a batch of that size each; the outcome is the first one's.
     """
 
     epoch: int
@@ -45,6 +46,7 @@ class StepDone:
     images: int
     outcome: Any
     seconds: float
+    devices: int = 1
 
 
 class Deferred(Protocol):
@@ -70,12 +72,22 @@ class JournalThread:
 
     Args:
         observers: Called with each event, on this thread; must not block.
+        gone: Tells whether the run folder is gone, because somebody removed or renamed it. Then the run is asked to
+            end, and no new file is made in the folder's place.
     """
 
-    def __init__(self, folder: RunFolder, stop: StopSwitch, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        stop: StopSwitch,
+        observers: Sequence[Observer] = (),
+        gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._folder = folder
         self._stop = stop
         self._observers = observers
+        self._gone = gone
+        self._missed = 0
         self._queue: SimpleQueue[Item | _Close] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -88,11 +100,16 @@ class JournalThread:
         self._flushed_at = 0.0
         self._wrote_at = time.monotonic()
         self._retry_at = 0.0
+        self._gpus: Sequence[GpuIdentity] = ()
 
     @property
     def backlog(self) -> int:
         """Items not yet taken."""
         return self._queue.qsize()
+
+    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
+        """Report the load of these from now on."""
+        self._gpus = tuple(gpus)
 
     def start(self) -> None:
         """Begin to write."""
@@ -124,7 +141,7 @@ class JournalThread:
                     self._flush()
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
-                    self._look_for_stop_request()
+                    self._look_at_the_folder()
                 if now >= system_at:
                     system_at = now + SYSTEM_EVERY_S
                     if sampler is not None:
@@ -140,9 +157,12 @@ class JournalThread:
                 sampler.close()
             self._let_go()
 
-    def _look_for_stop_request(self) -> None:
+    def _look_at_the_folder(self) -> None:
         if self._folder.stop_requested():
             self._stop.request("stop request")
+        self._missed = self._missed + 1 if self._gone() else 0
+        if self._missed == 2:  # at once might be somebody who moves folders about, or a disk that comes back
+            self._stop.abandon("the run folder is gone")
 
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""
@@ -184,7 +204,7 @@ class JournalThread:
             seconds=[step.time for step in steps],
             loss=[loss / step.images for step, (loss, _) in zip(steps, outcomes, strict=True)],
             accuracy=[correct / step.images for step, (_, correct) in zip(steps, outcomes, strict=True)],
-            images_per_second=sum(step.images for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
+            images_per_second=sum(step.images * step.devices for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
     def _sampler(self) -> SystemSampler | None:
@@ -196,7 +216,7 @@ class JournalThread:
 
     def _sample(self, sampler: SystemSampler) -> None:
         try:
-            self._emit(sampler.sample())
+            self._emit(sampler.sample(self._gpus))
         except Exception as error:  # a look at the machine must not end the journal
             self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
 
@@ -225,11 +245,13 @@ class JournalThread:
             self._write_account(now)
             self._wrote_at = now
         except OSError as error:
+            if self._gone():  # which the session tells, and there is no place for these lines
+                self._unwritten.clear()
+                self._failing_since = None
+                return
             if self._failing_since is None:
                 self._failing_since = now
-                complain(
-                    f"the journal of run {self._folder.name} cannot be written: {describe(error)}; training goes on"
-                )
+                complain(f"the journal of run {self._folder.name} cannot be written: {reason(error)}; training goes on")
             self._retry_at = now + RETRY_EVERY_S
             self._drop_the_least()
             self._let_go()  # opening it again closes a torn line

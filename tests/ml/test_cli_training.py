@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_one_photograph_is_exactly_three_lines(trained: Path, photographs: Path,
     )
 
 
+def test_at_a_terminal_a_line_beside_the_answer_says_which_network_gave_it(
+    trained: Path, photographs: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run(["predict", str(photographs / "a.png"), "--root", str(trained)]) == 0
+    captured = capsys.readouterr()
+    assert re.fullmatch(r"facegender: done/best\.ckpt of epoch [0-2] answers\n", captured.err)
+    assert len(captured.out.splitlines()) == 3
+
+
 def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at_the_end_by_exit_code_2(
     trained: Path, photographs: Path, capsys: Capture
 ) -> None:
@@ -134,6 +145,7 @@ def test_json_and_csv_carry_the_same_numbers(trained: Path, photographs: Path, c
     assert [row["file"] for row in rows] == [item["file"] for item in objects]
     for row, item in zip(rows, objects, strict=True):
         assert row["label"] == item["label"]
+        assert (row["checkpoint"], row["epoch"]) == (item["checkpoint"], str(item["epoch"]))
         assert float(row["female"]) == pytest.approx(item["probabilities"]["female"], abs=1e-6)
     assert run([*arguments, "--csv", "--json"]) == 2
 

@@ -13,7 +13,6 @@ from facegender.data.loader import OrderedBatches, PhotographBatches, ShuffledBa
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "faces"
 SIDE = 16
 
 
@@ -339,12 +338,3 @@ def test_batches_for_a_gpu_are_pinned():
             assert batch.is_pinned()
             assert labels.is_pinned()
             assert batch.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.skipif(not (SHARED / "dev").is_dir(), reason="no folder of photographs beside the repository")
-def test_real_photographs_are_all_read(tmp_path):
-    module = prepared(tmp_path, data=str(SHARED / "dev"))
-    assert module.skipped == []
-    assert module.train_images == {"female": 810, "male": 810}
-    assert module.validation_images == {"female": 202, "male": 202}
-    assert module.notices == []

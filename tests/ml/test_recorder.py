@@ -36,7 +36,7 @@ from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.training import framing, recorder
 from facegender.training.session import train
-from facegender.training.system import SystemSampler
+from facegender.training.system import GpuIdentity, SystemSampler
 from facegender.training.writer import JournalThread
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
@@ -284,32 +284,63 @@ def test_durations_are_not_taken_from_a_clock_that_somebody_sets(
     assert all(event.images_per_second > 0 for event in events if isinstance(event, Steps))
 
 
-class DividedGpu:
-    """NVIDIA's library on a machine whose one GPU is in MIG mode."""
+class NvidiaLibrary:
+    """NVIDIA's library on a machine with some GPUs, known by a UUID or a place on the bus."""
 
     NVMLError = type("NVMLError", (Exception,), {})
 
-    def nvmlDeviceGetMemoryInfo(self, handle: object) -> SimpleNamespace:
-        return SimpleNamespace(used=11, total=139)
+    def __init__(self, *names: str, divided: bool = False) -> None:
+        self._names = names
+        self._divided = divided
 
-    def nvmlDeviceGetName(self, handle: object) -> bytes:
-        return b"NVIDIA H200"
-
-    def nvmlDeviceGetUtilizationRates(self, handle: object) -> None:
-        raise self.NVMLError("Not Supported")
+    def nvmlInit(self) -> None:
+        pass
 
     def nvmlShutdown(self) -> None:
         pass
 
+    def _find(self, name: str) -> int:
+        if name not in self._names:
+            raise self.NVMLError("Not Found")
+        return self._names.index(name)
 
-def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory() -> None:
-    sampler = SystemSampler()
-    sampler._nvml, sampler._gpus = DividedGpu(), [object()]
-    (line,) = [decode(encode(sampler.sample()))]
+    nvmlDeviceGetHandleByUUID = nvmlDeviceGetHandleByPciBusId = _find
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
+        return SimpleNamespace(used=11 + handle, total=139)
+
+    def nvmlDeviceGetName(self, handle: object) -> bytes:
+        return b"NVIDIA H200"
+
+    def nvmlDeviceGetUtilizationRates(self, handle: object) -> SimpleNamespace:
+        if self._divided:
+            raise self.NVMLError("Not Supported")
+        return SimpleNamespace(gpu=50)
+
+
+def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", NvidiaLibrary("GPU-3f2a", divided=True))
+    (line,) = [decode(encode(SystemSampler().sample([GpuIdentity(0, "3f2a")])))]
     assert isinstance(line, System)
     (gpu,) = line.gpus
     assert (gpu.name, gpu.memory_used_bytes, gpu.memory_total_bytes) == ("NVIDIA H200", 11, 139)
     assert math.isnan(gpu.utilisation_percent)
+
+
+def test_the_gpus_shown_are_those_that_the_run_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = NvidiaLibrary("GPU-aa", "GPU-bb", "GPU-cc", "MIG-cc", "00000000:3B:00.0")
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    sampler = SystemSampler()
+    assert sampler.sample().gpus == []
+    used = [GpuIdentity(0, "bb"), GpuIdentity(1, "cc"), GpuIdentity(2, "", "00000000:3B:00.0"), GpuIdentity(3, "dd")]
+    shown = [(gpu.index, gpu.memory_used_bytes - 11) for gpu in sampler.sample(used).gpus]
+    assert shown == [(0, 1), (1, 3), (2, 4)]
+
+
+def test_torch_tells_which_gpu_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = SimpleNamespace(uuid="3f2a-01", pci_domain_id=0, pci_bus_id=59, pci_device_id=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    assert GpuIdentity.of_torch(1) == GpuIdentity(1, "3f2a-01", "00000000:3B:00.0")
 
 
 def test_frames_that_cannot_be_saved_are_a_notice(

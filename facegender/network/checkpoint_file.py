@@ -1,0 +1,84 @@
+"""Checkpoints as files. One may come from a stranger: no code runs, and no more memory is taken than it is large."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_DEPTH = 32
+
+
+class Damaged(Exception):
+    """The file holds no checkpoint, or only a part of one."""
+
+
+def write_checkpoint(content: Any, path: Path) -> None:
+    """Write tensors and plain values.
+
+    Raises:
+        OSError: The disk is full or gone, and what that is called.
+    """
+    try:
+        # Into a file that Python has opened: of one that torch opens it would not tell why it cannot be written.
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:
+        cause = error.__context__
+        if isinstance(cause, OSError):
+            raise OSError(cause.errno, cause.strerror) from error
+        raise OSError(None, str(error)) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint as tensors, mapped from the file, and plain values. Nothing is said of what is in it.
+
+    Raises:
+        OSError: The file cannot be read.
+        Damaged: There is no checkpoint in it.
+    """
+    size = path.stat().st_size
+    try:
+        _check_archive(path, size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of a stranger's tensors; they are looked at below
+            content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        if not isinstance(content, dict):
+            raise Damaged(f"holds a {type(content).__name__}")
+        # Numbers that a tensor shows more than once take no room in the file, but each a place of its own once copied.
+        if sum(tensor.numel() * tensor.element_size() for tensor in _tensors(content)) > size:
+            raise Damaged("claims more numbers than it has")
+    except (Damaged, OSError):
+        raise
+    except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
+        raise Damaged(str(error)) from None
+    return content
+
+
+def _check_archive(path: Path, size: int) -> None:
+    """torch never compresses, so that a small file cannot become a large one.
+
+    Raises:
+        Damaged: This one is no archive, or compressed.
+    """
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
+        raise Damaged("is compressed")
+
+
+def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        if value.layout is not torch.strided:
+            raise Damaged("holds sparse tensors")
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        if depth > MAX_DEPTH:
+            raise Damaged("is nested too deeply")
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item, depth + 1)

@@ -1,0 +1,121 @@
+"""What a run trains on: how many devices of which kind, on how many machines, in which precision."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+
+Kind = Literal["cpu", "cuda", "mps"]
+
+_CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+"""Variables of which one is set wherever a process can find those on other machines."""
+
+_WITHOUT_THREADS = ("spawn", "fork", "notebook")
+"""Parts of the names of strategies that hand the run over to another process, where the threads around it are not."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What `TrainConfig` asks for, as Lightning wants to be told.
+
+    Attributes:
+        devices: On each machine.
+        nodes: Machines.
+        precision: "32", "bf16" or "16".
+    """
+
+    accelerator: str
+    devices: int | Literal["auto"]
+    nodes: int
+    strategy: str
+    precision: str
+
+    def options(self) -> str:
+        """The same as options of `facegender train`."""
+        return f"--accelerator {self.accelerator} --devices {self.devices} --strategy {self.strategy}"
+
+
+def hardware(config: TrainConfig) -> Hardware:
+    """What to train on.
+
+    Under torchrun, which has started one process for each device already, that is what they are.
+
+    Raises:
+        UserError: This machine has not got it.
+    """
+    if any(word in config.strategy for word in _WITHOUT_THREADS):
+        raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
+    kind = _kind(config.accelerator)
+    devices: int | Literal["auto"] = "auto" if config.devices == "auto" else int(config.devices)
+    nodes = config.num_nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        if devices not in ("auto", local):
+            raise UserError(
+                f"--devices {devices}: torchrun has started {local} processes on this machine; leave it out"
+            )
+        if nodes not in (1, world // local):
+            raise UserError(f"--num-nodes {nodes}: torchrun has started {world // local}; leave it out")
+        devices, nodes = local, world // local
+    if nodes > 1 and not any(name in os.environ for name in _CLUSTERS):
+        raise UserError(
+            f"--num-nodes {nodes}: nothing says where the other machines are; start it with torchrun or Slurm, "
+            "or set MASTER_ADDR and NODE_RANK on each of them"
+        )
+    if devices != "auto":
+        _check_count(kind, devices)
+    return Hardware(config.accelerator, devices, nodes, config.strategy, _precision(config, kind))
+
+
+def _kind(accelerator: str) -> Kind:
+    """The kind of device that Lightning will choose."""
+    if accelerator in ("cuda", "mps"):
+        return "cuda" if accelerator == "cuda" else "mps"
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "cuda"
+    if accelerator != "cpu" and torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def _check_count(kind: Kind, devices: int) -> None:
+    """There are as many; of those that are not there at all Lightning tells more.
+
+    Raises:
+        UserError: There are fewer.
+    """
+    count = _processors() if kind == "cpu" else torch.cuda.device_count() if kind == "cuda" else 1
+    name = "processor" if kind == "cpu" else "GPU"
+    if 0 < count < devices:
+        one_each = ", and each device of --accelerator cpu is a process" if kind == "cpu" else ""
+        raise UserError(
+            f"--devices {devices}: this machine has {count} {name}{'s' * (count != 1)}{one_each}; give at most {count}"
+        )
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def _precision(config: TrainConfig, kind: Kind) -> str:
+    """What "auto" means here.
+
+    Raises:
+        UserError: The processor is asked for half precision.
+    """
+    on_cuda = kind == "cuda" and torch.cuda.is_available()
+    if config.precision == "auto":
+        return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    if config.precision == "16" and not on_cuda:
+        raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
+    return config.precision

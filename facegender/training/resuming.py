@@ -1,0 +1,176 @@
+"""Where a resumed run goes on, and whether its checkpoint can be gone on from: found out before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from facegender.data.dataset import CLASSES
+from facegender.network.checkpoint_file import Damaged, read_checkpoint
+from facegender.network.model import FaceGenderNet
+from facegender.network.recipes import RECIPES
+from facegender.runs.config import TrainConfig
+from facegender.runs.errors import UserError
+from facegender.runs.events import FrameSaved, decode
+from facegender.runs.folder import RunFolder
+from facegender.runs.paths import exists
+from facegender.runs.text import one_line, printable
+from facegender.training.account import lines_of
+from facegender.training.claim import Claim
+from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
+
+MAX_COUNT = 2**53
+_PREFIX = "network."
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done."""
+
+    path: Path
+    epoch: int
+    batch: int
+
+
+def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
+    """Where the run of a claim goes on; None if it is new, or ended before it had saved anything.
+
+    Raises:
+        UserError: Its ``last.ckpt`` is damaged or another network's, or there is nothing left to train.
+    """
+    path, name = claim.folder.last_checkpoint, claim.folder.name
+    if not claim.resumed or not exists(path):
+        return None
+    try:
+        checkpoint = read_checkpoint(path)
+        point = ResumePoint(path, *_place(checkpoint))
+        _check_weights(checkpoint, claim.config)
+        _check_optimiser(checkpoint, claim.config)
+        _check_progress(checkpoint["loops"])
+        _check_rest(checkpoint)
+    except Exception as error:  # a stranger's values fail wherever they are first used, in whatever way
+        raise UserError(unusable(path, error)) from None
+    if point.epoch >= claim.config.epochs:
+        raise UserError(f"run {name} has trained {point.epoch} epochs already: give more than that with --epochs")
+    if point.batch >= steps_per_epoch:
+        raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
+    return point
+
+
+def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | None) -> int | None:
+    """The epoch whose frame a crash has cost and the checkpoint can still give: it has the weights of that moment."""
+    if resume is None or resume.batch or not frame_is_due(config, resume.epoch - 1):
+        return None
+    saved = map(decode, lines_of(folder.journal_path, FrameSaved))
+    done = any(isinstance(event, FrameSaved) and event.epoch == resume.epoch - 1 for event in saved)
+    return None if done else resume.epoch - 1
+
+
+class ResumeCheck(Callback):
+    """Ends training before it begins where Lightning goes on from somewhere else."""
+
+    def __init__(self, point: ResumePoint) -> None:
+        self._point = point
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compares the epochs.
+
+        Raises:
+            Damaged: They differ.
+        """
+        if trainer.current_epoch != self._point.epoch:
+            raise Damaged("its epochs contradict each other")
+
+
+def unusable(path: Path, error: Exception) -> str:
+    """One line about a checkpoint that cannot be resumed from."""
+    reason = one_line(str(error))[:120] or type(error).__name__
+    return f"{printable(str(path))} is no checkpoint to resume from ({reason}): start a new run"
+
+
+def _place(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    at = checkpoint["resume_at"]
+    epoch, batch = _count(at["epoch"], "epoch"), _count(at["batch"], "batch")
+    if _count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
+        raise Damaged("its epochs contradict each other")
+    _count(checkpoint["global_step"], "step")
+    return epoch, batch
+
+
+def _count(value: Any, name: str) -> int:
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise Damaged(f"{name} is no count")
+    return value
+
+
+def _check_weights(checkpoint: dict[str, Any], config: TrainConfig) -> None:
+    """They are those of this run's network, as far as their shapes tell."""
+    with torch.device("meta"):
+        expected = FaceGenderNet(config.image_size, config.widths, len(CLASSES)).state_dict()
+    found = {name.removeprefix(_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
+    if found.keys() != expected.keys():
+        raise Damaged("holds the weights of another network")
+    for name, tensor in found.items():
+        like = expected[name]
+        if not isinstance(tensor, Tensor) or tensor.shape != like.shape or tensor.dtype != like.dtype:
+            raise Damaged(f"{name} is of another shape or kind")
+
+
+def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
+    """Takes a step with it, on tensors that have a shape and no numbers."""
+    with torch.device("meta"):
+        parameters = list(FaceGenderNet(config.image_size, config.widths, len(CLASSES)).parameters())
+    recipe = RECIPES[config.recipe]
+    optimiser = recipe.optimiser(parameters, config)
+    schedule = recipe.schedule(optimiser, config)
+    (state,), (scheduled,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+    if state["state"].keys() != set(range(len(parameters))):
+        raise Damaged("its optimiser is another network's")
+    for index, values in state["state"].items():
+        if not values:
+            raise Damaged("its optimiser remembers nothing")
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.shape not in (parameters[index].shape, torch.Size()):
+                raise Damaged(f"{name} of the optimiser is of another shape or kind")
+    # The kernel that does all at once is for devices; what it computes is the same.
+    groups = [{**group, "fused": None, "foreach": False} for group in state["param_groups"]]
+    optimiser.load_state_dict({"state": state["state"], "param_groups": groups})
+    schedule.load_state_dict(scheduled)
+    for parameter in parameters:
+        parameter.grad = torch.empty_like(parameter)
+    optimiser.step()
+    schedule.step()
+    rates = [group["lr"] for group in optimiser.param_groups]
+    if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
+        raise Damaged("its learning rate is no number")
+
+
+def _check_progress(value: Any) -> None:
+    """Lightning's own account of how far it came has nothing but counts."""
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_progress(item)
+    elif value is not None and not isinstance(value, bool):
+        _count(value, "Lightning's progress")
+
+
+def _check_rest(checkpoint: dict[str, Any]) -> None:
+    """What this program's callbacks have put in."""
+    kept = checkpoint["callbacks"]["RunCheckpoints"]
+    if not isinstance(kept["best_accuracy"], float) or not isinstance(kept["middle"], bool):
+        raise Damaged("its best accuracy is no number")
+    if kept["middle"] != (checkpoint["resume_at"]["batch"] > 0):
+        raise Damaged("its batches contradict each other")
+    torch.Generator().set_state(kept["generators"]["cpu"])
+    accuracy = checkpoint["validation_accuracy"]
+    if accuracy is not None and not isinstance(accuracy, float):
+        raise Damaged("its accuracy is no number")
+    sums = checkpoint[EPOCH_SO_FAR]
+    if sums is not None and not (len(sums) == 3 and all(isinstance(number, float) for number in sums)):
+        raise Damaged("the sums of its epoch are no numbers")

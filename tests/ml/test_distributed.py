@@ -1,0 +1,104 @@
+"""Runs on two devices: two processes on the processor, which talk as GPUs would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from facegender.data.datamodule import FaceDataModule
+from facegender.data.demo import write_demo_faces
+from facegender.data.loader import OrderedBatches
+from facegender.network.module import FaceGenderModule
+from facegender.runs.events import EpochFinished, RunStarted
+from facegender.runs.folder import RunFolder, list_runs
+from tests.ml.conftest import events_of, losses_of, tiny
+
+pytestmark = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) < 2,
+    reason="needs two processors",
+)
+
+OPTIONS = ["--image-size=32", "--widths=4,8,8", "--batch-size=4", "--probes=2", "--accelerator=cpu", "--epochs=1"]
+
+
+def run(*command: str, root: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", *command, *OPTIONS, "--root", str(root)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 + 20 faces: 5 + 4 of them validate, which two devices cannot share evenly, in one and in two batches."""
+    folder = tmp_path_factory.mktemp("faces")
+    write_demo_faces(folder / "faces", 23, 32, 1)
+    for path in sorted((folder / "faces" / "male").iterdir())[:3]:
+        path.unlink()
+    return folder / "faces"
+
+
+def test_an_epochs_numbers_are_those_of_all_devices(tmp_path: Path, faces: Path) -> None:
+    run("facegender", "train", "--data", str(faces), "--devices=2", "--strategy=ddp", "--run=a", root=tmp_path)
+    events = events_of(tmp_path, "a")
+    (finished,) = [event for event in events if isinstance(event, EpochFinished)]
+
+    # Of the 34 photographs each device has trained 17, and the journal's steps are the first device's.
+    own = sum(loss * images for loss, images in zip(losses_of(events).values(), [4, 4, 4, 4, 1], strict=True)) / 17
+    assert finished.train_loss != pytest.approx(own, rel=1e-3)
+    assert (finished.train_accuracy * 34) % 1 == pytest.approx(0, abs=1e-6)
+
+    # The same weights in one process tell the same of the same photographs.
+    config = tiny(demo=False, data=str(faces))
+    data = FaceDataModule(config, tmp_path)
+    data.prepare()
+    module = FaceGenderModule(config, finished.classes)
+    checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    module.eval()
+    with torch.inference_mode():
+        for index, batch in enumerate(data.val_dataloader()):
+            module.validation_step(batch, index)
+    module.on_validation_epoch_end()
+    alone = module.validation_results
+    assert sum(map(sum, finished.confusion)) == 9
+    assert finished.confusion == alone["confusion"].tolist()
+    assert finished.validation_loss == pytest.approx(float(alone["loss"]), rel=1e-5)
+    assert finished.f1 == pytest.approx(alone["f1"].tolist())
+
+
+def test_torchrun_trains_one_run_on_as_many_devices_as_it_started_processes(tmp_path: Path) -> None:
+    run(
+        "torch.distributed.run", "--nproc-per-node=2", "--standalone", "-m",
+        "facegender", "train", "--demo", "--demo-faces=10", root=tmp_path,
+    )  # fmt: skip
+    (folder,) = list_runs(tmp_path)
+    assert folder.state() == "completed"
+    (started,) = [event for event in events_of(tmp_path, folder.name) if isinstance(event, RunStarted)]
+    assert started.steps_per_epoch == 2  # of 16 photographs, 4 a step on each of two devices
+    assert [path.name for path in (tmp_path / "visuals").iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize(("count", "batch_size", "world"), [(9, 4, 2), (1, 4, 2), (3, 1, 2), (5, 2, 8)])
+def test_every_rank_validates_equally_many_batches_and_all_of_them_each_photograph_once(
+    count: int, batch_size: int, world: int
+) -> None:
+    indices = torch.arange(count).numpy()
+    ranks = [list(OrderedBatches(indices, batch_size, rank=rank, world=world)) for rank in range(world)]
+    assert len({len(batches) for batches in ranks}) == 1
+    assert sorted(index for batches in ranks for batch in batches for index in batch) == list(range(count))
+
+
+def test_an_empty_batch_counts_for_nothing() -> None:
+    config = tiny()
+    module = FaceGenderModule(config, ["female", "male"]).eval()
+    module.validation_step((torch.zeros(0, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64)), 0)
+    module.validation_step((torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.ones(1, dtype=torch.int64)), 1)
+    module.on_validation_epoch_end()
+    assert int(module.validation_results["confusion"].sum()) == 1
+    assert torch.isfinite(module.validation_results["loss"])
