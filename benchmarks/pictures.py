@@ -108,8 +108,9 @@ def slow_table(ours: list[str], theirs: list[str]) -> None:
 def blocked_table(watched: list[str]) -> None:
     """The longest time that the interface's thread was blocked, key by key."""
     print(f"\n{'longest time blocked per key':46} {'n':>3} {'ms':>7} {'p99':>7} {'max':>7}   bound: p99 16")
-    keys = [RIGHT] * FLIPS + [LEFT] * FLIPS + [DOWN, UP, DOWN, DOWN, UP, UP] + [b"m"] * 4 + [b"l"] * 6 + [b"j"] * 3
-    keys += [b"\r", ESCAPE, ESCAPE] + [b"n"] * 4 + [b"2", b"3", b"5", b"+", b"_", b"y", b"x", b"s", b"c", ESCAPE]
+    pictures = [RIGHT] * FLIPS + [LEFT] * FLIPS + [DOWN, UP, DOWN, DOWN, UP, UP] + [b"m"] * 4 + [b"l"] * 6 + [b"j"] * 3
+    pictures += [b"\r", ESCAPE, ESCAPE] + [b"n"] * 4 + [b"y", b"x", b"s"]
+    layouts = [b"2", b"3", b"5", b"+", b"_", b"c", ESCAPE, b"+", b"_"]
     for kind in KINDS:
         with tempfile.NamedTemporaryFile("r") as report:
             moments = []
@@ -117,7 +118,7 @@ def blocked_table(watched: list[str]) -> None:
                 terminal.until(b"Loss")
                 terminal.press(b"", quiet_s=2.0)
                 terminal.press(HOME, quiet_s=1.0)
-                for key in keys:
+                for key in [*pictures, *layouts]:
                     moments.append(time.monotonic())
                     terminal.press(key, quiet_s=0.4)
             looks = [tuple(map(float, line.split())) for line in Path(report.name).read_text().splitlines()[:-1]]
@@ -126,7 +127,8 @@ def blocked_table(watched: list[str]) -> None:
             max((ms for at, ms in looks if began <= at < end), default=0.0)
             for began, end in zip(moments, ends, strict=True)
         ]
-        line(NAMES[kind], longest)
+        line(f"{NAMES[kind]}, pictures and curves", longest[: len(pictures)])
+        line(f"{NAMES[kind]}, panes and prompt (a new layout)", longest[len(pictures) :])
 
 
 def echo_table(ours: list[str]) -> None:

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import IO
 
-import tui.app
-from tui.__main__ import main
+from tui.__main__ import main  # before the application, as in the program
+
+import tui.app  # isort: skip
 
 EVERY_S = 0.002
 

@@ -14,6 +14,9 @@ from tui.ending import Ending, report
 if TYPE_CHECKING:
     from tui.app import FaceGenderApp
 
+# Textual waits for the end of a frame before it writes: at its 60 a second half of what a key press takes.
+os.environ.setdefault("TEXTUAL_FPS", "120")
+
 PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 

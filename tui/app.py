@@ -6,6 +6,7 @@ Screens other than the dashboard are imported when they are first opened: the fi
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Coroutine, Iterable
 from functools import partial
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+SETTLED_S = 1.5
+"""By then all that the first screen and its pictures need is imported and made."""
 SWITCH_S = 0.001
 LOOK_S = 1.0
 """How long to look for a run to begin a new one from."""
@@ -119,6 +122,9 @@ class FaceGenderApp(App[None]):
         self.register_theme(THEME)
         self.theme = "facegender"
         self.set_interval(REAP_S, self._reap)
+        if not self.is_headless:
+            # The collector's look at all that lives for ever would hold up a key for 30 to 50 ms, again and again.
+            self.set_timer(SETTLED_S, gc.freeze)
         # What follows is shown in its panes, which must be there.
         await self.push_screen(self.dashboard)
         if self._demo:

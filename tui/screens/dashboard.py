@@ -210,16 +210,16 @@ class Dashboard(PictureActions, PromptScreen):
         single = self._enlarged or self.size.width < WIDE_FROM[0] or self.size.height < WIDE_FROM[1]
         self.set_class(single, "-single")
         for name in commands.PANES:
-            self.query_one(f"#{name}").set_class(single and name != self._pane, "-hidden")
+            self.query_one(f"#{name}").display = not single or name == self._pane
         left = self._pane in ("loss", "accuracy", "run", "machine")
-        self.query_one("#left").set_class(single and not left, "-hidden")
-        self.query_one("#right").set_class(single and left, "-hidden")
+        self.query_one("#left").display = not single or left
+        self.query_one("#right").display = not single or not left
         tabs = Text(" ")
         for number, name in enumerate(commands.PANES, 1):
             tabs.append(f" {number} {name} ", "reverse" if name == self._pane else "dim")
         if self._enlarged:
             tabs.append("  _ shows all panes", "dim")
-        self.query_one("#tabs", Static).update(tabs)
+        self.query_one("#tabs", Static).update(tabs, layout=False)
 
     def action_focus_pane(self, pane: str) -> None:
         """Focus a pane, and show it where only one is shown."""

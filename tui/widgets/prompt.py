@@ -117,7 +117,9 @@ class Prompt(Vertical):
 
     def note(self, text: str, *, problem: bool = False) -> None:
         """Say something above the line; empty says nothing."""
-        self.query_one("#prompt-note", Static).update(text)
+        note = self.query_one("#prompt-note", Static)
+        if text != note.content:
+            note.update(text)
         self.set_class(bool(text), "-noted")
         self.set_class(problem, "-problem")
 
