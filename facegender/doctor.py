@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,7 +37,18 @@ def findings(root: Path) -> list[tuple[str, str]]:
     size = shutil.get_terminal_size()
     where = f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"
     rows.append(("terminal", where))
-    return rows
+    return rows + _pictures()
+
+
+def _pictures() -> list[tuple[str, str]]:
+    """What pictures the terminal can show: asked by a process of the interface, which this side does not import."""
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-m", "tui.graphics"], stdout=subprocess.PIPE, timeout=10, check=True, text=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return [("pictures", "could not be found out")]
+    return [(name, text) for line in answer.splitlines() for name, _, text in [line.partition("\t")]]
 
 
 def _devices() -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.graphics import PictureView, Terminal, acknowledged, forget, start_probe
+from tui.graphics import PictureView, Terminal, acknowledged, forget, refitted, start_probe
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -70,7 +70,7 @@ class FaceGenderApp(App[None]):
 
     TITLE = "facegender-tui"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach")]
+    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend_process", "suspend")]
 
     def __init__(
         self,
@@ -172,12 +172,23 @@ class FaceGenderApp(App[None]):
         except SuspendNotSupported:
             pass
         forget(self)
-        for view in self.screen.query(PictureView):
-            view.redraw()
-        for browser in self.screen.query(LayerBrowser):
-            browser.redraw()
+        self._redraw_pictures()
         self.refresh(layout=True)
         self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
+
+    def on_resize(self) -> None:
+        """Other cells need other pictures: a larger font changes the window's size in cells."""
+        terminal = refitted(self.terminal)
+        if terminal != self.terminal:
+            self.terminal = terminal
+            self._redraw_pictures()
+
+    def _redraw_pictures(self) -> None:
+        for screen in self.screen_stack:
+            for view in screen.query(PictureView):
+                view.redraw()
+            for browser in screen.query(LayerBrowser):
+                browser.redraw()
 
     # Screens
 

@@ -76,3 +76,9 @@ def load(percent: float) -> str:
 def percent(share: float) -> str:
     """A share in [0, 1] as ``87.34%``, the way the command line writes it."""
     return f"{100 * share:.2f}%"
+
+
+def rate(bytes_per_second: float) -> str:
+    """What a link carries, in the unit that links are sold in, e.g. ``1.2 Mbit/s``."""
+    bits = 8 * bytes_per_second
+    return f"{bits / 1e3:.0f} kbit/s" if bits < 950_000 else f"{bits / 1e6:.{0 if bits >= 9.5e6 else 1}f} Mbit/s"

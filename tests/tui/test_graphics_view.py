@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
-from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, farewell, statistics
+from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, farewell, forget, statistics
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
 from tui.graphics.session import RECEIPT_QUESTION, session_of
@@ -533,3 +534,48 @@ async def test_a_kitty_terminal_on_a_slow_link_gets_the_next_picture_in_advance(
         app.view.show(coming)
         await app.until_shown(coming)
         assert "\x1b_G" not in app.written()
+
+
+async def test_after_another_program_had_the_terminal_the_picture_is_sent_again_and_the_old_one_freed() -> None:
+    app = ViewApp(KITTY)
+    shown = noise(1)
+    async with app.run_test():
+        app.view.show(shown)
+        await app.until_shown(shown)
+        numbers = set(re.findall(r"a=T,U=1,i=(\d+)", app.written()))
+        assert "\x1b_G" not in app.written()
+        app.app_resume_signal.publish(app)
+        again = app.written()
+        assert set(re.findall(r"a=d,d=I,i=(\d+)", again)) == numbers
+        assert len(re.findall(r"a=T,U=1", again)) == len(numbers)
+
+
+@ALL
+async def test_another_terminal_gets_the_picture_in_its_own_way(terminal: Terminal) -> None:
+    app = ViewApp(SIXEL if terminal is KITTY else KITTY)
+    shown = picture()
+    async with app.run_test():
+        app.view.show(shown)
+        await app.until_shown(shown)
+        app.written()
+        app.terminal = terminal
+        forget(app)
+        app.view.redraw()
+        await app.until_shown(shown)
+        written = app.written()
+        assert ("\x1bP0;1;0q" in written) == (terminal is SIXEL)
+        assert ("\U0010eeee" in written) == (terminal is KITTY)
+
+
+async def test_a_larger_font_has_the_picture_made_again() -> None:
+    app = ViewApp(SIXEL)
+    shown = picture(height=240, width=400)
+    async with app.run_test():
+        app.view.show(shown)
+        await app.until_shown(shown)
+        app.terminal = replace(SIXEL, cell_width_px=20, cell_height_px=40)
+        app.view.redraw()
+        await app.until_shown(shown)
+        encoded = app.view._painter.encoded
+        assert encoded is not None
+        assert encoded.placement.row_px == 40

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tui.graphics.terminal import Protocol, Tmux, WindowSize, clean_name, interpret
+from tui.graphics.terminal import Protocol, Tmux, WindowSize, clean_name, interpret, resized
 
 KITTY_OK = b"\x1b_Gi=31;OK\x1b\\"
 SIXEL_DA = b"\x1b[?62;4;22c"
@@ -36,6 +36,13 @@ def version(name: str) -> bytes:
         (KITTY_OK + version("Konsole 24.02.1") + SIXEL_DA, XTERM_ENV, None, Protocol.SIXEL),
         (KITTY_OK + version("WezTerm 20240203") + SIXEL_DA, XTERM_ENV, None, Protocol.SIXEL),
         (KITTY_OK + version("Konsole 21.12") + PLAIN_DA, XTERM_ENV, None, Protocol.HALFBLOCK),
+        (
+            KITTY_OK + PLAIN_DA,
+            XTERM_ENV,
+            None,
+            Protocol.KITTY,
+        ),  # the others draw sixel or have a name
+        (KITTY_OK + SIXEL_DA, XTERM_ENV, None, Protocol.SIXEL),
         (version("XTerm(379)") + SIXEL_DA, XTERM_ENV, None, Protocol.SIXEL),
         (version("XTerm(379)") + b"\x1b[?64;1;2;6;9;15;18;21;22c", XTERM_ENV, None, Protocol.HALFBLOCK),
         (b"\x1b[?4c", XTERM_ENV, None, Protocol.HALFBLOCK),  # 4 as the class of the terminal says nothing of sixel
@@ -98,6 +105,15 @@ def test_cell_size(answers: bytes, size: WindowSize, cell: tuple[int, int]) -> N
     assert (terminal.cell_width_px, terminal.cell_height_px) == cell
 
 
+def test_a_larger_font_is_noticed_by_the_windows_size() -> None:
+    asked = interpret(b"\x1b[6;21;10t" + PLAIN_DA, XTERM_ENV, WindowSize(50, 150, 1512, 1009))
+    assert (asked.cell_width_px, asked.cell_height_px) == (10, 21)
+    assert resized(asked, WindowSize(40, 120, 1210, 808)) is asked, "the same font in a smaller window"
+    larger = resized(asked, WindowSize(25, 75, 1512, 1009))
+    assert (larger.cell_width_px, larger.cell_height_px) == (20, 40)
+    assert resized(asked, WindowSize(25, 75, 0, 0)) is asked, "a kernel that knows no pixels"
+
+
 @pytest.mark.parametrize(
     ("name", "environment", "colours"),
     [
@@ -118,6 +134,15 @@ def test_kitty_inside_tmux_without_passthrough_gets_the_remedy() -> None:
     terminal = interpret(PLAIN_DA, TMUX_ENV, tmux=Tmux("3.5a", "kitty(0.41.1)", "", "off"))
     assert "allow-passthrough on" in terminal.advice
     assert terminal.multiplexer == "tmux 3.5a"
+
+
+def test_inside_tmux_cells_are_those_of_the_terminal_around_it() -> None:
+    tmux = Tmux("3.5a", "kitty(0.41.1)", "", "on", "7", "15")
+    terminal = interpret(version("tmux 3.5a") + b"\x1b[6;32;16t" + PLAIN_DA, TMUX_ENV, tmux=tmux)
+    assert (terminal.cell_width_px, terminal.cell_height_px) == (7, 15)
+    assert (terminal.multiplexer, terminal.name) == ("tmux 3.5a", "kitty(0.41.1)")
+    unknown = interpret(b"\x1b[6;32;16t" + PLAIN_DA, TMUX_ENV, tmux=Tmux("3.0", "kitty(0.41.1)", "", "on"))
+    assert (unknown.cell_width_px, unknown.cell_height_px) == (16, 32)
 
 
 def test_sixel_limits_are_taken_from_the_terminal() -> None:

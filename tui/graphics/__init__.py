@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tui.graphics.cache import ByteCache
     from tui.graphics.picture import Picture
-    from tui.graphics.probe import Probe, start_probe
+    from tui.graphics.probe import Probe, refitted, start_probe
     from tui.graphics.session import PictureStatistics, acknowledged, farewell, forget, settle, statistics
     from tui.graphics.terminal import Protocol, Terminal
     from tui.graphics.widget import PictureView
@@ -27,6 +27,7 @@ __all__ = [
     "acknowledged",
     "farewell",
     "forget",
+    "refitted",
     "settle",
     "start_probe",
     "statistics",
@@ -43,6 +44,7 @@ _HOME = {
     "acknowledged": "session",
     "farewell": "session",
     "forget": "session",
+    "refitted": "probe",
     "settle": "session",
     "start_probe": "probe",
     "statistics": "session",

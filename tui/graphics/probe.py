@@ -22,7 +22,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from tui.graphics.terminal import Terminal, Tmux, WindowSize, answered, interpret
+from tui.graphics.terminal import Terminal, Tmux, WindowSize, answered, interpret, resized
 
 KITTY_QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 VERSION_QUESTION = b"\x1b[>0q"
@@ -34,7 +34,17 @@ SIXEL_SIZE_QUESTION = b"\x1b[?2;1;0S"
 DEVICE_ATTRIBUTES_QUESTION = b"\x1b[c"
 _WIPE_LINE = b"\r\x1b[K"
 
-_TMUX_FORMAT = "#{version}\t#{client_termtype}\t#{client_termfeatures}\t#{allow-passthrough}"
+_TMUX_FORMAT = "\t".join(
+    f"#{{{name}}}"
+    for name in (
+        "version",
+        "client_termtype",
+        "client_termfeatures",
+        "allow-passthrough",
+        "client_cell_width",
+        "client_cell_height",
+    )
+)
 _MAX_ANSWER_BYTES = 65536
 LONGEST_DELAY_S = 2.5
 
@@ -83,7 +93,12 @@ class Probe:
         finally:
             self.restore()
         terminal = interpret(
-            answers, self._environment, self._window_size(), self._tmux_says(), self._override, self._unasked
+            answers,
+            self._environment,
+            window_size(self._output_fd, self._input_fd),
+            self._tmux_says(),
+            self._override,
+            self._unasked,
         )
         round_trip_s = self._answered_at - self._asked_at if answered(answers) and self._answered_at else None
         self._terminal = replace(terminal, round_trip_s=round_trip_s)
@@ -158,15 +173,6 @@ class Probe:
             answers += chunk
         return answers
 
-    def _window_size(self) -> WindowSize:
-        for fd in (self._output_fd, self._input_fd):
-            if fd >= 0:
-                with contextlib.suppress(OSError):
-                    size = WindowSize(*struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)))
-                    if size.rows and size.columns:
-                        return size
-        return WindowSize()
-
     def _tmux_says(self) -> Tmux | None:
         if self._tmux is None:
             return None
@@ -209,6 +215,22 @@ def swallow(last_byte: bytes, count: int, timeout_s: float, fd: int | None = Non
             count -= os.read(fd, 4096).count(last_byte)
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, saved)
+
+
+def refitted(terminal: Terminal) -> Terminal:
+    """The terminal as it is now that its window has changed, without asking it."""
+    return resized(terminal, window_size())
+
+
+def window_size(*descriptors: int) -> WindowSize:
+    """The terminal's size as the kernel knows it, of the first descriptor that is one; by default of our own."""
+    for fd in descriptors or (_terminal_output(), _descriptor(sys.__stdin__)):
+        if fd >= 0:
+            with contextlib.suppress(OSError):
+                size = WindowSize(*struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, b"\0" * 8)))
+                if size.rows and size.columns:
+                    return size
+    return WindowSize()
 
 
 def _descriptor(stream: Any) -> int:

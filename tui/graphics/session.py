@@ -142,6 +142,8 @@ class Session:
         self._planned: dict[int, int] = {}
         self._waiting: dict[int, Callable[[], None]] = {}
         self._unasked_bytes = 0
+        self.to_free: list[int] = []
+        """Numbers of slices that a kitty terminal may hold and that nothing refers to any more."""
 
     # What may be sent
 
@@ -213,6 +215,10 @@ class Session:
         """Count an encoding."""
         self.statistics = replace(self.statistics, last_encode_ms=encode_ms)
 
+    def forget_held(self) -> None:
+        """Take it that a kitty terminal holds nothing of ours; what it does hold is freed with the next picture."""
+        self.to_free += self.held.clear()
+
     def hand_over(self, piece: Slice, columns: int, terminal: Terminal) -> tuple[int, str]:
         """A slice's number in a kitty terminal, and what must be written first for the terminal to hold it."""
         number = self.held.number(piece.key)
@@ -221,7 +227,8 @@ class Session:
         tmux = terminal.multiplexer.startswith("tmux")
         pixels = columns * terminal.cell_width_px * piece.rows * terminal.cell_height_px
         number, evicted = self.held.add(piece.key, pixels * 4, set().union(*self.on_screen.values()))
-        commands = [kitty.deletion(old, tmux) for old in evicted]
+        freed, self.to_free = [*self.to_free, *evicted], []
+        commands = [kitty.deletion(old, tmux) for old in freed]
         commands.append(kitty.transmission(piece.data, number, columns, piece.rows, tmux))
         return number, "".join(commands)
 
@@ -272,14 +279,14 @@ def settle(app: App[Any], timeout_s: float = 1.0) -> None:
 def forget(app: App[Any]) -> None:
     """Begin anew, as with another terminal: nothing is held there, nothing is known of the link."""
     session = session_of(app)
-    session.held.clear()
+    session.forget_held()
     session.link = Link(terminal_of(app).round_trip_s)
 
 
 def farewell(app: App[Any]) -> str:
     """What to write to the terminal after the app has ended, so that none of its pictures stays in memory there."""
     session = session_of(app)
-    numbers = session.held.clear()
+    numbers = [*session.held.clear(), *session.to_free]
     terminal = terminal_of(app)
     if terminal.protocol is not Protocol.KITTY or not numbers:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 Colours = Literal["truecolor", "256", "16"]
@@ -60,8 +60,10 @@ class Terminal:
     """One line: why this protocol."""
     advice: str = ""
     """One line that would make pictures better here, or empty."""
-    round_trip_s: float | None = None
+    round_trip_s: float | None = field(default=None, compare=False)
     """How long its answer took to arrive, or None if that is not known."""
+    window_cell_px: tuple[int, int] = (0, 0)
+    """The cell size by the window's, as the kernel reports it: rounded, but free to ask for again; 0 if unknown."""
     sixel_registers: int = 256
     """Colours that one sixel picture may have."""
     sixel_limit_px: tuple[int, int] = (0, 0)
@@ -87,6 +89,24 @@ class Tmux(NamedTuple):
     outer_name: str = ""
     outer_features: str = ""
     allow_passthrough: str = ""
+    cell_width: str = ""
+    cell_height: str = ""
+
+
+def resized(terminal: Terminal, size: WindowSize) -> Terminal:
+    """The terminal after its window changed: with other cells if its font did."""
+    cell = window_cell(size)
+    if cell in (terminal.window_cell_px, (0, 0)) or terminal.window_cell_px == (0, 0):
+        return terminal
+    return replace(terminal, cell_width_px=cell[0], cell_height_px=cell[1], window_cell_px=cell)
+
+
+def window_cell(size: WindowSize) -> tuple[int, int]:
+    """Width and height of a cell in pixels as far as a window's size tells, (0, 0) where it does not."""
+    if not (size.columns and size.rows):
+        return 0, 0
+    width_px, height_px = size.width_px // size.columns, size.height_px // size.rows
+    return (width_px, height_px) if _is_sane(width_px, height_px) else (0, 0)
 
 
 class _Choice(NamedTuple):
@@ -143,7 +163,7 @@ def interpret(
             choice = _Choice(Protocol.HALFBLOCK, "GNU screen passes no pictures on", advice)
         else:
             choice = _outside(name, environment, kitty is not None and kitty[1].startswith(b"OK"), sixel)
-    cell_width_px, cell_height_px = _cell_size(answers, size)
+    cell_width_px, cell_height_px = _cell_size(answers, size, tmux)
     limits = {m[1]: m for m in _SIXEL_LIMIT.finditer(answers)}
     registers = int(limits[b"1"][2]) if b"1" in limits else 256
     geometry = limits.get(b"2")
@@ -154,10 +174,11 @@ def interpret(
         cell_height_px=cell_height_px,
         colours=_colours(name, environment),
         synchronized=synchronized is not None and synchronized[1] in (b"1", b"2", b"3"),
-        name=name,
+        name=clean_name(tmux.outer_name) if tmux and name.lower().startswith("tmux") else name,
         multiplexer=multiplexer,
         reason=choice.reason,
         advice=choice.advice,
+        window_cell_px=window_cell(size),
         sixel_registers=min(256, registers) if registers >= 2 else 256,
         sixel_limit_px=(int(geometry[2]), int(geometry[3] or 0)) if geometry else (0, 0),
     )
@@ -182,6 +203,10 @@ def _outside(name: str, environment: Mapping[str, str], kitty: bool, sixel: bool
         return _Choice(Protocol.KITTY, f"{label} speaks the kitty graphics protocol with Unicode placeholders")
     if sixel:
         return _Choice(Protocol.SIXEL, f"{label} says it draws sixel pictures")
+    if kitty and not name:
+        # The terminals that answer the question without having placeholders all draw sixel, or give their name.
+        reason = "the terminal speaks the kitty graphics protocol and gives no name: it is taken for kitty"
+        return _Choice(Protocol.KITTY, reason, "--graphics halfblock  if pictures stay empty")
     if kitty:
         reason = f"{label} speaks the kitty graphics protocol but not its Unicode placeholders"
     else:
@@ -217,7 +242,12 @@ def _multiplexer(name: str, environment: Mapping[str, str], tmux: Tmux | None) -
     return "tmux" if term.startswith("tmux") else ""
 
 
-def _cell_size(answers: bytes, size: WindowSize) -> tuple[int, int]:
+def _cell_size(answers: bytes, size: WindowSize, tmux: Tmux | None) -> tuple[int, int]:
+    if tmux and tmux.cell_width.isdecimal() and tmux.cell_height.isdecimal():
+        # What tmux answers itself is a size that it made up.
+        cell = int(tmux.cell_width), int(tmux.cell_height)
+        if _is_sane(*cell):
+            return cell
     if found := _CELL_SIZE.search(answers):
         return _sane(int(found[2]), int(found[1]))
     width_px, height_px = size.width_px, size.height_px
@@ -229,7 +259,11 @@ def _cell_size(answers: bytes, size: WindowSize) -> tuple[int, int]:
 
 
 def _sane(width_px: int, height_px: int) -> tuple[int, int]:
-    return (width_px, height_px) if 2 <= width_px <= 200 and 4 <= height_px <= 400 else DEFAULT_CELL_PX
+    return (width_px, height_px) if _is_sane(width_px, height_px) else DEFAULT_CELL_PX
+
+
+def _is_sane(width_px: int, height_px: int) -> bool:
+    return 2 <= width_px <= 200 and 4 <= height_px <= 400
 
 
 def _colours(name: str, environment: Mapping[str, str]) -> Colours:

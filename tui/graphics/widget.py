@@ -144,14 +144,24 @@ class PictureView(Widget, can_focus=False):
                 self._painter.send_ahead(ready)
 
     def redraw(self) -> None:
-        """Write the picture again, for instance after the terminal's screen was disturbed."""
-        self._painter.forget()
+        """Write the picture again: after the screen was disturbed, or for what the terminal is now."""
+        encoded = self._painter.encoded
+        if encoded is not None and encoded.job.terminal != self.terminal:
+            self._adopt(None)
+            self._encode_if_needed()
+        else:
+            self._painter.forget()
 
     def on_mount(self) -> None:
         """Learn of everything that may write over sixel pixels unseen."""
         self.app.screen_change_signal.subscribe(self, self._painter.disturbed, immediate=True)
-        self.app.app_resume_signal.subscribe(self, self._painter.disturbed, immediate=True)
+        self.app.app_resume_signal.subscribe(self, self._resumed, immediate=True)
         self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
+
+    def _resumed(self, _: object) -> None:
+        """Another program had the terminal, and may have freed what it held."""
+        self._session.forget_held()
+        self._painter.forget()
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the picture to the new size."""

@@ -9,6 +9,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
+from tui import format as fmt
 from tui.commands import COMMANDS, PLACES
 from tui.graphics import Terminal, statistics
 
@@ -68,7 +69,11 @@ class Help(Screen[None]):
         name = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
         out.append(f", {name}" if name else "")
         sent = statistics(self.app)
-        out.append(f"\n{sent.bytes_sent / 1024:,.0f} KiB of pictures sent in {sent.pictures} pictures", "dim")
+        out.append(f"\n{sent.bytes_sent / 1024:,.0f} KiB sent for {sent.pictures} pictures", "dim")
+        if sent.bytes_per_second is not None:
+            out.append(f", the link carries {fmt.rate(sent.bytes_per_second)}", "dim")
+        if sent.round_trip_s is not None:
+            out.append(f", round trip {1000 * sent.round_trip_s:.0f} ms", "dim")
         if terminal.advice:
             out.append(f"\nbetter: {terminal.advice}", "#e5c07b")
         return out

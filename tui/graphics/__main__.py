@@ -1,0 +1,22 @@
+"""``python -m tui.graphics``: asks the terminal what pictures it can show; a line a fact, its name before a tab."""
+
+from __future__ import annotations
+
+from tui.graphics.probe import start_probe
+
+
+def main() -> None:
+    """Print what was found out."""
+    terminal = start_probe().finish()
+    where = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
+    delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
+    print(f"pictures\tby {terminal.protocol.value}: {terminal.reason}")
+    print(f"cells\t{terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")
+    if where:
+        print(f"terminal\t{where}")
+    if terminal.advice:
+        print(f"better\t{terminal.advice}")
+
+
+if __name__ == "__main__":
+    main()
