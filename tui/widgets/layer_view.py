@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -74,6 +74,7 @@ class LayerView(Vertical):
         self._waiting = waiting
         self._caption = caption or probe_caption
         self._side_from_width = 0 if caption else self.SIDE_FROM_WIDTH
+        self._words = Text()
 
     def compose(self) -> ComposeResult:
         """The picture, the photograph with its caption, and the legend."""
@@ -114,7 +115,18 @@ class LayerView(Vertical):
         self.mosaic.show(picture.mosaic)
         self.photograph.show(picture.photograph)
         self._write("#caption", self._caption(picture))
-        self._write("#legend", self._legend(picture))
+        self._words = self._legend(picture)
+        self._write("#legend", self._words)
+
+    @on(PictureView.Shown, "#mosaic")
+    def _mosaic_shown(self, event: PictureView.Shown) -> None:
+        """Say where the link was too slow for all colours."""
+        event.stop()
+        encoded = event.encoded
+        if encoded.job.picture is self.mosaic.picture:
+            left, all_ = encoded.colours, len(encoded.job.picture.palette)
+            note = f"  {left} of {all_} colours for a slow link" if left < all_ else ""
+            self._write("#legend", self._words.copy().append(note, "dim"))
 
     def _write(self, selector: str, text: Text) -> None:
         """Put a text in its place. A layout draws the whole screen, so only where the number of lines changes."""
