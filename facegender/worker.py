@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from facegender.runs.cache_folder import cache_folder
+from facegender.runs.claim_file import modified
 from facegender.runs.classify import Answer, Request
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, open_run
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from facegender.inference import Classifier
 
 KEPT_FRAMES = 20
+KEPT_S = 3600.0
 CHECKPOINTS = ("last.ckpt", "best.ckpt")
 
 
@@ -130,7 +132,10 @@ class Worker:
 
     def _forget_old_frames(self) -> None:
         frames = sorted(self._frames.glob("*.safetensors"), key=lambda path: path.name)
-        for path in frames[:-KEPT_FRAMES]:
+        own = [path for path in frames if path.stem.endswith(f"_{os.getpid()}")]
+        # Another interface may be showing the others.
+        old = [path for path in frames if path not in own and time.time() - modified(path) > KEPT_S]
+        for path in [*own[:-KEPT_FRAMES], *old]:
             path.unlink(missing_ok=True)
 
 

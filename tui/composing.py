@@ -30,7 +30,7 @@ def compose(request: LayerRequest) -> LayerPicture:
         return _compose(request)
     except FrameUnreadable as error:
         raise NotComposed(str(error)) from None
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except Exception as error:  # the boundary of a thread: what a damaged file raises depends on the damage
         raise NotComposed(f"{request.file.name} is damaged: {error}") from None
 
 

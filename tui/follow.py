@@ -21,6 +21,7 @@ from tui.state import RunState, apply_all
 
 POLL_S = 0.15
 OBSERVE_EVERY = 7
+OBSERVE_ENDED_EVERY = 20
 BATCH_BYTES = 1 << 17
 """As much as is read and folded in some milliseconds."""
 BREATH_S = 0.0005
@@ -95,7 +96,9 @@ def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Eve
         behind = not reader.caught_up
         if not behind:
             rounds += 1
-            if rounds % OBSERVE_EVERY == 0:
+            # An idle dashboard must not keep a cluster's disk busy with a run that has ended.
+            every = OBSERVE_EVERY if state.live else OBSERVE_ENDED_EVERY
+            if rounds % every == 0 or (events and not state.live):
                 state, exists = observed(state, folder)
         new = state is not posted[0] or exists != posted[1]
         if new and (not behind or time.monotonic() >= post_at):

@@ -159,7 +159,7 @@ class ClassifierProcess:
         async with self._lock:
             try:
                 return await self._ask(path, run)
-            except (BrokenPipeError, ConnectionError, asyncio.IncompleteReadError):
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await asyncio.sleep(0)
                 why = self._errors[-1] if self._errors else "no reason was given"
                 self._process = None

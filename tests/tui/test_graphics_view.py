@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
+from tests.piloting import until
 from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, farewell, forget, statistics
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
@@ -579,3 +580,55 @@ async def test_a_larger_font_has_the_picture_made_again() -> None:
         encoded = app.view._painter.encoded
         assert encoded is not None
         assert encoded.placement.row_px == 40
+
+
+@pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
+async def test_a_picture_taken_away_while_its_coarse_form_is_made_does_not_appear(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    real = widget_module.encode
+
+    def slow(job: Job) -> Encoded:
+        began.set()
+        assert go_on.wait(10)
+        return real(job)
+
+    monkeypatch.setattr(widget_module, "encode", slow)
+    app = FarApp(protocol)
+    async with app.run_test(size=(100, 40)):
+        app.view.show(noise(1))
+        while not began.is_set():
+            await app.until_idle()
+        app.view.show(None)
+        go_on.set()
+        await app.workers.wait_for_complete()
+        assert app.view.shown_picture is None
+
+
+async def test_a_hidden_view_keeps_no_room_on_the_link() -> None:
+    app = FarApp(Protocol.SIXEL)
+    async with app.run_test(size=(100, 40)) as pilot:
+        app.view.show(noise(1))
+        while app.view.shown_picture is None:
+            await pilot.pause()
+        app.view.display = False
+        session = session_of(app)
+        await until(lambda: app.view._painter.hidden and not session._planned)
+        assert session.has_room
+        app.view.display = True
+        await pilot.pause()
+        assert "\x1b[" in app.written()
+
+
+async def test_an_encoder_that_fails_costs_the_picture_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(job: Job) -> Encoded:
+        raise TypeError("no such\x1bthing")
+
+    monkeypatch.setattr(widget_module, "encode", broken)
+    app = ViewApp(HALFBLOCK)
+    async with app.run_test():
+        app.view.show(picture())
+        await app.workers.wait_for_complete()
+        await app.until_idle()
+        assert "cannot be shown (no such" in "".join(app.text())

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tui.graphics.held import HeldPictures
 from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, cells, deletion, png, transmission
 from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture
-from tui.graphics.session import HeldPictures
 
 COMMAND = re.compile(r"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\")
 

@@ -80,11 +80,12 @@ def test_the_window_keeps_a_slow_link_busy_and_its_queue_short() -> None:
 
 
 def test_a_full_window_opens_with_the_next_answer() -> None:
-    wire = Wire(1000, 0.25)
+    wire = Wire(2000, 0.25)
     wire.picture(1, 10 * KIB)
     assert wire.link.window_bytes == LEAST_WINDOW_BYTES
     assert wire.link.may_send()
-    wire.send(10**7)
+    wire.send(14_000)
+    wire.send(14_000)
     assert not wire.link.may_send()
     wire.answer()
     assert wire.link.may_send()
@@ -115,6 +116,35 @@ def test_answers_that_got_lost_are_not_waited_for_for_ever() -> None:
     now[0] = LOST_AFTER_S + 1
     assert link.may_send()
     assert link.waiting == 0
+
+
+def test_answers_that_come_after_all_are_not_taken_for_those_to_later_questions() -> None:
+    now = [0.0]
+    link = Link(0.2, lambda: now[0])
+    for _ in range(4):
+        link.sent(12 * KIB, asked=True)
+    now[0] = LOST_AFTER_S + 1
+    for _ in range(4):
+        link.sent(12 * KIB, asked=True)
+    now[0] += 0.01
+    for _ in range(4):
+        link.acknowledged()
+    assert link.in_flight_bytes == 48 * KIB
+    assert link.round_trip_s == 0.2
+    now[0] += 0.4
+    for _ in range(4):
+        link.acknowledged()
+    assert link.in_flight_bytes == 0
+
+
+def test_a_terminal_that_answered_the_probe_and_nothing_since_holds_nothing_back_for_long() -> None:
+    now = [0.0]
+    link = Link(0.25, lambda: now[0])
+    link.sent(10**6, asked=True)
+    now[0] = LOST_AFTER_S + 1
+    assert link.may_send()
+    link.sent(10**6, asked=True)
+    assert link.may_send()
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:

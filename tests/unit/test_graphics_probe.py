@@ -176,6 +176,6 @@ def test_late_reports_are_swallowed_and_the_terminal_is_as_before() -> None:
 
     with terminal(reports) as (fd, _):
         before = modes(fd)
-        swallow(b"R", 2, 30, fd)
+        swallow(2, 30, fd)
         assert modes(fd) == before
         assert not select.select([fd], [], [], 0)[0]

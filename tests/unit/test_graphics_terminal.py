@@ -75,7 +75,6 @@ def test_answers_may_come_in_any_order_and_among_key_presses() -> None:
     terminal = interpret(answers, XTERM_ENV)
     assert terminal.protocol is Protocol.KITTY
     assert (terminal.cell_width_px, terminal.cell_height_px) == (9, 18)
-    assert terminal.synchronized
 
 
 def test_the_command_line_goes_before_the_variable_and_both_before_the_answers() -> None:

@@ -82,7 +82,8 @@ class Encoded:
     def size_bytes(self) -> int:
         """What it costs to keep."""
         cells = self.placement.columns * self.placement.rows
-        return sum(len(piece.data) for piece in self.slices) + (cells * 50 if self.blocks else 0) + 1024
+        data = sum(len(piece.data) for piece in self.slices)
+        return data + (cells * 100 if self.blocks else 0) + self.job.picture.pixels.nbytes
 
     def slice_of(self, row: int) -> int:
         """Index of the slice that a row of the picture belongs to."""

@@ -1,9 +1,10 @@
 """How fast the way to the terminal is, measured from what the terminal acknowledges, and what may be sent just now.
 
 After picture data the terminal is asked where its cursor is. It answers when it has read so far, so the answers tell
-how many bytes arrive a second, ssh, multiplexer and the terminal's own drawing included. The window, what may be on its
-way unacknowledged, is the delay's worth of bytes and a little more: enough to keep a slow link busy, and so little that
-what the next key brings has not long to wait behind it.
+how many bytes arrive a second, ssh and the terminal's own drawing included; a multiplexer such as tmux answers by
+itself, and what lies behind it is not seen. The window, what may be on its way unacknowledged, is the delay's worth of
+bytes and a little more: enough to keep a slow link busy, and so little that what the next key brings has not long to
+wait behind it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ LEAST_SAMPLE_BYTES = 8 << 10
 LEAST_SAMPLE_S = 0.001
 LOST_AFTER_S = 8.0
 """A question without an answer for so long is not waited for any more."""
+FORGOTTEN_AFTER_S = 60.0
+"""Nor is its answer, after so long again, taken for a late one."""
 
 
 class _Question(NamedTuple):
@@ -55,7 +58,9 @@ class Link:
         self._read_at = 0.0
         self._alone = True
         self._rate: float | None = None
-        self._answers = False
+        self._answers = self._gave_up = False
+        self._late = 0
+        self._late_since = 0.0
 
     @property
     def round_trip_s(self) -> float | None:
@@ -89,11 +94,15 @@ class Link:
     @property
     def _paces(self) -> bool:
         """Whether answers come: to be known only after the first, and to be expected where the probe was answered."""
-        return self._answers or self._round_trip_s is not None
+        return self._answers or (self._round_trip_s is not None and not self._gave_up)
 
-    def may_send(self) -> bool:
-        """Whether more should go out now: as long as the window is not full, or a slow link would run dry."""
-        return self.in_flight_bytes < self.window_bytes
+    def may_send(self, planned_bytes: int = 0) -> bool:
+        """Whether more should go out now: as long as the window is not full, or a slow link would run dry.
+
+        Args:
+            planned_bytes: What is about to be sent already.
+        """
+        return self.in_flight_bytes + planned_bytes < self.window_bytes
 
     def seconds_for(self, size_bytes: int) -> float:
         """How long so many bytes take once they are sent; 0 on a near link of unknown rate."""
@@ -115,10 +124,15 @@ class Link:
 
     def acknowledged(self) -> None:
         """Note that the terminal has answered the oldest question."""
-        if not self._questions:
-            return
         now = self._clock()
         self._answers = True
+        self._give_up()
+        if self._late:
+            # To a question that was given up: the answers come in the order of the questions.
+            self._late -= 1
+            return
+        if not self._questions:
+            return
         question = self._questions.popleft()
         self._read_bytes, self._read_at, self._alone = question.bytes_before, now, False
         took_s, arrived = now - question.sent_at, question.bytes_before - question.read_bytes
@@ -139,6 +153,10 @@ class Link:
             self._rate = max(self._rate, rate)
 
     def _give_up(self) -> None:
-        """Forget questions that the terminal will not answer any more."""
-        while self._questions and self._clock() - self._questions[0].sent_at > LOST_AFTER_S:
+        """Wait no more for questions that the terminal has not answered for long; their answers may come yet."""
+        now = self._clock()
+        while self._questions and now - self._questions[0].sent_at > LOST_AFTER_S:
             self._read_bytes = self._questions.popleft().bytes_before
+            self._gave_up, self._late, self._late_since = True, self._late + 1, now
+        if self._late and now - self._late_since > FORGOTTEN_AFTER_S:
+            self._late = 0

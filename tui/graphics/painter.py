@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from textual.errors import NoWidget
 from textual.geometry import Offset, Region, Size
+from textual.timer import Timer
 from textual.widget import Widget
 
 from tui.graphics import kitty
@@ -65,7 +66,10 @@ class PicturePainter:
         self._strips: list[_Strip] = []
         self._place: _Place | None = None
         self._healing = self._repainting = False
-        self._ahead: list[Slice] = []
+        self.hidden = False
+        """Nothing of the view is laid out, so nothing of it would be written."""
+        self._ahead: list[tuple[Slice, Encoded]] = []
+        self._look_again: Timer | None = None
         self.written = asyncio.Event()
         """Every slice of the picture has been written."""
 
@@ -84,12 +88,13 @@ class PicturePainter:
         if encoded is None or before is None or _layout(before) != _layout(encoded):
             self._strips = [_Strip() for _ in encoded.slices] if encoded is not None else []
             self._view.refresh()
+        self._note_keys()
         self.advance()
 
     def advance(self) -> None:
         """Have the slices that are missing written, from the top, as many as the link takes now."""
         encoded, session = self.encoded, self._session
-        if encoded is None or not self._view.is_attached or not self._view.screen.is_active:
+        if encoded is None or self.hidden or not self._view.is_attached or not self._view.screen.is_active:
             return
         sixel = _is_sixel(encoded)
         regions = []
@@ -103,7 +108,9 @@ class PicturePainter:
             held = session.held.number(piece.key) is not None
             if not held and not session.has_room:
                 session.when_free(id(self._view), self.advance)
-                self._view.set_timer(LOOK_AGAIN_S, self.advance)
+                if self._look_again is not None:
+                    self._look_again.stop()
+                self._look_again = self._view.set_timer(LOOK_AGAIN_S, self.advance)
                 break
             session.plan(id(self._view), 0 if held else piece.size_bytes)
             strip.next = encoded
@@ -115,7 +122,8 @@ class PicturePainter:
 
     def send_ahead(self, encoded: Encoded) -> None:
         """Have a kitty terminal hold a picture that may be wanted next, while the link has nothing else to do."""
-        self._ahead = [piece for piece in encoded.slices if self._session.held.number(piece.key) is None]
+        missing = [piece for piece in encoded.slices if self._session.held.number(piece.key) is None]
+        self._ahead = [(piece, encoded) for piece in missing]
         self._send_next_ahead()
 
     def _send_next_ahead(self) -> None:
@@ -178,8 +186,7 @@ class PicturePainter:
         text = self._sixel_data(encoded, piece) if _is_sixel(encoded) else ""
         self._note_whether_written()
         is_last = all(other.next is None for other in self._strips)
-        if is_last:
-            self._session.unplan(id(self._view))
+        self._session.unplan(id(self._view), None if is_last else piece.size_bytes)
         # What a kitty terminal gets ahead of the cells has been counted there.
         cells = encoded.placement.columns * piece.rows * BYTES_PER_PLACEHOLDER
         size = cells if encoded.job.terminal.protocol is Protocol.KITTY else len(text) or piece.size_bytes
@@ -210,10 +217,9 @@ class PicturePainter:
         return f"\x1b7\x1b[{y + piece.first_row + 1};{x + 1}H{piece.data.decode('ascii')}\x1b8"
 
     def _next_ahead(self) -> str:
-        encoded = self.encoded
-        if not self._ahead or encoded is None or not self._session.has_room:
+        if not self._ahead or not self._session.has_room:
             return ""
-        piece = self._ahead.pop(0)
+        piece, encoded = self._ahead.pop(0)
         _, upload = self._session.hand_over(piece, encoded.placement.columns, encoded.job.terminal)
         if self._ahead:
             self._view.call_later(self._send_next_ahead)

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import fcntl
 import os
+import re
 import select
 import struct
 import subprocess
@@ -28,10 +29,10 @@ KITTY_QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 VERSION_QUESTION = b"\x1b[>0q"
 CELL_SIZE_QUESTION = b"\x1b[16t"
 WINDOW_SIZE_QUESTION = b"\x1b[14t"
-SYNCHRONIZED_QUESTION = b"\x1b[?2026$p"
 SIXEL_REGISTERS_QUESTION = b"\x1b[?1;1;0S"
 SIXEL_SIZE_QUESTION = b"\x1b[?2;1;0S"
 DEVICE_ATTRIBUTES_QUESTION = b"\x1b[c"
+_CURSOR_REPORT = re.compile(rb"\x1b\[\d+;\d+R")
 _WIPE_LINE = b"\r\x1b[K"
 
 _TMUX_FORMAT = "\t".join(
@@ -47,6 +48,7 @@ _TMUX_FORMAT = "\t".join(
 )
 _MAX_ANSWER_BYTES = 65536
 LONGEST_DELAY_S = 2.5
+LOOK_EVERY_S = 0.05
 
 
 def questions(environment: Mapping[str, str]) -> bytes:
@@ -56,8 +58,6 @@ def questions(environment: Mapping[str, str]) -> bytes:
     batch = VERSION_QUESTION + CELL_SIZE_QUESTION + WINDOW_SIZE_QUESTION
     if not environment.get("TMUX") and not environment.get("STY"):
         batch = KITTY_QUESTION + batch + SIXEL_REGISTERS_QUESTION + SIXEL_SIZE_QUESTION
-    if environment.get("TERM_PROGRAM") != "Apple_Terminal":
-        batch += SYNCHRONIZED_QUESTION
     return _WIPE_LINE + batch + DEVICE_ATTRIBUTES_QUESTION + _WIPE_LINE
 
 
@@ -79,33 +79,31 @@ class Probe:
         self._saved_mode: list[Any] | None = None
         self._tmux: subprocess.Popen[bytes] | None = None
         self._terminal: Terminal | None = None
-        self._asked_at = self._answered_at = 0.0
+        self._answers = b""
+        self._round_trip_s: float | None = None
+        self._reader: threading.Thread | None = None
+        self._stop = threading.Event()
         self._unasked = self._start()
 
     def finish(self, timeout_s: float = LONGEST_DELAY_S) -> Terminal:
         """Wait for the answers, at most `timeout_s` from now, and put the terminal back as it was."""
         if self._terminal is not None:
             return self._terminal
-        answers = b""
         try:
-            if not self._unasked:
-                answers = self._read(timeout_s)
+            if self._reader is not None:
+                self._reader.join(timeout_s)
         finally:
             self.restore()
-        terminal = interpret(
-            answers,
-            self._environment,
-            window_size(self._output_fd, self._input_fd),
-            self._tmux_says(),
-            self._override,
-            self._unasked,
-        )
-        round_trip_s = self._answered_at - self._asked_at if answered(answers) and self._answered_at else None
-        self._terminal = replace(terminal, round_trip_s=round_trip_s)
+        size = window_size(self._output_fd, self._input_fd)
+        terminal = interpret(self._answers, self._environment, size, self._tmux_says(), self._override, self._unasked)
+        self._terminal = replace(terminal, round_trip_s=self._round_trip_s)
         return self._terminal
 
     def restore(self) -> None:
         """Give the terminal's input back its mode. Safe to call twice, and called at exit."""
+        self._stop.set()
+        if self._reader is not None:
+            self._reader.join(2 * LOOK_EVERY_S)  # what it read after this would be missing elsewhere
         if self._saved_mode is None:
             return
         # TCSAFLUSH also throws away what was typed or answered until now, so that nothing of it becomes a key press.
@@ -144,34 +142,29 @@ class Probe:
             if self._environment.get("TMUX"):
                 self._tmux = _ask_tmux()
             os.write(self._output_fd, questions(self._environment))
-            self._asked_at = time.monotonic()
-            # What is imported meanwhile must not count as the terminal's delay.
-            threading.Thread(target=self._note_answer, name="probe", daemon=True).start()
+            self._reader = threading.Thread(target=self._read, name="probe", daemon=True)
+            self._reader.start()
         except (termios.error, OSError) as error:
             self.restore()
             return f"the terminal could not be asked: {error}"
         return ""
 
-    def _note_answer(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            if select.select([self._input_fd], [], [], LONGEST_DELAY_S)[0]:
-                self._answered_at = time.monotonic()
-
-    def _read(self, timeout_s: float) -> bytes:
-        answers = b""
-        deadline = time.monotonic() + timeout_s
-        while not answered(answers) and len(answers) < _MAX_ANSWER_BYTES:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._input_fd], [], [], left_s)[0]:
-                break
+    def _read(self) -> None:
+        """In a thread, so that what is imported meanwhile does not count as the terminal's delay."""
+        asked_at = time.monotonic()
+        while not self._stop.is_set() and len(self._answers) < _MAX_ANSWER_BYTES:
             try:
+                if not select.select([self._input_fd], [], [], LOOK_EVERY_S)[0]:
+                    continue
                 chunk = os.read(self._input_fd, 4096)
-            except OSError:
-                break
+            except (OSError, ValueError):
+                return
             if not chunk:
-                break
-            answers += chunk
-        return answers
+                return
+            self._answers += chunk
+            if answered(self._answers):
+                self._round_trip_s = time.monotonic() - asked_at
+                return
 
     def _tmux_says(self) -> Tmux | None:
         if self._tmux is None:
@@ -198,8 +191,8 @@ def start_probe(override: str = "auto") -> Probe:
     return Probe(override)
 
 
-def swallow(last_byte: bytes, count: int, timeout_s: float, fd: int | None = None) -> None:
-    """Read and drop input until so many answers that end in `last_byte` have come, or the time is up."""
+def swallow(count: int, timeout_s: float, fd: int | None = None) -> None:
+    """Read and drop input until so many cursor position reports have come, or the time is up."""
     fd = _descriptor(sys.__stdin__) if fd is None else fd
     if fd < 0 or not os.isatty(fd):
         return
@@ -212,7 +205,10 @@ def swallow(last_byte: bytes, count: int, timeout_s: float, fd: int | None = Non
         while count > 0 and (left_s := deadline - time.monotonic()) > 0:
             if not select.select([fd], [], [], left_s)[0]:
                 break
-            count -= os.read(fd, 4096).count(last_byte)
+            data = os.read(fd, 4096)
+            if not data:
+                break
+            count -= len(_CURSOR_REPORT.findall(data))
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, saved)
 

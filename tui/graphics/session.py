@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Set
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -12,6 +10,7 @@ from weakref import WeakKeyDictionary
 from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
+from tui.graphics.held import HeldPictures
 from tui.graphics.link import Link
 from tui.graphics.probe import swallow
 from tui.graphics.terminal import Protocol, Terminal
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from textual.app import App
 
 CACHE_LIMIT_BYTES = 48 << 20
-HELD_SLICES = 400
-HELD_BYTES = 48 << 20
-
 RECEIPT_QUESTION = "\x1b[6n"
 """Where is the cursor? A terminal answers when it has got this far; Textual takes the answer for what it is."""
 RECEIPT_BYTES = 32 << 10
@@ -53,75 +49,6 @@ class PictureStatistics:
     """Slices of pictures that a kitty terminal keeps for us."""
 
 
-class HeldPictures:
-    """The slices that the terminal keeps for us, by number. Bounded; the least recently shown go first.
-
-    Args:
-        most: Slices to keep there.
-        most_bytes: Bytes of memory they may take there.
-    """
-
-    def __init__(self, most: int = HELD_SLICES, most_bytes: int = HELD_BYTES) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
-        self._held_bytes = 0
-        # High bytes drawn by lot keep apart the pictures of several programs in one terminal; of the low bytes 16 to
-        # 255 are the fixed ones of the 256 colours.
-        first = 1 + secrets.randbelow(252)
-        self._free = deque((high << 24) | low for high in (first, first + 1) for low in range(16, 256))
-
-    def number(self, key: Hashable) -> int | None:
-        """The slice's number if the terminal holds it."""
-        held = self._held.get(key)
-        if held is None:
-            return None
-        self._held.move_to_end(key)
-        return held[0]
-
-    def add(self, key: Hashable, size_bytes: int, keep: Set[Hashable]) -> tuple[int, list[int]]:
-        """Give a new slice a number.
-
-        Args:
-            key: What the slice is known by; not held yet.
-            size_bytes: What it takes in the terminal.
-            keep: Keys of slices on the screen, which must not go.
-
-        Returns:
-            The number, and those of the slices to delete.
-        """
-        evicted = []
-        for old in list(self._held):
-            if len(self._held) < self._most and self._held_bytes + size_bytes <= self._most_bytes:
-                break
-            if old not in keep:
-                number, size = self._held.pop(old)
-                self._held_bytes -= size
-                evicted.append(number)
-        number = self._free.popleft()
-        # Freed numbers go to the far end: a late repaint of an old picture finds nothing rather than a wrong one.
-        self._free.extend(evicted)
-        self._held[key] = (number, size_bytes)
-        self._held_bytes += size_bytes
-        return number, evicted
-
-    def clear(self) -> list[int]:
-        """Forget all; the numbers to delete."""
-        numbers = [number for number, _ in self._held.values()]
-        self._held.clear()
-        self._held_bytes = 0
-        self._free.extend(numbers)
-        return numbers
-
-    @property
-    def held_bytes(self) -> int:
-        """What the slices take in the terminal."""
-        return self._held_bytes
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-
 class Session:
     """One app's pictures.
 
@@ -150,15 +77,17 @@ class Session:
     @property
     def has_room(self) -> bool:
         """Whether more may be planned now: what is planned counts as if it were on its way."""
-        return self.link.in_flight_bytes + sum(self._planned.values()) < self.link.window_bytes
+        return self.link.may_send(sum(self._planned.values()))
 
     def plan(self, view: int, size_bytes: int) -> None:
         """Note that a view is about to write so many bytes."""
         self._planned[view] = self._planned.get(view, 0) + size_bytes
 
-    def unplan(self, view: int) -> None:
-        """Note that a view writes nothing of what it had planned, or has written all of it."""
-        self._planned.pop(view, None)
+    def unplan(self, view: int, size_bytes: int | None = None) -> None:
+        """Note that a view has written so many bytes of what it had planned, or will write no more of it."""
+        left = self._planned.pop(view, 0) - (size_bytes or 0)
+        if size_bytes is not None and left > 0:
+            self._planned[view] = left
 
     def when_free(self, view: int, go_on: Callable[[], None]) -> None:
         """Have something called when the terminal has read more; a view has one such wish at a time."""
@@ -271,9 +200,10 @@ def acknowledged(app: App[Any]) -> None:
 
 def settle(app: App[Any], timeout_s: float = 1.0) -> None:
     """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
-    session = session_of(app)
-    if session.link.waiting:
-        swallow(b"R", session.link.waiting, timeout_s)
+    link = session_of(app).link
+    if link.waiting:
+        # Some of them may have been read before the end: no reason to wait longer than they can take.
+        swallow(link.waiting, min(timeout_s, 2 * (link.round_trip_s or timeout_s) + 0.1))
 
 
 def forget(app: App[Any]) -> None:

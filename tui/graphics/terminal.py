@@ -19,7 +19,6 @@ _CELL_SIZE = re.compile(rb"\x1b\[6;(\d+);(\d+)t")
 _WINDOW_SIZE = re.compile(rb"\x1b\[4;(\d+);(\d+)t")
 _VERSION = re.compile(rb"\x1bP>\|([^\x1b]*)\x1b\\")
 _KITTY = re.compile(rb"\x1b_G(?:[^;\x1b]*,)?i=31(?:,[^;\x1b]*)?;([^\x1b]*)\x1b\\")
-_SYNCHRONIZED = re.compile(rb"\x1b\[\?2026;(\d)\$y")
 _SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d+)(?:;(\d+))?S")
 
 _PLACEHOLDER_NAMES = ("kitty", "ghostty")
@@ -50,8 +49,6 @@ class Terminal:
     cell_width_px: int = DEFAULT_CELL_PX[0]
     cell_height_px: int = DEFAULT_CELL_PX[1]
     colours: Colours = "truecolor"
-    synchronized: bool = False
-    """Whether it draws an update between markers at once (mode 2026)."""
     name: str = ""
     """Its own name and version, free of control characters; empty if it did not say."""
     multiplexer: str = ""
@@ -167,13 +164,11 @@ def interpret(
     limits = {m[1]: m for m in _SIXEL_LIMIT.finditer(answers)}
     registers = int(limits[b"1"][2]) if b"1" in limits else 256
     geometry = limits.get(b"2")
-    synchronized = _SYNCHRONIZED.search(answers)
     return Terminal(
         protocol=choice.protocol,
         cell_width_px=cell_width_px,
         cell_height_px=cell_height_px,
         colours=_colours(name, environment),
-        synchronized=synchronized is not None and synchronized[1] in (b"1", b"2", b"3"),
         name=clean_name(tmux.outer_name) if tmux and name.lower().startswith("tmux") else name,
         multiplexer=multiplexer,
         reason=choice.reason,

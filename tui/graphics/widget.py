@@ -25,7 +25,7 @@ from tui.graphics.geometry import Area, area_px
 from tui.graphics.painter import PicturePainter
 from tui.graphics.session import Session, session_of, terminal_of
 from tui.graphics.strips import PaintedStrip, spliced
-from tui.graphics.terminal import Protocol, Terminal
+from tui.graphics.terminal import Protocol, Terminal, clean_name
 
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture
@@ -135,12 +135,15 @@ class PictureView(Widget, can_focus=False):
         """
         if (job := self._job_for(picture)) is None:
             return
-        ready = await self._encoded(job)
+        try:
+            ready = await self._encoded(job)
+        except Exception:  # it is told when the picture is asked for
+            return
         if send and self.terminal.protocol is Protocol.KITTY and not self._is_quick(ready):
             await self._settled.wait()
             await self._painter.written.wait()
             await asyncio.sleep(IDLE_S)
-            if self._settled.is_set():
+            if self._settled.is_set() and self._job_for(picture) == job:
                 self._painter.send_ahead(ready)
 
     def redraw(self) -> None:
@@ -154,7 +157,7 @@ class PictureView(Widget, can_focus=False):
 
     def on_mount(self) -> None:
         """Learn of everything that may write over sixel pixels unseen."""
-        self.app.screen_change_signal.subscribe(self, self._painter.disturbed, immediate=True)
+        self.app.screen_change_signal.subscribe(self, self._screen_changed, immediate=True)
         self.app.app_resume_signal.subscribe(self, self._resumed, immediate=True)
         self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
 
@@ -165,18 +168,25 @@ class PictureView(Widget, can_focus=False):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the picture to the new size."""
-        area = self._area()
-        self._session.areas[id(self)] = area.columns * area.rows if area else 0
-        self._painter.disturbed()
+        self._screen_changed()
         self._encode_if_needed()
 
     def on_show(self) -> None:
         """Write the picture where nothing of it is."""
-        self._painter.disturbed()
+        self._painter.hidden = False
+        self._screen_changed()
+        self._encode_if_needed()
 
     def on_hide(self) -> None:
         """Keep no room on the link for what will not be written."""
-        self._session.areas.pop(id(self), None)
+        self._painter.hidden = True
+        self._screen_changed()
+
+    def _screen_changed(self, _: object = None) -> None:
+        """Take a share of the link only while this is on the screen that is seen, and draw what was written over."""
+        area = self._area()
+        seen = area is not None and not self._painter.hidden and self.screen.is_active
+        self._session.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
         self._painter.disturbed()
 
     def on_unmount(self) -> None:
@@ -227,7 +237,7 @@ class PictureView(Widget, can_focus=False):
             return
         self._encoding = True
         self._settled.clear()
-        self.run_worker(self._bring_newest(), group="picture", exit_on_error=True)
+        self.run_worker(self._bring_newest(), group="picture")
 
     async def _bring_newest(self) -> None:
         """Bring what was asked for last to the screen; what was asked for in between is skipped.
@@ -241,7 +251,10 @@ class PictureView(Widget, can_focus=False):
                 if ready is None and not self._is_far(job.picture):
                     ready = await self._encoded(job)
                 if ready is None or not self._is_quick(ready):
-                    self._adopt(await self._encoded(job._replace(budget_bytes=0, coarse=True)), coarse=True)
+                    coarse = await self._encoded(job._replace(budget_bytes=0, coarse=True))
+                    if self._wanted is None:
+                        break
+                    self._adopt(coarse, coarse=True)
                     await self._until_written()
                     await asyncio.sleep(REST_S)
                     if self._wanted is not job.picture:
@@ -252,6 +265,10 @@ class PictureView(Widget, can_focus=False):
                 elif self._wanted is not None:
                     self._adopt(ready)
                     await self._until_written()
+        except Exception as error:  # whatever an odd picture does to an encoder must not end the program
+            self._wanted = None
+            self._adopt(None)
+            self.placeholder = f"this picture cannot be shown ({clean_name(str(error))})"
         finally:
             self._encoding = False
             self._settled.set()

@@ -224,6 +224,7 @@ class LayerBrowser(Vertical, can_focus=True):
     def redraw(self) -> None:
         """Have the picture made again, whatever it is."""
         self._wanted = None
+        self._made.clear()
         self._request()
 
     @on(LayerView.Resized)
@@ -336,10 +337,13 @@ class LayerBrowser(Vertical, can_focus=True):
     def _refused(self, event: Refused) -> None:
         event.stop()
         self._composing = False
-        if self._wanted is not None and self._wanted != event.request:
+        if self._wanted is None:
+            return
+        if self._wanted != event.request:
             self._compose_next(self._wanted)
             return
-        self._picture = None
+        # Not wanted any more, so that the next change of anything tries again.
+        self._picture = self._wanted = None
         self.view.clear(event.why)
         self._show_title()
 
