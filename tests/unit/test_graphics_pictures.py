@@ -138,6 +138,18 @@ def test_large_pictures_are_scaled_down_before_they_are_sent(terminal: Terminal)
     )
 
 
+def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cover_it() -> None:
+    picture = Picture(np.zeros((205, 306), np.uint8), np.array([RED], np.uint8))
+    job = Job(picture, Area(40, 12), SIXEL, False, (1, 2, 3), coarse=True)
+    blocks = encode(job).blocks
+    assert blocks is not None
+    assert blocks.upper.shape == (11, 31)
+    ground = blocks.upper[0, 30]
+    assert (blocks.upper[:, :30] != ground)[:10].all()
+    assert (blocks.upper[:, 30] == ground).all()
+    assert (blocks.lower[10] == ground).all()
+
+
 def test_colours_close_to_each_other_are_united_first() -> None:
     palette = np.array([(0, 0, 0), (4, 4, 4), (128, 128, 128), (255, 0, 0)], np.uint8)
     picture = Picture(np.array([[0, 1, 2, 3]] * 8, np.uint8), palette)

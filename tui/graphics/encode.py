@@ -178,9 +178,10 @@ def _as_blocks(job: Job, placement: Placement, began: float) -> Encoded:
             picture = halfblock.shrunk(picture, *size)
         picture = picture.enlarged(enlarge)
     else:
-        # The last row of cells may be covered in part only.
-        height = placement.height_px * placement.enlarge / placement.row_px
-        picture = halfblock.shrunk(picture, placement.columns, max(1, round(2 * height)))
+        # Only cells that the pixels will cover whole: what is drawn beside them would stay.
+        columns = placement.width_px * placement.enlarge // terminal.cell_width_px
+        halves = 2 * placement.height_px * placement.enlarge // placement.row_px
+        picture = halfblock.shrunk(picture, max(1, columns), max(1, halves))
     colours = terminal.colours
     if job.coarse:
         picture = Unions(picture).reduced(COARSE_COLOURS)
