@@ -80,6 +80,8 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
         try:
             root = _absolute("--root", options.root)
             data = _absolute("--data", options.data) if options.data else None
+            if options.run and (options.demo or options.data):
+                raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if not root.is_dir():
                 raise UserError(f"--root {root} is not a folder: make it, or name another")
             if options.run:
@@ -101,6 +103,7 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
     import io
     import termios
     import traceback
+    from functools import partial
 
     from rich.console import Console
 
@@ -111,6 +114,7 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
     if not in_full:
         app.error_console = Console(file=trace, width=120, markup=False, highlight=False)
     ending.leave = app.leave_soon
+    ending.farewell = partial(farewell, app)
     try:
         app.run()
     except Exception:  # the boundary of the process

@@ -25,7 +25,8 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.graphics import PictureView, Terminal, acknowledged, forget, refitted, start_probe
+from tui.graphics import PictureView, Terminal, acknowledged, drain_s, forget, refitted, start_probe
+from tui.graphics.probe import LONGEST_DELAY_S
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+LONGEST_DRAIN_S = 20.0
 SETTLED_S = 1.5
 """By then all that the first screen and its pictures need is imported and made."""
 SWITCH_S = 0.001
@@ -168,7 +170,9 @@ class FaceGenderApp(App[None]):
         """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
         try:
             with self.suspend():
-                self.terminal = start_probe(self._graphics).finish()
+                # The questions wait behind the pictures that are on their way.
+                limit_s = LONGEST_DELAY_S + min(LONGEST_DRAIN_S, drain_s(self))
+                self.terminal = start_probe(self._graphics).finish(limit_s)
         except SuspendNotSupported:
             pass
         forget(self)
@@ -273,6 +277,9 @@ class FaceGenderApp(App[None]):
                 raise UserError(f"run {folder.name} is not training")
             consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
             if await self.push_screen_wait(Confirm(f"Stop run {folder.name}?", consequence)):
+                if (state := await asyncio.to_thread(folder.state)) not in LIVE_STATES:
+                    self.notify(f"{folder.name} has {state} by itself meanwhile", markup=False)
+                    return
                 await asyncio.to_thread(folder.request_stop)
                 self.notify(f"{folder.name} will stop after this batch", markup=False)
 

@@ -83,6 +83,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("quit", ("q",), "app.detach", "detach: the run goes on without the interface", "everywhere", "q", "detach"),
 )
 
+PROMPTS = ("classify", "command_prompt")
+"""Actions that open the prompt, before any other key is looked at: what is typed in one go with it belongs there."""
+
 PANES = ("loss", "accuracy", "run", "machine", "layers", "log")
 
 DIRECTIONS_HINT = (("←→", "epoch"), ("↑↓", "layer"))
@@ -91,7 +94,14 @@ DIRECTIONS_HINT = (("←→", "epoch"), ("↑↓", "layer"))
 def bindings() -> list[Binding]:
     """Key bindings of the dashboard, the numbered panes included."""
     made = [
-        Binding(",".join(command.keys), command.action, command.text, show=False, key_display=command.shown_key)
+        Binding(
+            ",".join(command.keys),
+            command.action,
+            command.text,
+            show=False,
+            key_display=command.shown_key,
+            priority=command.action in PROMPTS,
+        )
         for command in COMMANDS
         if command.keys
     ]

@@ -20,9 +20,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 HUNG_UP_LIMIT_S = 0.8
 """After a hang-up there is nobody left to wait for."""
 LIMIT_S = 3.0
+RESTORE_S = 0.3
 
-# Mouse, focus, paste and size reports off; kitty keyboard off; line wrap on; main screen; cursor and colours as usual.
+# An unfinished control string and update ended; mouse, focus, paste and size reports off; kitty keyboard off; line wrap
+# on; main screen; cursor and colours as usual.
 _AS_FOUND = (
+    b"\x1b\\\x1b[?2026l"
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?1004l\x1b[?2004l\x1b[?2048l"
     b"\x1b[<u\x1b[?7h\x1b[?1049l\x1b[?25h\x1b[0m"
 )
@@ -37,11 +40,13 @@ class Ending:
 
     Attributes:
         leave: Makes the application leave, from any thread; returns False where it does not run.
+        farewell: What to write last to the terminal, to free what it holds for the application.
         signalled: The signal that came, or None.
     """
 
     def __init__(self) -> None:
         self.leave: Callable[[], bool] = lambda: False
+        self.farewell: Callable[[], str] = str
         self.signalled: int | None = None
         self._before: dict[int, Any] = {}
         self._mode: list[Any] | None = None
@@ -81,8 +86,10 @@ class Ending:
             descriptor = sys.__stdin__.fileno()  # type: ignore[union-attr] # suppressed
             if self._mode is not None:
                 termios.tcsetattr(descriptor, termios.TCSANOW, self._mode)
-            if select.select([], [descriptor], [], 0)[1]:
-                os.write(descriptor, _AS_FOUND)
+            # What waits in front of a slow link would only hold this up, and nobody will look at it.
+            termios.tcflush(descriptor, termios.TCOFLUSH)
+            if select.select([], [descriptor], [], RESTORE_S)[1]:
+                os.write(descriptor, _AS_FOUND + self.farewell().encode())
 
 
 def report(trace: str) -> None:

@@ -144,7 +144,10 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
         case System():
             return replace(state, system=event)
         case Notice():
-            return _logged(replace(state, finished=None), event.time, event.level, event.text)
+            if state.finished is not None:
+                # A process that goes on with the run has begun; the time until now is not its own.
+                state = replace(state, finished=None, since=event.time, batch=0, images_per_second=0.0)
+            return _logged(state, event.time, event.level, event.text)
         case RunFinished():
             return _run_finished(state, event)
         case Heartbeat():

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from facegender.runs.errors import UserError
-from facegender.runs.paths import exists, expanded, is_folder
+from facegender.runs.paths import exists, expanded, is_folder, kaggle_cache
 from facegender.runs.text import printable
 
 CLASSES = ("female", "male")
-KAGGLE_DATASET = "ashwingupta3012/male-and-female-faces-dataset"
 
 # Enough for a data set with its owner, versions and editions; a wrong --data such as / still ends at once.
 _MAX_DEPTH = 7
@@ -75,12 +74,6 @@ def _locate_named(folder: Path) -> Path:
         f"--data {shown(folder)}: has no folders female/ and male/, also not further down; "
         "name the folder that holds them, or use --demo"
     )
-
-
-def kaggle_cache() -> Path:
-    """Where kagglehub keeps the reference data set. The same rule as kagglehub's, which takes long to import."""
-    cache = os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")  # noqa: PTH111 - never raises
-    return Path(cache) / "datasets" / KAGGLE_DATASET
 
 
 def find_classes(folder: Path) -> Path | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from facegender.data.cache import Report
-from facegender.data.dataset import KAGGLE_DATASET, find_classes, shown
+from facegender.data.dataset import find_classes, shown
 from facegender.runs.errors import UserError
+from facegender.runs.paths import KAGGLE_DATASET
 from facegender.runs.text import one_line
 
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 SCHEMA_VERSION = 1
+LATEST_TIME = 1e11
+"""Seconds since 1970: more than three thousand years."""
 
 Status = Literal["completed", "stopped", "failed"]
 
@@ -244,11 +246,13 @@ def decode(line: bytes) -> AnyEvent | None:
     """The event of one journal line, or None for what this version does not know or cannot read."""
     for decoder in (_strict, _lax):
         try:
-            return decoder.decode(line)
+            event = decoder.decode(line)
         except msgspec.ValidationError:
             continue
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
+        # A time that no clock shows is none that the reader's calendar can.
+        return event if 0 <= event.time < LATEST_TIME else None
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -28,7 +29,12 @@ def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
         OSError: It is missing or cannot be opened.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT if append else os.O_RDONLY
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
+            raise NotRegular(f"{path.name} is no regular file") from None
+        raise
     try:
         _check(os.fstat(descriptor), path)
         # Regular files do not know O_NONBLOCK, but a child that inherits the descriptor should not either.
@@ -48,16 +54,6 @@ def read_regular(path: Path) -> bytes:
     """
     with open_regular(path) as file:
         return file.readall()
-
-
-def check_regular(path: Path) -> None:
-    """Refuse what is no regular file, for those who can only be given a path.
-
-    Raises:
-        NotRegular: There is something else of that name.
-        OSError: It is missing or cannot be looked at.
-    """
-    _check(path.stat(), path)
 
 
 def _check(status: os.stat_result, path: Path) -> None:

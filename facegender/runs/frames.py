@@ -10,7 +10,7 @@ Tensors, for P probes and a layer of C channels:
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
 
-The file is memory-mapped: reading one layer does not read the others.
+Reading one layer of a file does not read the others.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from facegender.runs.atomic import replacing
-from facegender.runs.files import check_regular
+from facegender.runs.tensors import Damaged, TensorFile
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
@@ -151,7 +150,7 @@ class FrameReader:
         info: The metadata.
     """
 
-    def __init__(self, file: Any, info: FrameInfo) -> None:
+    def __init__(self, file: TensorFile, info: FrameInfo) -> None:
         self._file = file
         self.info = info
 
@@ -173,8 +172,7 @@ class FrameReader:
 
     def heatmap(self) -> Bytes | None:
         """(P, h, w) uint8, or None where the frame has none."""
-        names = self._file.keys()
-        return self._tensor("probe/heatmap") if "probe/heatmap" in names else None
+        return self._tensor("probe/heatmap") if "probe/heatmap" in self._file else None
 
     def maps(self, layer: str, probe: int) -> tuple[Bytes, Floats, Floats]:
         """One probe's maps: (C, h, w) uint8 and the (C,) values of 0 and of 255."""
@@ -194,21 +192,15 @@ class FrameReader:
 
     def _tensor(self, name: str) -> npt.NDArray[Any]:
         try:
-            tensor: npt.NDArray[Any] = self._file.get_tensor(name)
-            return tensor
-        except SafetensorError as error:
-            raise FrameUnreadable(f"frame has no {name} ({error})") from None
+            return self._file.tensor(name)
+        except Damaged as error:
+            raise FrameUnreadable(f"frame {error}") from None
 
     def _part(self, name: str, index: int) -> npt.NDArray[Any]:
         try:
-            part = self._file.get_slice(name)
-            if not 0 <= index < part.get_shape()[0]:
-                raise FrameUnreadable(f"frame has {part.get_shape()[0]} probes, not {index + 1}")
-            tensor: npt.NDArray[Any] = part[index : index + 1]
-            first: npt.NDArray[Any] = tensor[0]
-            return first
-        except SafetensorError as error:
-            raise FrameUnreadable(f"frame has no {name} ({error})") from None
+            return self._file.row(name, index)
+        except Damaged as error:
+            raise FrameUnreadable(f"frame {error}") from None
 
 
 @contextlib.contextmanager
@@ -219,10 +211,8 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
         FrameUnreadable: It is missing, damaged or of a newer schema.
     """
     try:
-        check_regular(path)
-        with safe_open(path, "numpy") as file:
-            raw = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
-            info = msgspec.convert(raw, FrameInfo)
+        with TensorFile(path) as file:
+            info = msgspec.convert({key: _json_or_text(value) for key, value in file.metadata.items()}, FrameInfo)
             if info.schema_version > SCHEMA_VERSION:
                 raise FrameUnreadable(
                     f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it"
@@ -230,7 +220,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
             yield FrameReader(file, info)
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None
-    except (OSError, SafetensorError, msgspec.ValidationError) as error:
+    except (OSError, Damaged, msgspec.ValidationError) as error:
         raise FrameUnreadable(f"{path.name} cannot be read ({error})") from None
 
 

@@ -52,6 +52,8 @@ def hardware(config: TrainConfig) -> Hardware:
     if any(word in config.strategy for word in _WITHOUT_THREADS):
         raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
     kind = _kind(config.accelerator)
+    if kind == "cpu" and config.accelerator == "gpu":
+        raise UserError("--accelerator gpu: torch finds no GPU here; leave it out, `facegender doctor` says why")
     devices: int | Literal["auto"] = "auto" if config.devices == "auto" else int(config.devices)
     nodes = config.num_nodes
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -361,7 +361,7 @@ async def test_steps_move_the_progress_as_they_arrive(root: Path) -> None:
         await until_said(app, "1/5 epochs")
         recorded.append(folder, recorded.epoch_started(1), recorded.steps(1, 2))
         await until_said(app, "batch 2/5")
-        await until_said(app, "epoch 40 %")
+        await until_said(app, "40 % of epoch")
         await until_said(app, "320 images/s")
 
 

@@ -40,7 +40,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
 
 @asynccontextmanager
 async def form(root: Path, size: tuple[int, int] = COMMON) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
-    """The form, opened with t."""
+    """The form, opened with t, where photographs would be found."""
+    (root / "datasets").mkdir(exist_ok=True)
     async with running(root, size) as (app, pilot):
         if app.screen is not app.dashboard:
             await pilot.press("escape")

@@ -89,3 +89,13 @@ def test_line_breaks_and_controls_in_a_text_stay_within_the_line() -> None:
     event = RunFinished(time=1.0, status="failed", error="one\ntwo\x1b[31m")
     assert encode(event).count(b"\n") == 1
     assert decode(encode(event)) == event
+
+
+@pytest.mark.parametrize("time", ["1e308", "-1", '"NaN"', "1e12"])
+def test_a_line_from_no_time_that_a_clock_shows_is_passed_over(time: str) -> None:
+    assert decode(b'{"type":"heartbeat","time":1000.0}') is not None
+    assert decode(b'{"type":"heartbeat","time":' + time.encode() + b"}") is None
+
+
+def test_a_line_that_is_nested_without_end_is_passed_over() -> None:
+    assert decode(b'{"type":"notice","a":' + b'{"a":' * 20_000) is None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import recorded
 
-from facegender.runs.files import NotRegular, check_regular, open_regular, read_regular
+from facegender.runs.files import NotRegular, open_regular, read_regular
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.summary import summarise
@@ -55,8 +55,6 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path, make: Maker) -> N
         open_regular(path)
     with pytest.raises(OSError, match="file"):
         open_regular(path, append=True)
-    with pytest.raises(NotRegular, match="no regular file"):
-        check_regular(path)
 
 
 def test_a_refused_file_stays_open_nowhere(tmp_path: Path) -> None:

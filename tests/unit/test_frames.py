@@ -149,7 +149,7 @@ def test_a_layer_or_probe_that_is_not_there_is_told(path: Path) -> None:
         with pytest.raises(FrameUnreadable, match="frame has no maps/conv9"):
             frame.maps("conv9", 0)
         for probe in (2, -1):
-            with pytest.raises(FrameUnreadable, match="frame has 2 probes"):
+            with pytest.raises(FrameUnreadable, match="frame has 2 rows of maps/conv1"):
                 frame.maps("conv1", probe)
 
 

@@ -57,6 +57,7 @@ class Session:
     """
 
     def __init__(self, terminal: Terminal) -> None:
+        self.terminal = terminal
         self.cache: ByteCache[Encoded] = ByteCache(CACHE_LIMIT_BYTES)
         self.held = HeldPictures()
         self.link = Link(terminal.round_trip_s)
@@ -207,10 +208,19 @@ def settle(app: App[Any], timeout_s: float = 1.0) -> None:
 
 
 def forget(app: App[Any]) -> None:
-    """Begin anew, as with another terminal: nothing is held there, nothing is known of the link."""
-    session = session_of(app)
+    """Begin anew, after the terminal was asked again: nothing is held there; of another one's link nothing is known."""
+    session, terminal = session_of(app), terminal_of(app)
     session.forget_held()
-    session.link = Link(terminal_of(app).round_trip_s)
+    if terminal == session.terminal:
+        session.link.emptied()
+    else:
+        session.terminal, session.link = terminal, Link(terminal.round_trip_s)
+
+
+def drain_s(app: App[Any]) -> float:
+    """How long the terminal will take for what it has not read yet, as far as that is known."""
+    link = session_of(app).link
+    return link.seconds_for(link.in_flight_bytes)
 
 
 def farewell(app: App[Any]) -> str:

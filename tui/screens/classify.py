@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.widgets import Static
 
 from facegender.runs.classify import Answer
@@ -28,7 +29,7 @@ class Classify(PictureActions, PromptScreen):
     CSS_PATH = "classify.tcss"
     BINDINGS = [
         ("escape,q", "leave", "back"),
-        ("c", "classify", "another file"),
+        Binding("c", "classify", "another file", priority=True),
         ("m", "toggle_heatmap", "heatmap"),
         ("up", "move_layer(-1)", "previous layer"),
         ("down", "move_layer(1)", "next layer"),
@@ -109,6 +110,8 @@ class Classify(PictureActions, PromptScreen):
         out.append_text(probability_bars(answer.probabilities, 24))
         source = f"{answer.checkpoint} of {answer.run}, epoch {answer.epoch}, {answer.seconds * 1000:.0f} ms"
         out.append("\n\n").append(printable(source), "dim")
+        if self.browser.heatmap:
+            out.append("\nthe yellower, the more it looked there (m)", "dim")
         return out.append(f"\n{CAVEAT}", "dim italic")
 
     def action_toggle_heatmap(self) -> None:

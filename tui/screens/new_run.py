@@ -11,6 +11,7 @@ import msgspec
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.screen import Screen
@@ -19,7 +20,7 @@ from textual.widgets import Input, Static
 from facegender.runs.config import TrainConfig, check_run_name, parse
 from facegender.runs.errors import UserError
 from facegender.runs.folder import list_runs
-from facegender.runs.paths import typed_path
+from facegender.runs.paths import kaggle_cache, typed_path
 from facegender.runs.text import one_line
 from tui.completion import complete_path
 from tui.requests import StartRun
@@ -53,6 +54,8 @@ class FormInput(Input):
     BINDINGS = [
         ("up", "app.focus_previous", "previous field"),
         ("down", "app.focus_next", "next field"),
+        # First, or what is typed right after it would be deleted with the rest.
+        Binding("ctrl+u", "delete_left_all", "delete to the start", show=False, priority=True),
     ]
 
 
@@ -117,7 +120,6 @@ class NewRun(Screen[None]):
                         self._beginning(field),
                         placeholder=_PLACEHOLDERS.get(field, ""),
                         id=f"field-{field}",
-                        select_on_focus=False,
                         compact=True,
                     )
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
@@ -185,11 +187,12 @@ class NewRun(Screen[None]):
                     raise UserError("a run of that name exists")
             return text
         if field == "data":
-            if text and text != DEMO:
+            if text != DEMO:
                 self._look_for(text)
                 found = self._folders.get(text)
                 if not found:
-                    raise UserError("looking for the folder…" if found is None else "there is no such folder")
+                    missing = "there is no such folder" if text else "no datasets/ here: name a folder, or type demo"
+                    raise UserError("looking for the folder…" if found is None else missing)
             return text
         return parse(field, text)
 
@@ -200,7 +203,9 @@ class NewRun(Screen[None]):
             self.run_worker(partial(self._find, text), thread=True, group="find")
 
     def _find(self, text: str) -> None:
-        self.post_message(self.Found(text, os.path.isdir(typed_path(text, self._root))))
+        # Without a name the trainer searches below the root, and then what Kaggle's program downloaded.
+        places = [typed_path(text, self._root)] if text else [self._root / "datasets", kaggle_cache()]
+        self.post_message(self.Found(text, any(map(os.path.isdir, places))))
 
     def _list_names(self) -> None:
         self.post_message(self.Named(frozenset(run.name for run in list_runs(self._root))))

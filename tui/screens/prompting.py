@@ -51,6 +51,10 @@ class PromptScreen(Screen[None]):
         """Focus what had the focus before the prompt was opened."""
         raise NotImplementedError
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """An open prompt takes the keys that open it as text."""
+        return not (action in commands.PROMPTS and self.prompt.is_open)
+
     def action_classify(self) -> None:
         """Open the prompt for a file."""
         self.prompt.open("classify")

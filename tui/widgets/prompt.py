@@ -24,6 +24,8 @@ class PromptInput(Input):
     BINDINGS = [
         Binding("tab", "complete", "complete", show=False),
         Binding("escape", "leave", "leave", show=False),
+        # First, or what is typed right after it would be deleted with the rest.
+        Binding("ctrl+u", "delete_left_all", "delete to the start", show=False, priority=True),
     ]
 
     def action_complete(self) -> None:

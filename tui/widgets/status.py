@@ -68,9 +68,8 @@ class StatusLines(Widget):
         if started is not None:
             left.append((f"{int(state.epochs_done)}/{started.epochs} epochs", ""))
             name = started.device_name.removeprefix("NVIDIA ")
-            left.append(
-                (f"{started.device} {name} {started.precision}" if name != "CPU" else f"CPU {started.precision}", "")
-            )
+            precision = started.precision if started.precision.startswith("bf") else f"fp{started.precision}"
+            left.append((f"{started.device} {name} {precision}" if name != "CPU" else f"CPU {precision}", ""))
             left.append((f"{started.recipe} recipe", "dim"))
             left.append((f"{started.image_size} px", "dim"))
             if started.demo:
@@ -93,7 +92,7 @@ class StatusLines(Widget):
         share = done - int(done)
         parts: list[Part] = []
         if state.live:
-            parts.append((f"epoch {100 * share:.0f} %", ""))
+            parts.append((f"{100 * share:.0f} % of epoch {max(0, state.epoch)}", ""))
             parts.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
         if state.images_per_second:
             parts.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
