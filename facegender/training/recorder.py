@@ -212,7 +212,7 @@ class RunRecorder(Callback):
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = introspect.trace(pl_module.network, self._images[:1])
+        self._layers = introspect.trace(pl_module.judged, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
@@ -312,7 +312,7 @@ class RunRecorder(Callback):
                 step=trainer.global_step,
                 probes=self._subject.probes,
                 classes=self._subject.classes,
-                activations=introspect.activations(pl_module.network, self._images, self._layers),
+                activations=introspect.activations(pl_module.judged, self._images, self._layers),
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
             ),
