@@ -62,6 +62,14 @@ def test_a_run_ends_as_completed_when_its_patience_is_over_and_says_why(
     assert checkpoint["resume_at"] == {"epoch": 4, "batch": 0}
 
 
+def test_the_last_epoch_before_an_early_end_is_shown_in_any_case(
+    tmp_path: Path, accuracies: Iterator[list[float]]
+) -> None:
+    plan(accuracies, 0.9, 0.5, 0.5, 0.5)
+    assert train(tiny(epochs=9, patience=3, visualize_every=2), tmp_path, "a", show=False) == "completed"
+    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 2, 3]
+
+
 def test_without_patience_all_epochs_are_trained(tmp_path: Path, accuracies: Iterator[list[float]]) -> None:
     plan(accuracies, 0.5, 0.4, 0.3, 0.2)
     assert train(tiny(epochs=4), tmp_path, "a", show=False) == "completed"
