@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def plainly(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
             self.rates.append(len(train) / (time.perf_counter() - self.began))
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     seed_everything(SEED, verbose=False)
     steps = [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
     images = ImageFolder(str(folder), transforms.Compose(steps))
