@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from facegender.runs.complaint import complain
-from facegender.runs.config import FIELDS, TrainConfig, parse, read_toml
+from facegender.runs.config import FIELDS, RECIPES, parse, read_toml
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_folder
+from facegender.runs.recipes import configured, default_of, described, shown
 from facegender.runs.summary import summarise
 from facegender.runs.text import printable
 
@@ -64,8 +65,9 @@ def _options(
 def _setting(field: str, text: str, metavar: str = "N") -> Any:
     """An option that stands for one field of `TrainConfig`, whose default it names in its help."""
     default = FIELDS[field].default
-    shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
-    note = "" if default is None else f" (default: {shown})"
+    others = {recipe: default_of(field, recipe) for recipe in RECIPES}
+    differing = "".join(f"; {recipe}: {shown(value)}" for recipe, value in others.items() if value != default)
+    note = "" if default is None else f" (default: {shown(default)}{differing})"
     return typer.Option(f"--{field.replace('_', '-')}", metavar=metavar, help=text + note, show_default=False)
 
 
@@ -81,14 +83,22 @@ def train(
     demo_faces: Annotated[Text, _setting("demo_faces", "Demo faces per class.")] = None,
     epochs: Annotated[Text, _setting("epochs", "How often every photograph is seen.")] = None,
     batch_size: Annotated[Text, _setting("batch_size", "Photographs a step on each device.")] = None,
-    learning_rate: Annotated[Text, _setting("learning_rate", "Of Adam, at the start.", "X")] = None,
+    learning_rate: Annotated[Text, _setting("learning_rate", "At the start, or its highest.", "X")] = None,
     step_size: Annotated[Text, _setting("step_size", "Epochs between reductions of the learning rate.")] = None,
     gamma: Annotated[Text, _setting("gamma", "Factor of each reduction.", "X")] = None,
     image_size: Annotated[Text, _setting("image_size", "Side in pixels that photographs are resized to.")] = None,
-    widths: Annotated[Text, _setting("widths", "Channels of the three convolutions.", "A,B,C")] = None,
+    widths: Annotated[Text, _setting("widths", "Channels of the three convolutions or stages.", "A,B,C")] = None,
     val_split: Annotated[Text, _setting("val_split", "Share kept for validation.", "X")] = None,
     seed: Annotated[Text, _setting("seed", "Of everything random.")] = None,
-    recipe: Annotated[Text, _setting("recipe", "How to train.", "NAME")] = None,
+    recipe: Annotated[
+        Text, _setting("recipe", "How to train; `facegender recipes` prints what each one does and sets.", "NAME")
+    ] = None,
+    class_weights: Annotated[
+        Text, _setting("class_weights", "auto: all classes count the same, however many photographs.", "KIND")
+    ] = None,
+    patience: Annotated[
+        Text, _setting("patience", "Epochs without a better validation accuracy to end after; 0 for never.")
+    ] = None,
     precision: Annotated[Text, _setting("precision", "auto, 32, bf16 or 16.", "KIND")] = None,
     accelerator: Annotated[Text, _setting("accelerator", "auto, cpu, gpu, cuda or mps.", "KIND")] = None,
     devices: Annotated[Text, _setting("devices", "How many, or auto.")] = None,
@@ -123,8 +133,14 @@ def train(
     settings |= given
     from facegender.training.session import train as start
 
-    status = start(TrainConfig(**settings), _folder(root), run, resume, changes=settings)
+    status = start(configured(settings), _folder(root), run, resume, changes=settings)
     raise typer.Exit(1 if status == "failed" else 0)
+
+
+@app.command()
+def recipes() -> None:
+    """Print what each recipe does and sets; options of `facegender train` override what it sets."""
+    print("\n\n".join("\n".join(described(recipe)) for recipe in RECIPES))
 
 
 @app.command()

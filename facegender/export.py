@@ -60,8 +60,12 @@ def _write(classifier: Classifier, form: str, path: Path) -> None:
     if form == "pth":
         write_checkpoint(weights, path)
     elif form == "safetensors":
-        widths = ",".join(str(conv.out_channels) for conv in (network.conv1, network.conv2, network.conv3))
-        metadata = {"image_size": str(classifier.image_size), "widths": widths, "classes": ",".join(classifier.classes)}
+        metadata = {
+            "recipe": classifier.recipe,
+            "image_size": str(classifier.image_size),
+            "widths": ",".join(map(str, classifier.widths)),
+            "classes": ",".join(classifier.classes),
+        }
         path.write_bytes(save(weights, metadata))
     else:
         example = torch.zeros(1, 3, classifier.image_size, classifier.image_size)

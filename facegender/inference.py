@@ -17,7 +17,8 @@ from facegender.data.photograph import open_photograph, resize
 from facegender.network import introspect
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
 from facegender.network.introspect import Activations
-from facegender.network.model import FaceGenderNet, normalise
+from facegender.network.model import normalise
+from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_file
@@ -67,12 +68,25 @@ class Classifier:
         step: Optimiser steps that it was trained for.
         checkpoint: Its file.
         network: In evaluation mode, on `device`.
+        recipe: What the network was made by.
+        widths: As in `facegender.runs.config.TrainConfig`.
     """
 
     def __init__(
-        self, network: FaceGenderNet, classes: Sequence[str], image_size: int, epoch: int, step: int, checkpoint: Path
+        self,
+        network: torch.nn.Module,
+        classes: Sequence[str],
+        image_size: int,
+        epoch: int,
+        step: int,
+        checkpoint: Path,
+        *,
+        recipe: str,
+        widths: Sequence[int],
     ) -> None:
         self.network = network.eval()
+        self.recipe = recipe
+        self.widths = tuple(widths)
         self.classes = tuple(classes)
         self.image_size = image_size
         self.epoch = epoch
@@ -101,7 +115,7 @@ class Classifier:
         """
         image = photograph if isinstance(photograph, Image.Image) else open_photograph(photograph)
         with torch.inference_mode():
-            logits = self.network(self.tensor(self.pixels(image)))
+            logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)
 
     def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[Activations, list[introspect.Layer]]:
@@ -198,8 +212,13 @@ def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Cla
         if not 16 <= image_size <= 4096:
             raise ValueError(f"image size {image_size}")
         epoch, step = _count(content["epoch"]), _count(content["global_step"])
+        recipe, widths = parameters["recipe"], [_count(width) for width in parameters["widths"]]
+        if isinstance(recipe, str) and recipe not in RECIPES:
+            raise UserError(
+                f"{name}: made by the recipe {one_line(recipe)[:64]!r}, which this version does not know; {remedy}"
+            )
         with torch.device("meta"):
-            network = FaceGenderNet(image_size, parameters["widths"], len(classes))
+            network = build_network(recipe, image_size, widths, len(classes))
         weights = {key.removeprefix(_PREFIX): value for key, value in content["state_dict"].items()}
         expected = network.state_dict()
         if any(weights[key].is_floating_point() != like.is_floating_point() for key, like in expected.items()):
@@ -208,7 +227,7 @@ def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Cla
         # Copies, so that nothing depends on the mapped file any more, and trainable as far as Grad-CAM cares.
         network = network.to(torch.float32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
         _own(network)
-        return Classifier(network, classes, image_size, epoch, step, checkpoint)
+        return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe=recipe, widths=widths)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
 

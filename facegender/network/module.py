@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -20,25 +22,45 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from facegender.network.model import FaceGenderNet, normalise
-from facegender.network.recipes import RECIPES
+from facegender.network.augment import generator_for
+from facegender.network.averaging import AveragedNetwork
+from facegender.network.model import normalise
+from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
+
+TRAINED_WEIGHTS = "trained_weights"
+"""In a checkpoint to resume from, where weights are averaged: those that are trained, named as in ``state_dict``."""
+
+AVERAGED_STEPS = "averaged_steps"
+"""In the same: how many steps the average is of."""
+
+_NETWORK = "network."
+_AVERAGED = "averaged.network."
 
 
 class FaceGenderModule(LightningModule):
-    """Trains and validates a `FaceGenderNet` on uint8 photographs.
+    """Trains and validates a recipe's network on uint8 photographs.
 
     Nothing here waits for the device during an epoch: steps return tensors, metrics are updated where they are and
     computed once, when validation ends.
 
     Attributes:
-        network: The CNN.
+        network: The CNN that is trained.
+        averaged: The moving average of its weights, where the recipe has one.
         validation_results: The metrics of the last validation as tensors on the device: loss, accuracy, precision,
             recall, f1, macro_f1, confusion. Empty before the first.
         validation_accuracy: The last validation's, for checkpoints; None before the first.
     """
 
-    def __init__(self, config: TrainConfig, classes: Sequence[str]) -> None:
+    def __init__(
+        self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int] | None = None
+    ) -> None:
+        """Make the network with random weights.
+
+        Args:
+            classes: Names in the order of the labels.
+            train_images: Photographs per class, for the weights of the classes; without it all weigh the same.
+        """
         super().__init__()
         plain = msgspec.json.decode(msgspec.json.encode(config))
         self.save_hyperparameters(
@@ -51,9 +73,14 @@ class FaceGenderModule(LightningModule):
             }
         )
         self._config = config
-        self.network = FaceGenderNet(config.image_size, config.widths, len(classes))
+        self._recipe = RECIPES[config.recipe]
+        self.network = build_network(config.recipe, config.image_size, config.widths, len(classes))
         self.network.to(memory_format=torch.channels_last)
-        self.loss = nn.CrossEntropyLoss()
+        decay = self._recipe.averaging
+        self.averaged = None if decay is None else AveragedNetwork(self.network, decay)
+        weights = class_weights(config, classes, train_images)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", weights, persistent=False)
         count = len(classes)
         # Without checks of the arguments: they would wait for the device at every batch.
         self.metrics = MetricCollection(
@@ -70,9 +97,14 @@ class FaceGenderModule(LightningModule):
         self.validation_results: dict[str, Tensor] = {}
         self.validation_accuracy: float | None = None
 
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is validated, shown and saved: the averaged one, where there is one."""
+        return self.network if self.averaged is None else self.averaged.network
+
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8 to (N, classes) logits."""
-        logits: Tensor = self.network(normalise(images))
+        """(N, 3, S, S) uint8 to (N, classes) logits of the `judged` network."""
+        logits: Tensor = self.judged(normalise(images))
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
@@ -81,12 +113,33 @@ class FaceGenderModule(LightningModule):
         Returns:
             ``loss``, the mean cross-entropy to descend, and ``outcome``, (2,) float32 of the summed cross-entropy
             and the number of photographs classified as annotated, cut off from the graph and never written to again.
+            The outcome's cross-entropy is the plain one, as in validation: without smoothed labels, all classes alike.
         """
         images, labels = batch
-        logits = self(images)
-        loss: Tensor = self.loss(logits, labels)
+        inputs = normalise(images)
+        if self._recipe.augmentation is not None:
+            place = (self.current_epoch, batch_idx, self.global_rank)
+            inputs = self._recipe.augmentation(inputs, generator_for(self._config.seed, *place, inputs.device))
+        logits = self.network(inputs).float()
+        smoothing = self._recipe.label_smoothing
+        loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=smoothing)
+        plain = loss.detach()
+        if smoothing or self.class_weights is not None:
+            plain = F.cross_entropy(logits.detach(), labels)
         correct = (logits.detach().argmax(1) == labels).sum()
-        return {"loss": loss, "outcome": torch.stack([loss.detach().float() * len(labels), correct.float()])}
+        return {"loss": loss, "outcome": torch.stack([plain * len(labels), correct.float()])}
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Lightning's step, and the average of the weights after it."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.averaged is not None:
+            self.averaged.update(self.network)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Adds one batch to the metrics."""
@@ -105,18 +158,50 @@ class FaceGenderModule(LightningModule):
         self.metrics.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the accuracy that the saved weights reached in the last validation."""
+        """Adds the accuracy that the saved weights reached in the last validation.
+
+        Where weights are averaged the average takes their place, so that whoever reads a checkpoint finds it. Those
+        that training goes on with stand beside it, unless nobody will.
+        """
         checkpoint["validation_accuracy"] = self.validation_accuracy
+        if self.averaged is None:
+            return
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = _renamed(state, _AVERAGED, _NETWORK)
+        if "optimizer_states" in checkpoint:
+            checkpoint[TRAINED_WEIGHTS] = _renamed(state, _NETWORK, _NETWORK)
+            checkpoint[AVERAGED_STEPS] = self.averaged.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes that accuracy up again."""
+        """Takes these up again."""
         self.validation_accuracy = checkpoint.get("validation_accuracy")
+        if self.averaged is not None:
+            averaged = _renamed(checkpoint["state_dict"], _NETWORK, _AVERAGED)
+            checkpoint["state_dict"] = {**averaged, **checkpoint[TRAINED_WEIGHTS]}
+            self.averaged.count = checkpoint[AVERAGED_STEPS]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimiser and schedule."""
-        recipe = RECIPES[self._config.recipe]
+        recipe = self._recipe
         optimiser = recipe.optimiser(self.network.parameters(), self._config)
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": recipe.schedule(optimiser, self._config), "interval": "epoch"},
-        }
+        steps = int(self.trainer.estimated_stepping_batches) if recipe.scheduled == "step" else 0
+        schedule = recipe.schedule(optimiser, self._config, steps)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": recipe.scheduled}}
+
+
+def class_weights(config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int] | None) -> Tensor | None:
+    """What a photograph of each class counts in the loss.
+
+    Returns:
+        (classes,) float32 that make all classes count the same in all, 1 for each where there are equally many; None
+        if the configuration does not ask for weights.
+    """
+    if config.class_weights == "none" or train_images is None:
+        return None
+    counts = torch.tensor([train_images[name] for name in classes], dtype=torch.float32)
+    return counts.sum() / (len(classes) * counts.clamp_min(1))
+
+
+def _renamed(state: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
+    """The part of a state whose names begin with a prefix, with another one instead."""
+    return {other + name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

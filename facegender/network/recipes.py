@@ -1,15 +1,20 @@
-"""Recipes: what makes an optimiser and a schedule of a configuration, whose defaults are the `reference` recipe."""
+"""Recipes: which network is trained, and how. What each sets of a configuration is in `facegender.runs.recipes`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, StepLR
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 
+from facegender.network.augment import Augmentation
+from facegender.network.model import FaceGenderNet
+from facegender.network.residual import ResidualNet
 from facegender.runs.config import TrainConfig
 
 
@@ -18,23 +23,108 @@ class Recipe:
     """How one recipe trains.
 
     Attributes:
+        network: Image size, widths and number of classes to a network of random weights.
         optimiser: Parameters and configuration to an optimiser.
-        schedule: Optimiser and configuration to a schedule that is stepped once an epoch.
+        schedule: Optimiser, configuration and the steps of the whole run to a schedule.
+        scheduled: How often the schedule is stepped; only for "step" the number of steps is known.
+        augmentation: Changes photographs before a training step, or None.
+        label_smoothing: Share of each label that is spread over all classes, in [0, 1).
+        averaging: Decay of the moving average of the weights, which is validated, shown and saved in their place; or
+            None.
     """
 
+    network: Callable[[int, Sequence[int], int], nn.Module]
     optimiser: Callable[[Iterable[nn.Parameter], TrainConfig], Optimizer]
-    schedule: Callable[[Optimizer, TrainConfig], LRScheduler]
+    schedule: Callable[[Optimizer, TrainConfig, int], LRScheduler]
+    scheduled: Literal["epoch", "step"] = "epoch"
+    augmentation: Augmentation | None = None
+    label_smoothing: float = 0.0
+    averaging: float | None = None
+
+
+# The reference recipe ------------------------------------------------------------------------------------------------
 
 
 def _adam(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
     parameters = list(parameters)
-    # One kernel for all parameters; torch has it for CUDA and the CPU, elsewhere its own choice is as good.
-    fused = True if {parameter.device.type for parameter in parameters} <= {"cuda", "cpu"} else None
-    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=fused)
+    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=_fused(parameters))
 
 
-def _step(optimiser: Optimizer, config: TrainConfig) -> LRScheduler:
+def _step(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
     return StepLR(optimiser, step_size=config.step_size, gamma=config.gamma)
 
 
-RECIPES: dict[str, Recipe] = {"reference": Recipe(optimiser=_adam, schedule=_step)}
+REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step)
+
+
+# The tuned recipe ----------------------------------------------------------------------------------------------------
+
+WEIGHT_DECAY = 0.05
+WARM_UP = 0.15
+"""Share of the steps in which the learning rate rises."""
+LOWEST = 0.01
+"""Share of the learning rate at the first step and after the last."""
+
+
+def _residual(image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
+    return ResidualNet(widths, classes)
+
+
+def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
+    """Weights decay; biases and the scales of normalisations, which have one dimension, do not."""
+    parameters = list(parameters)
+    groups = [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": WEIGHT_DECAY},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=_fused(parameters))
+
+
+def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
+    """Up in a line, down in half a cosine; a run that is given more epochs goes on on the longer curve.
+
+    After Smith and Topin, "Super-Convergence", 2018, https://arxiv.org/abs/1708.07120. torch's own `OneCycleLR` keeps
+    the number of steps in its state and ends with an error beyond it.
+    """
+
+    def share(step: int) -> float:
+        return cycle_share(step, steps)
+
+    return LambdaLR(optimiser, share)
+
+
+def cycle_share(step: int, steps: int) -> float:
+    """What the learning rate is multiplied with at a step, counted from 0, of so many."""
+    rising = max(1.0, WARM_UP * steps)
+    if step < rising:
+        return LOWEST + (1 - LOWEST) * step / rising
+    done = min(1.0, (step - rising) / max(1.0, steps - rising))
+    return LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * done)) / 2
+
+
+TUNED = Recipe(
+    network=_residual,
+    optimiser=_adamw,
+    schedule=_one_cycle,
+    scheduled="step",
+    augmentation=Augmentation(),
+    label_smoothing=0.1,
+    averaging=0.99,
+)
+
+RECIPES: dict[str, Recipe] = {"reference": REFERENCE, "tuned": TUNED}
+
+
+def build_network(recipe: str, image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
+    """A recipe's network.
+
+    Raises:
+        LookupError: There is no such recipe.
+        ValueError: The image size or a width leaves nothing to classify.
+    """
+    return RECIPES[recipe].network(image_size, widths, classes)
+
+
+def _fused(parameters: Sequence[nn.Parameter]) -> bool | None:
+    """One kernel for all parameters; torch has it for CUDA and the CPU, elsewhere its own choice is as good."""
+    return True if {parameter.device.type for parameter in parameters} <= {"cuda", "cpu"} else None

@@ -11,30 +11,34 @@ import msgspec
 
 from facegender.runs.errors import UserError
 
-Recipe = Literal["reference"]
+Recipe = Literal["reference", "tuned"]
 Precision = Literal["auto", "32", "bf16", "16"]
+ClassWeights = Literal["none", "auto"]
 
 RECIPES: tuple[str, ...] = get_args(Recipe)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICES = re.compile(r"0*[1-9][0-9]{0,4}")
 _STRATEGY = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training run. The defaults are the reference recipe.
+    """One training run. The defaults are the reference recipe's; those of others are in `facegender.runs.recipes`.
 
     Attributes:
         data: Folder with ``male/`` and ``female/``; None looks for one (see `facegender.data.dataset.locate`).
         demo: Draw demo faces instead of reading photographs.
         demo_faces: How many demo faces to draw, per class.
         batch_size: Photographs a step on each device.
-        learning_rate: Of Adam, at the start.
+        learning_rate: At the start, or where a recipe raises it first, at its highest.
         step_size: Epochs between two reductions of the learning rate (StepLR).
         gamma: What the learning rate is multiplied with at each reduction.
         image_size: Side in pixels that photographs are resized to (not cropped).
-        widths: Output channels of the three convolutions.
+        widths: Output channels of the three convolutions, or stages of convolutions.
         val_split: Share of the photographs kept for validation, in (0, 1).
+        class_weights: "auto" lets all classes count the same in the loss, however many photographs each has.
+        patience: Epochs without a better validation accuracy after which training ends; 0 trains all epochs.
         precision: "auto" is bf16 on a GPU that has it and 32 elsewhere.
         devices: Number of devices, or "auto".
         workers: Processes that load batches; 0 loads in the trainer, which is fastest with the decoded cache.
@@ -55,6 +59,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     val_split: float = 0.2
     seed: int = 42
     recipe: Recipe = "reference"
+    class_weights: ClassWeights = "none"
+    patience: int = 0
     precision: Precision = "auto"
     accelerator: str = "auto"
     devices: str = "auto"
@@ -74,6 +80,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "step_size": (1, 100_000),
     "image_size": (16, 4096),
     "seed": (0, 2**32 - 1),
+    "patience": (0, 100_000),
     "num_nodes": (1, 4096),
     "workers": (0, 256),
     "visualize_every": (0, 100_000),
@@ -143,7 +150,7 @@ def parse(field: str, text: str) -> Any:
         value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         kinds = {int: "a whole number", float: "a number"}
-        choices = {"recipe": RECIPES, "precision": PRECISIONS}
+        choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS}
         wanted = (
             "one of " + ", ".join(choices[field]) if field in choices else kinds.get(kind, "three numbers, 32,64,128")
         )

@@ -25,7 +25,7 @@ from facegender.runs.text import one_line, printable
 from facegender.training.account import lines_of
 from facegender.training.watch import FolderWatch
 
-RESUME_MAY_CHANGE = ("epochs", "accelerator", "devices", "num_nodes", "strategy", "workers")
+RESUME_MAY_CHANGE = ("epochs", "patience", "accelerator", "devices", "num_nodes", "strategy", "workers")
 """What may differ when a run goes on: how long, and on what hardware."""
 
 PATIENCE_S = 5.0
@@ -140,7 +140,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         option = f"--{refused[0].replace('_', '-')}"
         raise UserError(
-            f"{option} cannot change when a run is resumed; only --epochs and the hardware can: leave it out"
+            f"{option} cannot change when a run is resumed; only --epochs, --patience and the hardware can: "
+            "leave it out"
         )
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= manifest.config.epochs:

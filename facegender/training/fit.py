@@ -29,6 +29,7 @@ from facegender.training.claim import Claim
 from facegender.training.failures import is_out_of_memory
 from facegender.training.framing import FrameTaken
 from facegender.training.hardware import Hardware, hardware
+from facegender.training.patience import Patience
 from facegender.training.recorder import RunRecorder, Sink, Subject
 from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame, resume_point, unusable
 from facegender.training.session import Session
@@ -113,7 +114,7 @@ def _fit(
     # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
     torch.set_float32_matmul_precision("high")
     seed_everything(config.seed, workers=True, verbose=False)
-    module = FaceGenderModule(config, CLASSES)
+    module = FaceGenderModule(config, CLASSES, data.train_images)
 
     def announce(event: Event) -> None:
         sink.put(event)
@@ -133,6 +134,8 @@ def _fit(
     )
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
+    if config.patience:
+        callbacks.append(Patience(config.patience, checkpoints, announce))
     trainer = _trainer(config, place, folder, callbacks, AtomicCheckpointIO(announce, claim.is_gone))
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 
@@ -18,6 +19,9 @@ _CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR", "LSB_JOBID", 
 
 _WITHOUT_THREADS = ("spawn", "fork", "notebook")
 """Parts of the names of strategies that hand the run over to another process, where the threads around it are not."""
+
+_DIVIDING = ("fsdp", "deepspeed", "model_parallel")
+"""Parts of the names of strategies that divide the weights among the devices, where none has all of them to average."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ def hardware(config: TrainConfig) -> Hardware:
     """
     if any(word in config.strategy for word in _WITHOUT_THREADS):
         raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
+    if RECIPES[config.recipe].averaging is not None and any(word in config.strategy for word in _DIVIDING):
+        raise UserError(
+            f"--strategy {config.strategy}: the {config.recipe} recipe averages weights, which must not be divided "
+            "among devices; choose ddp or auto"
+        )
     kind = _kind(config.accelerator)
     if kind == "cpu" and config.accelerator == "gpu":
         raise UserError("--accelerator gpu: torch finds no GPU here; leave it out, `facegender doctor` says why")

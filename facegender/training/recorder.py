@@ -212,7 +212,7 @@ class RunRecorder(Callback):
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = introspect.trace(pl_module.network, self._images[:1])
+        self._layers = introspect.trace(pl_module.judged, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
@@ -304,7 +304,7 @@ class RunRecorder(Callback):
         if frame_is_due(self._subject.config, trainer.current_epoch):
             self._take_frame(trainer, pl_module, trainer.current_epoch)
 
-    def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int) -> None:
+    def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int, *, last: bool = False) -> None:
         assert self._images is not None
         self._sink.offer(
             ProbeFrame(
@@ -312,12 +312,19 @@ class RunRecorder(Callback):
                 step=trainer.global_step,
                 probes=self._subject.probes,
                 classes=self._subject.classes,
-                activations=introspect.activations(pl_module.network, self._images, self._layers),
+                activations=introspect.activations(pl_module.judged, self._images, self._layers),
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
             ),
-            last=epoch + 1 == self._subject.config.epochs,
+            last=last or epoch + 1 == self._subject.config.epochs,
         )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the last epoch's frame also where the run ended before the epochs that were planned."""
+        assert isinstance(pl_module, FaceGenderModule)
+        config, epoch = self._subject.config, self._epoch
+        if epoch is not None and config.visualize_every and not frame_is_due(config, epoch):
+            self._take_frame(trainer, pl_module, epoch, last=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's end."""

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from facegender.data.dataset import CLASSES
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
-from facegender.network.model import FaceGenderNet
-from facegender.network.recipes import RECIPES
+from facegender.network.module import AVERAGED_STEPS, TRAINED_WEIGHTS
+from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.events import FrameSaved, decode
@@ -50,7 +50,8 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
     try:
         checkpoint = read_checkpoint(path)
         point = ResumePoint(path, *_place(checkpoint))
-        _check_weights(checkpoint, claim.config)
+        _check_weights(checkpoint["state_dict"], claim.config)
+        _check_average(checkpoint, claim.config)
         _check_optimiser(checkpoint, claim.config)
         _check_progress(checkpoint["loops"])
         _check_rest(checkpoint)
@@ -109,11 +110,11 @@ def _count(value: Any, name: str) -> int:
     return value
 
 
-def _check_weights(checkpoint: dict[str, Any], config: TrainConfig) -> None:
+def _check_weights(weights: dict[str, Any], config: TrainConfig) -> None:
     """They are those of this run's network, as far as their shapes tell."""
     with torch.device("meta"):
-        expected = FaceGenderNet(config.image_size, config.widths, len(CLASSES)).state_dict()
-    found = {name.removeprefix(_PREFIX): tensor for name, tensor in checkpoint["state_dict"].items()}
+        expected = build_network(config.recipe, config.image_size, config.widths, len(CLASSES)).state_dict()
+    found = {name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()}
     if found.keys() != expected.keys():
         raise Damaged("holds the weights of another network")
     for name, tensor in found.items():
@@ -122,13 +123,23 @@ def _check_weights(checkpoint: dict[str, Any], config: TrainConfig) -> None:
             raise Damaged(f"{name} is of another shape or kind")
 
 
+def _check_average(checkpoint: dict[str, Any], config: TrainConfig) -> None:
+    """Beside the average of the weights there are those that are trained."""
+    if RECIPES[config.recipe].averaging is not None:
+        _check_weights(checkpoint[TRAINED_WEIGHTS], config)
+        if _count(checkpoint[AVERAGED_STEPS], "average") > checkpoint["global_step"]:
+            raise Damaged("its average has more steps than were trained")
+
+
 def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     """Takes a step with it, on tensors that have a shape and no numbers."""
     with torch.device("meta"):
-        parameters = list(FaceGenderNet(config.image_size, config.widths, len(CLASSES)).parameters())
+        network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
     recipe = RECIPES[config.recipe]
-    optimiser = recipe.optimiser(parameters, config)
-    schedule = recipe.schedule(optimiser, config)
+    optimiser = recipe.optimiser(network.parameters(), config)
+    schedule = recipe.schedule(optimiser, config, checkpoint["global_step"] + 1)
+    # In the order that the optimiser numbers them in.
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     (state,), (scheduled,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     if state["state"].keys() != set(range(len(parameters))):
         raise Damaged("its optimiser is another network's")
@@ -167,6 +178,8 @@ def _check_rest(checkpoint: dict[str, Any]) -> None:
         raise Damaged("its best accuracy is no number")
     if kept["middle"] != (checkpoint["resume_at"]["batch"] > 0):
         raise Damaged("its batches contradict each other")
+    if (patience := checkpoint["callbacks"].get("Patience")) is not None:
+        _count(patience["waited"], "patience")
     torch.Generator().set_state(kept["generators"]["cpu"])
     accuracy = checkpoint["validation_accuracy"]
     if accuracy is not None and not isinstance(accuracy, float):

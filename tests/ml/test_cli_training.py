@@ -198,7 +198,9 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
             weights = torch.load(target, weights_only=True)
         else:
             with safe_open(target, "pt") as file:
-                assert file.metadata() == {"image_size": "32", "widths": "4,8,8", "classes": "female,male"}
+                assert file.metadata() == {
+                    "recipe": "reference", "image_size": "32", "widths": "4,8,8", "classes": "female,male"
+                }  # fmt: skip
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no container
         assert {f"network.{name}" for name in weights} == set(best)
         assert all(torch.equal(value, best[f"network.{name}"]) for name, value in weights.items())

@@ -16,6 +16,7 @@ from facegender.data.loader import OrderedBatches
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
+from facegender.training.session import train
 from tests.ml.conftest import events_of, losses_of, tiny
 
 pytestmark = pytest.mark.skipif(
@@ -70,6 +71,19 @@ def test_an_epochs_numbers_are_those_of_all_devices(tmp_path: Path, faces: Path)
     assert finished.confusion == alone["confusion"].tolist()
     assert finished.validation_loss == pytest.approx(float(alone["loss"]), rel=1e-5)
     assert finished.f1 == pytest.approx(alone["f1"].tolist())
+
+
+def test_averaged_weights_are_the_same_on_all_devices_and_a_run_of_two_goes_on_alone(
+    tmp_path: Path, faces: Path
+) -> None:
+    command = ["facegender", "train", "--data", str(faces), "--recipe=tuned", "--devices=2", "--strategy=ddp"]
+    run(*command, "--run=a", root=tmp_path)
+    (finished,) = [event for event in events_of(tmp_path, "a") if isinstance(event, EpochFinished)]
+    assert sum(map(sum, finished.confusion)) == 9
+    checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
+    assert checkpoint["averaged_steps"] == checkpoint["global_step"] == 5
+    changes = {"epochs": 2, "devices": "1", "strategy": "auto"}
+    assert train(tiny(), tmp_path, resume="a", changes=changes, show=False) == "completed"
 
 
 def test_torchrun_trains_one_run_on_as_many_devices_as_it_started_processes(tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ def test_strategies_that_leave_the_threads_of_a_run_behind_are_refused() -> None
         assert refusal(strategy=strategy) == f"--strategy {strategy}: cannot be used here; choose ddp or auto"
 
 
+def test_weights_that_are_divided_among_devices_are_not_averaged() -> None:
+    assert refusal(strategy="fsdp", recipe="tuned").startswith("--strategy fsdp: the tuned recipe averages weights")
+    assert hardware(tiny(strategy="fsdp")).strategy == "fsdp"
+
+
 def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(num_nodes=2).startswith("--num-nodes 2: nothing says where the other machines are")
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")

@@ -29,6 +29,7 @@ def test_the_defaults_are_the_reference_recipe() -> None:
         ("step_size", 1, 100_000),
         ("image_size", 16, 4096),
         ("seed", 0, 2**32 - 1),
+        ("patience", 0, 100_000),
         ("num_nodes", 1, 4096),
         ("workers", 0, 256),
         ("visualize_every", 0, 100_000),
@@ -120,7 +121,9 @@ def test_a_typed_text_becomes_a_value_of_the_fields_type(field: str, text: str, 
         ("widths", "1,2", "must be three numbers, 32,64,128"),
         ("widths", "a,b,c", "must be three numbers, 32,64,128"),
         ("precision", "8", "must be one of auto, 32, bf16, 16"),
-        ("recipe", "cake", "must be one of reference"),
+        ("recipe", "cake", "must be one of reference, tuned"),
+        ("class_weights", "some", "must be one of none, auto"),
+        ("patience", "-1", "must be between 0 and 100000, not -1"),
     ],
 )
 def test_a_typed_text_that_is_no_value_is_refused_with_a_clause(field: str, text: str, clause: str) -> None:

@@ -54,6 +54,8 @@ CHANGED: dict[str, object] = {
     "widths": (4, 8, 16),
     "val_split": 0.25,
     "seed": 7,
+    "class_weights": "auto",
+    "patience": 5,
     "precision": "bf16",
     "accelerator": "cpu",
     "devices": "2",

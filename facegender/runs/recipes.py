@@ -1,0 +1,72 @@
+"""What each recipe sets of a configuration, unless it is given otherwise. How it trains is in `facegender.network`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from facegender.runs.config import FIELDS, RECIPES, TrainConfig
+from facegender.runs.errors import UserError
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "reference": {},
+    "tuned": {
+        "image_size": 128,
+        "epochs": 40,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+        "widths": (32, 64, 128),
+    },
+}
+"""By recipe: the fields whose defaults differ from those of `TrainConfig`, which are the reference recipe's."""
+
+UNUSED: dict[str, tuple[str, ...]] = {"reference": (), "tuned": ("step_size", "gamma")}
+"""By recipe: fields that mean nothing to it."""
+
+ABOUT: dict[str, tuple[str, ...]] = {
+    "reference": (
+        "three convolutions, a pool and two linear layers with dropout 0.5",
+        "Adam; every step_size epochs the learning rate is multiplied with gamma",
+    ),
+    "tuned": (
+        "a small residual network with global pooling, dropout 0.2",
+        "crops, turns, mirrors, blurs, recolours and partly covers the photographs, by whole batches on the device",
+        "AdamW with weight decay 0.05; the learning rate rises and falls once, step by step; label smoothing 0.1",
+        "a moving average of the weights is what is validated, shown and saved",
+    ),
+}
+
+SHOWN = ("image_size", "epochs", "batch_size", "learning_rate", "step_size", "gamma", "widths", "precision")
+
+
+def configured(given: Mapping[str, Any]) -> TrainConfig:
+    """A configuration of what was given, of what its recipe sets, and of the defaults, in this order.
+
+    Raises:
+        UserError: Something was given that means nothing to the recipe.
+    """
+    recipe = given.get("recipe", FIELDS["recipe"].default)
+    for name in UNUSED[recipe]:
+        if name in given:
+            raise UserError(f"--{name.replace('_', '-')} means nothing to the {recipe} recipe: leave it out")
+    return TrainConfig(**{**SETTINGS[recipe], **given})
+
+
+def default_of(field: str, recipe: str) -> Any:
+    """What a field is if it is not given."""
+    return SETTINGS[recipe].get(field, FIELDS[field].default)
+
+
+def described(recipe: str) -> list[str]:
+    """What a recipe does and sets, a line each."""
+    rows = [(name, "not used" if name in UNUSED[recipe] else shown(default_of(name, recipe))) for name in SHOWN]
+    settings = [f"  --{name.replace('_', '-'):<14} {text}" for name, text in rows]
+    return [recipe, *(f"  {line}" for line in ABOUT[recipe]), *settings]
+
+
+def shown(value: Any) -> str:
+    """A value as it would be typed."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+assert set(SETTINGS) == set(UNUSED) == set(ABOUT) == set(RECIPES)
