@@ -17,6 +17,7 @@ from facegender.runs.config import FIELDS, TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
+from facegender.runs.recipes import UNUSED, default_of
 from facegender.runs.text import one_line
 
 WORKER_LINE_LIMIT = 1 << 22
@@ -24,11 +25,12 @@ CLOSE_S = 0.4
 
 
 def train_arguments(config: TrainConfig) -> list[str]:
-    """The options of ``facegender train`` that make this configuration; defaults are left out."""
+    """The options of ``facegender train`` that make this configuration; the recipe's defaults are left out."""
     arguments: list[str] = []
-    for name, field in FIELDS.items():
+    for name in FIELDS:
         value = getattr(config, name)
-        if value == field.default:
+        is_default = value == (FIELDS[name].default if name == "recipe" else default_of(name, config.recipe))
+        if is_default or name in UNUSED[config.recipe]:
             continue
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):

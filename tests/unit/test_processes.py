@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 import recorded
@@ -19,6 +20,7 @@ from facegender.cli import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
+from facegender.runs.recipes import configured
 from tui.processes import ClassifierProcess, Trainers, lines_of, train_arguments
 
 Script = Callable[[str], None]
@@ -78,6 +80,13 @@ def test_every_field_that_differs_becomes_an_option_that_means_it() -> None:
         option, _, text = argument.partition("=")
         assert option == f"--{field.replace('_', '-')}"
         assert (True if value is True else parse(field, text)) == value
+
+
+def test_what_another_recipe_would_set_otherwise_is_said_and_what_it_does_not_use_is_not() -> None:
+    tuned = configured({"recipe": "tuned"})
+    assert train_arguments(tuned) == ["--recipe=tuned"]
+    full = msgspec.structs.replace(tuned, image_size=512, step_size=3)
+    assert train_arguments(full) == ["--image-size=512", "--recipe=tuned"]
 
 
 def test_a_value_that_begins_with_a_dash_or_has_spaces_stays_one_argument() -> None:
