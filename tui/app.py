@@ -25,8 +25,7 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.graphics import PictureView, Terminal, acknowledged, drain_s, forget, refitted, start_probe
-from tui.graphics.probe import LONGEST_DELAY_S
+from tui.graphics import PictureView, Terminal, acknowledged, drained, forget, refitted, start_probe
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
-LONGEST_DRAIN_S = 20.0
+LONGEST_DRAIN_S = 10.0
 SETTLED_S = 1.5
 """By then all that the first screen and its pictures need is imported and made."""
 SWITCH_S = 0.001
@@ -72,7 +71,7 @@ class FaceGenderApp(App[None]):
 
     TITLE = "facegender-tui"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend_process", "suspend")]
+    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "give_to_shell", "suspend")]
 
     def __init__(
         self,
@@ -166,13 +165,17 @@ class FaceGenderApp(App[None]):
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
         acknowledged(self)
 
-    def action_redraw(self) -> None:
+    async def action_give_to_shell(self) -> None:
+        """Give the terminal to the shell, once it has read what was sent to it."""
+        await drained(self, LONGEST_DRAIN_S)
+        self.action_suspend_process()
+
+    async def action_redraw(self) -> None:
         """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
+        await drained(self, LONGEST_DRAIN_S)
         try:
             with self.suspend():
-                # The questions wait behind the pictures that are on their way.
-                limit_s = LONGEST_DELAY_S + min(LONGEST_DRAIN_S, drain_s(self))
-                self.terminal = start_probe(self._graphics).finish(limit_s)
+                self.terminal = start_probe(self._graphics).finish()
         except SuspendNotSupported:
             pass
         forget(self)

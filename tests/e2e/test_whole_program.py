@@ -37,7 +37,7 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
     with Screen(["--root", str(root)], cache) as screen:
         screen.until("There is no run here yet")
         screen.press(DOWN, ENTER)
-        screen.until("ready: Ctrl+S starts the run")
+        screen.until("no datasets/ here")
         fill(screen, 0, "demo")
         fill(screen, 1, "32")
         fill(screen, 1, "2000")

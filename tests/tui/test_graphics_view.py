@@ -18,7 +18,7 @@ from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
 from tests.piloting import until
-from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, farewell, forget, statistics
+from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, drained, farewell, forget, statistics
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
 from tui.graphics.session import RECEIPT_QUESTION, session_of
@@ -632,3 +632,18 @@ async def test_an_encoder_that_fails_costs_the_picture_and_not_the_program(monke
         await app.workers.wait_for_complete()
         await app.until_idle()
         assert "cannot be shown (no such" in "".join(app.text())
+
+
+async def test_the_terminal_is_given_away_only_after_it_has_read_everything() -> None:
+    app = FarApp(Protocol.SIXEL)
+    async with app.run_test(size=(100, 40)) as pilot:
+        link = session_of(app).link
+        await asyncio.wait_for(drained(app, 60), 1)
+        link.sent(50_000, asked=True)
+        waiting = asyncio.create_task(drained(app, 60))
+        await pilot.pause(0.1)
+        assert not waiting.done()
+        acknowledged(app)
+        await asyncio.wait_for(waiting, 5)
+        link.sent(50_000, asked=True)
+        await asyncio.wait_for(drained(app, 0.05), 5)

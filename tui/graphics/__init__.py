@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tui.graphics.cache import ByteCache
     from tui.graphics.picture import Picture
     from tui.graphics.probe import Probe, refitted, start_probe
-    from tui.graphics.session import PictureStatistics, acknowledged, drain_s, farewell, forget, settle, statistics
+    from tui.graphics.session import PictureStatistics, acknowledged, drained, farewell, forget, settle, statistics
     from tui.graphics.terminal import Protocol, Terminal
     from tui.graphics.widget import PictureView
 
@@ -25,7 +25,7 @@ __all__ = [
     "Protocol",
     "Terminal",
     "acknowledged",
-    "drain_s",
+    "drained",
     "farewell",
     "forget",
     "refitted",
@@ -43,7 +43,7 @@ _HOME = {
     "Protocol": "terminal",
     "Terminal": "terminal",
     "acknowledged": "session",
-    "drain_s": "session",
+    "drained": "session",
     "farewell": "session",
     "forget": "session",
     "refitted": "probe",

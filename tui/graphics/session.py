@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ NO_BUDGET_BYTES = 600 << 10
 """A link that carries so much in `BUDGET_S` sets no limit."""
 BUDGET_S = 1.7
 BUDGET_STEP = 1.6
+DRAIN_POLL_S = 0.02
 """On a slow link pictures lose colours until all that are on the screen take so long together."""
 
 
@@ -217,10 +219,12 @@ def forget(app: App[Any]) -> None:
         session.terminal, session.link = terminal, Link(terminal.round_trip_s)
 
 
-def drain_s(app: App[Any]) -> float:
-    """How long the terminal will take for what it has not read yet, as far as that is known."""
-    link = session_of(app).link
-    return link.seconds_for(link.in_flight_bytes)
+async def drained(app: App[Any], limit_s: float) -> None:
+    """Wait until the terminal has read what was sent, or it would answer somebody else, e.g. the shell."""
+    session, clock = session_of(app), asyncio.get_running_loop().time
+    until = clock() + limit_s
+    while session.link.in_flight_bytes and clock() < until:
+        await asyncio.sleep(DRAIN_POLL_S)
 
 
 def farewell(app: App[Any]) -> str:
