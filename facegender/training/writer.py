@@ -245,7 +245,7 @@ class JournalThread:
             self._write_account(now)
             self._wrote_at = now
         except OSError as error:
-            if self._gone():  # which the session tells, and there is no place for these lines
+            if self._gone():  # which `Session` tells, and there is no place for these lines
                 self._unwritten.clear()
                 self._failing_since = None
                 return
