@@ -16,7 +16,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_folder
 from facegender.runs.recipes import configured, default_of, described, shown
 from facegender.runs.summary import summarise
-from facegender.runs.text import printable
+from facegender.runs.text import end_of, printable
 
 app = typer.Typer(
     add_completion=False,
@@ -194,7 +194,7 @@ def runs(
     widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
     room = max(LEAST_DATA_WIDTH, TABLE_WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1]))
     for cells in table:
-        cells[-1] = _end(cells[-1], room)
+        cells[-1] = end_of(cells[-1], room)
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
@@ -212,11 +212,6 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "demo": summary.demo,
         "data": summary.data,
     }
-
-
-def _end(text: str, width: int) -> str:
-    """The end of a path that is too long: its last folders tell more than its first."""
-    return text if len(text) <= width else "…" + text[-width + 1 :]
 
 
 def _age(seconds: int | None) -> str:

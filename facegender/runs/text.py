@@ -23,3 +23,8 @@ def _unsafe(character: str) -> bool:
 def one_line(text: str) -> str:
     """The text as a single safe line: runs of white space become one space."""
     return printable(" ".join(text.split()))
+
+
+def end_of(text: str, width: int) -> str:
+    """The end of a path that is too long: its last folders tell more than its first."""
+    return text if len(text) <= width else "…" + text[-width + 1 :]

@@ -32,6 +32,20 @@ def picture(colour: int = 0, height: int = 40, width: int = 60) -> Picture:
     return Picture(pixels.astype(np.uint8), np.array([[colour, 10, 10], [10, 200, colour]], np.uint8))
 
 
+def held_back(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Lets encoding begin and then wait: the event that it has begun, and the one that lets it go on."""
+    began, go_on = threading.Event(), threading.Event()
+    real = widget_module.encode
+
+    def slow(job: Job) -> Encoded:
+        began.set()
+        assert go_on.wait(10)
+        return real(job)
+
+    monkeypatch.setattr(widget_module, "encode", slow)
+    return began, go_on
+
+
 class ViewApp(App[None]):
     CSS = """
     PictureView { width: 40; height: 12; background: rgb(1,2,3); }
@@ -159,15 +173,7 @@ async def test_the_old_picture_stays_until_the_new_one_is_ready(monkeypatch: pyt
         await app.until_shown(first)
         app.written()
         before = app.written()
-        began, go_on = threading.Event(), threading.Event()
-        real = widget_module.encode
-
-        def slow(job: Job) -> Encoded:
-            began.set()
-            assert go_on.wait(10)
-            return real(job)
-
-        monkeypatch.setattr(widget_module, "encode", slow)
+        began, go_on = held_back(monkeypatch)
         app.view.show(second)
         while not began.is_set():
             await app.until_idle()
@@ -178,15 +184,7 @@ async def test_the_old_picture_stays_until_the_new_one_is_ready(monkeypatch: pyt
 
 
 async def test_a_picture_taken_away_while_it_is_encoded_does_not_appear(monkeypatch: pytest.MonkeyPatch) -> None:
-    began, go_on = threading.Event(), threading.Event()
-    real = widget_module.encode
-
-    def slow(job: Job) -> Encoded:
-        began.set()
-        assert go_on.wait(10)
-        return real(job)
-
-    monkeypatch.setattr(widget_module, "encode", slow)
+    began, go_on = held_back(monkeypatch)
     app = ViewApp(HALFBLOCK)
     async with app.run_test():
         app.view.show(picture())
@@ -586,15 +584,7 @@ async def test_a_larger_font_has_the_picture_made_again() -> None:
 async def test_a_picture_taken_away_while_its_coarse_form_is_made_does_not_appear(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on = threading.Event(), threading.Event()
-    real = widget_module.encode
-
-    def slow(job: Job) -> Encoded:
-        began.set()
-        assert go_on.wait(10)
-        return real(job)
-
-    monkeypatch.setattr(widget_module, "encode", slow)
+    began, go_on = held_back(monkeypatch)
     app = FarApp(protocol)
     async with app.run_test(size=(100, 40)):
         app.view.show(noise(1))

@@ -74,11 +74,6 @@ class Encoded:
     """The cells, where it is shown by half blocks."""
 
     @property
-    def sent_bytes(self) -> int:
-        """What all slices take on the link."""
-        return sum(piece.size_bytes for piece in self.slices)
-
-    @property
     def size_bytes(self) -> int:
         """What it costs to keep."""
         cells = self.placement.columns * self.placement.rows

@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
-from facegender.runs.text import printable
+from facegender.runs.text import end_of, printable
 from tui import format as fmt
 from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
 
@@ -110,7 +110,7 @@ class Runs(Screen[None]):
                 str(run.best_epoch) if known else "",
                 f"{run.image_size} px" if run.image_size else "",
                 fmt.ago(now - run.created) if run.created else "",
-                Text(_end(printable(run.data), 40), "dim"),
+                Text(end_of(printable(run.data), 40), "dim"),
                 key=run.run,
             )
         table.move_cursor(row=min(row, len(event.summaries) - 1))
@@ -155,8 +155,3 @@ def _stamp(folder: RunFolder) -> object:
         except OSError:
             stamps.append((0, 0, 0))
     return stamps
-
-
-def _end(text: str, width: int) -> str:
-    """The end of a path that is too long."""
-    return text if len(text) <= width else "…" + text[-width + 1 :]
