@@ -16,6 +16,8 @@ MAX_ENLARGEMENT = 2.0
 # As many as the eye tells apart in tiles of this size; every level more costs bytes on the link.
 LEVELS = 32
 COARSE_BELOW_PX = 240
+ENOUGH_PX = 64
+"""Side of a tile, where the data has so much, that is worth making room for."""
 PHOTOGRAPH_COLOURS = 128
 PHOTOGRAPHS_KEPT = 8
 
@@ -50,11 +52,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
                 stats = tuple(float(value) for value in frame.stats(layer, probe)[cursor])
             if request.zoomed and cursor is not None:
                 tiles, cursor = _zoomed(frame, tiles, layer, cursor, request)
-        gap = 2 if min(request.area_px) >= COARSE_BELOW_PX else 1
-        enlarging: pictures.Enlarging = "large" if request.terminal_enlarges else "whole"
-        grid = pictures.fit_grid(
-            len(tiles), (tiles.shape[1], tiles.shape[2]), request.area_px, gap=gap, enlarging=enlarging
-        )
+        grid, wide = _grid(tiles, request)
         mosaic = Picture(pictures.mosaic(tiles, grid, levels=LEVELS, cursor=cursor), pictures.palette(colours, LEVELS))
         label = int(frame.labels()[probe])
         return LayerPicture(
@@ -73,7 +71,24 @@ def _compose(request: LayerRequest) -> LayerPicture:
             label=info.classes[label] if 0 <= label < len(info.classes) else "",
             name=info.probe_names[probe] if info.probe_names else "",
             probabilities=dict(zip(info.classes, map(float, frame.probabilities()[probe]), strict=False)),
+            wide=wide,
         )
+
+
+def _grid(tiles: Bytes, request: LayerRequest) -> tuple[pictures.Grid, bool]:
+    """The mosaic's layout, and whether it is for the wide place because only there the tiles are large enough."""
+    _, height, width = tiles.shape
+
+    def fitted(area_px: tuple[int, int]) -> pictures.Grid:
+        gap = 2 if min(area_px) >= COARSE_BELOW_PX else 1
+        enlarging: pictures.Enlarging = "large" if request.terminal_enlarges else "whole"
+        return pictures.fit_grid(len(tiles), (height, width), area_px, gap=gap, enlarging=enlarging)
+
+    grid = fitted(request.area_px)
+    enough = min(ENOUGH_PX, width)
+    if grid.tile_width < enough and (wide := fitted(request.wide_area_px)).tile_width >= enough:
+        return wide, True
+    return grid, False
 
 
 def _tiles(

@@ -25,6 +25,7 @@ class LayerRequest:
         epoch: The epoch it is of, or -1 for a classified file.
         made: When the file was announced, 0 where that is not known: a run that goes on may write it again.
         area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
+        wide_area_px: The same if what stands beside it is made narrow.
         photograph_px: The same for the probe photograph; (0, 0) for none.
         terminal_enlarges: The terminal makes pictures as large as their place by itself.
         heatmap: Lay the heatmap over the photograph where the frame has one.
@@ -44,6 +45,7 @@ class LayerRequest:
     heatmap: bool = False
     aspect: float = 1.0
     made: float = 0.0
+    wide_area_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class LayerPicture:
         layers: Names of all layers, in the order of the network.
         channels: How many tiles the mosaic has.
         columns: How many of them lie beside each other.
+        wide: The mosaic is for the wide place: in the other one the tiles would be too small.
         low, high: The values of the darkest and the brightest colour; per channel in a mosaic of maps.
         common_range: Whether all tiles share that range.
         channel_stats: Mean, standard deviation, minimum, maximum and share of zeros of the channel under the cursor.
@@ -76,3 +79,4 @@ class LayerPicture:
     label: str
     name: str
     probabilities: dict[str, float]
+    wide: bool = False

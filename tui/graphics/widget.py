@@ -85,6 +85,8 @@ class PictureView(Widget, can_focus=False):
         self._settled.set()
         self._painter = PicturePainter(self)
         self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
+        self._style = Style.null()
+        self._blank = Strip([])
 
     @property
     def placeholder(self) -> str:
@@ -116,8 +118,17 @@ class PictureView(Widget, can_focus=False):
     @property
     def area_px(self) -> tuple[int, int]:
         """Width and height for a picture that is to be shown pixel by pixel; (0, 0) before there is a layout."""
+        return self.area_px_if_wider(0)
+
+    def area_px_if_wider(self, columns: int) -> tuple[int, int]:
+        """What `area_px` would be with so many columns of cells more."""
         area = self._area()
-        return area_px(area, self.terminal) if area is not None else (0, 0)
+        return area_px(area._replace(columns=area.columns + columns), self.terminal) if area is not None else (0, 0)
+
+    def show_once_laid_out(self, picture: Picture) -> None:
+        """Show a picture that is for the size that this view has after the next layout."""
+        self._wanted = picture
+        self.call_after_refresh(self._encode_if_needed)
 
     def show(self, picture: Picture | None) -> None:
         """Show a picture as soon as it is encoded, or nothing. The newest wins."""
@@ -315,13 +326,12 @@ class PictureView(Widget, can_focus=False):
 
     def render_line(self, y: int) -> Strip:
         """A line of text, or blank cells where the picture goes; its half blocks only in recordings and tests."""
-        style = self.rich_style
+        style, blank = self._style, self._blank
         width = self.content_size.width
         encoded = self._painter.encoded
         if encoded is None:
             return self._placeholder_line(y, width, style)
         placement = encoded.placement
-        blank = Strip.blank(width, style)
         row = y - placement.top
         if encoded.blocks is None or not self.app.is_headless:
             return blank
@@ -346,6 +356,9 @@ class PictureView(Widget, can_focus=False):
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines of a region of the widget, those of the picture able to paint themselves."""
+        # Worked out anew for every line, the style is half of what a repaint costs.
+        self._style = self.rich_style
+        self._blank = Strip.blank(self.content_size.width, self._style)
         strips = super().render_lines(crop)
         encoded = self._painter.encoded
         if encoded is None:

@@ -243,7 +243,7 @@ class LayerBrowser(Vertical, can_focus=True):
             self.view.make_room()
             self.call_after_refresh(self._request)
             return
-        area, photograph = self.view.areas_px
+        area, wide, photograph = self.view.areas_px
         if area == (0, 0):
             return
         choice = self.selection
@@ -256,7 +256,8 @@ class LayerBrowser(Vertical, can_focus=True):
             mode=choice.mode,
             channel=None if choice.mode == "average" else choice.channel,
             zoomed=choice.zoomed,
-            area_px=(max(LEAST_PX, area[0]), max(LEAST_PX, area[1])),
+            area_px=_at_least(area),
+            wide_area_px=_at_least(wide),
             photograph_px=photograph,
             terminal_enlarges=self.view.mosaic.terminal.protocol is Protocol.KITTY,
             heatmap=self.heatmap,
@@ -368,3 +369,7 @@ class LayerBrowser(Vertical, can_focus=True):
             live=self._live,
         )
         self.query_one(PaneTitle).title = title_line(title, self.size.width)
+
+
+def _at_least(area_px: tuple[int, int]) -> tuple[int, int]:
+    return max(LEAST_PX, area_px[0]), max(LEAST_PX, area_px[1])

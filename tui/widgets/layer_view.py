@@ -55,10 +55,14 @@ class LayerView(Vertical):
     LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; }
     LayerView #caption { height: auto; }
     LayerView #legend { height: 1; }
+    LayerView.-wide #side { width: 10; }
+    LayerView.-wide #photograph { max-height: 5; }
     LayerView.-no-side #side, LayerView.-empty #side, LayerView.-empty #legend { display: none; }
     """
 
     SIDE_FROM_WIDTH = 72
+    SIDE_WIDTH, NARROW_SIDE_WIDTH = 24, 10
+    """As in the style above."""
 
     class Resized(Message):
         """The place for the picture has another size in pixels."""
@@ -68,12 +72,12 @@ class LayerView(Vertical):
 
         Args:
             waiting: What stands there before there is a picture.
-            caption: What to write beside the photograph; with one of its own, the photograph is always shown.
+            caption: What to write beside the photograph; with one of its own, that always keeps its width.
         """
         super().__init__()
         self._waiting = waiting
         self._caption = caption or probe_caption
-        self._side_from_width = 0 if caption else self.SIDE_FROM_WIDTH
+        self._side_stays = caption is not None
         self._words = Text()
 
     def compose(self) -> ComposeResult:
@@ -96,15 +100,22 @@ class LayerView(Vertical):
         return self.query_one("#photograph", PictureView)
 
     @property
-    def areas_px(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """(width, height) in pixels for the mosaic and for the photograph."""
-        beside = not self.has_class("-no-side")
-        return self.mosaic.area_px, self.photograph.area_px if beside else (0, 0)
+    def areas_px(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """(width, height) in pixels for the mosaic, for a mosaic beside a narrow side, and for the photograph."""
+        mosaic = self.mosaic
+        if self.has_class("-no-side") or self._side_stays:
+            photograph = (0, 0) if self.has_class("-no-side") else self.photograph.area_px
+            return mosaic.area_px, mosaic.area_px, photograph
+        gain = self.SIDE_WIDTH - self.NARROW_SIDE_WIDTH
+        as_wide = self.has_class("-wide")
+        area = mosaic.area_px_if_wider(-gain if as_wide else 0)
+        return area, mosaic.area_px_if_wider(0 if as_wide else gain), self.photograph.area_px
 
     def on_resize(self, event: events.Resize) -> None:
         """Drop the photograph where there is no room for both, and ask for a picture that fits."""
-        self.set_class(event.size.width < self._side_from_width, "-no-side")
-        self.set_class(event.size.width < self.SIDE_FROM_WIDTH, "-narrow")
+        narrow = event.size.width < self.SIDE_FROM_WIDTH
+        self.set_class(narrow and not self._side_stays, "-no-side")
+        self.set_class(narrow, "-narrow")
         self.call_after_refresh(self._announce)
 
     def _announce(self) -> None:
@@ -112,9 +123,14 @@ class LayerView(Vertical):
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
-        self.mosaic.show(picture.mosaic)
-        self.photograph.show(picture.photograph)
-        self._write("#caption", self._caption(picture))
+        if picture.wide == self.has_class("-wide"):
+            self.mosaic.show(picture.mosaic)
+            self.photograph.show(picture.photograph)
+        else:
+            self.set_class(picture.wide, "-wide")
+            self.mosaic.show_once_laid_out(picture.mosaic)
+            self.call_after_refresh(self._announce)
+        self._write("#caption", narrow_caption(picture) if picture.wide else self._caption(picture))
         self._words = self._legend(picture)
         self._write("#legend", self._words)
 
@@ -185,6 +201,14 @@ def probe_caption(picture: LayerPicture) -> Text:
     if picture.label:
         out.append("\nannotated ", "dim").append(printable(picture.label))
     return out.append_text(probability_bars(picture.probabilities, 8))
+
+
+def narrow_caption(picture: LayerPicture) -> Text:
+    """The same for a few columns, without the name."""
+    out = Text.assemble(("annotated\n", "dim"), printable(picture.label), "\n") if picture.label else Text()
+    for number, (name, share) in enumerate(picture.probabilities.items()):
+        out.append(f"\n{printable(name)}\n").append(fmt.percent(share), fmt.CLASS_COLOURS[number % 2])
+    return out
 
 
 def probability_bars(probabilities: dict[str, float], width: int) -> Text:
