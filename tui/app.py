@@ -71,6 +71,8 @@ class FaceGenderApp(App[None]):
 
     TITLE = "facegender-tui"
     ENABLE_COMMAND_PALETTE = True
+    CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
+    """The stylesheet of the first screen, which Textual would not load by itself."""
     BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "give_to_shell", "suspend")]
 
     def __init__(
@@ -93,6 +95,9 @@ class FaceGenderApp(App[None]):
             graphics: The protocol to use, or "auto", when the terminal is asked again.
         """
         super().__init__()
+        # Before there is a screen: a change of theme styles and draws all that is there anew.
+        self.register_theme(THEME)
+        self.theme = THEME.name
         # Threads read journals and make pictures; a key should not wait for five milliseconds (the default) each time
         # that one of them has the interpreter.
         sys.setswitchinterval(SWITCH_S)
@@ -118,16 +123,19 @@ class FaceGenderApp(App[None]):
         self._event_loop.call_soon_threadsafe(self.exit)
         return True
 
-    async def on_mount(self) -> None:
-        """Show the first screen."""
-        self.register_theme(THEME)
-        self.theme = "facegender"
+    def get_default_screen(self) -> Dashboard:
+        """The first screen. Textual's own would lie below it, and have all of it drawn anew whenever it is laid out."""
+        return self.dashboard
+
+    def on_mount(self) -> None:
+        """Begin to look after the trainers."""
         self.set_interval(REAP_S, self._reap)
         if not self.is_headless:
             # The collector's look at all that lives for ever would hold up a key for 30 to 50 ms, again and again.
             self.set_timer(SETTLED_S, gc.freeze)
-        # What follows is shown in its panes, which must be there.
-        await self.push_screen(self.dashboard)
+
+    async def on_ready(self) -> None:
+        """Do what the command line asks for, now that the panes are there."""
         if self._demo:
             self.post_message(StartRun(DEMO_CONFIG, ""))
         elif self._data is not None:

@@ -43,6 +43,7 @@ async def test_room_is_made_for_tiles_that_are_too_small_otherwise() -> None:
     app = LayerApp()
     async with app.run_test(size=(100, 30)):
         view = app.query_one(LayerView)
+        view.make_room()
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
         area, wide, photograph = view.areas_px
@@ -64,6 +65,7 @@ async def test_a_caption_of_its_own_keeps_its_width() -> None:
         view = LayerView("nothing yet", lambda picture: Text("mine"))
         app.terminal = Terminal(Protocol.SIXEL)  # type: ignore[attr-defined]  # what `PictureView` reads
         await app.mount(view)
+        view.make_room()
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
         area, wide, _ = view.areas_px

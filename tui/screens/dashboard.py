@@ -39,7 +39,7 @@ WIDE_FROM = (110, 30)
 class Dashboard(PictureActions, PromptScreen):
     """Shows one run folder at a time and moves about in it."""
 
-    CSS_PATH = "dashboard.tcss"
+    AUTO_FOCUS = "#layers"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
     BINDINGS = [
         *commands.bindings(),
@@ -51,6 +51,8 @@ class Dashboard(PictureActions, PromptScreen):
 
     def __init__(self, root: Path, folder: RunFolder | None) -> None:
         super().__init__(root)
+        # As on most terminals, so that the first screen is not styled and drawn twice.
+        self.add_class("-tall")
         self.folder = folder
         self.state: RunState | None = RunState(folder.name, observed=folder.state()) if folder else None
         self._follower: Follower | None = None
@@ -90,7 +92,6 @@ class Dashboard(PictureActions, PromptScreen):
             # Not before the first paint: the first steps bring numpy with them.
             self.call_after_refresh(self.open_run, self.folder)
         self._arrange()
-        self.query_one("#layers").focus()
 
     def on_unmount(self) -> None:
         """End the thread that follows."""

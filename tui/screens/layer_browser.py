@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.geometry import Region
 from textual.message import Message
 from textual.timer import Timer
 
@@ -31,11 +33,13 @@ LEAST_PX = 8
 
 
 class LayerBrowser(Vertical, can_focus=True):
-    """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts."""
+    """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts.
+
+    The focus colours its upper edge alone: the others belong to the view, which would be drawn anew, picture and all.
+    """
 
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
-    LayerBrowser:focus LayerView { border: round $accent; border-top: none; }
     LayerBrowser:focus PaneTitle { color: $accent; }
     """
 
@@ -87,6 +91,13 @@ class LayerBrowser(Vertical, can_focus=True):
         """The title and the view."""
         yield PaneTitle()
         yield LayerView(self.waiting, self._caption)
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """As of any widget, but without a repaint: nothing of it is seen that is not its children's.
+
+        Textual asks for one with each change of the focus.
+        """
+        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
 
     @property
     def view(self) -> LayerView:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from textual import on
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from facegender.runs.text import one_line
 from tui import commands
@@ -32,6 +34,10 @@ class Completed(Message):
 
 class PromptScreen(Screen[None]):
     """A screen with a `Prompt`; subclasses say where the focus goes back to and which layer is looked at."""
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """As in Textual's `Screen`, which draws all of itself anew with each change: 24 KB for a key that opens the prompt.
+    What looks different with the focus is drawn for its own sake."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()

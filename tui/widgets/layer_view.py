@@ -74,7 +74,7 @@ class LayerView(Vertical):
             waiting: What stands there before there is a picture.
             caption: What to write beside the photograph; with one of its own, that always keeps its width.
         """
-        super().__init__()
+        super().__init__(classes="-empty")
         self._waiting = waiting
         self._caption = caption or probe_caption
         self._side_stays = caption is not None
