@@ -50,19 +50,22 @@ class Augmentation:
     erased: float = 0.4
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: torch.Generator, side: int | None = None) -> Tensor:
         """Changed copies.
 
         Args:
             images: (N, 3, S, S) float32 in [-1, 1].
             generator: On the images' device.
+            side: Of the copies, at most S; None for S.
 
         Returns:
-            The same shape, type, range and memory format.
+            (N, 3, side, side) of the same type, range and memory format.
         """
         chance = torch.rand((18, len(images)), generator=generator, device=images.device)
         # All of it in full precision, also if the caller is inside automatic mixed precision.
         with torch.autocast(images.device.type, enabled=False):
+            if side is not None and side < images.shape[-1]:
+                images = F.interpolate(images, (side, side), mode="bilinear", antialias=True)
             moved = self._moved(images, chance[:6])
             blurred = self._blurred(moved, chance[6:8])
             coloured = self._coloured(blurred, chance[8:12])

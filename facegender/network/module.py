@@ -117,11 +117,13 @@ class FaceGenderModule(LightningModule):
         """
         images, labels = batch
         inputs = normalise(images)
-        if self._recipe.augmentation is not None:
+        recipe = self._recipe
+        if recipe.augmentation is not None:
             place = (self.current_epoch, batch_idx, self.global_rank)
-            inputs = self._recipe.augmentation(inputs, generator_for(self._config.seed, *place, inputs.device))
+            side = recipe.side and recipe.side(inputs.shape[-1], self.current_epoch, self._config.epochs)
+            inputs = recipe.augmentation(inputs, generator_for(self._config.seed, *place, inputs.device), side)
         logits = self.network(inputs).float()
-        smoothing = self._recipe.label_smoothing
+        smoothing = recipe.label_smoothing
         loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=smoothing)
         plain = loss.detach()
         if smoothing or self.class_weights is not None:

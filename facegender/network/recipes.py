@@ -28,6 +28,7 @@ class Recipe:
         schedule: Optimiser, configuration and the steps of the whole run to a schedule.
         scheduled: How often the schedule is stepped; only for "step" the number of steps is known.
         augmentation: Changes photographs before a training step, or None.
+        side: Image size, epoch and epochs of the whole run to the side that a training step sees; None for all of it.
         label_smoothing: Share of each label that is spread over all classes, in [0, 1).
         averaging: Decay of the moving average of the weights, which is validated, shown and saved in their place; or
             None.
@@ -38,6 +39,7 @@ class Recipe:
     schedule: Callable[[Optimizer, TrainConfig, int], LRScheduler]
     scheduled: Literal["epoch", "step"] = "epoch"
     augmentation: Augmentation | None = None
+    side: Callable[[int, int, int], int] | None = None
     label_smoothing: float = 0.0
     averaging: float | None = None
 
@@ -102,12 +104,30 @@ def cycle_share(step: int, steps: int) -> float:
     return LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * done)) / 2
 
 
+SMALLEST_SIDE = 0.6
+"""Share of the image size that training begins with."""
+GROWN_AFTER = 0.85
+"""Share of the epochs after which it sees all of it."""
+SIDE_STEP_PX = 8
+
+
+def growing_side(image_size: int, epoch: int, epochs: int) -> int:
+    """Small photographs first, which cost less and teach the coarse things, then larger ones.
+
+    After Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", 2021, https://arxiv.org/abs/2104.00298
+    """
+    grown = min(1.0, epoch / max(1.0, GROWN_AFTER * epochs))
+    share = SMALLEST_SIDE + (1 - SMALLEST_SIDE) * grown
+    return min(image_size, max(SIDE_STEP_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
+
+
 TUNED = Recipe(
     network=_residual,
     optimiser=_adamw,
     schedule=_one_cycle,
     scheduled="step",
     augmentation=Augmentation(),
+    side=growing_side,
     label_smoothing=0.1,
     averaging=0.99,
 )

@@ -20,7 +20,7 @@ from facegender.network import introspect
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.averaging import AveragedNetwork
 from facegender.network.module import FaceGenderModule
-from facegender.network.recipes import LOWEST, RECIPES, cycle_share
+from facegender.network.recipes import LOWEST, RECIPES, cycle_share, growing_side
 from facegender.network.residual import ResidualNet
 from facegender.runs.classify import Request
 from facegender.runs.config import TrainConfig
@@ -303,6 +303,27 @@ def test_an_erased_rectangle_is_grey_and_no_larger_than_asked_for() -> None:
     share = erased.float().mean((1, 2, 3))
     assert float(share.max()) <= 0.27
     assert float(share.max()) > 0
+
+
+def test_a_smaller_copy_is_the_whole_photograph() -> None:
+    images = photographs()
+    small = NOTHING(images, drawn(1, 0, 0, 0), 16)
+    assert small.shape == (8, 3, 16, 16)
+    assert small.is_contiguous(memory_format=torch.channels_last)
+    means = torch.nn.functional.avg_pool2d(images, 2)
+    assert float((small - means).abs().mean()) < 0.02
+    assert torch.equal(NOTHING(images, drawn(1, 0, 0, 0), 64), NOTHING(images, drawn(1, 0, 0, 0))), "never enlarged"
+
+
+@pytest.mark.parametrize(("image_size", "epochs"), [(160, 60), (128, 1), (64, 7), (8, 3), (4, 3)])
+def test_photographs_grow_to_their_whole_size_and_stay_so(image_size: int, epochs: int) -> None:
+    sides = [growing_side(image_size, epoch, epochs) for epoch in range(epochs)]
+    assert sides == sorted(sides)
+    assert min(sides) > 0.5 * image_size
+    assert max(sides) <= image_size
+    assert growing_side(image_size, epochs, epochs) == image_size
+    if epochs > 6:
+        assert sides[-1] == image_size
 
 
 def test_validation_sees_photographs_as_they_are() -> None:
