@@ -125,9 +125,11 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
     finally:
         # The terminal may be gone.
         with contextlib.suppress(OSError, ValueError, termios.error):
-            settle(app)
-            sys.stderr.write(farewell(app))
-            sys.stderr.flush()
+            try:
+                settle(app)
+            finally:  # a second Ctrl-C ends the wait
+                sys.stderr.write(farewell(app))
+                sys.stderr.flush()
     if trace.getvalue() and ending.signalled is None:
         report(trace.getvalue())
         return 1

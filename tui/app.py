@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import events, on
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.screen import Screen
 from textual.theme import Theme
@@ -25,7 +26,7 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.graphics import PictureView, Terminal, acknowledged, drained, forget, refitted, start_probe
+from tui.graphics import LateAnswer, PictureView, Terminal, acknowledged, drained, forget, refitted, start_probe
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+LATE_LIMIT_S = 10.0
+"""How long to wait for a terminal that is known to answer late."""
 LONGEST_DRAIN_S = 10.0
 SETTLED_S = 1.5
 """By then all that the first screen and its pictures need is imported and made."""
@@ -107,6 +110,7 @@ class FaceGenderApp(App[None]):
         self._demo = demo
         self._data = data
         self._graphics = graphics
+        self._late_answer = LateAnswer()
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
@@ -169,6 +173,16 @@ class FaceGenderApp(App[None]):
         """Show one line that says what went wrong."""
         self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
 
+    async def on_event(self, event: events.Event) -> None:
+        """Textual's way of every event, but for what an unanswered probe's terminal says after all."""
+        if isinstance(event, events.Key) and self.terminal.round_trip_s is None:
+            heard_before = self._late_answer.seen
+            if self._late_answer.swallows(event.key, time.monotonic()):
+                if not heard_before:
+                    self.notify("the terminal has answered late: g asks it again, with more patience", timeout=10)
+                return
+        await super().on_event(event)
+
     def on_cursor_position(self) -> None:
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
         acknowledged(self)
@@ -183,7 +197,8 @@ class FaceGenderApp(App[None]):
         await drained(self, LONGEST_DRAIN_S)
         try:
             with self.suspend():
-                self.terminal = start_probe(self._graphics).finish()
+                probe = start_probe(self._graphics)
+                self.terminal = probe.finish(LATE_LIMIT_S) if self._late_answer.seen else probe.finish()
         except SuspendNotSupported:
             pass
         forget(self)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
+from textual import events
 from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, System
@@ -38,6 +39,20 @@ async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
 
 
 # Opening
+
+
+async def test_an_answer_of_the_terminal_that_comes_late_presses_no_keys(root: Path) -> None:
+    recorded.write_run(root, "a", created=100.0, end="completed")
+    async with running(root) as (app, pilot):
+        for character in "^P>|xterm(390)^_Gi=31;OK":
+            app.post_message(events.Key({"^": "circumflex_accent", "_": "underscore"}.get(character, character), None))
+        await until(lambda: app.told)
+        assert "answered late" in app.told[0]
+        await pilot.pause(0.15)
+        assert app.screen is app.dashboard
+        assert not app.dashboard.prompt.is_open
+        await pilot.press("question_mark")
+        await until(lambda: app.screen is not app.dashboard)
 
 
 async def test_the_newest_run_is_opened_with_its_name_and_state(root: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tui.graphics.cache import ByteCache
+    from tui.graphics.late import LateAnswer
     from tui.graphics.picture import Picture
     from tui.graphics.probe import Probe, refitted, start_probe
     from tui.graphics.session import PictureStatistics, acknowledged, drained, farewell, forget, settle, statistics
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ByteCache",
+    "LateAnswer",
     "Picture",
     "PictureStatistics",
     "PictureView",
@@ -36,6 +38,7 @@ __all__ = [
 
 _HOME = {
     "ByteCache": "cache",
+    "LateAnswer": "late",
     "Picture": "picture",
     "PictureStatistics": "session",
     "PictureView": "widget",

@@ -201,12 +201,13 @@ def acknowledged(app: App[Any]) -> None:
     session_of(app).acknowledged()
 
 
-def settle(app: App[Any], timeout_s: float = 1.0) -> None:
+def settle(app: App[Any], timeout_s: float = 5.0) -> None:
     """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
     link = session_of(app).link
     if link.waiting:
         # Some of them may have been read before the end: no reason to wait longer than they can take.
-        swallow(link.waiting, min(timeout_s, 2 * (link.round_trip_s or timeout_s) + 0.1))
+        delay_s = 1.0 if link.round_trip_s is None else 2 * link.round_trip_s + 0.1
+        swallow(link.waiting, min(timeout_s, delay_s + 1.5 * link.seconds_for(link.in_flight_bytes)))
 
 
 def forget(app: App[Any]) -> None:
