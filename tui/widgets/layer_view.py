@@ -44,17 +44,16 @@ class LayerTitle:
     live: bool
 
 
-class LayerView(Vertical):
+class LayerView(Horizontal):
     """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
 
     DEFAULT_CSS = """
     LayerView { height: 1fr; width: 1fr; border: round $surface-lighten-2; border-top: none; padding: 0 1; }
-    LayerView > Horizontal { height: 1fr; }
     LayerView #mosaic { width: 1fr; height: 1fr; }
     LayerView #side { width: 24; height: 1fr; padding-left: 1; }
     LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; }
     LayerView #caption { height: auto; }
-    LayerView #legend { height: 1; }
+    LayerView #legend { height: 1; dock: bottom; }
     LayerView.-wide #side { width: 10; }
     LayerView.-wide #photograph { max-height: 5; }
     LayerView.-no-side #side, LayerView.-empty #side, LayerView.-empty #legend { display: none; }
@@ -82,11 +81,10 @@ class LayerView(Vertical):
 
     def compose(self) -> ComposeResult:
         """The picture, the photograph with its caption, and the legend."""
-        with Horizontal():
-            yield PictureView(id="mosaic", placeholder=self._waiting)
-            with Vertical(id="side"):
-                yield PictureView(id="photograph")
-                yield Static(id="caption", markup=False)
+        yield PictureView(id="mosaic", placeholder=self._waiting)
+        with Vertical(id="side"):
+            yield PictureView(id="photograph")
+            yield Static(id="caption", markup=False)
         yield Static(id="legend", markup=False)
 
     @property
