@@ -40,6 +40,7 @@ REAP_S = 2.0
 LATE_LIMIT_S = 10.0
 """How long to wait for a terminal that is known to answer late."""
 LONGEST_DRAIN_S = 10.0
+LONGEST_LEAVE_S = 2.0
 SETTLED_S = 1.5
 """By then all that the first screen and its pictures need is imported and made."""
 SWITCH_S = 0.001
@@ -222,8 +223,9 @@ class FaceGenderApp(App[None]):
 
     # Screens
 
-    def action_detach(self) -> None:
-        """Leave; the runs go on."""
+    async def action_detach(self) -> None:
+        """Leave, once the terminal has read what was sent to it, or its answers would reach the shell; runs go on."""
+        await drained(self, LONGEST_LEAVE_S)
         self.exit()
 
     def action_help(self) -> None:

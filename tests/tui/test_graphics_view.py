@@ -633,7 +633,9 @@ async def test_the_terminal_is_given_away_only_after_it_has_read_everything() ->
         waiting = asyncio.create_task(drained(app, 60))
         await pilot.pause(0.1)
         assert not waiting.done()
+        assert not session_of(app).has_room, "what was begun now would have to be waited for as well"
         acknowledged(app)
         await asyncio.wait_for(waiting, 5)
+        assert session_of(app).has_room
         link.sent(50_000, asked=True)
         await asyncio.wait_for(drained(app, 0.05), 5)

@@ -12,7 +12,7 @@ from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
 from tui.graphics.held import HeldPictures
-from tui.graphics.link import Link
+from tui.graphics.link import NEAR_S, Link
 from tui.graphics.probe import swallow
 from tui.graphics.terminal import Protocol, Terminal
 
@@ -72,6 +72,8 @@ class Session:
         self._planned: dict[int, int] = {}
         self._waiting: dict[int, Callable[[], None]] = {}
         self._unasked_bytes = 0
+        self.resting = False
+        """Nothing more is begun until what was sent has been read."""
         self.to_free: list[int] = []
         """Numbers of slices that a kitty terminal may hold and that nothing refers to any more."""
 
@@ -80,7 +82,7 @@ class Session:
     @property
     def has_room(self) -> bool:
         """Whether more may be planned now: what is planned counts as if it were on its way."""
-        return self.link.may_send(sum(self._planned.values()))
+        return not self.resting and self.link.may_send(sum(self._planned.values()))
 
     def plan(self, view: int, size_bytes: int) -> None:
         """Note that a view is about to write so many bytes."""
@@ -205,9 +207,10 @@ def settle(app: App[Any], timeout_s: float = 5.0) -> None:
     """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
     link = session_of(app).link
     if link.waiting:
-        # Some of them may have been read before the end: no reason to wait longer than they can take.
-        delay_s = 1.0 if link.round_trip_s is None else 2 * link.round_trip_s + 0.1
-        swallow(link.waiting, min(timeout_s, delay_s + 1.5 * link.seconds_for(link.in_flight_bytes)))
+        # On a near link they are here in a moment, or were read before the end. On a far one text may wait before them.
+        delay_s = link.round_trip_s
+        limit_s = 1.0 if delay_s is None else 0.1 if delay_s < NEAR_S else timeout_s
+        swallow(link.waiting, min(timeout_s, limit_s))
 
 
 def forget(app: App[Any]) -> None:
@@ -224,8 +227,12 @@ async def drained(app: App[Any], limit_s: float) -> None:
     """Wait until the terminal has read what was sent, or it would answer somebody else, e.g. the shell."""
     session, clock = session_of(app), asyncio.get_running_loop().time
     until = clock() + limit_s
-    while session.link.in_flight_bytes and clock() < until:
-        await asyncio.sleep(DRAIN_POLL_S)
+    session.resting = True
+    try:
+        while session.link.in_flight_bytes and clock() < until:
+            await asyncio.sleep(DRAIN_POLL_S)
+    finally:
+        session.resting = False
 
 
 def farewell(app: App[Any]) -> str:
