@@ -16,6 +16,7 @@ from textual.widgets import Input, Static
 from facegender.runs.config import TrainConfig, check_run_name
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
+from facegender.runs.recipes import configured, default_of
 from tui.processes import Trainers
 from tui.screens.new_run import NewRun
 
@@ -114,7 +115,7 @@ async def test_a_disk_that_does_not_answer_does_not_keep_the_form_from_opening(
 
 async def test_enter_moves_from_field_to_field_and_starts_nothing(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
-        for field in ("data", "image_size", "epochs"):
+        for field in ("data", "recipe", "image_size"):
             assert app.focused.id == f"field-{field}"
             await pilot.press("enter")
         for _ in range(30):
@@ -155,6 +156,31 @@ async def test_what_is_typed_is_what_is_started(root: Path, started: Started) ->
         )
         await until(lambda: app.screen is app.dashboard)
         await until_said(app, "heron-7  ◌ starting")
+
+
+async def test_another_recipe_changes_what_stood_at_the_defaults_of_the_first(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, epochs="7")
+        await fill(app, pilot, recipe="tuned")
+        size = app.screen.query_one("#field-image_size", Input)
+        await until(lambda: size.value == str(default_of("image_size", "tuned")))
+        assert "not used by tuned" in str(app.screen.query_one("#note-gamma", Static).content)
+        await pilot.press("ctrl+s")
+        await until(lambda: started)
+    config, _ = started[0]
+    assert config == configured({"recipe": "tuned", "epochs": 7})
+
+
+async def test_half_a_recipe_changes_nothing_and_the_way_back_is_open(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, recipe="tune")
+        assert app.screen.query_one("#field-image_size", Input).value == "512"
+        await until_said(app, "must be one of reference, tuned")
+        await fill(app, pilot, recipe="tuned")
+        await fill(app, pilot, recipe="reference")
+        await pilot.press("ctrl+s")
+        await until(lambda: started)
+    assert started[0][0] == TrainConfig()
 
 
 async def test_demo_is_the_word_for_drawn_faces(root: Path, started: Started) -> None:

@@ -17,10 +17,11 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from facegender.runs.config import TrainConfig, check_run_name, parse
+from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
 from facegender.runs.errors import UserError
 from facegender.runs.folder import list_runs
 from facegender.runs.paths import kaggle_cache, typed_path
+from facegender.runs.recipes import UNUSED, default_of
 from facegender.runs.text import one_line
 from tui.completion import complete_path
 from tui.requests import StartRun
@@ -30,10 +31,12 @@ DEMO = "demo"
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),
     ("data", "photographs", "a folder, or the word demo"),
+    ("recipe", "recipe", "reference or tuned"),
     ("image_size", "image size", "pixels a side"),
     ("epochs", "epochs", ""),
+    ("patience", "patience", "epochs without a gain; 0 waits"),
     ("batch_size", "batch size", "photographs a step"),
-    ("learning_rate", "learning rate", "of Adam, at the start"),
+    ("learning_rate", "learning rate", "of the optimiser"),
     ("step_size", "step size", "epochs between reductions"),
     ("gamma", "gamma", "factor of each reduction"),
     ("val_split", "validation share", "share kept apart"),
@@ -105,6 +108,7 @@ class NewRun(Screen[None]):
         self._root = root
         self._config = config
         self._origin = origin
+        self._recipe: str = config.recipe
         self._folders: dict[str, bool | None] = {}
         self._names: frozenset[str] = frozenset()
         self._candidates: tuple[str, str] | None = None
@@ -143,8 +147,21 @@ class NewRun(Screen[None]):
         return str(value)
 
     @on(Input.Changed)
-    def _changed(self) -> None:
+    def _changed(self, event: Input.Changed) -> None:
+        if event.input.id == "field-recipe" and event.value.strip() in RECIPES:
+            self._take_up(event.value.strip())
         self._check_all()
+
+    def _take_up(self, recipe: str) -> None:
+        """Have what stands at one recipe's defaults stand at another one's."""
+        before, self._recipe = self._recipe, recipe
+        for field, _, _ in _ROWS:
+            if field in FIELDS and field != "recipe":
+                entry = self.query_one(f"#field-{field}", FormInput)
+                if entry.value == str(default_of(field, before)):
+                    entry.value = str(default_of(field, recipe))
+        if self._config.widths == default_of("widths", before):
+            self._config = msgspec.structs.replace(self._config, widths=default_of("widths", recipe))
 
     def _check_all(self) -> dict[str, Any] | None:
         """The values of all fields, or None while one is wrong; marks each field."""
@@ -160,7 +177,7 @@ class NewRun(Screen[None]):
                 row.update(wrong[field])
                 row.add_class("-wrong")
             else:
-                row.update(note)
+                row.update(f"not used by {self._recipe}" if field in UNUSED[self._recipe] else note)
                 row.remove_class("-wrong")
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(wrong), "-wrong")
