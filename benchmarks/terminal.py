@@ -21,7 +21,8 @@ from typing import Literal, NamedTuple
 Kind = Literal["sixel", "kitty", "plain"]
 
 _QUESTIONS = re.compile(
-    rb"\x1b\[(?P<attributes>0?c)|\x1b\[(?P<cell>16t)|\x1b\[(?P<window>14t)|\x1b\[(?P<cursor>6n)|\x1b\[(?P<name>>0?q)"
+    rb"\x1b\[(?P<attributes>0?c)|\x1b\[(?P<cell>16t)|\x1b\[(?P<window>14t)"
+    rb"|(?:\x1b\[(?P<place>\d+;\d+)H)?\x1b\[(?P<cursor>6n)|\x1b\[(?P<name>>0?q)"
     rb"|\x1b\[\?(?P<mode>\d+)\$p|\x1b_G(?P<kitty>[^;\x1b]*a=q[^;\x1b]*)(?:;[^\x1b]*)?\x1b\\"
 )
 PICTURE = re.compile(rb"\x1b_Ga=T|\x1bP0;1;0q|\xe2\x96\x80|\xf4\x8e\xbb\xae")
@@ -159,7 +160,7 @@ class Terminal:
         if question["window"]:
             return b"\x1b[4;%d;%dt" % (self._size[1] * self._cell[1], self._size[0] * self._cell[0])
         if question["cursor"]:
-            return b"\x1b[1;1R"
+            return b"\x1b[%sR" % (question["place"] or b"1;1")
         if question["mode"]:
             return b"\x1b[?%s;%d$y" % (question["mode"], 2 if question["mode"] == b"2026" else 0)
         if question["name"]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import time
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -112,6 +111,7 @@ class FaceGenderApp(App[None]):
         self._data = data
         self._graphics = graphics
         self._late_answer = LateAnswer()
+        self._leaving = False
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
@@ -178,23 +178,31 @@ class FaceGenderApp(App[None]):
         """Textual's way of every event, but for what an unanswered probe's terminal says after all."""
         if isinstance(event, events.Key) and self.terminal.round_trip_s is None:
             heard_before = self._late_answer.seen
-            if self._late_answer.swallows(event.key, time.monotonic()):
+            if self._late_answer.swallows(event.character, event.time):
                 if not heard_before:
                     self.notify("the terminal has answered late: g asks it again, with more patience", timeout=10)
                 return
         await super().on_event(event)
 
-    def on_cursor_position(self) -> None:
+    def on_cursor_position(self, event: events.CursorPosition) -> None:
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
-        acknowledged(self)
+        acknowledged(self, event.x)
 
-    async def action_give_to_shell(self) -> None:
-        """Give the terminal to the shell, once it has read what was sent to it."""
+    # What is done once the terminal has read what was sent to it waits in workers: its answers come as messages.
+
+    def action_give_to_shell(self) -> None:
+        """Give the terminal to the shell, or its answers would reach that."""
+        self.run_worker(self._give_to_shell(), group="terminal", exclusive=True)
+
+    async def _give_to_shell(self) -> None:
         await drained(self, LONGEST_DRAIN_S)
         self.action_suspend_process()
 
-    async def action_redraw(self) -> None:
+    def action_redraw(self) -> None:
         """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
+        self.run_worker(self._redraw(), group="terminal", exclusive=True)
+
+    async def _redraw(self) -> None:
         await drained(self, LONGEST_DRAIN_S)
         try:
             with self.suspend():
@@ -223,8 +231,15 @@ class FaceGenderApp(App[None]):
 
     # Screens
 
-    async def action_detach(self) -> None:
-        """Leave, once the terminal has read what was sent to it, or its answers would reach the shell; runs go on."""
+    def action_detach(self) -> None:
+        """Leave; the runs go on. Asked again, it does not wait for the terminal."""
+        if self._leaving:
+            self.exit()
+            return
+        self._leaving = True
+        self.run_worker(self._leave(), group="terminal", exclusive=True)
+
+    async def _leave(self) -> None:
         await drained(self, LONGEST_LEAVE_S)
         self.exit()
 

@@ -55,10 +55,11 @@ def _compose(request: LayerRequest) -> LayerPicture:
         grid, wide = _grid(tiles, request)
         mosaic = Picture(pictures.mosaic(tiles, grid, levels=LEVELS, cursor=cursor), pictures.palette(colours, LEVELS))
         label = int(frame.labels()[probe])
+        photograph_px = request.narrow_photograph_px if wide else request.photograph_px
         return LayerPicture(
             request=request,
             mosaic=mosaic,
-            photograph=_photograph(frame, probe, request),
+            photograph=_photograph(frame, probe, request, photograph_px),
             layers=tuple(info.layers),
             layer=layer,
             channels=channels,
@@ -115,9 +116,9 @@ def _zoomed(frame: FrameReader, tiles: Bytes, layer: str, channel: int, request:
     return tiles[channel : channel + 1], None
 
 
-def _photograph(frame: FrameReader, probe: int, request: LayerRequest) -> Picture | None:
+def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: tuple[int, int]) -> Picture | None:
     """The probe photograph as large as its place allows and its pixels reach, in the shape it had before resizing."""
-    width, height = request.photograph_px
+    width, height = area_px
     if width < 8 or height < 8:
         return None
     image = frame.probe_image(probe)

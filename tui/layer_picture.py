@@ -22,11 +22,12 @@ class LayerRequest:
 
     Attributes:
         file: The frame file.
-        epoch: The epoch it is of, or -1 for a classified file.
+        epoch: The epoch it is of, of the checkpoint for a classified file.
         made: When the file was announced, 0 where that is not known: a run that goes on may write it again.
         area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
         wide_area_px: The same if what stands beside it is made narrow.
         photograph_px: The same for the probe photograph; (0, 0) for none.
+        narrow_photograph_px: The same beside a mosaic in the wide place.
         terminal_enlarges: The terminal makes pictures as large as their place by itself.
         heatmap: Lay the heatmap over the photograph where the frame has one.
         aspect: Width over height of the photograph before it was resized to a square.
@@ -46,6 +47,7 @@ class LayerRequest:
     aspect: float = 1.0
     made: float = 0.0
     wide_area_px: tuple[int, int] = (0, 0)
+    narrow_photograph_px: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

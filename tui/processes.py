@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Trainers:
 
     def __init__(self) -> None:
         self._children: list[tuple[RunFolder, subprocess.Popen[bytes]]] = []
+        self._lock = threading.Lock()
+        """Of the list: runs are started in threads."""
 
     def start(self, root: Path, config: TrainConfig, name: str | None = None) -> RunFolder:
         """Start a new run.
@@ -64,7 +67,8 @@ class Trainers:
             UserError: It is live or complete, or has no checkpoint.
         """
         state = folder.state()
-        starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)
+        with self._lock:
+            starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)
         if starting or state in LIVE_STATES:
             raise UserError(f"run {folder.name} is training already")
         if state == "completed":
@@ -77,8 +81,9 @@ class Trainers:
 
     def reap(self) -> list[tuple[RunFolder, int]]:
         """The trainers that have ended since the last call, with their exit codes."""
-        ended = [(folder, child.returncode) for folder, child in self._children if child.poll() is not None]
-        self._children = [(folder, child) for folder, child in self._children if child.returncode is None]
+        with self._lock:
+            ended = [(folder, child.returncode) for folder, child in self._children if child.poll() is not None]
+            self._children = [(folder, child) for folder, child in self._children if child.returncode is None]
         return ended
 
     def _spawn(self, folder: RunFolder, arguments: list[str]) -> None:
@@ -90,7 +95,8 @@ class Trainers:
                 )
         except OSError as error:
             raise UserError(f"cannot start the trainer ({error.strerror or error})") from None
-        self._children.append((folder, child))
+        with self._lock:
+            self._children.append((folder, child))
 
 
 async def lines_of(*arguments: str) -> AsyncIterator[str]:

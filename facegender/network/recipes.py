@@ -108,6 +108,8 @@ SMALLEST_SIDE = 0.6
 """Share of the image size that training begins with."""
 GROWN_AFTER = 0.85
 """Share of the epochs after which it sees all of it."""
+LEAST_SIDE_PX = 32
+"""Less would leave the last stage a single pixel, and batch norm nothing to average in a batch of one."""
 SIDE_STEP_PX = 8
 
 
@@ -118,7 +120,7 @@ def growing_side(image_size: int, epoch: int, epochs: int) -> int:
     """
     grown = min(1.0, epoch / max(1.0, GROWN_AFTER * epochs))
     share = SMALLEST_SIDE + (1 - SMALLEST_SIDE) * grown
-    return min(image_size, max(SIDE_STEP_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
+    return min(image_size, max(LEAST_SIDE_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
 
 
 TUNED = Recipe(

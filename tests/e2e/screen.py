@@ -123,8 +123,8 @@ class Screen:
         self.written += data
         for _ in re.finditer(rb"\x1b\[0?c", data) if self._answers else ():
             os.write(self._fd, b"\x1b[?62;22c")
-        for _ in re.finditer(rb"\x1b\[6n", data):
-            os.write(self._fd, b"\x1b[1;1R")
+        for place in re.finditer(rb"(?:\x1b\[(\d+;\d+)H)?\x1b\[6n", data):
+            os.write(self._fd, b"\x1b[%sR" % (place[1] or b"1;1"))
         data = self._rest + data
         # A control string that has not ended yet waits for its end.
         open_at = max(data.rfind(b"\x1bP"), data.rfind(b"\x1b_"))

@@ -16,6 +16,8 @@ from textual.pilot import Pilot
 from facegender.runs.events import Notice, RunFinished, System
 from facegender.runs.folder import RunFolder, open_run
 from tui.commands import COMMANDS, PANES
+from tui.graphics.link import Link
+from tui.graphics.session import session_of
 from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart
@@ -41,11 +43,43 @@ async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
 # Opening
 
 
+async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answer_is_heard(root: Path) -> None:
+    recorded.write_run(root, "a", created=100.0, end="completed")
+    async with running(root) as (app, pilot):
+        session = session_of(app)
+        session.link = Link(0.25)
+        session.link.sent(50_000)
+        asked: list[str] = []
+        app.action_suspend_process = lambda: asked.append("suspend")  # type: ignore[method-assign]
+        await pilot.press("ctrl+z")
+        await pilot.press("question_mark")
+        await until(lambda: app.screen is not app.dashboard)
+        assert session.resting
+        assert not asked
+        app.post_message(events.CursorPosition(1, 0))
+        await until(lambda: asked)
+        assert not session.resting
+
+
+async def test_leaving_waits_for_the_terminal_but_not_when_it_is_asked_twice(root: Path) -> None:
+    recorded.write_run(root, "a", created=100.0, end="completed")
+    async with running(root) as (app, pilot):
+        session_of(app).link = Link(0.25)
+        session_of(app).link.sent(50_000)
+        left: list[bool] = []
+        app.exit = lambda *_, **__: left.append(True)  # type: ignore[method-assign]
+        await pilot.press("q")
+        await pilot.pause(0.1)
+        assert not left
+        await pilot.press("q")
+        await until(lambda: left)
+
+
 async def test_an_answer_of_the_terminal_that_comes_late_presses_no_keys(root: Path) -> None:
     recorded.write_run(root, "a", created=100.0, end="completed")
     async with running(root) as (app, pilot):
         for character in "^P>|xterm(390)^_Gi=31;OK":
-            app.post_message(events.Key({"^": "circumflex_accent", "_": "underscore"}.get(character, character), None))
+            app.post_message(events.Key(character, character))
         await until(lambda: app.told)
         assert "answered late" in app.told[0]
         await pilot.pause(0.15)

@@ -16,7 +16,8 @@ from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import until
 from tui.composing import compose
-from tui.graphics import Picture, PictureView, Protocol, Terminal
+from tui.graphics import Picture, Protocol, Terminal
+from tui.graphics.session import Session
 from tui.layer_picture import LayerPicture, LayerRequest
 from tui.widgets.layer_view import LayerView
 
@@ -46,17 +47,14 @@ async def test_room_is_made_for_tiles_that_are_too_small_otherwise() -> None:
         view.make_room()
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
-        area, wide, photograph = view.areas_px
-        assert wide[0] > area[0] == view.mosaic.area_px[0]
+        before = view.areas
+        assert before.wide_mosaic_px[0] > before.mosaic_px[0] == view.mosaic.area_px[0]
 
         view.show(replace(layer_picture(), wide=True))
-        await until(lambda: view.mosaic.area_px == wide)
-        assert view.areas_px[:2] == (area, wide), (
-            "what there would be beside either side does not depend on which it is"
-        )
-        assert view.areas_px[2][0] < photograph[0]
+        await until(lambda: view.mosaic.area_px == before.wide_mosaic_px)
+        assert view.areas == before, "so that a picture is asked for only once"
         view.show(layer_picture())
-        await until(lambda: view.mosaic.area_px == area)
+        await until(lambda: view.mosaic.area_px == before.mosaic_px)
 
 
 async def test_a_caption_of_its_own_keeps_its_width() -> None:
@@ -68,8 +66,7 @@ async def test_a_caption_of_its_own_keeps_its_width() -> None:
         view.make_room()
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
-        area, wide, _ = view.areas_px
-        assert area == wide
+        assert view.areas.mosaic_px == view.areas.wide_mosaic_px
 
 
 @pytest.mark.parametrize(
@@ -104,16 +101,29 @@ def test_every_channel_has_sixty_four_pixels_where_there_is_a_way(
         assert picture.columns * 64 <= picture.mosaic.width_px
 
 
-async def test_colours_that_the_link_had_no_time_for_are_not_lost_in_silence() -> None:
+@pytest.mark.parametrize(
+    ("terminal", "budget_bytes", "note"),
+    [
+        (Terminal(Protocol.SIXEL), 0, ""),
+        (Terminal(Protocol.SIXEL), 2000, "of 32 colours for a slow link"),
+        (Terminal(Protocol.SIXEL, sixel_registers=16), 0, "16 of 32 colours: the terminal has no more"),
+    ],
+    ids=["all", "slow link", "few registers"],
+)
+async def test_colours_that_are_left_out_are_not_left_out_in_silence(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal, budget_bytes: int, note: str
+) -> None:
+    monkeypatch.setattr(Session, "budget_bytes", lambda self, cells: budget_bytes)
     app = LayerApp()
-    async with app.run_test(size=(100, 30)):
+    app.terminal = terminal
+    async with app.run_test(size=(100, 30)) as pilot:
         view = app.query_one(LayerView)
-        view.show(layer_picture())
-        await until(lambda: view.mosaic._painter.encoded is not None)
+        view.make_room()
         legend = app.query_one("#legend", Static)
-        await until(lambda: "4 maps" in str(legend.content))
-        assert "colours" not in str(legend.content)
-        encoded = view.mosaic._painter.encoded
-        assert encoded is not None
-        view.mosaic.post_message(PictureView.Shown(view.mosaic, replace(encoded, colours=12)))
-        await until(lambda: "12 of 32 colours for a slow link" in str(legend.content))
+        for _ in range(2):  # a picture of equal content made again says the same
+            view.show(layer_picture())
+            await until(lambda: view.mosaic.shown_picture is not None)
+            await pilot.pause()
+            assert "4 maps" in str(legend.content)
+            assert note in str(legend.content)
+            assert ("colours" in str(legend.content)) is bool(note)

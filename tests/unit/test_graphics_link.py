@@ -19,18 +19,23 @@ class Wire:
         self.rate, self.round_trip_s = rate, round_trip_s
         self.link = Link(round_trip_s if probed else None, lambda: self.now)
         self._free_at = 0.0
-        self._answers: list[float] = []
+        self._answers: list[tuple[float, int]] = []
 
     def send(self, size_bytes: int) -> None:
         """Hand bytes over, with the question after them."""
-        self.link.sent(size_bytes, asked=True)
+        number = self.link.sent(size_bytes)
         self._free_at = max(self.now, self._free_at) + size_bytes / self.rate
-        self._answers.append(self._free_at + self.round_trip_s)
+        self._answers.append((self._free_at + self.round_trip_s, number))
 
     def answer(self) -> None:
         """Let time pass until the next answer."""
-        self.now = max(self.now, self._answers.pop(0))
-        self.link.acknowledged()
+        at, number = self._answers.pop(0)
+        self.now = max(self.now, at)
+        self.link.acknowledged(number)
+
+    def lose(self) -> None:
+        """Have the next answer lost on its way."""
+        self._answers.pop(0)
 
     def picture(self, pieces: int, size_bytes: int) -> float:
         """Send pieces as the window allows; the seconds until the last is acknowledged."""
@@ -103,7 +108,7 @@ def test_a_link_that_becomes_slower_is_noticed() -> None:
 def test_a_terminal_that_never_answers_holds_nothing_back() -> None:
     now = [0.0]
     link = Link(None, lambda: now[0])
-    link.sent(10**6, asked=True)
+    link.sent(10**6)
     assert link.may_send()
     assert link.in_flight_bytes == 0
 
@@ -111,7 +116,7 @@ def test_a_terminal_that_never_answers_holds_nothing_back() -> None:
 def test_answers_that_got_lost_are_not_waited_for_for_ever() -> None:
     now = [0.0]
     link = Link(0.25, lambda: now[0])
-    link.sent(10**6, asked=True)
+    link.sent(10**6)
     assert not link.may_send()
     now[0] = LOST_AFTER_S + 1
     assert link.may_send()
@@ -121,29 +126,58 @@ def test_answers_that_got_lost_are_not_waited_for_for_ever() -> None:
 def test_answers_that_come_after_all_are_not_taken_for_those_to_later_questions() -> None:
     now = [0.0]
     link = Link(0.2, lambda: now[0])
-    for _ in range(4):
-        link.sent(12 * KIB, asked=True)
+    late = [link.sent(12 * KIB) for _ in range(4)]
     now[0] = LOST_AFTER_S + 1
-    for _ in range(4):
-        link.sent(12 * KIB, asked=True)
+    later = [link.sent(12 * KIB) for _ in range(4)]
     now[0] += 0.01
-    for _ in range(4):
-        link.acknowledged()
+    for number in late:
+        link.acknowledged(number)
     assert link.in_flight_bytes == 48 * KIB
     assert link.round_trip_s == 0.2
     now[0] += 0.4
-    for _ in range(4):
-        link.acknowledged()
+    for number in later:
+        link.acknowledged(number)
     assert link.in_flight_bytes == 0
+
+
+def test_an_answer_that_is_lost_changes_nothing_for_the_later_ones() -> None:
+    wire = Wire(125_000, 0.25)
+    wire.picture(10, 20 * KIB)
+    wire.send(20 * KIB)
+    wire.lose()
+    wire.send(20 * KIB)
+    wire.answer()
+    assert wire.link.waiting == 0
+    for _ in range(5):
+        wire.now += 5
+        wire.picture(10, 20 * KIB)
+    assert wire.link.in_flight_bytes == 0
+    assert wire.link.bytes_per_second == pytest.approx(125_000, rel=0.35)
+
+
+def test_an_answer_that_does_not_say_to_which_question_is_to_the_oldest() -> None:
+    link = Link(0.1)
+    link.sent(10 * KIB)
+    link.sent(5 * KIB)
+    link.acknowledged()
+    assert link.in_flight_bytes == 5 * KIB
+
+
+def test_a_terminal_that_never_answers_is_not_waited_for_at_the_end() -> None:
+    now = [0.0]
+    link = Link(None, lambda: now[0])
+    link.sent(10 * KIB)
+    now[0] = LOST_AFTER_S + 1
+    assert link.waiting == 0
 
 
 def test_a_terminal_that_answered_the_probe_and_nothing_since_holds_nothing_back_for_long() -> None:
     now = [0.0]
     link = Link(0.25, lambda: now[0])
-    link.sent(10**6, asked=True)
+    link.sent(10**6)
     now[0] = LOST_AFTER_S + 1
     assert link.may_send()
-    link.sent(10**6, asked=True)
+    link.sent(10**6)
     assert link.may_send()
 
 

@@ -9,7 +9,7 @@ import hashlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.segment import Segment
 
@@ -74,6 +74,15 @@ class Encoded:
     """The cells, where it is shown by half blocks."""
 
     @property
+    def limited_by(self) -> Literal["", "link", "terminal"]:
+        """Why it has fewer colours than the picture."""
+        if self.colours >= len(self.job.picture.palette):
+            return ""
+        terminal = self.job.terminal
+        full = terminal.protocol is Protocol.SIXEL and self.colours >= terminal.sixel_registers
+        return "link" if self.job.budget_bytes and not full else "terminal"
+
+    @property
     def size_bytes(self) -> int:
         """What it costs to keep."""
         cells = self.placement.columns * self.placement.rows
@@ -134,6 +143,7 @@ def _as_kitty(job: Job, placement: Placement, began: float) -> Encoded:
         picture = Unions(small.scaled_down(width, placement.rows * row_px)).reduced(COARSE_COLOURS)
     elif job.budget_bytes:
         picture = within_budget(picture, lambda part: len(kitty.png(part)) * 4 // 3, job.budget_bytes)
+    colours = len(picture.palette)
     if not job.coarse:
         picture = picture.padded(placement.width_px, placement.height_px, job.ground)
     slices = []
@@ -142,7 +152,7 @@ def _as_kitty(job: Job, placement: Placement, began: float) -> Encoded:
         data = kitty.png(part)
         key = _digest(data, placement.columns, rows)
         slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4))
-    return _encoded(job, placement, began, len(picture.palette), slices)
+    return _encoded(job, placement, began, colours, slices)
 
 
 def _as_sixel(job: Job, placement: Placement, began: float) -> Encoded:

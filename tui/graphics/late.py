@@ -7,10 +7,11 @@ character. On a screen where letters are commands that must not be.
 
 from __future__ import annotations
 
-_OPENING = "circumflex_accent"
-_INTRODUCERS = ("P", "underscore")
+_INTRODUCERS = ("P", "_")
 TOGETHER_S = 0.1
 """Characters of one answer are not further apart; those that a person types seldom follow a `^` so soon."""
+LONGEST = 80
+"""Characters in an answer."""
 
 
 class LateAnswer:
@@ -22,18 +23,26 @@ class LateAnswer:
 
     def __init__(self) -> None:
         self.seen = False
-        self._inside = self._opened = False
+        self._left = 0
+        self._opened = False
         self._last_s = float("-inf")
 
-    def swallows(self, key: str, now_s: float) -> bool:
-        """Whether a key, by its name in Textual, belongs to an answer; the harmless `^` before it does not count.
+    def swallows(self, character: str | None, now_s: float) -> bool:
+        """Whether a key belongs to an answer; the harmless `^` before it does not count.
 
         Args:
-            now_s: By any clock that does not go back.
+            character: What the key types; None for one that types nothing, which no answer has.
+            now_s: When it came, by any clock that does not go back.
         """
         soon = now_s - self._last_s < TOGETHER_S
         self._last_s = now_s
-        self._inside = soon and (self._inside or (self._opened and key in _INTRODUCERS))
-        self._opened = key == _OPENING
-        self.seen = self.seen or self._inside
-        return self._inside
+        if character is None or not character.isprintable() or not soon:
+            self._left = 0
+        elif self._opened and character in _INTRODUCERS:
+            self._left = LONGEST
+        self._opened = character == "^"
+        if not self._left:
+            return False
+        self._left -= 1
+        self.seen = True
+        return True

@@ -26,11 +26,12 @@ LEAST_SAMPLE_BYTES = 8 << 10
 LEAST_SAMPLE_S = 0.001
 LOST_AFTER_S = 8.0
 """A question without an answer for so long is not waited for any more."""
-FORGOTTEN_AFTER_S = 60.0
-"""Nor is its answer, after so long again, taken for a late one."""
+NUMBERS = 16
+"""Questions are numbered, again and again from 0, so that an answer tells which one it is to."""
 
 
 class _Question(NamedTuple):
+    number: int
     sent_at: float
     bytes_before: int
     """All bytes sent up to and including those that the question came after."""
@@ -59,8 +60,7 @@ class Link:
         self._alone = True
         self._rate: float | None = None
         self._answers = self._gave_up = False
-        self._late = 0
-        self._late_since = 0.0
+        self._asked = 0
 
     @property
     def round_trip_s(self) -> float | None:
@@ -74,7 +74,8 @@ class Link:
 
     @property
     def waiting(self) -> int:
-        """Questions that the terminal has not answered yet."""
+        """Questions that the terminal has not answered yet, and may still answer."""
+        self._give_up()
         return len(self._questions)
 
     @property
@@ -112,27 +113,34 @@ class Link:
         # A link of that length is as likely as not to be the slow one that the coarse pictures are for.
         return 0.0 if delay < NEAR_S else size_bytes * delay / FIRST_WINDOW_BYTES
 
-    def sent(self, size_bytes: int, *, asked: bool) -> None:
-        """Note that bytes were handed to the terminal's writer, and whether the question comes right after them."""
+    def sent(self, size_bytes: int) -> int:
+        """Note that bytes were handed to the terminal's writer, a question right after them; returns its number."""
         now = self._clock()
         self._give_up()
         if not self._questions:
             self._read_bytes, self._read_at, self._alone = self._sent_bytes, now, True
         self._sent_bytes += size_bytes
-        if asked:
-            self._questions.append(_Question(now, self._sent_bytes, self._read_bytes, self._read_at, self._alone))
+        number = self._asked % NUMBERS
+        self._asked += 1
+        state = self._sent_bytes, self._read_bytes, self._read_at, self._alone
+        self._questions.append(_Question(number, now, *state))
+        return number
 
-    def acknowledged(self) -> None:
-        """Note that the terminal has answered the oldest question."""
+    def acknowledged(self, number: int | None = None) -> None:
+        """Note that the terminal has answered.
+
+        Args:
+            number: Which question; None where the answer does not tell: the oldest one.
+        """
         now = self._clock()
         self._answers = True
         self._give_up()
-        if self._late:
-            # To a question that was given up: the answers come in the order of the questions.
-            self._late -= 1
-            return
-        if not self._questions:
-            return
+        waiting = [question.number for question in self._questions]
+        if not waiting or (number is not None and number not in waiting):
+            return  # it was given up
+        # Answers come in the order of the questions: those to the ones before it were lost.
+        for _ in range(0 if number is None else waiting.index(number)):
+            self._questions.popleft()
         question = self._questions.popleft()
         self._read_bytes, self._read_at, self._alone = question.bytes_before, now, False
         took_s, arrived = now - question.sent_at, question.bytes_before - question.read_bytes
@@ -155,14 +163,11 @@ class Link:
     def emptied(self) -> None:
         """Note that whatever was on its way has been read, and its answers have, too."""
         self._questions.clear()
-        self._late = 0
         self._read_bytes = self._sent_bytes
 
     def _give_up(self) -> None:
-        """Wait no more for questions that the terminal has not answered for long; their answers may come yet."""
+        """Wait no more for questions that the terminal has not answered for long."""
         now = self._clock()
         while self._questions and now - self._questions[0].sent_at > LOST_AFTER_S:
             self._read_bytes = self._questions.popleft().bytes_before
-            self._gave_up, self._late, self._late_since = True, self._late + 1, now
-        if self._late and now - self._late_since > FORGOTTEN_AFTER_S:
-            self._late = 0
+            self._gave_up = True

@@ -11,6 +11,7 @@ are left alone.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import NamedTuple
 
 from textual.errors import NoWidget
@@ -57,10 +58,12 @@ class PicturePainter:
 
     Args:
         view: The widget that has the picture.
+        fits: Whether the widget still has room for a picture.
     """
 
-    def __init__(self, view: Widget) -> None:
+    def __init__(self, view: Widget, fits: Callable[[Encoded], bool]) -> None:
         self._view = view
+        self._fits = fits
         self.encoded: Encoded | None = None
         """What is to be on the screen."""
         self._strips: list[_Strip] = []
@@ -96,6 +99,8 @@ class PicturePainter:
         encoded, session = self.encoded, self._session
         if encoded is None or self.hidden or not self._view.is_attached or not self._view.screen.is_active:
             return
+        if not self._fits(encoded):
+            return
         sixel = _is_sixel(encoded)
         regions = []
         for index, (strip, piece) in enumerate(zip(self._strips, encoded.slices, strict=True)):
@@ -119,6 +124,11 @@ class PicturePainter:
             self._view.refresh(*regions)
         self._note_keys()
         self._note_whether_written()
+
+    def give_up(self) -> None:
+        """The picture will not be written: there is no room for it any more. Who waits for it may go on."""
+        self._cancel()
+        self.written.set()
 
     def send_ahead(self, encoded: Encoded) -> None:
         """Have a kitty terminal hold a picture that may be wanted next, while the link has nothing else to do."""

@@ -200,6 +200,7 @@ def swallow(count: int, timeout_s: float, fd: int | None = None) -> None:
     mode = termios.tcgetattr(fd)
     mode[3] &= ~(termios.ECHO | termios.ICANON)
     deadline = time.monotonic() + timeout_s
+    unread = b""
     try:
         termios.tcsetattr(fd, termios.TCSANOW, mode)
         while count > 0 and (left_s := deadline - time.monotonic()) > 0:
@@ -208,7 +209,8 @@ def swallow(count: int, timeout_s: float, fd: int | None = None) -> None:
             data = os.read(fd, 4096)
             if not data:
                 break
-            count -= len(_CURSOR_REPORT.findall(data))
+            *reports, unread = _CURSOR_REPORT.split(unread + data)
+            count -= len(reports)
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, saved)
 

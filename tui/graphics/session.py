@@ -12,7 +12,7 @@ from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
 from tui.graphics.held import HeldPictures
-from tui.graphics.link import NEAR_S, Link
+from tui.graphics.link import NEAR_S, NUMBERS, Link
 from tui.graphics.probe import swallow
 from tui.graphics.terminal import Protocol, Terminal
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from textual.app import App
 
 CACHE_LIMIT_BYTES = 48 << 20
-RECEIPT_QUESTION = "\x1b[6n"
-"""Where is the cursor? A terminal answers when it has got this far; Textual takes the answer for what it is."""
 RECEIPT_BYTES = 32 << 10
 """The question is asked after so many bytes of pictures, and after the last that are due."""
 
+_FIRST_X = 1
+"""Column 0 is where some answer whatever the question."""
 LEAST_ASKED_BYTES = 1 << 10
 LEAST_BUDGET_BYTES = 16 << 10
 NO_BUDGET_BYTES = 600 << 10
-"""A link that carries so much in `BUDGET_S` sets no limit."""
-BUDGET_S = 1.7
+"""A share of the link that carries so much in `BUDGET_S` sets no limit."""
 BUDGET_STEP = 1.6
-DRAIN_POLL_S = 0.02
+"""By which factor the rate must change for another budget."""
+BUDGET_S = 1.7
 """On a slow link pictures lose colours until all that are on the screen take so long together."""
+DRAIN_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ class PictureStatistics:
     round_trip_s: float | None = None
     held: int = 0
     """Slices of pictures that a kitty terminal keeps for us."""
+
+
+def receipt_question(number: int) -> str:
+    """Where is the cursor? A terminal answers when it has got this far, and the column tells which question it was.
+
+    Textual takes the answer for what it is, a cursor position.
+    """
+    return f"\x1b7\x1b[1;{number + _FIRST_X + 1}H\x1b[6n\x1b8"
 
 
 class Session:
@@ -117,9 +126,9 @@ class Session:
             before = self._budgets[cells] = budget
         return before if before < NO_BUDGET_BYTES else 0
 
-    def acknowledged(self) -> None:
+    def acknowledged(self, number: int | None) -> None:
         """The terminal has read so far; who waited for it may go on."""
-        self.link.acknowledged()
+        self.link.acknowledged(number)
         waiting, self._waiting = self._waiting, {}
         for go_on in waiting.values():
             go_on()
@@ -141,9 +150,9 @@ class Session:
         )
         if not asked:
             return ""
-        self.link.sent(self._unasked_bytes, asked=True)
+        number = self.link.sent(self._unasked_bytes)
         self._unasked_bytes = 0
-        return RECEIPT_QUESTION
+        return receipt_question(number)
 
     def encoded(self, encode_ms: float) -> None:
         """Count an encoding."""
@@ -195,12 +204,16 @@ def statistics(app: App[Any]) -> PictureStatistics:
     )
 
 
-def acknowledged(app: App[Any]) -> None:
+def acknowledged(app: App[Any], x: int) -> None:
     """Tell that the terminal reported its cursor's position. For an app's `on_cursor_position`.
 
     It paces the pictures: what the terminal has not read yet is not added to without bound.
+
+    Args:
+        x: The column, counted from 0.
     """
-    session_of(app).acknowledged()
+    number = x - _FIRST_X
+    session_of(app).acknowledged(number if 0 <= number < NUMBERS else None)
 
 
 def settle(app: App[Any], timeout_s: float = 5.0) -> None:
@@ -217,10 +230,7 @@ def forget(app: App[Any]) -> None:
     """Begin anew, after the terminal was asked again: nothing is held there; of another one's link nothing is known."""
     session, terminal = session_of(app), terminal_of(app)
     session.forget_held()
-    if terminal == session.terminal:
-        session.link.emptied()
-    else:
-        session.terminal, session.link = terminal, Link(terminal.round_trip_s)
+    session.terminal, session.link = terminal, Link(terminal.round_trip_s)
 
 
 async def drained(app: App[Any], limit_s: float) -> None:

@@ -83,8 +83,9 @@ class PictureView(Widget, can_focus=False):
         self._encoding = False
         self._settled = asyncio.Event()
         self._settled.set()
-        self._painter = PicturePainter(self)
+        self._painter = PicturePainter(self, self._fits)
         self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
+        self._under_way: dict[object, asyncio.Task[Encoded]] = {}
         self._style = Style.null()
         self._blank = Strip([])
 
@@ -111,6 +112,11 @@ class PictureView(Widget, can_focus=False):
         return self._painter.encoded.job.picture if self._painter.encoded else None
 
     @property
+    def shown(self) -> Encoded | None:
+        """What is on the screen of a picture."""
+        return self._painter.encoded
+
+    @property
     def terminal(self) -> Terminal:
         """The app's terminal."""
         return terminal_of(self.app)
@@ -118,15 +124,20 @@ class PictureView(Widget, can_focus=False):
     @property
     def area_px(self) -> tuple[int, int]:
         """Width and height for a picture that is to be shown pixel by pixel; (0, 0) before there is a layout."""
-        return self.area_px_if_wider(0)
+        return self.area_px_of()
 
-    def area_px_if_wider(self, columns: int) -> tuple[int, int]:
-        """What `area_px` would be with so many columns of cells more."""
+    def area_px_of(self, *, wider: int = 0, rows: int | None = None) -> tuple[int, int]:
+        """What `area_px` would be with so many columns of cells more, or with another number of rows."""
         area = self._area()
-        return area_px(area._replace(columns=area.columns + columns), self.terminal) if area is not None else (0, 0)
+        if area is None:
+            return 0, 0
+        return area_px(Area(max(1, area.columns + wider), area.rows if rows is None else rows), self.terminal)
 
-    def show_once_laid_out(self, picture: Picture) -> None:
+    def show_once_laid_out(self, picture: Picture | None) -> None:
         """Show a picture that is for the size that this view has after the next layout."""
+        if picture is None:
+            self.show(None)
+            return
         self._wanted = picture
         self.call_after_refresh(self._encode_if_needed)
 
@@ -178,8 +189,9 @@ class PictureView(Widget, can_focus=False):
         self._painter.forget()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the picture to the new size."""
-        self._screen_changed()
+        """Fit the picture to the new size. What of its pixels is still there, the painter knows."""
+        self._note_area()
+        self._painter.advance()
         self._encode_if_needed()
 
     def on_show(self) -> None:
@@ -194,11 +206,15 @@ class PictureView(Widget, can_focus=False):
         self._screen_changed()
 
     def _screen_changed(self, _: object = None) -> None:
-        """Take a share of the link only while this is on the screen that is seen, and draw what was written over."""
+        """Draw what may have been written over."""
+        self._note_area()
+        self._painter.disturbed()
+
+    def _note_area(self) -> None:
+        """Take a share of the link only while this is on the screen that is seen."""
         area = self._area()
         seen = area is not None and not self._painter.hidden and self.screen.is_active
         self._session.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
-        self._painter.disturbed()
 
     def on_unmount(self) -> None:
         """Let the terminal drop the picture when it needs the room."""
@@ -263,17 +279,16 @@ class PictureView(Widget, can_focus=False):
                     ready = await self._encoded(job)
                 if ready is None or not self._is_quick(ready):
                     coarse = await self._encoded(job._replace(budget_bytes=0, coarse=True))
-                    if self._wanted is None:
-                        break
-                    self._adopt(coarse, coarse=True)
-                    await self._until_written()
-                    await asyncio.sleep(REST_S)
-                    if self._wanted is not job.picture:
+                    if self._fits_now(job):
+                        self._adopt(coarse, coarse=True)
+                        await self._until_written()
+                        await asyncio.sleep(REST_S)
+                    if not self._is_wanted(job):
                         continue
                     ready = ready or await self._encoded(job)
-                    if self._wanted is job.picture:
+                    if self._is_wanted(job):
                         self._adopt(ready)
-                elif self._wanted is not None:
+                elif self._fits_now(job):
                     self._adopt(ready)
                     await self._until_written()
         except Exception as error:  # whatever an odd picture does to an encoder must not end the program
@@ -284,11 +299,24 @@ class PictureView(Widget, can_focus=False):
             self._encoding = False
             self._settled.set()
 
+    def _fits_now(self, job: Job) -> bool:
+        """Whether something is wanted, and what was encoded meanwhile is for the size and the terminal of now."""
+        now = self._job_for(job.picture)
+        return self._wanted is not None and now is not None and now._replace(budget_bytes=job.budget_bytes) == job
+
+    def _is_wanted(self, job: Job) -> bool:
+        """The same, and it is the newest wish."""
+        return self._wanted is not None and self._wanted.key == job.picture.key and self._fits_now(job)
+
     async def _encoded(self, job: Job) -> Encoded:
-        """From the cache, or by a thread."""
+        """From the cache, or by a thread; by one for all who ask for the same."""
         ready = self._session.cache.get(job.key)
         if ready is None:
-            ready = await asyncio.to_thread(encode, job)
+            task = self._under_way.get(job.key)
+            if task is None:
+                task = self._under_way[job.key] = asyncio.create_task(asyncio.to_thread(encode, job))
+                task.add_done_callback(lambda _: self._under_way.pop(job.key, None))
+            ready = await asyncio.shield(task)
             self._session.cache.put(job.key, ready, ready.size_bytes)
             self._session.encoded(ready.encode_ms)
         return ready
@@ -364,6 +392,7 @@ class PictureView(Widget, can_focus=False):
         if encoded is None:
             return strips
         if not self._fits(encoded):
+            self._painter.give_up()
             # Moved without a change of size, onto the screen's last row.
             self.call_later(self._encode_if_needed)
             return strips

@@ -86,6 +86,7 @@ class LayerBrowser(Vertical, can_focus=True):
         self._direction = 0
         self._travelling = False
         self._ahead: Timer | None = None
+        self._preparing: LayerRequest | None = None
 
     def compose(self) -> ComposeResult:
         """The title and the view."""
@@ -254,8 +255,8 @@ class LayerBrowser(Vertical, can_focus=True):
             self.view.make_room()
             self.call_after_refresh(self._request)
             return
-        area, wide, photograph = self.view.areas_px
-        if area == (0, 0):
+        areas = self.view.areas
+        if areas.mosaic_px == (0, 0):
             return
         choice = self.selection
         request = LayerRequest(
@@ -267,9 +268,10 @@ class LayerBrowser(Vertical, can_focus=True):
             mode=choice.mode,
             channel=None if choice.mode == "average" else choice.channel,
             zoomed=choice.zoomed,
-            area_px=_at_least(area),
-            wide_area_px=_at_least(wide),
-            photograph_px=photograph,
+            area_px=_at_least(areas.mosaic_px),
+            wide_area_px=_at_least(areas.wide_mosaic_px),
+            photograph_px=areas.photograph_px,
+            narrow_photograph_px=areas.narrow_photograph_px,
             terminal_enlarges=self.view.mosaic.terminal.protocol is Protocol.KITTY,
             heatmap=self.heatmap,
             aspect=self.aspect,
@@ -281,7 +283,7 @@ class LayerBrowser(Vertical, can_focus=True):
             self._wanted = request
             if (made := self._made.get(request)) is not None:
                 self._show_picture(made)
-            elif not self._composing:
+            elif not self._composing and request != self._preparing:
                 self._compose_next(request)
 
     def _compose_next(self, request: LayerRequest) -> None:
@@ -310,7 +312,7 @@ class LayerBrowser(Vertical, can_focus=True):
         if self._wanted != picture.request:
             if not shown:
                 self._compose_next(self._wanted)
-            if shown or (self._wanted.file, self._wanted.layer) != (picture.request.file, picture.request.layer):
+            if shown or _place(self._wanted) != _place(picture.request):
                 return
         self._show_picture(picture)
 
@@ -338,11 +340,16 @@ class LayerBrowser(Vertical, can_focus=True):
 
         picture = self._made.get(request)
         if picture is None:
+            self._preparing = request
             try:
                 picture = await asyncio.to_thread(compose, request)
+                self._made.put(request, picture, picture.mosaic.pixels.nbytes)
             except NotComposed:
                 return
-            self._made.put(request, picture, picture.mosaic.pixels.nbytes)
+            finally:
+                self._preparing = None
+                if self._wanted == request:  # it was asked for meanwhile
+                    self._compose_next(request) if picture is None else self._show_picture(picture)
         await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
     @on(Refused)
@@ -380,6 +387,11 @@ class LayerBrowser(Vertical, can_focus=True):
             live=self._live,
         )
         self.query_one(PaneTitle).title = title_line(title, self.size.width)
+
+
+def _place(request: LayerRequest) -> tuple[object, ...]:
+    """What of a request a picture must share with it to be shown until the wanted one is there."""
+    return request.file, request.layer, request.area_px, request.wide_area_px
 
 
 def _at_least(area_px: tuple[int, int]) -> tuple[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich.text import Text
 from textual import events, on
@@ -44,6 +45,20 @@ class LayerTitle:
     live: bool
 
 
+class Areas(NamedTuple):
+    """(width, height) in pixels of the places for pictures; (0, 0) where there is none.
+
+    Attributes:
+        wide_mosaic_px: Of a mosaic beside a narrow side.
+        narrow_photograph_px: Of the photograph in that side.
+    """
+
+    mosaic_px: tuple[int, int]
+    wide_mosaic_px: tuple[int, int]
+    photograph_px: tuple[int, int]
+    narrow_photograph_px: tuple[int, int]
+
+
 class LayerView(Horizontal):
     """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
 
@@ -61,6 +76,7 @@ class LayerView(Horizontal):
 
     SIDE_FROM_WIDTH = 72
     SIDE_WIDTH, NARROW_SIDE_WIDTH = 24, 10
+    PHOTOGRAPH_ROWS, NARROW_PHOTOGRAPH_ROWS = 12, 5
     """As in the style above."""
 
     class Resized(Message):
@@ -98,16 +114,20 @@ class LayerView(Horizontal):
         return self.query_one("#photograph", PictureView)
 
     @property
-    def areas_px(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """(width, height) in pixels for the mosaic, for a mosaic beside a narrow side, and for the photograph."""
-        mosaic = self.mosaic
-        if self.has_class("-no-side") or self._side_stays:
-            photograph = (0, 0) if self.has_class("-no-side") else self.photograph.area_px
-            return mosaic.area_px, mosaic.area_px, photograph
-        gain = self.SIDE_WIDTH - self.NARROW_SIDE_WIDTH
-        as_wide = self.has_class("-wide")
-        area = mosaic.area_px_if_wider(-gain if as_wide else 0)
-        return area, mosaic.area_px_if_wider(0 if as_wide else gain), self.photograph.area_px
+    def areas(self) -> Areas:
+        """The places for pictures, those of the other width of the side as far as they can be told from here."""
+        mosaic, photograph = self.mosaic, self.photograph
+        if self.has_class("-no-side"):
+            return Areas(mosaic.area_px, mosaic.area_px, (0, 0), (0, 0))
+        if self._side_stays:
+            return Areas(mosaic.area_px, mosaic.area_px, photograph.area_px, photograph.area_px)
+        gain, height = self.SIDE_WIDTH - self.NARROW_SIDE_WIDTH, self.mosaic.content_size.height
+        if self.has_class("-wide"):
+            rows = min(self.PHOTOGRAPH_ROWS, height)
+            other = photograph.area_px_of(wider=gain, rows=rows)
+            return Areas(mosaic.area_px_of(wider=-gain), mosaic.area_px, other, photograph.area_px)
+        other = photograph.area_px_of(wider=-gain, rows=min(self.NARROW_PHOTOGRAPH_ROWS, height))
+        return Areas(mosaic.area_px, mosaic.area_px_of(wider=gain), photograph.area_px, other)
 
     def on_resize(self, event: events.Resize) -> None:
         """Drop the photograph where there is no room for both, and ask for a picture that fits."""
@@ -127,20 +147,26 @@ class LayerView(Horizontal):
         else:
             self.set_class(picture.wide, "-wide")
             self.mosaic.show_once_laid_out(picture.mosaic)
+            self.photograph.show_once_laid_out(picture.photograph)
             self.call_after_refresh(self._announce)
         self._write("#caption", narrow_caption(picture) if picture.wide else self._caption(picture))
         self._words = self._legend(picture)
-        self._write("#legend", self._words)
+        self._write_legend()
 
     @on(PictureView.Shown, "#mosaic")
     def _mosaic_shown(self, event: PictureView.Shown) -> None:
         """Say where the link was too slow for all colours."""
         event.stop()
-        encoded = event.encoded
-        if encoded.job.picture is self.mosaic.picture:
-            left, all_ = encoded.colours, len(encoded.job.picture.palette)
-            note = f"  {left} of {all_} colours for a slow link" if left < all_ else ""
-            self._write("#legend", self._words.copy().append(note, "dim"))
+        self._write_legend()
+
+    def _write_legend(self) -> None:
+        wanted, shown, note = self.mosaic.picture, self.mosaic.shown, ""
+        if wanted is not None and shown is not None and shown.job.picture.key == wanted.key and not shown.job.coarse:
+            share = f"  {shown.colours} of {len(shown.job.picture.palette)} colours"
+            note = {"": "", "link": f"{share} for a slow link", "terminal": f"{share}: the terminal has no more"}[
+                shown.limited_by
+            ]
+        self._write("#legend", self._words.copy().append(note, "dim"))
 
     def _write(self, selector: str, text: Text) -> None:
         """Put a text in its place. A layout draws the whole screen, so only where the number of lines changes."""
