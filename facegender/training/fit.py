@@ -132,10 +132,9 @@ def _fit(
         probes=data.probes(config.probes),
         missing_frame=missing_frame(folder, config, resume),
     )
-    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
-    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
-    if config.patience:
-        callbacks.append(Patience(config.patience, checkpoints, announce))
+    patience = Patience(config.patience, checkpoints, announce) if config.patience else None
+    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints, *([patience] if patience else [])]
     trainer = _trainer(config, place, folder, callbacks, AtomicCheckpointIO(announce, claim.is_gone))
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
