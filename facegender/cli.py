@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from facegender.options import (
     ValSplit,
     Widths,
     Workers,
+    arguments_of,
     filled,
     filled_path,
     setting,
@@ -109,6 +111,47 @@ def train(
 
     status = start(configured(settings), _folder(root), run, resume, changes=settings)
     raise typer.Exit(1 if status == "failed" else 0)
+
+
+@app.command("find-lr")
+def find_lr(
+    data: Data = None,
+    demo: Demo = False,
+    demo_faces: DemoFaces = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    widths: Widths = None,
+    val_split: ValSplit = None,
+    seed: Seed = None,
+    recipe: Recipe = None,
+    class_weights: ClassWeights = None,
+    precision: Precision = None,
+    accelerator: Accelerator = None,
+    workers: Workers = None,
+    batches: Annotated[
+        int, typer.Option("--batches", metavar="N", min=20, max=10_000, help="How many learning rates are tried.")
+    ] = 100,
+    root: Root = Path(),
+    config: Config = None,
+) -> None:
+    """Suggest a learning rate: train some batches, each with a higher one than before, and see where the loss falls.
+
+    Uses one device and keeps nothing: no run, no checkpoint.
+    """
+    given = typed(locals())
+    from facegender.training.rate_finder import find_learning_rate
+
+    curve = find_learning_rate(configured(settings_of(given, config)), _folder(root), batches)
+    suggestion = curve.suggestion()
+    if suggestion is None:
+        complain(f"no learning rate to suggest: {curve.objection()}")
+        raise typer.Exit(1)
+    print("\n".join(curve.lines()))
+    print(f"suggested learning rate: {suggestion:g}")
+    command = ["facegender", "train", *arguments_of(given), f"--learning-rate={suggestion:g}"]
+    command += [] if config is None else [f"--config={config}"]
+    command += [] if root == Path() else [f"--root={root}"]
+    print(f"train with it: {printable(shlex.join(command))}")
 
 
 @app.command()

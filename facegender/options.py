@@ -71,6 +71,11 @@ def typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in FIELDS and value not in (None, False)}
 
 
+def arguments_of(given: Mapping[str, Any]) -> list[str]:
+    """What `typed` gave as the arguments of another command."""
+    return [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
+
+
 def settings_of(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
     """Settings of a run: those of a file, and before them those of the command line.
 

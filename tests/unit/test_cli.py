@@ -58,6 +58,12 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--resume=x"], "no run x"),
         (["train", "--bogus"], "--bogus"),
         (["train", "extra"], "extra"),
+        (["find-lr", "--demo", "--data=x"], "exclude each other"),
+        (["find-lr", "--data=none"], "--data none: no such folder"),
+        (["find-lr", "--batches=1"], "--batches"),
+        (["find-lr", "--learning-rate=1"], "--learning-rate"),
+        (["find-lr", "--recipe=magic"], "--recipe must be one of reference"),
+        (["find-lr", "--root=none"], "--root none is not a folder"),
         (["predict", "--json", "--csv"], "exclude each other"),
         (["stop", "x"], "no run x"),
         (["stop", "\x1b[2Jx"], "use 1 to 64 letters"),
@@ -109,7 +115,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 
 def test_help_and_version_are_exit_code_0(capsys: Capture) -> None:
-    for arguments in (["--help"], ["train", "--help"], ["--version"]):
+    for arguments in (["--help"], ["train", "--help"], ["find-lr", "--help"], ["--version"]):
         assert run(arguments) == 0
     assert "facegender-tui 0." in capsys.readouterr().out
 
@@ -172,6 +178,7 @@ def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: 
 def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
     code = (
         "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.session;"
+        "assert run(['find-lr', '--data=none']) == 2;"
         "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); "
         "assert not heavy & {'torch', 'pytorch_lightning'}, heavy"
     )
