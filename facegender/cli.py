@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from facegender.export_file import export_file
 from facegender.options import (
     Accelerator,
     BatchSize,
@@ -178,10 +180,16 @@ def predict(
     """Classify photographs; without a path, ask for one after another."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
+    root = _folder(root)
+    named = [expanded(path) for path in paths or []]
+    if named and not any(map(os.path.lexists, named)):
+        for path in named:
+            complain(f"{path}: no such file; name a photograph or a folder of them")
+        raise typer.Exit(2)
     from facegender.prediction import Form, classify_all
 
     form: Form = "json" if json else "csv" if csv else "text"
-    if not classify_all(_folder(root), [expanded(path) for path in paths or []], checkpoint, form, heatmap):
+    if not classify_all(root, named, checkpoint, form, heatmap):
         raise typer.Exit(2)
 
 
@@ -278,14 +286,15 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FILE", parser=filled_path, help="Default: RUN.FORMAT here.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     root: Root = Path(),
 ) -> None:
     """Save a trained network for other programs."""
-    from facegender.export import FORMATS, export_network
+    root = _folder(root)
+    target = export_file(run, format, output, force=force)
+    from facegender.export import export_network
 
-    if format not in FORMATS:
-        raise UserError(f"--format {printable(format)}: must be one of {', '.join(FORMATS)}")
-    print(export_network(_folder(root), run, format, output))
+    print(export_network(root, run, format, target))
 
 
 @app.command("demo-data")
