@@ -5,6 +5,7 @@ Light until the data was found, so that a mistyped folder is answered before tor
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
         UserError: The configuration, the data or the device cannot be used.
         KeyboardInterrupt: Somebody asked to end, by whatever signal; nothing is left behind.
     """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UserError("a learning rate is looked for in one process: start find-lr without torchrun")
     config = msgspec.structs.replace(validate(config), devices="1", num_nodes=1, strategy="auto")
     if not config.demo:
         locate(config.data, root)

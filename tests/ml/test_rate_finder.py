@@ -20,7 +20,7 @@ from facegender.data.dataset import CLASSES
 from facegender.data.demo import write_demo_faces
 from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
-from facegender.training import rate_sweep
+from facegender.training import rate_finder, rate_sweep
 from facegender.training.hardware import hardware
 from facegender.training.rate_sweep import SweptModule, curve_of
 from tests.ml.conftest import tiny
@@ -37,6 +37,12 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word of progress, which only a busy machine would have."""
+    monkeypatch.setattr(rate_finder, "TOLD_EVERY_S", math.inf)
 
 
 @pytest.fixture
@@ -168,6 +174,21 @@ def test_bad_input_is_one_line_and_exit_code_2(
     (line,) = captured.err.splitlines()
     assert problem in line
     assert left_in(empty, temporary) == []
+
+
+def test_several_processes_are_one_line_and_exit_code_2(
+    empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(["find-lr", *DEMO]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("start find-lr without torchrun")
+
+
+def test_a_long_preparation_says_how_far_it_is(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_finder, "TOLD_EVERY_S", 0.0)
+    assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
+    assert "facegender: preparing photographs: 1 of 24\n" in capsys.readouterr().err
 
 
 def test_too_few_photographs_are_one_line_and_exit_code_2(empty: Path, capsys: Capture) -> None:
