@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import math
+import os
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from facegender.export_file import export_file
+from facegender.options import (
+    Accelerator,
+    BatchSize,
+    ClassWeights,
+    Config,
+    Data,
+    Demo,
+    DemoFaces,
+    ImageSize,
+    Precision,
+    Recipe,
+    Root,
+    Seed,
+    Text,
+    ValSplit,
+    Widths,
+    Workers,
+    arguments_of,
+    filled,
+    filled_path,
+    setting,
+    settings_of,
+    typed,
+)
 from facegender.runs.complaint import complain
-from facegender.runs.config import FIELDS, RECIPES, parse, read_toml
+from facegender.runs.config import RECIPES
 from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_folder
-from facegender.runs.recipes import configured, default_of, described, shown
+from facegender.runs.recipes import configured, described
 from facegender.runs.summary import summarise
 from facegender.runs.text import end_of, printable
 
@@ -27,22 +54,6 @@ app = typer.Typer(
 
 TABLE_WIDTH = 80
 LEAST_DATA_WIDTH = 10
-
-
-def _filled(text: str) -> str:
-    """A value that was given, which an empty one was not, e.g. that of a variable of a script that is not set."""
-    if not text.strip():
-        raise typer.BadParameter("must not be empty: leave it out, or give a value")
-    return text
-
-
-def _path(text: str | Path) -> Path:
-    return Path(_filled(str(text)))
-
-
-Root = Annotated[
-    Path, typer.Option("--root", metavar="DIR", parser=_path, help="Where checkpoints/ and visuals/ live.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -62,79 +73,87 @@ def _options(
     """Common to all commands."""
 
 
-def _setting(field: str, text: str, metavar: str = "N") -> Any:
-    """An option that stands for one field of `TrainConfig`, whose default it names in its help."""
-    default = FIELDS[field].default
-    others = {recipe: default_of(field, recipe) for recipe in RECIPES}
-    differing = "".join(f"; {recipe}: {shown(value)}" for recipe, value in others.items() if value != default)
-    note = "" if default is None else f" (default: {shown(default)}{differing})"
-    return typer.Option(f"--{field.replace('_', '-')}", metavar=metavar, help=text + note, show_default=False)
-
-
-Text = str | None
-
-
 @app.command()
 def train(
-    data: Annotated[
-        Text, _setting("data", "Folder with female/ and male/; without it datasets/ is searched.", "DIR")
-    ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Train on faces that the program draws.")] = False,
-    demo_faces: Annotated[Text, _setting("demo_faces", "Demo faces per class.")] = None,
-    epochs: Annotated[Text, _setting("epochs", "How often every photograph is seen.")] = None,
-    batch_size: Annotated[Text, _setting("batch_size", "Photographs a step on each device.")] = None,
-    learning_rate: Annotated[Text, _setting("learning_rate", "At the start, or its highest.", "X")] = None,
-    step_size: Annotated[Text, _setting("step_size", "Epochs between reductions of the learning rate.")] = None,
-    gamma: Annotated[Text, _setting("gamma", "Factor of each reduction.", "X")] = None,
-    image_size: Annotated[Text, _setting("image_size", "Side in pixels that photographs are resized to.")] = None,
-    widths: Annotated[Text, _setting("widths", "Channels of the three convolutions or stages.", "A,B,C")] = None,
-    val_split: Annotated[Text, _setting("val_split", "Share kept for validation.", "X")] = None,
-    seed: Annotated[Text, _setting("seed", "Of everything random.")] = None,
-    recipe: Annotated[
-        Text, _setting("recipe", "How to train; `facegender recipes` prints what each one does and sets.", "NAME")
-    ] = None,
-    class_weights: Annotated[
-        Text, _setting("class_weights", "auto: all classes count the same, however many photographs.", "KIND")
-    ] = None,
+    data: Data = None,
+    demo: Demo = False,
+    demo_faces: DemoFaces = None,
+    epochs: Annotated[Text, setting("epochs", "How often every photograph is seen.")] = None,
+    batch_size: BatchSize = None,
+    learning_rate: Annotated[Text, setting("learning_rate", "At the start, or its highest.", "X")] = None,
+    step_size: Annotated[Text, setting("step_size", "Epochs between reductions of the learning rate.")] = None,
+    gamma: Annotated[Text, setting("gamma", "Factor of each reduction.", "X")] = None,
+    image_size: ImageSize = None,
+    widths: Widths = None,
+    val_split: ValSplit = None,
+    seed: Seed = None,
+    recipe: Recipe = None,
+    class_weights: ClassWeights = None,
     patience: Annotated[
-        Text, _setting("patience", "Epochs without a better validation accuracy to end after; 0 for never.")
+        Text, setting("patience", "Epochs without a better validation accuracy to end after; 0 for never.")
     ] = None,
-    precision: Annotated[Text, _setting("precision", "auto, 32, bf16 or 16.", "KIND")] = None,
-    accelerator: Annotated[Text, _setting("accelerator", "auto, cpu, gpu, cuda or mps.", "KIND")] = None,
-    devices: Annotated[Text, _setting("devices", "How many, or auto.")] = None,
-    num_nodes: Annotated[Text, _setting("num_nodes", "Machines.")] = None,
-    strategy: Annotated[Text, _setting("strategy", "Lightning's way of using several devices.", "NAME")] = None,
-    workers: Annotated[Text, _setting("workers", "Processes that load batches.")] = None,
-    visualize_every: Annotated[Text, _setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
-    probes: Annotated[Text, _setting("probes", "Photographs whose feature maps are kept.")] = None,
+    precision: Precision = None,
+    accelerator: Accelerator = None,
+    devices: Annotated[Text, setting("devices", "How many, or auto.")] = None,
+    num_nodes: Annotated[Text, setting("num_nodes", "Machines.")] = None,
+    strategy: Annotated[Text, setting("strategy", "Lightning's way of using several devices.", "NAME")] = None,
+    workers: Workers = None,
+    visualize_every: Annotated[Text, setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
+    probes: Annotated[Text, setting("probes", "Photographs whose feature maps are kept.")] = None,
     run: Annotated[
-        Text, typer.Option("--run", metavar="NAME", parser=_filled, help="Name of the run; drawn if not given.")
+        Text, typer.Option("--run", metavar="NAME", parser=filled, help="Name of the run; drawn if not given.")
     ] = None,
-    resume: Annotated[Text, typer.Option("--resume", metavar="RUN", parser=_filled, help="Go on with a run.")] = None,
+    resume: Annotated[Text, typer.Option("--resume", metavar="RUN", parser=filled, help="Go on with a run.")] = None,
     root: Root = Path(),
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", parser=_path, help="Settings as TOML.")
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Train without a screen. Ctrl-C finishes the batch, saves and ends; --resume goes on from there."""
-    options = {name: value for name, value in locals().items() if name in FIELDS and value not in (None, False)}
-    given: dict[str, Any] = {}
-    for name, value in options.items():
-        try:
-            given[name] = parse(name, value) if isinstance(value, str) else value
-        except UserError as error:
-            raise UserError(f"--{name.replace('_', '-')} {error}") from None
-    if demo and data is not None:
-        raise UserError("--demo and --data exclude each other: give one of them")
-    settings = read_toml(expanded(config)) if config else {}
-    if demo or data is not None:
-        # The command line decides between photographs and demo faces, also against a file that has the other.
-        settings = {name: value for name, value in settings.items() if name not in ("demo", "data")}
-    settings |= given
+    settings = settings_of(typed(locals()), config)
     from facegender.training.session import train as start
 
     status = start(configured(settings), _folder(root), run, resume, changes=settings)
     raise typer.Exit(1 if status == "failed" else 0)
+
+
+@app.command("find-lr")
+def find_lr(
+    data: Data = None,
+    demo: Demo = False,
+    demo_faces: DemoFaces = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    widths: Widths = None,
+    val_split: ValSplit = None,
+    seed: Seed = None,
+    recipe: Recipe = None,
+    class_weights: ClassWeights = None,
+    precision: Precision = None,
+    accelerator: Accelerator = None,
+    workers: Workers = None,
+    batches: Annotated[
+        int, typer.Option("--batches", metavar="N", min=20, max=10_000, help="How many learning rates are tried.")
+    ] = 100,
+    root: Root = Path(),
+    config: Config = None,
+) -> None:
+    """Suggest a learning rate: train some batches, each with a higher one than before, and see where the loss falls.
+
+    Uses one device and keeps nothing: no run, no checkpoint.
+    """
+    given = typed(locals())
+    from facegender.training.rate_finder import find_learning_rate
+
+    curve = find_learning_rate(configured(settings_of(given, config)), _folder(root), batches)
+    suggestion = curve.suggestion()
+    if suggestion is None:
+        complain(f"no learning rate to suggest: {curve.objection()}")
+        raise typer.Exit(1)
+    print("\n".join(curve.lines()))
+    print(f"suggested learning rate: {suggestion:g}")
+    command = ["facegender", "train", *arguments_of(given), f"--learning-rate={suggestion:g}"]
+    command += [] if config is None else [f"--config={config}"]
+    command += [] if root == Path() else [f"--root={root}"]
+    print(f"train with it: {printable(shlex.join(command))}")
 
 
 @app.command()
@@ -146,25 +165,31 @@ def recipes() -> None:
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", parser=_path, help="Photographs and folders.")
+        list[Path] | None, typer.Argument(metavar="[PATH]...", parser=filled_path, help="Photographs and folders.")
     ] = None,
     checkpoint: Annotated[
-        Text, typer.Option(metavar="RUN|FILE", parser=_filled, help="Default: the newest run's best.ckpt.")
+        Text, typer.Option(metavar="RUN|FILE", parser=filled, help="Default: the newest run's best.ckpt.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="One line of comma-separated values each.")] = False,
     heatmap: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=_path, help="Save where the network looked as PNG.")
+        Path | None, typer.Option(metavar="DIR", parser=filled_path, help="Save where the network looked as PNG.")
     ] = None,
     root: Root = Path(),
 ) -> None:
     """Classify photographs; without a path, ask for one after another."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
+    root = _folder(root)
+    named = [expanded(path) for path in paths or []]
+    if named and not any(map(os.path.lexists, named)):
+        for path in named:
+            complain(f"{path}: no such file; name a photograph or a folder of them")
+        raise typer.Exit(2)
     from facegender.prediction import Form, classify_all
 
     form: Form = "json" if json else "csv" if csv else "text"
-    if not classify_all(_folder(root), [expanded(path) for path in paths or []], checkpoint, form, heatmap):
+    if not classify_all(root, named, checkpoint, form, heatmap):
         raise typer.Exit(2)
 
 
@@ -225,7 +250,7 @@ def _age(seconds: int | None) -> str:
 
 @app.command()
 def stop(
-    run: Annotated[str, typer.Argument(metavar="RUN", parser=_filled)],
+    run: Annotated[str, typer.Argument(metavar="RUN", parser=filled)],
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Wait until it has ended, at most this long.")
     ] = 0,
@@ -255,25 +280,26 @@ def stop(
 def export(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN|FILE", parser=_filled, help="A run, whose best.ckpt is taken, or a checkpoint."),
+        typer.Argument(metavar="RUN|FILE", parser=filled, help="A run, whose best.ckpt is taken, or a checkpoint."),
     ],
     format: Annotated[str, typer.Option("--format", metavar="pth|safetensors|onnx")] = "safetensors",
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", parser=_path, help="Default: RUN.FORMAT here.")
+        Path | None, typer.Option("--output", metavar="FILE", parser=filled_path, help="Default: RUN.FORMAT here.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     root: Root = Path(),
 ) -> None:
     """Save a trained network for other programs."""
-    from facegender.export import FORMATS, export_network
+    root = _folder(root)
+    target = export_file(run, format, output, force=force)
+    from facegender.export import export_network
 
-    if format not in FORMATS:
-        raise UserError(f"--format {printable(format)}: must be one of {', '.join(FORMATS)}")
-    print(export_network(_folder(root), run, format, output))
+    print(export_network(root, run, format, target))
 
 
 @app.command("demo-data")
 def demo_data(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=_path, help="A new or an empty folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=filled_path, help="A new or an empty folder.")],
     faces: Annotated[int, typer.Option("--faces", min=1, max=100_000, help="Faces per class.")] = 120,
     image_size: Annotated[int, typer.Option("--image-size", min=16, max=4096, help="Side in pixels.")] = 256,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 42,

@@ -12,21 +12,18 @@ from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.network.checkpoint_file import write_checkpoint
 from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
-from facegender.runs.paths import expanded
 from facegender.runs.text import one_line, printable
 
-FORMATS = ("pth", "safetensors", "onnx")
 
-
-def export_network(root: Path, which: str, form: str, output: Path | None) -> str:
+def export_network(root: Path, which: str, form: str, target: Path) -> str:
     """Write a network's weights, or in ONNX the network itself.
 
     All take photographs as (N, 3, S, S) float32 in [-1, 1] and give (N, classes) logits.
 
     Args:
         which: A run or a checkpoint file, as for `choose_checkpoint`.
-        form: One of `FORMATS`.
-        output: The file; by default named after the run, in the current folder.
+        form: One of `facegender.export_file.FORMATS`.
+        target: The file; overwritten if it is there.
 
     Returns:
         A line that says what was written.
@@ -38,9 +35,6 @@ def export_network(root: Path, which: str, form: str, output: Path | None) -> st
         raise UserError("--format onnx needs two more packages: pip install 'facegender-tui[onnx]'")
     checkpoint = choose_checkpoint(root, which, option="")
     classifier = load_classifier(checkpoint)
-    target = (
-        expanded(output) if output else Path(f"{Path(which).stem if Path(which).suffix == '.ckpt' else which}.{form}")
-    )
     try:
         with replacing(target) as temporary:
             _write(classifier, form, temporary)

@@ -48,11 +48,8 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
         Whether every file could be read; each that could not has got a line on stderr.
 
     Raises:
-        UserError: There is no checkpoint, no such folder, or a picture cannot be saved.
+        UserError: There is no checkpoint, or a picture cannot be saved.
     """
-    for path in paths:
-        if not os.path.lexists(path) and len(paths) == 1:
-            raise UserError(f"{printable(str(path))}: no such file; name a photograph or a folder of them")
     if heatmaps is not None:
         heatmaps = expanded(heatmaps)
         try:

@@ -139,10 +139,10 @@ def one_of_each() -> list[Event]:
     """An event of every type, with no field left at its default."""
     gpu = Gpu(index=1, name="H200", utilisation_percent=87.0, memory_used_bytes=11, memory_total_bytes=139)
     return [
-        run_started(start_epoch=2, start_step=10, resumed=True, skipped_files=3, demo=True),
+        run_started(start_epoch=2, start_step=10, resumed=True, skipped_files=3, demo=True, patience=4),
         epoch_started(2),
         steps(2),
-        epoch_finished(2),
+        epoch_finished(2, waited=1),
         frame_saved(2),
         CheckpointSaved(time=1.0, file="best.ckpt", epoch=2, step=15),
         System(

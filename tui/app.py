@@ -135,6 +135,8 @@ class FaceGenderApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look after the trainers."""
         self.set_interval(REAP_S, self._reap)
+        # What was said of one screen must not lie over another. At once, so that what is said of the new one stays.
+        self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
         if not self.is_headless:
             # The collector's look at all that lives for ever would hold up a key for 30 to 50 ms, again and again.
             self.set_timer(SETTLED_S, gc.freeze)

@@ -90,6 +90,23 @@ class RunState:
         return max(known, key=lambda epoch: epoch.validation_accuracy, default=None)
 
     @property
+    def patience(self) -> int:
+        """Epochs without a better one after which the run ends; 0 for never."""
+        return self.started.patience if self.started else 0
+
+    @property
+    def waited(self) -> int:
+        """How many of these are over."""
+        return self.epochs[-1].waited if self.epochs else 0
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run has ended before its last epoch because its patience was over."""
+        if self.started is None or self.state != "completed":
+            return False
+        return 0 < self.patience <= self.waited and self.epochs_done < self.started.epochs
+
+    @property
     def epochs_done(self) -> float:
         """Epochs trained, the running one as a fraction."""
         if self.started is None or self.epoch < 0:

@@ -57,6 +57,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         train_images: Photographs per class name in the training part.
         validation_images: The same for validation.
         skipped_files: How many files were left out; their names are in the manifest.
+        patience: As in `TrainConfig`; 0 also in journals that do not tell.
     """
 
     run: str
@@ -76,6 +77,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     validation_images: dict[str, int]
     skipped_files: int = 0
     demo: bool = False
+    patience: int = 0
     layers: list[LayerInfo]
 
 
@@ -120,6 +122,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
         images_per_second: Training only, without validation.
         seconds: Training and validation together.
         best: This epoch has the highest validation accuracy so far.
+        waited: Epochs since the best one, as far as the run's patience counts them; 0 where it has none.
     """
 
     epoch: int
@@ -138,6 +141,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     images_per_second: float
     seconds: float
     best: bool
+    waited: int = 0
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):

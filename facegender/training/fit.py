@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.accelerators import CUDAAccelerator
 
@@ -23,7 +20,6 @@ from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
 from facegender.runs.events import Event, Status
 from facegender.runs.folder import RunFolder
-from facegender.runs.text import one_line
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
 from facegender.training.failures import is_out_of_memory
@@ -35,13 +31,8 @@ from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.system import GpuIdentity
+from facegender.training.trainer import quieten, trainer_on
 from facegender.training.writer import Item
-
-LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "32": "32-true",
-    "bf16": "bf16-mixed",
-    "16": "16-mixed",
-}
 
 
 def fit(session: Session) -> None:
@@ -54,7 +45,7 @@ def fit(session: Session) -> None:
     claim = session.claim
     place = hardware(claim.config)
     data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
-    _quieten()
+    quieten()
     data.prepare()
     resume = resume_point(claim, data.steps_per_epoch)
     if claim.resumed:
@@ -86,7 +77,7 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     stop = StopSwitch()
     place = hardware(claim.config)
     data = FaceDataModule(claim.config, root)
-    _quieten()
+    quieten()
     data.prepare()
     try:
         _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch))
@@ -132,11 +123,11 @@ def _fit(
         probes=data.probes(config.probes),
         missing_frame=missing_frame(folder, config, resume),
     )
-    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved)
-    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
-    if config.patience:
-        callbacks.append(Patience(config.patience, checkpoints, announce))
-    trainer = _trainer(config, place, folder, callbacks, AtomicCheckpointIO(announce, claim.is_gone))
+    patience = Patience(config.patience, checkpoints, announce) if config.patience else None
+    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints, *([patience] if patience else [])]
+    checkpoint_io = AtomicCheckpointIO(announce, claim.is_gone)
+    trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[checkpoint_io])
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))
@@ -151,31 +142,6 @@ def _fit(
         raise UserError(unusable(resume.path, error)) from error
     if resume and stop.preparing:
         raise UserError(unusable(resume.path, Damaged("says that all is trained")))
-
-
-def _trainer(
-    config: TrainConfig, place: Hardware, folder: RunFolder, callbacks: list[Any], checkpoint_io: AtomicCheckpointIO
-) -> Trainer:
-    try:
-        return Trainer(
-            accelerator=place.accelerator,
-            devices=place.devices,
-            num_nodes=place.nodes,
-            strategy=place.strategy,
-            precision=LIGHTNING_PRECISION[place.precision],
-            max_epochs=config.epochs,
-            callbacks=callbacks,
-            plugins=[checkpoint_io],
-            default_root_dir=folder.path,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
-    except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"{place.options()}: {one_line(str(error))}; leave them out to use what is there") from None
 
 
 def _gpus(trainer: Trainer) -> list[GpuIdentity]:
@@ -201,14 +167,3 @@ def _complete_manifest(folder: RunFolder, data: FaceDataModule, module: FaceGend
             skipped=data.skipped,
         )
     )
-
-
-def _quieten() -> None:
-    """Lightning's records go where all records go, and what it advises without need goes nowhere."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*"):
-        warnings.filterwarnings("ignore", message=message)

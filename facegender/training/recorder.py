@@ -93,6 +93,7 @@ class FinishedEpoch:
     trained_s: float
     seconds: float
     best: bool
+    waited: int
 
     def event(self) -> EpochFinished:
         """Waits for the numbers."""
@@ -116,6 +117,7 @@ class FinishedEpoch:
             images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
             seconds=self.seconds,
             best=self.best,
+            waited=self.waited,
         )
 
 
@@ -172,12 +174,16 @@ class RunRecorder(Callback):
         sink: Takes the reports.
         subject: What is trained.
         improved: Tells whether the validation that just ended is the best so far.
+        waited: Tells how much of the run's patience is used up, in epochs.
     """
 
-    def __init__(self, sink: Sink, subject: Subject, improved: Callable[[], bool]) -> None:
+    def __init__(
+        self, sink: Sink, subject: Subject, improved: Callable[[], bool], waited: Callable[[], int] = lambda: 0
+    ) -> None:
         self._sink = sink
         self._subject = subject
         self._improved = improved
+        self._waited = waited
         self._layers: list[Layer] = []
         self._images: Tensor | None = None
         self._epoch: int | None = None
@@ -233,6 +239,7 @@ class RunRecorder(Callback):
                 validation_images=dict(subject.validation_images),
                 skipped_files=subject.skipped_files,
                 demo=config.demo,
+                patience=config.patience,
                 layers=network_layers(self._layers),
             )
         )
@@ -345,6 +352,7 @@ class RunRecorder(Callback):
                 trained_s=self._train_ended - self._epoch_began,
                 seconds=time.perf_counter() - self._epoch_began,
                 best=self._improved(),
+                waited=self._waited(),
             )
         )
         self._sums = None

@@ -204,6 +204,10 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no container
         assert {f"network.{name}" for name in weights} == set(best)
         assert all(torch.equal(value, best[f"network.{name}"]) for name, value in weights.items())
+    target.write_text("precious")
+    assert run(["export", "done", "--output", str(target), "--force", "--root", str(trained)]) == 0
+    assert target.read_bytes() != b"precious"
+    capsys.readouterr()
     assert run(["export", "done", "--output", "/proc/none", "--root", str(trained)]) == 2
     assert run(["export", "done", "--format", "gif", "--root", str(trained)]) == 2
     assert run(["export", "nosuch.ckpt", "--root", str(trained)]) == 2

@@ -11,7 +11,7 @@ import torch
 
 from facegender.data.demo import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
-from facegender.runs.events import EpochFinished, Notice, RunFinished
+from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.training.session import train
 from tests.ml.conftest import events_of, tiny
@@ -37,6 +37,10 @@ def epochs_of(root: Path) -> list[int]:
     return [event.epoch for event in events_of(root, "a") if isinstance(event, EpochFinished)]
 
 
+def waited_of(root: Path) -> list[int]:
+    return [event.waited for event in events_of(root, "a") if isinstance(event, EpochFinished)]
+
+
 def early_notices(root: Path) -> list[str]:
     notices = [event.text for event in events_of(root, "a") if isinstance(event, Notice)]
     return [text for text in notices if "ended early" in text]
@@ -53,6 +57,8 @@ def test_a_run_ends_as_completed_when_its_patience_is_over_and_says_why(
     assert train(tiny(epochs=6, patience=2), tmp_path, "a", show=False) == "completed"
     events = events_of(tmp_path, "a")
     assert epochs_of(tmp_path) == [0, 1, 2, 3]
+    assert [event.patience for event in events if isinstance(event, RunStarted)] == [2]
+    assert waited_of(tmp_path) == [0, 0, 1, 2]
     assert early_notices(tmp_path) == [
         "ended early, after epoch 3: no better validation accuracy than 0.750 of epoch 1 for 2 epochs (--patience)"
     ]
@@ -74,6 +80,7 @@ def test_without_patience_all_epochs_are_trained(tmp_path: Path, accuracies: Ite
     plan(accuracies, 0.5, 0.4, 0.3, 0.2)
     assert train(tiny(epochs=4), tmp_path, "a", show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2, 3]
+    assert waited_of(tmp_path) == [0, 0, 0, 0]
     assert early_notices(tmp_path) == []
 
 
@@ -93,6 +100,7 @@ def test_a_resumed_run_has_waited_already_and_may_be_given_more_patience(
     changes = {"epochs": 10, "patience": 4}
     assert train(tiny(), tmp_path, resume="a", changes=changes, show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2, 3, 4]
+    assert waited_of(tmp_path) == [0, 1, 2, 3, 4]
 
 
 def test_class_weights_let_all_classes_count_the_same() -> None:

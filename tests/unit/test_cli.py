@@ -58,6 +58,12 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--resume=x"], "no run x"),
         (["train", "--bogus"], "--bogus"),
         (["train", "extra"], "extra"),
+        (["find-lr", "--demo", "--data=x"], "exclude each other"),
+        (["find-lr", "--data=none"], "--data none: no such folder"),
+        (["find-lr", "--batches=1"], "--batches"),
+        (["find-lr", "--learning-rate=1"], "--learning-rate"),
+        (["find-lr", "--recipe=magic"], "--recipe must be one of reference"),
+        (["find-lr", "--root=none"], "--root none is not a folder"),
         (["predict", "--json", "--csv"], "exclude each other"),
         (["stop", "x"], "no run x"),
         (["stop", "\x1b[2Jx"], "use 1 to 64 letters"),
@@ -80,6 +86,10 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--learning-rate=1e999"], "--learning-rate must be"),
         (["train", "--val-split=nan"], "--val-split must be between 0 and 1"),
         (["train", "--run=\u202ea\nb"], "run name"),
+        (["predict", "none.png"], "none.png: no such file; name a photograph or a folder of them"),
+        (["predict", "\u202enone.png"], "none.png: no such file"),
+        (["export", "x", "--format=gif"], "--format gif: must be one of pth, safetensors, onnx"),
+        (["export", "x", "--output=."], ". is a folder: name a file with --output"),
         (["predict", ""], "must not be empty"),
         (["predict", "x.png", ""], "must not be empty"),
         (["predict", "x.png", "--checkpoint="], "'--checkpoint': must not be empty"),
@@ -108,8 +118,27 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_each_of_several_files_that_are_not_there_is_named(capsys: Capture, tmp_path: Path) -> None:
+    assert run(["predict", "a.png", "b.png", "--root", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("option", [[], ["--output=y.pth"]])
+def test_a_file_that_is_there_is_not_exported_over(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.pth", "y.pth"):
+        (tmp_path / name).write_text("precious")
+    assert run(["export", "x", "--format=pth", *option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "exists already: name another file with --output, or overwrite it with --force" in line
+    assert {path.read_text() for path in tmp_path.iterdir()} == {"precious"}
+
+
 def test_help_and_version_are_exit_code_0(capsys: Capture) -> None:
-    for arguments in (["--help"], ["train", "--help"], ["--version"]):
+    for arguments in (["--help"], ["train", "--help"], ["find-lr", "--help"], ["--version"]):
         assert run(arguments) == 0
     assert "facegender-tui 0." in capsys.readouterr().out
 
@@ -172,6 +201,8 @@ def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: 
 def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
     code = (
         "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.session;"
+        "assert run(['find-lr', '--data=none']) == 2; assert run(['predict', 'none.png', 'none.jpg']) == 2;"
+        "assert run(['export', 'x', '--format=gif']) == 2;"
         "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); "
         "assert not heavy & {'torch', 'pytorch_lightning'}, heavy"
     )

@@ -315,6 +315,53 @@ def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:
     assert state.epochs_done == 1.0
 
 
+# Patience
+
+
+def after_waiting(patience: int, *waited: int) -> RunState:
+    """A run of five epochs of which some are done, each with what it has waited for a better one."""
+    epochs = [recorded.epoch_finished(epoch, waited=count, best=not count) for epoch, count in enumerate(waited)]
+    return after(recorded.run_started(patience=patience), *epochs)
+
+
+def test_patience_is_the_trainers_and_what_is_over_of_it_the_last_epochs() -> None:
+    assert (NEW.patience, NEW.waited) == (0, 0)
+    state = after_waiting(3)
+    assert (state.patience, state.waited, state.ended_early) == (3, 0, False)
+    state = after_waiting(3, 0, 1, 2)
+    assert (state.patience, state.waited, state.ended_early) == (3, 2, False)
+    assert after_waiting(3, 0, 1, 0).waited == 0
+
+
+def test_a_run_whose_patience_was_over_has_ended_early() -> None:
+    completed = RunFinished(time=2000.0, status="completed")
+    assert not after_waiting(2, 0, 1, 2).ended_early
+    assert apply(after_waiting(2, 0, 1, 2), completed).ended_early
+
+
+@pytest.mark.parametrize(
+    ("patience", "waited", "status"),
+    [
+        (2, (0, 1), "completed"),
+        (2, (0, 1, 2), "stopped"),
+        (2, (0, 1, 2), "failed"),
+        (2, (0, 0, 0, 1, 2), "completed"),
+        (0, (0, 0, 0), "completed"),
+    ],
+)
+def test_a_run_that_ended_for_another_reason_has_not_ended_early(
+    patience: int, waited: tuple[int, ...], status: str
+) -> None:
+    state = apply(after_waiting(patience, *waited), RunFinished(time=2000.0, status=status))
+    assert not state.ended_early
+
+
+def test_a_run_that_is_given_more_patience_goes_on_from_what_it_has_waited() -> None:
+    ended = apply(after_waiting(2, 0, 1, 2), RunFinished(time=2000.0, status="completed"))
+    resumed = apply(ended, recorded.run_started(time=5000.0, start_epoch=3, start_step=15, resumed=True, patience=4))
+    assert (resumed.patience, resumed.waited, resumed.ended_early) == (4, 2, False)
+
+
 # What is looked at
 
 

@@ -69,7 +69,7 @@ class Help(Screen[None]):
         name = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
         out.append(f", {name}" if name else "")
         sent = statistics(self.app)
-        out.append(f"\n{sent.bytes_sent / 1024:,.0f} KiB sent for {sent.pictures} pictures", "dim")
+        out.append(f"\n{fmt.thousands(sent.bytes_sent / 1024)} KiB sent for {sent.pictures} pictures", "dim")
         if sent.bytes_per_second is not None:
             out.append(f", the link carries {fmt.rate(sent.bytes_per_second)}", "dim")
         if sent.round_trip_s is not None:

@@ -42,7 +42,7 @@ class Facts(Widget):
 
 
 class RunFacts(Facts):
-    """Best epoch, learning rate, and per class how many validation photographs were told right."""
+    """Best epoch, learning rate, patience, and per class how many validation photographs were told right."""
 
     def lines(self, state: RunState) -> Text:
         """See the class."""
@@ -55,6 +55,11 @@ class RunFacts(Facts):
         rate = state.learning_rate
         if rate == rate:
             out.append(f"   learning rate {rate:g}", "" if best else "dim")
+        if state.ended_early:
+            epochs = "1 epoch" if state.waited == 1 else f"{state.waited} epochs"
+            out.append(f"\nended early: {epochs} without a better one", "#e5c07b")
+        elif state.patience > 0:
+            out.append(f"\npatience {state.waited} of {state.patience}", "" if state.waited else "dim")
         if state.epochs:
             last = state.epochs[-1]
             width = max(7, *map(len, last.classes))

@@ -1,0 +1,111 @@
+"""Loss against learning rate: which learning rate it suggests, and the curve as text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+
+SMOOTHING_DECADES = 0.25
+"""Standard deviation of the Gaussian that the losses are averaged with."""
+CLEAR = 4.5
+"""How many standard errors of an averaged loss it has to fall by: of pure noise nine curves in ten fall by less."""
+CLEAR_SHARE = 0.005
+"""Share of itself that it has to fall by."""
+LEAST_POINTS = 10
+BOUND = 10.0
+"""How many times the highest loss of the first points a loss counts for at most."""
+_ROWS = 20
+_PLOT_WIDTH = 40
+
+
+@dataclass(frozen=True)
+class RateCurve:
+    """Losses of batches at learning rates that rise by the same factor from each to the next.
+
+    After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186: a good
+    learning rate is where the loss falls well, and below where it is lowest, since from there on it soon grows. The
+    suggestion is in the middle of that, between where half of the fall is done and the lowest loss. Of single points,
+    such as the one with the steepest fall, chance moves most by more than a factor of ten.
+
+    Batches are averaged on both sides of a learning rate: an average of those before it alone would be late.
+
+    Attributes:
+        rates: (N,) of batches with a finite loss.
+        losses: (N,) of these batches.
+    """
+
+    rates: Numbers
+    losses: Numbers
+
+    @classmethod
+    def of(cls, rates: list[float], losses: list[float]) -> RateCurve:
+        """The curve of some batches, up to the first whose loss is no number; what follows it is none either."""
+        count = next((index for index, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
+        count = min(count, len(rates))
+        return cls(np.asarray(rates[:count], np.float64), np.asarray(losses[:count], np.float64))
+
+    def averaged(self) -> Numbers:
+        """(N,) losses without the chance of single batches."""
+        decades = np.log10(self.rates)
+        weights = np.exp(-0.5 * ((decades[:, None] - decades[None, :]) / SMOOTHING_DECADES) ** 2)
+        # A single loss beyond all bounds would be seen wherever its weight is not quite nothing.
+        bounded = np.minimum(self.losses, BOUND * self.losses[:LEAST_POINTS].max())
+        averaged: Numbers = weights @ bounded / weights.sum(1)
+        return averaged
+
+    def lowest(self) -> int:
+        """Where the averaged loss is lowest."""
+        return int(self.averaged().argmin())
+
+    def suggested(self) -> int | None:
+        """Where the suggested learning rate is; None where the loss does not clearly fall."""
+        if len(self.losses) < LEAST_POINTS:
+            return None
+        averaged, lowest = self.averaged(), self.lowest()
+        highest = int(averaged[: lowest + 1].argmax())
+        fall = averaged[highest] - averaged[lowest]
+        if fall <= max(CLEAR * self._standard_error(lowest), CLEAR_SHARE * averaged[highest]):
+            return None
+        halfway = highest + int((averaged[highest : lowest + 1] <= averaged[highest] - fall / 2).argmax())
+        return (halfway + lowest) // 2
+
+    def _standard_error(self, until: int) -> float:
+        """What chance makes of an averaged loss, judged by how the losses differ from one batch to the next."""
+        steps = np.diff(self.losses[: max(until, LEAST_POINTS) + 1])
+        deviation = math.sqrt(float(np.mean(steps**2)) / 2)
+        step_decades = float(np.log10(self.rates[-1] / self.rates[0])) / (len(self.rates) - 1)
+        batches = max(1.0, 2 * math.sqrt(math.pi) * SMOOTHING_DECADES / step_decades)
+        return deviation / math.sqrt(batches)
+
+    def suggestion(self) -> float | None:
+        """The suggested learning rate, with two digits; None where there is none."""
+        index = self.suggested()
+        return None if index is None else float(f"{self.rates[index]:.1e}")
+
+    def objection(self) -> str:
+        """Why there is none, and what to do, as a clause."""
+        if len(self.losses) < LEAST_POINTS:
+            return f"the loss was a number for {len(self.losses)} batches only; try --precision 32"
+        return "the loss did not clearly fall at any; give more photographs, more --batches, or a larger --batch-size"
+
+    def lines(self) -> list[str]:
+        """A table with a small plot, from the lowest learning rate to the highest. Plain characters only."""
+        averaged, lowest, suggested = self.averaged(), self.lowest(), self.suggested()
+        marks = {lowest: "lowest"} if suggested is None else {lowest: "lowest", suggested: "suggested"}
+        every = max(1, round(len(averaged) / _ROWS))
+        rows = {index for index in range(0, len(averaged), every) if all(abs(index - at) >= every / 2 for at in marks)}
+        low = float(averaged[lowest])
+        # What lies far above where it began, as it does once the loss grows without bound, would flatten all the rest.
+        span = max(1e-9, 1.5 * (float(averaged[: lowest + 1].max()) - low))
+        table = ["learning rate     loss"]
+        for index in sorted(rows | set(marks)):
+            place = round((float(averaged[index]) - low) / span * (_PLOT_WIDTH - 1))
+            plot = " " * place + "*" if place < _PLOT_WIDTH else " " * (_PLOT_WIDTH - 1) + ">"
+            note = f"<- {marks[index]}" if index in marks else ""
+            table.append(f"{self.rates[index]:>13.1e} {averaged[index]:>8.3f}  {plot:<{_PLOT_WIDTH}} {note}".rstrip())
+        return table

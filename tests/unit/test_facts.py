@@ -1,0 +1,47 @@
+"""What the pane of a run says, without a screen."""
+
+from __future__ import annotations
+
+import pytest
+import recorded
+
+from facegender.runs.events import AnyEvent, RunFinished
+from tui.state import RunState, apply_all
+from tui.widgets.facts import RunFacts
+
+
+def said(*events: AnyEvent) -> list[str]:
+    """The lines of the pane after some events."""
+    state = apply_all(RunState("otter-3", observed="training"), events)
+    return RunFacts().lines(state).plain.splitlines()
+
+
+def test_a_run_without_patience_says_nothing_of_it() -> None:
+    lines = said(recorded.run_started(), recorded.epoch_finished(0))
+    assert not any("patience" in line for line in lines)
+    assert lines[0] == "best 0.600 at epoch 0   learning rate 0.001"
+
+
+@pytest.mark.parametrize(("waited", "line"), [((), "patience 0 of 10"), ((0, 1, 2, 3), "patience 3 of 10")])
+def test_patience_is_said_as_epochs_since_the_best_of_all_that_are_waited(waited: tuple[int, ...], line: str) -> None:
+    epochs = [recorded.epoch_finished(epoch, waited=count) for epoch, count in enumerate(waited)]
+    assert said(recorded.run_started(patience=10), *epochs)[1] == line
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, "1 epoch"), (3, "3 epochs")])
+def test_a_run_that_ended_early_says_why(patience: int, epochs: str) -> None:
+    events = [recorded.epoch_finished(epoch, waited=epoch) for epoch in range(patience + 1)]
+    end = RunFinished(time=2000.0, status="completed")
+    lines = said(recorded.run_started(patience=patience), *events, end)
+    assert lines[1] == f"ended early: {epochs} without a better one"
+    assert not any("patience" in line for line in lines)
+
+
+def test_a_run_that_was_stopped_says_how_far_its_patience_was() -> None:
+    lines = said(
+        recorded.run_started(patience=2),
+        recorded.epoch_finished(0),
+        recorded.epoch_finished(1, waited=1),
+        RunFinished(time=2000.0, status="stopped"),
+    )
+    assert lines[1] == "patience 1 of 2"
