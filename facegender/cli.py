@@ -104,6 +104,9 @@ def train(
     devices: Annotated[Text, _setting("devices", "How many, or auto.")] = None,
     num_nodes: Annotated[Text, _setting("num_nodes", "Machines.")] = None,
     strategy: Annotated[Text, _setting("strategy", "Lightning's way of using several devices.", "NAME")] = None,
+    cache: Annotated[
+        Text, _setting("cache", "Where decoded photographs are held: auto, disk, memory or gpu.", "PLACE")
+    ] = None,
     workers: Annotated[Text, _setting("workers", "Processes that load batches.")] = None,
     visualize_every: Annotated[Text, _setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
     probes: Annotated[Text, _setting("probes", "Photographs whose feature maps are kept.")] = None,

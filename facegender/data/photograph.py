@@ -26,6 +26,7 @@ MAX_BYTES = 512 * 2**20
 # Pillow raises by itself above twice this, also for pictures that hide inside a container such as ICO.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
+_TAIL_BYTES = 1024  # cameras put some data of their own behind a picture's end
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -91,18 +92,49 @@ def read_bytes(path: Path | str) -> bytes:
 
 
 def decode(data: bytes) -> Image.Image:
-    """What `open_photograph` gives, from a file's content. Call it within `quiet`.
+    """What `open_photograph` gives, from a file's content. Call it within `quiet`, or after `silence`.
 
     Raises:
         Unreadable: As there.
     """
+    with _refusing(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image)
+        image.load()
+        _check_size(image)
+        # The copy that convert makes outlives the file; upright after it, because turning is cheaper in 8 bit.
+        return _upright(_as_rgb(image), image)
+
+
+def check(data: bytes) -> None:
+    """Refuse most of what `decode` would, at a small part of its cost. Call it within `quiet`, or after `silence`.
+
+    What this lets pass may still turn out damaged in its middle.
+
+    Raises:
+        Unreadable: As there.
+    """
+    if not _ends_as_it_should(data):
+        decode(data)
+        return
+    with _refusing(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        _check_size(image)
+
+
+def _ends_as_it_should(data: bytes) -> bool:
+    """Whether a file has its format's end near its own, and so is not cut off; False where that cannot be told."""
+    tail = data[-_TAIL_BYTES:]
+    if data.startswith(b"\xff\xd8\xff"):
+        return b"\xff\xd9" in tail
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return b"IEND" in tail
+    return data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 <= len(data)
+
+
+@contextlib.contextmanager
+def _refusing(data: bytes) -> Iterator[None]:
+    """Turns whatever decoding a file's content raises into a reason."""
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(image)
-            image.load()
-            _check_size(image)
-            # The copy that convert makes outlives the file; upright after it, because turning is cheaper in 8 bit.
-            return _upright(_as_rgb(image), image)
+        yield
     except Unreadable:
         raise
     except UnidentifiedImageError:
@@ -184,6 +216,14 @@ def _foreign(data: bytes) -> str:
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")):
         return "damaged image"
     return "not an image"
+
+
+def silence() -> None:
+    """Keeps Pillow's warnings about odd files off the terminal from now on.
+
+    For threads that decode while others work: `quiet` would put back what filters there were when it began.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.|facegender\.data\.photograph")
 
 
 _quiet_lock = threading.Lock()
