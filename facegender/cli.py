@@ -309,6 +309,22 @@ def doctor(root: Root = Path()) -> None:
         print(f"{name.ljust(width)}  {printable(text)}")
 
 
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them; the next run decodes again.")] = False,
+) -> None:
+    """List the decoded photographs that runs have kept, or remove them."""
+    from facegender.cached import cleared, listing
+
+    done, problems = cleared() if clear else (listing(), [])
+    for line in done:
+        print(line)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(1)
+
+
 def _folder(root: Path) -> Path:
     """The root, if it is a folder.
 

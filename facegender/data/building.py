@@ -17,6 +17,7 @@ from facegender.data.store import Bytes
 Indices = npt.NDArray[np.int64]
 
 _LOOK_UP_S = 0.2
+_SYNC_EVERY_S = 1.0
 
 
 class Building:
@@ -25,8 +26,9 @@ class Building:
     Attributes:
         places: What is filled.
         damaged: Why a photograph could not be decoded, by its place; grows.
-        finished: All is decoded, and in its place in the cache if that takes it.
-        stored: There is a complete file in the cache; known once it is finished.
+        finished: All is decoded.
+        over: The file is in its place in the cache too, if the cache takes it.
+        stored: It is.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Building:
         """
         self.places = places
         self.damaged: dict[int, str] = {}
-        self.finished = self.stored = False
+        self.finished = self.over = self.stored = False
         self._read = read
         self._report = report
         count = len(places.images)
@@ -51,15 +53,18 @@ class Building:
         self._settled = np.zeros(count, bool)
         self._readable = np.zeros(count, bool)
         self._order = deque(range(count))
+        self._wanted: set[int] = set()
         self._ended = False
         self._failure: BaseException | None = None
         self._condition = threading.Condition()
         if not count:
+            self.finished = True
             self._finish()
         self._threads = [
             threading.Thread(target=self._run, name=f"decode-{number}", daemon=True)
             for number in range(min(count, threads or available_processors()))
         ]
+        self._threads.append(threading.Thread(target=self._sync, name="decode-sync", daemon=True))
         for thread in self._threads:
             thread.start()
 
@@ -81,17 +86,18 @@ class Building:
         if not self._settled[places].all():
             with self._condition:
                 self._order.extendleft(places[~self._begun[places]][::-1].tolist())
+                self._wanted.update(places[~self._settled[places]].tolist())
                 self._wait(lambda: bool(self._settled[places].all()))
         return self._readable[places]
 
     def complete(self) -> None:
-        """Wait until all is finished.
+        """Wait until all is over.
 
         Raises:
             UserError: There is no room for it.
         """
         with self._condition:
-            self._wait(lambda: self.finished)
+            self._wait(lambda: self.over)
 
     def _wait(self, done: Callable[[], bool]) -> None:
         while not done():
@@ -140,6 +146,12 @@ class Building:
             self.places.put(place, pixels)
         return ""
 
+    def _sync(self) -> None:
+        while not (self._ended or self.finished):
+            with self._condition:
+                self._condition.wait_for(lambda: self._ended or self.finished, _SYNC_EVERY_S)
+            self.places.sync()
+
     def _settle(self, place: int, damage: str) -> bool:
         """Let those who wait have it; tell whether it was the last one."""
         with self._condition:
@@ -148,9 +160,14 @@ class Building:
             self._readable[place] = not damage
             self._settled[place] = True
             self._left -= 1
+            self.finished = not self._left
             self._report(self._count - self._left, self._count)
-            self._condition.notify_all()
-            return not self._left
+            if place in self._wanted:
+                self._wanted.discard(place)
+                # Waking somebody for each photograph would take a tenth of the time that decoding takes.
+                if not self._wanted:
+                    self._condition.notify_all()
+            return self.finished
 
     def _finish(self) -> None:
         stored = False
@@ -160,7 +177,7 @@ class Building:
             self.places.discard()
         self.places.close()
         with self._condition:
-            self.stored, self.finished = stored, True
+            self.stored, self.over = stored, True
             self._condition.notify_all()
 
 

@@ -76,7 +76,7 @@ class Photographs:
         """
         if self._images is None:
             assert self._building is not None
-            if not self._building.finished:
+            if not self._building.over:
                 return self._building.places.images
             # Under its final name worker processes can map it too. If it was removed meanwhile, it stays mapped here.
             stored = store.load(self._key) if self._building.stored else None
@@ -100,7 +100,7 @@ class Photographs:
 
     @property
     def finished(self) -> bool:
-        """All are decoded, and in the cache if it takes them."""
+        """All are decoded."""
         return self._building is None or self._building.finished
 
     def prefer(self, places: Indices) -> None:
@@ -117,7 +117,7 @@ class Photographs:
         return self._readable[places] if self._building is None else self._building.wait(places)
 
     def complete(self) -> Photographs:
-        """Wait until all are decoded.
+        """Wait until all are decoded, and in the cache if it takes them.
 
         Raises:
             UserError: Neither the disk nor the memory has room for them.

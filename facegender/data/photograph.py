@@ -26,6 +26,8 @@ MAX_BYTES = 512 * 2**20
 # Pillow raises by itself above twice this, also for pictures that hide inside a container such as ICO.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
+# Their pixels need the file no more once they are loaded; a copy of them would cost a twentieth of all the work.
+_LOADED_FOR_GOOD = ("JPEG", "PNG")
 _TAIL_BYTES = 1024  # cameras put some data of their own behind a picture's end
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -101,7 +103,7 @@ def decode(data: bytes) -> Image.Image:
         _check_size(image)
         image.load()
         _check_size(image)
-        # The copy that convert makes outlives the file; upright after it, because turning is cheaper in 8 bit.
+        # Upright after it is RGB, because turning is cheaper in 8 bit.
         return _upright(_as_rgb(image), image)
 
 
@@ -176,6 +178,8 @@ def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+    if image.mode == "RGB" and image.format in _LOADED_FOR_GOOD and not image.has_transparency_data:
+        return image
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

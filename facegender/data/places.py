@@ -72,6 +72,11 @@ class Places:
                 self.images[place] = pixels
                 self._filled[place] = True
 
+    def sync(self) -> None:
+        """Let the disk write while photographs are decoded, so that little is left for the end."""
+        if (file := self._file) is not None:
+            file.sync()
+
     def finish(self, damaged: dict[int, str]) -> bool:
         """Put the file in its place in the cache.
 

@@ -12,6 +12,7 @@ import torch
 from facegender.data.building import available_processors
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.text import size_in_words
 
 Place = Literal["disk", "memory", "gpu"]
 
@@ -55,7 +56,7 @@ class Residence:
                 f"on the disk, read by {self.workers} worker {'process' if self.workers == 1 else 'processes'}{pinned}"
             )
         how = "as --cache or --workers says" if self.asked else "--cache auto"
-        return f"photographs are held {where}: {in_words(size_bytes)} ({how})"
+        return f"photographs are held {where}: {size_in_words(size_bytes)} ({how})"
 
 
 def choose(config: TrainConfig, size_bytes: int, device: torch.device, processes: int) -> Residence:
@@ -74,11 +75,8 @@ def choose(config: TrainConfig, size_bytes: int, device: torch.device, processes
         place: Place = "disk" if config.cache == "auto" else config.cache
         if place == "gpu":
             _check_device(size_bytes, device)
-        elif place == "memory" and size_bytes * processes > (available := available_memory()):
-            raise UserError(
-                f"--cache memory: the photographs take {in_words(size_bytes * processes)}, {in_words(available)} are "
-                "free; leave it out, or choose --cache disk"
-            )
+        elif place == "memory":
+            _check_memory(size_bytes * processes)
         return Residence(place, device, config.workers, asked=True)
     free = free_memory(device)
     if free is not None and size_bytes <= GPU_SHARE * free:
@@ -102,8 +100,22 @@ def _check_device(size_bytes: int, device: torch.device) -> None:
     free = free_memory(device)
     if free is not None and size_bytes > free:
         raise UserError(
-            f"--cache gpu: the photographs take {in_words(size_bytes)}, {in_words(free)} of {device} are free; "
-            "leave it out, or choose --cache memory"
+            f"--cache gpu: the photographs take {size_in_words(size_bytes)}, and {device} has {size_in_words(free)} "
+            "free; leave it out, or choose --cache memory"
+        )
+
+
+def _check_memory(size_bytes: int) -> None:
+    """The machine has it.
+
+    Raises:
+        UserError: It has not.
+    """
+    available = available_memory()
+    if size_bytes > available:
+        raise UserError(
+            f"--cache memory: the photographs take {size_in_words(size_bytes)}, and {size_in_words(available)} of "
+            "memory are free; leave it out, or choose --cache disk"
         )
 
 
@@ -123,8 +135,3 @@ def available_memory() -> int:
         return max(0, min(available, limit - used + int(counts["inactive_file"])))
     except (OSError, ValueError, KeyError):  # no container, or none with a limit, which is the word "max"
         return available
-
-
-def in_words(size_bytes: float) -> str:
-    """A size as people write it."""
-    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"

@@ -17,6 +17,7 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ BUILDING_SUFFIX = ".building"
 _MAGIC = b"FGPHOTO2"
 _TRAILER = struct.Struct("<8sQQI")  # magic, bytes of pixels, bytes of the description, its CRC-32
 _ENTRY = np.dtype([("checksum", "<u4"), ("mark", "<u4")])
+_PACKED_ENTRY = struct.Struct("<II")
 _CHECKED_PHOTOGRAPHS = 16
 
 Bytes = npt.NDArray[np.uint8]
@@ -137,14 +139,15 @@ def _read_table(file: int, description: Description) -> npt.NDArray[np.void]:
     return np.frombuffer(data, _ENTRY).copy()
 
 
-def _marks(checksums: npt.NDArray[np.uint32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """What stands beside a checksum in the table, so that neither a hole nor another place's entry is taken for one."""
-    marks: npt.NDArray[np.uint32] = checksums ^ ((places * 2_654_435_761 + 0x9E37_79B1) & 0xFFFF_FFFF).astype(np.uint32)
-    return marks
+def _salt(place: Any) -> Any:
+    """What a checksum in the table is mixed with, so that neither a hole nor another place's entry passes for one."""
+    return (place * 2_654_435_761 + 0x9E37_79B1) & 0xFFFF_FFFF
 
 
 def _vouched(table: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
-    vouched: npt.NDArray[np.bool_] = table["mark"] == _marks(table["checksum"], np.arange(len(table)))
+    """Which entries of a table say that a photograph is there."""
+    salts = _salt(np.arange(len(table), dtype=np.int64)).astype(np.uint32)
+    vouched: npt.NDArray[np.bool_] = table["mark"] == table["checksum"] ^ salts
     return vouched
 
 
@@ -246,10 +249,14 @@ class Unfinished:
         """
         pixels = np.ascontiguousarray(pixels)
         self._write_at(place * pixels.nbytes, pixels.data.cast("B"))
-        entry = np.zeros(1, _ENTRY)
-        entry["checksum"] = zlib.crc32(pixels.data)
-        entry["mark"] = _marks(entry["checksum"], np.array([place]))
-        self._write_at(len(self._images) * pixels.nbytes + place * _ENTRY.itemsize, memoryview(entry.tobytes()))
+        checksum = zlib.crc32(pixels.data)
+        entry = _PACKED_ENTRY.pack(checksum, checksum ^ _salt(place))
+        self._write_at(len(self._images) * pixels.nbytes + place * _ENTRY.itemsize, memoryview(entry))
+
+    def sync(self) -> None:
+        """Let the disk write down what it has taken."""
+        with contextlib.suppress(OSError):  # `finish` is told as well
+            os.fdatasync(self._file)
 
     def finish(self, damaged: dict[int, str]) -> None:
         """Give the file its final name.
