@@ -87,7 +87,7 @@ class Session:
         if self.show:
             self.console.progress(Preparing(stage, done, count))
         now = time.monotonic()
-        if now - self._told_at >= PREPARING_EVERY_S:
+        if done < count and now - self._told_at >= PREPARING_EVERY_S:
             self._told_at = now
             self.notice(f"{stage} photographs: {done} of {count}")
 
