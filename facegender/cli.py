@@ -97,6 +97,9 @@ def train(
     devices: Annotated[Text, setting("devices", "How many, or auto.")] = None,
     num_nodes: Annotated[Text, setting("num_nodes", "Machines.")] = None,
     strategy: Annotated[Text, setting("strategy", "Lightning's way of using several devices.", "NAME")] = None,
+    cache: Annotated[
+        Text, setting("cache", "Where decoded photographs are held: auto, disk, memory or gpu.", "PLACE")
+    ] = None,
     workers: Workers = None,
     visualize_every: Annotated[Text, setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
     probes: Annotated[Text, setting("probes", "Photographs whose feature maps are kept.")] = None,
@@ -330,6 +333,22 @@ def doctor(root: Root = Path()) -> None:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name.ljust(width)}  {printable(text)}")
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove them; the next run decodes again.")] = False,
+) -> None:
+    """List the decoded photographs that runs have kept, or remove them."""
+    from facegender.cached import cleared, listing
+
+    done, problems = cleared() if clear else (listing(), [])
+    for line in done:
+        print(line)
+    for problem in problems:
+        complain(problem)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _folder(root: Path) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from facegender import __version__
+from facegender.cached import account
 from facegender.runs.cache_folder import cache_folder
 from facegender.runs.paths import exists
 
@@ -32,7 +33,7 @@ def findings(root: Path) -> list[tuple[str, str]]:
     ]
     rows += [(name, _version(name)) for name in PACKAGES]
     rows += _devices()
-    rows += [("root", _disk(root.absolute())), ("cache", _disk(cache_folder()))]
+    rows += [("root", _disk(root.absolute())), ("cache", _disk(cache_folder())), ("photographs", account())]
     rows += [(name, os.environ[name]) for name in TERMINAL if name in os.environ]
     size = shutil.get_terminal_size()
     where = f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"

@@ -1,121 +1,180 @@
-"""Decodes a set of photographs once: from the disk's cache where it has them, else by a pool of threads."""
+"""A set of photographs: from the disk's cache where it is there, else decoded in the background and put there."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import time
-import zlib
-from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-import psutil
 
-from facegender.data import store
-from facegender.data.dataset import shown, system_file
-from facegender.data.photograph import Unreadable, decode, quiet, read_bytes, resize
-from facegender.data.store import Bytes, Description
-from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
-from facegender.runs.errors import UserError
+from facegender.data import shelf, store
+from facegender.data.building import Building, Indices
+from facegender.data.dataset import shown
+from facegender.data.photograph import decode, read_bytes, resize, silence
+from facegender.data.places import Places, refusal
+from facegender.data.store import Busy, Bytes, Description, Unfinished
+from facegender.data.survey import survey
+from facegender.runs.cache_folder import cache_folder
 from facegender.runs.folder import Skipped
 from facegender.runs.text import printable
 
 Report = Callable[[int, int], None]
+Progress = Callable[[str, int, int], None]
+"""Is told what is being done, how many files that is done for, and how many there are; by one thread at a time."""
+
+CHECKING = "checking"
+DECODING = "decoding"
+WAITING = "another process is decoding"
+
+STALLED_AFTER_S = 60.0
+"""How long a process that builds the same set may do nothing before this one builds it for itself."""
+
+_LOOK_EVERY_S = 0.2
+_TOUCH_EVERY_S = 5.0
 
 
-class Row(NamedTuple):
-    """One photograph: (S, S, 3) uint8 pixels and the hash of its file's content; or None and why."""
+class Photographs:
+    """The photographs of some files, resized to squares, each in its place, in the order of the files.
 
-    pixels: Bytes | None
-    digest: str = ""
-    refused: str = ""
-
-
-class Decoded(msgspec.Struct, frozen=True, kw_only=True):
-    """Photographs ready for training.
+    Every file that looks like a photograph has a place, and hash, label and path of it are known at once. Whether it
+    is one is known for sure when it is decoded: `wait` tells. So what is decided by places, such as who validates, does
+    not depend on whether the photographs are decoded already.
 
     Attributes:
-        images: (N, S, S, 3) uint8, in memory or as a read-only memory map.
         labels: (N,) int64.
         digests: N hashes of the files' contents.
         paths: N files.
-        skipped: Files that gave no photograph; their names are relative to the data folder and safe to show.
-        notice: Something the person should know, e.g. that the cache could not be written; or empty.
-        seconds: What decoding or opening took.
-        cached: They came from the cache.
+        cached: All came from the cache.
     """
 
-    images: Bytes
-    labels: npt.NDArray[np.int64]
-    digests: list[str]
-    paths: list[Path]
-    skipped: list[Skipped]
-    notice: str = ""
-    seconds: float = 0.0
-    cached: bool = False
+    def __init__(
+        self, description: Description, source: Bytes | Building, key: str, files: Sequence[Path], names: Sequence[str],
+        labels: Sequence[int],
+    ) -> None:  # fmt: skip
+        self.labels: npt.NDArray[np.int64] = np.asarray([labels[index] for index in description.kept], dtype=np.int64)
+        self.digests = description.digests
+        self.paths = [files[index] for index in description.kept]
+        self.cached = not isinstance(source, Building)
+        self._description = description
+        self._names = names
+        self._key = key
+        self._building = source if isinstance(source, Building) else None
+        self._images: Bytes | None = None if isinstance(source, Building) else source
+        self._readable = np.ones(len(self.paths), bool)
+        self._readable[list(description.damaged)] = False
+
+    @property
+    def images(self) -> Bytes:
+        """(N, S, S, 3) uint8, in memory or as a read-only memory map; what `wait` has not said yes to is undefined.
+
+        It may be another array the next time, with the same photographs.
+        """
+        if self._images is None:
+            assert self._building is not None
+            if not self._building.over:
+                return self._building.places.images
+            # Under its final name worker processes can map it too. If it was removed meanwhile, it stays mapped here.
+            stored = store.load(self._key) if self._building.stored else None
+            self._images = self._building.places.images if stored is None else stored[0]
+        return self._images
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Files that gave no photograph, as far as is known; their names are safe to show."""
+        reasons = dict(self._description.refused)
+        damaged = self._description.damaged if self._building is None else dict(self._building.damaged)
+        reasons |= {self._description.kept[place]: reason for place, reason in damaged.items()}
+        return [Skipped(file=printable(self._names[index]), reason=reasons[index]) for index in sorted(reasons)]
+
+    @property
+    def notice(self) -> str:
+        """Something the person should know, e.g. that the cache could not be written; or empty."""
+        if self._building is None or not (problem := self._building.places.problem):
+            return ""
+        return f"the decoded photographs are kept in memory only, {shown(cache_folder())} {problem}"
+
+    @property
+    def finished(self) -> bool:
+        """All are decoded."""
+        return self._building is None or self._building.finished
+
+    def prefer(self, places: Indices) -> None:
+        """Decode these next, in this order."""
+        if self._building is not None:
+            self._building.prefer(places)
+
+    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
+        """Wait until these are decoded, and tell for each whether there is a photograph.
+
+        Raises:
+            UserError: Neither the disk nor the memory has room for them.
+        """
+        return self._readable[places] if self._building is None else self._building.wait(places)
+
+    def complete(self) -> Photographs:
+        """Wait until all are decoded, and in the cache if it takes them.
+
+        Raises:
+            UserError: Neither the disk nor the memory has room for them.
+        """
+        if self._building is not None:
+            self._building.complete()
+        return self
+
+    def close(self) -> None:
+        """Decode no more. What was decoded stays in the cache, for another time to go on with."""
+        if self._building is not None:
+            self._building.close()
 
 
-def decode_all(
+def photographs_of(
     files: Sequence[Path],
     labels: Sequence[int],
     image_size: int,
     *,
-    report: Report | None = None,
+    progress: Progress | None = None,
     folder: Path | None = None,
-) -> Decoded:
-    """The photographs of some files, resized to squares, in the order of the files.
+) -> Photographs:
+    """The photographs of some files. Where the cache has not got them, they are looked at, and decoding begins.
 
     Args:
         files: What to read.
         labels: The class of each.
         image_size: Side in pixels.
-        report: Is told (files done, files in all), in the caller's thread.
+        progress: Where others are decoded meanwhile, it is told by a thread.
         folder: That the names in messages are relative to; without it the folder that the files have in common.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    started = time.perf_counter()
     if folder is None:
         folder = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
-    names = [path.relative_to(folder) for path in files]
+    names = [str(path.relative_to(folder)) for path in files]
 
-    def read(index: int) -> Row:
-        if refused := system_file(files[index], folder):
-            return Row(None, refused=refused)
-        try:
-            data = read_bytes(files[index])
-            pixels = resize(decode(data), image_size)
-        except Unreadable as error:
-            return Row(None, refused=error.reason)
-        return Row(pixels, hashlib.blake2b(data, digest_size=16).hexdigest())
-
-    with quiet():
-        images, description, notice, cached = collect(
-            _key(files, names, image_size), len(files), image_size, read, report
+    def look(report: Report) -> Description:
+        digests, refused = survey(files, folder, report)
+        return Description(
+            side=image_size,
+            kept=list(digests),
+            digests=list(digests.values()),
+            refused=refused,
+            source=printable(str(folder)),
         )
-    return Decoded(
-        images=images,
-        labels=np.asarray([labels[index] for index in description.kept], dtype=np.int64),
-        digests=description.digests,
-        paths=[files[index] for index in description.kept],
-        skipped=[
-            Skipped(file=printable(str(names[index])), reason=reason) for index, reason in description.refused.items()
-        ],
-        notice=notice,
-        seconds=time.perf_counter() - started,
-        cached=cached,
-    )
+
+    def read(index: int) -> Bytes:
+        return resize(decode(read_bytes(files[index])), image_size)
+
+    key = _key(files, names, image_size)
+    description, source = open_set(key, len(files), image_size, look, read, progress)
+    return Photographs(description, source, key, files, names, labels)
 
 
-def _key(files: Sequence[Path], names: Sequence[Path], image_size: int) -> str:
+def _key(files: Sequence[Path], names: Sequence[str], image_size: int) -> str:
     """Changes with any file's name, size or time of change; the folder may move."""
     listing = hashlib.blake2b(f"files {store.LAYOUT} {image_size}".encode(), digest_size=20)
     for path, name in zip(files, names, strict=True):
@@ -128,172 +187,128 @@ def _key(files: Sequence[Path], names: Sequence[Path], image_size: int) -> str:
     return listing.hexdigest()
 
 
-def collect(
-    key: str, count: int, side: int, read: Callable[[int], Row], report: Report | None, threads: int | None = None
-) -> tuple[Bytes, Description, str, bool]:
-    """Photographs from the cache, or made and put there; if it cannot take them, in memory with a notice.
+def open_set(
+    key: str,
+    count: int,
+    side: int,
+    look: Callable[[Report], Description],
+    read: Callable[[int], Bytes],
+    progress: Progress | None,
+    threads: int | None = None,
+) -> tuple[Description, Bytes | Building]:
+    """Photographs from the cache, or the threads that make them and put them there.
+
+    What an earlier process had begun is gone on with; one that is at it now is waited for.
 
     Args:
         key: Names the set; the same key must mean the same photographs.
         count: How many are asked for.
         side: Of each, in pixels.
-        read: Makes the photograph of an index; called in several threads.
-        report: Is told (done, count).
-        threads: How many call ``read`` at once; by default as many as there are processors.
-
-    Returns:
-        (N, S, S, 3) uint8 images, their description, a notice or "", and whether they came from the cache.
+        look: Describes the set; is given whom to tell of its progress.
+        read: Makes the photograph of an index, see `Building`.
+        progress: Is told how far it is.
+        threads: See `Building`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
+    tell = progress or _nobody
     if (stored := store.load(key)) is not None:
-        if report is not None:
-            report(count, count)
-        return *stored, "", True
-    images, description, problem = _make(key, count, side, read, report, threads or available_processors())
-    if images is not None:
-        where = shown(cache_folder())
-        notice = f"the decoded photographs are kept in memory only, {where} {problem}" if problem else ""
-        return images, description, notice, False
-    again = store.load(key)
-    if again is None:
-        raise UserError(f"{shown(cache_folder())}: what was just written cannot be read back; check the disk")
-    return *again, "", False
+        tell(DECODING, count, count)
+        return stored[1], stored[0]
+    silence()
+    file, problem = _file(key, count * side * side * 3, tell)
+    try:
+        if (stored := store.load(key)) is not None:  # another process has built it meanwhile
+            if file is not None:
+                file.remove()
+                file.close()
+            return stored[1], stored[0]
+        description = file.description if file is not None else None
+        if description is None:
+            description = look(_touching(file, partial(tell, CHECKING)))
+            file, problem = _begun(file, description, problem)
+        places = Places(description.shape, file, problem)
+    except BaseException:
+        if file is not None:
+            if file.description is None:
+                file.remove()
+            file.close()
+        raise
+    kept = description.kept
+    return description, Building(places, lambda place: read(kept[place]), partial(tell, DECODING), threads)
 
 
-def _make(
-    key: str, count: int, side: int, read: Callable[[int], Row], report: Report | None, threads: int
-) -> tuple[Bytes | None, Description, str]:
-    """Makes every photograph. The images are None if they went to the disk, else the text says why they did not."""
-    description = Description(side=side, kept=[], digests=[], checksums=[], refused={})
-    with _Shelf(key, count, side) as shelf, contextlib.closing(_rows(count, read, threads)) as rows:
-        for index, (row, checksum) in enumerate(rows):
-            if row.pixels is None:
-                description.refused[index] = row.refused
-            else:
-                shelf.put(row.pixels)
-                description.kept.append(index)
-                description.digests.append(row.digest)
-                description.checksums.append(checksum)
-            if report is not None:
-                report(index + 1, count)
-        return shelf.finish(description), description, shelf.problem
+def _nobody(stage: str, done: int, count: int) -> None:
+    return
 
 
-class _Shelf:
-    """Takes photographs one after another: to the disk as long as that works, from then on to memory.
+def _touching(file: Unfinished | None, report: Report) -> Report:
+    """The same report, which also shows those who wait for the file that somebody is at work."""
+    last = time.monotonic()
 
-    Attributes:
-        problem: Why not to the disk, as what is to be said of the cache folder; or empty.
-    """
+    def told(done: int, count: int) -> None:
+        nonlocal last
+        if file is not None and time.monotonic() - last > _TOUCH_EVERY_S:
+            last = time.monotonic()
+            file.touch()
+        report(done, count)
 
-    def __init__(self, key: str, count: int, side: int) -> None:
-        self.problem = ""
-        self._count, self._side, self._filled = count, side, 0
-        self._writer: store.Writer | None = None
-        self._images: Bytes | None = None
-        try:
-            if store.make_room(count * side * side * 3):
-                self._writer = store.Writer(key)
-                return
-            self.problem = "has too little room or cannot be written"
-        except OSError as error:
-            self.problem = _refusal(error)
-        self._images = self._room()
+    return told
 
-    def __enter__(self) -> _Shelf:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        if self._writer is not None:
-            self._writer.__exit__(*error)
+def _begun(file: Unfinished | None, description: Description, problem: str) -> tuple[Unfinished | None, str]:
+    """The file with a place for each photograph; None, and why, if that is not possible."""
+    if file is None:
+        return None, problem
+    try:
+        if description.kept:
+            file.begin(description)
+            return file, problem
+    except OSError as error:
+        problem = refusal(error)
+    file.remove()
+    file.close()
+    return None, problem
 
-    def put(self, pixels: Bytes) -> None:
-        """Take the next photograph, (S, S, 3) uint8."""
-        if self._writer is not None:
+
+def _file(key: str, needed: int, tell: Progress) -> tuple[Unfinished | None, str]:
+    """The file that a set is built in, for this process alone; None, and why, if the cache takes none."""
+    shared = True
+    try:
+        while True:
             try:
-                self._writer.write(pixels)
-            except OSError as error:
-                self._move_to_memory(error)
-        if self._images is not None:
-            self._images[self._filled] = pixels
-        self._filled += 1
-
-    def finish(self, description: Description) -> Bytes | None:
-        """The photographs, (N, S, S, 3) uint8, if they are in memory; None once they are in the cache."""
-        if self._writer is not None and self._filled:
-            try:
-                self._writer.finish(description)
-                return None
-            except OSError as error:
-                self._move_to_memory(error)
-        return (np.empty((0, self._side, self._side, 3), np.uint8) if self._images is None else self._images)[
-            : self._filled
-        ]
-
-    def _move_to_memory(self, error: OSError) -> None:
-        """Take back what went to the disk before it refused, and remove it there."""
-        assert self._writer is not None
-        with self._writer:
-            self._images = self._room()
-            try:
-                self._images[: self._filled] = self._writer.read_back(self._filled, self._side)
+                file = Unfinished(key, shared=shared)
+            except Busy:
+                # After all that patience whoever has it may still be stopped, or hang on a disk of its own.
+                shared = _ended(key, tell)
+                continue
             except OSError:
-                raise UserError(
-                    f"{shown(cache_folder())}: {_refusal(error)}, in the middle of decoding; "
-                    f"make room, or set {CACHE_VARIABLE} to a folder on another disk"
-                ) from None
-        self._writer = None
-        self.problem = _refusal(error)
-
-    def _room(self) -> Bytes:
-        """Memory for all photographs.
-
-        Raises:
-            UserError: There is not enough.
-        """
-        needed = self._count * self._side * self._side * 3
-        if needed > 0.8 * psutil.virtual_memory().available:
-            raise UserError(
-                f"{self._count} photographs of {self._side} px need {needed / 2**30:.1f} GiB, which neither the cache "
-                f"folder {shown(cache_folder())} nor the memory has: choose a smaller --image-size, make room, "
-                f"or set {CACHE_VARIABLE} to a folder on a larger disk"
-            )
-        return np.empty((self._count, self._side, self._side, 3), np.uint8)
+                if not shared:
+                    raise
+                shared = False
+                continue
+            if shelf.make_room(needed, keep=file.path):
+                return file, ""
+            if file.description is None:
+                file.remove()
+            file.close()
+            return None, "has too little room or cannot be written"
+    except OSError as error:
+        return None, refusal(error)
 
 
-def _refusal(error: OSError) -> str:
-    return f"cannot be written ({error.strerror})"
-
-
-def _rows(count: int, read: Callable[[int], Row], threads: int) -> Generator[tuple[Row, int], None, None]:
-    """What ``read`` makes of 0 to count - 1, in order, by some threads; and each one's CRC-32.
-
-    Only a few results wait at a time, so that a slow disk does not fill the memory.
-    """
-
-    def work(index: int) -> tuple[Row, int]:
-        row = read(index)
-        return row, 0 if row.pixels is None else zlib.crc32(row.pixels.data)
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
-    waiting: deque[Future[tuple[Row, int]]] = deque()
-    try:
-        for index in range(count):
-            waiting.append(pool.submit(work, index))
-            if len(waiting) > 4 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def available_processors() -> int:
-    """Processors that this process may use, at most 32."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        count = os.cpu_count() or 1
-    return max(1, min(32, count))
+def _ended(key: str, tell: Progress) -> bool:
+    """Wait while another process builds a set; False if it has done nothing for long."""
+    path = store.building_path(key)
+    while store.is_locked(path):
+        try:
+            if time.time() - path.stat().st_mtime > STALLED_AFTER_S:
+                return False
+            done, count = store.progress_of(path)
+        except OSError:
+            break
+        if count:
+            tell(WAITING, done, count)
+        time.sleep(_LOOK_EVERY_S)
+    return True

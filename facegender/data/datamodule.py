@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import msgspec
@@ -12,10 +14,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 
-from facegender.data.cache import Decoded, Report, decode_all
-from facegender.data.dataset import CLASSES, list_files, locate, shown, split
-from facegender.data.demo import demo_arrays
+from facegender.data.building import Indices
+from facegender.data.cache import Photographs, Progress, photographs_of
+from facegender.data.dataset import CLASSES, list_files, locate, shown, split, too_few
+from facegender.data.demo import demo_photographs
+from facegender.data.gathering import Gatherer, Settled, Source
 from facegender.data.loader import BatchLoader, OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
+from facegender.data.residence import Residence, choose
 from facegender.data.store import Bytes
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
@@ -23,6 +28,7 @@ from facegender.runs.folder import Skipped
 from facegender.runs.text import printable
 
 DEMO_SOURCE = "demo faces"
+LABELS = range(len(CLASSES))
 
 
 class Probes(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,58 +53,124 @@ class FaceDataModule(pl.LightningDataModule):
     Batches are ``(B, 3, S, S)`` uint8 in channels-last memory and ``(B,)`` int64; normalising is the model's work, on
     its device. ``batch_size`` is per device.
 
+    Photographs that nobody has decoded yet are decoded in the background, those first that are trained on first; a
+    batch waits for its own. What is trained on in which order is decided by the files that look like photographs.
+    Those that turn out damaged are left out of their batches, whether that is known from the cache or only then, so
+    that a run does not depend on what is in the cache.
+
     Attributes:
         source: The folder that is read, or "demo faces".
         digest: Of the ordered contents and labels; changes when the data has changed.
-        skipped: Files that gave no photograph, named relative to the folder.
-        train_images: Photographs per class in the training part.
+        train_images: Files per class in the training part, with those that turn out damaged.
         validation_images: The same for validation.
-        notices: What the person should know about the data, a sentence each.
-        decoded: All photographs.
+        photographs: All of them.
     """
 
-    def __init__(self, config: TrainConfig, root: Path, *, report: Report | None = None) -> None:
+    def __init__(self, config: TrainConfig, root: Path, *, progress: Progress | None = None) -> None:
         super().__init__()
         self.config = config
         self.root = root
         self.source = ""
         self.digest = ""
-        self.skipped: list[Skipped] = []
         self.train_images: dict[str, int] = {}
         self.validation_images: dict[str, int] = {}
-        self.notices: list[str] = []
-        self.decoded: Decoded | None = None
-        self._report = report
+        self.photographs: Photographs | None = None
+        self._progress = progress
         self._folder: Path | None = None
         self._train = np.empty(0, np.int64)
         self._validation = np.empty(0, np.int64)
         self._resume: tuple[int, int] | None = None
+        self._residence = Residence("disk", workers=config.workers)
+        self._gatherer: Gatherer | None = None
 
     def prepare(self) -> None:
-        """Find, decode and split the photographs; a second call does nothing.
+        """Find and split the photographs, and begin to decode them; a second call does nothing.
 
         Raises:
             UserError: There are none, too few, or no room for them.
         """
-        if self.decoded is not None:
+        if self.photographs is not None:
             return
         config = self.config
         if config.demo:
-            decoded = demo_arrays(config.demo_faces, config.image_size, config.seed, self._report)
+            photographs = demo_photographs(config.demo_faces, config.image_size, config.seed, self._progress)
             self.source = DEMO_SOURCE
         else:
             self._folder = locate(config.data, self.root)
             files, labels = zip(*list_files(self._folder), strict=True)
-            decoded = decode_all(files, labels, config.image_size, report=self._report, folder=self._folder)
+            photographs = photographs_of(files, labels, config.image_size, progress=self._progress, folder=self._folder)
             self.source = str(self._folder)
-            self._check_classes(decoded)
-        self._train, self._validation = split(decoded.labels, decoded.digests, config.val_split, config.seed)
-        self.skipped = decoded.skipped
-        self.train_images = _per_class(decoded.labels[self._train])
-        self.validation_images = _per_class(decoded.labels[self._validation])
-        self.notices = [notice for notice in (decoded.notice, _doubtful(decoded)) if notice]
-        self.digest = _digest(decoded)
-        self.decoded = decoded
+        try:
+            for label, name in enumerate(CLASSES):
+                if not (photographs.labels == label).any():
+                    raise self._none_of(name, photographs)
+            self._train, self._validation = split(
+                photographs.labels, photographs.digests, config.val_split, config.seed
+            )
+            photographs.prefer(self._order())
+            self._check_parts(photographs)
+        except BaseException:
+            photographs.close()
+            raise
+        self.train_images = _per_class(photographs.labels[self._train])
+        self.validation_images = _per_class(photographs.labels[self._validation])
+        self.digest = _digest(photographs)
+        self.photographs = photographs
+
+    def _order(self) -> npt.NDArray[np.int64]:
+        """All places, those first that are needed first."""
+        batches = list(self._sampler())
+        return np.concatenate([*batches, self._validation])
+
+    def _check_parts(self, photographs: Photographs) -> None:
+        """Every class has a photograph on both sides.
+
+        Raises:
+            UserError: One has none that can be photographs.
+        """
+        for label, name in enumerate(CLASSES):
+            parts = [part[photographs.labels[part] == label] for part in (self._train, self._validation)]
+            found = [any(photographs.wait(part[[at]])[0] for at in range(len(part))) for part in parts]
+            if not any(found):
+                raise self._none_of(name, photographs)
+            if not all(found):
+                raise UserError(too_few(name))
+
+    def reside(self, device: torch.device, processes: int = 1, *, alone: bool = True) -> str:
+        """Choose where batches come from, and say so.
+
+        Args:
+            device: That batches go to.
+            processes: On this machine that hold the photographs each for itself.
+            alone: There are none on other machines either.
+
+        Raises:
+            UserError: What was asked for is not possible on this machine.
+        """
+        photographs = self._prepared()
+        self._residence = choose(self.config, photographs.images.nbytes, device, processes)
+        if self._residence.workers or processes > 1:
+            # Processes do not see what the threads of this one have photographs.
+            photographs.complete()
+        return self._residence.described(photographs.images.nbytes)
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """Files that gave no photograph, named relative to the folder, as far as is known."""
+        return [] if self.photographs is None else self.photographs.skipped
+
+    @property
+    def notices(self) -> list[str]:
+        """What the person should know about the data, a sentence each."""
+        if self.photographs is None:
+            return []
+        moved = "" if self._gatherer is None else self._gatherer.notice
+        return [text for text in (self.photographs.notice, _doubtful(self.photographs), moved) if text]
+
+    def close(self) -> None:
+        """Decode no more."""
+        if self.photographs is not None:
+            self.photographs.close()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,6 +188,7 @@ class FaceDataModule(pl.LightningDataModule):
             batch: Batches of it that are done.
         """
         self._resume = (epoch, batch)
+        self._prepared().prefer(self._order())
 
     def setup(self, stage: str) -> None:
         """Lightning's hook: the same as `prepare`."""
@@ -123,7 +196,7 @@ class FaceDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the training part."""
-        return self._loader(self._sampler())
+        return self._loader(self._sampler(), spare=self._train)
 
     def val_dataloader(self) -> BatchLoader:
         """Batches of the validation part, always in the same order."""
@@ -136,22 +209,24 @@ class FaceDataModule(pl.LightningDataModule):
         Args:
             count: How many at most; there are fewer where validation has fewer different ones.
         """
-        decoded = self._prepared()
-        different = {decoded.digests[index]: int(index) for index in self._validation[::-1]}
-        ranked = sorted(different.values(), key=lambda index: _rank(self.config.seed, decoded.digests[index]))
-        queues = [[index for index in ranked if decoded.labels[index] == label] for label in range(len(CLASSES))]
-        chosen: list[int] = []
-        while len(chosen) < count and any(queues):
-            chosen += [queue.pop(0) for queue in queues if queue]
-        del chosen[count:]
-        names = [decoded.paths[index] for index in chosen]
+        photographs = self._prepared()
+        different = {photographs.digests[index]: int(index) for index in self._validation[::-1]}
+        ranked = sorted(different.values(), key=lambda index: _rank(self.config.seed, photographs.digests[index]))
+        queues = [self._readable([index for index in ranked if photographs.labels[index] == label]) for label in LABELS]
+        turns = zip_longest(*queues)
+        chosen = list(islice((index for turn in turns for index in turn if index is not None), count))
+        names = [photographs.paths[index] for index in chosen]
         if self._folder is not None:
             names = [path.relative_to(self._folder) for path in names]
         return Probes(
-            images=np.stack([decoded.images[index] for index in chosen]),
-            labels=decoded.labels[chosen],
+            images=np.stack([photographs.images[index] for index in chosen]),
+            labels=photographs.labels[chosen],
             names=[printable(str(name)) for name in names],
         )
+
+    def _readable(self, places: Iterable[int]) -> Iterator[int]:
+        """Those that can be photographs."""
+        return (place for place in places if self._prepared().wait(np.array([place]))[0])
 
     def _sampler(self) -> ShuffledBatches:
         rank, world = self._place()
@@ -163,16 +238,29 @@ class FaceDataModule(pl.LightningDataModule):
             sampler.resume_from(epoch + done, left)
         return sampler
 
-    def _loader(self, sampler: ShuffledBatches | OrderedBatches) -> BatchLoader:
-        decoded = self._prepared()
-        pinned = self._goes_to_gpu()
-        batches = PhotographBatches(decoded.images, decoded.labels, pinned=pinned)
-        return batch_loader(batches, sampler, workers=self.config.workers, pinned=pinned, seed=self.config.seed)
+    def _loader(self, sampler: ShuffledBatches | OrderedBatches, spare: Indices | None = None) -> BatchLoader:
+        if self._gatherer is None:
+            self._gatherer = Gatherer(self._source(), self._residence, pinned=self._goes_to_gpu())
+        return batch_loader(
+            PhotographBatches(self._gatherer, spare=spare),
+            sampler,
+            workers=self._residence.workers,
+            pinned=self._goes_to_gpu(),
+            seed=self.config.seed,
+        )
 
-    def _prepared(self) -> Decoded:
-        if self.decoded is None:
+    def _source(self) -> Source:
+        photographs = self._prepared()
+        if not self._residence.workers:
+            return photographs
+        photographs.complete()
+        everything = np.arange(len(photographs.labels))
+        return Settled(photographs.images, photographs.labels, photographs.wait(everything))
+
+    def _prepared(self) -> Photographs:
+        if self.photographs is None:
             raise RuntimeError("prepare() comes first")
-        return self.decoded
+        return self.photographs
 
     def _place(self) -> tuple[int, int]:
         """This process's rank and the number of ranks; alone without a Trainer."""
@@ -183,18 +271,12 @@ class FaceDataModule(pl.LightningDataModule):
             return isinstance(self.trainer.accelerator, CUDAAccelerator)
         return self.config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
-    def _check_classes(self, decoded: Decoded) -> None:
-        """Every class has a photograph.
-
-        Raises:
-            UserError: One has none that can be read.
-        """
-        for label, name in enumerate(CLASSES):
-            if not (decoded.labels == label).any():
-                reasons = [f"{file.file}: {file.reason}" for file in decoded.skipped if _is_of(file.file, name)]
-                example = f" ({reasons[0]})" if reasons else ""
-                folder = shown(self._folder or Path())
-                raise UserError(f"{folder}: no {name} photograph can be read{example}; put some there, or use --demo")
+    def _none_of(self, name: str, photographs: Photographs) -> UserError:
+        """What is said where a class has nothing that can be read."""
+        reasons = [f"{file.file}: {file.reason}" for file in photographs.skipped if _is_of(file.file, name)]
+        example = f" ({reasons[0]})" if reasons else ""
+        folder = shown(self._folder or Path())
+        return UserError(f"{folder}: no {name} photograph can be read{example}; put some there, or use --demo")
 
 
 def _is_of(file: str, class_name: str) -> bool:
@@ -209,17 +291,17 @@ def _rank(seed: int, digest: str) -> bytes:
     return hashlib.blake2b(f"probe {seed} {digest}".encode(), digest_size=16).digest()
 
 
-def _digest(decoded: Decoded) -> str:
-    lines = (f"{digest} {label}\n" for digest, label in zip(decoded.digests, decoded.labels, strict=True))
+def _digest(photographs: Photographs) -> str:
+    lines = (f"{digest} {label}\n" for digest, label in zip(photographs.digests, photographs.labels, strict=True))
     return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
 
-def _doubtful(decoded: Decoded) -> str:
+def _doubtful(photographs: Photographs) -> str:
     """What is said of photographs that are there more than once."""
     classes: dict[str, set[int]] = {}
-    for digest, label in zip(decoded.digests, decoded.labels, strict=True):
+    for digest, label in zip(photographs.digests, photographs.labels, strict=True):
         classes.setdefault(digest, set()).add(int(label))
-    copies = len(decoded.digests) - len(classes)
+    copies = len(photographs.digests) - len(classes)
     both = sum(len(labels) > 1 for labels in classes.values())
     if not copies:
         return ""

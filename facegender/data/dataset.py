@@ -170,18 +170,19 @@ def split(
         if not taken and len(mine) > 1:
             taken = [min(mine, key=lambda digest: len(groups[digest]))]
         if not taken:
-            raise UserError(_too_few(name))
+            raise UserError(too_few(name))
         validation += [index for digest in taken for index in groups[digest]]
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[validation] = True
     for label, name in enumerate(CLASSES):
         of_class = labels == label
         if not (of_class & chosen).any() or not (of_class & ~chosen).any():
-            raise UserError(_too_few(name))
+            raise UserError(too_few(name))
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _too_few(name: str) -> str:
+def too_few(name: str) -> str:
+    """What is said where a class has too little for two sides."""
     return f"too few different {name} photographs: at least two are needed, one to train on and one to validate with"
 
 

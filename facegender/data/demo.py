@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facegender.data.cache import Decoded, Report, Row, collect
+from facegender.data import store
+from facegender.data.cache import Photographs, Progress, Report, open_set
 from facegender.data.dataset import CLASSES, shown
 from facegender.data.drawing.looks import draw_look
 from facegender.data.drawing.portrait import draw_portrait
+from facegender.data.store import Bytes, Description
+from facegender.data.survey import digest_of
 from facegender.runs.errors import UserError
 from facegender.runs.paths import exists, is_folder
 
@@ -34,37 +36,35 @@ def draw_face(label: int, seed: int, side: int) -> Image.Image:
     return draw_portrait(look, side, chance.getrandbits(32))
 
 
-def demo_arrays(per_class: int, side: int, seed: int, report: Report | None = None) -> Decoded:
-    """Demo faces ready for training, the classes in turn; drawn once and kept in the cache like photographs.
+def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | None = None) -> Photographs:
+    """Demo faces for training, the classes in turn; drawn once and kept in the cache like photographs.
 
     Args:
         per_class: How many of each class.
         side: In pixels.
         seed: Another seed is another set of faces.
-        report: Is told (faces done, faces in all), in the caller's thread.
+        progress: See `facegender.data.cache.photographs_of`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    started = time.perf_counter()
+    count = 2 * per_class
 
-    def draw(index: int) -> Row:
-        pixels = np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side))
-        return Row(pixels, hashlib.blake2b(pixels.data, digest_size=16).hexdigest())
+    def look(report: Report) -> Description:
+        # What decides how a face looks stands for its content, which nobody has seen before it is drawn.
+        digests = [digest_of(f"demo {DRAWING} {side} {seed} {index}".encode()) for index in range(count)]
+        return Description(side=side, kept=list(range(count)), digests=digests, refused={}, source="demo faces")
 
-    key = hashlib.blake2b(f"demo {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20).hexdigest()
+    def draw(index: int) -> Bytes:
+        return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side))
+
+    key = hashlib.blake2b(f"demo {store.LAYOUT} {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20)
     # Below this size drawing is mostly Python, which threads only make slower.
-    images, description, notice, cached = collect(key, 2 * per_class, side, draw, report, 1 if side < 256 else None)
-    return Decoded(
-        images=images,
-        labels=np.asarray([index % 2 for index in description.kept], dtype=np.int64),
-        digests=description.digests,
-        paths=[Path(CLASSES[index % 2]) / _name(index // 2) for index in description.kept],
-        skipped=[],
-        notice=notice,
-        seconds=time.perf_counter() - started,
-        cached=cached,
-    )
+    threads = 1 if side < 256 else None
+    description, source = open_set(key.hexdigest(), count, side, look, draw, progress, threads)
+    names = [f"{CLASSES[index % 2]}/{_name(index // 2)}" for index in range(count)]
+    files = [Path(name) for name in names]
+    return Photographs(description, source, key.hexdigest(), files, names, [index % 2 for index in range(count)])
 
 
 def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report: Report | None = None) -> None:

@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from facegender.data.store import Bytes
-
-Indices = npt.NDArray[np.int64]
-Batch = tuple[torch.Tensor, torch.Tensor]
+from facegender.data.building import Indices
+from facegender.data.gathering import Batch, Gatherer
 
 
 class ShuffledBatches(Sampler[Indices]):
@@ -81,39 +78,28 @@ class OrderedBatches(Sampler[Indices]):
 class PhotographBatches(Dataset[Batch]):
     """Photographs that are fetched by the batch.
 
-    ``batches[indices]`` is ``(B, 3, S, S)`` uint8 in channels-last memory and ``(B,)`` int64 labels, both pinned if
-    that was asked for.
+    ``batches[places]`` is what `Gatherer` makes of those that can be decoded, once they are.
     """
 
-    def __init__(self, images: Bytes, labels: Indices, *, pinned: bool = False) -> None:
-        self.images = images
-        self.labels = labels
-        self.pinned = pinned
+    def __init__(self, gatherer: Gatherer, *, spare: Indices | None = None) -> None:
+        """Make them.
+
+        Args:
+            gatherer: Where they come from.
+            spare: Of which the first that can be decoded takes the place of a batch of which none can, so that there
+                is something to train on. Without it such a batch is empty.
+        """
+        self.gatherer = gatherer
+        self.spare = np.empty(0, np.int64) if spare is None else spare
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.gatherer.source.labels)
 
-    def __getitem__(self, indices: Indices) -> Batch:
-        # A worker process must not touch the GPU; the loader pins what comes from one.
-        pin = self.pinned and get_worker_info() is None
-        gathered = torch.empty((len(indices), *self.images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-        # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
-        np.take(self.images, indices, axis=0, out=gathered.numpy(), mode="clip")
-        labels = torch.from_numpy(self.labels[indices])
-        return gathered.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Pickling a memory map copies what it maps, gigabytes; a worker that is spawned maps the file again instead.
-        state = self.__dict__.copy()
-        if isinstance(self.images, np.memmap):
-            state["images"] = (str(self.images.filename), self.images.shape)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if isinstance(self.images, tuple):
-            name, shape = self.images
-            self.images = np.memmap(name, dtype=np.uint8, mode="r", shape=shape)
+    def __getitem__(self, places: Indices) -> Batch:
+        found = places[self.gatherer.source.wait(places)]
+        if len(places) and not len(found):
+            found = next((at for at in self.spare[:, None] if self.gatherer.source.wait(at)[0]), found)
+        return self.gatherer(found)
 
 
 class BatchLoader(DataLoader[Batch]):

@@ -1,19 +1,23 @@
-"""Decoded photographs on the disk: one uncompressed file per set, memory-mapped, in a folder of bounded size.
+"""Decoded photographs on the disk: one uncompressed file per set, memory-mapped, also while it is being built.
 
-A file is the pixels of N photographs one after another, then a description in MessagePack, then a fixed trailer. The
-trailer comes last, so a file that was cut off has none. Every photograph's checksum is in the description; opening
-compares a few of them, which finds blocks that a crash left empty without reading the whole file.
+A file is the pixels of N photographs, each in its place; a table of N entries of 8 bytes that says of each whether it
+is there, and its checksum; a description in MessagePack; a fixed trailer. Table, description and trailer are there
+before the first photograph, and an entry follows its pixels. So whoever was killed while it built leaves a file that
+the next build goes on with: it takes over what the table vouches for and the checksum confirms. A file under its
+final name is complete; opening it compares a few checksums, which finds blocks that a crash left empty without reading
+all of it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import shutil
 import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -21,17 +25,21 @@ import numpy.typing as npt
 
 from facegender.runs.cache_folder import cache_folder
 
-LAYOUT = 1
-MAX_BYTES = 20 * 2**30
+LAYOUT = 2
+SUFFIX = ".photographs"
+BUILDING_SUFFIX = ".building"
 
-_MAGIC = b"FGPHOTO1"
+_MAGIC = b"FGPHOTO2"
 _TRAILER = struct.Struct("<8sQQI")  # magic, bytes of pixels, bytes of the description, its CRC-32
-_SUFFIX = ".photographs"
-_TEMPORARY_SUFFIX = ".building"
+_ENTRY = np.dtype([("checksum", "<u4"), ("mark", "<u4")])
+_PACKED_ENTRY = struct.Struct("<II")
 _CHECKED_PHOTOGRAPHS = 16
-_ABANDONED_AFTER_S = 3600.0
 
 Bytes = npt.NDArray[np.uint8]
+
+
+class Busy(Exception):
+    """Another process builds this set."""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,154 +47,319 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         side: Of the square photographs, in pixels.
-        kept: For each photograph its index among the files that were asked for, ascending.
-        digests: For each photograph the hash of its file's content.
-        checksums: For each photograph the CRC-32 of its pixels.
-        refused: Why there is no photograph, by the file's index.
+        kept: For each place its index among the files that were asked for, ascending.
+        digests: For each place the hash of its file's content.
+        refused: Why a file has no place, by its index.
+        damaged: Why a place is empty, by its number: what only decoding could find out.
+        source: Where the photographs are from, as a person would be told.
     """
 
     side: int
     kept: list[int]
     digests: list[str]
-    checksums: list[int]
     refused: dict[int, str]
+    damaged: dict[int, str] = {}
+    source: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of all places."""
+        return len(self.kept), self.side, self.side, 3
+
+
+def final_path(key: str) -> Path:
+    """Where a complete set is."""
+    return cache_folder() / (key + SUFFIX)
+
+
+def building_path(key: str) -> Path:
+    """Where a set is built."""
+    return cache_folder() / f".{key}{BUILDING_SUFFIX}"
+
+
+def is_shared(path: Path) -> bool:
+    """Whether the file of a set that is built has the name where others look for it."""
+    return "." not in path.name.removeprefix(".").removesuffix(BUILDING_SUFFIX)
 
 
 def load(key: str) -> tuple[Bytes, Description] | None:
     """The stored photographs, (N, S, S, 3) uint8 as a read-only memory map, if they are there and whole."""
-    path = _path(key)
+    path = final_path(key)
     try:
-        description, pixel_bytes = _read_description(path)
-        shape = (len(description.kept), description.side, description.side, 3)
-        if pixel_bytes != int(np.prod(shape, dtype=np.int64)) or not shape[0]:
+        with path.open("rb") as file:
+            description = read_description(file.fileno())
+            table = _read_table(file.fileno(), description)
+        places = np.flatnonzero(_vouched(table))
+        if not len(places) or len(places) + len(description.damaged) != len(description.kept):
             return None
-        images: Bytes = np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
-        step = max(1, shape[0] // _CHECKED_PHOTOGRAPHS)
-        for index in {*range(0, shape[0], step), shape[0] - 1}:
-            if zlib.crc32(images[index].data) != description.checksums[index]:
+        images: Bytes = np.memmap(path, dtype=np.uint8, mode="r", shape=description.shape)
+        for place in {*places[:: max(1, len(places) // _CHECKED_PHOTOGRAPHS)].tolist(), int(places[-1])}:
+            if zlib.crc32(images[place].data) != table["checksum"][place]:
                 return None
-        os.utime(path)  # tells `make_room` that it was used
-    except (OSError, ValueError, IndexError, msgspec.DecodeError, struct.error):
+        os.utime(path)  # tells what was used least recently
+    except (OSError, ValueError, msgspec.DecodeError, struct.error):
         return None
     return images, description
 
 
-def _read_description(path: Path) -> tuple[Description, int]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(size - _TRAILER.size)
-        magic, pixel_bytes, length, checksum = _TRAILER.unpack(file.read())
-        if magic != _MAGIC or pixel_bytes + length + _TRAILER.size != size:
-            raise ValueError("cut off or foreign")
-        file.seek(pixel_bytes)
-        data = file.read(length)
-    if zlib.crc32(data) != checksum:
-        raise ValueError("damaged")
+def read_description(file: int) -> Description:
+    """The description of an open file, of which at least that much is whole.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is cut off, damaged or foreign.
+    """
+    size = os.fstat(file).st_size
+    magic, pixel_bytes, length, checksum = _TRAILER.unpack(os.pread(file, _TRAILER.size, max(0, size - _TRAILER.size)))
+    data = os.pread(file, length, size - _TRAILER.size - length) if magic == _MAGIC and length < size else b""
+    if not data or zlib.crc32(data) != checksum:
+        raise ValueError("cut off, damaged or foreign")
     description = msgspec.msgpack.decode(data, type=Description)
-    if not len(description.kept) == len(description.digests) == len(description.checksums):
+    count = len(description.kept)
+    whole = pixel_bytes + count * _ENTRY.itemsize + length + _TRAILER.size == size
+    if not whole or pixel_bytes != _pixel_bytes(description) or len(description.digests) != count:
         raise ValueError("damaged")
-    return description, pixel_bytes
+    return description
 
 
-class Writer:
-    """Writes photographs one after another; the file takes its place in the cache when `finish` is called.
+def count_done(file: int, description: Description) -> int:
+    """How many photographs an open file has."""
+    return int(_vouched(_read_table(file, description)).sum())
 
-    A context manager: leaving it without `finish` removes what was written.
+
+def _pixel_bytes(description: Description) -> int:
+    return len(description.kept) * description.side * description.side * 3
+
+
+def _read_table(file: int, description: Description) -> npt.NDArray[np.void]:
+    count = len(description.kept)
+    data = os.pread(file, count * _ENTRY.itemsize, _pixel_bytes(description))
+    if len(data) != count * _ENTRY.itemsize:
+        raise ValueError("cut off")
+    return np.frombuffer(data, _ENTRY).copy()
+
+
+def _salt(place: Any) -> Any:
+    """What a checksum in the table is mixed with, so that neither a hole nor another place's entry passes for one."""
+    return (place * 2_654_435_761 + 0x9E37_79B1) & 0xFFFF_FFFF
+
+
+def _vouched(table: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which entries of a table say that a photograph is there."""
+    salts = _salt(np.arange(len(table), dtype=np.int64)).astype(np.uint32)
+    vouched: npt.NDArray[np.bool_] = table["mark"] == table["checksum"] ^ salts
+    return vouched
+
+
+class Unfinished:
+    """The file of a set that is being built. It belongs to this process until `close`, as a lock on it says.
+
+    Its methods may be called by several threads, each for places of its own.
+
+    Attributes:
+        description: What an earlier process has begun, or None: call `begin`.
     """
 
-    def __init__(self, key: str) -> None:
-        """Open a file.
+    def __init__(self, key: str, *, shared: bool = True) -> None:
+        """Open it, or make it.
+
+        Args:
+            key: Of the set.
+            shared: Under the name where others look for it. Otherwise under one that nobody else will go on with.
 
         Raises:
-            OSError: The cache folder cannot be written.
+            Busy: Another process has it.
+            OSError: The cache folder cannot be written, or, if it is to be shared, has no locks.
         """
-        self._target = _path(key)
-        self._target.parent.mkdir(parents=True, exist_ok=True)
-        self._path = self._target.with_name(f".{key}.{os.getpid()}.{time.monotonic_ns()}{_TEMPORARY_SUFFIX}")
-        self._file = self._path.open("xb", buffering=0)
-        self._written = 0
+        self._key = key
+        self.path = building_path(key if shared else f"{key}.{os.getpid()}.{time.monotonic_ns()}")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _locked(self.path) if shared else os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.description: Description | None = None
+        with contextlib.suppress(OSError, ValueError, msgspec.DecodeError, struct.error):
+            self._adopt(read_description(self._file))
 
-    def __enter__(self) -> Writer:
-        return self
+    def _adopt(self, description: Description) -> None:
+        self._table = _read_table(self._file, description)
+        self._done = _vouched(self._table)
+        self._images: Bytes = np.memmap(self.path, dtype=np.uint8, mode="r", shape=description.shape)
+        self.description = description
 
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._file.close()
-        with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+    @property
+    def images(self) -> Bytes:
+        """All places, (N, S, S, 3) uint8 as a read-only memory map; empty ones are black."""
+        return self._images
 
-    def write(self, pixels: Bytes) -> None:
-        """Append one photograph.
-
-        Raises:
-            OSError: The disk is full or gone.
-        """
-        self._append(np.ascontiguousarray(pixels).data.cast("B"))
-        self._written += pixels.nbytes
-
-    def _append(self, data: memoryview) -> None:
-        # Without a buffer a single write may take less than all, and what was taken can be read back after a failure.
-        while data:
-            data = data[self._file.write(data) :]
-
-    def finish(self, description: Description) -> None:
-        """Write the description and put the file in its place.
+    def begin(self, description: Description) -> None:
+        """Give every photograph its place.
 
         Raises:
             OSError: The disk is full or gone.
         """
+        os.ftruncate(self._file, 0)
+        self._end(description)
+        self._adopt(description)
+
+    def _end(self, description: Description) -> None:
+        """Write what stands behind the table."""
         data = msgspec.msgpack.encode(description)
-        trailer = _TRAILER.pack(_MAGIC, self._written, len(data), zlib.crc32(data))
-        self._append(memoryview(data + trailer))
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._path.replace(self._target)
+        pixel_bytes = _pixel_bytes(description)
+        start = pixel_bytes + len(description.kept) * _ENTRY.itemsize
+        trailer = _TRAILER.pack(_MAGIC, pixel_bytes, len(data), zlib.crc32(data))
+        self._write_at(start, memoryview(data + trailer))
+        os.ftruncate(self._file, start + len(data) + len(trailer))
 
-    def read_back(self, count: int, side: int) -> Bytes:
-        """The first photographs that were written, (count, side, side, 3) uint8 in memory.
+    def _write_at(self, offset: int, data: memoryview) -> None:
+        while data:
+            written = os.pwrite(self._file, data, offset)
+            data, offset = data[written:], offset + written
+
+    def touch(self) -> None:
+        """Show those who wait that somebody is at work."""
+        with contextlib.suppress(OSError):
+            os.utime(self._file)
+
+    def holds(self, place: int) -> bool:
+        """Whether a photograph is there and whole."""
+        if not self._done[place]:
+            return False
+        try:
+            return zlib.crc32(self.read(place).data) == int(self._table["checksum"][place])
+        except OSError:
+            return False
+
+    def read(self, place: int) -> Bytes:
+        """A photograph, (S, S, 3) uint8, in memory.
 
         Raises:
-            OSError: They cannot be read.
+            OSError: It cannot be read.
         """
-        images: Bytes = np.fromfile(self._path, dtype=np.uint8, count=count * side * side * 3)
-        if images.size != count * side * side * 3:
-            raise OSError(f"{self._path} is shorter than what was written")
-        return images.reshape(count, side, side, 3)
+        shape = self._images.shape[1:]
+        size = int(np.prod(shape))
+        data = os.pread(self._file, size, place * size)
+        if len(data) != size:
+            raise OSError(f"{self.path} is shorter than what was written")
+        return np.frombuffer(data, np.uint8).reshape(shape)
+
+    def write(self, place: int, pixels: Bytes) -> None:
+        """Put a photograph, (S, S, 3) uint8, into its place, and then say that it is there.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        pixels = np.ascontiguousarray(pixels)
+        self._write_at(place * pixels.nbytes, pixels.data.cast("B"))
+        checksum = zlib.crc32(pixels.data)
+        entry = _PACKED_ENTRY.pack(checksum, checksum ^ _salt(place))
+        self._write_at(len(self._images) * pixels.nbytes + place * _ENTRY.itemsize, memoryview(entry))
+
+    def sync(self) -> None:
+        """Let the disk write down what it has taken."""
+        with contextlib.suppress(OSError):  # `finish` is told as well
+            os.fdatasync(self._file)
+
+    def finish(self, damaged: dict[int, str]) -> None:
+        """Give the file its final name.
+
+        Raises:
+            OSError: The disk is full or gone.
+        """
+        assert self.description is not None
+        if damaged:
+            self._end(msgspec.structs.replace(self.description, damaged=damaged))
+        os.fsync(self._file)
+        self.path.replace(final_path(self._key))
+
+    def remove(self) -> None:
+        """Take the file out of the folder; it stays open."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let others go on with it. No other method may be at work, or be called any more."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
 
 
-def make_room(needed: int, *, limit: int = MAX_BYTES) -> bool:
-    """Remove what was used least recently until ``needed`` bytes fit into the cache's share of the disk.
+def _locked(path: Path) -> int:
+    """A file opened to read and write, made if need be, that no other process has.
 
-    The share is ``limit`` or a fifth of what would be free without the cache, whichever is smaller.
-
-    Returns:
-        Whether they fit. Nothing is removed if they never can.
+    Raises:
+        Busy: Another process has it.
+        OSError: It cannot be opened, or its file system has no locks.
     """
-    folder = cache_folder()
-    entries: list[tuple[float, int, Path]] = []
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had it may have given it its final name, or removed it, in the moment before.
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(file)
+            raise Busy from None
+        except OSError:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process builds a file at this moment, as far as can be told."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            with contextlib.suppress(OSError):
-                status = path.stat()
-                if path.name.endswith(_TEMPORARY_SUFFIX) and time.time() - status.st_mtime > _ABANDONED_AFTER_S:
-                    path.unlink()
-                elif path.name.endswith(_SUFFIX):
-                    entries.append((status.st_mtime, status.st_size, path))
-        used = sum(size for _, size, _ in entries)
-        share = min(limit, (shutil.disk_usage(folder).free + used) // 5)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
-    if needed > share:
+    try:
+        # A shared lock, so that two who only look do not take each other for a builder.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
         return False
-    for _, size, path in sorted(entries):
-        if used + needed <= share:
-            break
-        with contextlib.suppress(OSError):
-            path.unlink()
-            used -= size
-    return used + needed <= share
+    finally:
+        os.close(file)
+    return False
 
 
-def _path(key: str) -> Path:
-    return cache_folder() / (key + _SUFFIX)
+def remove_building(path: Path) -> bool:
+    """Remove the file of a set that nobody builds.
+
+    Returns:
+        Whether it is gone; it is not if a process has it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        with contextlib.suppress(OSError):  # where there are no locks nobody can have one
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+    return True
+
+
+def progress_of(path: Path) -> tuple[int, int]:
+    """How many photographs a file has, and how many it will have; zeros while nobody can know.
+
+    Raises:
+        OSError: It is gone.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        description = read_description(file)
+        return count_done(file, description), len(description.kept)
+    except (ValueError, msgspec.DecodeError, struct.error):
+        return 0, 0
+    finally:
+        os.close(file)

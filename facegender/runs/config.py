@@ -14,10 +14,12 @@ from facegender.runs.errors import UserError
 Recipe = Literal["reference", "tuned"]
 Precision = Literal["auto", "32", "bf16", "16"]
 ClassWeights = Literal["none", "auto"]
+Cache = Literal["auto", "disk", "memory", "gpu"]
 
 RECIPES: tuple[str, ...] = get_args(Recipe)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
+CACHES: tuple[str, ...] = get_args(Cache)
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICES = re.compile(r"0*[1-9][0-9]{0,4}")
 _STRATEGY = re.compile(r"[a-z0-9_]{1,64}")
@@ -41,7 +43,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         patience: Epochs without a better validation accuracy after which training ends; 0 trains all epochs.
         precision: "auto" is bf16 on a GPU that has it and 32 elsewhere.
         devices: Number of devices, or "auto".
-        workers: Processes that load batches; 0 loads in the trainer, which is fastest with the decoded cache.
+        cache: Where the decoded photographs are held while a run trains; "auto" chooses by their size.
+        workers: Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.
         visualize_every: Epochs between two frames of feature maps; 0 saves none.
         probes: Validation photographs whose feature maps are kept.
     """
@@ -66,6 +69,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     devices: str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
+    cache: Cache = "auto"
     workers: int = 0
     visualize_every: int = 1
     probes: int = 4
@@ -150,7 +154,7 @@ def parse(field: str, text: str) -> Any:
         value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
         kinds = {int: "a whole number", float: "a number"}
-        choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS}
+        choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS, "cache": CACHES}
         wanted = (
             "one of " + ", ".join(choices[field]) if field in choices else kinds.get(kind, "three numbers, 32,64,128")
         )
@@ -171,6 +175,8 @@ def validate(config: TrainConfig) -> TrainConfig:
             raise UserError(f"--{name.replace('_', '-')} {problem}")
     if config.demo and config.data:
         raise UserError("--demo and --data exclude each other: give one of them")
+    if config.workers and config.cache in ("memory", "gpu"):
+        raise UserError(f"--workers loads from the disk, not from --cache {config.cache}: give one of them")
     return config
 
 

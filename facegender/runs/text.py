@@ -28,3 +28,8 @@ def one_line(text: str) -> str:
 def end_of(text: str, width: int) -> str:
     """The end of a path that is too long: its last folders tell more than its first."""
     return text if len(text) <= width else "…" + text[-width + 1 :]
+
+
+def size_in_words(size_bytes: float) -> str:
+    """A size as people write it."""
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"

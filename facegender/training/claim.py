@@ -25,7 +25,7 @@ from facegender.runs.text import one_line, printable
 from facegender.training.account import lines_of
 from facegender.training.watch import FolderWatch
 
-RESUME_MAY_CHANGE = ("epochs", "patience", "accelerator", "devices", "num_nodes", "strategy", "workers")
+RESUME_MAY_CHANGE = ("epochs", "patience", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers")
 """What may differ when a run goes on: how long, and on what hardware."""
 
 PATIENCE_S = 5.0

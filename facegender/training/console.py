@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import threading
+import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import IO
@@ -18,6 +20,16 @@ from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, R
 from facegender.runs.text import printable
 
 MAX_WAITING = 5000
+PROGRESS_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Preparing:
+    """How far the photographs are: what is done with them, for how many that is done, and how many there are."""
+
+    stage: str
+    done: int
+    count: int
 
 
 class TrainLog:
@@ -97,12 +109,14 @@ class ConsoleThread:
 
     def __init__(self, log: TrainLog) -> None:
         self._log = log
-        self._queue: SimpleQueue[Event | None] = SimpleQueue()
+        self._queue: SimpleQueue[Event | Preparing | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
         self._lost = False
         self._console = Console(highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._preparing: TaskID | None = None
+        self._prepared_at = 0.0
         self._epochs = 0
         self._steps_per_epoch = 0
 
@@ -114,6 +128,14 @@ class ConsoleThread:
         """Show an event later; dropped if the terminal has not taken thousands before it."""
         if self._queue.qsize() < MAX_WAITING:
             self._queue.put(event)
+
+    def progress(self, preparing: Preparing) -> None:
+        """Show how far the photographs are; not every one of thousands that come in a second."""
+        now = time.monotonic()
+        if preparing.done == preparing.count or now - self._prepared_at >= PROGRESS_EVERY_S:
+            self._prepared_at = now
+            if self._queue.qsize() < MAX_WAITING:
+                self._queue.put(preparing)
 
     def hang_up(self) -> None:
         """The terminal is gone: what would be shown goes to the log."""
@@ -129,7 +151,10 @@ class ConsoleThread:
     def print(self, text: str) -> None:
         """Print one line now, and into the log."""
         try:
-            print(printable(text), flush=True)
+            if self._progress is None:
+                print(printable(text), flush=True)
+            else:  # above the bars, which would stand in its way
+                self._console.print(printable(text), markup=False)
         except (OSError, ValueError):
             self.hang_up()
         if not self._log.is_output and not self._lost:
@@ -149,10 +174,12 @@ class ConsoleThread:
                 except (OSError, ValueError):
                     self.hang_up()
         finally:
-            self._end_bar()
+            self._end_bars()
 
-    def _show(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+    def _show(self, event: Event | Preparing) -> None:
+        if isinstance(event, Preparing):
+            self._show_photographs(event)
+        elif isinstance(event, RunStarted):
             self._epochs, self._steps_per_epoch = event.epochs, event.steps_per_epoch
             photographs = sum(event.train_images.values()), sum(event.validation_images.values())
             self.print(
@@ -167,35 +194,60 @@ class ConsoleThread:
                 text = f"loss {event.loss[-1]:.3f}  {event.images_per_second:,.0f} images/s".replace(",", " ")
                 self._progress.update(self._task, completed=event.batch[-1], text=text)
         elif isinstance(event, EpochFinished):
-            self._end_bar()
+            self._end_bar(self._task)
+            self._task = None
             self.print(epoch_line(event, self._epochs))
         elif isinstance(event, Notice):
             self.print(event.text if event.level == "info" else f"{event.level}: {event.text}")
         elif isinstance(event, RunFinished):
-            self._end_bar()
+            self._end_bars()
 
     def _begin_bar(self, event: EpochStarted) -> None:
-        self._end_bar()
-        if self._lost or not self._console.is_terminal:
-            return
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            refresh_per_second=4,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        name = f"epoch {event.epoch}/{self._epochs}"
-        self._task = self._progress.add_task(name, total=self._steps_per_epoch, text="")
-        self._progress.start()
+        self._end_bar(self._task)
+        self._task = None
+        if (progress := self._bars()) is not None:
+            name = f"epoch {event.epoch}/{self._epochs}"
+            self._task = progress.add_task(name, total=self._steps_per_epoch, text="")
 
-    def _end_bar(self) -> None:
-        progress, self._progress, self._task = self._progress, None, None
+    def _show_photographs(self, event: Preparing) -> None:
+        if event.done >= event.count:
+            self._end_bar(self._preparing)
+            self._preparing = None
+        elif (progress := self._bars()) is not None:
+            if self._preparing is None:
+                self._preparing = progress.add_task("", text="photographs")
+            progress.update(self._preparing, description=event.stage, completed=event.done, total=event.count)
+
+    def _bars(self) -> Progress | None:
+        """What bars are drawn in; None where there is nobody to see them."""
+        if self._lost or not self._console.is_terminal:
+            return None
+        if self._progress is None:
+            self._progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[text]}"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._progress.start()
+        return self._progress
+
+    def _end_bar(self, task: TaskID | None) -> None:
+        """Take a bar away, and with the last one the place where they are drawn."""
+        if self._progress is None or task is None:
+            return
+        self._progress.remove_task(task)
+        if not self._progress.task_ids:
+            self._end_bars()
+
+    def _end_bars(self) -> None:
+        progress, self._progress, self._task, self._preparing = self._progress, None, None, None
         if progress is not None:
             with contextlib.suppress(OSError, ValueError):
                 progress.stop()

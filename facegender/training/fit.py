@@ -26,6 +26,7 @@ from facegender.training.failures import is_out_of_memory
 from facegender.training.framing import FrameTaken
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.patience import Patience
+from facegender.training.photographs import PhotographAccount
 from facegender.training.recorder import RunRecorder, Sink, Subject
 from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame, resume_point, unusable
 from facegender.training.session import Session
@@ -44,21 +45,19 @@ def fit(session: Session) -> None:
     """
     claim = session.claim
     place = hardware(claim.config)
-    data = FaceDataModule(claim.config, claim.folder.root, report=session.preparing)
+    data = FaceDataModule(claim.config, claim.folder.root, progress=session.preparing)
     quieten()
     data.prepare()
-    resume = resume_point(claim, data.steps_per_epoch)
-    if claim.resumed:
-        manifest = claim.folder.read_manifest()
-        if manifest and manifest.data_digest and manifest.data_digest != data.digest:
-            session.notice("the photographs are not the same as when the run began", "warning")
-    for notice in data.notices:
-        session.notice(notice, "warning")
-    if data.skipped:
-        first = data.skipped[0]
-        count = f"{len(data.skipped)} files are" if len(data.skipped) > 1 else "1 file is"
-        session.notice(f"{count} left out, e.g. {first.file}: {first.reason}", "warning")
-    _fit(claim, place, data, session, session.stop, resume)
+    try:
+        resume = resume_point(claim, data.steps_per_epoch)
+        if claim.resumed:
+            manifest = claim.folder.read_manifest()
+            if manifest and manifest.data_digest and manifest.data_digest != data.digest:
+                session.notice("the photographs are not the same as when the run began", "warning")
+        account = PhotographAccount(data, claim, session.notice)
+        _fit(claim, place, data, session, session.stop, resume, account)
+    finally:
+        data.close()
 
 
 def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]) -> Status:
@@ -83,6 +82,8 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
         _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch))
     except Stopped:
         return "stopped"
+    finally:
+        data.close()
     return "completed"
 
 
@@ -99,7 +100,13 @@ class _Nowhere:
 
 
 def _fit(
-    claim: Claim, place: Hardware, data: FaceDataModule, sink: Sink, stop: StopSwitch, resume: ResumePoint | None
+    claim: Claim,
+    place: Hardware,
+    data: FaceDataModule,
+    sink: Sink,
+    stop: StopSwitch,
+    resume: ResumePoint | None,
+    account: PhotographAccount | None = None,
 ) -> None:
     config, folder = claim.config, claim.folder
     # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
@@ -125,7 +132,8 @@ def _fit(
     )
     patience = Patience(config.patience, checkpoints, announce) if config.patience else None
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)
-    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints, *([patience] if patience else [])]
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
+    callbacks += [callback for callback in (patience, account) if callback]
     checkpoint_io = AtomicCheckpointIO(announce, claim.is_gone)
     trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[checkpoint_io])
     if trainer.is_global_zero and isinstance(sink, Session):
@@ -133,8 +141,13 @@ def _fit(
         sink.watch(_gpus(trainer))
     if resume:
         data.resume_from(resume.epoch, resume.batch)
+    held = data.reside(trainer.strategy.root_device, trainer.num_devices, alone=trainer.world_size == 1)
+    if account:
+        account.begin(held)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    except UserError:
+        raise
     except Exception as error:
         # What Lightning itself keeps in a checkpoint only Lightning can judge, and it does so when it loads it.
         if resume is None or not stop.preparing or is_out_of_memory(error):

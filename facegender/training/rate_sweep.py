@@ -61,13 +61,16 @@ def sweep(config: TrainConfig, root: Path, batches: int, report: Report) -> Rate
         UserError: The data or the device cannot be used.
     """
     place = hardware(config)
-    data = FaceDataModule(config, root, report=report)
+    data = FaceDataModule(config, root, progress=lambda _, done, count: report(done, count))
     quieten()
-    data.prepare()
-    _check_count(data, batches)
-    torch.set_float32_matmul_precision("high")
-    seed_everything(config.seed, workers=True, verbose=False)
-    return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, place)
+    try:
+        data.prepare()
+        _check_count(data, batches)
+        torch.set_float32_matmul_precision("high")
+        seed_everything(config.seed, workers=True, verbose=False)
+        return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, place)
+    finally:
+        data.close()
 
 
 def curve_of(module: SweptModule, data: FaceDataModule, batches: int, place: Hardware) -> RateCurve:

@@ -23,7 +23,7 @@ from facegender.runs.paths import exists
 from facegender.runs.summary import summarise
 from facegender.runs.text import printable
 from facegender.training.claim import Claim, claim_new, claim_resume
-from facegender.training.console import ConsoleThread, TrainLog
+from facegender.training.console import ConsoleThread, Preparing, TrainLog
 from facegender.training.failures import describe
 from facegender.training.framing import FrameTaken, FrameThread
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
@@ -79,12 +79,17 @@ class Session:
         """Report a sentence."""
         self.put(Notice(time=time.time(), level=level, text=text))
 
-    def preparing(self, done: int, count: int) -> None:
-        """Report progress of the preparation, now and then."""
+    def preparing(self, stage: str, done: int, count: int) -> None:
+        """Report progress of the photographs: to the console each time, to the journal now and then.
+
+        Callable from any thread, by one at a time.
+        """
+        if self.show:
+            self.console.progress(Preparing(stage, done, count))
         now = time.monotonic()
-        if now - self._told_at >= PREPARING_EVERY_S:
+        if done < count and now - self._told_at >= PREPARING_EVERY_S:
             self._told_at = now
-            self.notice(f"preparing photographs: {done} of {count}")
+            self.notice(f"{stage} photographs: {done} of {count}")
 
     def start(self) -> None:
         """Start the threads."""

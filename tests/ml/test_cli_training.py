@@ -240,3 +240,5 @@ def test_doctor_names_what_it_finds(capsys: Capture) -> None:
     out = capsys.readouterr().out
     assert "standard output is not a terminal" in out
     assert all(name in out for name in ("facegender-tui", "torch", "python", "cache", "root"))
+    (photographs,) = [line for line in out.splitlines() if line.startswith("photographs ")]
+    assert "at most" in photographs

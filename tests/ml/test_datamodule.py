@@ -8,8 +8,11 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
+from facegender.data import residence
 from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
+from facegender.data.gathering import Gatherer, Settled
 from facegender.data.loader import OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
+from facegender.data.residence import Residence
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 
@@ -53,11 +56,11 @@ def test_preparing_tells_what_there_is(root):
 
 def test_preparing_twice_does_nothing_the_second_time(root):
     module = prepared(root)
-    decoded = module.decoded
+    photographs = module.photographs
     (root / "datasets").rename(root / "gone")
     module.prepare()
     module.setup("fit")
-    assert module.decoded is decoded
+    assert module.photographs is photographs
 
 
 def test_demo_faces_need_no_folder(tmp_path):
@@ -193,9 +196,9 @@ def test_worker_processes_load_the_same_batches(root, workers):
 
 
 def test_a_spawned_worker_maps_the_file_instead_of_receiving_the_pixels(root):
-    module = prepared(root)
-    assert isinstance(module.decoded.images, np.memmap)
-    batches = PhotographBatches(module.decoded.images, module.decoded.labels)
+    module = prepared(root, workers=1)
+    batches = module.train_dataloader().dataset
+    assert isinstance(batches.gatherer.source.images, np.memmap)
     pickled = pickle.dumps(batches)
     assert len(pickled) < 2000
     images, labels = pickle.loads(pickled)[np.array([3, 30])]
@@ -332,9 +335,160 @@ def test_no_worker_process_outlives_its_loader(root):
 def test_batches_for_a_gpu_are_pinned():
     images = np.zeros((4, SIDE, SIDE, 3), np.uint8)
     for workers in (0, 1):
-        batches = PhotographBatches(images, np.zeros(4, np.int64), pinned=True)
+        source = Settled(images, np.zeros(4, np.int64), np.ones(4, bool))
+        batches = PhotographBatches(Gatherer(source, Residence("disk"), pinned=True))
         loader = batch_loader(batches, OrderedBatches(np.arange(4), 2), workers=workers, pinned=True, seed=0)
         for batch, labels in loader:
             assert batch.is_pinned()
             assert labels.is_pinned()
             assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+# From a cold cache --------------------------------------------------------------------------------------------------
+
+
+def damage(path: Path) -> None:
+    """Spoil a PNG in its middle, which its ends do not tell."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT") + 6
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data)
+
+
+def test_damaged_photographs_are_left_out_of_the_same_batches_whether_the_cache_is_cold_or_warm(root):
+    males = root / "datasets" / "faces" / "male"
+    for number in (2, 5, 11, 17):
+        damage(males / f"{number}.png")
+    epochs = []
+    for cached in (False, True):
+        module = prepared(root)
+        assert module.photographs.cached == cached
+        loader = module.train_dataloader()
+        batches = []
+        for epoch in range(2):
+            loader.sampler.set_epoch(epoch)
+            batches += [(images.tolist(), labels.tolist()) for images, labels in loader]
+        epochs.append((batches, contents(module.val_dataloader()), module.probes(8).names, module.digest))
+        assert module.train_images["male"] + module.validation_images["male"] == 20
+        assert [file.reason for file in module.skipped] == ["damaged image"] * 4
+    assert epochs[0] == epochs[1]
+    trained = sum(len(labels) for _, labels in epochs[0][0][:4])
+    assert trained + len(epochs[0][1]) == 36
+
+
+def test_a_batch_of_which_nothing_can_be_decoded_is_one_photograph_that_can(root):
+    for number in (2, 5, 11):
+        damage(root / "datasets" / "faces" / "male" / f"{number}.png")
+    cold = FaceDataModule(TrainConfig(image_size=SIDE, batch_size=1, accelerator="cpu"), root)
+    cold.prepare()
+    batches = [images for images, _ in cold.train_dataloader()]
+    assert len(batches) == 32
+    assert all(len(images) == 1 for images in batches)
+    assert len({tuple(images[0, :, 8, 8].tolist()) for images in batches}) < 32
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_class_of_which_too_little_can_be_decoded_is_refused_before_anything_is_trained(root, kept):
+    for path in sorted((root / "datasets" / "faces" / "male").iterdir())[kept:]:
+        damage(path)
+    said = r"no male photograph can be read \(male/.*: damaged image\)" if not kept else "too few different male"
+    for _ in range(2):
+        with pytest.raises(UserError, match=said):
+            prepared(root)
+
+
+# Where they are held ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["disk", "memory", "gpu"])
+def test_batches_are_the_same_wherever_the_photographs_are_held(root, place):
+    expected = [(images.tolist(), labels.tolist()) for images, labels in prepared(root).train_dataloader()]
+    module = prepared(root)
+    module._residence = Residence(place, torch.device("cpu"))  # stands in for a GPU
+    for _ in range(2):
+        loader = module.train_dataloader()
+        assert [(images.tolist(), labels.tolist()) for images, labels in loader] == expected
+    images, labels = next(iter(loader))
+    assert images.dtype == torch.uint8
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.dtype == torch.int64
+    gatherer = loader.dataset.gatherer
+    assert (gatherer._on_device is not None) == (place == "gpu")
+    assert (gatherer._copy is not None) == (place == "memory")
+    assert gatherer is module.val_dataloader().dataset.gatherer
+
+
+def test_photographs_are_moved_once_all_are_decoded_and_not_before(root):
+    class Decoding(Settled):
+        finished = False
+
+    source = Decoding(np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3), np.arange(4), np.ones(4, bool), False)
+    gatherer = Gatherer(source, Residence("gpu", torch.device("cpu")))
+    before = gatherer(np.array([2, 0]))
+    assert gatherer._on_device is None
+    source.finished = True
+    after = gatherer(np.array([2, 0]))
+    assert gatherer._on_device is not None
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+
+
+def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice(root, monkeypatch):
+    module = prepared(root)
+    module.photographs.complete()
+    monkeypatch.setattr(torch, "empty", lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    gatherer = Gatherer(module.photographs, Residence("gpu", torch.device("cpu")))
+    gatherer._move()
+    assert gatherer._on_device is None
+    assert "do not fit" in gatherer.notice
+
+
+GIB = 2**30
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "gpu_free", "memory", "processes", "place", "works"),
+    [
+        (10 * GIB, 40 * GIB, 64 * GIB, 1, "gpu", False),
+        (30 * GIB, 40 * GIB, 64 * GIB, 1, "memory", False),
+        (30 * GIB, 40 * GIB, 64 * GIB, 2, "disk", False),
+        (10 * GIB, None, 64 * GIB, 1, "memory", False),
+        (40 * GIB, None, 64 * GIB, 1, "disk", False),
+        (80 * GIB, 40 * GIB, 64 * GIB, 1, "disk", True),
+    ],
+)
+def test_where_photographs_are_held_is_a_matter_of_their_size(
+    monkeypatch, size, gpu_free, memory, processes, place, works
+):
+    monkeypatch.setattr(residence, "free_memory", lambda device: gpu_free)
+    monkeypatch.setattr(residence, "available_memory", lambda: memory)
+    chosen = residence.choose(TrainConfig(), size, CUDA if gpu_free else torch.device("cpu"), processes)
+    assert chosen.place == place
+    assert (chosen.workers > 0) == works
+    assert "--cache auto" in chosen.described(size)
+
+
+def test_what_is_asked_for_is_done_or_refused(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(residence, "free_memory", lambda device: GIB)
+    monkeypatch.setattr(residence, "available_memory", lambda: GIB)
+    for place in ("disk", "memory"):
+        assert residence.choose(TrainConfig(cache=place), 2**20, cpu, 1).place == place
+    assert residence.choose(TrainConfig(cache="gpu"), 2**20, CUDA, 1).place == "gpu"
+    assert residence.choose(TrainConfig(workers=3), 2**20, cpu, 1).workers == 3
+    for config, device in ((TrainConfig(cache="gpu"), cpu), (TrainConfig(cache="gpu"), CUDA)):
+        with pytest.raises(UserError, match="--cache gpu: "):
+            residence.choose(config, 2 * GIB, device, 1)
+    with pytest.raises(UserError, match="--cache memory: "):
+        residence.choose(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
+
+
+def test_a_containers_limit_counts(monkeypatch, tmp_path):
+    said = {"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 1\ninactive_file 200\n"}
+    for name, text in said.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(residence, "CONTROL_GROUP", tmp_path)
+    assert residence.available_memory() == 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert residence.available_memory() > 2**20

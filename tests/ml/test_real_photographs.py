@@ -46,20 +46,21 @@ def test_a_folder_of_awkward_files_is_trained_on_without_those_that_cannot_be_re
 ) -> None:
     data = FaceDataModule(tiny(demo=False, data=str(real_faces / "odd" / "made")), tmp_path)
     data.prepare()
-    assert data.decoded is not None
+    assert data.photographs is not None
+    readable = data.photographs.complete().wait(np.arange(len(data.photographs.paths)))
     skipped = {file.file: file.reason for file in data.skipped}
     assert skipped["female/Thumbs.db"] == "system file"
     assert skipped["female/empty.jpg"] == "empty file"
     assert all(name.isprintable() and reason.isprintable() for name, reason in skipped.items())
     found = [path for path in (real_faces / "odd" / "made").rglob("*") if path.is_file()]
-    assert len(data.decoded.paths) + len(data.skipped) == len(found)
+    assert int(readable.sum()) + len(data.skipped) == len(found)
 
 
 def test_the_photographs_are_split_by_class_without_a_duplicate_on_both_sides(real_faces: Path, tmp_path: Path) -> None:
     data = FaceDataModule(tiny(demo=False, data=str(real_faces / "dev")), tmp_path)
     data.prepare()
-    decoded = data.decoded
-    assert decoded is not None
+    assert data.photographs is not None
+    decoded = data.photographs.complete()
     assert data.skipped == []
     assert np.bincount(decoded.labels).tolist() == [1012, 1012]
     assert data.train_images == {"female": 810, "male": 810}

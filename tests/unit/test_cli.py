@@ -13,6 +13,7 @@ import pytest
 import recorded
 
 from facegender.__main__ import run
+from facegender.data.demo import demo_photographs
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, RunFinished
 from facegender.runs.folder import Manifest, RunFolder, create_run
@@ -51,6 +52,8 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--widths=1,2"], "--widths must be"),
         (["train", "--recipe=magic"], "--recipe must be one of reference"),
         (["train", "--demo", "--data=x"], "exclude each other"),
+        (["train", "--cache=tape"], "--cache must be one of auto, disk, memory, gpu"),
+        (["train", "--cache=gpu", "--workers=2"], "--workers loads from the disk"),
         (["train", "--config=none.toml"], "--config none.toml"),
         (["train", "--root=none"], "--root none is not a folder"),
         (["train", "--run=../x"], "run name"),
@@ -207,3 +210,44 @@ def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
         "assert not heavy & {'torch', 'pytorch_lightning'}, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_the_cache_is_listed_and_cleared_and_nothing_else_in_its_folder(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("FACEGENDER_CACHE", str(cache))
+    assert run(["cache"]) == 0
+    assert "no decoded photographs in" in capsys.readouterr().out
+    assert not cache.exists()
+
+    demo_photographs(5, 32, 1).complete()
+    (cache / ".0a.building").write_bytes(b"of a build that was killed at once")
+    (cache / "facegender-tui-error.log").write_text("somebody's")
+    assert run(["cache"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = sorted(line.split() for line in lines[1:-1])
+    assert rows[0] == ["10", "32", "0", "MiB", "just", "now", "demo", "faces"]
+    assert rows[1][0] == "unfinished"
+    assert "1 set, 0 MiB, and 1 unfinished, 0 MiB; at most" in lines[-1]
+
+    assert run(["cache", "--clear"]) == 0
+    assert "removed 2 sets" in capsys.readouterr().out
+    assert [path.name for path in cache.iterdir()] == ["facegender-tui-error.log"]
+
+
+def test_a_set_that_cannot_be_removed_is_named(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path))
+    demo_photographs(5, 32, 1).complete()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert run(["cache", "--clear"]) == 1
+    captured = capsys.readouterr()
+    assert "removed 0 sets" in captured.out
+    assert captured.err.startswith(f"facegender: {tmp_path}")
+    assert captured.err.endswith("Permission denied\n")
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")

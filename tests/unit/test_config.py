@@ -123,6 +123,7 @@ def test_a_typed_text_becomes_a_value_of_the_fields_type(field: str, text: str, 
         ("precision", "8", "must be one of auto, 32, bf16, 16"),
         ("recipe", "cake", "must be one of reference, tuned"),
         ("class_weights", "some", "must be one of none, auto"),
+        ("cache", "tape", "must be one of auto, disk, memory, gpu"),
         ("patience", "-1", "must be between 0 and 100000, not -1"),
     ],
 )

@@ -1,13 +1,17 @@
 import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from facegender.data import cache, store
-from facegender.data.cache import decode_all
+from facegender.data import cache, places, shelf, store
+from facegender.data.cache import Photographs, photographs_of
+from facegender.data.photograph import read_bytes
 from facegender.runs.errors import UserError
 
 
@@ -27,6 +31,10 @@ def files(tmp_path) -> list[Path]:
 
 
 LABELS = [0, 1] * 5
+
+
+def decode_all(files, labels, side, **options) -> Photographs:
+    return photographs_of(files, labels, side, **options).complete()
 
 
 def cached_files(tmp_path) -> list[Path]:
@@ -120,13 +128,234 @@ def test_a_folder_without_one_readable_photograph_gives_none(tmp_path):
     assert decode_all([], [], 16).images.shape == (0, 16, 16, 3)
 
 
-def test_progress_is_told_for_every_file_in_the_callers_thread(files):
+def test_progress_is_told_for_every_file(files):
     told = []
-    decode_all(files, LABELS, 16, report=lambda done, total: told.append((done, total, threading.get_ident())))
-    assert told == [(number + 1, 10, threading.get_ident()) for number in range(10)]
+    decode_all(files, LABELS, 16, progress=lambda *what: told.append(what))
+    every = range(1, 11)
+    assert told == [("checking", done, 10) for done in every] + [("decoding", done, 10) for done in every]
     told.clear()
-    decode_all(files, LABELS, 16, report=lambda done, total: told.append((done, total)))
-    assert told == [(10, 10)]
+    decode_all(files, LABELS, 16, progress=lambda *what: told.append(what))
+    assert told == [("decoding", 10, 10)]
+
+
+# In the background --------------------------------------------------------------------------------------------------
+
+
+class Gate:
+    """Lets photographs be decoded when a test says so; what is looked at before is let through."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.open = threading.Event()
+        self.decoded: list[str] = []
+        original = cache.decode
+
+        def decode(data: bytes):
+            self.open.wait(20)
+            image = original(data)
+            self.decoded.append(str(image.getpixel((0, 0))[0] // 20))
+            return image
+
+        monkeypatch.setattr(cache, "decode", decode)
+
+
+def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
+    gate = Gate(monkeypatch)
+    photographs = photographs_of(files, LABELS, 16)
+    assert not photographs.finished
+    assert photographs.labels.tolist() == LABELS
+    assert photographs.paths == files
+    digests = photographs.digests
+    gate.open.set()
+    assert decode_all(files, LABELS, 16).digests == digests
+    photographs.close()
+
+
+def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatch):
+    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+    let_through = threading.Semaphore(0)
+    original = cache.decode
+
+    def decode(data: bytes):
+        let_through.acquire(timeout=20)
+        return original(data)
+
+    monkeypatch.setattr(cache, "decode", decode)
+    photographs = photographs_of(files, LABELS, 16)
+    let_through.release(3)  # whatever was begun first, then the two that are waited for
+    assert photographs.wait(np.array([7, 4])).all()
+    assert photographs.images[[7, 4], 8, 8, 0].tolist() == [140, 80]
+    assert not photographs.finished
+    let_through.release(20)
+    assert photographs.complete().images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+
+
+def test_the_order_of_decoding_can_be_chosen(files, monkeypatch):
+    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+    gate = Gate(monkeypatch)
+    photographs = photographs_of(files, LABELS, 16)
+    photographs.prefer(np.array([9, 3, 5]))
+    gate.open.set()
+    photographs.complete()
+    first = gate.decoded[0]  # was begun before anybody had chosen
+    assert [name for name in gate.decoded if name != first][:2] == [name for name in "935" if name != first][:2]
+    assert sorted(gate.decoded) == [str(number) for number in range(10)]
+
+
+def damage(path: Path) -> None:
+    """Spoil a PNG in its middle, which its ends do not tell."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT") + 6
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data)
+
+
+def test_what_turns_out_damaged_keeps_its_place_and_is_told_the_same_from_the_cache(files):
+    damage(files[2])
+    for cached in (False, True):
+        photographs = decode_all(files, LABELS, 16)
+        assert photographs.cached == cached
+        assert photographs.paths == files
+        assert photographs.wait(np.arange(10)).tolist() == [number != 2 for number in range(10)]
+        assert [(file.file, file.reason) for file in photographs.skipped] == [("2.png", "damaged image")]
+        assert photographs.images[3, 8, 8, 0] == 60
+
+
+def test_where_nothing_can_be_decoded_nothing_is_kept(files, tmp_path):
+    for path in files:
+        damage(path)
+    photographs = decode_all(files, LABELS, 16)
+    assert not photographs.wait(np.arange(10)).any()
+    assert cached_files(tmp_path) == []
+
+
+def test_an_error_of_the_programs_own_reaches_whoever_waits(files, monkeypatch):
+    monkeypatch.setattr(cache, "resize", lambda image, side: 1 / 0)
+    photographs = photographs_of(files, LABELS, 16)
+    with pytest.raises(ZeroDivisionError):
+        photographs.wait(np.array([3]))
+    photographs.close()
+
+
+# Going on -----------------------------------------------------------------------------------------------------------
+
+
+def interrupted(files, monkeypatch, at: int) -> None:
+    """A build that ended after some photographs, as a kill would end it."""
+    with monkeypatch.context() as patch:
+        patch.setattr("facegender.data.building.available_processors", lambda: 1)
+        let_through = threading.Semaphore(at)
+        original = cache.decode
+
+        def decode(data: bytes):
+            let_through.acquire(timeout=20)
+            return original(data)
+
+        patch.setattr(cache, "decode", decode)
+        photographs = photographs_of(files, LABELS, 16)
+        photographs.wait(np.arange(at))
+        let_through.release(20)
+        photographs.close()
+    assert not photographs.finished
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The files that are decoded."""
+    paths: list[str] = []
+
+    def reading(path):
+        paths.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(cache, "read_bytes", reading)
+    return paths
+
+
+def test_a_build_goes_on_from_what_was_done_and_looks_at_no_file_again(files, tmp_path, monkeypatch, counted):
+    interrupted(files, monkeypatch, 4)
+    assert [path.name.endswith(".building") for path in cached_files(tmp_path)] == [True]
+    done = len(counted)
+    assert 4 <= done < 10
+    counted.clear()
+    told = []
+    decoded = decode_all(files, LABELS, 16, progress=lambda *what: told.append(what))
+    assert len(counted) == 10 - done
+    assert {stage for stage, _, _ in told} == {"decoding"}
+    assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+    assert [path.name.endswith(".photographs") for path in cached_files(tmp_path)] == [True]
+    assert decode_all(files, LABELS, 16).cached
+
+
+def test_what_was_written_and_is_damaged_is_decoded_again(files, tmp_path, monkeypatch, counted):
+    interrupted(files, monkeypatch, 4)
+    (path,) = cached_files(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[16 * 16 * 3 + 5] ^= 1  # of the second photograph
+    path.write_bytes(data)
+    counted.clear()
+    decoded = decode_all(files, LABELS, 16)
+    assert "1.png" in counted
+    assert "0.png" not in counted
+    assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 16 * 16 * 3 * 10, -1])
+def test_an_unfinished_file_that_was_cut_off_is_begun_again(files, tmp_path, monkeypatch, cut):
+    interrupted(files, monkeypatch, 4)
+    (path,) = cached_files(tmp_path)
+    path.write_bytes(path.read_bytes()[:cut])
+    decoded = decode_all(files, LABELS, 16)
+    assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from facegender.data import building
+from facegender.data.cache import photographs_of
+building.available_processors = lambda: 1
+files = sorted(Path(sys.argv[1]).iterdir())
+def progress(stage, done, count):
+    if stage == "decoding" and done == 5:
+        os.kill(os.getpid(), 9)
+photographs_of(files, [0, 1] * 5, 16, progress=progress).complete()
+"""
+
+
+def test_a_build_that_was_killed_is_gone_on_with(files, tmp_path, counted):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "data")], timeout=60)
+    assert killed.returncode == -9
+    decoded = decode_all(files, LABELS, 16)
+    assert counted == [path.name for path in files[5:]]
+    assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+
+
+def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch):
+    gate = Gate(monkeypatch)
+    first = photographs_of(files, LABELS, 16)
+    told = []
+
+    def progress(stage: str, done: int, count: int) -> None:
+        told.append(stage)
+        gate.open.set()
+
+    second = photographs_of(files, LABELS, 16, progress=progress)
+    assert second.cached
+    assert set(told) <= {"another process is decoding", "decoding"}
+    assert "another process is decoding" in told
+    assert np.array_equal(first.complete().images, second.images)
+    assert sorted(gate.decoded) == sorted(set(gate.decoded))
+
+
+def test_whoever_waits_for_one_that_does_nothing_builds_alone(files, tmp_path, monkeypatch):
+    gate = Gate(monkeypatch)
+    photographs_of(files, LABELS, 16)
+    monkeypatch.setattr(cache, "STALLED_AFTER_S", -1)
+    second = photographs_of(files, LABELS, 16)
+    assert not second.cached
+    gate.open.set()
+    assert second.complete().images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+    assert decode_all(files, LABELS, 16).cached
 
 
 # Damage and trouble -------------------------------------------------------------------------------------------------
@@ -157,15 +386,19 @@ def test_a_damaged_cache_is_built_again(files, tmp_path, damage):
     assert decode_all(files, LABELS, 16).cached
 
 
-def test_an_interrupted_build_leaves_nothing_behind(files, tmp_path):
-    def interrupt(done: int, total: int) -> None:
+def test_a_look_at_the_files_that_is_interrupted_leaves_nothing_behind(files, tmp_path):
+    def interrupt(stage: str, done: int, total: int) -> None:
         if done == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        decode_all(files, LABELS, 16, report=interrupt)
+        decode_all(files, LABELS, 16, progress=interrupt)
     assert cached_files(tmp_path) == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_a_build_that_is_closed_leaves_no_thread_behind(files, monkeypatch):
+    interrupted(files, monkeypatch, 2)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "survey"))]
 
 
 def test_a_cache_folder_that_cannot_be_made_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch):
@@ -179,14 +412,21 @@ def test_a_cache_folder_that_cannot_be_made_costs_a_notice_and_no_photograph(fil
 @pytest.mark.parametrize("fails_at", [0, 4, 9, "finish"])
 def test_a_disk_that_fills_up_half_way_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch, fails_at):
     written = []
+    write, finish = store.Unfinished.write, store.Unfinished.finish
 
-    def append(writer: store.Writer, data: memoryview) -> None:
-        if fails_at == len(written) or (fails_at == "finish" and len(written) == 10):
-            writer._file.write(data[: len(data) // 2])
+    def filling(self: store.Unfinished, place: int, pixels) -> None:
+        if len(written) == fails_at:
             raise OSError(28, "No space left on device")
-        written.append(writer._file.write(data))
+        write(self, place, pixels)
+        written.append(place)
 
-    monkeypatch.setattr(store.Writer, "_append", append)
+    def finishing(self: store.Unfinished, damaged) -> None:
+        if fails_at == "finish":
+            raise OSError(28, "No space left on device")
+        finish(self, damaged)
+
+    monkeypatch.setattr(store.Unfinished, "write", filling)
+    monkeypatch.setattr(store.Unfinished, "finish", finishing)
     decoded = decode_all(files, LABELS, 16)
     assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
     assert "No space left on device" in decoded.notice
@@ -194,8 +434,8 @@ def test_a_disk_that_fills_up_half_way_costs_a_notice_and_no_photograph(files, t
 
 
 def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files, monkeypatch):
-    monkeypatch.setattr(store, "make_room", lambda needed: False)
-    monkeypatch.setattr(cache.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100})())
+    monkeypatch.setattr(shelf, "make_room", lambda needed, keep: False)
+    monkeypatch.setattr(places.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100})())
     with pytest.raises(UserError, match="--image-size"):
         decode_all(files, LABELS, 16)
 
@@ -212,24 +452,72 @@ def test_what_was_used_least_recently_makes_room(files, tmp_path):
         os.utime(path, (1000 + age, 1000 + age))
     decode_all(files, LABELS, 16)  # used again: now the newest
     total = sum(path.stat().st_size for path in by_size)
-    assert store.make_room(100, limit=total)
+    assert shelf.make_room(100, limit=total)
     assert cached_files(tmp_path) == sorted([by_size[0], by_size[2]])
-    assert not store.make_room(total + 1, limit=total)
+    assert not shelf.make_room(total + 1, limit=total)
     assert len(cached_files(tmp_path)) == 2
     assert sizes[16] < sizes[24]
 
 
 def test_the_cache_takes_at_most_a_fifth_of_the_free_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5000})())
-    assert store.make_room(1000)
-    assert not store.make_room(1001)
+    monkeypatch.setattr(shelf.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5000})())
+    assert shelf.make_room(1000)
+    assert not shelf.make_room(1001)
 
 
-def test_what_a_killed_build_left_is_removed_after_a_day_and_not_before(tmp_path):
+def test_what_nobody_goes_on_with_is_removed_after_a_while_and_not_before(tmp_path):
     (tmp_path / "cache").mkdir()
-    old, new = tmp_path / "cache" / ".a.1.building", tmp_path / "cache" / ".b.2.building"
-    for path in (old, new):
+    ages = {".a.building": 8 * 86_400, ".b.building": 6 * 86_400, ".c.1.2.building": 7200, ".d.1.2.building": 10}
+    for name, age in ages.items():
+        path = tmp_path / "cache" / name
         path.write_bytes(b"half")
-    os.utime(old, (1000, 1000))
-    assert store.make_room(1)
-    assert cached_files(tmp_path) == [new]
+        os.utime(path, (time.time() - age,) * 2)
+    assert shelf.make_room(1)
+    assert [path.name for path in cached_files(tmp_path)] == [".b.building", ".d.1.2.building"]
+
+
+def test_unfinished_sets_count_and_make_room_but_for_those_that_are_built_now(files, tmp_path, monkeypatch):
+    interrupted(files, monkeypatch, 4)
+    (path,) = cached_files(tmp_path)
+    size = path.stat().st_size
+    file = store.Unfinished(path.name.removeprefix(".").removesuffix(".building"))
+    assert not shelf.make_room(10, limit=size)
+    file.close()
+    assert cached_files(tmp_path) == [path]
+    assert shelf.make_room(size, limit=size)
+    assert cached_files(tmp_path) == []
+
+
+# Listing and clearing -----------------------------------------------------------------------------------------------
+
+
+def test_sets_are_listed_with_what_is_in_them(files, tmp_path, monkeypatch):
+    interrupted(files, monkeypatch, 4)
+    decode_all(files, LABELS, 20)
+    finished, unfinished = sorted(shelf.entries(), key=lambda entry: not entry.finished)
+    assert finished.description is not None
+    assert (finished.done, finished.description.side) == (10, 20)
+    assert finished.description.source == str(tmp_path / "data")
+    assert 4 <= unfinished.done < 10
+    assert not unfinished.busy
+    (tmp_path / "cache" / "other.photographs").write_bytes(b"of another version")
+    assert [entry.description is None for entry in shelf.entries()].count(True) == 1
+
+
+def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path, monkeypatch):
+    decode_all(files, LABELS, 20)
+    size = cached_files(tmp_path)[0].stat().st_size
+    (tmp_path / "cache" / "classify").mkdir()
+    (tmp_path / "cache" / "notes.txt").write_text("mine")
+    gate = Gate(monkeypatch)
+    building = photographs_of(files, LABELS, 16)
+    cleared = shelf.clear()
+    assert (cleared.count, cleared.freed_bytes, cleared.building, cleared.problems) == (1, size, 1, [])
+    gate.open.set()
+    building.complete()
+    names = [path.name for path in cached_files(tmp_path)]
+    assert len(names) == 3
+    assert {"classify", "notes.txt"} < set(names)
+    assert shelf.clear().count == 1
+    assert [path.name for path in cached_files(tmp_path)] == ["classify", "notes.txt"]
+    assert building.images[9, 8, 8, 0] == 180  # what is mapped stays readable

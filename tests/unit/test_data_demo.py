@@ -8,7 +8,7 @@ from PIL import Image
 
 from facegender.data import kaggle
 from facegender.data.dataset import list_files, locate
-from facegender.data.demo import demo_arrays, draw_face, write_demo_faces
+from facegender.data.demo import demo_photographs, draw_face, write_demo_faces
 from facegender.data.photograph import open_photograph
 from facegender.runs.errors import UserError
 
@@ -61,18 +61,18 @@ def test_the_classes_overlap_but_can_be_told_apart_by_their_average():
     assert 0.6 <= right / 80 <= 0.98
 
 
-def test_arrays_hold_both_classes_and_come_from_the_cache_the_second_time():
+def test_photographs_hold_both_classes_and_come_from_the_cache_the_second_time():
     told = []
-    first = demo_arrays(5, 32, 42, lambda done, total: told.append((done, total)))
-    assert told[-1] == (10, 10)
+    first = demo_photographs(5, 32, 42, lambda *what: told.append(what)).complete()
+    assert told[-1] == ("decoding", 10, 10)
     assert first.images.shape == (10, 32, 32, 3)
     assert first.labels.tolist() == [0, 1] * 5
     assert len(set(first.digests)) == 10
     assert str(first.paths[1]) == "male/demo_00000.jpg"
-    second = demo_arrays(5, 32, 42)
+    second = demo_photographs(5, 32, 42)
     assert second.cached
     assert np.array_equal(first.images, second.images)
-    assert not np.array_equal(demo_arrays(5, 32, 43).images, first.images)
+    assert not np.array_equal(demo_photographs(5, 32, 43).complete().images, first.images)
 
 
 def test_written_faces_are_a_data_folder(tmp_path):

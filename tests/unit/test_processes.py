@@ -63,6 +63,7 @@ CHANGED: dict[str, object] = {
     "devices": "2",
     "num_nodes": 2,
     "strategy": "ddp",
+    "cache": "disk",
     "workers": 3,
     "visualize_every": 2,
     "probes": 6,

@@ -1,0 +1,81 @@
+"""What ``facegender cache`` and ``doctor`` say of the sets of decoded photographs, and ``facegender cache --clear``."""
+
+from __future__ import annotations
+
+import time
+
+from facegender.data import shelf
+from facegender.data.shelf import Entry
+from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
+from facegender.runs.text import end_of, printable, size_in_words
+
+WIDTH = 80
+LEAST_SOURCE_WIDTH = 10
+
+
+def account() -> str:
+    """How much there is of how much there may be, in one line."""
+    found = shelf.entries()
+    finished = [entry for entry in found if entry.finished]
+    text = f"{_sets(len(finished))}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
+    if unfinished := [entry for entry in found if not entry.finished]:
+        size = size_in_words(sum(entry.size_bytes for entry in unfinished))
+        building = sum(entry.busy for entry in unfinished)
+        text += f", and {len(unfinished)} unfinished, {size}" + (f" ({building} being built)" if building else "")
+    try:
+        return f"{text}; at most {size_in_words(shelf.share())}"
+    except OSError as error:
+        return f"{text}; {error.strerror}"
+
+
+def listing(now: float | None = None) -> list[str]:
+    """The sets, a line each, those first that were used last, and what they take in all.
+
+    Args:
+        now: In seconds since 1970.
+    """
+    found = shelf.entries()
+    where = printable(str(cache_folder()))
+    if not found:
+        return [f"no decoded photographs in {where}: a run keeps them there"]
+    now = time.time() if now is None else now
+    rows = [["photographs", "px", "size", "used", "from"], *(_row(entry, now) for entry in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    room = max(LEAST_SOURCE_WIDTH, WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1]))
+    for row in rows:
+        row[-1] = end_of(row[-1], room)
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [*lines, f"{account()}, in {where}; ${CACHE_VARIABLE} names another folder"]
+
+
+def _row(entry: Entry, now: float) -> list[str]:
+    size, used = size_in_words(entry.size_bytes), _ago(now - entry.used)
+    description = entry.description
+    if description is None:
+        return ["unfinished" if not entry.finished else "?", "", size, used, "another version, or damaged"]
+    count = str(entry.done)
+    if not entry.finished:
+        count = f"{entry.done} of {len(description.kept)}" + (", being built" if entry.busy else "")
+    return [count, str(description.side), size, used, printable(description.source)]
+
+
+def cleared() -> tuple[list[str], list[str]]:
+    """Remove the sets: what was done, and what could not be done."""
+    result = shelf.clear()
+    lines = [f"removed {_sets(result.count)}, {size_in_words(result.freed_bytes)}"]
+    if result.count:
+        lines.append("a run that uses one of them keeps it until it ends, and the disk is free only then")
+    if result.building:
+        lines.append(f"left {_sets(result.building)} that a run is building at this moment")
+    return lines, [printable(problem) for problem in result.problems]
+
+
+def _sets(count: int) -> str:
+    return "1 set" if count == 1 else f"{count} sets"
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"

@@ -1,0 +1,123 @@
+"""Runs whose photographs are decoded while they train: in every respect the run that a full cache gives."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from facegender.data import cache, store
+from facegender.data.demo import write_demo_faces
+from facegender.runs.config import TrainConfig
+from facegender.runs.events import Notice, RunStarted
+from facegender.runs.folder import RunFolder
+from facegender.training.session import train
+from tests.ml.conftest import events_of, losses_of, tiny
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> TrainConfig:
+    """20 + 20 photographs, two of which are damaged in their middle."""
+    write_demo_faces(tmp_path / "faces", 20, 32, 1)
+    for number in (3, 8):
+        jpeg = tmp_path / "faces" / "male" / f"demo_{number:05d}.jpg"
+        spoiled = jpeg.with_suffix(".png")
+        Image.open(jpeg).save(spoiled)
+        jpeg.unlink()
+        data = bytearray(spoiled.read_bytes())
+        at = data.index(b"IDAT") + 6
+        data[at : at + 8] = bytes(8)
+        spoiled.write_bytes(data)
+    return tiny(demo=False, data=str(tmp_path / "faces"), visualize_every=0, class_weights="auto")
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Empties the cache."""
+    number = iter(range(9))
+
+    def empty() -> None:
+        monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / f"cache{next(number)}"))
+
+    empty()
+    return empty
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding takes so long that the first epoch overtakes it."""
+    original = cache.decode
+
+    def decode(data: bytes) -> object:
+        time.sleep(0.02)
+        return original(data)
+
+    monkeypatch.setattr(cache, "decode", decode)
+    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+
+
+def weights(root: Path, run: str) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(RunFolder(root, run).last_checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same(root: Path, run: str, other: str) -> None:
+    assert losses_of(events_of(root, run)) == losses_of(events_of(root, other))
+    first, second = weights(root, run), weights(root, other)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_is_the_same_whether_the_cache_is_cold_or_warm(tmp_path: Path, faces: TrainConfig, slow: None) -> None:
+    for run in ("cold", "warm"):
+        assert train(faces, tmp_path, run, show=False) == "completed"
+    assert_same(tmp_path, "cold", "warm")
+    (cold,), (warm,) = (
+        [event for event in events_of(tmp_path, run) if isinstance(event, RunStarted)] for run in ("cold", "warm")
+    )
+    assert cold.train_images == warm.train_images
+    assert (cold.skipped_files < 2, warm.skipped_files) == (True, 2)
+    for run in ("cold", "warm"):
+        manifest = RunFolder(tmp_path, run).read_manifest()
+        assert manifest is not None
+        assert [file.reason for file in manifest.skipped] == ["damaged image"] * 2
+        said = [event.text for event in events_of(tmp_path, run) if isinstance(event, Notice)]
+        assert any("left out, e.g. male/demo_0000" in text for text in said)
+        assert any("photographs are held in memory" in text for text in said)
+
+
+def test_a_run_that_stops_while_its_photographs_are_decoded_goes_on_exactly(
+    tmp_path: Path, faces: TrainConfig, slow: None, at_step: Callable[..., None], fresh: Callable[[], None]
+) -> None:
+    assert train(faces, tmp_path, "whole", show=False) == "completed"
+    fresh()
+    at_step(3, lambda: signal.raise_signal(signal.SIGTERM))
+    assert train(faces, tmp_path, "parts", show=False) == "stopped"
+    assert [path.suffix for path in (tmp_path / "cache1").iterdir()] == [".building"]
+    assert train(faces, tmp_path, resume="parts", show=False) == "completed"
+    assert_same(tmp_path, "parts", "whole")
+
+
+def test_a_disk_that_fills_up_while_a_run_trains_costs_a_notice(
+    tmp_path: Path, faces: TrainConfig, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = store.Unfinished.write
+    written: list[int] = []
+
+    def write(self: store.Unfinished, place: int, pixels: store.Bytes) -> None:
+        if len(written) > 20:
+            raise OSError(28, "No space left on device")
+        written.append(place)
+        original(self, place, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Unfinished, "write", write)
+        assert train(faces, tmp_path, "full", show=False) == "completed"
+    said = [event.text for event in events_of(tmp_path, "full") if isinstance(event, Notice)]
+    assert any("kept in memory only" in text for text in said)
+    assert train(faces, tmp_path, "empty", show=False) == "completed"
+    assert_same(tmp_path, "full", "empty")
