@@ -175,12 +175,12 @@ def photographs_of(
 
 
 def _key(files: Sequence[Path], names: Sequence[str], image_size: int) -> str:
-    """Changes with any file's name, size or time of change; the folder may move."""
+    """Changes with any file's name, size, time of change, or whether it may be read; the folder may move."""
     listing = hashlib.blake2b(f"files {store.LAYOUT} {image_size}".encode(), digest_size=20)
     for path, name in zip(files, names, strict=True):
         try:
             status = path.stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
+            state = f"{status.st_size} {status.st_mtime_ns} {os.access(path, os.R_OK)}"
         except OSError:
             state = "missing"
         listing.update(b"\0" + os.fsencode(name) + b"\0" + state.encode())

@@ -142,14 +142,14 @@ class FaceDataModule(pl.LightningDataModule):
         Args:
             device: That batches go to.
             processes: On this machine that hold the photographs each for itself.
-            alone: There are none on other machines either.
+            alone: No other process trains along, on this machine or another.
 
         Raises:
             UserError: What was asked for is not possible on this machine.
         """
         photographs = self._prepared()
         self._residence = choose(self.config, photographs.images.nbytes, device, processes)
-        if self._residence.workers or processes > 1:
+        if self._residence.workers or not alone:
             # Processes do not see what the threads of this one have photographs.
             photographs.complete()
         return self._residence.described(photographs.images.nbytes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import struct
 import time
 from pathlib import Path
@@ -138,6 +139,8 @@ def _found(folder: Path) -> list[Entry]:
                 continue
             with contextlib.suppress(OSError):
                 status = path.lstat()
+                if not stat.S_ISREG(status.st_mode):  # somebody else's, and a named pipe would hold up who opens it
+                    continue
                 # A file that is being built has holes, which take nothing.
                 size = status.st_size if finished else min(status.st_size, status.st_blocks * 512)
                 busy = not finished and store.is_locked(path)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facegender.runs.cache_folder import cache_folder
+from facegender.runs.files import open_regular
 
 LAYOUT = 2
 SUFFIX = ".photographs"
@@ -86,7 +87,7 @@ def load(key: str) -> tuple[Bytes, Description] | None:
     """The stored photographs, (N, S, S, 3) uint8 as a read-only memory map, if they are there and whole."""
     path = final_path(key)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             description = read_description(file.fileno())
             table = _read_table(file.fileno(), description)
         places = np.flatnonzero(_vouched(table))
@@ -171,7 +172,7 @@ class Unfinished:
             Busy: Another process has it.
             OSError: The cache folder cannot be written, or, if it is to be shared, has no locks.
         """
-        self._key = key
+        self._target = final_path(key)
         self.path = building_path(key if shared else f"{key}.{os.getpid()}.{time.monotonic_ns()}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _locked(self.path) if shared else os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -268,7 +269,7 @@ class Unfinished:
         if damaged:
             self._end(msgspec.structs.replace(self.description, damaged=damaged))
         os.fsync(self._file)
-        self.path.replace(final_path(self._key))
+        self.path.replace(self._target)
 
     def remove(self) -> None:
         """Take the file out of the folder; it stays open."""

@@ -75,8 +75,8 @@ def test_the_folder_may_move(files, tmp_path):
     assert decoded.paths == moved
 
 
-@pytest.mark.parametrize("change", ["content", "time", "name", "fewer", "size"])
-def test_any_change_decodes_again(files, change):
+@pytest.mark.parametrize("change", ["content", "time", "name", "fewer", "size", "permission"])
+def test_any_change_decodes_again(files, monkeypatch, change):
     decode_all(files, LABELS, 16)
     files, labels, side = list(files), list(LABELS), 16
     if change == "content":
@@ -88,6 +88,8 @@ def test_any_change_decodes_again(files, change):
         files[9] = files[9].rename(files[9].with_name("z.png"))
     elif change == "fewer":
         files, labels = files[1:], labels[1:]
+    elif change == "permission":
+        monkeypatch.setattr(cache.os, "access", lambda path, mode: path != files[3])
     else:
         side = 17
     decoded = decode_all(files, labels, side)
@@ -349,12 +351,13 @@ def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch):
 
 def test_whoever_waits_for_one_that_does_nothing_builds_alone(files, tmp_path, monkeypatch):
     gate = Gate(monkeypatch)
-    photographs_of(files, LABELS, 16)
+    first = photographs_of(files, LABELS, 16)
     monkeypatch.setattr(cache, "STALLED_AFTER_S", -1)
     second = photographs_of(files, LABELS, 16)
     assert not second.cached
     gate.open.set()
     assert second.complete().images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
+    assert np.array_equal(first.complete().images, second.images)
     assert decode_all(files, LABELS, 16).cached
 
 
