@@ -99,7 +99,9 @@ def train(
     patience: Annotated[
         Text, _setting("patience", "Epochs without a better validation accuracy to end after; 0 for never.")
     ] = None,
-    precision: Annotated[Text, _setting("precision", "auto, 32, bf16 or 16.", "KIND")] = None,
+    precision: Annotated[
+        Text, _setting("precision", "auto takes bf16 where it is faster than 32; or 32, bf16, 16.", "KIND")
+    ] = None,
     accelerator: Annotated[Text, _setting("accelerator", "auto, cpu, gpu, cuda or mps.", "KIND")] = None,
     devices: Annotated[Text, _setting("devices", "How many, or auto.")] = None,
     num_nodes: Annotated[Text, _setting("num_nodes", "Machines.")] = None,
