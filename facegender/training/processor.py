@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 
 SIDE = 256
-"""Of the matrices that are multiplied: done in less than a millisecond, which few interruptions fall into."""
+"""Of the matrices that are multiplied: done in less than a millisecond."""
 ROUNDS = 20
 
 
@@ -26,12 +26,17 @@ def bf16_gain() -> float:
         return 0.0
     single = torch.ones(SIDE, SIDE)
     half = single.to(torch.bfloat16)
-    # In turns, and the fastest of each counts: what else the machine does must not decide.
-    times = [(_seconds(single), _seconds(half)) for _ in range(ROUNDS)]
+    threads = torch.get_num_threads()
+    # What one thread itself works does not depend on what else the machine does, and the fastest of each counts.
+    torch.set_num_threads(1)
+    try:
+        times = [(_seconds(single), _seconds(half)) for _ in range(ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
     return min(time for time, _ in times) / min(time for _, time in times)
 
 
 def _seconds(matrix: torch.Tensor) -> float:
-    began = time.perf_counter()
+    began = time.thread_time()
     torch.mm(matrix, matrix)
-    return time.perf_counter() - began
+    return time.thread_time() - began
