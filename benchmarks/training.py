@@ -4,16 +4,26 @@
 its own, one after another:
 
 - *plainly*: the reference recipe with Lightning, `ImageFolder`, PIL transforms and single precision;
-- *ours*: what ``facegender train`` runs, and the same with a recorder that reports no steps;
+- *ours*: what ``facegender train`` runs;
+- *ours, unrecorded*: the same with a recorder that reports no step and no epoch and takes no feature maps;
 - *bound*: the same network and optimiser on one batch that is at hand on the device already.
 
-Images/s are those of training, without validation. The first epoch of *ours* counts everything before it as well, as
-the photographs are decoded then; *plainly* decodes in each. ``--json FILE`` keeps the table with the machine.
+*first* and *later* are images/s of training, without validation. The first epoch of *ours* counts everything before it
+as well, as the photographs are decoded then; *plainly* decodes in each. *whole* counts the later epochs from start to
+start, with validation, checkpoints and whatever the recorder's threads take: recorder on / off is of these. The two
+are run in turns, ``--rounds`` times, and medians are compared. The recorder's µs are what its two hooks of each step
+take on the training thread.
+
+``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
+``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. The machine should have nothing
+else to do; its load is in the table's head and in the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import logging
 import os
@@ -24,7 +34,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -35,10 +46,35 @@ BATCH = 32
 SEED = 42
 WARM_UP_STEPS = 3
 BOUND_S = 10.0
+MIN_IMAGES = 40
+
+Result = dict[str, Any]
+"""``rates``: images/s of training, by epoch; ``whole``: the same of whole epochs; ``recorder_us``: by step."""
 
 
-def plainly(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
-    """Images/s of each epoch of the reference recipe as it is usually written, whatever recipe was asked for."""
+@dataclass(frozen=True)
+class Task:
+    """What is measured.
+
+    Attributes:
+        recipe: Of ours and of the bound.
+        precision: The same.
+    """
+
+    folder: Path
+    size: int
+    epochs: int
+    recipe: str
+    precision: str
+
+    def options(self) -> list[str]:
+        """For a process that measures one variant."""
+        texts = {"size": self.size, "epochs": self.epochs, "recipe": self.recipe, "precision": self.precision}
+        return [str(self.folder), *(f"--{name}={text}" for name, text in texts.items())]
+
+
+def plainly(task: Task) -> Result:
+    """The reference recipe as it is usually written, whatever recipe was asked for."""
     import torch
     from pytorch_lightning import LightningModule, Trainer, seed_everything
     from torch.utils.data import DataLoader, random_split
@@ -52,9 +88,10 @@ def plainly(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
 
         def __init__(self) -> None:
             super().__init__()
-            self.network = FaceGenderNet(size)
+            self.network = FaceGenderNet(task.size)
             self.loss = torch.nn.CrossEntropyLoss()
             self.began = 0.0
+            self.starts: list[float] = []
             self.rates: list[float] = []
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
@@ -74,30 +111,89 @@ def plainly(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
         def on_train_epoch_start(self) -> None:
             """Start the clock."""
             self.began = time.perf_counter()
+            self.starts.append(self.began)
 
         def on_validation_start(self) -> None:
             """Stop it."""
             self.rates.append(len(train) / (time.perf_counter() - self.began))
 
+        def on_train_end(self) -> None:
+            """The last epoch has ended."""
+            self.starts.append(time.perf_counter())
+
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     seed_everything(SEED, verbose=False)
-    steps = [transforms.Resize((size, size)), transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)]
-    images = ImageFolder(str(folder), transforms.Compose(steps))
+    steps = [
+        transforms.Resize((task.size, task.size)),
+        transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.5] * 3),
+    ]
+    images = ImageFolder(str(task.folder), transforms.Compose(steps))
     held = len(images) // 5
     train, validation = random_split(images, [len(images) - held, held])
     module = Plain()
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
-            max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            max_epochs=task.epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0, default_root_dir=scratch,
         )  # fmt: skip
         trainer.fit(module, DataLoader(train, BATCH, shuffle=True), DataLoader(validation, BATCH))
-    return module.rates
+    return {"rates": module.rates, "whole": _whole(len(train), module.starts)}
 
 
-def ours(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
-    """Images/s of each epoch of this program; of the first one with all that came before it."""
+def _whole(images: int, starts: Sequence[float]) -> list[float]:
+    return [images / (end - start) for start, end in itertools.pairwise(starts)]
+
+
+def ours(task: Task) -> Result:
+    """This program."""
+    with _recorder_timed() as recorder_us:
+        return {**_trained(task), "recorder_us": recorder_us}
+
+
+def unrecorded(task: Task) -> Result:
+    """This program, with a recorder that tells of the beginning only."""
+    from facegender.training.recorder import RunRecorder
+
+    def nothing(self: RunRecorder, *arguments: Any) -> None:
+        return
+
+    hooks = ("on_train_batch_start", "on_train_batch_end", "on_validation_end", "on_train_epoch_end", "on_train_end")
+    with contextlib.ExitStack() as stack:
+        for name in hooks:
+            stack.enter_context(mock.patch.object(RunRecorder, name, nothing))
+        return _trained(task)
+
+
+@contextlib.contextmanager
+def _recorder_timed() -> Iterator[list[float]]:
+    """What the recorder's hooks take of the training thread, in microseconds, a number a step."""
+    from facegender.training.recorder import RunRecorder
+
+    start, end = RunRecorder.on_train_batch_start, RunRecorder.on_train_batch_end
+    clock, spent, before = time.perf_counter_ns, [], 0
+
+    def on_train_batch_start(self: RunRecorder, *arguments: Any) -> None:
+        nonlocal before
+        began = clock()
+        start(self, *arguments)
+        before = clock() - began
+
+    def on_train_batch_end(self: RunRecorder, *arguments: Any) -> None:
+        began = clock()
+        end(self, *arguments)
+        spent.append((clock() - began + before) / 1000)
+
+    with (
+        mock.patch.object(RunRecorder, "on_train_batch_start", on_train_batch_start),
+        mock.patch.object(RunRecorder, "on_train_batch_end", on_train_batch_end),
+    ):
+        yield spent
+
+
+def _trained(task: Task) -> Result:
+    """A run of this program; its first epoch has all that came before it."""
     from facegender.network.module import FaceGenderModule
     from facegender.runs.folder import RunFolder
     from facegender.runs.recipes import configured
@@ -105,7 +201,9 @@ def ours(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
 
     began: list[float] = []
     ended: list[float] = []
-    begin, end = FaceGenderModule.on_train_epoch_start, FaceGenderModule.on_validation_start
+    begin, end, finish = (
+        FaceGenderModule.on_train_epoch_start, FaceGenderModule.on_validation_start, FaceGenderModule.on_train_end
+    )  # fmt: skip
 
     def on_train_epoch_start(self: FaceGenderModule) -> None:
         began.append(time.perf_counter())
@@ -115,55 +213,54 @@ def ours(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
         ended.append(time.perf_counter())
         end(self)
 
+    def on_train_end(self: FaceGenderModule) -> None:
+        began.append(time.perf_counter())
+        finish(self)
+
     config = configured({
-        "recipe": recipe, "data": str(folder.absolute()), "image_size": size, "epochs": epochs, "batch_size": BATCH,
-        "seed": SEED, "visualize_every": 0,
+        "recipe": task.recipe, "data": str(task.folder.absolute()), "image_size": task.size, "epochs": task.epochs,
+        "batch_size": BATCH, "seed": SEED, "precision": task.precision,
     })  # fmt: skip
     with (
         tempfile.TemporaryDirectory() as scratch,
         mock.patch.dict(os.environ, {"FACEGENDER_CACHE": str(Path(scratch) / "cache")}),
         mock.patch.object(FaceGenderModule, "on_train_epoch_start", on_train_epoch_start),
         mock.patch.object(FaceGenderModule, "on_validation_start", on_validation_start),
+        mock.patch.object(FaceGenderModule, "on_train_end", on_train_end),
     ):
         started = time.perf_counter()
         if train(config, Path(scratch), "run", show=False) != "completed":
             raise SystemExit("the run failed")
-        count = _trained_images(RunFolder(Path(scratch), "run").journal_path)
-    return [count / (stop - start) for start, stop in zip([started, *began[1:]], ended, strict=True)]
+        about = _started(RunFolder(Path(scratch), "run").journal_path)
+    images = sum(about["train_images"].values())
+    rates = [images / (stop - start) for start, stop in zip([started, *began[1:]], ended, strict=False)]
+    return {"rates": rates, "whole": _whole(images, began), "precision": about["precision"]}
 
 
-def _trained_images(journal: Path) -> int:
+def _started(journal: Path) -> dict[str, Any]:
     lines = journal.read_text(encoding="utf-8").splitlines()
-    started: dict[str, Any] = next(line for line in map(json.loads, lines) if line["type"] == "run_started")
-    return sum(started["train_images"].values())
+    return next(line for line in map(json.loads, lines) if line["type"] == "run_started")
 
 
-def unrecorded(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
-    """The same as `ours`, but no step is reported."""
-    from facegender.training.recorder import RunRecorder
-
-    def nothing(self: RunRecorder, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        return
-
-    with mock.patch.object(RunRecorder, "on_train_batch_end", nothing):
-        return ours(folder, size, epochs, recipe)
-
-
-def bound(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
-    """Images/s of forward pass, backward pass and optimiser on one batch that stays where it is."""
+def bound(task: Task) -> Result:
+    """Forward pass, backward pass and optimiser on one batch that stays where it is."""
     import torch
 
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
     from facegender.runs.recipes import configured
+    from facegender.training.allocator import keep_large_buffers
     from facegender.training.hardware import hardware
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config = configured({"recipe": recipe, "image_size": size})
-    mixed = hardware(config).precision == "bf16"
-    network = build_network(recipe, size, config.widths, 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-    optimiser = RECIPES[recipe].optimiser(network.parameters(), config)
-    images = normalise(torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8, device=device))
+    if device.type == "cpu":
+        keep_large_buffers()
+    config = configured({"recipe": task.recipe, "image_size": task.size, "precision": task.precision})
+    precision = hardware(config).precision
+    mixed = precision == "bf16"
+    network = build_network(task.recipe, task.size, config.widths, 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    optimiser = RECIPES[task.recipe].optimiser(network.parameters(), config)
+    images = normalise(torch.randint(0, 256, (BATCH, 3, task.size, task.size), dtype=torch.uint8, device=device))
     labels = torch.arange(BATCH, device=device) % 2
     torch.set_float32_matmul_precision("high")
 
@@ -186,10 +283,10 @@ def bound(folder: Path, size: int, epochs: int, recipe: str) -> list[float]:
         step()
         settle()
         done += BATCH
-    return [done / (time.perf_counter() - began)]
+    return {"rates": [done / (time.perf_counter() - began)], "precision": precision}
 
 
-VARIANTS: dict[str, Callable[[Path, int, int, str], list[float]]] = {
+VARIANTS: dict[str, Callable[[Task], Result]] = {
     "plainly": plainly,
     "ours": ours,
     "ours, unrecorded": unrecorded,
@@ -197,13 +294,58 @@ VARIANTS: dict[str, Callable[[Path, int, int, str], list[float]]] = {
 }
 
 
-def measured(name: str, folder: Path, size: int, epochs: int, recipe: str) -> dict[str, Any]:
-    """A variant's rates and peak memory, from a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.training", str(folder), "--variant", name]
-    options = ["--size", str(size), "--epochs", str(epochs), "--recipe", recipe]
-    done = subprocess.run([*command, *options], stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return {"variant": name, "size": size, **result}
+@contextlib.contextmanager
+def _some(folder: Path, count: int | None) -> Iterator[Path]:
+    """A folder of as many photographs, half of each class, by links; without a count the folder itself."""
+    from facegender.data.dataset import CLASSES, list_files
+
+    if count is None:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        by_class: dict[int, list[Path]] = {}
+        for path, label in list_files(folder):
+            by_class.setdefault(label, []).append(path)
+        for label, paths in sorted(by_class.items()):
+            (Path(scratch) / CLASSES[label]).mkdir()
+            for number, path in enumerate(paths[: count // 2]):
+                (Path(scratch) / CLASSES[label] / f"{number:06}{path.suffix}").symlink_to(path.absolute())
+        yield Path(scratch)
+
+
+def measured(name: str, task: Task) -> Result:
+    """A variant's result and peak memory, from a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", *task.options(), "--variant", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: Result = json.loads(done.stdout.splitlines()[-1])
+    return {"variant": name, "size": task.size, **result}
+
+
+def _joined(results: Sequence[Result]) -> Result:
+    """Several rounds of one variant as one row: medians of the first epochs, and of all later ones."""
+
+    def later(key: str) -> list[float]:
+        return [rate for result in results for rate in result.get(key, [])[1:]]
+
+    row = {key: results[0].get(key) for key in ("variant", "size", "precision")}
+    row["first"] = statistics.median(result["rates"][0] for result in results)
+    row["later"] = statistics.median(later("rates") or [row["first"]])
+    row["whole"] = statistics.median(later("whole")) if later("whole") else None
+    row["memory_mib"] = max(result["memory_mib"] for result in results)
+    row["gpu_mib"] = max((result["gpu_mib"] for result in results if "gpu_mib" in result), default=None)
+    steps = [took for result in results for took in result.get("recorder_us", [])]
+    row["recorder_us"] = {"median": statistics.median(steps), "mean": statistics.fmean(steps)} if steps else None
+    row["rounds"] = [{key: result.get(key) for key in ("rates", "whole")} for result in results]
+    return row
+
+
+def measure_all(task: Task, rounds: int) -> dict[str, Result]:
+    """A row by variant; those that are compared most closely take turns."""
+    results = [measured("plainly", task), measured("ours", task)]
+    task = replace(task, precision=results[-1]["precision"])  # whatever auto was: the others have to be alike
+    names = ["ours, unrecorded", *["ours", "ours, unrecorded"] * (rounds - 1), "bound"]
+    results += [measured(name, task) for name in names]
+    return {name: _joined([result for result in results if result["variant"] == name]) for name in VARIANTS}
 
 
 def _peak() -> dict[str, float]:
@@ -230,39 +372,63 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, action="append", help="pixels a side; may be repeated (default: 128)")
     parser.add_argument("--epochs", type=int, default=3, help="at least 2 (default: 3)")
+    parser.add_argument("--images", type=int, help="how many photographs of the folder (default: all)")
+    parser.add_argument("--rounds", type=int, default=2, help="of the recorder on and off, in turns (default: 2)")
     parser.add_argument("--recipe", default="reference", help="of ours and of the bound (default: reference)")
+    parser.add_argument("--precision", default="auto", help="of ours and of the bound (default: auto)")
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     sizes: list[int] = given.size or [128]
     if given.epochs < 2:
         parser.error("--epochs: there are no later epochs with fewer than 2")
+    if given.rounds < 1:
+        parser.error("--rounds: at least 1")
+    if given.images is not None and given.images < MIN_IMAGES:
+        parser.error(f"--images: fewer than {MIN_IMAGES} say nothing of an epoch")
     if given.variant:
-        rates = VARIANTS[given.variant](given.folder, sizes[0], given.epochs, given.recipe)
-        print(json.dumps({"rates": rates, **_peak()}))
+        task = Task(given.folder, sizes[0], given.epochs, given.recipe, given.precision)
+        print(json.dumps({**VARIANTS[given.variant](task), **_peak()}))
         return
     machine = _device()
     print(machine)
-    print(f"{given.recipe} recipe, batches of {BATCH}, {given.epochs} epochs, images/s of training\n")
-    heads = (f"{'first':>8}", f"{'later':>8}", f"{'of bound':>9}", f"{'of plain':>9}", f"{'MiB':>7}", f"{'GPU MiB':>8}")
-    print(f"{'px':>5}  {'variant':<18}", *heads)
-    rows: list[dict[str, Any]] = []
-    for size in sizes:
-        results = [measured(name, given.folder, size, given.epochs, given.recipe) for name in VARIANTS]
-        later = {row["variant"]: statistics.median(row["rates"][1:] or row["rates"]) for row in results}
-        for row in results:
-            rate = row["later"] = later[row["variant"]]
-            first = f"{row['rates'][0]:.1f}" if len(row["rates"]) > 1 else ""
-            gpu = f"{row['gpu_mib']:.0f}" if "gpu_mib" in row else ""
-            print(
-                f"{size:>5}  {row['variant']:<18} {first:>8} {rate:>8.1f} {rate / later['bound']:>9.2f} "
-                f"{rate / later['plainly']:>9.2f} {row['memory_mib']:>7.0f} {gpu:>8}"
-            )
-        rows += results
-        ratio = later["ours"] / later["ours, unrecorded"]
-        print(f"{size:>5}  recorder on / off: {ratio:.3f}\n")
+    print(f"{given.recipe} recipe, batches of {BATCH}, {given.epochs} epochs, images/s\n")
+    heads = ("first", "later", "of bound", "of plain", "whole", "MiB", "GPU MiB")
+    print(f"{'px':>5}  {'variant':<18} {'':<4}", *(f"{head:>8}" for head in heads))
+    rows: list[Result] = []
+    with _some(given.folder, given.images) as folder:
+        for size in sizes:
+            task = Task(folder, size, given.epochs, given.recipe, given.precision)
+            by_variant = measure_all(task, given.rounds)
+            _print(by_variant)
+            rows += by_variant.values()
     if given.json:
-        given.json.write_text(json.dumps({"machine": machine, "recipe": given.recipe, "rows": rows}, indent=1) + "\n")
+        about = {"machine": machine, "recipe": given.recipe, "epochs": given.epochs, "images": given.images}
+        given.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _print(rows: dict[str, Result]) -> None:
+    """The lines of one size."""
+    for row in rows.values():
+        rate = row["later"]
+        cells = (
+            f"{row['first']:.1f}" if row["whole"] else "",
+            f"{rate:.1f}",
+            f"{rate / rows['bound']['later']:.2f}",
+            f"{rate / rows['plainly']['later']:.2f}",
+            f"{row['whole']:.1f}" if row["whole"] else "",
+            f"{row['memory_mib']:.0f}",
+            f"{row['gpu_mib']:.0f}" if row["gpu_mib"] else "",
+        )
+        print(
+            f"{row['size']:>5}  {row['variant']:<18} {row['precision'] or '32':<4}", *(f"{cell:>8}" for cell in cells)
+        )
+    size, ours = rows["ours"]["size"], rows["ours"]
+    took = ours["recorder_us"]
+    print(f"{size:>5}  recorder on / off, whole epochs: {ours['whole'] / rows['ours, unrecorded']['whole']:.3f}")
+    print(
+        f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ Recipe = Annotated[
 ClassWeights = Annotated[
     Text, setting("class_weights", "auto: all classes count the same, however many photographs.", "KIND")
 ]
-Precision = Annotated[Text, setting("precision", "auto, 32, bf16 or 16.", "KIND")]
+Precision = Annotated[
+    Text, setting("precision", "auto takes bf16 where it is faster than 32; or 32, bf16, 16.", "KIND")
+]
 Accelerator = Annotated[Text, setting("accelerator", "auto, cpu, gpu, cuda or mps.", "KIND")]
 Workers = Annotated[Text, setting("workers", "Processes that load batches.")]
 

@@ -32,6 +32,8 @@ class Recipe:
         label_smoothing: Share of each label that is spread over all classes, in [0, 1).
         averaging: Decay of the moving average of the weights, which is validated, shown and saved in their place; or
             None.
+        bf16_pays_from: How many times as fast as in single precision a processor has to multiply in bf16 for training
+            to gain from it; None: however fast that is, it loses more by converting. Any GPU that has bf16 gains.
     """
 
     network: Callable[[int, Sequence[int], int], nn.Module]
@@ -42,6 +44,7 @@ class Recipe:
     side: Callable[[int, int, int], int] | None = None
     label_smoothing: float = 0.0
     averaging: float | None = None
+    bf16_pays_from: float | None = None
 
 
 # The reference recipe ------------------------------------------------------------------------------------------------
@@ -56,7 +59,8 @@ def _step(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
     return StepLR(optimiser, step_size=config.step_size, gamma=config.gamma)
 
 
-REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step)
+# Large convolutions and a linear layer of millions of weights, that is multiplication and memory.
+REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step, bf16_pays_from=1.2)
 
 
 # The tuned recipe ----------------------------------------------------------------------------------------------------
@@ -132,6 +136,7 @@ TUNED = Recipe(
     side=growing_side,
     label_smoothing=0.1,
     averaging=0.99,
+    bf16_pays_from=None,  # many small convolutions, each between two conversions
 )
 
 RECIPES: dict[str, Recipe] = {"reference": REFERENCE, "tuned": TUNED}

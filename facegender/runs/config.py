@@ -41,7 +41,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         val_split: Share of the photographs kept for validation, in (0, 1).
         class_weights: "auto" lets all classes count the same in the loss, however many photographs each has.
         patience: Epochs without a better validation accuracy after which training ends; 0 trains all epochs.
-        precision: "auto" is bf16 on a GPU that has it and 32 elsewhere.
+        precision: "auto" is bf16 on a GPU that has it, and on a processor where the recipe gains from it; else 32.
         devices: Number of devices, or "auto".
         cache: Where the decoded photographs are held while a run trains; "auto" chooses by their size.
         workers: Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.

@@ -20,6 +20,7 @@ from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
 from facegender.runs.events import Event, Status
 from facegender.runs.folder import RunFolder
+from facegender.training.allocator import keep_large_buffers
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
 from facegender.training.failures import is_out_of_memory
@@ -109,6 +110,8 @@ def _fit(
     account: PhotographAccount | None = None,
 ) -> None:
     config, folder = claim.config, claim.folder
+    if place.kind == "cpu":
+        keep_large_buffers()
     # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
     torch.set_float32_matmul_precision("high")
     seed_everything(config.seed, workers=True, verbose=False)

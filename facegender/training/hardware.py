@@ -11,6 +11,7 @@ import torch
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
+from facegender.training.processor import bf16_gain
 
 Kind = Literal["cpu", "cuda", "mps"]
 
@@ -19,6 +20,9 @@ _CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR", "LSB_JOBID", 
 
 _WITHOUT_THREADS = ("spawn", "fork", "notebook")
 """Parts of the names of strategies that hand the run over to another process, where the threads around it are not."""
+
+_GPUS_ONLY = ("fsdp", "deepspeed")
+"""Parts of the names of strategies that Lightning has for nothing else."""
 
 _DIVIDING = ("fsdp", "deepspeed", "model_parallel")
 """Parts of the names of strategies that divide the weights among the devices, where none has all of them to average."""
@@ -29,11 +33,13 @@ class Hardware:
     """What `TrainConfig` asks for, as Lightning wants to be told.
 
     Attributes:
+        kind: Of the devices.
         devices: On each machine.
         nodes: Machines.
         precision: "32", "bf16" or "16".
     """
 
+    kind: Kind
     accelerator: str
     devices: int | Literal["auto"]
     nodes: int
@@ -63,6 +69,10 @@ def hardware(config: TrainConfig) -> Hardware:
     kind = _kind(config.accelerator)
     if kind == "cpu" and config.accelerator == "gpu":
         raise UserError("--accelerator gpu: torch finds no GPU here; leave it out, `facegender doctor` says why")
+    if kind != "cuda" and any(word in config.strategy for word in _GPUS_ONLY):
+        raise UserError(
+            f"--strategy {config.strategy}: works with NVIDIA GPUs only, and this run is on {kind}; choose ddp or auto"
+        )
     devices: int | Literal["auto"] = "auto" if config.devices == "auto" else int(config.devices)
     nodes = config.num_nodes
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -81,7 +91,7 @@ def hardware(config: TrainConfig) -> Hardware:
         )
     if devices != "auto":
         _check_count(kind, devices)
-    return Hardware(config.accelerator, devices, nodes, config.strategy, _precision(config, kind))
+    return Hardware(kind, config.accelerator, devices, nodes, config.strategy, _precision(config, kind))
 
 
 def _kind(accelerator: str) -> Kind:
@@ -126,7 +136,12 @@ def _precision(config: TrainConfig, kind: Kind) -> str:
     """
     on_cuda = kind == "cuda" and torch.cuda.is_available()
     if config.precision == "auto":
-        return "bf16" if on_cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+        if on_cuda:
+            pays = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            least = RECIPES[config.recipe].bf16_pays_from
+            pays = kind == "cpu" and least is not None and bf16_gain() >= least
+        return "bf16" if pays else "32"
     if config.precision == "16" and not on_cuda:
         raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
     return config.precision

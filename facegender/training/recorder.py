@@ -30,6 +30,9 @@ from facegender.training.writer import Item, StepDone
 
 MAX_BACKLOG = 20_000
 
+SUM_EVERY = 256
+"""Steps whose outcomes are added up at once: to add each one would be half of what a step costs here."""
+
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
 
@@ -189,6 +192,9 @@ class RunRecorder(Callback):
         self._epoch: int | None = None
         self._learning_rate = 0.0
         self._sums: Tensor | None = None
+        self._outcomes: list[Tensor] = []
+        self._step = 0
+        self._devices = 1
         self._carried: list[float] | None = None
         self._epoch_began = self._train_ended = self._step_ended = 0.0
         self._epoch_images = self._images_before = 0
@@ -208,13 +214,21 @@ class RunRecorder(Callback):
     def _total(self, trainer: Trainer) -> Tensor:
         """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
         assert self._sums is not None
+        self._add_up()
         own = torch.cat([self._sums, self._sums.new_tensor([self._epoch_images])])
         total: Tensor = trainer.strategy.reduce(own, reduce_op="sum")
         return total
 
+    def _add_up(self) -> None:
+        assert self._sums is not None
+        if self._outcomes:
+            self._sums += torch.stack(self._outcomes).to(self._sums.dtype).sum(0)
+            self._outcomes.clear()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
         assert isinstance(pl_module, FaceGenderModule)
+        self._devices = trainer.world_size
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
@@ -252,7 +266,7 @@ class RunRecorder(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Reports it where Lightning does not: an epoch that is resumed in its middle has no start for it."""
-        if self._epoch != trainer.current_epoch:
+        if self._sums is None:
             self._begin_epoch(trainer, pl_module)
 
     def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -262,6 +276,8 @@ class RunRecorder(Callback):
         # Single precision would lose photographs above 16 million and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
+        self._outcomes.clear()
+        self._step = trainer.global_step
         self._epoch_images = self._images_before = 0
         if self._carried:
             loss, correct, images = self._carried
@@ -274,11 +290,13 @@ class RunRecorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Reports a step."""
-        assert self._sums is not None
         assert self._epoch is not None
         images, outcome = len(batch[1]), outputs["outcome"]
+        self._step += 1
         self._epoch_images += images
-        self._sums.add_(outcome)
+        self._outcomes.append(outcome)
+        if len(self._outcomes) >= SUM_EVERY:
+            self._add_up()
         if self._sink.backlog > MAX_BACKLOG:
             self._dropped += 1
             return
@@ -291,13 +309,13 @@ class RunRecorder(Callback):
         self._sink.put(
             StepDone(
                 epoch=self._epoch,
-                step=trainer.global_step,
+                step=self._step,
                 batch=batch_idx + 1,
                 time=time.time(),
                 images=images,
                 outcome=outcome,
                 seconds=took_s,
-                devices=trainer.world_size,
+                devices=self._devices,
             )
         )
 

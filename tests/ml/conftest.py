@@ -17,7 +17,15 @@ from facegender.runs.journal import read_all
 from facegender.training.session import train
 
 TINY = TrainConfig(
-    demo=True, demo_faces=10, image_size=32, widths=(4, 8, 8), batch_size=4, epochs=3, probes=2, accelerator="cpu"
+    demo=True,
+    demo_faces=10,
+    image_size=32,
+    widths=(4, 8, 8),
+    batch_size=4,
+    epochs=3,
+    probes=2,
+    accelerator="cpu",
+    precision="32",  # the same on every processor
 )
 STEPS_PER_EPOCH = 4
 

@@ -24,7 +24,15 @@ pytestmark = pytest.mark.skipif(
     reason="needs two processors",
 )
 
-OPTIONS = ["--image-size=32", "--widths=4,8,8", "--batch-size=4", "--probes=2", "--accelerator=cpu", "--epochs=1"]
+OPTIONS = [
+    "--image-size=32",
+    "--widths=4,8,8",
+    "--batch-size=4",
+    "--probes=2",
+    "--accelerator=cpu",
+    "--precision=32",
+    "--epochs=1",
+]
 
 
 def run(*command: str, root: Path) -> None:

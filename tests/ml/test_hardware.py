@@ -37,7 +37,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
-    assert hardware(tiny(accelerator="auto", devices="2")).precision == "bf16"
+    assert hardware(tiny(accelerator="auto", devices="2", precision="auto")).precision == "bf16"
     assert refusal(accelerator="gpu", devices="3") == "--devices 3: this machine has 2 GPUs; give at most 2"
 
 
@@ -46,9 +46,17 @@ def test_strategies_that_leave_the_threads_of_a_run_behind_are_refused() -> None
         assert refusal(strategy=strategy) == f"--strategy {strategy}: cannot be used here; choose ddp or auto"
 
 
-def test_weights_that_are_divided_among_devices_are_not_averaged() -> None:
-    assert refusal(strategy="fsdp", recipe="tuned").startswith("--strategy fsdp: the tuned recipe averages weights")
-    assert hardware(tiny(strategy="fsdp")).strategy == "fsdp"
+def test_weights_that_are_divided_among_devices_are_not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    gpu = {"strategy": "fsdp", "accelerator": "gpu", "precision": "32"}
+    assert refusal(**gpu, recipe="tuned").startswith("--strategy fsdp: the tuned recipe averages weights")
+    assert hardware(tiny(**gpu)).strategy == "fsdp"
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2"])
+def test_strategies_for_gpus_are_refused_without_one(strategy: str) -> None:
+    expected = f"--strategy {strategy}: works with NVIDIA GPUs only, and this run is on cpu; choose ddp or auto"
+    assert refusal(strategy=strategy) == expected
 
 
 def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,37 @@
+"""Memory that a step has freed is taken again by the next."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from facegender.training import allocator
+
+FREED_AND_TAKEN_AGAIN = """
+import resource, sys, torch
+from facegender.training.allocator import keep_large_buffers
+print(keep_large_buffers())
+for _ in range(32):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(8):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+PAGES = 2**24 * 4 // 4096
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
+def test_memory_that_was_freed_is_taken_again_without_asking_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", FREED_AND_TAKEN_AGAIN], stdout=subprocess.PIPE, text=True, check=True)
+    kept, faults = done.stdout.split()
+    if kept == "False":
+        pytest.skip("another C library, or too little memory")
+    assert int(faults) < PAGES
+
+
+def test_scarce_memory_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocator, "ROOM_BYTES", 2**60)
+    assert not allocator.keep_large_buffers()

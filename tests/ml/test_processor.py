@@ -1,0 +1,51 @@
+"""When training on a processor takes bf16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from facegender.runs.recipes import configured
+from facegender.training import hardware as place
+from facegender.training import processor
+from facegender.training.hardware import hardware
+
+
+@pytest.fixture(autouse=True)
+def _measured_anew() -> Iterator[None]:
+    processor.bf16_gain.cache_clear()
+    yield
+    processor.bf16_gain.cache_clear()
+
+
+def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
+    monkeypatch.setattr(place, "bf16_gain", lambda: gain)
+    return hardware(configured({"accelerator": "cpu", **given})).precision
+
+
+def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert precision(monkeypatch, 2.0) == "bf16"
+    assert precision(monkeypatch, 0.5) == "32"
+    assert precision(monkeypatch, 0.0) == "32"
+    assert precision(monkeypatch, 2.0, recipe="tuned") == "32"
+    assert precision(monkeypatch, 2.0, precision="32") == "32"
+    assert precision(monkeypatch, 0.0, precision="bf16") == "bf16"
+
+
+def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    interruptions = iter([5.0, 9.0] + [0.0] * 100)
+    monkeypatch.setattr(processor, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
+    assert processor.bf16_gain() == 2.0
+
+
+def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_seconds", lambda matrix: pytest.fail("measured"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
+    assert processor.bf16_gain() == 0.0
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    processor.bf16_gain.cache_clear()
+    assert processor.bf16_gain() == 0.0
