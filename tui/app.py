@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from textual import events, on
 from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -25,7 +27,17 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
-from tui.graphics import LateAnswer, PictureView, Terminal, acknowledged, drained, forget, refitted, start_probe
+from tui.graphics import (
+    LateAnswer,
+    PictureView,
+    Terminal,
+    acknowledged,
+    drained,
+    forget,
+    refitted,
+    start_probe,
+    window_size,
+)
 from tui.processes import ClassifierProcess, Trainers
 from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
@@ -36,6 +48,8 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
+LATEST_ANSWER_S = 30.0
+"""After the start; what comes later is typed by a person."""
 LATE_LIMIT_S = 10.0
 """How long to wait for a terminal that is known to answer late."""
 LONGEST_DRAIN_S = 10.0
@@ -111,6 +125,7 @@ class FaceGenderApp(App[None]):
         self._data = data
         self._graphics = graphics
         self._late_answer = LateAnswer()
+        self._late_until = time.monotonic() + LATEST_ANSWER_S
         self._leaving = False
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
@@ -135,6 +150,8 @@ class FaceGenderApp(App[None]):
     def on_mount(self) -> None:
         """Begin to look after the trainers."""
         self.set_interval(REAP_S, self._reap)
+        self.set_interval(REAP_S, self._look_at_size)
+        self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
         # What was said of one screen must not lie over another. At once, so that what is said of the new one stays.
         self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
         if not self.is_headless:
@@ -178,7 +195,8 @@ class FaceGenderApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Textual's way of every event, but for what an unanswered probe's terminal says after all."""
-        if isinstance(event, events.Key) and self.terminal.round_trip_s is None:
+        expected = self.terminal.round_trip_s is None and time.monotonic() < self._late_until
+        if isinstance(event, events.Key) and expected:
             heard_before = self._late_answer.seen
             if self._late_answer.swallows(event.character, event.time):
                 if not heard_before:
@@ -223,6 +241,13 @@ class FaceGenderApp(App[None]):
         if terminal != self.terminal:
             self.terminal = terminal
             self._redraw_pictures()
+
+    def _look_at_size(self) -> None:
+        """Notice a change of the window whose signal was lost among many."""
+        window = window_size()
+        size = Size(window.columns, window.rows)
+        if window.rows and size != self.size and not self.is_headless:
+            self.post_message(events.Resize(size, size))
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

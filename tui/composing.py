@@ -33,7 +33,7 @@ def compose(request: LayerRequest) -> LayerPicture:
     except FrameUnreadable as error:
         raise NotComposed(str(error)) from None
     except Exception as error:  # the boundary of a thread: what a damaged file raises depends on the damage
-        raise NotComposed(f"{request.file.name} is damaged: {error}") from None
+        raise NotComposed(f"{request.file.name} is damaged: {str(error) or type(error).__name__}") from None
 
 
 def _compose(request: LayerRequest) -> LayerPicture:

@@ -12,6 +12,7 @@ import signal
 import sys
 import termios
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
@@ -21,6 +22,9 @@ HUNG_UP_LIMIT_S = 0.8
 """After a hang-up there is nobody left to wait for."""
 LIMIT_S = 3.0
 RESTORE_S = 0.3
+INTERRUPTING = signal.SIGURG
+"""Means nothing to anybody, but ends a system call that waits."""
+CUT_OFF_S = 0.05
 
 # An unfinished control string and update ended; mouse, focus, paste and size reports off; kitty keyboard off; line wrap
 # on; main screen; cursor and colours as usual.
@@ -58,6 +62,7 @@ class Ending:
             # What is ignored, as SIGHUP is by nohup, stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._signal)
+        self._before[INTERRUPTING] = signal.signal(INTERRUPTING, lambda *_: None)
         return self
 
     def __exit__(
@@ -77,8 +82,20 @@ class Ending:
             deadline.start()
 
     def _give_up(self, number: int) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._cut_off_writers()
         self.restore()
         os._exit(128 + number)
+
+    def _cut_off_writers(self) -> None:
+        """Have threads that wait in a write to a stopped terminal write the rest to nowhere: it would come last."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        for thread in threading.enumerate():
+            if thread.ident not in (None, threading.get_ident()):
+                signal.pthread_kill(thread.ident or 0, INTERRUPTING)
+        time.sleep(CUT_OFF_S)
 
     def restore(self) -> None:
         """Put the terminal back as it was found; without waiting, for it may be gone or stopped."""

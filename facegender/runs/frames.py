@@ -159,8 +159,15 @@ class FrameReader:
         return self._tensor("probe/images")
 
     def probe_image(self, probe: int) -> Bytes:
-        """(H, W, 3) uint8."""
-        return self._part("probe/images", probe)
+        """(S, S, 3) uint8.
+
+        Raises:
+            FrameUnreadable: The file has something else there.
+        """
+        image: Bytes = self._part("probe/images", probe)
+        if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
+            raise FrameUnreadable(f"frame has probe images that are no squares: {' × '.join(map(str, image.shape))}")
+        return image
 
     def labels(self) -> npt.NDArray[np.int64]:
         """(P,) class numbers as annotated; -1 where nothing is annotated."""

@@ -8,14 +8,23 @@ from tui.graphics.late import TOGETHER_S, LateAnswer
 
 NAME = "^P>|xterm(390)"
 KITTY = "^_Gi=31;OK"
+ATTRIBUTES = "^[?62;4;22c"
 
 
-@pytest.mark.parametrize("answer", [NAME, KITTY, NAME + KITTY], ids=["name", "kitty", "both"])
+@pytest.mark.parametrize(
+    "answer", [NAME, KITTY, ATTRIBUTES, NAME + KITTY + ATTRIBUTES], ids=["name", "kitty", "attributes", "all"]
+)
 def test_an_answer_is_swallowed_but_for_its_first_character(answer: str) -> None:
     late = LateAnswer()
     swallowed = [late.swallows(character, 5.0 + number / 1000) for number, character in enumerate(answer)]
     assert swallowed == [False, *[True] * (len(answer) - 1)]
     assert late.seen
+
+
+def test_an_answer_whose_escape_was_lost_is_one_too() -> None:
+    late = LateAnswer()
+    assert all(late.swallows(character, 5.0 + number / 1000) for number, character in enumerate("[?62;4;22c"))
+    assert not late.swallows("t", 6.0)
 
 
 @pytest.mark.parametrize("keys", ["tPq", "^tP", "P_G"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tui.graphics.cache import ByteCache
     from tui.graphics.late import LateAnswer
     from tui.graphics.picture import Picture
-    from tui.graphics.probe import Probe, refitted, start_probe
+    from tui.graphics.probe import Probe, refitted, start_probe, window_size
     from tui.graphics.session import PictureStatistics, acknowledged, drained, farewell, forget, settle, statistics
     from tui.graphics.terminal import Protocol, Terminal
     from tui.graphics.widget import PictureView
@@ -34,6 +34,7 @@ __all__ = [
     "settle",
     "start_probe",
     "statistics",
+    "window_size",
 ]
 
 _HOME = {
@@ -53,6 +54,7 @@ _HOME = {
     "settle": "session",
     "start_probe": "probe",
     "statistics": "session",
+    "window_size": "probe",
 }
 
 

@@ -1,14 +1,14 @@
 """Tells a terminal's late answer from key presses.
 
-When a terminal answers after the probe has given up, Textual is the one who reads it. It leaves out control sequences
-that it does not know, but takes control strings (the terminal's name, kitty's answer) for keys: `^`, then one for every
-character. On a screen where letters are commands that must not be.
+When a terminal answers after the probe has given up, Textual is the one who reads it, and takes what it does not know
+for keys: `^` or nothing for the escape, then one for every character. On a screen where letters are commands that must
+not be.
 """
 
 from __future__ import annotations
 
-_INTRODUCERS = ("P", "_")
-TOGETHER_S = 0.1
+_AFTER_ESCAPE = ("P", "_", "[")
+TOGETHER_S = 0.3
 """Characters of one answer are not further apart; those that a person types seldom follow a `^` so soon."""
 LONGEST = 80
 """Characters in an answer."""
@@ -28,7 +28,7 @@ class LateAnswer:
         self._last_s = float("-inf")
 
     def swallows(self, character: str | None, now_s: float) -> bool:
-        """Whether a key belongs to an answer; the harmless `^` before it does not count.
+        """Whether a key belongs to an answer; the harmless `^` before it does not count. `[` always begins one.
 
         Args:
             character: What the key types; None for one that types nothing, which no answer has.
@@ -36,10 +36,12 @@ class LateAnswer:
         """
         soon = now_s - self._last_s < TOGETHER_S
         self._last_s = now_s
-        if character is None or not character.isprintable() or not soon:
+        if character is None or not character.isprintable():
             self._left = 0
-        elif self._opened and character in _INTRODUCERS:
+        elif character == "[" or (soon and self._opened and character in _AFTER_ESCAPE):
             self._left = LONGEST
+        elif not soon:
+            self._left = 0
         self._opened = character == "^"
         if not self._left:
             return False

@@ -49,6 +49,8 @@ _TMUX_FORMAT = "\t".join(
 _MAX_ANSWER_BYTES = 65536
 LONGEST_DELAY_S = 2.5
 LOOK_EVERY_S = 0.05
+LATEST_ANSWER_S = 1.0
+"""How long to wait for the answer where the program ends without needing it."""
 
 
 def questions(environment: Mapping[str, str]) -> bytes:
@@ -102,7 +104,7 @@ class Probe:
     def restore(self) -> None:
         """Give the terminal's input back its mode. Safe to call twice, and called at exit."""
         self._stop.set()
-        if self._reader is not None:
+        if self._reader is not None and self._reader.is_alive():
             self._reader.join(2 * LOOK_EVERY_S)  # what it read after this would be missing elsewhere
         if self._saved_mode is None:
             return
@@ -118,6 +120,9 @@ class Probe:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and self._saved_mode is not None and self._reader is not None and self._reader.is_alive():
+            # Ended before the answer came: it would be typed at the shell's prompt.
+            self._reader.join(LATEST_ANSWER_S)
         self.restore()
 
     def _start(self) -> str:

@@ -15,11 +15,11 @@ DEFAULT_CELL_PX = (10, 20)
 ENVIRONMENT_VARIABLE = "FACEGENDER_GRAPHICS"
 
 _DEVICE_ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
-_CELL_SIZE = re.compile(rb"\x1b\[6;(\d+);(\d+)t")
-_WINDOW_SIZE = re.compile(rb"\x1b\[4;(\d+);(\d+)t")
+_CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,6});(\d{1,6})t")
+_WINDOW_SIZE = re.compile(rb"\x1b\[4;(\d{1,6});(\d{1,6})t")
 _VERSION = re.compile(rb"\x1bP>\|([^\x1b]*)\x1b\\")
 _KITTY = re.compile(rb"\x1b_G(?:[^;\x1b]*,)?i=31(?:,[^;\x1b]*)?;([^\x1b]*)\x1b\\")
-_SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d+)(?:;(\d+))?S")
+_SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d{1,6})(?:;(\d{1,6}))?S")
 
 _PLACEHOLDER_NAMES = ("kitty", "ghostty")
 """Terminals known to draw kitty's Unicode placeholders. Konsole and WezTerm answer the graphics query without them."""
