@@ -76,7 +76,8 @@ def read_bytes(path: Path | str) -> bytes:
         Unreadable: It is missing, empty, too large, protected or no regular file.
     """
     try:
-        status = Path(path).stat()
+        path = path if isinstance(path, Path) else Path(path)  # to make one of one takes as long as to look at the file
+        status = path.stat()
         # A named pipe or a device would block or never end.
         if not stat.S_ISREG(status.st_mode):
             raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
@@ -84,7 +85,7 @@ def read_bytes(path: Path | str) -> bytes:
             raise Unreadable("empty file")
         if status.st_size > MAX_BYTES:
             raise Unreadable(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
-        return Path(path).read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise Unreadable("no such file") from None
     except OSError as error:

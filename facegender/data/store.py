@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import struct
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -173,6 +174,7 @@ class Unfinished:
             OSError: The cache folder cannot be written, or, if it is to be shared, has no locks.
         """
         self._target = final_path(key)
+        self._syncing = threading.Lock()
         self.path = building_path(key if shared else f"{key}.{os.getpid()}.{time.monotonic_ns()}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _locked(self.path) if shared else os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -256,7 +258,8 @@ class Unfinished:
 
     def sync(self) -> None:
         """Let the disk write down what it has taken."""
-        with contextlib.suppress(OSError):  # `finish` is told as well
+        # With the lock, as the number of a file that was closed may soon be another file's.
+        with self._syncing, contextlib.suppress(OSError):  # `finish` is told as well
             os.fdatasync(self._file)
 
     def finish(self, damaged: dict[int, str]) -> None:
@@ -277,9 +280,10 @@ class Unfinished:
             self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let others go on with it. No other method may be at work, or be called any more."""
-        with contextlib.suppress(OSError):
+        """Let others go on with it. No other method but `sync` may be at work, or be called any more."""
+        with self._syncing, contextlib.suppress(OSError):
             os.close(self._file)
+            self._file = -1
 
 
 def _locked(path: Path) -> int:

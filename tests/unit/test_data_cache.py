@@ -361,6 +361,17 @@ def test_whoever_waits_for_one_that_does_nothing_builds_alone(files, tmp_path, m
     assert decode_all(files, LABELS, 16).cached
 
 
+def test_a_file_that_was_closed_is_not_synced_under_another_files_number(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(store.os, "fdatasync", synced.append)
+    file = store.Unfinished("key")
+    file.sync()
+    number = synced.pop()
+    file.close()
+    file.sync()
+    assert number not in synced
+
+
 # Damage and trouble -------------------------------------------------------------------------------------------------
 
 
