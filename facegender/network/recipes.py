@@ -113,6 +113,8 @@ SMALLEST_SIDE = 0.6
 GROWN_AFTER = 0.85
 """Share of the epochs after which it sees all of it."""
 SIDE_STEP_PX = 8
+LEAST_SIDE_PX = 32
+"""Where a batch of a single photograph still leaves normalisations four values: the network divides the side by 16."""
 
 
 def growing_side(image_size: int, epoch: int, epochs: int) -> int:
@@ -122,7 +124,7 @@ def growing_side(image_size: int, epoch: int, epochs: int) -> int:
     """
     grown = min(1.0, epoch / max(1.0, GROWN_AFTER * epochs))
     share = SMALLEST_SIDE + (1 - SMALLEST_SIDE) * grown
-    return min(image_size, max(SIDE_STEP_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
+    return min(image_size, max(LEAST_SIDE_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
 
 
 TUNED = Recipe(
