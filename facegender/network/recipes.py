@@ -115,6 +115,8 @@ GROWN_AFTER = 0.85
 LEAST_SIDE_PX = 32
 """Less would leave the last stage a single pixel, and batch norm nothing to average in a batch of one."""
 SIDE_STEP_PX = 8
+LEAST_SIDE_PX = 32
+"""Where a batch of a single photograph still leaves normalisations four values: the network divides the side by 16."""
 
 
 def growing_side(image_size: int, epoch: int, epochs: int) -> int:

@@ -320,6 +320,7 @@ def test_photographs_grow_to_their_whole_size_and_stay_so(image_size: int, epoch
     sides = [growing_side(image_size, epoch, epochs) for epoch in range(epochs)]
     assert sides == sorted(sides)
     assert min(sides) > 0.5 * image_size
+    assert min(sides) >= min(image_size, 32)  # a batch of one photograph must leave batch norm more than one value
     assert max(sides) <= image_size
     assert growing_side(image_size, epochs, epochs) == image_size
     if epochs > 6:
