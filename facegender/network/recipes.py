@@ -112,8 +112,6 @@ SMALLEST_SIDE = 0.6
 """Share of the image size that training begins with."""
 GROWN_AFTER = 0.85
 """Share of the epochs after which it sees all of it."""
-LEAST_SIDE_PX = 32
-"""Less would leave the last stage a single pixel, and batch norm nothing to average in a batch of one."""
 SIDE_STEP_PX = 8
 LEAST_SIDE_PX = 32
 """Where a batch of a single photograph still leaves normalisations four values: the network divides the side by 16."""

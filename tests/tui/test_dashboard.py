@@ -82,7 +82,7 @@ async def test_an_answer_of_the_terminal_that_comes_late_presses_no_keys(root: P
             app.post_message(events.Key(character, character))
         await until(lambda: app.told)
         assert "answered late" in app.told[0]
-        await pilot.pause(0.15)
+        await pilot.pause(0.4)
         assert app.screen is app.dashboard
         assert not app.dashboard.prompt.is_open
         await pilot.press("question_mark")
