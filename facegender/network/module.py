@@ -107,12 +107,13 @@ class FaceGenderModule(LightningModule):
         logits: Tensor = self.judged(normalise(images))
         return logits
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """One batch.
 
         Returns:
             ``loss``, the mean cross-entropy to descend, and ``outcome``, (2,) float32 of the summed cross-entropy
-            and the number of photographs classified as annotated, cut off from the graph and never written to again.
+            and the number of photographs classified as annotated, cut off from the graph and never written to again;
+            and ``images``, how many there were in all.
             The outcome's cross-entropy is the plain one, as in validation: without smoothed labels, all classes alike.
         """
         images, labels = batch
@@ -128,8 +129,9 @@ class FaceGenderModule(LightningModule):
         plain = loss.detach()
         if smoothing or self.class_weights is not None:
             plain = F.cross_entropy(logits.detach(), labels)
+        count = len(labels)
         correct = (logits.detach().argmax(1) == labels).sum()
-        return {"loss": loss, "outcome": torch.stack([plain * len(labels), correct.float()])}
+        return {"loss": loss, "outcome": torch.stack([plain * count, correct.float()]), "images": count}
 
     def optimizer_step(
         self,

@@ -91,8 +91,6 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
 class _Nowhere:
     """The sink of a process that reports nothing."""
 
-    backlog = 0
-
     def put(self, item: Item) -> None:
         return
 

@@ -1,12 +1,14 @@
 """The callback that reports what training does. It puts things on a queue and returns; `writer` does the rest.
 
 On the training thread it opens no file, draws nothing and never waits for the device: tensors are handed over as they
-are, and whoever takes them from the queue waits for their numbers.
+are, and whoever takes them from the queue waits for their numbers. What it does at a step is counted in microseconds,
+so it wakes nobody and asks Lightning nothing there.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,12 +28,13 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
 from facegender.runs.frames import Frame
 from facegender.training.framing import FrameTaken
-from facegender.training.writer import Item, StepDone
+from facegender.training.writer import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
+"""Steps that may wait for a writer whose disk does not answer."""
 
-SUM_EVERY = 256
-"""Steps whose outcomes are added up at once: to add each one would be half of what a step costs here."""
+SUMMED_EVERY = 64
+"""Steps whose outcomes are added to the epoch's sums at once; alone, an addition takes several times as long."""
 
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
@@ -39,10 +42,6 @@ EPOCH_SO_FAR = "epoch_so_far"
 
 class Sink(Protocol):
     """Where the recorder's reports go; no method may block."""
-
-    @property
-    def backlog(self) -> int:
-        """Reports not yet taken."""
 
     def put(self, item: Item) -> None:
         """Take a report."""
@@ -192,11 +191,10 @@ class RunRecorder(Callback):
         self._epoch: int | None = None
         self._learning_rate = 0.0
         self._sums: Tensor | None = None
-        self._outcomes: list[Tensor] = []
-        self._step = 0
-        self._devices = 1
+        self._unsummed: list[StepDone] = []
+        self._steps = EpochSteps(0, 0, 0.0, 1, deque())
         self._carried: list[float] | None = None
-        self._epoch_began = self._train_ended = self._step_ended = 0.0
+        self._epoch_began = self._train_ended = 0.0
         self._epoch_images = self._images_before = 0
         self._dropped = 0
 
@@ -213,22 +211,22 @@ class RunRecorder(Callback):
 
     def _total(self, trainer: Trainer) -> Tensor:
         """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
+        self._sum_up()
         assert self._sums is not None
-        self._add_up()
         own = torch.cat([self._sums, self._sums.new_tensor([self._epoch_images])])
         total: Tensor = trainer.strategy.reduce(own, reduce_op="sum")
         return total
 
-    def _add_up(self) -> None:
-        assert self._sums is not None
-        if self._outcomes:
-            self._sums += torch.stack(self._outcomes).to(self._sums.dtype).sum(0)
-            self._outcomes.clear()
+    def _sum_up(self) -> None:
+        steps, self._unsummed = self._unsummed, []
+        if steps:
+            assert self._sums is not None
+            self._sums += torch.stack([step.outcome for step in steps]).to(self._sums.dtype).sum(0)
+            self._epoch_images += sum(step.images for step in steps)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
         assert isinstance(pl_module, FaceGenderModule)
-        self._devices = trainer.world_size
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
@@ -262,62 +260,50 @@ class RunRecorder(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's beginning."""
-        self._begin_epoch(trainer, pl_module)
+        self._begin_epoch(trainer, pl_module, 0)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Reports it where Lightning does not: an epoch that is resumed in its middle has no start for it."""
         if self._sums is None:
-            self._begin_epoch(trainer, pl_module)
+            self._begin_epoch(trainer, pl_module, batch_idx)
 
-    def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule, batches_before: int) -> None:
         now = time.perf_counter()
-        self._epoch, self._epoch_began, self._train_ended, self._step_ended = trainer.current_epoch, now, now, now
+        self._epoch, self._epoch_began, self._train_ended = trainer.current_epoch, now, now
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         # Single precision would lose photographs above 16 million and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
-        self._outcomes.clear()
-        self._step = trainer.global_step
+        self._unsummed.clear()
         self._epoch_images = self._images_before = 0
         if self._carried:
             loss, correct, images = self._carried
             self._epoch_images = self._images_before = int(images)
             self._sums += self._sums.new_tensor([loss, correct])
             self._carried = None
+        # Only the first process of a run on several devices has a writer that would take them out again.
+        done = deque[StepDone](maxlen=None if trainer.is_global_zero else 0)
+        self._steps = EpochSteps(self._epoch, trainer.global_step - batches_before, now, trainer.world_size, done)
         self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
+        self._sink.put(self._steps)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Reports a step."""
-        assert self._epoch is not None
-        images, outcome = len(batch[1]), outputs["outcome"]
-        self._step += 1
-        self._epoch_images += images
-        self._outcomes.append(outcome)
-        if len(self._outcomes) >= SUM_EVERY:
-            self._add_up()
-        if self._sink.backlog > MAX_BACKLOG:
+        step = StepDone(batch_idx + 1, outputs["images"], outputs["outcome"], time.perf_counter())
+        self._unsummed.append(step)
+        if len(self._unsummed) >= SUMMED_EVERY:
+            self._sum_up()
+        waiting = self._steps.done
+        if len(waiting) > MAX_BACKLOG:
             self._dropped += 1
             return
         if self._dropped:
             text = f"{self._dropped} steps are missing from the journal: the disk had not caught up"
             self._sink.put(Notice(time=time.time(), level="warning", text=text))
             self._dropped = 0
-        now = time.perf_counter()
-        took_s, self._step_ended = now - self._step_ended, now
-        self._sink.put(
-            StepDone(
-                epoch=self._epoch,
-                step=self._step,
-                batch=batch_idx + 1,
-                time=time.time(),
-                images=images,
-                outcome=outcome,
-                seconds=took_s,
-                devices=self._devices,
-            )
-        )
+        waiting.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes when training paused."""

@@ -54,11 +54,6 @@ class Session:
         if isinstance(event, RunStarted):
             self.began = True
 
-    @property
-    def backlog(self) -> int:
-        """Reports that the journal has not taken yet."""
-        return self._journal.backlog
-
     def put(self, item: Item) -> None:
         """Report something."""
         self._journal.put(item)

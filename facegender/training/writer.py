@@ -7,13 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any, NamedTuple, Protocol
 
 from facegender.runs.complaint import complain
-from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, Steps, System
+from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.training.failures import describe, reason
@@ -28,25 +27,42 @@ MAX_UNWRITTEN = 5000
 LAST_TRY_S = 10.0
 
 
-class StepDone(msgspec.Struct, frozen=True):
-    """One training step. A struct because it is made at each of them, which as a dataclass takes several times as long.
+class StepDone(NamedTuple):
+    """One training step.
 
     Attributes:
+        batch: Its number in the epoch, counted from 1.
+        images: Photographs in the batch.
         outcome: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and how many
             photographs were classified as annotated.
-        images: Photographs in the batch.
-        seconds: Since the step before it in the epoch, or since the epoch began.
-        devices: How many devices trained a batch of that size each; the outcome is the first one's.
+        ended: When, by `time.perf_counter`.
+    """
+
+    batch: int
+    images: int
+    outcome: Any
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSteps:
+    """The steps of an epoch: the trainer puts them at one end, the writer takes them at the other.
+
+    The writer looks for itself every now and then: to wake it at each step would take a good part of the time that the
+    trainer may spend on being watched.
+
+    Attributes:
+        steps_before: Optimiser steps before the epoch's first batch.
+        began: When the first step began, by `time.perf_counter`.
+        devices: How many devices trained a batch of the steps' size each; the outcomes are the first one's.
+        done: Not yet taken.
     """
 
     epoch: int
-    step: int
-    batch: int
-    time: float
-    images: int
-    outcome: Any
-    seconds: float
-    devices: int = 1
+    steps_before: int
+    began: float
+    devices: int
+    done: deque[StepDone]
 
 
 class Deferred(Protocol):
@@ -56,7 +72,7 @@ class Deferred(Protocol):
         """Waits for the numbers; called on the writer's thread."""
 
 
-Item = Event | StepDone | Deferred
+Item = Event | EpochSteps | Deferred
 Observer = Callable[[Event], None]
 
 
@@ -96,7 +112,8 @@ class JournalThread:
         self._failing_since: float | None = None
         self._lost = 0
         self._said: set[str] = set()
-        self._pending: list[StepDone] = []
+        self._steps: EpochSteps | None = None
+        self._stepped_at = 0.0
         self._flushed_at = 0.0
         self._wrote_at = time.monotonic()
         self._retry_at = 0.0
@@ -127,7 +144,7 @@ class JournalThread:
         try:
             while True:
                 now = time.monotonic()
-                due = min(poll_at, system_at, self._flushed_at + STEPS_EVERY_S if self._pending else poll_at)
+                due = min(poll_at, system_at, self._flushed_at + STEPS_EVERY_S if self._steps else poll_at)
                 try:
                     item = self._queue.get(timeout=max(0.0, due - now))
                 except Empty:
@@ -137,7 +154,7 @@ class JournalThread:
                         break
                     self._take(item)
                 now = time.monotonic()
-                if self._pending and now >= self._flushed_at + STEPS_EVERY_S:
+                if self._steps and now >= self._flushed_at + STEPS_EVERY_S:
                     self._flush()
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
@@ -167,44 +184,48 @@ class JournalThread:
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""
         try:
-            if isinstance(item, StepDone):
-                if self._pending and self._pending[-1].epoch != item.epoch:
-                    self._flush()
-                self._pending.append(item)
-                return
             self._flush()
+            if isinstance(item, EpochSteps):
+                self._steps, self._stepped_at = item, item.began
+                return
             event = item if isinstance(item, Event) else item.event()
+            if isinstance(event, EpochFinished):
+                self._steps = None
             self._emit(event)
         except Exception as error:
             self._emit(Notice(time=time.time(), level="error", text=f"the journal lost a line: {describe(error)}"))
 
     def _flush(self) -> None:
-        steps, self._pending = self._pending, []
+        self._flushed_at = time.monotonic()
+        if self._steps is None:
+            return
+        done = self._steps.done
+        steps = [done.popleft() for _ in range(len(done))]
         if not steps:
             return
-        self._flushed_at = time.monotonic()
         try:
-            self._emit(self._columns(steps))
+            self._emit(self._columns(self._steps, steps))
         except Exception as error:  # a device that failed; the trainer will see the same error itself
             self._emit(
                 Notice(time=time.time(), level="error", text=f"the journal lost {len(steps)} steps: {describe(error)}")
             )
+        self._stepped_at = steps[-1].ended
 
-    def _columns(self, steps: list[StepDone]) -> Steps:
+    def _columns(self, epoch: EpochSteps, steps: list[StepDone]) -> Steps:
         import torch  # loaded long since: a step came out of it
 
         outcomes = torch.stack([step.outcome for step in steps]).tolist()
-        last = steps[-1]
-        elapsed_s = sum(step.seconds for step in steps)
+        elapsed_s = steps[-1].ended - self._stepped_at
+        since_1970 = time.time() - time.perf_counter()
         return Steps(
             time=time.time(),
-            epoch=last.epoch,
-            step=[step.step for step in steps],
+            epoch=epoch.epoch,
+            step=[epoch.steps_before + step.batch for step in steps],
             batch=[step.batch for step in steps],
-            seconds=[step.time for step in steps],
+            seconds=[since_1970 + step.ended for step in steps],
             loss=[loss / step.images for step, (loss, _) in zip(steps, outcomes, strict=True)],
             accuracy=[correct / step.images for step, (_, correct) in zip(steps, outcomes, strict=True)],
-            images_per_second=sum(step.images * step.devices for step in steps) / elapsed_s if elapsed_s > 0 else 0.0,
+            images_per_second=sum(step.images for step in steps) * epoch.devices / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
     def _sampler(self) -> SystemSampler | None:

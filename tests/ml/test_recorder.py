@@ -82,6 +82,18 @@ def test_steps_are_numbered_without_a_gap_and_average_to_the_epochs_loss(trained
         assert finished.validation_accuracy == pytest.approx(np.trace(confusion) / confusion.sum())
 
 
+def test_an_epochs_means_do_not_depend_on_how_many_steps_are_added_up_at_once(
+    tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "SUMMED_EVERY", 3)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    means = [
+        [(event.train_loss, event.train_accuracy) for event in events_of(root, run) if isinstance(event, EpochFinished)]
+        for root, run in ((tmp_path, "a"), (trained, "done"))
+    ]
+    assert np.allclose(*means)
+
+
 def test_best_marks_exactly_the_epochs_that_raised_the_validation_accuracy(trained: Path) -> None:
     best = -1.0
     for event in (event for event in events_of(trained, "done") if isinstance(event, EpochFinished)):
@@ -157,10 +169,10 @@ def test_a_loss_that_is_not_a_number_arrives_as_such_and_training_goes_on(
 ) -> None:
     original = FaceGenderModule.training_step
 
-    def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> dict[str, Any]:
         output = original(self, batch, batch_idx)
         scale = torch.tensor(math.nan if self.global_step >= 5 else 1.0)
-        return {name: value * scale for name, value in output.items()}
+        return {**output, "loss": output["loss"] * scale, "outcome": output["outcome"] * scale}
 
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
     assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
