@@ -45,6 +45,7 @@ async def test_room_is_made_for_tiles_that_are_too_small_otherwise() -> None:
     async with app.run_test(size=(100, 30)):
         view = app.query_one(LayerView)
         view.make_room()
+        await until(lambda: view.photograph.size.width)
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
         before = view.areas
@@ -64,6 +65,7 @@ async def test_a_caption_of_its_own_keeps_its_width() -> None:
         app.terminal = Terminal(Protocol.SIXEL)  # type: ignore[attr-defined]  # what `PictureView` reads
         await app.mount(view)
         view.make_room()
+        await until(lambda: view.photograph.size.width)
         view.show(layer_picture())
         await until(lambda: view.mosaic.shown_picture is not None)
         assert view.areas.mosaic_px == view.areas.wide_mosaic_px
@@ -119,6 +121,7 @@ async def test_colours_that_are_left_out_are_not_left_out_in_silence(
     async with app.run_test(size=(100, 30)) as pilot:
         view = app.query_one(LayerView)
         view.make_room()
+        await until(lambda: view.photograph.size.width)
         legend = app.query_one("#legend", Static)
         for _ in range(2):  # a picture of equal content made again says the same
             view.show(layer_picture())
