@@ -160,11 +160,6 @@ class Link:
             # Mostly delay: the link is at least that fast.
             self._rate = max(self._rate, rate)
 
-    def emptied(self) -> None:
-        """Note that whatever was on its way has been read, and its answers have, too."""
-        self._questions.clear()
-        self._read_bytes = self._sent_bytes
-
     def _give_up(self) -> None:
         """Wait no more for questions that the terminal has not answered for long."""
         now = self._clock()

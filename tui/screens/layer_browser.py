@@ -283,10 +283,12 @@ class LayerBrowser(Vertical, can_focus=True):
             self._wanted = request
             if (made := self._made.get(request)) is not None:
                 self._show_picture(made)
-            elif not self._composing and request != self._preparing:
+            elif not self._composing:
                 self._compose_next(request)
 
     def _compose_next(self, request: LayerRequest) -> None:
+        if request == self._preparing:
+            return  # it is shown when it is made
         self._composing = True
         self.run_worker(partial(self._make, request), thread=True, group="compose")
 
@@ -349,7 +351,10 @@ class LayerBrowser(Vertical, can_focus=True):
             finally:
                 self._preparing = None
                 if self._wanted == request:  # it was asked for meanwhile
-                    self._compose_next(request) if picture is None else self._show_picture(picture)
+                    if picture is not None:
+                        self._show_picture(picture)
+                    elif not self._composing:
+                        self._compose_next(request)
         await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
     @on(Refused)
