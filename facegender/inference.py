@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from facegender.data.photograph import open_photograph, resize
+from facegender.data.photograph import open_photograph
+from facegender.data.resizing import resize
 from facegender.network import introspect
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
 from facegender.network.introspect import Activations

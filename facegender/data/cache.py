@@ -15,8 +15,9 @@ import numpy.typing as npt
 from facegender.data import shelf, store
 from facegender.data.building import Building, Indices
 from facegender.data.dataset import shown
-from facegender.data.photograph import decode, read_bytes, resize, silence
+from facegender.data.photograph import decode, read_bytes, silence
 from facegender.data.places import Places, refusal
+from facegender.data.resizing import resize
 from facegender.data.store import Busy, Bytes, Description, Unfinished
 from facegender.data.survey import survey
 from facegender.runs.cache_folder import cache_folder
@@ -30,6 +31,9 @@ Progress = Callable[[str, int, int], None]
 CHECKING = "checking"
 DECODING = "decoding"
 WAITING = "another process is decoding"
+
+PIXELS = 2
+"""Counts the ways to make pixels of a file: what was kept before another one came does not count any more."""
 
 STALLED_AFTER_S = 60.0
 """How long a process that builds the same set may do nothing before this one builds it for itself."""
@@ -176,7 +180,7 @@ def photographs_of(
 
 def _key(files: Sequence[Path], names: Sequence[str], image_size: int) -> str:
     """Changes with any file's name, size, time of change, or whether it may be read; the folder may move."""
-    listing = hashlib.blake2b(f"files {store.LAYOUT} {image_size}".encode(), digest_size=20)
+    listing = hashlib.blake2b(f"files {store.LAYOUT} {PIXELS} {image_size}".encode(), digest_size=20)
     for path, name in zip(files, names, strict=True):
         try:
             status = path.stat()

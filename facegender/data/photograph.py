@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import os
 import re
 import stat
 import threading
@@ -64,11 +66,6 @@ def open_photograph(path: Path | str) -> Image.Image:
         return decode(read_bytes(path))
 
 
-def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """The whole photograph as a square, not cropped: (side, side, 3) uint8, bilinear as Pillow does it."""
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
-
-
 def read_bytes(path: Path | str) -> bytes:
     """The content of a regular file.
 
@@ -76,22 +73,35 @@ def read_bytes(path: Path | str) -> bytes:
         Unreadable: It is missing, empty, too large, protected or no regular file.
     """
     try:
-        path = path if isinstance(path, Path) else Path(path)  # to make one of one takes as long as to look at the file
-        status = path.stat()
-        # A named pipe or a device would block or never end.
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-        if status.st_size == 0:
-            raise Unreadable("empty file")
-        if status.st_size > MAX_BYTES:
-            raise Unreadable(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
-        return path.read_bytes()
+        # Without waiting, as a named pipe or a device would block or never end.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(file)
+            if not stat.S_ISREG(status.st_mode):
+                raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+            if status.st_size == 0:
+                raise Unreadable("empty file")
+            if status.st_size > MAX_BYTES:
+                raise Unreadable(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
+            return _read(file, status.st_size)
+        finally:
+            os.close(file)
     except FileNotFoundError:
         raise Unreadable("no such file") from None
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise Unreadable("not a regular file") from None
         raise Unreadable((error.strerror or "cannot be read").lower()) from None
     except ValueError:
         raise Unreadable("not a file name") from None
+
+
+def _read(file: int, size: int) -> bytes:
+    """Up to so many bytes: with few system calls, as each lets other threads have the interpreter."""
+    data = os.read(file, size)
+    while len(data) < size and (more := os.read(file, size - len(data))):
+        data += more
+    return data
 
 
 def decode(data: bytes) -> Image.Image:
@@ -111,20 +121,17 @@ def decode(data: bytes) -> Image.Image:
 def check(data: bytes) -> None:
     """Refuse most of what `decode` would, at a small part of its cost. Call it within `quiet`, or after `silence`.
 
-    What this lets pass may still turn out damaged in its middle.
+    What this lets pass may still turn out damaged, too small or too large.
 
     Raises:
         Unreadable: As there.
     """
-    if not _ends_as_it_should(data):
+    if not _begins_and_ends_as_it_should(data):
         decode(data)
-        return
-    with _refusing(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _check_size(image)
 
 
-def _ends_as_it_should(data: bytes) -> bool:
-    """Whether a file has its format's end near its own, and so is not cut off; False where that cannot be told."""
+def _begins_and_ends_as_it_should(data: bytes) -> bool:
+    """Whether a file has its format's first bytes and, near its end, its last ones; False where that cannot be told."""
     tail = data[-_TAIL_BYTES:]
     if data.startswith(b"\xff\xd8\xff"):
         return b"\xff\xd9" in tail

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from facegender.data import photograph
-from facegender.data.photograph import FORMATS, Unreadable, open_photograph, resize
+from facegender.data.photograph import FORMATS, Unreadable, open_photograph
+from facegender.data.resizing import resize
 
 
 def two_colours(size=(40, 30)) -> Image.Image:
@@ -245,3 +246,20 @@ def test_resizing_keeps_the_whole_photograph(tmp_path):
     assert pixels.dtype == np.uint8
     assert pixels[16, 2].tolist() == [255, 0, 0]
     assert pixels[16, 29].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 31), (300, 200), (641, 480)])
+@pytest.mark.parametrize("side", [9, 32, 200, 513])
+def test_resizing_gives_what_pillow_gives_but_for_rounding(size, side):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    pixels = resize(Image.fromarray(noise), side)
+    expected = np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BILINEAR))
+    assert pixels.flags.c_contiguous
+    assert np.abs(pixels.astype(int) - expected.astype(int)).max() <= 2
+
+
+def test_a_photograph_that_has_the_size_already_stays_as_it_is():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    pixels = resize(Image.fromarray(noise), 64)
+    np.testing.assert_array_equal(pixels, noise)
+    pixels[0] = 0  # writable, as torch wants it
