@@ -12,7 +12,8 @@ from textual.app import App, ComposeResult
 from textual_plot import HiResMode, PlotWidget
 
 from benchmarks.machine import description
-from tui.widgets.plotting import Curve, Plot
+from tui.curves import Curve
+from tui.widgets.plotting import Plot
 
 SIZE = (60, 16)
 REPEATS = 7

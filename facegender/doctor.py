@@ -14,6 +14,7 @@ import psutil
 
 from facegender import __version__
 from facegender.cached import account
+from facegender.processors import available_processors
 from facegender.runs.cache_folder import cache_folder
 from facegender.runs.paths import exists
 
@@ -28,7 +29,7 @@ def findings(root: Path) -> list[tuple[str, str]]:
         ("facegender-tui", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", platform.platform()),
-        ("processors", f"{os.cpu_count()}"),
+        ("processors", f"{available_processors()}"),
         ("memory", f"{_gib(memory.available)} of {_gib(memory.total)} free"),
     ]
     rows += [(name, _version(name)) for name in PACKAGES]

@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from facegender.processors import available_processors
 from facegender.runs.cache_folder import cache_folder
 from facegender.runs.claim_file import modified
 from facegender.runs.classify import Answer, Request
@@ -169,7 +170,7 @@ def main() -> None:
     import torch
 
     # The trainer is at work on the same machine.
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 4))
+    torch.set_num_threads(max(1, available_processors() // 4))
     try:
         serve(Worker(root, frames_folder()), sys.stdin.buffer, answers)
     except (BrokenPipeError, KeyboardInterrupt):

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from tui import format as fmt
+from tui.smoothing import Floats, Smoother
 from tui.state import RunState
 from tui.step_columns import StepColumns
-from tui.widgets.plotting import Curve, Floats, Smoother
 
 Axis = Literal["epochs", "steps", "minutes"]
 X_AXES: tuple[Axis, ...] = ("epochs", "steps", "minutes")
@@ -104,6 +104,27 @@ class _Metric:
         self.broken += [int(index) for index in indices[firsts] if index // size != last]
         while len(self.broken) > BUCKETS:
             self.broken = self.broken[::2]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A named line.
+
+    Attributes:
+        x: (N,) ascending, finite.
+        y: (N,); what is not finite interrupts the line and is marked at the bottom.
+        colour: For Rich, e.g. "#61afef".
+        points: Mark every point, for lines of few points.
+        broken: (M,) where values were not finite, of a curve whose points stand for several values; None tells that
+            ``y`` has all of them.
+    """
+
+    name: str
+    x: Floats
+    y: Floats
+    colour: str
+    points: bool = False
+    broken: Floats | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -13,11 +12,13 @@ import numpy.typing as npt
 from facegender.data.photograph import Unreadable
 from facegender.data.places import Places
 from facegender.data.store import Bytes
+from facegender.processors import available_processors
 
 Indices = npt.NDArray[np.int64]
 
 _LOOK_UP_S = 0.2
 _SYNC_EVERY_S = 1.0
+_MOST_THREADS = 32
 
 
 class Building:
@@ -40,7 +41,7 @@ class Building:
             places: Closed when all is done, or by `close`.
             read: The photograph of a place, (S, S, 3) uint8; raises `Unreadable`. Called by several threads.
             report: Is told (done, count) by one thread at a time.
-            threads: How many; by default as many as there are processors.
+            threads: How many; by default `decoding_threads`.
         """
         self.places = places
         self.damaged: dict[int, str] = {}
@@ -62,7 +63,7 @@ class Building:
             self._finish()
         self._threads = [
             threading.Thread(target=self._run, name=f"decode-{number}", daemon=True)
-            for number in range(min(count, threads or available_processors()))
+            for number in range(min(count, threads or decoding_threads()))
         ]
         self._threads.append(threading.Thread(target=self._sync, name="decode-sync", daemon=True))
         for thread in self._threads:
@@ -181,10 +182,6 @@ class Building:
             self._condition.notify_all()
 
 
-def available_processors() -> int:
-    """Processors that this process may use, at most 32."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        count = os.cpu_count() or 1
-    return max(1, min(32, count))
+def decoding_threads() -> int:
+    """One a processor; more than some dozens only wait for each other."""
+    return min(_MOST_THREADS, available_processors())

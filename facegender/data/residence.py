@@ -9,7 +9,7 @@ from typing import Literal
 import psutil
 import torch
 
-from facegender.data.building import available_processors
+from facegender.processors import available_processors
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.text import size_in_words

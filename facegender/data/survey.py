@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from facegender.data.building import available_processors
+from facegender.data.building import decoding_threads
 from facegender.data.dataset import system_file
 from facegender.data.photograph import Unreadable, check, read_bytes
 
@@ -54,7 +54,7 @@ def digest_of(data: bytes) -> str:
 
 def _in_order(look: Callable[[int], tuple[str, str]], count: int) -> Iterator[tuple[str, str]]:
     """What ``look`` says of 0 to count - 1, by several threads, a few files at a time as most take them no time."""
-    threads = available_processors()
+    threads = decoding_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="survey")
     waiting: deque[Future[list[tuple[str, str]]]] = deque()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import torch
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.datamodule import FaceDataModule
@@ -20,7 +20,6 @@ from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
 from facegender.runs.events import Event, Status
 from facegender.runs.folder import RunFolder
-from facegender.training.allocator import keep_large_buffers
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
 from facegender.training.failures import is_out_of_memory
@@ -33,7 +32,7 @@ from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.system import GpuIdentity
-from facegender.training.trainer import quieten, trainer_on
+from facegender.training.trainer import prepare, quieten, trainer_on
 from facegender.training.writer import Item
 
 
@@ -108,11 +107,7 @@ def _fit(
     account: PhotographAccount | None = None,
 ) -> None:
     config, folder = claim.config, claim.folder
-    if place.kind == "cpu":
-        keep_large_buffers()
-    # TensorFloat32 where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
-    torch.set_float32_matmul_precision("high")
-    seed_everything(config.seed, workers=True, verbose=False)
+    prepare(config, place)
     module = FaceGenderModule(config, CLASSES, data.train_images)
 
     def announce(event: Event) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from facegender.network.recipes import RECIPES
+from facegender.processors import available_processors
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.training.processor import bf16_gain
@@ -111,21 +112,13 @@ def _check_count(kind: Kind, devices: int) -> None:
     Raises:
         UserError: There are fewer.
     """
-    count = _processors() if kind == "cpu" else torch.cuda.device_count() if kind == "cuda" else 1
+    count = available_processors() if kind == "cpu" else torch.cuda.device_count() if kind == "cuda" else 1
     name = "processor" if kind == "cpu" else "GPU"
     if 0 < count < devices:
         one_each = ", and each device of --accelerator cpu is a process" if kind == "cpu" else ""
         raise UserError(
             f"--devices {devices}: this machine has {count} {name}{'s' * (count != 1)}{one_each}; give at most {count}"
         )
-
-
-def _processors() -> int:
-    """Processors that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def _precision(config: TrainConfig, kind: Kind) -> str:

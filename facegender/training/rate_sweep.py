@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import seed_everything
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.rate_curve import RateCurve
-from facegender.training.trainer import quieten, trainer_on
+from facegender.training.trainer import prepare, quieten, trainer_on
 
 LOWEST = 1e-5
 HIGHEST = 1.0
@@ -66,8 +65,7 @@ def sweep(config: TrainConfig, root: Path, batches: int, report: Report) -> Rate
     try:
         data.prepare()
         _check_count(data, batches)
-        torch.set_float32_matmul_precision("high")
-        seed_everything(config.seed, workers=True, verbose=False)
+        prepare(config, place)
         return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, place)
     finally:
         data.close()

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.plugins import CheckpointIO
 
+from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.text import one_line
+from facegender.training.allocator import keep_large_buffers
 from facegender.training.hardware import Hardware
 
 LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -21,6 +24,15 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "bf16": "bf16-mixed",
     "16": "16-mixed",
 }
+
+
+def prepare(config: TrainConfig, place: Hardware) -> None:
+    """Make torch ready for this process's training, before there is a network: seed, memory, TensorFloat32."""
+    if place.kind == "cpu":
+        keep_large_buffers()
+    # Where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
+    torch.set_float32_matmul_precision("high")
+    seed_everything(config.seed, workers=True, verbose=False)
 
 
 def trainer_on(

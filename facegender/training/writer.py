@@ -119,11 +119,6 @@ class JournalThread:
         self._retry_at = 0.0
         self._gpus: Sequence[GpuIdentity] = ()
 
-    @property
-    def backlog(self) -> int:
-        """Items not yet taken."""
-        return self._queue.qsize()
-
     def watch(self, gpus: Sequence[GpuIdentity]) -> None:
         """Report the load of these from now on."""
         self._gpus = tuple(gpus)

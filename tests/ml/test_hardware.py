@@ -26,10 +26,10 @@ def refusal(**changes: Any) -> str:
 
 
 def test_more_devices_than_processors_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_processors", lambda: 4)
+    monkeypatch.setattr(module, "available_processors", lambda: 4)
     assert hardware(tiny(devices="4")).devices == 4
     assert refusal(devices="5").startswith("--devices 5: this machine has 4 processors")
-    monkeypatch.setattr(module, "_processors", lambda: 1)
+    monkeypatch.setattr(module, "available_processors", lambda: 1)
     assert "this machine has 1 processor, " in refusal(devices="99")
 
 
@@ -68,7 +68,7 @@ def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: py
 def test_under_torchrun_the_devices_are_its_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("LOCAL_WORLD_SIZE", "2"), ("WORLD_SIZE", "6")):
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(module, "_processors", lambda: 2)
+    monkeypatch.setattr(module, "available_processors", lambda: 2)
     place = hardware(tiny())
     assert (place.devices, place.nodes) == (2, 3)
     assert hardware(tiny(devices="2", num_nodes=3)) == place

@@ -53,12 +53,12 @@ class ViewApp(App[None]):
     PictureView.framed { border: round green; padding: 1 2; }
     """
 
-    def __init__(self, terminal: Terminal | None, classes: str = "", align: str = "top-left") -> None:
+    def __init__(self, terminal: Terminal | None, classes: str = "") -> None:
         super().__init__()
         if terminal is not None:
             self.terminal = terminal
         self.shown: list[PictureView.Shown] = []
-        self._view = PictureView(id="view", classes=classes, placeholder="nothing yet\n[b]second[/b]", align=align)
+        self._view = PictureView(id="view", classes=classes, placeholder="nothing yet\n[b]second[/b]")
 
     def compose(self) -> ComposeResult:
         yield Static("above")
@@ -400,7 +400,7 @@ async def test_pieces_of_a_kitty_line_each_say_where_they_are() -> None:
 
 
 async def test_the_line_around_a_framed_picture_is_kept() -> None:
-    app = ViewApp(HALFBLOCK, classes="framed", align="center")
+    app = ViewApp(HALFBLOCK, classes="framed")
     shown = picture(height=3, width=3)
     async with app.run_test():
         app.view.show(shown)

@@ -10,8 +10,10 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
+from tui.curves import Curve
+from tui.smoothing import Smoother
 from tui.widgets.chart import Chart
-from tui.widgets.plotting import Canvas, Curve, nice_ticks, reduced_to_columns, short, smoothed
+from tui.widgets.plotting import Canvas, nice_ticks, reduced_to_columns, short
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -120,7 +122,7 @@ async def test_a_gap_is_marked_wherever_it_is_even_below_a_label_or_the_name_of_
 
 
 async def test_a_training_loss_that_became_nan_is_marked_after_smoothing_too() -> None:
-    y = smoothed(np.array([1.0, 0.9, math.nan, math.nan]), 0.8)
+    y = Smoother(0.8)(np.array([1.0, 0.9, math.nan, math.nan]))
     assert np.isnan(y[2:]).all()
     assert "×" in (await drawn(Chart("waiting"), curve(y.tolist())))[-1]
 
@@ -269,17 +271,17 @@ async def test_a_single_enormous_first_loss_does_not_press_the_rest_flat_and_its
 
 def test_smoothing_stays_within_the_values_and_keeps_a_constant() -> None:
     y = np.random.default_rng(0).normal(size=500)
-    out = smoothed(y, 0.9)
+    out = Smoother(0.9)(y)
     assert y.min() <= out.min()
     assert out.max() <= y.max()
     assert out.std() < y.std() / 2
-    np.testing.assert_allclose(smoothed(np.full(50, 3.0), 0.97), 3.0)
-    assert smoothed(y, 0.0) is y
+    np.testing.assert_allclose(Smoother(0.97)(np.full(50, 3.0)), 3.0)
+    assert Smoother(0.0)(y) is y
     assert out[0] == pytest.approx(y[0])
 
 
 def test_smoothing_passes_over_what_is_not_finite_and_leaves_its_place_empty() -> None:
-    out = smoothed(np.array([1.0, math.nan, math.inf, 1.0]), 0.5)
+    out = Smoother(0.5)(np.array([1.0, math.nan, math.inf, 1.0]))
     assert np.isnan(out[1:3]).all()
     assert out[[0, 3]].tolist() == [1.0, 1.0]
 

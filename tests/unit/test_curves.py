@@ -9,9 +9,9 @@ import pytest
 import recorded
 
 from tui.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, StepCurves
+from tui.smoothing import Smoother
 from tui.state import RunState, apply, apply_all
 from tui.step_columns import StepColumns
-from tui.widgets.plotting import Smoother
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:

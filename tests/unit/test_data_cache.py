@@ -173,7 +173,7 @@ def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
 
 
 def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatch):
-    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+    monkeypatch.setattr("facegender.data.building.decoding_threads", lambda: 1)
     let_through = threading.Semaphore(0)
     original = cache.decode
 
@@ -192,7 +192,7 @@ def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatc
 
 
 def test_the_order_of_decoding_can_be_chosen(files, monkeypatch):
-    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+    monkeypatch.setattr("facegender.data.building.decoding_threads", lambda: 1)
     gate = Gate(monkeypatch)
     photographs = photographs_of(files, LABELS, 16)
     photographs.prefer(np.array([9, 3, 5]))
@@ -244,7 +244,7 @@ def test_an_error_of_the_programs_own_reaches_whoever_waits(files, monkeypatch):
 def interrupted(files, monkeypatch, at: int) -> None:
     """A build that ended after some photographs, as a kill would end it."""
     with monkeypatch.context() as patch:
-        patch.setattr("facegender.data.building.available_processors", lambda: 1)
+        patch.setattr("facegender.data.building.decoding_threads", lambda: 1)
         let_through = threading.Semaphore(at)
         original = cache.decode
 
@@ -315,7 +315,7 @@ import os, sys
 from pathlib import Path
 from facegender.data import building
 from facegender.data.cache import photographs_of
-building.available_processors = lambda: 1
+building.decoding_threads = lambda: 1
 files = sorted(Path(sys.argv[1]).iterdir())
 def progress(stage, done, count):
     if stage == "decoding" and done == 5:

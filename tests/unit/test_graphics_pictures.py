@@ -119,16 +119,10 @@ def test_small_pictures_are_enlarged_by_whole_numbers_or_by_the_terminal() -> No
     assert enlarged > 4
 
 
-def test_a_centred_picture_has_equal_margins() -> None:
-    placement = place(400, 200, Area(80, 30), SIXEL, centred=True)
-    assert (placement.left, placement.columns) == (0, 80)
-    assert (placement.top, placement.rows) == (5, 20)
-
-
 @pytest.mark.parametrize("terminal", [KITTY, SIXEL, BLOCKS])
 def test_large_pictures_are_scaled_down_before_they_are_sent(terminal: Terminal) -> None:
     picture = Picture(np.zeros((900, 1600), np.uint8), np.array([RED], np.uint8))
-    encoded = encode(Job(picture, Area(40, 10), terminal, False))
+    encoded = encode(Job(picture, Area(40, 10), terminal))
     room = area_px(Area(40, 10), terminal)
     assert encoded.placement.width_px <= room[0]
     assert encoded.placement.height_px <= room[1]
@@ -140,7 +134,7 @@ def test_large_pictures_are_scaled_down_before_they_are_sent(terminal: Terminal)
 
 def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cover_it() -> None:
     picture = Picture(np.zeros((205, 306), np.uint8), np.array([RED], np.uint8))
-    job = Job(picture, Area(40, 12), SIXEL, False, (1, 2, 3), coarse=True)
+    job = Job(picture, Area(40, 12), SIXEL, (1, 2, 3), coarse=True)
     blocks = encode(job).blocks
     assert blocks is not None
     assert blocks.upper.shape == (11, 31)

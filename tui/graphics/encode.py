@@ -32,7 +32,6 @@ class Job(NamedTuple):
     picture: Picture
     area: Area
     terminal: Terminal
-    centred: bool
     ground: tuple[int, int, int] | None = None
     """The colour around the picture; None for the terminal's own."""
     budget_bytes: int = 0
@@ -117,7 +116,7 @@ def encode(job: Job) -> Encoded:
     """Fit the picture into its area and encode it."""
     began = time.perf_counter()
     picture, protocol = job.picture, job.terminal.protocol
-    placement = place(picture.width_px, picture.height_px, job.area, job.terminal, job.centred)
+    placement = place(picture.width_px, picture.height_px, job.area, job.terminal)
     if protocol is Protocol.HALFBLOCK or (job.coarse and protocol is Protocol.SIXEL):
         return _as_blocks(job, placement, began)
     encoder = _as_kitty if protocol is Protocol.KITTY else _as_sixel

@@ -22,10 +22,8 @@ class Area(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The cells that a picture covers within its area, and its size in the pixels that are encoded."""
+    """The cells that a picture covers, from its area's upper left on, and its size in the pixels that are encoded."""
 
-    left: int
-    top: int
     columns: int
     rows: int
     width_px: int
@@ -36,9 +34,9 @@ class Placement(NamedTuple):
     """Rows of encoded pixels, repeated ones included, that one row of cells shows."""
 
     @property
-    def cells(self) -> tuple[int, int, int, int]:
-        """What of the area is covered: left, top, columns and rows."""
-        return self[:4]
+    def cells(self) -> tuple[int, int]:
+        """What of the area is covered: columns and rows."""
+        return self[:2]
 
 
 def slice_rows(terminal: Terminal) -> int:
@@ -64,7 +62,7 @@ def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
     return width, height
 
 
-def place(width_px: int, height_px: int, area: Area, terminal: Terminal, centred: bool = False) -> Placement:
+def place(width_px: int, height_px: int, area: Area, terminal: Terminal) -> Placement:
     """Fit a picture of this size into the area, whole and with its proportions.
 
     A kitty terminal enlarges by itself, so that the data stays small: by a factor with which each row of cells shows a
@@ -90,5 +88,4 @@ def place(width_px: int, height_px: int, area: Area, terminal: Terminal, centred
         enlarge = max(1, int(scale))
         columns = min(area.columns, max(1, -(-width_px * enlarge // cell_width)))
         rows = min(area.rows, max(1, -(-height_px * enlarge // cell_height)))
-    left, top = ((area.columns - columns) // 2, (area.rows - rows) // 2) if centred else (0, 0)
-    return Placement(left, top, columns, rows, width_px, height_px, enlarge, row_px)
+    return Placement(columns, rows, width_px, height_px, enlarge, row_px)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from textual.errors import NoWidget
-from textual.geometry import Offset, Region, Size
+from textual.geometry import Region, Size
 from textual.timer import Timer
 from textual.widget import Widget
 
@@ -240,8 +240,7 @@ class PicturePainter:
     def _here(self) -> _Place:
         assert self.encoded is not None
         placement = self.encoded.placement
-        offset = self._view.content_region.offset + Offset(placement.left, placement.top)
-        return _Place(Region(*offset, placement.columns, placement.rows), self._view.app.size)
+        return _Place(Region(*self._view.content_region.offset, placement.columns, placement.rows), self._view.app.size)
 
     def _is_here(self) -> bool:
         """Whether the view is where it was when its pixels were drawn."""
@@ -315,7 +314,7 @@ class PicturePainter:
 
     def _region_of(self, encoded: Encoded, first_row: int, rows: int) -> Region:
         """Some rows of the picture in the view's own coordinates, padding and border not counted."""
-        return Region(0, encoded.placement.top + first_row, self._view.content_size.width, rows)
+        return Region(0, first_row, self._view.content_size.width, rows)
 
     def _note_keys(self) -> None:
         """Tell which slices are on the screen, so that the terminal keeps them."""

@@ -46,7 +46,6 @@ class PictureView(Widget, can_focus=False):
 
     Args:
         placeholder: Plain text shown in the middle while there is no picture.
-        align: Where a picture that does not fill the widget goes: `top-left` or `center`.
     """
 
     DEFAULT_CSS = """
@@ -74,11 +73,9 @@ class PictureView(Widget, can_focus=False):
         id: str | None = None,
         classes: str | None = None,
         placeholder: str = "",
-        align: str = "top-left",
     ) -> None:
         super().__init__(id=id, classes=classes)
         self._placeholder = placeholder
-        self._centred = align == "center"
         self._wanted: Picture | None = None
         self._encoding = False
         self._settled = asyncio.Event()
@@ -244,7 +241,7 @@ class PictureView(Widget, can_focus=False):
         triplet = background.triplet if background is not None else None
         ground = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
         budget = self._session.budget_bytes(area.columns * area.rows)
-        return Job(picture, area, self.terminal, self._centred, ground, budget)
+        return Job(picture, area, self.terminal, ground, budget)
 
     def _job(self) -> Job | None:
         """What should be encoded now; None if the right thing is there already or cannot be made yet."""
@@ -360,17 +357,16 @@ class PictureView(Widget, can_focus=False):
         if encoded is None:
             return self._placeholder_line(y, width, style)
         placement = encoded.placement
-        row = y - placement.top
         if encoded.blocks is None or not self.app.is_headless:
             return blank
-        if not self._fits(encoded) or not 0 <= row < placement.rows:
+        if not self._fits(encoded) or not 0 <= y < placement.rows:
             return blank
         background = Style(bgcolor=style.bgcolor)
         segments = [
             Segment(text, background + style_ if style_ is not None else background)
-            for text, style_, _ in encoded.blocks.segments(row)
+            for text, style_, _ in encoded.blocks.segments(y)
         ]
-        return spliced(blank, placement.left, segments, placement.columns)
+        return spliced(blank, 0, segments, placement.columns)
 
     def _placeholder_line(self, y: int, width: int, style: Style) -> Strip:
         lines = self._placeholder.splitlines()
@@ -398,8 +394,8 @@ class PictureView(Widget, can_focus=False):
             return strips
         offset = self.content_region.offset - self.region.offset
         placement = encoded.placement
-        left = offset.x + placement.left - crop.x
-        top = offset.y + placement.top - crop.y
+        left = offset.x - crop.x
+        top = offset.y - crop.y
         live = self._is_live(crop)
         lines = list(strips)
         for row in range(max(0, -top), min(placement.rows, len(strips) - top)):
@@ -416,11 +412,7 @@ class PictureView(Widget, can_focus=False):
     def _fits(self, encoded: Encoded) -> bool:
         """Whether the picture was made for a size that still holds it."""
         placement, area = encoded.placement, self._area()
-        return (
-            area is not None
-            and placement.left + placement.columns <= area.columns
-            and placement.top + placement.rows <= area.rows
-        )
+        return area is not None and placement.columns <= area.columns and placement.rows <= area.rows
 
     def _is_live(self, crop: Region) -> bool:
         """Whether the real picture can be drawn: not below another screen, nor half out of sight."""

@@ -13,7 +13,7 @@ from tui import format as fmt
 from tui.widgets.chart import Chart
 
 if TYPE_CHECKING:
-    from tui.widgets.plotting import Curve
+    from tui.curves import Curve
 
 
 class Pane(Vertical, can_focus=True):
