@@ -34,6 +34,21 @@ if TYPE_CHECKING:
 REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
+LEFT_PANES = ("loss", "accuracy", "run", "machine")
+LOW_PANES = ("run", "machine", "log")
+"""Those that are only as high as they must be beside others."""
+
+
+class Columns(Horizontal):
+    """Columns side by side, which leave nothing of this to be seen: what Textual need not draw costs no time."""
+
+    BLANK = True
+
+
+class Column(Vertical):
+    """Panes above each other; as for `Columns`."""
+
+    BLANK = True
 
 
 class Dashboard(PictureActions, PromptScreen):
@@ -68,8 +83,8 @@ class Dashboard(PictureActions, PromptScreen):
         """All panes; `_arrange` decides which are to be seen."""
         yield StatusLines(id="status")
         yield Static(id="tabs", markup=False)
-        with Horizontal(id="panes"):
-            with Vertical(id="left"):
+        with Columns(id="panes"):
+            with Column(id="left"):
                 yield ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
                 yield ChartPane(
                     "Accuracy",
@@ -78,7 +93,7 @@ class Dashboard(PictureActions, PromptScreen):
                 )
                 yield Pane("Run", RunFacts(), id="run")
                 yield Pane("Machine", MachineFacts(), id="machine")
-            with Vertical(id="right"):
+            with Column(id="right"):
                 yield LayerBrowser("feature maps appear after the first epoch", id="layers")
                 yield Pane("Log", RunLog(), id="log")
         yield Prompt("c classifies a photograph, : takes a command", id="prompt")
@@ -209,12 +224,19 @@ class Dashboard(PictureActions, PromptScreen):
 
     def _arrange(self) -> None:
         single = self._enlarged or self.size.width < WIDE_FROM[0] or self.size.height < WIDE_FROM[1]
-        self.set_class(single, "-single")
+        at_left = self._pane in LEFT_PANES
+        left, right = self.query_one("#left"), self.query_one("#right")
+        left.display, right.display = not single or at_left, not single or not at_left
+        left.styles.width = left.styles.max_width = "100%" if single else None
+        # Of what stays as it is nothing is drawn anew, also where its column is hidden meanwhile. A class of the screen
+        # would have all of it styled and drawn.
         for name in commands.PANES:
-            self.query_one(f"#{name}").display = not single or name == self._pane
-        left = self._pane in ("loss", "accuracy", "run", "machine")
-        self.query_one("#left").display = not single or left
-        self.query_one("#right").display = not single or not left
+            alone = single and name == self._pane
+            pane = self.query_one(f"#{name}")
+            pane.display = alone or not single or (name in LEFT_PANES) != at_left
+            if name in LOW_PANES:
+                pane.styles.height = "1fr" if alone else None
+        self.query_one("#tabs").set_class(single, "-needed")
         tabs = Text(" ")
         for number, name in enumerate(commands.PANES, 1):
             tabs.append(f" {number} {name} ", "reverse" if name == self._pane else "dim")

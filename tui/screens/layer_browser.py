@@ -38,6 +38,7 @@ class LayerBrowser(Vertical, can_focus=True):
     The focus colours its upper edge alone: the others belong to the view, which would be drawn anew, picture and all.
     """
 
+    BLANK = True  # title and view cover it
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
     LayerBrowser:focus PaneTitle { color: $accent; }

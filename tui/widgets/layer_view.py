@@ -59,15 +59,21 @@ class Areas(NamedTuple):
     narrow_photograph_px: tuple[int, int]
 
 
+class Bare(Vertical):
+    """A column of which nothing is seen but its background: what Textual need not work out costs no time."""
+
+    BLANK = True
+
+
 class LayerView(Horizontal):
     """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
 
     DEFAULT_CSS = """
     LayerView { height: 1fr; width: 1fr; border: round $surface-lighten-2; border-top: none; padding: 0 1; }
     LayerView #mosaic { width: 1fr; height: 1fr; }
-    LayerView #side { width: 24; height: 1fr; padding-left: 1; }
-    LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; }
-    LayerView #caption { height: auto; }
+    LayerView #side { width: 24; height: 1fr; }
+    LayerView #photograph { width: 1fr; height: 1fr; max-height: 12; margin-left: 1; }
+    LayerView #caption { height: auto; margin-left: 1; }
     LayerView #legend { height: 1; dock: bottom; }
     LayerView.-wide #side { width: 10; }
     LayerView.-wide #photograph { max-height: 5; }
@@ -98,7 +104,7 @@ class LayerView(Horizontal):
     def compose(self) -> ComposeResult:
         """The picture, the photograph with its caption, and the legend."""
         yield PictureView(id="mosaic", placeholder=self._waiting)
-        with Vertical(id="side"):
+        with Bare(id="side"):
             yield PictureView(id="photograph")
             yield Static(id="caption", markup=False)
         yield Static(id="legend", markup=False)
