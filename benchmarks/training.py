@@ -12,7 +12,7 @@ its own, one after another:
 as well, as the photographs are decoded then; *plainly* decodes in each. *whole* counts the later epochs from start to
 start, with validation, checkpoints and whatever the recorder's threads take: recorder on / off is of these. The two
 are run in turns, ``--rounds`` times, and medians are compared. The recorder's µs are what its two hooks of each step
-take on the training thread.
+take on the training thread; beside them, what two hooks take that do nothing, as most of it is a cold cache.
 
 ``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
 ``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. The machine should have nothing
@@ -59,6 +59,7 @@ class Task:
     Attributes:
         recipe: Of ours and of the bound.
         precision: The same.
+        visualize_every: After how many epochs ours keeps feature maps; 0 for never.
     """
 
     folder: Path
@@ -66,10 +67,14 @@ class Task:
     epochs: int
     recipe: str
     precision: str
+    visualize_every: int
 
     def options(self) -> list[str]:
         """For a process that measures one variant."""
-        texts = {"size": self.size, "epochs": self.epochs, "recipe": self.recipe, "precision": self.precision}
+        texts = {
+            "size": self.size, "epochs": self.epochs, "recipe": self.recipe, "precision": self.precision,
+            "visualize-every": self.visualize_every,
+        }  # fmt: skip
         return [str(self.folder), *(f"--{name}={text}" for name, text in texts.items())]
 
 
@@ -163,7 +168,8 @@ def unrecorded(task: Task) -> Result:
     with contextlib.ExitStack() as stack:
         for name in hooks:
             stack.enter_context(mock.patch.object(RunRecorder, name, nothing))
-        return _trained(task)
+        empty_us = stack.enter_context(_recorder_timed())
+        return {**_trained(task), "recorder_us": empty_us}
 
 
 @contextlib.contextmanager
@@ -219,7 +225,7 @@ def _trained(task: Task) -> Result:
 
     config = configured({
         "recipe": task.recipe, "data": str(task.folder.absolute()), "image_size": task.size, "epochs": task.epochs,
-        "batch_size": BATCH, "seed": SEED, "precision": task.precision,
+        "batch_size": BATCH, "seed": SEED, "precision": task.precision, "visualize_every": task.visualize_every,
     })  # fmt: skip
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -376,6 +382,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="of the recorder on and off, in turns (default: 2)")
     parser.add_argument("--recipe", default="reference", help="of ours and of the bound (default: reference)")
     parser.add_argument("--precision", default="auto", help="of ours and of the bound (default: auto)")
+    parser.add_argument(
+        "--visualize-every",
+        type=int,
+        default=1,
+        help="epochs from feature maps to feature maps, 0 for none (default: 1)",
+    )
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -387,7 +399,7 @@ def main() -> None:
     if given.images is not None and given.images < MIN_IMAGES:
         parser.error(f"--images: fewer than {MIN_IMAGES} say nothing of an epoch")
     if given.variant:
-        task = Task(given.folder, sizes[0], given.epochs, given.recipe, given.precision)
+        task = Task(given.folder, sizes[0], given.epochs, given.recipe, given.precision, given.visualize_every)
         print(json.dumps({**VARIANTS[given.variant](task), **_peak()}))
         return
     machine = _device()
@@ -398,12 +410,13 @@ def main() -> None:
     rows: list[Result] = []
     with _some(given.folder, given.images) as folder:
         for size in sizes:
-            task = Task(folder, size, given.epochs, given.recipe, given.precision)
+            task = Task(folder, size, given.epochs, given.recipe, given.precision, given.visualize_every)
             by_variant = measure_all(task, given.rounds)
             _print(by_variant)
             rows += by_variant.values()
     if given.json:
         about = {"machine": machine, "recipe": given.recipe, "epochs": given.epochs, "images": given.images}
+        about["visualize_every"] = given.visualize_every
         given.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 
@@ -426,8 +439,10 @@ def _print(rows: dict[str, Result]) -> None:
     size, ours = rows["ours"]["size"], rows["ours"]
     took = ours["recorder_us"]
     print(f"{size:>5}  recorder on / off, whole epochs: {ours['whole'] / rows['ours, unrecorded']['whole']:.3f}")
+    empty = rows["ours, unrecorded"]["recorder_us"]
     print(
-        f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}\n"
+        f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}; "
+        f"hooks that do nothing: median {empty['median']:.1f}\n"
     )
 
 

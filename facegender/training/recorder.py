@@ -125,13 +125,18 @@ class FinishedEpoch:
 
 @dataclass(frozen=True)
 class ProbeFrame:
-    """A forward pass of the probes and a copy of the filters, still on the device."""
+    """A forward pass of the probes and a copy of the filters, still on the device.
+
+    Nothing is computed with torch where it is turned into a `Frame`: in a thread of its own torch would have threads of
+    its own too, and those of the training thread, which then are more than there are processors, wait less eagerly.
+    """
 
     epoch: int
     step: int
     probes: Probes
     classes: Sequence[str]
     activations: Activations
+    probabilities: Tensor
     filters: Mapping[str, Tensor]
     maps_of: dict[str, str]
 
@@ -142,7 +147,7 @@ class ProbeFrame:
             step=self.step,
             images=self.probes.images,
             labels=self.probes.labels,
-            probabilities=numpy_of(self.activations.logits.float().softmax(1)),
+            probabilities=numpy_of(self.probabilities),
             classes=self.classes,
             probe_names=self.probes.names,
             layers=layer_frames(self.activations, self.filters),
@@ -317,13 +322,15 @@ class RunRecorder(Callback):
 
     def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int, *, last: bool = False) -> None:
         assert self._images is not None
+        activations = introspect.activations(pl_module.judged, self._images, self._layers)
         self._sink.offer(
             ProbeFrame(
                 epoch=epoch,
                 step=trainer.global_step,
                 probes=self._subject.probes,
                 classes=self._subject.classes,
-                activations=introspect.activations(pl_module.judged, self._images, self._layers),
+                activations=activations,
+                probabilities=activations.logits.float().softmax(1),
                 filters=introspect.filters(self._layers),
                 maps_of=introspect.maps_of(self._layers),
             ),

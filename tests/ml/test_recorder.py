@@ -263,6 +263,33 @@ def test_the_recorder_opens_no_file_and_waits_for_no_number_on_the_training_thre
     assert _opened == []
 
 
+class Noting(TorchFunctionMode):
+    """Takes down what torch is asked to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_thread_that_writes_frames_computes_nothing_with_torch_which_would_start_threads_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, frame = Noting(), recorder.ProbeFrame.frame
+
+    def noted(self: recorder.ProbeFrame) -> Any:
+        with noting:
+            return frame(self)
+
+    monkeypatch.setattr(recorder.ProbeFrame, "frame", noted)
+    assert train(tiny(), tmp_path, "run", show=False) == "completed"
+    assert noting.names <= {"detach", "float", "cpu", "numpy"}
+    assert "numpy" in noting.names
+
+
 def test_a_full_disk_stops_neither_training_nor_what_is_written_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
