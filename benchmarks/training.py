@@ -11,8 +11,8 @@ its own, one after another:
 *first* and *later* are images/s of training, without validation. The first epoch of *ours* counts everything before it
 as well, as the photographs are decoded then; *plainly* decodes in each. *whole* counts the later epochs from start to
 start, with validation, checkpoints and whatever the recorder's threads take: recorder on / off is of these. The two
-are run in turns, ``--rounds`` times, and medians are compared. The recorder's µs are what its two hooks of each step
-take on the training thread; beside them, what two hooks take that do nothing, as most of it is a cold cache.
+are run in turns, ``--rounds`` times, and medians are compared. The recorder's µs are what its hook
+takes of the training thread at each step; beside it, what one takes that does nothing, as most of it is a cold cache.
 
 ``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
 ``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. The machine should have nothing
@@ -164,7 +164,7 @@ def unrecorded(task: Task) -> Result:
     def nothing(self: RunRecorder, *arguments: Any) -> None:
         return
 
-    hooks = ("on_train_batch_start", "on_train_batch_end", "on_validation_end", "on_train_epoch_end", "on_train_end")
+    hooks = ("on_train_batch_end", "on_validation_end", "on_train_epoch_end", "on_train_end")
     with contextlib.ExitStack() as stack:
         for name in hooks:
             stack.enter_context(mock.patch.object(RunRecorder, name, nothing))
@@ -174,27 +174,18 @@ def unrecorded(task: Task) -> Result:
 
 @contextlib.contextmanager
 def _recorder_timed() -> Iterator[list[float]]:
-    """What the recorder's hooks take of the training thread, in microseconds, a number a step."""
+    """What the recorder's hook takes of the training thread, in microseconds, a number a step."""
     from facegender.training.recorder import RunRecorder
 
-    start, end = RunRecorder.on_train_batch_start, RunRecorder.on_train_batch_end
-    clock, spent, before = time.perf_counter_ns, [], 0
-
-    def on_train_batch_start(self: RunRecorder, *arguments: Any) -> None:
-        nonlocal before
-        began = clock()
-        start(self, *arguments)
-        before = clock() - began
+    hook = RunRecorder.on_train_batch_end
+    clock, spent = time.perf_counter_ns, []
 
     def on_train_batch_end(self: RunRecorder, *arguments: Any) -> None:
         began = clock()
-        end(self, *arguments)
-        spent.append((clock() - began + before) / 1000)
+        hook(self, *arguments)
+        spent.append((clock() - began) / 1000)
 
-    with (
-        mock.patch.object(RunRecorder, "on_train_batch_start", on_train_batch_start),
-        mock.patch.object(RunRecorder, "on_train_batch_end", on_train_batch_end),
-    ):
+    with mock.patch.object(RunRecorder, "on_train_batch_end", on_train_batch_end):
         yield spent
 
 
@@ -442,7 +433,7 @@ def _print(rows: dict[str, Result]) -> None:
     empty = rows["ours, unrecorded"]["recorder_us"]
     print(
         f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}; "
-        f"hooks that do nothing: median {empty['median']:.1f}\n"
+        f"a hook that does nothing: median {empty['median']:.1f}\n"
     )
 
 

@@ -125,6 +125,7 @@ def _fit(
         skipped_files=len(data.skipped),
         probes=data.probes(config.probes),
         missing_frame=missing_frame(folder, config, resume),
+        batches_before=resume.batch if resume else 0,
     )
     patience = Patience(config.patience, checkpoints, announce) if config.patience else None
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)

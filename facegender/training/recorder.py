@@ -59,6 +59,7 @@ class Subject:
         train_images: Photographs per class.
         validation_images: The same.
         missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
+        batches_before: Of the epoch that a resumed run goes on in the middle of.
     """
 
     run: str
@@ -71,6 +72,7 @@ class Subject:
     skipped_files: int
     probes: Probes
     missing_frame: int | None = None
+    batches_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -262,15 +264,12 @@ class RunRecorder(Callback):
         )
         if subject.missing_frame is not None:
             self._take_frame(trainer, pl_module, subject.missing_frame)
+        if subject.batches_before:  # Lightning tells of the start of whole epochs only
+            self._begin_epoch(trainer, pl_module, subject.batches_before)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's beginning."""
         self._begin_epoch(trainer, pl_module, 0)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Reports it where Lightning does not: an epoch that is resumed in its middle has no start for it."""
-        if self._sums is None:
-            self._begin_epoch(trainer, pl_module, batch_idx)
 
     def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule, batches_before: int) -> None:
         now = time.perf_counter()

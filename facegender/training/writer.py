@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from facegender.runs.complaint import complain
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
@@ -27,7 +29,7 @@ MAX_UNWRITTEN = 5000
 LAST_TRY_S = 10.0
 
 
-class StepDone(NamedTuple):
+class StepDone(msgspec.Struct, frozen=True, gc=False):
     """One training step.
 
     Attributes:

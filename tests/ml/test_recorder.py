@@ -231,7 +231,6 @@ def test_the_recorder_opens_no_file_and_waits_for_no_number_on_the_training_thre
 ) -> None:
     sys.addaudithook(_audit)  # it cannot be taken off again, but is idle outside of this test
     hooks = (
-        "on_train_batch_start",
         "on_train_batch_end",
         "on_validation_start",
         "on_validation_end",
