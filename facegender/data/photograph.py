@@ -137,7 +137,7 @@ def _begins_and_ends_as_it_should(data: bytes) -> bool:
         return b"\xff\xd9" in tail
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return b"IEND" in tail
-    return data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 <= len(data)
+    return data[:4] + data[8:12] == b"RIFFWEBP" and int.from_bytes(data[4:8], "little") + 8 <= len(data)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,14 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+_FAST = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+
 
 def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     """The whole photograph, not cropped, bilinear and antialiased.
 
-    Torch follows Pillow's method, rounds differently, and takes down to a fifth of its time: of 2 108 photographs
-    at seven sizes no value differed by more than 2 of 255.
+    Torch does it where it has instructions for it, by Pillow's method but for rounding, in one thread and down to a
+    fifth of the time: of 2 108 photographs at seven sizes no value differed by more than 2 of 255.
 
     Args:
         image: RGB.
@@ -22,6 +24,8 @@ def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     Returns:
         (side, side, 3) uint8.
     """
+    if not _FAST:
+        return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
     pixels = np.array(image)
     if pixels.shape == (side, side, 3):
         return pixels

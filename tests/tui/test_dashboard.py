@@ -21,6 +21,7 @@ from tui.graphics.session import session_of
 from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart
+from tui.widgets.log import RunLog
 
 KEYS = [key for command in COMMANDS for key in command.keys if key != "q"]
 SIZES = pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -208,7 +209,7 @@ async def test_on_the_smallest_screens_the_run_and_its_panes_are_still_told(root
     recorded.write_run(root)
     async with running(root, (20, 5)) as (app, pilot):
         await until_said(app, "otter-3  ● training")
-        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "begins on"), ("S", "y yes    n no")):
+        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "the best so"), ("S", "y yes    n no")):
             await pilot.press(key)
             await until_said(app, said)
         assert all(len(row) <= 20 for row in screen_text(app).splitlines())
@@ -762,3 +763,23 @@ async def test_the_command_palette_has_every_command(root: Path) -> None:
     async with running(root) as (app, _):
         titles = {command.title for command in app.get_system_commands(app.dashboard)}
         assert {command.name for command in COMMANDS} <= titles
+
+
+async def test_the_log_stays_at_its_end_when_it_is_enlarged_shrunk_or_hidden(root: Path) -> None:
+    folder = recorded.write_run(root)
+    for epoch in range(3, 15):
+        recorded.add_epoch(folder, epoch, frame_file=False)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 14: loss")
+        log = app.dashboard.query_one(RunLog)
+        await until(lambda: log.max_scroll_y > 0 and log.scroll_y == log.max_scroll_y)
+        for key in "6+_":
+            await pilot.press(key)
+            await pilot.pause()
+        await until(lambda: log.max_scroll_y > 0 and log.scroll_y == log.max_scroll_y)
+        await pilot.press("5")
+        await pilot.resize_terminal(*SMALL)
+        recorded.add_epoch(folder, 15, frame_file=False)
+        await pilot.pause(0.5)
+        await pilot.resize_terminal(*LARGE)
+        await until_said(app, "epoch 15: loss")

@@ -411,6 +411,19 @@ async def test_the_line_around_a_framed_picture_is_kept() -> None:
         assert all(len(line) == 40 for line in lines)
 
 
+async def test_of_a_sixel_picture_that_was_a_little_larger_nothing_stays_in_the_last_cells() -> None:
+    app = ViewApp(SIXEL)
+    larger, smaller = picture(height=232, width=398), picture(1, height=226, width=392)
+    async with app.run_test():
+        app.view.show(larger)
+        await app.until_shown(larger)
+        app.written()
+        assert all(strip.intact for strip in app.view._painter._strips), "another of that size would be drawn over it"
+        app.view.show(smaller)
+        await app.until_shown(smaller)
+        assert not any(strip.intact for strip in app.view._painter._strips), "the cells are blanked first"
+
+
 async def test_what_was_written_is_counted() -> None:
     app = ViewApp(KITTY)
     shown = picture()

@@ -33,11 +33,6 @@ class Placement(NamedTuple):
     row_px: int
     """Rows of encoded pixels, repeated ones included, that one row of cells shows."""
 
-    @property
-    def cells(self) -> tuple[int, int]:
-        """What of the area is covered: columns and rows."""
-        return self[:2]
-
 
 def slice_rows(terminal: Terminal) -> int:
     """Rows of cells in a slice: few, and of a height that sixel can draw without an unfinished band."""

@@ -332,5 +332,8 @@ def _is_sixel(encoded: Encoded) -> bool:
 
 
 def _layout(encoded: Encoded) -> tuple[object, ...]:
-    """What two pictures must share for one to take the other's place slice by slice."""
-    return encoded.placement.cells, encoded.slice_rows, encoded.job.terminal
+    """What two pictures must share for one to take the other's place slice by slice.
+
+    The same cells are not enough: of a larger one pixels would stay in the last cells of each row and column.
+    """
+    return encoded.placement, encoded.slice_rows, encoded.job.terminal

@@ -32,6 +32,10 @@ class RunLog(VerticalScroll, can_focus=False):
         """The text."""
         yield Static(id="log-text", markup=False)
 
+    def on_mount(self) -> None:
+        """Stay at the end, whatever comes and whatever the size, until somebody scrolls."""
+        self.anchor()
+
     def show(self, state: RunState) -> None:
         """Show a run's log."""
         if self._shown == (state.log, state.log_tail):
@@ -48,7 +52,4 @@ class RunLog(VerticalScroll, can_focus=False):
             lines += [Text("  " + text, "dim") for text in state.log_tail]
         if not lines:
             lines.append(Text("what the trainer reports appears here", "dim"))
-        at_end = self.max_scroll_y - self.scroll_y < 1
         self.query_one("#log-text", Static).update(Text("\n").join(lines))
-        if at_end:
-            self.scroll_end(animate=False)
