@@ -8,7 +8,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -66,7 +66,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     if not paths:
         return report.ask()
     single = len(paths) == 1 and not is_folder(paths[0])
-    for path in _files(paths):
+    for path in _files(paths, report.refuse):
         report.classify(path, titled=not single)
     return report.complete
 
@@ -89,13 +89,17 @@ class _Report:
         self._printed = 0
         self.complete = True
 
+    def refuse(self, path: Path, reason: str) -> None:
+        """Say why there is no answer, below those that there were."""
+        self.complete = False
+        sys.stdout.flush()
+        complain(f"{printable(str(path))}: {reason}")
+
     def classify(self, path: Path, *, titled: bool) -> None:
         try:
             image = open_photograph(path)
         except Unreadable as error:
-            self.complete = False
-            sys.stdout.flush()
-            complain(f"{printable(str(path))}: {error.reason}")
+            self.refuse(path, error.reason)
             return
         prediction = self._classifier.classify(image)
         self._print(path, prediction, titled)
@@ -177,13 +181,13 @@ def _csv_line(cells: Sequence[str]) -> str:
     return line.getvalue()
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterator[Path]:
     """The files, and those in and below the folders, by name.
 
     In folders, hidden and system files are passed over without a word, and what its name says is no picture with one.
 
-    Raises:
-        UserError: A folder has none.
+    Args:
+        refuse: Is told of a folder that has none.
     """
     for path in paths:
         if not is_folder(path):
@@ -201,7 +205,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
                 count += 1
                 yield Path(folder, name)
         if not count:
-            raise UserError(f"{printable(str(path))}: no photographs in this folder; name one that has some")
+            refuse(path, "no photographs in this folder; name one that has some")
         if passed_over:
             files = "1 file that is no picture" if passed_over == 1 else f"{passed_over} files that are no pictures"
             complain(f"{printable(str(path))}: passed over {files}")

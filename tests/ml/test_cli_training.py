@@ -145,6 +145,17 @@ def test_files_in_a_folder_that_are_no_pictures_by_their_names_are_passed_over(
     assert "no photographs in this folder" in capsys.readouterr().err
 
 
+def test_a_folder_without_photographs_does_not_keep_the_other_paths_from_an_answer(
+    trained: Path, photographs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run(["predict", str(empty), str(photographs), "--root", str(trained)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.count("Predicted: ") == 2
+    assert "no photographs in this folder" in captured.err
+
+
 def test_json_and_csv_carry_the_same_numbers(trained: Path, photographs: Path, capsys: Capture) -> None:
     arguments = ["predict", str(photographs), "--root", str(trained)]
     assert run([*arguments, "--json"]) == 0
