@@ -89,9 +89,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     given = parser.parse_args()
     from facegender.data.dataset import list_files, locate
+    from facegender.processors import available_processors
 
     files = [path for path, _ in list_files(locate(str(given.folder), Path()))]
-    cores = len(os.sched_getaffinity(0))
+    cores = available_processors()
     machine = description()
     print(machine)
     print(f"{len(files)} photographs, {sum(path.stat().st_size for path in files) / 2**20:.0f} MiB, photographs/s\n")

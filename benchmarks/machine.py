@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from facegender.processors import available_processors
+
 
 def description() -> str:
     """Processor, cores, memory, load and Python."""
@@ -15,5 +17,5 @@ def description() -> str:
         memory = int(Path("/proc/meminfo").read_text(encoding="utf-8").split()[1]) / 2**20
     except (OSError, StopIteration, ValueError):
         processor, memory = platform.processor() or platform.machine(), float("nan")
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    cores, load = available_processors(), os.getloadavg()[0]
     return f"{processor}, {cores} cores, {memory:.0f} GiB, load {load:.1f}, Python {platform.python_version()}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.widgets import Static
 
 from facegender.runs.folder import RunFolder
@@ -24,7 +24,7 @@ from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
-from tui.widgets.pane import ChartPane, Pane
+from tui.widgets.pane import ChartPane, Column, Pane
 from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
 
@@ -34,19 +34,12 @@ if TYPE_CHECKING:
 REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
-LEFT_PANES = ("loss", "accuracy", "run", "machine")
 LOW_PANES = ("run", "machine", "log")
 """Those that are only as high as they must be beside others."""
 
 
 class Columns(Horizontal):
-    """Columns side by side, which leave nothing of this to be seen: what Textual need not draw costs no time."""
-
-    BLANK = True
-
-
-class Column(Vertical):
-    """Panes above each other; as for `Columns`."""
+    """Columns side by side; as for `Column`."""
 
     BLANK = True
 
@@ -224,16 +217,16 @@ class Dashboard(PictureActions, PromptScreen):
 
     def _arrange(self) -> None:
         single = self._enlarged or self.size.width < WIDE_FROM[0] or self.size.height < WIDE_FROM[1]
-        at_left = self._pane in LEFT_PANES
-        left, right = self.query_one("#left"), self.query_one("#right")
-        left.display, right.display = not single or at_left, not single or not at_left
+        left, column = self.query_one("#left"), self.query_one(f"#{self._pane}").parent
+        for side in (left, self.query_one("#right")):
+            side.display = not single or side is column
         left.styles.width = left.styles.max_width = "100%" if single else None
         # Of what stays as it is nothing is drawn anew, also where its column is hidden meanwhile. A class of the screen
         # would have all of it styled and drawn.
         for name in commands.PANES:
             alone = single and name == self._pane
             pane = self.query_one(f"#{name}")
-            pane.display = alone or not single or (name in LEFT_PANES) != at_left
+            pane.display = alone or not single or pane.parent is not column
             if name in LOW_PANES:
                 pane.styles.height = "1fr" if alone else None
         self.query_one("#tabs").set_class(single, "-needed")

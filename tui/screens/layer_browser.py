@@ -12,7 +12,6 @@ from typing import Self
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.geometry import Region
 from textual.message import Message
 from textual.timer import Timer
@@ -22,7 +21,7 @@ from tui.graphics import ByteCache, Protocol
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.selection import Selection
 from tui.widgets.layer_view import LayerTitle, LayerView, title_line
-from tui.widgets.pane import PaneTitle
+from tui.widgets.pane import Column, PaneTitle
 
 PLAY_EVERY_S = 0.4
 MADE_BYTES = 24 << 20
@@ -32,13 +31,12 @@ AHEAD_AFTER_S = 0.12
 LEAST_PX = 8
 
 
-class LayerBrowser(Vertical, can_focus=True):
+class LayerBrowser(Column, can_focus=True):
     """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts.
 
     The focus colours its upper edge alone: the others belong to the view, which would be drawn anew, picture and all.
     """
 
-    BLANK = True  # title and view cover it
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
     LayerBrowser:focus PaneTitle { color: $accent; }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
@@ -17,6 +17,7 @@ from facegender.runs.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
 from tui.layer_picture import LayerPicture
+from tui.widgets.pane import Column
 from tui.widgets.status import bar
 
 _VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
@@ -59,12 +60,6 @@ class Areas(NamedTuple):
     narrow_photograph_px: tuple[int, int]
 
 
-class Bare(Vertical):
-    """A column of which nothing is seen but its background: what Textual need not work out costs no time."""
-
-    BLANK = True
-
-
 class LayerView(Horizontal):
     """A mosaic of channels. It is told what to show, and says when its place for the picture has another size."""
 
@@ -104,7 +99,7 @@ class LayerView(Horizontal):
     def compose(self) -> ComposeResult:
         """The picture, the photograph with its caption, and the legend."""
         yield PictureView(id="mosaic", placeholder=self._waiting)
-        with Bare(id="side"):
+        with Column(id="side"):
             yield PictureView(id="photograph")
             yield Static(id="caption", markup=False)
         yield Static(id="legend", markup=False)
