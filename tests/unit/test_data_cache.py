@@ -1,3 +1,4 @@
+import itertools
 import os
 import subprocess
 import sys
@@ -425,14 +426,13 @@ def test_a_cache_folder_that_cannot_be_made_costs_a_notice_and_no_photograph(fil
 
 @pytest.mark.parametrize("fails_at", [0, 4, 9, "finish"])
 def test_a_disk_that_fills_up_half_way_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch, fails_at):
-    written = []
+    begun = itertools.count()  # one step, whichever thread takes it
     write, finish = store.Unfinished.write, store.Unfinished.finish
 
     def filling(self: store.Unfinished, place: int, pixels) -> None:
-        if len(written) == fails_at:
+        if next(begun) == fails_at:
             raise OSError(28, "No space left on device")
         write(self, place, pixels)
-        written.append(place)
 
     def finishing(self: store.Unfinished, damaged) -> None:
         if fails_at == "finish":
