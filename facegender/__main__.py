@@ -31,7 +31,9 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except TyperException as error:
         if message := error.format_message():
-            complain(f"{message.rstrip('.')}; see `facegender --help`")
+            # Those about arguments know whose they are.
+            command = getattr(getattr(error, "ctx", None), "command_path", "facegender")
+            complain(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
     except (Abort, KeyboardInterrupt):
         return 130
@@ -48,7 +50,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the command of the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # while the first modules are imported
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

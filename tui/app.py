@@ -404,9 +404,9 @@ class FaceGenderApp(App[None]):
             screen = Classify(self.root, event.layer)
             await self.push_screen(screen)
         path = typed_path(event.text, self.root)
-        self.run_worker(self._classify(screen, path), group="classify", exclusive=True)
+        self.run_worker(self._classify(screen, path, event.text), group="classify", exclusive=True)
 
-    async def _classify(self, screen: Classify, path: Path) -> None:
+    async def _classify(self, screen: Classify, path: Path, typed: str) -> None:
         run = self.dashboard.folder
         if run is None:
             screen.show_problem(path, "there is no run yet to classify with: t starts one")
@@ -423,3 +423,4 @@ class FaceGenderApp(App[None]):
             screen.show_answer(path, answer)
         else:
             screen.show_problem(path, problem)
+            screen.ask_again(typed)

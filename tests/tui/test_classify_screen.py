@@ -142,7 +142,7 @@ async def test_a_file_that_cannot_be_classified_is_told_and_another_can_be_asked
         await until_said(app, "ann.jpg: not an image [red]at all[/red]; give a JPEG")
         assert "Predicted" not in screen_text(app)
         classifier.error = ""
-        await pilot.press("c")
+        await until(lambda: app.screen.prompt.input.value == "ann.jpg")  # open again, to be typed over
         await type_text(pilot, "bert.jpg")
         await pilot.press("enter")
         await answered(app)

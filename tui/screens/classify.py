@@ -60,13 +60,13 @@ class Classify(PictureActions, PromptScreen):
         return self.query_one(LayerBrowser)
 
     def take_focus_back(self) -> None:
-        """To the pane."""
-        self.browser.focus()
+        """To the pane, at once: a refusal may come back at once and wants the prompt again."""
+        self.set_focus(self.browser)
 
     def on_mount(self) -> None:
         """Look at the layer that was looked at before."""
         self.browser.selection = replace(self.browser.selection, layer=self._layer)
-        self.browser.focus()
+        self.take_focus_back()
 
     def wait_for(self, path: Path, process_is_warm: bool) -> None:
         """Say that an answer is on its way."""
@@ -80,6 +80,12 @@ class Classify(PictureActions, PromptScreen):
         self._title(path, "")
         self.browser.close()
         self._say(why)
+
+    def ask_again(self, typed: str) -> None:
+        """Open the prompt with what was typed, to be mended or typed over, unless a person is elsewhere by now."""
+        if self.is_current and not self.prompt.is_open:
+            self.prompt.open("classify", typed)
+            self.prompt.input.select_all()
 
     def show_answer(self, path: Path, answer: Answer) -> None:
         """Show an answer and its frame file."""
