@@ -68,7 +68,7 @@ class Classifier:
         epoch: The epoch that the checkpoint was saved in, counted from 0.
         step: Optimiser steps that it was trained for.
         checkpoint: Its file.
-        network: In evaluation mode, on `device`.
+        network: In evaluation mode, on the processor.
         recipe: What the network was made by.
         widths: As in `facegender.runs.config.TrainConfig`.
     """
@@ -93,16 +93,15 @@ class Classifier:
         self.epoch = epoch
         self.step = step
         self.checkpoint = checkpoint
-        self.device = next(network.parameters()).device
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """An RGB photograph as (S, S, 3) uint8."""
         return resize(image, self.image_size)
 
     def tensor(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
-        """(S, S, 3) uint8 as the network takes it: (1, 3, S, S) float32 in [-1, 1] on its device."""
+        """(S, S, 3) uint8 as the network takes it: (1, 3, S, S) float32 in [-1, 1]."""
         # A copy, because torch refuses to promise anything about memory that it may not write.
-        return normalise(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(self.device))
+        return normalise(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None])
 
     def classify(self, photograph: Image.Image | Path) -> Prediction:
         """Classify one photograph.
@@ -186,14 +185,13 @@ def _checkpoint_of(run: RunFolder) -> Path | None:
     return next((path for path in (run.best_checkpoint, run.last_checkpoint) if is_file(path)), None)
 
 
-def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Classifier:
+def load_classifier(checkpoint: Path) -> Classifier:
     """The network of a checkpoint.
 
     Only tensors and plain values are read, so that a file from a stranger cannot run code.
 
     Args:
         checkpoint: ``last.ckpt`` or ``best.ckpt`` of a run.
-        device: Where to classify.
 
     Raises:
         UserError: The file is missing, damaged or no checkpoint of this program.
@@ -226,7 +224,7 @@ def load_classifier(checkpoint: Path, device: str | torch.device = "cpu") -> Cla
             raise ValueError("weights of another kind")
         network.load_state_dict(weights, assign=True)
         # Copies, so that nothing depends on the mapped file any more, and trainable as far as Grad-CAM cares.
-        network = network.to(torch.float32).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+        network = network.to(torch.float32).to(memory_format=torch.channels_last)
         _own(network)
         return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe=recipe, widths=widths)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):

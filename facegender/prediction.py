@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from facegender.data.dataset import is_system
 from facegender.data.photograph import Unreadable, open_photograph
 from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
 from facegender.runs.complaint import complain
@@ -24,8 +25,6 @@ from facegender.runs.pictures import heat_overlay, write_png
 from facegender.runs.text import printable
 
 Form = Literal["text", "json", "csv"]
-
-_SYSTEM_NAMES = {"thumbs.db", "desktop.ini"}
 
 # Endings of names that are passed over in folders; whatever is named itself is tried.
 _DOCUMENTS = {"csv", "doc", "docx", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "rst", "rtf", "toml"}
@@ -195,9 +194,9 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
             continue
         count = passed_over = 0
         for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folders[:] = sorted(name for name in folders if not is_system(name))
             for name in sorted(names):
-                if name.startswith(".") or name.lower() in _SYSTEM_NAMES:
+                if is_system(name):
                     continue
                 if Path(name).suffix.lower().removeprefix(".") in _NO_PICTURES:
                     passed_over += 1

@@ -15,13 +15,13 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from facegender.processors import available_processors
 from facegender.runs.cache_folder import cache_folder
 from facegender.runs.claim_file import modified
 from facegender.runs.classify import Answer, Request
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, open_run
 from facegender.runs.paths import expanded
+from facegender.runs.processors import available_processors
 from facegender.runs.text import one_line, printable
 
 if TYPE_CHECKING:

@@ -232,10 +232,7 @@ class FaceDataModule(pl.LightningDataModule):
         rank, world = self._place()
         sampler = ShuffledBatches(self._train, self.config.batch_size, self.config.seed, rank=rank, world=world)
         if self._resume is not None:
-            epoch, batch = self._resume
-            # An epoch whose batches are all done is over, and Lightning goes on with the next.
-            done, left = divmod(batch, len(sampler))
-            sampler.resume_from(epoch + done, left)
+            sampler.resume_from(*self._resume)
         return sampler
 
     def _loader(self, sampler: ShuffledBatches | OrderedBatches, spare: Indices | None = None) -> BatchLoader:

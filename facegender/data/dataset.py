@@ -124,9 +124,9 @@ def list_files(folder: Path) -> list[tuple[Path, int]]:
 def system_file(path: Path, folder: Path) -> str:
     """Why a file below ``folder`` is none of the photographs, judged by its name; empty if it may be one."""
     *above, name = path.relative_to(folder).parts
-    if _is_system(name):
+    if is_system(name):
         return "hidden file" if name.startswith(".") else "system file"
-    return "in a hidden folder" if any(map(_is_system, above)) else ""
+    return "in a hidden folder" if any(map(is_system, above)) else ""
 
 
 def split(
@@ -197,7 +197,8 @@ def _class_of(folder_name: str) -> str | None:
     return name if name in CLASSES else None
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or an operating system's own, judged by its name."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
@@ -214,7 +215,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
                 return
             classes = class_folders(path)
             yield path, classes
-            below += [child for child in _folders(path) if child not in classes.values() and not _is_system(child.name)]
+            below += [child for child in _folders(path) if child not in classes.values() and not is_system(child.name)]
         level = below
 
 

@@ -67,7 +67,7 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
     return Photographs(description, source, key.hexdigest(), files, names, [index % 2 for index in range(count)])
 
 
-def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report: Report | None = None) -> None:
+def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> None:
     """Write demo faces as JPEG files below ``female/`` and ``male/``; earlier ones are replaced.
 
     Raises:
@@ -82,8 +82,6 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int, report:
             (folder / name).mkdir(parents=True, exist_ok=True)
             for index in range(per_class):
                 draw_face(label, _face_seed(seed, index), side).save(folder / name / _name(index), quality=92)
-                if report is not None:
-                    report(label * per_class + index + 1, 2 * per_class)
     except OSError as error:
         raise UserError(f"{shown(folder)}: cannot be written ({error.strerror}); name another folder") from None
 
@@ -93,7 +91,7 @@ def _foreign(folder: Path) -> Path | None:
     if not is_folder(folder):
         return Path(folder.name)
     for path in sorted(folder.iterdir()):
-        if path.name not in CLASSES or not path.is_dir():
+        if path.name not in CLASSES or not is_folder(path):
             return path.relative_to(folder)
         for face in sorted(path.iterdir()):
             if not (face.name.startswith("demo_") and face.suffix == ".jpg"):

@@ -18,6 +18,9 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 
 _CHUNK_BYTES = 64 * 2**20
 
+_BATCHES_BEFORE_MOVING = 3
+"""Then a step of training has taken what memory it needs, and what is free on a GPU is free."""
+
 
 class Source(Protocol):
     """Photographs, see `facegender.data.cache.Photographs`."""
@@ -88,13 +91,15 @@ class Gatherer:
         self.notice = ""
         self._residence = residence
         self._pinned = pinned
+        self._batches = 0
         self._moved = residence.place == "disk"
         self._copy: Bytes | None = None
         self._on_device: Batch | None = None
 
     def __call__(self, places: Indices) -> Batch:
         """Some photographs: ``(B, 3, S, S)`` uint8 in channels-last memory, and ``(B,)`` int64 labels."""
-        if not self._moved and self.source.finished:
+        self._batches += 1
+        if not self._moved and self._batches > _BATCHES_BEFORE_MOVING and self.source.finished:
             self._moved = True
             self._move()
         return self._from_host(places) if self._on_device is None else self._from_device(places, *self._on_device)

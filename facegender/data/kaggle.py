@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facegender.data.cache import Report
 from facegender.data.dataset import find_classes, shown
 from facegender.runs.errors import UserError
 from facegender.runs.paths import KAGGLE_DATASET
 from facegender.runs.text import one_line
 
 
-def download(report: Report | None = None) -> Path:
+def download() -> Path:
     """The folder with the class folders of the reference data set, downloaded into kagglehub's cache if need be.
 
-    Args:
-        report: Is told (0, 1) before and (1, 1) after; kagglehub draws its own progress bar on stderr.
+    kagglehub draws its own progress bar on stderr.
 
     Raises:
         UserError: No network, no access, no room, or something else in the data set than was expected.
     """
-    if report is not None:
-        report(0, 1)
     try:
         # Importing it takes longer than everything else here, and only a download needs it.
         import kagglehub
@@ -34,8 +30,6 @@ def download(report: Report | None = None) -> Path:
             f"cannot download {KAGGLE_DATASET} ({reason}): check the network and, if Kaggle asks who you are, put an "
             "API token into ~/.kaggle/kaggle.json; or name a folder with --data DIR, or use --demo"
         ) from None
-    if report is not None:
-        report(1, 1)
     found = find_classes(path)
     if found is None:
         raise UserError(

@@ -9,9 +9,9 @@ from typing import Literal
 import psutil
 import torch
 
-from facegender.processors import available_processors
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.processors import available_processors
 from facegender.runs.text import size_in_words
 
 Place = Literal["disk", "memory", "gpu"]

@@ -82,7 +82,7 @@ class FaceGenderModule(LightningModule):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
         count = len(classes)
-        # Without checks of the arguments: they would wait for the device at every batch.
+        # Without checks of the arguments, which are this module's own.
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
@@ -94,6 +94,7 @@ class FaceGenderModule(LightningModule):
             }
         )
         self.validation_loss = MeanMetric(nan_strategy="disable")
+        self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         self.validation_results: dict[str, Tensor] = {}
         self.validation_accuracy: float | None = None
 
@@ -106,6 +107,12 @@ class FaceGenderModule(LightningModule):
         """(N, 3, S, S) uint8 to (N, classes) logits of the `judged` network."""
         logits: Tensor = self.judged(normalise(images))
         return logits
+
+    def on_train_epoch_start(self) -> None:
+        """Has each of several devices drop other neurons; of one alone the generator goes on as it is."""
+        if self.trainer.world_size > 1:
+            place = (self.current_epoch, 0, self.global_rank)
+            torch.manual_seed(generator_for(self._config.seed, *place, torch.device("cpu")).initial_seed())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """One batch.
@@ -146,17 +153,21 @@ class FaceGenderModule(LightningModule):
             self.averaged.update(self.network)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Adds one batch to the metrics."""
+        """Keeps what one batch gave for the metrics, which would wait for the device each time."""
         images, labels = batch
         logits = self(images)
         if not len(labels):  # of a device that has fewer than others, see `OrderedBatches`
             return
         # One value a photograph: with this strategy MeanMetric (torchmetrics 1.9) forgets the weight of a batch's mean.
-        self.validation_loss.update(F.cross_entropy(logits, labels, reduction="none"))
-        self.metrics.update(logits, labels)
+        self._validated.append((F.cross_entropy(logits, labels, reduction="none"), logits, labels))
 
     def on_validation_epoch_end(self) -> None:
         """Computes the metrics and starts them afresh."""
+        if self._validated:
+            losses, logits, labels = map(torch.cat, zip(*self._validated, strict=True))
+            self._validated.clear()
+            self.validation_loss.update(losses)
+            self.metrics.update(logits, labels)
         self.validation_results = {"loss": self.validation_loss.compute(), **self.metrics.compute()}
         self.validation_loss.reset()
         self.metrics.reset()
@@ -177,8 +188,15 @@ class FaceGenderModule(LightningModule):
             checkpoint[AVERAGED_STEPS] = self.averaged.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes these up again."""
+        """Takes these up again.
+
+        A schedule by steps goes on where as many epochs end on the devices that there are now.
+        """
         self.validation_accuracy = checkpoint.get("validation_accuracy")
+        if self._recipe.scheduled == "step" and not checkpoint["resume_at"]["batch"]:
+            (schedule,) = checkpoint["lr_schedulers"]
+            steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
+            schedule["last_epoch"] = steps // epochs * checkpoint["resume_at"]["epoch"]
         if self.averaged is not None:
             averaged = _renamed(checkpoint["state_dict"], _NETWORK, _AVERAGED)
             checkpoint["state_dict"] = {**averaged, **checkpoint[TRAINED_WEIGHTS]}

@@ -22,7 +22,8 @@ from facegender.training.failures import reason
 from facegender.training.stop import Stopped, StopSwitch
 
 ASK_OTHERS_EVERY = 16
-"""Steps between two questions to the other processes of a run on several devices; each makes all of them wait."""
+"""Steps between two questions to the other processes of a run on several devices; each makes all of them wait.
+Lightning has them wait for each other at every step as well."""
 
 
 class AtomicCheckpointIO(CheckpointIO):
@@ -31,23 +32,29 @@ class AtomicCheckpointIO(CheckpointIO):
     Args:
         announce: Is told of a checkpoint once it exists.
         gone: Tells whether the run folder is gone; then nothing is written any more.
+
+    Attributes:
+        failure: Why the last checkpoint could not be written, or None. It is not raised where it happens: of several
+            devices only the first writes, and it would miss the moment when all of them wait for each other afterwards.
     """
 
     def __init__(self, announce: Callable[[Event], None], gone: Callable[[], bool]) -> None:
         self._announce = announce
         self._gone = gone
+        self.failure: OSError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            OSError: The disk is full or gone.
-        """
+        """Write a checkpoint, or say in `failure` that the disk is full or gone."""
+        self.failure = None
         if self._gone():
             return
         target = Path(path)
-        with replacing(target) as temporary:
-            write_checkpoint(checkpoint, temporary)
+        try:
+            with replacing(target) as temporary:
+                write_checkpoint(checkpoint, temporary)
+        except OSError as error:
+            self.failure = error
+            return
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
         self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
 
@@ -70,9 +77,12 @@ class RunCheckpoints(Callback):
         best_accuracy: The best validation accuracy so far.
     """
 
-    def __init__(self, folder: RunFolder, stop: StopSwitch, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, stop: StopSwitch, announce: Callable[[Event], None], files: AtomicCheckpointIO
+    ) -> None:
         self._folder = folder
         self._stop = stop
+        self._files = files
         self._announce = announce
         self._middle = False
         self._unsaved: dict[Path, str] = {}
@@ -85,31 +95,29 @@ class RunCheckpoints(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The best score, and the random generators, so that a resumed run drops out the same neurons."""
         generators = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
+        if _uses_cuda():
             generators["cuda"] = torch.cuda.get_rng_state()
-        return {"best_accuracy": self.best_accuracy, "generators": generators, "middle": self._middle}
+        return {"best_accuracy": self.best_accuracy, "generators": generators}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes them up again."""
         self.best_accuracy = state_dict["best_accuracy"]
         self._generators = state_dict["generators"]
-        if not state_dict["middle"]:
-            # The next thing an uninterrupted run would draw is the seed of the next epoch's loader, and so it is here.
-            self._restore_generators()
 
     def _restore_generators(self) -> None:
         generators, self._generators = self._generators, None
         if generators is None:
             return
         torch.set_rng_state(generators["cpu"].cpu())
-        if "cuda" in generators and torch.cuda.is_available():
+        if "cuda" in generators and _uses_cuda():
             torch.cuda.set_rng_state(generators["cuda"].cpu())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds where to go on, in words that do not depend on Lightning."""
-        epoch = trainer.current_epoch
-        batch = trainer.fit_loop.batch_idx + 1
-        checkpoint["resume_at"] = {"epoch": epoch, "batch": batch} if self._middle else {"epoch": epoch + 1, "batch": 0}
+        epoch, batch = trainer.current_epoch, trainer.fit_loop.batch_idx + 1
+        if not self._middle:
+            epoch, batch = epoch + 1, 0
+        checkpoint["resume_at"] = {"epoch": epoch, "batch": batch, "devices": trainer.world_size}
 
     # Saving and stopping ----------------------------------------------------------------------------------------------
 
@@ -130,6 +138,8 @@ class RunCheckpoints(Callback):
                 trainer.save_checkpoint(self._folder.last_checkpoint)
             finally:
                 self._middle = False
+            if self._files.failure:
+                raise self._files.failure
             raise Stopped(self._stop.reason)
 
     def on_validation_batch_end(
@@ -146,7 +156,7 @@ class RunCheckpoints(Callback):
             raise Stopped(self._stop.reason)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds out whether this is the best so far. The one place where training waits for a number."""
+        """Finds out whether this is the best so far, for which training waits."""
         assert isinstance(pl_module, FaceGenderModule)
         accuracy = float(pl_module.validation_results["accuracy"])
         pl_module.validation_accuracy = accuracy
@@ -165,9 +175,8 @@ class RunCheckpoints(Callback):
             raise Stopped(self._stop.reason)
 
     def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
-        try:
-            trainer.save_checkpoint(path, weights_only=weights_only)
-        except OSError as error:  # one from before is still there, and the next may succeed
+        trainer.save_checkpoint(path, weights_only=weights_only)
+        if error := self._files.failure:  # one from before is still there, and the next may succeed
             if path not in self._unsaved:
                 self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
             self._unsaved[path] = reason(error)
@@ -193,3 +202,8 @@ class RunCheckpoints(Callback):
         if batch_idx % ASK_OTHERS_EVERY:
             return False
         return trainer.strategy.reduce_boolean_decision(self._stop.requested, all=False)
+
+
+def _uses_cuda() -> bool:
+    """Whether this process has a GPU already: a run on the processor leaves them alone."""
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch has no types for it

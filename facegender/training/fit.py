@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
-from facegender.runs.events import Event, Status
+from facegender.runs.events import Event, Notice, Status
 from facegender.runs.folder import RunFolder
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
@@ -113,7 +114,12 @@ def _fit(
     def announce(event: Event) -> None:
         sink.put(event)
 
-    checkpoints = RunCheckpoints(folder, stop, announce)
+    files = AtomicCheckpointIO(announce, claim.is_gone)
+    checkpoints = RunCheckpoints(folder, stop, announce, files)
+    if place.divides_weights and config.visualize_every:
+        text = f"--strategy {place.strategy} divides the weights among devices: no feature maps and filters are kept"
+        announce(Notice(time=time.time(), level="warning", text=text))
+        config = msgspec.structs.replace(config, visualize_every=0)
     subject = Subject(
         run=folder.name,
         config=config,
@@ -126,13 +132,13 @@ def _fit(
         probes=data.probes(config.probes),
         missing_frame=missing_frame(folder, config, resume),
         batches_before=resume.batch if resume else 0,
+        divided=place.divides_weights,
     )
     patience = Patience(config.patience, checkpoints, announce) if config.patience else None
     recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
     callbacks += [callback for callback in (patience, account) if callback]
-    checkpoint_io = AtomicCheckpointIO(announce, claim.is_gone)
-    trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[checkpoint_io])
+    trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))

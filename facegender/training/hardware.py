@@ -9,14 +9,14 @@ from typing import Literal
 import torch
 
 from facegender.network.recipes import RECIPES
-from facegender.processors import available_processors
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.training.processor import bf16_gain
+from facegender.runs.processors import available_processors
+from facegender.training.bf16_gain import bf16_gain
 
 Kind = Literal["cpu", "cuda", "mps"]
 
-_CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE")
+_CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR")
 """Variables of which one is set wherever a process can find those on other machines."""
 
 _WITHOUT_THREADS = ("spawn", "fork", "notebook")
@@ -47,6 +47,11 @@ class Hardware:
     strategy: str
     precision: str
 
+    @property
+    def divides_weights(self) -> bool:
+        """Whether no device has all weights."""
+        return _divides(self.strategy)
+
     def options(self) -> str:
         """The same as options of `facegender train`."""
         return f"--accelerator {self.accelerator} --devices {self.devices} --strategy {self.strategy}"
@@ -62,7 +67,7 @@ def hardware(config: TrainConfig) -> Hardware:
     """
     if any(word in config.strategy for word in _WITHOUT_THREADS):
         raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
-    if RECIPES[config.recipe].averaging is not None and any(word in config.strategy for word in _DIVIDING):
+    if RECIPES[config.recipe].averaging is not None and _divides(config.strategy):
         raise UserError(
             f"--strategy {config.strategy}: the {config.recipe} recipe averages weights, which must not be divided "
             "among devices; choose ddp or auto"
@@ -93,6 +98,10 @@ def hardware(config: TrainConfig) -> Hardware:
     if devices != "auto":
         _check_count(kind, devices)
     return Hardware(kind, config.accelerator, devices, nodes, config.strategy, _precision(config, kind))
+
+
+def _divides(strategy: str) -> bool:
+    return any(word in strategy for word in _DIVIDING)
 
 
 def _kind(accelerator: str) -> Kind:

@@ -1,8 +1,8 @@
 """The callback that reports what training does. It puts things on a queue and returns; `writer` does the rest.
 
-On the training thread it opens no file, draws nothing and never waits for the device: tensors are handed over as they
-are, and whoever takes them from the queue waits for their numbers. What it does at a step is counted in microseconds,
-so it wakes nobody and asks Lightning nothing there.
+On the training thread it opens no file, draws nothing and waits for the device once an epoch: tensors are handed over
+as they are, and whoever takes them from the queue waits for their numbers. What it does at a step is counted in
+microseconds, so it wakes nobody and asks Lightning nothing there.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Subject:
         validation_images: The same.
         missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
         batches_before: Of the epoch that a resumed run goes on in the middle of.
+        divided: No device has all weights, so nobody can look inside the network.
     """
 
     run: str
@@ -73,6 +74,7 @@ class Subject:
     probes: Probes
     missing_frame: int | None = None
     batches_before: int = 0
+    divided: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,7 +239,7 @@ class RunRecorder(Callback):
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = introspect.trace(pl_module.judged, self._images[:1])
+        self._layers = [] if subject.divided else introspect.trace(pl_module.judged, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
@@ -310,7 +312,9 @@ class RunRecorder(Callback):
         waiting.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes when training paused."""
+        """Notes when training paused, once the device is at rest: what is launched is not yet done."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.synchronize(pl_module.device)
         self._train_ended = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

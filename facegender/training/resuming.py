@@ -31,11 +31,12 @@ _PREFIX = "network."
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done."""
+    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done, by each of ``devices``."""
 
     path: Path
     epoch: int
     batch: int
+    devices: int
 
 
 def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
@@ -74,19 +75,26 @@ def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | 
 
 
 class ResumeCheck(Callback):
-    """Ends training before it begins where Lightning goes on from somewhere else."""
+    """Ends training before it begins where Lightning goes on from somewhere else, or others would get the batches."""
 
     def __init__(self, point: ResumePoint) -> None:
         self._point = point
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares the epochs.
+        """Compares epochs and devices.
 
         Raises:
-            Damaged: They differ.
+            Damaged: The epochs differ.
+            UserError: The devices do, and the rest of an epoch cannot be divided among others.
         """
-        if trainer.current_epoch != self._point.epoch:
+        point = self._point
+        if trainer.current_epoch != point.epoch:
             raise Damaged("its epochs contradict each other")
+        if point.batch and trainer.world_size != point.devices:
+            raise UserError(
+                f"stopped in the middle of an epoch on {point.devices} device{'s' * (point.devices != 1)}, and there "
+                f"are {trainer.world_size} now: resume it on as many, or end that epoch so first"
+            )
 
 
 def unusable(path: Path, error: Exception) -> str:
@@ -95,13 +103,13 @@ def unusable(path: Path, error: Exception) -> str:
     return f"{printable(str(path))} is no checkpoint to resume from ({reason}): start a new run"
 
 
-def _place(checkpoint: dict[str, Any]) -> tuple[int, int]:
+def _place(checkpoint: dict[str, Any]) -> tuple[int, int, int]:
     at = checkpoint["resume_at"]
     epoch, batch = _count(at["epoch"], "epoch"), _count(at["batch"], "batch")
     if _count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
         raise Damaged("its epochs contradict each other")
     _count(checkpoint["global_step"], "step")
-    return epoch, batch
+    return epoch, batch, _count(at.get("devices", 1), "devices")
 
 
 def _count(value: Any, name: str) -> int:
@@ -174,10 +182,8 @@ def _check_progress(value: Any) -> None:
 def _check_rest(checkpoint: dict[str, Any]) -> None:
     """What this program's callbacks have put in."""
     kept = checkpoint["callbacks"]["RunCheckpoints"]
-    if not isinstance(kept["best_accuracy"], float) or not isinstance(kept["middle"], bool):
+    if not isinstance(kept["best_accuracy"], float):
         raise Damaged("its best accuracy is no number")
-    if kept["middle"] != (checkpoint["resume_at"]["batch"] > 0):
-        raise Damaged("its batches contradict each other")
     if (patience := checkpoint["callbacks"].get("Patience")) is not None:
         _count(patience["waited"], "patience")
     torch.Generator().set_state(kept["generators"]["cpu"])

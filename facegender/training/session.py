@@ -119,7 +119,7 @@ class Session:
 
 def is_follower() -> bool:
     """Whether this is one of a run's further processes on other devices: only the first owns the run folder."""
-    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     return any(rank not in (None, "0") for rank in ranks)
 
 

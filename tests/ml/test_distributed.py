@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,10 +37,14 @@ OPTIONS = [
 ]
 
 
-def run(*command: str, root: Path) -> None:
+def started(*command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    line = [sys.executable, "-m", *command, *OPTIONS, "--root", str(root)]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
+    line = [sys.executable, "-m", *command]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
+
+
+def run(*command: str, root: Path) -> None:
+    done = started(*command, *OPTIONS, f"--root={root}")
     assert done.returncode == 0, done.stderr
 
 
@@ -92,6 +98,33 @@ def test_averaged_weights_are_the_same_on_all_devices_and_a_run_of_two_goes_on_a
     assert checkpoint["averaged_steps"] == checkpoint["global_step"] == 5
     changes = {"epochs": 2, "devices": "1", "strategy": "auto"}
     assert train(tiny(), tmp_path, resume="a", changes=changes, show=False) == "completed"
+    # Two epochs of nine steps, as if one device had trained both: the schedule has come to its end.
+    checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
+    assert checkpoint["lr_schedulers"][0]["last_epoch"] == 18
+
+
+def test_the_rest_of_an_epoch_is_not_divided_among_other_devices(
+    tmp_path: Path, at_step: Callable[[int, Callable[[], None]], None]
+) -> None:
+    at_step(1, lambda: RunFolder(tmp_path, "a").request_stop())
+    assert train(tiny(), tmp_path, "a", show=False) == "stopped"
+    done = started("facegender", "train", "--resume=a", "--devices=2", "--strategy=ddp", f"--root={tmp_path}")
+    assert done.returncode == 2
+    assert "in the middle of an epoch on 1 device, and there are 2 now" in done.stderr
+    assert RunFolder(tmp_path, "a").state() == "stopped"
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+
+
+def test_each_device_drops_neurons_of_its_own(tmp_path: Path, faces: Path) -> None:
+    config = tiny(demo=False, data=str(faces))
+    drawn = []
+    for rank in (0, 1):
+        module = FaceGenderModule(config, ["female", "male"])
+        module.trainer = SimpleNamespace(world_size=2, current_epoch=3, global_rank=rank)  # type: ignore[assignment]
+        torch.manual_seed(1)
+        module.on_train_epoch_start()
+        drawn.append(torch.rand(4))
+    assert not torch.equal(*drawn)
 
 
 def test_torchrun_trains_one_run_on_as_many_devices_as_it_started_processes(tmp_path: Path) -> None:

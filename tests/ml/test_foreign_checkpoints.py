@@ -104,7 +104,7 @@ SPOILED = {
     "no generators": put(*CALLBACK, "generators", value={}),
     "generator of another size": put(*CALLBACK, "generators", "cpu", value=torch.zeros(3, dtype=torch.uint8)),
     "best of a string": put(*CALLBACK, "best_accuracy", value="0.9"),
-    "an end that is a middle": put(*CALLBACK, "middle", value=False),
+    "devices that are no count": put("resume_at", "devices", value=-1),
     "sums of strings": put("epoch_so_far", value=["a", "b", "c"]),
     "too few sums": put("epoch_so_far", value=[1.0]),
     "no sums": put("epoch_so_far", value=DROP),

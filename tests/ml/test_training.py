@@ -82,7 +82,7 @@ def test_a_stop_at_an_epochs_last_batch_validates_and_ends_with_the_epoch(tmp_pa
     finished = [event for event in events_of(tmp_path, "a") if isinstance(event, EpochFinished)]
     assert [event.epoch for event in finished] == [0]
     checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
-    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 0}
+    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 0, "devices": 1}
 
 
 def test_a_stop_at_the_very_last_batch_is_a_completed_run(tmp_path: Path, at_step: At) -> None:

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from facegender.runs.recipes import configured
+from facegender.training import bf16_gain
 from facegender.training import hardware as place
-from facegender.training import processor
 from facegender.training.hardware import hardware
 
 
 @pytest.fixture(autouse=True)
 def _measured_anew() -> Iterator[None]:
-    processor.bf16_gain.cache_clear()
+    bf16_gain.bf16_gain.cache_clear()
     yield
-    processor.bf16_gain.cache_clear()
+    bf16_gain.bf16_gain.cache_clear()
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
@@ -38,14 +38,14 @@ def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch)
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
-    monkeypatch.setattr(processor, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
-    assert processor.bf16_gain() == 2.0
+    monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
+    assert bf16_gain.bf16_gain() == 2.0
 
 
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "_seconds", lambda matrix: pytest.fail("measured"))
+    monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
-    assert processor.bf16_gain() == 0.0
+    assert bf16_gain.bf16_gain() == 0.0
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    processor.bf16_gain.cache_clear()
-    assert processor.bf16_gain() == 0.0
+    bf16_gain.bf16_gain.cache_clear()
+    assert bf16_gain.bf16_gain() == 0.0
