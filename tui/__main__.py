@@ -71,6 +71,7 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
         # The answer travels while Textual is imported.
         from facegender.runs.errors import UserError
         from facegender.runs.folder import open_run
+        from facegender.runs.paths import is_folder
         from facegender.runs.text import one_line
         from tui.app import FaceGenderApp
 
@@ -82,7 +83,7 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
             data = _absolute("--data", options.data) if options.data else None
             if options.run and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
-            if not root.is_dir():
+            if not is_folder(root):
                 raise UserError(f"--root {root} is not a folder: make it, or name another")
             if options.run:
                 run = open_run(root, options.run)

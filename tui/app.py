@@ -403,10 +403,10 @@ class FaceGenderApp(App[None]):
         else:
             screen = Classify(self.root, event.layer)
             await self.push_screen(screen)
-        path = typed_path(event.text, self.root)
-        self.run_worker(self._classify(screen, path, event.text), group="classify", exclusive=True)
+        self.run_worker(self._classify(screen, event.text), group="classify", exclusive=True)
 
-    async def _classify(self, screen: Classify, path: Path, typed: str) -> None:
+    async def _classify(self, screen: Classify, typed: str) -> None:
+        path = await asyncio.to_thread(typed_path, typed, self.root)
         run = self.dashboard.folder
         if run is None:
             screen.show_problem(path, "there is no run yet to classify with: t starts one")

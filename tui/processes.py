@@ -18,6 +18,7 @@ from facegender.runs.config import FIELDS, TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
+from facegender.runs.paths import exists
 from facegender.runs.recipes import UNUSED, default_of
 from facegender.runs.text import one_line
 
@@ -75,7 +76,7 @@ class Trainers:
             raise UserError(
                 f"run {folder.name} is complete; facegender train --resume {folder.name} --epochs N trains it further"
             )
-        if not folder.last_checkpoint.exists():
+        if not exists(folder.last_checkpoint):
             raise UserError(f"run {folder.name} has no last.ckpt to go on from: start a new run")
         self._spawn(folder, [f"--resume={folder.name}"])
 

@@ -130,8 +130,7 @@ class RunState:
         if own:
             return left * sum(own) / len(own)
         if self.images_per_second > 0:
-            images = self.started.steps_per_epoch * self.started.batch_size
-            return left * images / self.images_per_second
+            return left * sum(self.started.train_images.values()) / self.images_per_second
         return None
 
 

@@ -15,6 +15,7 @@ import msgspec
 from facegender.data import store
 from facegender.data.store import BUILDING_SUFFIX, SUFFIX, Description
 from facegender.runs.cache_folder import cache_folder
+from facegender.runs.paths import exists
 
 MAX_BYTES = 20 * 2**30
 ABANDONED_AFTER_S = 7 * 86_400.0
@@ -78,7 +79,7 @@ def share() -> int:
 
 def _share(used: int, limit: int) -> int:
     folder = cache_folder()
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    existing = next(path for path in (folder, *folder.absolute().parents) if exists(path))
     return min(limit, (shutil.disk_usage(existing).free + used) // 5)
 
 

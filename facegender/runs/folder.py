@@ -22,7 +22,7 @@ from facegender.runs.events import RunFinished
 from facegender.runs.files import open_regular, read_regular
 from facegender.runs.journal import read_tail
 from facegender.runs.names import fresh_names
-from facegender.runs.paths import exists
+from facegender.runs.paths import exists, is_folder
 from facegender.runs.process import Process
 from facegender.runs.text import printable
 
@@ -240,7 +240,7 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
             try:
                 folder.path.mkdir(parents=True)
             except FileExistsError:
-                if not name or not folder.path.is_dir() or not folder.is_untouched() or folder.claim.is_held():
+                if not name or not is_folder(folder.path) or not folder.is_untouched() or folder.claim.is_held():
                     continue
             folder.visuals.mkdir(parents=True, exist_ok=True)
         except OSError as error:

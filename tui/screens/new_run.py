@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from textual.widgets import Input, Static
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
 from facegender.runs.errors import UserError
 from facegender.runs.folder import list_runs
-from facegender.runs.paths import kaggle_cache, typed_path
+from facegender.runs.paths import is_folder, kaggle_cache, typed_path
 from facegender.runs.recipes import UNUSED, default_of
 from facegender.runs.text import one_line
 from tui.completion import complete_path
@@ -66,12 +65,12 @@ class NewRun(Screen[None]):
     """Starts a run when every field is right. Enter only moves on: whoever opens the form has not yet seen it."""
 
     class Found(Message):
-        """Whether a folder exists."""
+        """The folder that a text means, if there is one."""
 
-        def __init__(self, text: str, found: bool) -> None:
+        def __init__(self, text: str, folder: Path | None) -> None:
             super().__init__()
             self.text = text
-            self.found = found
+            self.folder = folder
 
     class Named(Message):
         """The names that are taken."""
@@ -109,7 +108,8 @@ class NewRun(Screen[None]):
         self._config = config
         self._origin = origin
         self._recipe: str = config.recipe
-        self._folders: dict[str, bool | None] = {}
+        self._folders: dict[str, Path | None] = {}
+        self._looked_for: set[str] = set()
         self._names: frozenset[str] = frozenset()
         self._candidates: tuple[str, str] | None = None
 
@@ -206,30 +206,31 @@ class NewRun(Screen[None]):
         if field == "data":
             if text != DEMO:
                 self._look_for(text)
-                found = self._folders.get(text)
-                if not found:
+                if text not in self._folders:
+                    raise UserError("looking for the folder…")
+                if self._folders[text] is None:
                     missing = "there is no such folder" if text else "no datasets/ here: name a folder, or type demo"
-                    raise UserError("looking for the folder…" if found is None else missing)
+                    raise UserError(missing)
             return text
         return parse(field, text)
 
     def _look_for(self, text: str) -> None:
         """Find out in a thread whether there is such a folder."""
-        if text not in self._folders:
-            self._folders[text] = None
+        if text not in self._looked_for:
+            self._looked_for.add(text)
             self.run_worker(partial(self._find, text), thread=True, group="find")
 
     def _find(self, text: str) -> None:
         # Without a name the trainer searches below the root, and then what Kaggle's program downloaded.
         places = [typed_path(text, self._root)] if text else [self._root / "datasets", kaggle_cache()]
-        self.post_message(self.Found(text, any(map(os.path.isdir, places))))
+        self.post_message(self.Found(text, next(filter(is_folder, places), None)))
 
     def _list_names(self) -> None:
         self.post_message(self.Named(frozenset(run.name for run in list_runs(self._root))))
 
     @on(Found)
     def _found(self, event: Found) -> None:
-        self._folders[event.text] = event.found
+        self._folders[event.text] = event.folder
         self._check_all()
 
     @on(Named)
@@ -253,7 +254,7 @@ class NewRun(Screen[None]):
         name, data = values.pop("name"), values.pop("data")
         config = msgspec.structs.replace(
             self._config,
-            data=str(typed_path(data, self._root)) if data and data != DEMO else None,
+            data=str(self._folders[data]) if data and data != DEMO else None,
             demo=data == DEMO,
             **values,
         )

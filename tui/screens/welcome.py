@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from rich.text import Text
@@ -14,6 +15,7 @@ from textual.widgets.option_list import Option
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
+from facegender.runs.paths import is_folder
 from facegender.runs.text import one_line, printable
 from tui.processes import lines_of
 from tui.requests import StartRun
@@ -70,13 +72,13 @@ class Welcome(Screen[None]):
         return Text.assemble((f"{name:<12}", "bold"), (text, "dim"))
 
     @on(OptionList.OptionSelected)
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
+    async def _chosen(self, event: OptionList.OptionSelected) -> None:
         match event.option_id:
             case "demo":
                 self.app.post_message(StartRun(self._demo, ""))
             case "path":
-                datasets = self._root / "datasets"
-                self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if datasets.is_dir() else None)))
+                found = await asyncio.to_thread(is_folder, self._root / "datasets")
+                self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if found else None)))
             case "download" if not self._downloading:
                 self.run_worker(self._download(), group="download")
 
