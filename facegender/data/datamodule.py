@@ -232,7 +232,10 @@ class FaceDataModule(pl.LightningDataModule):
         rank, world = self._place()
         sampler = ShuffledBatches(self._train, self.config.batch_size, self.config.seed, rank=rank, world=world)
         if self._resume is not None:
-            sampler.resume_from(*self._resume)
+            epoch, batch = self._resume
+            # An epoch whose batches are all done is over, and Lightning goes on with the next.
+            done, left = divmod(batch, len(sampler))
+            sampler.resume_from(epoch + done, left)
         return sampler
 
     def _loader(self, sampler: ShuffledBatches | OrderedBatches, spare: Indices | None = None) -> BatchLoader:

@@ -424,13 +424,24 @@ def test_photographs_are_moved_once_all_are_decoded_and_not_before(root):
 
     source = Decoding(np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3), np.arange(4), np.ones(4, bool), False)
     gatherer = Gatherer(source, Residence("gpu", torch.device("cpu")))
-    before = gatherer(np.array([2, 0]))
+    before = [gatherer(np.array([2, 0])) for _ in range(5)]
     assert gatherer._on_device is None
     source.finished = True
     after = gatherer(np.array([2, 0]))
     assert gatherer._on_device is not None
-    assert torch.equal(before[0], after[0])
-    assert torch.equal(before[1], after[1])
+    for batch in before:
+        assert torch.equal(batch[0], after[0])
+        assert torch.equal(batch[1], after[1])
+
+
+def test_photographs_from_a_full_cache_are_moved_once_a_step_was_trained():
+    source = Settled(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4), np.ones(4, bool))
+    gatherer = Gatherer(source, Residence("gpu", torch.device("cpu")))
+    gatherer(np.array([0]))
+    assert gatherer._on_device is None  # what is free on a GPU is not known yet
+    for _ in range(5):
+        gatherer(np.array([0]))
+    assert gatherer._on_device is not None
 
 
 def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice(root, monkeypatch):
