@@ -16,7 +16,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.building import Indices
 from facegender.data.cache import Photographs, Progress, photographs_of
-from facegender.data.dataset import CLASSES, list_files, locate, shown, split, too_few
+from facegender.data.dataset import CLASSES, also_found, list_files, locate, shown, split, too_few
 from facegender.data.demo import demo_photographs
 from facegender.data.gathering import Gatherer, Settled, Source
 from facegender.data.loader import BatchLoader, OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
@@ -25,6 +25,7 @@ from facegender.data.store import Bytes
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.folder import Skipped
+from facegender.runs.paths import expanded
 from facegender.runs.text import printable
 
 DEMO_SOURCE = "demo faces"
@@ -77,6 +78,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.photographs: Photographs | None = None
         self._progress = progress
         self._folder: Path | None = None
+        self._left_out = ""
         self._train = np.empty(0, np.int64)
         self._validation = np.empty(0, np.int64)
         self._resume: tuple[int, int] | None = None
@@ -100,6 +102,11 @@ class FaceDataModule(pl.LightningDataModule):
             files, labels = zip(*list_files(self._folder), strict=True)
             photographs = photographs_of(files, labels, config.image_size, progress=self._progress, folder=self._folder)
             self.source = str(self._folder)
+            if config.data and (other := also_found(expanded(config.data), self._folder)):
+                self._left_out = (
+                    f"the photographs are those of {shown(self._folder)}; {shown(other)} has folders female/ and male/ "
+                    "too, and is left out: name the one that is meant with --data"
+                )
         try:
             for label, name in enumerate(CLASSES):
                 if not (photographs.labels == label).any():
@@ -165,7 +172,7 @@ class FaceDataModule(pl.LightningDataModule):
         if self.photographs is None:
             return []
         moved = "" if self._gatherer is None else self._gatherer.notice
-        return [text for text in (self.photographs.notice, _doubtful(self.photographs), moved) if text]
+        return [text for text in (self._left_out, self.photographs.notice, _doubtful(self.photographs), moved) if text]
 
     def close(self) -> None:
         """Decode no more."""

@@ -81,6 +81,12 @@ def find_classes(folder: Path) -> Path | None:
     return next((path for path, classes in _walk(folder) if len(classes) == len(CLASSES)), None)
 
 
+def also_found(folder: Path, used: Path) -> Path | None:
+    """Another folder at or below ``folder`` that has both class folders, beside the one that is used."""
+    found = (path for path, classes in _walk(folder) if len(classes) == len(CLASSES))
+    return next((path for path in found if path != used), None)
+
+
 def class_folders(folder: Path) -> dict[str, Path]:
     """The class folders directly in a folder, by class; "male", "Male" and "Male Faces" are the same class."""
     found: dict[str, Path] = {}

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facegender.data.dataset import CLASSES, list_files, locate, split, system_file
+from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, system_file
 from facegender.runs.errors import UserError
 
 
@@ -98,6 +98,13 @@ def test_a_name_that_could_control_a_terminal_is_shown_harmless(tmp_path):
     with pytest.raises(UserError) as error:
         locate(str(tmp_path / "evil\x1b[2J\x07"), tmp_path)
     assert str(error.value).isprintable()
+
+
+def test_a_second_data_set_in_the_same_folder_is_found_too(tmp_path):
+    make(tmp_path / "made", "female/a.jpg", "male/b.jpg")
+    assert also_found(tmp_path, locate(str(tmp_path), tmp_path)) is None
+    make(tmp_path / "real", "Female/a.jpg", "Male/b.jpg")
+    assert also_found(tmp_path, locate(str(tmp_path), tmp_path)) == tmp_path / "real"
 
 
 def test_links_in_a_circle_end(tmp_path):
