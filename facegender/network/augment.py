@@ -27,6 +27,8 @@ class Augmentation:
     Attributes:
         flip: Share that is mirrored left to right.
         smallest: Least share of the side that a crop keeps.
+        largest: How many sides a crop has at most: from 1 on the photograph itself becomes smaller, with its mirror
+            images around it. Photographs from elsewhere often show more than a face.
         stretch: Largest change of width against height, as a share.
         degrees: Largest turn to either side.
         brightness: Largest change, as a share of the range.
@@ -38,7 +40,8 @@ class Augmentation:
     """
 
     flip: float = 0.5
-    smallest: float = 0.7
+    smallest: float = 0.6
+    largest: float = 2.0
     stretch: float = 0.1
     degrees: float = 12.0
     brightness: float = 0.2
@@ -61,7 +64,7 @@ class Augmentation:
         Returns:
             (N, 3, side, side) of the same type, range and memory format.
         """
-        chance = torch.rand((18, len(images)), generator=generator, device=images.device)
+        chance = torch.rand((17, len(images)), generator=generator, device=images.device)
         # All of it in full precision, also if the caller is inside automatic mixed precision.
         with torch.autocast(images.device.type, enabled=False):
             if side is not None and side < images.shape[-1]:
@@ -74,11 +77,12 @@ class Augmentation:
     def _moved(self, images: Tensor, chance: Tensor) -> Tensor:
         """Crops, stretches, turns and mirrors in one interpolation; what lies outside is mirrored in."""
         mirror = torch.where(chance[0] < self.flip, -1.0, 1.0)
-        side = 1 - (1 - self.smallest) * chance[1]
+        least, most = math.log(self.smallest), math.log(self.largest)
+        side = (least + (most - least) * chance[1]).exp()
         stretch = _around_one(chance[2], self.stretch)
         angle = (chance[3] * 2 - 1) * math.radians(self.degrees)
         width, height = side * stretch, side / stretch
-        room = 1 - side
+        room = (1 - side).abs()
         cos, sin = angle.cos(), angle.sin()
         rows = [
             torch.stack([mirror * width * cos, -height * sin, (chance[4] * 2 - 1) * room], 1),

@@ -277,7 +277,7 @@ def test_changed_photographs_stay_in_range_and_layout_and_differ_from_each_other
 
 
 NOTHING = Augmentation(
-    flip=0, smallest=1, stretch=0, degrees=0, brightness=0, contrast=0, saturation=0, grey=0, blur=0, erase=0
+    flip=0, smallest=1, largest=1, stretch=0, degrees=0, brightness=0, contrast=0, saturation=0, grey=0, blur=0, erase=0
 )
 
 
@@ -289,6 +289,14 @@ def test_no_amount_of_anything_changes_nothing() -> None:
 def test_a_mirrored_photograph_is_the_mirrored_photograph() -> None:
     images = photographs()
     assert torch.allclose(replace(NOTHING, flip=1)(images, drawn(1, 0, 0, 0)), images.flip(3), atol=1e-4)
+
+
+def test_a_photograph_that_is_made_smaller_has_its_mirror_images_around_it() -> None:
+    images = photographs()
+    smaller = replace(NOTHING, smallest=2, largest=2)(images, drawn(1, 0, 0, 0))
+    assert not torch.allclose(smaller, images, atol=0.1)
+    # Two sides of a picture and its mirror images have all of it, wherever they begin.
+    assert torch.allclose(smaller.mean((2, 3)), images.mean((2, 3)), atol=0.02)
 
 
 def test_a_photograph_without_its_colours_is_grey() -> None:
