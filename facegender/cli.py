@@ -148,10 +148,11 @@ def find_lr(
 
     curve = find_learning_rate(configured(settings_of(given, config)), _folder(root), batches)
     suggestion = curve.suggestion()
+    if curve.can_be_judged:
+        print("\n".join(curve.lines()))
     if suggestion is None:
         complain(f"no learning rate to suggest: {curve.objection()}")
         raise typer.Exit(1)
-    print("\n".join(curve.lines()))
     print(f"suggested learning rate: {suggestion:g}")
     command = ["facegender", "train", *arguments_of(given), f"--learning-rate={suggestion:g}"]
     command += [] if config is None else [f"--config={config}"]

@@ -193,10 +193,11 @@ class FaceGenderModule(LightningModule):
         A schedule by steps goes on where as many epochs end on the devices that there are now.
         """
         self.validation_accuracy = checkpoint.get("validation_accuracy")
-        if self._recipe.scheduled == "step" and not checkpoint["resume_at"]["batch"]:
+        at = checkpoint.get("resume_at")  # not in those that Lightning makes for itself, to find a learning rate
+        if self._recipe.scheduled == "step" and at is not None and not at["batch"]:
             (schedule,) = checkpoint["lr_schedulers"]
             steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
-            schedule["last_epoch"] = steps // epochs * checkpoint["resume_at"]["epoch"]
+            schedule["last_epoch"] = steps // epochs * at["epoch"]
         if self.averaged is not None:
             averaged = _renamed(checkpoint["state_dict"], _NETWORK, _AVERAGED)
             checkpoint["state_dict"] = {**averaged, **checkpoint[TRAINED_WEIGHTS]}

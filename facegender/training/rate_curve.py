@@ -29,8 +29,8 @@ class RateCurve:
 
     After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186: a good
     learning rate is where the loss falls well, and below where it is lowest, since from there on it soon grows. The
-    suggestion is in the middle of that, between where half of the fall is done and the lowest loss. Of single points,
-    such as the one with the steepest fall, chance moves most by more than a factor of ten.
+    suggestion is in the middle of that, between where half of the fall is done for good and the lowest loss. Of single
+    points, such as the one with the steepest fall, chance moves most by more than a factor of ten.
 
     Batches are averaged on both sides of a learning rate: an average of those before it alone would be late.
 
@@ -58,21 +58,27 @@ class RateCurve:
         averaged: Numbers = weights @ bounded / weights.sum(1)
         return averaged
 
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether there are points enough."""
+        return len(self.losses) >= LEAST_POINTS
+
     def lowest(self) -> int:
         """Where the averaged loss is lowest."""
         return int(self.averaged().argmin())
 
     def suggested(self) -> int | None:
         """Where the suggested learning rate is; None where the loss does not clearly fall."""
-        if len(self.losses) < LEAST_POINTS:
+        if not self.can_be_judged:
             return None
         averaged, lowest = self.averaged(), self.lowest()
         highest = int(averaged[: lowest + 1].argmax())
         fall = averaged[highest] - averaged[lowest]
         if fall <= max(CLEAR * self._standard_error(lowest), CLEAR_SHARE * averaged[highest]):
             return None
-        halfway = highest + int((averaged[highest : lowest + 1] <= averaged[highest] - fall / 2).argmax())
-        return (halfway + lowest) // 2
+        # From the last time on that it was higher: a dip in between is not where the loss is low.
+        higher = np.flatnonzero(averaged[highest : lowest + 1] > averaged[highest] - fall / 2)
+        return (highest + int(higher[-1]) + 1 + lowest) // 2
 
     def _standard_error(self, until: int) -> float:
         """What chance makes of an averaged loss, judged by how the losses differ from one batch to the next."""
@@ -89,7 +95,7 @@ class RateCurve:
 
     def objection(self) -> str:
         """Why there is none, and what to do, as a clause."""
-        if len(self.losses) < LEAST_POINTS:
+        if not self.can_be_judged:
             return f"the loss was a number for {len(self.losses)} batches only; try --precision 32"
         return "the loss did not clearly fall at any; give more photographs, more --batches, or a larger --batch-size"
 

@@ -131,7 +131,8 @@ def test_a_loss_that_does_not_fall_is_one_line_and_exit_code_1(
     monkeypatch.setattr(rate_sweep, "HIGHEST", 1e-9)
     assert run(["find-lr", *DEMO, "--batches=20"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert captured.out.startswith("learning rate     loss")  # to see why
+    assert "suggested" not in captured.out
     (line,) = captured.err.splitlines()
     assert line.startswith("facegender: no learning rate to suggest: the loss did not clearly fall")
     assert left_in(empty, temporary) == []

@@ -35,6 +35,15 @@ def test_chance_moves_the_suggestion_little() -> None:
     assert max(suggestions) < 5 * min(suggestions)
 
 
+def test_a_dip_before_the_fall_does_not_draw_the_suggestion_to_where_the_loss_is_high_again() -> None:
+    decades = np.log10(RATES)
+    dip = 0.35 * np.exp(-(((decades + 4) / 0.3) ** 2))
+    found = RateCurve.of(RATES.tolist(), (curve(1e-2, 1e-1).losses - dip).tolist())
+    index, averaged = found.suggested(), found.averaged()
+    assert index is not None
+    assert averaged[index] < (averaged.max(initial=0, where=RATES < 1e-2) + averaged[found.lowest()]) / 2
+
+
 def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
     level = RateCurve.of(RATES.tolist(), [0.7] * len(RATES))
     growing = RateCurve.of(RATES.tolist(), np.linspace(0.7, 9.0, len(RATES)).tolist())
