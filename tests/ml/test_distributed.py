@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def test_averaged_weights_are_the_same_on_all_devices_and_a_run_of_two_goes_on_a
 def test_the_rest_of_an_epoch_is_not_divided_among_other_devices(
     tmp_path: Path, at_step: Callable[[int, Callable[[], None]], None]
 ) -> None:
-    at_step(1, lambda: RunFolder(tmp_path, "a").request_stop())
+    at_step(1, lambda: signal.raise_signal(signal.SIGTERM))
     assert train(tiny(), tmp_path, "a", show=False) == "stopped"
     done = started("facegender", "train", "--resume=a", "--devices=2", "--strategy=ddp", f"--root={tmp_path}")
     assert done.returncode == 2
