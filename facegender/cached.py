@@ -7,7 +7,7 @@ import time
 from facegender.data import shelf
 from facegender.data.shelf import Entry
 from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
-from facegender.runs.text import end_of, printable, size_in_words
+from facegender.runs.text import counted, end_of, printable, size_in_words
 
 WIDTH = 80
 LEAST_SOURCE_WIDTH = 10
@@ -17,7 +17,7 @@ def account() -> str:
     """How much there is of how much there may be, in one line."""
     found = shelf.entries()
     finished = [entry for entry in found if entry.finished]
-    text = f"{_sets(len(finished))}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
+    text = f"{counted(len(finished), 'set')}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
     if unfinished := [entry for entry in found if not entry.finished]:
         size = size_in_words(sum(entry.size_bytes for entry in unfinished))
         building = sum(entry.busy for entry in unfinished)
@@ -62,16 +62,12 @@ def _row(entry: Entry, now: float) -> list[str]:
 def cleared() -> tuple[list[str], list[str]]:
     """Remove the sets: what was done, and what could not be done."""
     result = shelf.clear()
-    lines = [f"removed {_sets(result.count)}, {size_in_words(result.freed_bytes)}"]
+    lines = [f"removed {counted(result.count, 'set')}, {size_in_words(result.freed_bytes)}"]
     if result.count:
         lines.append("a run that uses one of them keeps it until it ends, and the disk is free only then")
     if result.building:
-        lines.append(f"left {_sets(result.building)} that a run is building at this moment")
+        lines.append(f"left {counted(result.building, 'set')} that a run is building at this moment")
     return lines, [printable(problem) for problem in result.problems]
-
-
-def _sets(count: int) -> str:
-    return "1 set" if count == 1 else f"{count} sets"
 
 
 def _ago(seconds: float) -> str:

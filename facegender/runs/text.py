@@ -30,6 +30,11 @@ def end_of(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[-width + 1 :]
 
 
+def counted(count: int, thing: str) -> str:
+    """A number of things, such as "1 epoch" and "2 epochs"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
 def size_in_words(size_bytes: float) -> str:
     """A size as people write it."""
     return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"

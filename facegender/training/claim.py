@@ -21,7 +21,7 @@ from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run,
 from facegender.runs.journal import JournalWriter, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
-from facegender.runs.text import one_line, printable
+from facegender.runs.text import counted, one_line, printable
 from facegender.training.account import lines_of
 from facegender.training.watch import FolderWatch
 
@@ -146,7 +146,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= manifest.config.epochs:
         raise UserError(
-            f"run {run} has completed its {manifest.config.epochs} epochs: give more with --epochs to go on"
+            f"run {run} has completed its {counted(manifest.config.epochs, 'epoch')}: give more with --epochs to go on"
         )
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()

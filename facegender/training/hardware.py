@@ -12,6 +12,7 @@ from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
 from facegender.runs.processors import available_processors
+from facegender.runs.text import counted
 from facegender.training.bf16_gain import bf16_gain
 
 Kind = Literal["cpu", "cuda", "mps"]
@@ -125,9 +126,7 @@ def _check_count(kind: Kind, devices: int) -> None:
     name = "processor" if kind == "cpu" else "GPU"
     if 0 < count < devices:
         one_each = ", and each device of --accelerator cpu is a process" if kind == "cpu" else ""
-        raise UserError(
-            f"--devices {devices}: this machine has {count} {name}{'s' * (count != 1)}{one_each}; give at most {count}"
-        )
+        raise UserError(f"--devices {devices}: this machine has {counted(count, name)}{one_each}; give at most {count}")
 
 
 def _precision(config: TrainConfig, kind: Kind) -> str:

@@ -20,7 +20,7 @@ from facegender.runs.errors import UserError
 from facegender.runs.events import FrameSaved, decode
 from facegender.runs.folder import RunFolder
 from facegender.runs.paths import exists
-from facegender.runs.text import one_line, printable
+from facegender.runs.text import counted, one_line, printable
 from facegender.training.account import lines_of
 from facegender.training.claim import Claim
 from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
@@ -59,7 +59,8 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
     except Exception as error:  # a stranger's values fail wherever they are first used, in whatever way
         raise UserError(unusable(path, error)) from None
     if point.epoch >= claim.config.epochs:
-        raise UserError(f"run {name} has trained {point.epoch} epochs already: give more than that with --epochs")
+        done = counted(point.epoch, "epoch")
+        raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
     if point.batch >= steps_per_epoch:
         raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
     return point
@@ -92,7 +93,7 @@ class ResumeCheck(Callback):
             raise Damaged("its epochs contradict each other")
         if point.batch and trainer.world_size != point.devices:
             raise UserError(
-                f"stopped in the middle of an epoch on {point.devices} device{'s' * (point.devices != 1)}, and there "
+                f"stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
                 f"are {trainer.world_size} now: resume it on as many, or end that epoch so first"
             )
 

@@ -21,7 +21,7 @@ from facegender.runs.events import Event, Notice, RunFinished, RunStarted, Statu
 from facegender.runs.folder import RunFolder
 from facegender.runs.paths import exists
 from facegender.runs.summary import summarise
-from facegender.runs.text import printable
+from facegender.runs.text import counted, printable
 from facegender.training.claim import Claim, claim_new, claim_resume
 from facegender.training.console import ConsoleThread, Preparing, TrainLog
 from facegender.training.failures import describe
@@ -248,7 +248,7 @@ def _summarise(session: Session, status: Status) -> None:
 def _outcome(folder: RunFolder) -> str:
     """How far a run came in all, and which epoch was best."""
     summary = summarise(folder)
-    text = "1 epoch" if summary.epochs_done == 1 else f"{summary.epochs_done} epochs"
+    text = counted(summary.epochs_done, "epoch")
     if summary.best_epoch < 0:
         return text
     return f"{text}, best validation accuracy {summary.best_accuracy:.3f} at epoch {summary.best_epoch}"

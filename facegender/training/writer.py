@@ -17,6 +17,7 @@ from facegender.runs.complaint import complain
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
+from facegender.runs.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
 from facegender.training.system import GpuIdentity, SystemSampler
@@ -304,7 +305,7 @@ class JournalThread:
             ended = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
             how = f"; the run is {ended}, which the list of runs cannot know" if ended else ""
             count = len(self._unwritten) + self._lost
-            lines = "1 line" if count == 1 else f"{count} lines"
+            lines = counted(count, "line")
             complain(f"run {self._folder.name}: {lines} of the journal could not be written{how}")
 
     def _let_go(self) -> None:

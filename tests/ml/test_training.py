@@ -50,7 +50,7 @@ def test_a_signal_ends_the_run_after_its_batch_with_everything_saved(tmp_path: P
     assert (events[-1].status, events[-1].error, folder.state()) == ("stopped", "", "stopped")
     checkpoint = torch.load(folder.last_checkpoint, weights_only=True)
     assert checkpoint["global_step"] == 6
-    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 2}
+    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 2, "devices": 1}
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == handlers
 
 
@@ -184,7 +184,7 @@ def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Pat
 def test_fewer_epochs_than_were_trained_are_refused(tmp_path: Path, at_step: At) -> None:
     at_step(STEPS_PER_EPOCH, terminate)
     train(tiny(), tmp_path, "a", show=False)
-    assert "has trained 1 epochs already" in refused(tmp_path, resume="a", changes={"epochs": 1})
+    assert "has trained 1 epoch already" in refused(tmp_path, resume="a", changes={"epochs": 1})
     assert RunFolder(tmp_path, "a").state() == "stopped"
 
 
