@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from piloting import until
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
@@ -213,7 +214,7 @@ async def test_a_chart_is_drawn_again_when_its_size_changes() -> None:
         chart.show((curve([1, 2, 3]),), (0.0, 2.0), "steps")
         for size in ((60, 20), (20, 4), (15, 2), (40, 10)):
             await pilot.resize_terminal(*size)
-            await pilot.pause()
+            await until(lambda size=size: chart.size == size)
             assert [chart.render_line(y).cell_length for y in range(size[1])] == [size[0]] * size[1]
 
 
