@@ -87,6 +87,11 @@ class PaneTitle(Widget):
             self._title = title
             self.refresh()
 
+    @property
+    def room(self) -> int:
+        """The cells there are for the title."""
+        return max(0, self.size.width - 6)
+
     def render(self) -> Text:
         """The edge."""
         room = max(0, self.size.width - 4)
