@@ -115,6 +115,14 @@ class RunState:
             return self.epoch + 1.0
         return self.epoch + min(1.0, self.batch / max(1, self.started.steps_per_epoch))
 
+    @property
+    def epoch_progress(self) -> tuple[int, float]:
+        """The epoch at hand and the share of it that is trained; one that is over is at hand until the next begins."""
+        whole, share = divmod(self.epochs_done, 1.0)
+        if self.batch and whole > self.epoch:
+            return self.epoch, 1.0
+        return int(whole), share
+
     def elapsed_s(self, now: float) -> float:
         """Seconds that the present or last process has trained, or did."""
         if not self.since:

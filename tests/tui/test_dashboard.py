@@ -149,6 +149,14 @@ async def test_demo_faces_say_so(root: Path) -> None:
         await until_said(app, "demo faces")
 
 
+async def test_an_epoch_that_is_over_is_said_to_be_whole(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, _):
+        await until_said(app, "100 % of epoch 2  batch 5/5")
+        recorded.append(folder, recorded.epoch_started(3))
+        await until_said(app, "0 % of epoch 3  batch 0/5")
+
+
 # Every key, every size
 
 

@@ -315,6 +315,27 @@ def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:
     assert state.epochs_done == 1.0
 
 
+# Progress of the epoch
+
+
+def test_an_epoch_is_whole_until_the_next_begins_with_nothing_of_it() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 2))
+    assert state.epoch_progress == pytest.approx((0, 0.4))
+    state = apply(state, recorded.steps(0))
+    assert (state.epoch_progress, state.batch) == ((0, 1.0), 5)
+    state = apply(state, recorded.epoch_finished(0))
+    assert (state.epoch_progress, state.batch) == ((0, 1.0), 5)
+    state = apply(state, recorded.epoch_started(1))
+    assert (state.epoch_progress, state.batch) == ((1, 0.0), 0)
+
+
+def test_a_run_that_begins_or_goes_on_is_at_the_beginning_of_an_epoch() -> None:
+    assert NEW.epoch_progress == after(recorded.run_started()).epoch_progress == (0, 0.0)
+    goes_on = recorded.run_started(time=5000.0, start_epoch=2, start_step=10, resumed=True)
+    resumed = apply(after_epochs(2), goes_on)
+    assert (resumed.epoch_progress, resumed.batch) == ((2, 0.0), 0)
+
+
 # Patience
 
 
