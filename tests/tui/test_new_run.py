@@ -246,6 +246,25 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_starts(
         assert not note(app, field).startswith(said)
 
 
+async def test_what_is_wrong_is_said_in_full_beside_the_field_too(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, recipe="re", data="nowhere", accelerator="abacus")
+        for field, message in (
+            ("recipe", "must be one of reference, tuned"),
+            ("data", "there is no such folder"),
+            ("accelerator", "must be auto, cpu, gpu, cuda or mps"),
+        ):
+            place = app.screen.query_one(f"#note-{field}", Static)
+
+            def said(place: Static = place) -> str:
+                rows = screen_text(app).splitlines()[place.region.y : place.region.bottom]
+                return " ".join(row[place.region.x :].strip() for row in rows)
+
+            await until(lambda message=message, said=said: message in said())
+        await fill(app, pilot, recipe="reference")
+        await until(lambda: app.screen.query_one("#note-recipe").region.height == 1)
+
+
 async def test_a_value_is_judged_while_it_is_typed(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         app.screen.query_one("#field-epochs", Input).focus()
