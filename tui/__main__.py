@@ -23,6 +23,7 @@ PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line, parsed; ends the program with the usage, one line and exit code 2 where it is wrong."""
     from facegender import __version__
+    from tui.graphics.terminal import ENVIRONMENT_VARIABLE, unknown_wish
 
     parser = argparse.ArgumentParser(
         prog="facegender-tui",
@@ -37,7 +38,11 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="open the form for a new run on this folder")
     parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    # The option goes before the variable, so that only without it a mistake there changes anything.
+    if options.graphics == "auto" and (wish := unknown_wish(os.environ)):
+        parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {wish!r} (choose from {', '.join(PROTOCOLS)})")
+    return options
 
 
 def _absolute(option: str, path: Path) -> Path:

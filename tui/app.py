@@ -165,7 +165,7 @@ class FaceGenderApp(App[None]):
         elif self._data is not None:
             from tui.screens.new_run import NewRun
 
-            await self.push_screen(NewRun(self.root, TrainConfig(data=self._data)))
+            await self.push_screen(NewRun(self.root, TrainConfig(data=self._data), first="name"))
         elif self.dashboard.folder is None:
             self.run_worker(self._show_newest())
 

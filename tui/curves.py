@@ -13,7 +13,7 @@ import numpy as np
 
 from tui import format as fmt
 from tui.smoothing import Floats, Smoother
-from tui.state import RunState
+from tui.state import Part, RunState
 from tui.step_columns import StepColumns
 
 Axis = Literal["epochs", "steps", "minutes"]
@@ -174,10 +174,13 @@ class StepCurves:
         """
         steps, started, length = state.steps, state.started, self._length
         per_epoch = max(1, started.steps_per_epoch if started else 1)
-        begin = float(steps.seconds[0]) if length else state.since
+        # Of a run whose beginning is not known, the clock begins with its first step.
+        parts = state.parts or (Part(float(steps.seconds[0]) if length else 0.0, 0.0),)
 
         def places(column: Floats) -> Floats:
-            return (column - begin) / 60 if axis == "minutes" else column / per_epoch if axis == "epochs" else column
+            if axis == "minutes":
+                return _trained_s(column, parts) / 60
+            return column / per_epoch if axis == "epochs" else column
 
         along = (steps.seconds if axis == "minutes" else steps.step)[:length]
         ends = places(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
@@ -198,3 +201,12 @@ class StepCurves:
                 )
             )
         return Curves(pairs[0], pairs[1], (0.0, max(last, least, 1e-9)))
+
+
+def _trained_s(times: Floats, parts: tuple[Part, ...]) -> Floats:
+    """How long the run had trained at times in seconds since 1970: as in its header, without the time between parts."""
+    since = np.array([part.since for part in parts])
+    before_s = np.array([part.before_s for part in parts])
+    part = np.maximum(np.searchsorted(since, times, side="right") - 1, 0)
+    trained_s: Floats = before_s[part] + times - since[part]
+    return trained_s

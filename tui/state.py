@@ -40,6 +40,19 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class Part:
+    """The time that one process trained of a run, which a later one may go on with.
+
+    Attributes:
+        since: When it began, in seconds since 1970.
+        before_s: Seconds that the parts before it trained.
+    """
+
+    since: float
+    before_s: float
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything that is shown of a run.
 
@@ -50,8 +63,9 @@ class RunState:
         frames: Epochs whose pictures were announced, ascending.
         frame_times: When the pictures of an epoch were last announced; a run that goes on may make some again.
         log_tail: The end of ``train.log``, filled in where a run crashed or failed.
-        since: When the process that trains now, or trained last, began.
-        last_time: Time of the newest event.
+        parts: One for each process that trained, the last one of the process that trains now, or trained last.
+        trained_until: Time of the newest event that only a trainer at work writes: one that is still starting says how
+            busy the machine is, perhaps days after the one before it died.
     """
 
     name: str
@@ -70,8 +84,8 @@ class RunState:
     log: tuple[LogLine, ...] = ()
     log_tail: tuple[str, ...] = ()
     finished: RunFinished | None = None
-    since: float = 0.0
-    last_time: float = 0.0
+    parts: tuple[Part, ...] = ()
+    trained_until: float = 0.0
 
     @property
     def state(self) -> State:
@@ -115,11 +129,24 @@ class RunState:
             return self.epoch + 1.0
         return self.epoch + min(1.0, self.batch / max(1, self.started.steps_per_epoch))
 
+    @property
+    def epoch_progress(self) -> tuple[int, float]:
+        """The epoch at hand and the share of it that is trained; one that is over is at hand until the next begins."""
+        whole, share = divmod(self.epochs_done, 1.0)
+        if self.batch and whole > self.epoch:
+            return self.epoch, 1.0
+        return int(whole), share
+
+    @property
+    def since(self) -> float:
+        """When the present or last part of the run began; 0 before the first."""
+        return self.parts[-1].since if self.parts else 0.0
+
     def elapsed_s(self, now: float) -> float:
-        """Seconds that the present or last process has trained, or did."""
-        if not self.since:
+        """Seconds that the run has trained, or did: all its parts together, without the time between them."""
+        if not self.parts:
             return 0.0
-        return max(0.0, (now if self.live else self.last_time) - self.since)
+        return self.parts[-1].before_s + max(0.0, (now if self.live else self.trained_until) - self.since)
 
     def left_s(self) -> float | None:
         """Seconds to the end as it looks now; None while unknown."""
@@ -138,7 +165,8 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
     """The state after an event. Pure: neither argument changes."""
     if isinstance(event, Steps):
         return _stepped(state, [event])
-    state = replace(state, last_time=max(state.last_time, event.time))
+    if not isinstance(event, RunStarted | Notice | System | Heartbeat):
+        state = replace(state, trained_until=max(state.trained_until, event.time))
     match event:
         case RunStarted():
             return _run_started(state, event)
@@ -162,7 +190,8 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
         case Notice():
             if state.finished is not None:
                 # A process that goes on with the run has begun; the time until now is not its own.
-                state = replace(state, finished=None, since=event.time, batch=0, images_per_second=0.0)
+                parts = _with_part(state, event.time)
+                state = replace(state, finished=None, parts=parts, batch=0, images_per_second=0.0)
             return _logged(state, event.time, event.level, event.text)
         case RunFinished():
             return _run_finished(state, event)
@@ -190,8 +219,18 @@ def _stepped(state: RunState, events: Sequence[Steps]) -> RunState:
             (event.images_per_second for event in reversed(events) if event.images_per_second), state.images_per_second
         ),
         steps=state.steps.extended(*events),
-        last_time=max(state.last_time, *(event.time for event in events)),
+        trained_until=max(state.trained_until, *(event.time for event in events)),
     )
+
+
+def _with_part(state: RunState, since: float) -> tuple[Part, ...]:
+    """The parts of a run of which another one begins; it takes the place of one in which nothing was trained."""
+    if not state.parts:
+        return (Part(since, 0.0),)
+    last = state.parts[-1]
+    trained_s = max(0.0, state.trained_until - last.since)
+    kept = state.parts if trained_s else state.parts[:-1]
+    return (*kept, Part(since, last.before_s + trained_s))
 
 
 def _run_started(state: RunState, event: RunStarted) -> RunState:
@@ -199,7 +238,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         state,
         started=event,
         finished=None,
-        since=event.time,
+        parts=_with_part(state, event.time),
         steps=state.steps.until(event.start_step),
         epochs=tuple(epoch for epoch in state.epochs if epoch.epoch < event.start_epoch),
         epoch=event.start_epoch - 1,

@@ -149,6 +149,14 @@ async def test_demo_faces_say_so(root: Path) -> None:
         await until_said(app, "demo faces")
 
 
+async def test_an_epoch_that_is_over_is_said_to_be_whole(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, _):
+        await until_said(app, "100 % of epoch 2  batch 5/5")
+        recorded.append(folder, recorded.epoch_started(3))
+        await until_said(app, "0 % of epoch 3  batch 0/5")
+
+
 # Every key, every size
 
 
@@ -699,6 +707,21 @@ async def test_y_x_and_s_change_the_curves(root: Path) -> None:
             await until(lambda axis=axis: chart.render_line(chart.size.height - 1).text.rstrip().endswith(axis))
         await pilot.press("s")
         await until_said(app, "━ validation 0.580  raw")
+        await pilot.press("y")
+        await until_said(app, "Loss (log)  train 0.067  val 0.580  raw")
+
+
+async def test_the_numbers_of_a_chart_are_seen_whatever_room_its_title_has(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("y")
+        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  validation 0.580 ", screen_text(app)))
+        await pilot.press("1", "plus")
+        await until(lambda: re.search(r"Loss \(log\)  ━ train \d\.\d{3}  ━ validation 0.580 ", screen_text(app)))
+        await pilot.resize_terminal(*SMALL)
+        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  val 0.580 ", screen_text(app)))
+        await pilot.resize_terminal(34, 12)
+        await until(lambda: re.search(r"Loss  train \d\.\d{3}  val 0.580 ", screen_text(app)))
 
 
 # Prompt

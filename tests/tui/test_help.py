@@ -51,6 +51,18 @@ async def test_the_whole_help_can_be_read_on_any_screen(root: Path, size: tuple[
         assert "decide about nobody" in " ".join(seen.split())
 
 
+@pytest.mark.parametrize(("end", "home"), [("end", "home"), ("G", "g")])
+async def test_its_end_and_its_beginning_are_a_key_away(root: Path, end: str, home: str) -> None:
+    recorded.write_run(root)
+    async with running(root, COMMON) as (app, pilot):
+        await pilot.press("question_mark")
+        await until(lambda: isinstance(app.screen, Help) and app.screen.is_mounted)
+        await pilot.press(end)
+        await until_said(app, "decide about nobody")
+        await pilot.press(home)
+        await until_said(app, COMMANDS[0].text)
+
+
 @pytest.mark.parametrize("key", ["escape", "q", "question_mark", "f1"])
 async def test_the_usual_keys_leave_the_help_and_not_the_program(root: Path, key: str) -> None:
     recorded.write_run(root)

@@ -19,7 +19,7 @@ from tui.composing import compose
 from tui.graphics import Picture, Protocol, Terminal
 from tui.graphics.session import Session
 from tui.layer_picture import LayerPicture, LayerRequest
-from tui.widgets.layer_view import LayerView
+from tui.widgets.layer_view import LayerTitle, LayerView, title_line
 
 
 class LayerApp(App[None]):
@@ -130,3 +130,40 @@ async def test_colours_that_are_left_out_are_not_left_out_in_silence(
             assert "4 maps" in str(legend.content)
             assert note in str(legend.content)
             assert ("colours" in str(legend.content)) is bool(note)
+
+
+RESIDUAL = ("stem.conv", *(f"stage{n}.0.{part}" for n in range(1, 5) for part in ("conv1", "conv2", "shortcut.conv")))
+
+
+def layer_title(layer: int, *, layers: tuple[str, ...] = RESIDUAL, follows: bool = True) -> LayerTitle:
+    return LayerTitle(
+        layers=layers, layer=layer, mode="maps", probe=0, probes=4, epoch=12, newest=30, follows=follows, live=True
+    )
+
+
+def test_a_title_that_fits_has_every_layer_and_no_number() -> None:
+    text = title_line(layer_title(1, layers=("conv1", "conv2", "conv3")), 74).plain
+    assert text == " conv1  ▸conv2◂  conv3   feature maps  epoch 12 ● live  probe 1/4"
+
+
+@pytest.mark.parametrize("layer", range(len(RESIDUAL)))
+@pytest.mark.parametrize("follows", [True, False], ids=["live", "earlier"])
+def test_long_names_leave_room_for_view_epoch_and_probe(layer: int, follows: bool) -> None:
+    text = title_line(layer_title(layer, follows=follows), 74)
+    assert text.cell_len <= 74
+    assert f"▸{RESIDUAL[layer]}◂ {layer + 1}/{len(RESIDUAL)} " in text.plain
+    assert " feature maps  epoch 12 " in text.plain
+    assert text.plain.endswith("  probe 1/4")
+
+
+def test_a_wider_title_has_more_layers_around_the_chosen_one() -> None:
+    around = [title_line(layer_title(6), width).plain.count("stage") for width in (74, 110, 150, 400)]
+    assert around == [1, 3, 5, 12]
+
+
+def test_of_a_name_that_is_too_long_by_itself_the_end_is_seen() -> None:
+    text = title_line(layer_title(6, layers=(*RESIDUAL[:6], "backbone." * 5 + "shortcut.conv")), 74)
+    assert text.cell_len == 74
+    assert "shortcut.conv◂ 7/7 " in text.plain
+    assert "▸…" in text.plain
+    assert text.plain.endswith("  probe 1/4")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, SMALL, WatchedApp, running, screen_text, type_text, until, until_said
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -124,6 +125,21 @@ async def test_enter_moves_from_field_to_field_and_starts_nothing(root: Path, st
         assert started == []
 
 
+@pytest.mark.parametrize("key", ["tab", "down", "enter"])
+async def test_keys_typed_in_one_go_reach_the_fields_they_were_meant_for(
+    root: Path, started: Started, key: str
+) -> None:
+    async with form(root) as (app, _):
+        back = {"tab": "shift+tab"}.get(key, "up")
+        keys = [*"demo", key, key, *"64", key, *"40", back, back, *"tuned"]
+        for each in keys:
+            app.post_message(events.Key(each, each if len(each) == 1 else None))
+        texts = {"data": "demo", "image_size": "64", "epochs": "40", "recipe": "tuned"}
+        for field, text in texts.items():
+            entry = app.screen.query_one(f"#field-{field}", Input)
+            await until(lambda entry=entry, text=text: entry.value == text)
+
+
 async def test_what_is_wrong_is_said_in_full_on_a_common_screen(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         await fill(app, pilot, name="a name that is far too long " * 3, accelerator="abacus")
@@ -230,6 +246,25 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_starts(
         assert not note(app, field).startswith(said)
 
 
+async def test_what_is_wrong_is_said_in_full_beside_the_field_too(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, recipe="re", data="nowhere", accelerator="abacus")
+        for field, message in (
+            ("recipe", "must be one of reference, tuned"),
+            ("data", "there is no such folder"),
+            ("accelerator", "must be auto, cpu, gpu, cuda or mps"),
+        ):
+            place = app.screen.query_one(f"#note-{field}", Static)
+
+            def said(place: Static = place) -> str:
+                rows = screen_text(app).splitlines()[place.region.y : place.region.bottom]
+                return " ".join(row[place.region.x :].strip() for row in rows)
+
+            await until(lambda message=message, said=said: message in said())
+        await fill(app, pilot, recipe="reference")
+        await until(lambda: app.screen.query_one("#note-recipe").region.height == 1)
+
+
 async def test_a_value_is_judged_while_it_is_typed(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         app.screen.query_one("#field-epochs", Input).focus()
@@ -281,6 +316,21 @@ async def test_the_path_of_the_data_is_completed(root: Path, started: Started) -
         await until(lambda: app.screen.query_one("#field-data", Input).value == "faces-b/")
 
 
+async def test_a_completion_that_comes_late_overwrites_nothing_and_takes_no_keyboard(
+    root: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr("tui.screens.new_run.complete_path", lambda *_: (answers.wait(), ("faces-", "a  b"))[1])
+    async with form(root) as (app, pilot):
+        await type_text(pilot, "fa")
+        await pilot.press("ctrl+t", "c", "tab")
+        answers.set()
+        await until(lambda: not app.screen.workers or all(worker.is_finished for worker in app.screen.workers))
+        await pilot.pause()
+        assert app.screen.query_one("#field-data", Input).value == "fac"
+        assert app.focused.id == "field-recipe"
+
+
 @pytest.mark.parametrize("size", [COMMON, SMALL], ids=str)
 async def test_every_field_can_be_reached_and_is_seen_on_a_small_screen(
     root: Path, started: Started, size: tuple[int, int]
@@ -300,6 +350,7 @@ async def test_data_given_on_the_command_line_stands_in_the_form(root: Path, sta
     async with running(root, data=str(root / "faces")) as (app, _):
         await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
         assert app.screen.query_one("#field-data", Input).value == str(root / "faces")
+        assert app.focused.id == "field-name"
 
 
 async def test_a_demo_asked_for_on_the_command_line_starts_at_once(root: Path, started: Started) -> None:

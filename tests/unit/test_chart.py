@@ -14,7 +14,7 @@ from textual.strip import Strip
 from tui.curves import Curve
 from tui.smoothing import Smoother
 from tui.widgets.chart import Chart
-from tui.widgets.plotting import Canvas, nice_ticks, reduced_to_columns, short
+from tui.widgets.plotting import Canvas, log_ticks, nice_ticks, reduced_to_columns, short
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -304,8 +304,37 @@ def test_a_range_that_is_none_has_one_tick(bad: tuple[float, float]) -> None:
     assert len(nice_ticks(*bad, 5)) == 1
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "count", "texts"),
+    [
+        (0.15, 1.2, 6, "0.2 0.5 1"),
+        (0.19, 0.85, 6, "0.2 0.5"),
+        (0.01, 1.2, 6, "0.01 0.03 0.1 0.3 1"),
+        (1e-5, 2, 6, "1e-5 1e-4 0.001 0.01 0.1 1"),
+        (1e-30, 1e5, 5, "1e-30 1e-22 1e-14 1e-6 100"),
+        (0.68, 0.79, 6, "0.68 0.7 0.72 0.74 0.76 0.78"),
+        (1.15e-4, 1.45e-4, 3, "1.2e-4 1.3e-4 1.4e-4"),
+        (1e308, 1.79e308, 3, "1e308 1.5e308"),
+    ],
+)
+def test_a_logarithmic_axis_has_round_numbers_as_many_as_fit(low: float, high: float, count: int, texts: str) -> None:
+    ticks = log_ticks(math.log10(low), math.log10(high), count)
+    assert " ".join(short(10**tick) for tick in ticks) == texts
+
+
+def test_a_logarithmic_axis_has_a_tick_wherever_it_begins_and_ends() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        low = random.uniform(-30, 30)
+        high = low + 10.0 ** random.uniform(-6, 1.5)
+        ticks = log_ticks(low, high, int(random.integers(2, 12)))
+        assert ticks == sorted(ticks)
+        assert low - 1e-6 <= ticks[0] <= ticks[-1] <= high + 1e-6
+
+
 def test_numbers_on_an_axis_are_short() -> None:
-    texts = {0: "0", 0.5: "0.5", 0.001: "0.001", 0.0001: "1e-4", 12_345: "12k", 250_000: "2e5", -0.25: "-0.25"}
+    texts = {0: "0", 0.5: "0.5", 0.001: "0.001", 0.0001: "1e-4", 12_345: "12k", -0.25: "-0.25"}
+    texts |= {250_000: "2.5e5", 1e30: "1e30", 1.2e-4: "1.2e-4"}
     assert {value: short(value) for value in texts} == texts
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import recorded
 
+from facegender.runs.events import RunFinished
 from tui.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, StepCurves
 from tui.smoothing import Smoother
 from tui.state import RunState, apply, apply_all
@@ -125,11 +126,31 @@ def test_a_short_run_is_drawn_point_by_point(axis: str, weight: float) -> None:
     expected = {
         "epochs": state.steps.step / recorded.STEPS_PER_EPOCH,
         "steps": state.steps.step,
-        "minutes": (state.steps.seconds - state.steps.seconds[0]) / 60,
+        "minutes": (state.steps.seconds - state.since) / 60,
     }[axis]
     np.testing.assert_allclose(train.x, expected)
     assert validation.y.tolist() == [0.6, 0.59]
     assert shown.x_range[1] >= max(train.x[-1], validation.x[-1])
+
+
+def test_minutes_are_those_of_the_header_without_what_lies_between_the_parts_of_a_run() -> None:
+    events = [
+        recorded.run_started(time=1000.0),
+        *recorded.epoch_events(0),
+        RunFinished(time=1017.0, status="stopped"),
+        recorded.run_started(time=90_000.0, start_epoch=1, start_step=5, resumed=True),
+        recorded.epoch_started(1, time=90_000.0),
+        recorded.steps(1, time=90_003.0, seconds=[90_001.0, 90_001.5, 90_002.0, 90_002.5, 90_003.0]),
+        recorded.epoch_finished(1, time=90_004.0),
+    ]
+    state = apply_all(RunState("otter-3", observed="training"), events)
+    curves = StepCurves()
+    assert curves.update(state.steps)
+    shown = curves.curves(state, "minutes", 0.0)
+    train, validation = shown.loss
+    np.testing.assert_allclose(60 * train.x, [1, 1.1, 1.2, 1.3, 1.4, 18, 18.5, 19, 19.5, 20])
+    np.testing.assert_allclose(60 * validation.x, [2, 21])
+    assert 60 * shown.x_range[1] == pytest.approx(state.elapsed_s(90_004.0))
 
 
 def test_what_is_not_finite_is_marked_where_it_happened_however_much_is_reduced() -> None:

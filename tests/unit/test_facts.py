@@ -22,6 +22,14 @@ def test_a_run_without_patience_says_nothing_of_it() -> None:
     assert lines[0] == "best 0.600 at epoch 0   learning rate 0.001"
 
 
+@pytest.mark.parametrize(
+    ("rate", "said_of_it"), [(0.00128093, "0.00128"), (0.001, "0.001"), (1e-4, "0.0001"), (4.1e-9, "4.1e-09"), (0, "0")]
+)
+def test_a_learning_rate_has_at_most_three_digits(rate: float, said_of_it: str) -> None:
+    lines = said(recorded.run_started(), recorded.epoch_started(0, learning_rate=rate))
+    assert lines[0].endswith(f"   learning rate {said_of_it}")
+
+
 @pytest.mark.parametrize(("waited", "line"), [((), "patience 0 of 10"), ((0, 1, 2, 3), "patience 3 of 10")])
 def test_patience_is_said_as_epochs_since_the_best_of_all_that_are_waited(waited: tuple[int, ...], line: str) -> None:
     epochs = [recorded.epoch_finished(epoch, waited=count) for epoch, count in enumerate(waited)]

@@ -153,6 +153,6 @@ def test_steps_taken_in_one_go_give_what_they_give_one_by_one() -> None:
         one_by_one = apply(one_by_one, event)
     together = apply_all(RunState("otter-3"), events)
     assert together.steps.loss.tolist() == one_by_one.steps.loss.tolist()
-    assert (together.batch, together.images_per_second, together.last_time) == (
-        one_by_one.batch, one_by_one.images_per_second, one_by_one.last_time
+    assert (together.batch, together.images_per_second, together.trained_until) == (
+        one_by_one.batch, one_by_one.images_per_second, one_by_one.trained_until
     )  # fmt: skip

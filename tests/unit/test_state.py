@@ -112,9 +112,9 @@ def test_a_notice_is_logged_with_its_level_and_cannot_disturb_the_screen() -> No
     ]
 
 
-def test_a_heartbeat_changes_nothing_but_the_time() -> None:
+def test_a_heartbeat_changes_nothing() -> None:
     state = after_epochs(1)
-    assert apply(state, Heartbeat(time=9999.0)) == replace(state, last_time=9999.0)
+    assert apply(state, Heartbeat(time=9999.0)) == state
 
 
 @pytest.mark.parametrize(
@@ -158,12 +158,12 @@ def test_no_event_changes_its_arguments(event: Event) -> None:
 @pytest.mark.parametrize("event", recorded.one_of_each(), ids=lambda event: type(event).__name__)
 def test_any_event_can_come_first(event: Event) -> None:
     state = apply(RunState("otter-3"), event)
-    assert state.last_time == event.time
     assert state.epochs_done >= 0
+    assert state.elapsed_s(0.0) >= 0
 
 
 def test_time_never_runs_backwards() -> None:
-    assert after(Heartbeat(time=50.0), Heartbeat(time=40.0)).last_time == 50.0
+    assert after(recorded.frame_saved(0, time=50.0), recorded.frame_saved(1, time=40.0)).trained_until == 50.0
 
 
 # Resumed runs
@@ -284,6 +284,40 @@ def test_time_passes_while_a_run_is_live_and_stands_still_afterwards() -> None:
     assert replace(state, observed="crashed").elapsed_s(5000.0) == 3.0
 
 
+def goes_on(time: float) -> AnyEvent:
+    return recorded.run_started(time=time, start_epoch=1, start_step=5, resumed=True)
+
+
+def test_the_time_of_a_run_is_that_of_all_its_parts_and_not_what_lies_between_them() -> None:
+    state = after(
+        recorded.run_started(time=1000.0),
+        *recorded.epoch_events(0),
+        RunFinished(time=1017.0, status="stopped"),
+        Notice(time=5000.0, level="info", text="photographs are read"),
+        System(time=5001.0, cpu_percent=1, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3),
+        goes_on(5003.0),
+    )
+    assert state.elapsed_s(5005.0) == 19.0
+    assert state.since == 5003.0
+    ended = apply(state, RunFinished(time=5011.0, status="completed"))
+    assert ended.elapsed_s(9999.0) == 25.0
+    assert after(goes_on(20_000.0), state=ended).elapsed_s(20_001.0) == 26.0
+
+
+def test_a_run_that_died_has_trained_until_its_last_sign_of_it_however_late_it_goes_on() -> None:
+    state = after(recorded.run_started(time=1000.0), recorded.epoch_started(0), recorded.steps(0, time=1017.0))
+    starting = after(
+        Notice(time=90_000.0, level="info", text="photographs are read"), Heartbeat(time=90_005.0), state=state
+    )
+    assert apply(starting, goes_on(90_006.0)).elapsed_s(90_008.0) == 19.0
+
+
+def test_a_run_that_failed_before_it_began_has_not_trained() -> None:
+    notice = Notice(time=990.0, level="info", text="photographs are read")
+    state = after(RunFinished(time=900.0, status="failed"), notice)
+    assert apply(state, recorded.run_started(time=1000.0)).elapsed_s(1002.0) == 2.0
+
+
 def test_time_left_is_judged_by_the_epochs_of_this_process() -> None:
     state = after_epochs(2)
     assert state.left_s() == pytest.approx(3 * 2.0)
@@ -313,6 +347,27 @@ def test_nothing_is_left_of_a_run_that_ended() -> None:
 def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:
     state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 9))
     assert state.epochs_done == 1.0
+
+
+# Progress of the epoch
+
+
+def test_an_epoch_is_whole_until_the_next_begins_with_nothing_of_it() -> None:
+    state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 2))
+    assert state.epoch_progress == pytest.approx((0, 0.4))
+    state = apply(state, recorded.steps(0))
+    assert (state.epoch_progress, state.batch) == ((0, 1.0), 5)
+    state = apply(state, recorded.epoch_finished(0))
+    assert (state.epoch_progress, state.batch) == ((0, 1.0), 5)
+    state = apply(state, recorded.epoch_started(1))
+    assert (state.epoch_progress, state.batch) == ((1, 0.0), 0)
+
+
+def test_a_run_that_begins_or_goes_on_is_at_the_beginning_of_an_epoch() -> None:
+    assert NEW.epoch_progress == after(recorded.run_started()).epoch_progress == (0, 0.0)
+    goes_on = recorded.run_started(time=5000.0, start_epoch=2, start_step=10, resumed=True)
+    resumed = apply(after_epochs(2), goes_on)
+    assert (resumed.epoch_progress, resumed.batch) == ((2, 0.0), 0)
 
 
 # Patience

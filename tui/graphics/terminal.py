@@ -13,6 +13,8 @@ Colours = Literal["truecolor", "256", "16"]
 DEFAULT_CELL_PX = (10, 20)
 
 ENVIRONMENT_VARIABLE = "FACEGENDER_GRAPHICS"
+AUTO = "auto"
+"""What stands for a protocol where the terminal decides."""
 
 _DEVICE_ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,6});(\d{1,6})t")
@@ -177,6 +179,13 @@ def interpret(
         sixel_registers=min(256, registers) if registers >= 2 else 256,
         sixel_limit_px=(int(geometry[2]), int(geometry[3] or 0)) if geometry else (0, 0),
     )
+
+
+def unknown_wish(environment: Mapping[str, str]) -> str:
+    """What the environment variable holds, safe to print, where that is no protocol; empty where nothing is wrong."""
+    wish = environment.get(ENVIRONMENT_VARIABLE, "")
+    known = ("", AUTO, *(protocol.value for protocol in Protocol))
+    return "" if wish.strip().lower() in known else clean_name(wish)
 
 
 def _forced(override: str, environment: Mapping[str, str]) -> _Choice | None:

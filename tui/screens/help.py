@@ -30,6 +30,8 @@ class Help(Screen[None]):
         ("up,k", "scroll(-1)", "up"),
         ("pagedown,space", "scroll(20)", "page down"),
         ("pageup", "scroll(-20)", "page up"),
+        ("home,g", "to_top", "beginning"),
+        ("end,G", "to_bottom", "end"),
     ]
 
     def __init__(self, terminal: Terminal) -> None:
@@ -46,7 +48,7 @@ class Help(Screen[None]):
             yield Static(self._terminal_facts())
             yield Static(Text("About the labels", "bold"), classes="heading")
             yield Static(Text(LABELS))
-        yield Static(Text(" Esc back   ↑↓ scroll", "dim"), id="way-out")
+        yield Static(Text(" Esc back   ↑↓ scroll   Home End", "dim"), id="way-out")
 
     def _commands(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -81,6 +83,14 @@ class Help(Screen[None]):
     def action_scroll(self, lines: int) -> None:
         """Scroll by so many lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
+
+    def action_to_top(self) -> None:
+        """Scroll to the beginning."""
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_to_bottom(self) -> None:
+        """Scroll to the end."""
+        self.query_one(VerticalScroll).scroll_end(animate=False)
 
     def action_leave(self) -> None:
         """Back to where you were."""

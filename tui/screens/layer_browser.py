@@ -376,8 +376,9 @@ class LayerBrowser(Column, can_focus=True):
         return self.query_one(PaneTitle).title
 
     def _show_title(self) -> None:
+        edge = self.query_one(PaneTitle)
         if self._path_of is None:
-            self.query_one(PaneTitle).title = Text()
+            edge.title = Text()
             return
         title = LayerTitle(
             layers=self._layers,
@@ -390,7 +391,7 @@ class LayerBrowser(Column, can_focus=True):
             follows=self.selection.follows_live,
             live=self._live,
         )
-        self.query_one(PaneTitle).title = title_line(title, self.size.width)
+        edge.title = title_line(title, edge.room)
 
 
 def _place(request: LayerRequest) -> tuple[object, ...]:

@@ -51,11 +51,9 @@ _PLACEHOLDERS = {"data": "looks below datasets/"}
 
 
 class FormInput(Input):
-    """An input that the arrow keys leave upwards and downwards."""
+    """An input of the form."""
 
     BINDINGS = [
-        ("up", "app.focus_previous", "previous field"),
-        ("down", "app.focus_next", "next field"),
         # First, or what is typed right after it would be deleted with the rest.
         Binding("ctrl+u", "delete_left_all", "delete to the start", show=False, priority=True),
     ]
@@ -80,10 +78,15 @@ class NewRun(Screen[None]):
             self.names = names
 
     class Completed(Message):
-        """The path in the data field, as far as it is unambiguous."""
+        """The path in the data field, as far as it is unambiguous.
 
-        def __init__(self, text: str, candidates: str) -> None:
+        Attributes:
+            text: What the field should hold now, if it still holds ``of``.
+        """
+
+        def __init__(self, of: str, text: str, candidates: str) -> None:
             super().__init__()
+            self.of = of
             self.text = text
             self.candidates = candidates
 
@@ -94,19 +97,26 @@ class NewRun(Screen[None]):
         ("escape", "leave", "back"),
         ("ctrl+s", "start", "start the run"),
         ("ctrl+t", "complete", "complete the path"),
+        # First: what is typed in one go with such a key belongs to the field that it leads to.
+        Binding("tab,down,enter", "app.focus_next", "next field", show=False, priority=True),
+        Binding("shift+tab,up", "app.focus_previous", "previous field", show=False, priority=True),
     ]
 
-    def __init__(self, root: Path, config: TrainConfig, origin: str = "the reference recipe") -> None:
+    def __init__(
+        self, root: Path, config: TrainConfig, origin: str = "the reference recipe", *, first: str = "data"
+    ) -> None:
         """Make the form.
 
         Args:
             config: What the fields begin with.
             origin: What to call that.
+            first: The field that has the keyboard at first.
         """
         super().__init__()
         self._root = root
         self._config = config
         self._origin = origin
+        self._first = first
         self._recipe: str = config.recipe
         self._folders: dict[str, Path | None] = {}
         self._looked_for: set[str] = set()
@@ -135,7 +145,7 @@ class NewRun(Screen[None]):
     def on_mount(self) -> None:
         """Check what the fields begin with."""
         self.run_worker(self._list_names, thread=True)
-        self.query_one("#field-data", FormInput).focus()
+        self.set_focus(self.query_one(f"#field-{self._first}", FormInput))
         self._check_all()
 
     def _beginning(self, field: str) -> str:
@@ -238,10 +248,6 @@ class NewRun(Screen[None]):
         self._names = event.names
         self._check_all()
 
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        self.focus_next()
-
     def on_descendant_focus(self) -> None:
         """Say what is wrong with the field that was entered."""
         self._check_all()
@@ -262,18 +268,21 @@ class NewRun(Screen[None]):
 
     def action_complete(self) -> None:
         """Complete the path in the data field."""
-        text = self.query_one("#field-data", FormInput).value
-        self.run_worker(
-            lambda: self.post_message(self.Completed(*complete_path(text, self._root))), thread=True, group="complete"
-        )
+        field = self.query_one("#field-data", FormInput)
+        self.set_focus(field)
+        self.run_worker(partial(self._find_completion, field.value), thread=True, group="complete")
+
+    def _find_completion(self, text: str) -> None:
+        self.post_message(self.Completed(text, *complete_path(text, self._root)))
 
     @on(Completed)
     def _completed(self, event: Completed) -> None:
-        self._candidates = (event.text, event.candidates) if event.candidates else None
         field = self.query_one("#field-data", FormInput)
+        if field.value != event.of:
+            return
+        self._candidates = (event.text, event.candidates) if event.candidates else None
         field.value = event.text
         field.cursor_position = len(event.text)
-        field.focus()
         self._check_all()
 
     def action_leave(self) -> None:

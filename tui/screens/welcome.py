@@ -98,7 +98,7 @@ class Welcome(Screen[None]):
         else:
             folder = last.rpartition(": ")[2]
             if self.is_attached:
-                self.app.switch_screen(NewRun(self._root, TrainConfig(data=folder)))
+                self.app.switch_screen(NewRun(self._root, TrainConfig(data=folder), first="name"))
         finally:
             self._downloading = False
 

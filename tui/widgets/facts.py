@@ -54,7 +54,7 @@ class RunFacts(Facts):
             out.append("best epoch: known after the first validation", "dim")
         rate = state.learning_rate
         if rate == rate:
-            out.append(f"   learning rate {rate:g}", "" if best else "dim")
+            out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")
         if state.ended_early:
             epochs = "1 epoch" if state.waited == 1 else f"{state.waited} epochs"
             out.append(f"\nended early: {epochs} without a better one", "#e5c07b")

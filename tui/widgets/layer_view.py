@@ -23,6 +23,8 @@ from tui.widgets.status import bar
 _VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 _DIVERGING = ("#053061", "#2f79b5", "#90c4dd", "#dfecf3", "#f7f7f7", "#fbe5d8", "#f3a481", "#c13639", "#67001f")
 _NAMES = {"maps": "feature maps", "filters": "filters", "average": "channel average"}
+LEAST_NAME = 8
+"""What is always left of a layer's name."""
 
 
 @dataclass(frozen=True)
@@ -251,22 +253,53 @@ def _count(picture: LayerPicture) -> str:
 
 
 def title_line(title: LayerTitle, width: int) -> Text:
-    """The pane's title: the layers with the chosen one marked, the view, the probe and the epoch."""
+    """The pane's title: the layers with the chosen one marked, the view, the epoch and the probe.
+
+    Where it does not fit, layers around the chosen one are left out first, then a hint, then a part of its name.
+
+    Args:
+        width: The room for it in cells.
+    """
+    count = len(title.layers)
+    for around, hint in [(count, True), (2, True), (1, True), (0, True), (0, False)]:
+        rest = _title_rest(title, hint)
+        line = _layer_names(title, around).append_text(rest)
+        if line.cell_len <= width:
+            return line
+    excess = line.cell_len - width
+    return _layer_names(title, 0, shorter_by=excess).append_text(rest)
+
+
+def _layer_names(title: LayerTitle, around: int, shorter_by: int = 0) -> Text:
+    """The chosen layer and so many on each side of it, with its number where that is not all.
+
+    Args:
+        shorter_by: What to cut off at the beginning of the chosen one's name, as its end tells more.
+    """
     out = Text(no_wrap=True)
-    around = title.layers
-    if len("  ".join(around)) + 40 > width:
-        around = title.layers[max(0, title.layer - 1) : title.layer + 2]
-    for name in around:
-        chosen = bool(title.layers) and name == title.layers[title.layer]
-        shown = printable(name)
-        out.append(f"▸{shown}◂ " if chosen else f" {shown}  ", "bold" if chosen else "dim")
-    out.append(f" {_NAMES[title.mode]}")
+    shown = range(max(0, title.layer - around), min(len(title.layers), title.layer + around + 1))
+    for index in shown:
+        name = printable(title.layers[index])
+        if index != title.layer:
+            out.append(f" {name}  ", "dim")
+            continue
+        if shorter_by and (cut := min(shorter_by + 1, len(name) - LEAST_NAME)) > 1:
+            name = "…" + name[cut:]
+        out.append(f"▸{name}◂ ", "bold")
+        if len(shown) < len(title.layers):
+            out.append(f"{title.layer + 1}/{len(title.layers)} ", "dim")
+    return out
+
+
+def _title_rest(title: LayerTitle, hint: bool) -> Text:
+    """View, epoch and probe; ``hint`` says which key leads to the latest epoch."""
+    out = Text(f" {_NAMES[title.mode]}")
     if title.epoch is not None:
         out.append(f"  epoch {title.epoch}", "bold")
         if title.follows:
             out.append(" ● live" if title.live else " latest", "#98c379" if title.live else "dim")
         else:
-            out.append(f" of {title.newest}, End: latest", "#e5c07b")
+            out.append(f" of {title.newest}{', End: latest' if hint else ''}", "#e5c07b")
     if title.probes > 1 and title.mode != "filters":
         out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
     return out

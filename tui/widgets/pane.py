@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tui.curves import Curve
 
 
+_BRIEF = {"validation": "val"}
+
+
 class Column(Vertical):
     """A column of which nothing is seen but its background: what Textual need not work out costs no time.
 
@@ -39,6 +42,8 @@ class ChartPane(Pane):
     def __init__(self, title: str, chart: Chart, *, id: str) -> None:
         super().__init__(title, chart, id=id)
         self._heading = title
+        self._curves: tuple[Curve, ...] = ()
+        self._raw = False
         self.chart = chart
 
     def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool) -> None:
@@ -48,21 +53,37 @@ class ChartPane(Pane):
             raw: Say that they are not smoothed.
         """
         self.chart.show(curves, x_range, x_name)
-        title = Text(self._heading)
-        if self.chart.logarithmic:
-            title.append(" (log)", "dim")
-        for curve in curves:
-            title.append(f"  ━ {curve.name}", curve.colour)
-            if len(curve.y):
-                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
-        if raw:
-            title.append("  raw", "dim")
-        self.border_title = title
+        self._curves, self._raw = curves, raw
+        self._show_title()
 
     def clear(self) -> None:
         """Show no curve."""
-        self.chart.show((), (0.0, 1.0), "")
-        self.border_title = Text(self._heading)
+        self.show((), (0.0, 1.0), "", raw=False)
+
+    def on_resize(self) -> None:
+        """Say as much as fits now."""
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """The first of these that fits: with all, without the dashes, with shorter words, without the notes."""
+        room = self.outer_size.width - 6
+        for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
+            title = self._title(dash, brief=brief, notes=notes)
+            if title.cell_len <= room:
+                break
+        self.border_title = title
+
+    def _title(self, dash: str, *, brief: bool, notes: bool) -> Text:
+        title = Text(self._heading)
+        if notes and self._curves and self.chart.logarithmic:
+            title.append(" (log)", "dim")
+        for curve in self._curves:
+            title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
+            if len(curve.y):
+                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
+        if notes and self._raw:
+            title.append("  raw", "dim")
+        return title
 
 
 class PaneTitle(Widget):
@@ -86,6 +107,11 @@ class PaneTitle(Widget):
         if title != self._title:
             self._title = title
             self.refresh()
+
+    @property
+    def room(self) -> int:
+        """The cells there are for the title."""
+        return max(0, self.size.width - 6)
 
     def render(self) -> Text:
         """The edge."""

@@ -17,6 +17,8 @@ from textual.strip import Strip
 from tui.curves import Curve
 from tui.smoothing import Floats
 
+MOST_POWER = 308.25
+"""Ten to the power of more may be more than a float holds."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
@@ -100,13 +102,34 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
     return [index * step for index in range(first, last + 1)] or nice_ticks(low, high, count + 1)
 
 
+def log_ticks(low: float, high: float, count: int) -> list[float]:
+    """At most ``count`` logarithms of round numbers within a range: of 1, 2 and 5 times powers of ten, or of fewer.
+
+    Args:
+        low, high: The range, in powers of ten.
+
+    Returns:
+        Where it has less than two of these, logarithms of what a linear axis would have, as many as there are.
+    """
+    powers = range(math.floor(low), math.floor(high) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [tick for power in powers for factor in factors if low <= (tick := power + math.log10(factor)) <= high]
+        if 2 <= len(ticks) <= count:
+            return ticks
+        if len(ticks) < 2:
+            least, most = (10.0 ** min(end, MOST_POWER) for end in (low, high))
+            linear = [math.log10(tick) for tick in nice_ticks(least, most, count) if tick > 0]
+            return linear or ticks or [low]
+    return ticks[:: math.ceil(len(ticks) / count)]
+
+
 def short(value: float) -> str:
     """A number for an axis, in at most six characters where possible."""
     if value == 0:
         return "0"
     size = abs(value)
     if size >= 100_000 or size < 0.001:
-        return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+        return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     if size >= 10_000:
         return f"{value / 1000:.0f}k"
     return f"{value:.4g}"
@@ -139,7 +162,7 @@ class Plot:
             return []
         low, high = self._y_range(values)
         rows = height - 1
-        ticks = nice_ticks(low, high, max(2, rows // 2))
+        ticks = (log_ticks if self.logarithmic else nice_ticks)(low, high, max(2, rows // 2))
         labels = [short(10**tick if self.logarithmic else tick) for tick in ticks]
         margin = max(4, max(map(len, labels))) + 1
         columns = width - margin

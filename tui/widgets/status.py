@@ -88,11 +88,10 @@ class StatusLines(Widget):
                 "the trainer is starting: importing torch and reading the photographs" if state.live else "never began"
             )
             return fitted([(text, "dim")], [], width)
-        done = state.epochs_done
-        share = done - int(done)
+        epoch, share = state.epoch_progress
         parts: list[Part] = []
         if state.live:
-            parts.append((f"{100 * share:.0f} % of epoch {max(0, state.epoch)}", ""))
+            parts.append((f"{100 * share:.0f} % of epoch {epoch}", ""))
             parts.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
         if state.images_per_second:
             parts.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
@@ -105,7 +104,7 @@ class StatusLines(Widget):
         words = fitted([("", ""), *parts], [], max(0, width - 12))
         bar_width = max(0, min(60, width - words.cell_len - 3))
         line = Text(" ")
-        line.append_text(bar(share if state.live else done / max(1, started.epochs), bar_width))
+        line.append_text(bar(share if state.live else state.epochs_done / max(1, started.epochs), bar_width))
         line.append_text(words)
         line.truncate(width)
         return line

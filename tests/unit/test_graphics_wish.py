@@ -1,0 +1,40 @@
+"""What is done about a protocol that nobody knows, on the command line and in the environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def said(*arguments: str, wish: str) -> subprocess.CompletedProcess[str]:
+    """What a module of the interface does where the variable has a value."""
+    environment = {**os.environ, "FACEGENDER_GRAPHICS": wish}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
+def test_an_unknown_protocol_in_the_environment_is_refused_as_on_the_command_line() -> None:
+    for refused in (said("tui", "--graphics", "foo", wish=""), said("tui", wish="foo\x1b[2J")):
+        line = refused.stderr.splitlines()[-1]
+        assert refused.returncode == 2
+        assert line.startswith("facegender-tui: error: ")
+        assert "\x1b" not in line
+        assert all(known in line for known in ("auto", "kitty", "sixel", "halfblock", "foo"))
+    assert "FACEGENDER_GRAPHICS" in line
+
+
+@pytest.mark.parametrize(
+    ("wish", "options"), [("", []), (" Auto ", []), ("SIXEL", []), ("foo", ["--graphics", "kitty"])]
+)
+def test_what_is_known_or_has_no_say_is_not_refused(wish: str, options: list[str]) -> None:
+    assert "needs a terminal" in said("tui", *options, wish=wish).stderr
+
+
+def test_doctor_is_told_of_an_unknown_protocol() -> None:
+    line = "FACEGENDER_GRAPHICS\tunknown value 'foo': choose from auto, kitty, sixel, halfblock"
+    assert line in said("tui.graphics", wish="foo").stdout.splitlines()
+    assert "FACEGENDER_GRAPHICS" not in said("tui.graphics", wish="").stdout
