@@ -40,10 +40,10 @@ def ago(seconds: float) -> str:
 
 
 def thousands(value: float) -> str:
-    """``1 243``, with a narrow space; small values keep a decimal."""
+    """``1 243``, with a narrow space; small values that are not whole keep a decimal."""
     if not math.isfinite(value):
         return "–"
-    return f"{value:.1f}" if 0 < value < 10 else f"{value:,.0f}".replace(",", "\u202f")
+    return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", "\u202f")
 
 
 def gib(bytes_: float) -> str:

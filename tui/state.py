@@ -251,7 +251,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         state,
         event.time,
         "info",
-        f"{'goes on' if event.resumed else 'begins'} on {event.device} ({event.device_name}), "
+        f"{'resumed' if event.resumed else 'begins'} on {event.device} ({event.device_name}), "
         f"{photographs[0]} {noun} to train, {photographs[1]} to validate",
     )
     if event.skipped_files:
