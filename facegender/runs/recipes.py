@@ -12,7 +12,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reference": {},
     "tuned": {
         "image_size": 160,
-        "epochs": 60,
+        "epochs": 80,
         "batch_size": 64,
         "learning_rate": 2e-3,
         "widths": (48, 96, 192),
