@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
 import msgspec
 
-from facegender.runs.events import EpochFinished, RunStarted, decode
-from facegender.runs.files import open_regular
+from facegender.runs.events import EpochFinished, RunStarted, Steps
 from facegender.runs.folder import Manifest, RunFolder, State, list_runs
-
-READ_BYTES = 1 << 18
-_STEPS = b'{"type":"steps"'
-_WANTED = (b'{"type":"epoch_finished"', b'{"type":"run_started"')
+from facegender.runs.journal import read_kinds
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,19 +42,12 @@ def summarise(folder: RunFolder) -> RunSummary:
     manifest = folder.read_manifest()
     accuracy: dict[int, float] = {}
     epochs = 0
-    try:
-        with io.BufferedReader(open_regular(folder.journal_path), READ_BYTES) as lines:
-            for line in lines:
-                if not line.startswith(_WANTED):
-                    continue
-                event = decode(line)
-                if isinstance(event, RunStarted):
-                    epochs = event.epochs
-                    accuracy = {epoch: value for epoch, value in accuracy.items() if epoch < event.start_epoch}
-                elif isinstance(event, EpochFinished):
-                    accuracy[event.epoch] = event.validation_accuracy
-    except OSError:
-        pass
+    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished):
+        if isinstance(event, RunStarted):
+            epochs = event.epochs
+            accuracy = {epoch: value for epoch, value in accuracy.items() if epoch < event.start_epoch}
+        elif isinstance(event, EpochFinished):
+            accuracy[event.epoch] = event.validation_accuracy
     known = {epoch: value for epoch, value in accuracy.items() if not math.isnan(value)}
     best = max(known, key=lambda epoch: (known[epoch], -epoch), default=-1)
     return RunSummary(
@@ -79,11 +67,7 @@ def summarise(folder: RunFolder) -> RunSummary:
 
 def has_trained(folder: RunFolder) -> bool:
     """Whether a run made at least one training step; reads no further than to the first."""
-    try:
-        with io.BufferedReader(open_regular(folder.journal_path)) as lines:
-            return any(line.startswith(_STEPS) for line in lines)
-    except OSError:
-        return False
+    return any(read_kinds(folder.journal_path, Steps))
 
 
 def trained_manifest(root: Path, preferred: RunFolder | None = None) -> Manifest | None:

@@ -113,11 +113,17 @@ class RunCheckpoints(Callback):
             torch.cuda.set_rng_state(generators["cuda"].cpu())
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds where to go on, in words that do not depend on Lightning."""
+        """Adds where to go on, and on what it was trained so far."""
         epoch, batch = trainer.current_epoch, trainer.fit_loop.batch_idx + 1
         if not self._middle:
             epoch, batch = epoch + 1, 0
-        checkpoint["resume_at"] = {"epoch": epoch, "batch": batch, "devices": trainer.world_size}
+        checkpoint["resume_at"] = {
+            "epoch": epoch,
+            "batch": batch,
+            "devices": trainer.world_size,
+            "kind": trainer.strategy.root_device.type,
+            "precision": trainer.precision,
+        }
 
     # Saving and stopping ----------------------------------------------------------------------------------------------
 

@@ -16,13 +16,12 @@ from facegender import __version__
 from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.errors import UserError
-from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished, decode
+from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
-from facegender.runs.journal import JournalWriter, read_tail
+from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.text import counted, one_line, printable
-from facegender.training.account import lines_of
 from facegender.training.watch import FolderWatch
 
 RESUME_MAY_CHANGE = ("epochs", "patience", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers")
@@ -163,8 +162,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
 def _had_checkpoint(folder: RunFolder) -> bool:
     """Whether there once was a ``last.ckpt``. A run that ended before its first can only begin again."""
     return any(
-        isinstance(event := decode(line), CheckpointSaved) and event.file == folder.last_checkpoint.name
-        for line in lines_of(folder.journal_path, CheckpointSaved)
+        isinstance(event, CheckpointSaved) and event.file == folder.last_checkpoint.name
+        for event in read_kinds(folder.journal_path, CheckpointSaved)
     )
 
 

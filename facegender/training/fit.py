@@ -29,7 +29,7 @@ from facegender.training.hardware import Hardware, hardware
 from facegender.training.patience import Patience
 from facegender.training.photographs import PhotographAccount
 from facegender.training.recorder import RunRecorder, Sink, Subject
-from facegender.training.resuming import ResumeCheck, ResumePoint, missing_frame, resume_point, unusable
+from facegender.training.resuming import ResumeCheck, ResumePoint, as_before, missing_frame, resume_point, unusable
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.system import GpuIdentity
@@ -108,6 +108,7 @@ def _fit(
     account: PhotographAccount | None = None,
 ) -> None:
     config, folder = claim.config, claim.folder
+    place = as_before(place, config, resume)
     prepare(config, place)
     module = FaceGenderModule(config, CLASSES, data.train_images)
 

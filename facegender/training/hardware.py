@@ -98,7 +98,8 @@ def hardware(config: TrainConfig) -> Hardware:
         )
     if devices != "auto":
         _check_count(kind, devices)
-    return Hardware(kind, config.accelerator, devices, nodes, config.strategy, _precision(config, kind))
+    alone = nodes == 1 and (devices == 1 or (kind == "cpu" and devices == "auto"))
+    return Hardware(kind, config.accelerator, devices, nodes, config.strategy, _precision(config, kind, alone))
 
 
 def _divides(strategy: str) -> bool:
@@ -129,8 +130,8 @@ def _check_count(kind: Kind, devices: int) -> None:
         raise UserError(f"--devices {devices}: this machine has {counted(count, name)}{one_each}; give at most {count}")
 
 
-def _precision(config: TrainConfig, kind: Kind) -> str:
-    """What "auto" means here.
+def _precision(config: TrainConfig, kind: Kind, alone: bool) -> str:
+    """What "auto" means here; of several processes on processors, each of which could measure otherwise, 32.
 
     Raises:
         UserError: The processor is asked for half precision.
@@ -141,7 +142,7 @@ def _precision(config: TrainConfig, kind: Kind) -> str:
             pays = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             least = RECIPES[config.recipe].bf16_pays_from
-            pays = kind == "cpu" and least is not None and bf16_gain() >= least
+            pays = alone and kind == "cpu" and least is not None and bf16_gain() >= least
         return "bf16" if pays else "32"
     if config.precision == "16" and not on_cuda:
         raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")

