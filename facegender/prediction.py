@@ -22,7 +22,7 @@ from facegender.runs.complaint import complain
 from facegender.runs.errors import UserError
 from facegender.runs.paths import exists, expanded, is_folder, typed_path
 from facegender.runs.pictures import heat_overlay, write_png
-from facegender.runs.text import printable
+from facegender.runs.text import counted, printable
 
 Form = Literal["text", "json", "csv"]
 
@@ -58,7 +58,8 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
                 f"--heatmap {printable(str(heatmaps))}: {error.strerror}; name a folder to write in"
             ) from None
     classifier = load_classifier(choose_checkpoint(root, which))
-    if form == "text" and sys.stdout.isatty():
+    for_a_person = form == "text" and sys.stdout.isatty()
+    if for_a_person:
         # Not on the standard output, which programs read, and for them JSON and CSV have it in each line.
         complain(f"{answerer(classifier)} answers")
     report = _Report(classifier, form, heatmaps)
@@ -67,6 +68,8 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     single = len(paths) == 1 and not is_folder(paths[0])
     for path in _files(paths, report.refuse):
         report.classify(path, titled=not single)
+    if for_a_person and not single:
+        complain(report.summary())
     return report.complete
 
 
@@ -85,14 +88,29 @@ class _Report:
         self._classifier = classifier
         self._form = form
         self._heatmaps = heatmaps
-        self._printed = 0
-        self.complete = True
+        self._labels = dict.fromkeys(classifier.classes, 0)
+        self._refused = 0
 
     def refuse(self, path: Path, reason: str) -> None:
         """Say why there is no answer, below those that there were."""
-        self.complete = False
+        self._refused += 1
         sys.stdout.flush()
         complain(f"{printable(str(path))}: {reason}")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file could be read."""
+        return not self._refused
+
+    @property
+    def _printed(self) -> int:
+        return sum(self._labels.values())
+
+    def summary(self) -> str:
+        """How many there were of each answer."""
+        parts = [f"{count} {label}" for label, count in self._labels.items()]
+        refused = f"; {self._refused} could not be read" if self._refused else ""
+        return f"{counted(self._printed, 'photograph')}: {', '.join(parts)}{refused}"
 
     def classify(self, path: Path, *, titled: bool) -> None:
         try:
@@ -147,7 +165,7 @@ class _Report:
             if self._printed:
                 print()
             print("\n".join([*([name] if titled else []), *prediction.lines()]))
-        self._printed += 1
+        self._labels[prediction.label] += 1
 
     def _save_heatmap(self, path: Path, image: Image.Image, prediction: Prediction) -> None:
         assert self._heatmaps is not None

@@ -111,6 +111,23 @@ def test_at_a_terminal_a_line_beside_the_answer_says_which_network_gave_it(
     assert len(captured.out.splitlines()) == 3
 
 
+def test_at_a_terminal_several_photographs_are_counted_at_the_end(
+    trained: Path, photographs: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    (photographs / "broken.png").write_bytes(b"nothing")
+    assert run(["predict", str(photographs), "--root", str(trained)]) == 2
+    captured = capsys.readouterr()
+    counts = re.fullmatch(
+        r"facegender: 2 photographs: (\d) female, (\d) male; 1 could not be read", captured.err.splitlines()[-1]
+    )
+    assert counts is not None
+    assert [int(count) for count in counts.groups()] == [
+        captured.out.count("Predicted: female"),
+        captured.out.count("Predicted: male"),
+    ]
+
+
 def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at_the_end_by_exit_code_2(
     trained: Path, photographs: Path, capsys: Capture
 ) -> None:
