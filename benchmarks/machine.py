@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from facegender.runs.processors import available_processors
+from facegender.runs.machine import available_processors
 
 
 def description() -> str:

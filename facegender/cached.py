@@ -7,10 +7,7 @@ import time
 from facegender.data import shelf
 from facegender.data.shelf import Entry
 from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
-from facegender.runs.text import counted, end_of, printable, size_in_words
-
-WIDTH = 80
-LEAST_SOURCE_WIDTH = 10
+from facegender.runs.text import ago, counted, printable, size_in_words, table
 
 
 def account() -> str:
@@ -35,21 +32,16 @@ def listing(now: float | None = None) -> list[str]:
         now: In seconds since 1970.
     """
     found = shelf.entries()
-    where = printable(str(cache_folder()))
+    where = printable(cache_folder())
     if not found:
         return [f"no decoded photographs in {where}: a run keeps them there"]
     now = time.time() if now is None else now
     rows = [["photographs", "px", "size", "used", "from"], *(_row(entry, now) for entry in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    room = max(LEAST_SOURCE_WIDTH, WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1]))
-    for row in rows:
-        row[-1] = end_of(row[-1], room)
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [*lines, f"{account()}, in {where}; ${CACHE_VARIABLE} names another folder"]
+    return [*table(rows), f"{account()}, in {where}; ${CACHE_VARIABLE} names another folder"]
 
 
 def _row(entry: Entry, now: float) -> list[str]:
-    size, used = size_in_words(entry.size_bytes), _ago(now - entry.used)
+    size, used = size_in_words(entry.size_bytes), ago(now - entry.used)
     description = entry.description
     if description is None:
         return ["unfinished" if not entry.finished else "?", "", size, used, "another version, or damaged"]
@@ -68,10 +60,3 @@ def cleared() -> tuple[list[str], list[str]]:
     if result.building:
         lines.append(f"left {counted(result.building, 'set')} that a run is building at this moment")
     return lines, [printable(problem) for problem in result.problems]
-
-
-def _ago(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return "just now"

@@ -43,7 +43,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_folder
 from facegender.runs.recipes import configured, described
 from facegender.runs.summary import summarise
-from facegender.runs.text import end_of, printable
+from facegender.runs.text import age_in_words, printable, table
 
 app = typer.Typer(
     add_completion=False,
@@ -51,9 +51,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Train a face-gender CNN and ask it about photographs. `facegender-tui` is the interface to watch it learn.",
 )
-
-TABLE_WIDTH = 80
-LEAST_DATA_WIDTH = 10
 
 
 def _version(wanted: bool) -> None:
@@ -213,18 +210,24 @@ def runs(
     if not rows:
         print("no runs yet: `facegender train` starts one")
         return
-    table = [["run", "state", "epochs", "best", "at epoch", "age", "data"]]
+    lines = [["run", "state", "epochs", "best", "at epoch", "age", "data"]]
     for row in rows:
         best = "" if row["best_validation_accuracy"] is None else f"{row['best_validation_accuracy']:.3f}"
         at = "" if row["best_epoch"] is None else str(row["best_epoch"])
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         data = "demo faces" if row["demo"] else printable(row["data"])
-        table.append([row["run"], row["state"], epochs, best, at, _age(row["age_s"]), data])
-    widths = [max(len(cells[column]) for cells in table) for column in range(len(table[0]))]
-    room = max(LEAST_DATA_WIDTH, TABLE_WIDTH - sum(widths[:-1]) - 2 * len(widths[:-1]))
-    for cells in table:
-        cells[-1] = end_of(cells[-1], room)
-        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+        lines.append(
+            [
+                row["run"],
+                row["state"],
+                epochs,
+                best,
+                at,
+                "" if row["age_s"] is None else age_in_words(row["age_s"]),
+                data,
+            ]
+        )
+    print("\n".join(table(lines)))
 
 
 def _describe(run: RunFolder) -> dict[str, Any]:
@@ -241,15 +244,6 @@ def _describe(run: RunFolder) -> dict[str, Any]:
         "demo": summary.demo,
         "data": summary.data,
     }
-
-
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return ""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
 
 
 @app.command()
@@ -313,7 +307,7 @@ def demo_data(
 
     folder = expanded(folder)
     write_demo_faces(folder, faces, image_size, seed)
-    print(f"{2 * faces} demo faces in {printable(str(folder))}; train on them with --data {printable(str(folder))}")
+    print(f"{2 * faces} demo faces in {printable(folder)}; train on them with --data {printable(folder)}")
 
 
 @app.command()
@@ -322,7 +316,7 @@ def download() -> None:
     from facegender.data.kaggle import download as fetch
 
     folder = fetch()
-    print(f"photographs in {printable(str(folder))}")
+    print(f"photographs in {printable(folder)}")
 
 
 @app.command()
@@ -360,5 +354,5 @@ def _folder(root: Path) -> Path:
     """
     root = expanded(root)
     if not is_folder(root):
-        raise UserError(f"--root {printable(str(root))} is not a folder: make it, or name another")
+        raise UserError(f"--root {printable(root)} is not a folder: make it, or name another")
     return root

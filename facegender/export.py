@@ -40,12 +40,12 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
             _write(classifier, form, temporary)
     except OSError as error:
         raise UserError(
-            f"{printable(str(target))}: {one_line(error.strerror or str(error))}; name another --output"
+            f"{printable(target)}: {one_line(error.strerror or str(error))}; name another --output"
         ) from None
     except RuntimeError as error:  # what torch makes of a file that it cannot write
-        raise UserError(f"{printable(str(target))}: {one_line(str(error))[:150]}; name another --output") from None
+        raise UserError(f"{printable(target)}: {one_line(str(error))[:150]}; name another --output") from None
     size = target.stat().st_size / 1e6
-    return f"{printable(str(target))}: {size:.1f} MB, epoch {classifier.epoch} of {printable(str(checkpoint))}"
+    return f"{printable(target)}: {size:.1f} MB, epoch {classifier.epoch} of {printable(checkpoint)}"
 
 
 def _write(classifier: Classifier, form: str, path: Path) -> None:

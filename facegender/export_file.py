@@ -28,7 +28,7 @@ def export_file(which: str, form: str, output: Path | None, *, force: bool) -> P
         raise UserError(f"--format {printable(form)}: must be one of {', '.join(FORMATS)}")
     name = Path(which).stem if Path(which).suffix == ".ckpt" else which
     target = expanded(output) if output else Path(f"{name}.{form}")
-    shown = printable(str(target))
+    shown = printable(target)
     if is_folder(target):
         raise UserError(f"{shown} is a folder: name a file with --output")
     if os.path.lexists(target) and not force:

@@ -16,7 +16,7 @@ from PIL import Image
 from facegender.data.photograph import open_photograph
 from facegender.data.resizing import resize
 from facegender.network import introspect
-from facegender.network.checkpoint_file import Damaged, read_checkpoint
+from facegender.network.checkpoint_file import Damaged, count, network_weights, read_checkpoint
 from facegender.network.introspect import Activations
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
@@ -24,8 +24,6 @@ from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.paths import expanded, is_file
 from facegender.runs.text import one_line, printable
-
-_PREFIX = "network."
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +135,9 @@ class Classifier:
         """
         shares = logits[0].float().softmax(0)
         if not bool(torch.isfinite(shares).all()):
-            raise UserError(f"{_shown(self.checkpoint)}: answers NaN, its training diverged; choose another checkpoint")
+            raise UserError(
+                f"{printable(self.checkpoint)}: answers NaN, its training diverged; choose another checkpoint"
+            )
         probabilities = tuple(shares.tolist())
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
@@ -167,12 +167,12 @@ def choose_checkpoint(root: Path, which: str | None = None, option: str = "--che
             if path := _checkpoint_of(run):
                 return path
         raise UserError(
-            f"no checkpoint in {_shown(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
+            f"no checkpoint in {printable(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
         )
     path = expanded(which)
     if os.sep in which or path.suffix == ".ckpt" or is_file(path):
         if not is_file(path):
-            raise UserError(f"{option}{_shown(path)}: no such file; give a run or a checkpoint of one")
+            raise UserError(f"{option}{printable(path)}: no such file; give a run or a checkpoint of one")
         return path
     run = open_run(root, which)
     found = _checkpoint_of(run)
@@ -196,7 +196,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
     Raises:
         UserError: The file is missing, damaged or no checkpoint of this program.
     """
-    name = _shown(checkpoint)
+    name = printable(checkpoint)
     remedy = "give a run, or a .ckpt file that `facegender train` wrote"
     try:
         content = read_checkpoint(checkpoint)
@@ -210,24 +210,20 @@ def load_classifier(checkpoint: Path) -> Classifier:
         classes, image_size = _class_names(parameters["classes"]), int(parameters["image_size"])
         if not 16 <= image_size <= 4096:
             raise ValueError(f"image size {image_size}")
-        epoch, step = _count(content["epoch"]), _count(content["global_step"])
-        recipe, widths = parameters["recipe"], [_count(width) for width in parameters["widths"]]
+        epoch, step = count(content["epoch"], "epoch"), count(content["global_step"], "step")
+        recipe, widths = parameters["recipe"], [count(width, "width") for width in parameters["widths"]]
         if isinstance(recipe, str) and recipe not in RECIPES:
             raise UserError(
                 f"{name}: made by the recipe {one_line(recipe)[:64]!r}, which this version does not know; {remedy}"
             )
         with torch.device("meta"):
             network = build_network(recipe, image_size, widths, len(classes))
-        weights = {key.removeprefix(_PREFIX): value for key, value in content["state_dict"].items()}
-        expected = network.state_dict()
-        if any(weights[key].is_floating_point() != like.is_floating_point() for key, like in expected.items()):
-            raise ValueError("weights of another kind")
-        network.load_state_dict(weights, assign=True)
+        network.load_state_dict(network_weights(content["state_dict"], network), assign=True)
         # Copies, so that nothing depends on the mapped file any more, and trainable as far as Grad-CAM cares.
         network = network.to(torch.float32).to(memory_format=torch.channels_last)
         _own(network)
         return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe=recipe, widths=widths)
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
+    except (Damaged, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
 
 
@@ -243,17 +239,7 @@ def _class_names(values: Any) -> list[str]:
     return names
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**53:
-        raise ValueError("no count")
-    return value
-
-
 def _own(network: torch.nn.Module) -> None:
     """Let every tensor have memory of its own instead of pages of the checkpoint's file."""
     for tensor in [*network.parameters(), *network.buffers()]:
         tensor.data = tensor.data.clone()
-
-
-def _shown(path: Path) -> str:
-    return printable(str(path))

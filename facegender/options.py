@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.runs.config import FIELDS, RECIPES, parse, read_toml
+from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml
 from facegender.runs.errors import UserError
 from facegender.runs.paths import expanded
 from facegender.runs.recipes import default_of, shown
@@ -26,11 +26,6 @@ def filled(text: str) -> str:
 def filled_path(text: str | Path) -> Path:
     """A path that was given."""
     return Path(filled(str(text)))
-
-
-def option_of(field: str) -> str:
-    """The option that stands for a field of `TrainConfig`."""
-    return f"--{field.replace('_', '-')}"
 
 
 def setting(field: str, text: str, metavar: str = "N") -> Any:

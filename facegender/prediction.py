@@ -54,9 +54,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
         try:
             heatmaps.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"--heatmap {printable(str(heatmaps))}: {error.strerror}; name a folder to write in"
-            ) from None
+            raise UserError(f"--heatmap {printable(heatmaps)}: {error.strerror}; name a folder to write in") from None
     classifier = load_classifier(choose_checkpoint(root, which))
     for_a_person = form == "text" and sys.stdout.isatty()
     if for_a_person:
@@ -95,7 +93,7 @@ class _Report:
         """Say why there is no answer, below those that there were."""
         self._refused += 1
         sys.stdout.flush()
-        complain(f"{printable(str(path))}: {reason}")
+        complain(f"{printable(path)}: {reason}")
 
     @property
     def complete(self) -> bool:
@@ -143,7 +141,7 @@ class _Report:
         return self.complete or typed
 
     def _print(self, path: Path, prediction: Prediction, titled: bool) -> None:
-        name = printable(str(path))
+        name = printable(path)
         shares = dict(zip(prediction.classes, prediction.probabilities, strict=True))
         if self._form == "json":
             row = {
@@ -159,7 +157,7 @@ class _Report:
             if not self._printed:
                 print(_csv_line(["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]))
             numbers = [f"{number:.6f}" for number in (prediction.confidence, *shares.values())]
-            origin = [printable(str(prediction.checkpoint)), str(prediction.epoch)]
+            origin = [printable(prediction.checkpoint), str(prediction.epoch)]
             print(_csv_line([name, prediction.label, *numbers, *origin]))
         else:
             if self._printed:
@@ -178,9 +176,7 @@ class _Report:
         try:
             write_png(target, picture)
         except OSError as error:
-            raise UserError(
-                f"--heatmap {printable(str(target))}: {error.strerror}; name a folder to write in"
-            ) from None
+            raise UserError(f"--heatmap {printable(target)}: {error.strerror}; name a folder to write in") from None
 
 
 def _free(folder: Path, name: str) -> Path:
@@ -225,4 +221,4 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
             refuse(path, "no photographs in this folder; name one that has some")
         if passed_over:
             files = "1 file that is no picture" if passed_over == 1 else f"{passed_over} files that are no pictures"
-            complain(f"{printable(str(path))}: passed over {files}")
+            complain(f"{printable(path)}: passed over {files}")

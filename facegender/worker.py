@@ -20,8 +20,8 @@ from facegender.runs.claim_file import modified
 from facegender.runs.classify import Answer, Request
 from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.machine import available_processors
 from facegender.runs.paths import expanded
-from facegender.runs.processors import available_processors
 from facegender.runs.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 KEPT_FRAMES = 20
 KEPT_S = 3600.0
-CHECKPOINTS = ("last.ckpt", "best.ckpt")
 
 
 def frames_folder() -> Path:
@@ -53,7 +52,6 @@ class Worker:
     def answer(self, request: Request) -> Answer:
         """Classify a file; whatever goes wrong is an answer too."""
         from facegender.data.photograph import Unreadable
-        from facegender.training.failures import describe
 
         try:
             return self._classify(request)
@@ -62,7 +60,7 @@ class Worker:
         except UserError as error:
             problem = str(error)
         except Exception as error:  # the process serves on; the person reads one line
-            problem = describe(error)
+            problem = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         return Answer(id=request.id, ok=False, error=one_line(problem), path=request.path, run=request.run)
 
     def _classify(self, request: Request) -> Answer:
@@ -74,16 +72,13 @@ class Worker:
         from facegender.runs.frames import Frame, write_frame
 
         started = time.perf_counter()
-        classifier = self._newest(open_run(self._root, request.run), request.checkpoint)
+        classifier = self._newest(open_run(self._root, request.run))
         path = self._root / expanded(request.path)
         image = open_photograph(path)
         pixels = classifier.pixels(image)
         activations, layers = classifier.activations(pixels)
         prediction = classifier.prediction(activations.logits)
-        heatmap = None
-        if request.heatmap:
-            heat = classifier.heatmap(pixels, prediction.classes.index(prediction.label))
-            heatmap = np.rint(heat * 255).astype(np.uint8)[None]
+        heat = classifier.heatmap(pixels, prediction.classes.index(prediction.label))
         frame = Frame(
             epoch=classifier.epoch,
             step=classifier.step,
@@ -94,7 +89,7 @@ class Worker:
             probe_names=[printable(path.name)],
             layers=layer_frames(activations, introspect.filters(layers)),
             maps_of=introspect.maps_of(layers),
-            heatmap=heatmap,
+            heatmap=np.rint(heat * 255).astype(np.uint8)[None],
         )
         self._frames.mkdir(parents=True, exist_ok=True)
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
@@ -114,17 +109,17 @@ class Worker:
             seconds=time.perf_counter() - started,
         )
 
-    def _newest(self, run: RunFolder, name: str) -> Classifier:
+    def _newest(self, run: RunFolder) -> Classifier:
         """The run's classifier, loaded again when its file has been replaced."""
         from facegender.inference import load_classifier
 
-        if name not in CHECKPOINTS:
-            raise UserError(f"checkpoint {printable(name)}: ask for {' or '.join(CHECKPOINTS)}")
-        path = run.path / name
+        path = run.last_checkpoint
         try:
             status = path.stat()
         except FileNotFoundError:
-            raise UserError(f"run {run.name} has no {name} yet: it saves the first one after its first epoch") from None
+            raise UserError(
+                f"run {run.name} has no {path.name} yet: it saves the first one after its first epoch"
+            ) from None
         identity = str(path), status.st_ino, status.st_mtime_ns, status.st_size
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = None  # two networks at once would be twice the memory
@@ -147,7 +142,6 @@ def serve(worker: Worker, requests: IO[bytes], answers: IO[bytes]) -> None:
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
 
-    send(Answer(ready=True))
     for line in requests:
         if not line.strip():
             continue

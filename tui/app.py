@@ -332,7 +332,7 @@ class FaceGenderApp(App[None]):
         async def resume() -> None:
             await asyncio.to_thread(self._trainers.resume, event.folder)
             self._show_run(event.folder)
-            self.notify(f"{event.folder.name} goes on from its last checkpoint", markup=False)
+            self.notify(f"{event.folder.name} goes on from where it was saved last", markup=False)
 
         self._attempt(resume())
 

@@ -31,14 +31,6 @@ def duration(seconds: float | None) -> str:
     return f"{days} d {hour:02}:{minute:02}:{second:02}" if days else f"{hour:02}:{minute:02}:{second:02}"
 
 
-def ago(seconds: float) -> str:
-    """``3 min ago``."""
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} ago"
-    return "just now"
-
-
 def thousands(value: float) -> str:
     """``1 243``, with a narrow space; small values that are not whole keep a decimal."""
     if not math.isfinite(value):

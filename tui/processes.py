@@ -14,12 +14,11 @@ from pathlib import Path
 import msgspec
 
 from facegender.runs.classify import Answer, Request
-from facegender.runs.config import FIELDS, TrainConfig
+from facegender.runs.config import FIELDS, TrainConfig, option_of
 from facegender.runs.errors import UserError
 from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
-from facegender.runs.paths import exists
-from facegender.runs.recipes import UNUSED, default_of
+from facegender.runs.recipes import UNUSED, default_of, shown
 from facegender.runs.text import one_line
 
 WORKER_LINE_LIMIT = 1 << 22
@@ -34,12 +33,7 @@ def train_arguments(config: TrainConfig) -> list[str]:
         is_default = value == (FIELDS[name].default if name == "recipe" else default_of(name, config.recipe))
         if is_default or name in UNUSED[config.recipe]:
             continue
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(value, bool):
-            arguments.append(option)
-        else:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            arguments += [f"{option}={text}"]
+        arguments.append(option_of(name) if value is True else f"{option_of(name)}={shown(value)}")
     return arguments
 
 
@@ -65,7 +59,7 @@ class Trainers:
         """Go on with a run from its last checkpoint.
 
         Raises:
-            UserError: It is live or complete, or has no checkpoint.
+            UserError: It is live or complete.
         """
         state = folder.state()
         with self._lock:
@@ -76,8 +70,6 @@ class Trainers:
             raise UserError(
                 f"run {folder.name} is complete; facegender train --resume {folder.name} --epochs N trains it further"
             )
-        if not exists(folder.last_checkpoint):
-            raise UserError(f"run {folder.name} has no last.ckpt to go on from: start a new run")
         self._spawn(folder, [f"--resume={folder.name}"])
 
     def reap(self) -> list[tuple[RunFolder, int]]:
@@ -181,7 +173,7 @@ class ClassifierProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         self._next_id += 1
-        request = Request(id=self._next_id, path=os.fspath(path), run=run, heatmap=True)
+        request = Request(id=self._next_id, path=os.fspath(path), run=run)
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         await process.stdin.drain()
         while True:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal
 
 from facegender.runs.events import (
     AnyEvent,
@@ -15,6 +14,7 @@ from facegender.runs.events import (
     EpochStarted,
     FrameSaved,
     Heartbeat,
+    Level,
     Notice,
     RunFinished,
     RunStarted,
@@ -26,8 +26,6 @@ from facegender.runs.text import one_line
 from tui.step_columns import StepColumns
 
 LOG_LINES = 500
-
-Level = Literal["info", "warning", "error"]
 
 
 @dataclass(frozen=True)

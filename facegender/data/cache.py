@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from facegender.data import shelf, store
 from facegender.data.building import Building, Indices
-from facegender.data.dataset import shown
 from facegender.data.photograph import decode, read_bytes, silence
 from facegender.data.places import Places, refusal
 from facegender.data.resizing import resize
@@ -100,7 +99,7 @@ class Photographs:
         """Something the person should know, e.g. that the cache could not be written; or empty."""
         if self._building is None or not (problem := self._building.places.problem):
             return ""
-        return f"the decoded photographs are kept in memory only, {shown(cache_folder())} {problem}"
+        return f"the decoded photographs are kept in memory only, {printable(cache_folder())} {problem}"
 
     @property
     def finished(self) -> bool:
@@ -167,7 +166,7 @@ def photographs_of(
             kept=list(digests),
             digests=list(digests.values()),
             refused=refused,
-            source=printable(str(folder)),
+            source=printable(folder),
         )
 
     def read(index: int) -> Bytes:
@@ -292,7 +291,8 @@ def _file(key: str, needed: int, tell: Progress) -> tuple[Unfinished | None, str
                     raise
                 shared = False
                 continue
-            if shelf.make_room(needed, keep=file.path):
+            # What another process has finished meanwhile takes up its room already.
+            if store.load(key) is not None or shelf.make_room(needed, keep=file.path):
                 return file, ""
             if file.description is None:
                 file.remove()

@@ -16,7 +16,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.building import Indices
 from facegender.data.cache import Photographs, Progress, photographs_of
-from facegender.data.dataset import CLASSES, also_found, list_files, locate, shown, split, too_few
+from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, too_few
 from facegender.data.demo import demo_photographs
 from facegender.data.gathering import Gatherer, Settled, Source
 from facegender.data.loader import BatchLoader, OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
@@ -78,7 +78,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.photographs: Photographs | None = None
         self._progress = progress
         self._folder: Path | None = None
-        self._left_out = ""
+        self._left_out = self._doubtful = ""
         self._train = np.empty(0, np.int64)
         self._validation = np.empty(0, np.int64)
         self._resume: tuple[int, int] | None = None
@@ -104,8 +104,8 @@ class FaceDataModule(pl.LightningDataModule):
             self.source = str(self._folder)
             if config.data and (other := also_found(expanded(config.data), self._folder)):
                 self._left_out = (
-                    f"the photographs are those of {shown(self._folder)}; {shown(other)} has folders female/ and male/ "
-                    "too, and is left out: name the one that is meant with --data"
+                    f"the photographs are those of {printable(self._folder)}; {printable(other)} has folders "
+                    "female/ and male/ too, and is left out: name the one that is meant with --data"
                 )
         try:
             for label, name in enumerate(CLASSES):
@@ -122,6 +122,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.train_images = _per_class(photographs.labels[self._train])
         self.validation_images = _per_class(photographs.labels[self._validation])
         self.digest = _digest(photographs)
+        self._doubtful = _doubtful(photographs)
         self.photographs = photographs
 
     def _order(self) -> npt.NDArray[np.int64]:
@@ -172,7 +173,7 @@ class FaceDataModule(pl.LightningDataModule):
         if self.photographs is None:
             return []
         moved = "" if self._gatherer is None else self._gatherer.notice
-        return [text for text in (self._left_out, self.photographs.notice, _doubtful(self.photographs), moved) if text]
+        return [text for text in (self._left_out, self.photographs.notice, self._doubtful, moved) if text]
 
     def close(self) -> None:
         """Decode no more."""
@@ -228,7 +229,7 @@ class FaceDataModule(pl.LightningDataModule):
         return Probes(
             images=np.stack([photographs.images[index] for index in chosen]),
             labels=photographs.labels[chosen],
-            names=[printable(str(name)) for name in names],
+            names=[printable(name) for name in names],
         )
 
     def _readable(self, places: Iterable[int]) -> Iterator[int]:
@@ -239,10 +240,7 @@ class FaceDataModule(pl.LightningDataModule):
         rank, world = self._place()
         sampler = ShuffledBatches(self._train, self.config.batch_size, self.config.seed, rank=rank, world=world)
         if self._resume is not None:
-            epoch, batch = self._resume
-            # An epoch whose batches are all done is over, and Lightning goes on with the next.
-            done, left = divmod(batch, len(sampler))
-            sampler.resume_from(epoch + done, left)
+            sampler.resume_from(*self._resume)
         return sampler
 
     def _loader(self, sampler: ShuffledBatches | OrderedBatches, spare: Indices | None = None) -> BatchLoader:
@@ -282,7 +280,7 @@ class FaceDataModule(pl.LightningDataModule):
         """What is said where a class has nothing that can be read."""
         reasons = [f"{file.file}: {file.reason}" for file in photographs.skipped if _is_of(file.file, name)]
         example = f" ({reasons[0]})" if reasons else ""
-        folder = shown(self._folder or Path())
+        folder = printable(self._folder or Path())
         return UserError(f"{folder}: no {name} photograph can be read{example}; put some there, or use --demo")
 
 
@@ -312,5 +310,6 @@ def _doubtful(photographs: Photographs) -> str:
     both = sum(len(labels) > 1 for labels in classes.values())
     if not copies:
         return ""
-    text = f"{copies} photographs are exact copies of others: copies stay on one side of the split"
+    are = "photograph is an exact copy of another" if copies == 1 else "photographs are exact copies of others"
+    text = f"{copies} {are}: copies stay on one side of the split"
     return f"{text}; {both} of them are filed under both classes" if both else text

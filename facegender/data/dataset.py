@@ -42,7 +42,7 @@ def locate(data: str | None, root: Path) -> Path:
     for place in places:
         if (found := find_classes(place)) is not None:
             return found
-    looked = " and ".join(shown(place) for place in places)
+    looked = " and ".join(printable(place) for place in places)
     raise UserError(
         f"no photographs found: looked for a folder with female/ and male/ in {looked}; "
         "name one with --data DIR, or use --demo for faces that the program draws"
@@ -51,11 +51,13 @@ def locate(data: str | None, root: Path) -> Path:
 
 def _locate_named(folder: Path) -> Path:
     if not exists(folder):
-        raise UserError(f"--data {shown(folder)}: no such folder; name one that holds female/ and male/, or use --demo")
+        raise UserError(
+            f"--data {printable(folder)}: no such folder; name one that holds female/ and male/, or use --demo"
+        )
     if not is_folder(folder):
-        raise UserError(f"--data {shown(folder)}: is a file; name the folder that holds female/ and male/")
+        raise UserError(f"--data {printable(folder)}: is a file; name the folder that holds female/ and male/")
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise UserError(f"--data {shown(folder)}: permission denied; make the folder readable or name another")
+        raise UserError(f"--data {printable(folder)}: permission denied; make the folder readable or name another")
     found = find_classes(folder)
     if found is not None:
         return found
@@ -65,13 +67,13 @@ def _locate_named(folder: Path) -> Path:
         have = next(iter(classes))
         missing = next(name for name in CLASSES if name != have)
         raise UserError(
-            f"--data {shown(folder)}: no folder {missing}/ beside {shown(classes[have])}; "
-            f"put the {missing} photographs into {shown(path / missing)}"
+            f"--data {printable(folder)}: no folder {missing}/ beside {printable(classes[have])}; "
+            f"put the {missing} photographs into {printable(path / missing)}"
         )
     if folder.name.lower() in CLASSES:
-        raise UserError(f"--data {shown(folder)}: is a class folder itself; name the folder above it")
+        raise UserError(f"--data {printable(folder)}: is a class folder itself; name the folder above it")
     raise UserError(
-        f"--data {shown(folder)}: has no folders female/ and male/, also not further down; "
+        f"--data {printable(folder)}: has no folders female/ and male/, also not further down; "
         "name the folder that holds them, or use --demo"
     )
 
@@ -115,14 +117,14 @@ def list_files(folder: Path) -> list[tuple[Path, int]]:
     files: list[tuple[Path, int]] = []
     for label, name in enumerate(CLASSES):
         if name not in folders:
-            raise UserError(f"{shown(folder)}: no folder {name}/; put the {name} photographs there")
+            raise UserError(f"{printable(folder)}: no folder {name}/; put the {name} photographs there")
         # A link that leads up and into the other class's folder must not bring its photographs in here.
         barred = set[tuple[int, int]]()
         for path in (folder, *(path for other, path in folders.items() if other != name)):
             _is_new(path, barred)
         found = sorted(_files(folders[name], barred), key=lambda path: os.fsencode(path.relative_to(folder)))
         if not found:
-            raise UserError(f"{shown(folders[name])}: is empty; put the {name} photographs there, or use --demo")
+            raise UserError(f"{printable(folders[name])}: is empty; put the {name} photographs there, or use --demo")
         files += [(path, label) for path in found]
     return files
 
@@ -192,11 +194,6 @@ def too_few(name: str) -> str:
     return f"too few different {name} photographs: at least two are needed, one to train on and one to validate with"
 
 
-def shown(path: Path) -> str:
-    """A path as a message may show it."""
-    return printable(str(path))
-
-
 def _class_of(folder_name: str) -> str | None:
     """The class whose folder a name is; the reference data set has its classes in "Female Faces" and "Male Faces"."""
     name = re.sub(r"[ _-]faces$", "", folder_name.casefold())
@@ -244,7 +241,7 @@ def _files(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        raise UserError(f"{shown(folder)}: {error.strerror}; make the folder readable") from None
+        raise UserError(f"{printable(folder)}: {error.strerror}; make the folder readable") from None
     for entry in found:
         if _is_folder(entry):
             yield from _files(folder / entry.name, seen)

@@ -11,13 +11,14 @@ from PIL import Image
 
 from facegender.data import store
 from facegender.data.cache import Photographs, Progress, Report, open_set
-from facegender.data.dataset import CLASSES, shown
+from facegender.data.dataset import CLASSES
 from facegender.data.drawing.looks import draw_look
 from facegender.data.drawing.portrait import draw_portrait
 from facegender.data.store import Bytes, Description
 from facegender.data.survey import digest_of
 from facegender.runs.errors import UserError
 from facegender.runs.paths import exists, is_folder
+from facegender.runs.text import printable
 
 # Part of the cache's key: raise it whenever the same seed draws another face.
 DRAWING = 2
@@ -76,14 +77,14 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> None
     try:
         if exists(folder) and (other := _foreign(folder)):
             raise UserError(
-                f"{shown(folder)}: has {shown(other)} in it; name an empty or a new folder for the demo faces"
+                f"{printable(folder)}: has {printable(other)} in it; name an empty or a new folder for the demo faces"
             )
         for label, name in enumerate(CLASSES):
             (folder / name).mkdir(parents=True, exist_ok=True)
             for index in range(per_class):
                 draw_face(label, _face_seed(seed, index), side).save(folder / name / _name(index), quality=92)
     except OSError as error:
-        raise UserError(f"{shown(folder)}: cannot be written ({error.strerror}); name another folder") from None
+        raise UserError(f"{printable(folder)}: cannot be written ({error.strerror}); name another folder") from None
 
 
 def _foreign(folder: Path) -> Path | None:

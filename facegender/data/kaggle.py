@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facegender.data.dataset import find_classes, shown
+from facegender.data.dataset import find_classes
 from facegender.runs.errors import UserError
 from facegender.runs.paths import KAGGLE_DATASET
-from facegender.runs.text import one_line
+from facegender.runs.text import one_line, printable
 
 
 def download() -> Path:
@@ -33,6 +33,6 @@ def download() -> Path:
     found = find_classes(path)
     if found is None:
         raise UserError(
-            f"{shown(path)}: was downloaded but has no folders female/ and male/; name them with --data DIR"
+            f"{printable(path)}: was downloaded but has no folders female/ and male/; name them with --data DIR"
         )
     return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import psutil
 
-from facegender.data.dataset import shown
 from facegender.data.store import Bytes, Unfinished
 from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
 from facegender.runs.errors import UserError
+from facegender.runs.machine import available_memory
+from facegender.runs.text import printable
 
 MEMORY_SHARE = 0.8
 """Of the memory that is available, what a set may take that the disk does not."""
@@ -121,7 +121,7 @@ class Places:
                     memory[place] = file.read(int(place))
             except OSError:
                 raise UserError(
-                    f"{shown(cache_folder())}: {refusal(error)}, in the middle of decoding; "
+                    f"{printable(cache_folder())}: {refusal(error)}, in the middle of decoding; "
                     f"make room, or set {CACHE_VARIABLE} to a folder on another disk"
                 ) from None
             # It stays open, as other threads may be writing to it.
@@ -134,11 +134,11 @@ class Places:
             UserError: There is not enough.
         """
         needed = int(np.prod(self._shape, dtype=np.int64))
-        if needed > MEMORY_SHARE * psutil.virtual_memory().available:
+        if needed > MEMORY_SHARE * available_memory():
             raise UserError(
                 f"{self._shape[0]} photographs of {self._shape[1]} px need {needed / 2**30:.1f} GiB, which neither the "
-                f"cache folder {shown(cache_folder())} nor the memory has: choose a smaller --image-size, make room, "
-                f"or set {CACHE_VARIABLE} to a folder on a larger disk"
+                f"cache folder {printable(cache_folder())} nor the memory has: choose a smaller --image-size, make "
+                f"room, or set {CACHE_VARIABLE} to a folder on a larger disk"
             )
         return np.zeros(self._shape, np.uint8)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import psutil
 import torch
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.runs.processors import available_processors
+from facegender.runs.machine import available_memory, available_processors
 from facegender.runs.text import size_in_words
 
 Place = Literal["disk", "memory", "gpu"]
@@ -23,7 +21,6 @@ MEMORY_SHARE = 0.5
 """The same of the machine's memory."""
 
 MAX_WORKERS = 8
-CONTROL_GROUP = Path("/sys/fs/cgroup")
 CPU = torch.device("cpu")
 
 
@@ -122,16 +119,3 @@ def _check_memory(size_bytes: int) -> None:
 def free_memory(device: torch.device) -> int | None:
     """Bytes that a device has free; None where that is not known."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
-
-
-def available_memory() -> int:
-    """Bytes of memory that this process can have without others losing theirs, within a container's limit."""
-    available = int(psutil.virtual_memory().available)
-    group = CONTROL_GROUP
-    try:
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
-        counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        return max(0, min(available, limit - used + int(counts["inactive_file"])))
-    except (OSError, ValueError, KeyError):  # no container, or none with a limit, which is the word "max"
-        return available

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MAX_DEPTH = 32
+
+
+NETWORK_PREFIX = "network."
+"""Of the names in ``state_dict`` that belong to the network; the rest is the name in the network's own."""
+
+MAX_COUNT = 2**53
 
 
 class Damaged(Exception):
@@ -58,6 +64,37 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
         raise Damaged(str(error)) from None
     return content
+
+
+def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tensor]:
+    """Those of a checkpoint's ``state_dict`` by their names in the network.
+
+    Args:
+        like: The network that they must fit; may be on the device "meta".
+
+    Raises:
+        Damaged: They are another network's, as far as names, shapes and types tell.
+    """
+    found = {name.removeprefix(NETWORK_PREFIX): tensor for name, tensor in state.items()}
+    expected = like.state_dict()
+    if found.keys() != expected.keys():
+        raise Damaged("holds the weights of another network")
+    for name, tensor in found.items():
+        wanted = expected[name]
+        if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise Damaged(f"{name} is of another shape or kind")
+    return found
+
+
+def count(value: Any, name: str) -> int:
+    """The value, if it is a number of things.
+
+    Raises:
+        Damaged: It is not; the message has the name.
+    """
+    if type(value) is not int or not 0 <= value < MAX_COUNT:
+        raise Damaged(f"{name} is no count")
+    return value
 
 
 def _check_archive(path: Path, size: int) -> None:

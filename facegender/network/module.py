@@ -24,6 +24,7 @@ from torchmetrics.classification import (
 
 from facegender.network.augment import generator_for
 from facegender.network.averaging import AveragedNetwork
+from facegender.network.checkpoint_file import NETWORK_PREFIX
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
@@ -34,8 +35,7 @@ TRAINED_WEIGHTS = "trained_weights"
 AVERAGED_STEPS = "averaged_steps"
 """In the same: how many steps the average is of."""
 
-_NETWORK = "network."
-_AVERAGED = "averaged.network."
+_AVERAGED = f"averaged.{NETWORK_PREFIX}"
 
 
 class FaceGenderModule(LightningModule):
@@ -76,7 +76,7 @@ class FaceGenderModule(LightningModule):
         self._recipe = RECIPES[config.recipe]
         self.network = build_network(config.recipe, config.image_size, config.widths, len(classes))
         self.network.to(memory_format=torch.channels_last)
-        decay = self._recipe.averaging
+        decay = self._recipe.ema_decay
         self.averaged = None if decay is None else AveragedNetwork(self.network, decay)
         weights = class_weights(config, classes, train_images)
         self.class_weights: Tensor | None
@@ -108,11 +108,14 @@ class FaceGenderModule(LightningModule):
         logits: Tensor = self.judged(normalise(images))
         return logits
 
-    def on_train_epoch_start(self) -> None:
-        """Has each of several devices drop other neurons; of one alone the generator goes on as it is."""
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Has each of several devices drop neurons of its own, the same ones in a resumed run.
+
+        Of one device alone the generator, which checkpoints have, goes on as it is.
+        """
         if self.trainer.world_size > 1:
-            place = (self.current_epoch, 0, self.global_rank)
-            torch.manual_seed(generator_for(self._config.seed, *place, torch.device("cpu")).initial_seed())
+            step = (self.current_epoch, batch_idx, self.global_rank)
+            torch.manual_seed(generator_for(self._config.seed, *step, torch.device("cpu")).initial_seed())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """One batch.
@@ -127,9 +130,9 @@ class FaceGenderModule(LightningModule):
         inputs = normalise(images)
         recipe = self._recipe
         if recipe.augmentation is not None:
-            place = (self.current_epoch, batch_idx, self.global_rank)
+            step = (self.current_epoch, batch_idx, self.global_rank)
             side = recipe.side and recipe.side(inputs.shape[-1], self.current_epoch, self._config.epochs)
-            inputs = recipe.augmentation(inputs, generator_for(self._config.seed, *place, inputs.device), side)
+            inputs = recipe.augmentation(inputs, generator_for(self._config.seed, *step, inputs.device), side)
         logits = self.network(inputs).float()
         smoothing = recipe.label_smoothing
         loss = F.cross_entropy(logits, labels, self.class_weights, label_smoothing=smoothing)
@@ -182,9 +185,9 @@ class FaceGenderModule(LightningModule):
         if self.averaged is None:
             return
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = _renamed(state, _AVERAGED, _NETWORK)
+        checkpoint["state_dict"] = _renamed(state, _AVERAGED, NETWORK_PREFIX)
         if "optimizer_states" in checkpoint:
-            checkpoint[TRAINED_WEIGHTS] = _renamed(state, _NETWORK, _NETWORK)
+            checkpoint[TRAINED_WEIGHTS] = _renamed(state, NETWORK_PREFIX, NETWORK_PREFIX)
             checkpoint[AVERAGED_STEPS] = self.averaged.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -194,12 +197,12 @@ class FaceGenderModule(LightningModule):
         """
         self.validation_accuracy = checkpoint.get("validation_accuracy")
         at = checkpoint.get("resume_at")  # not in those that Lightning makes for itself, to find a learning rate
-        if self._recipe.scheduled == "step" and at is not None and not at["batch"]:
+        if self._recipe.interval == "step" and at is not None and not at["batch"]:
             (schedule,) = checkpoint["lr_schedulers"]
             steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
             schedule["last_epoch"] = steps // epochs * at["epoch"]
         if self.averaged is not None:
-            averaged = _renamed(checkpoint["state_dict"], _NETWORK, _AVERAGED)
+            averaged = _renamed(checkpoint["state_dict"], NETWORK_PREFIX, _AVERAGED)
             checkpoint["state_dict"] = {**averaged, **checkpoint[TRAINED_WEIGHTS]}
             self.averaged.count = checkpoint[AVERAGED_STEPS]
 
@@ -207,9 +210,9 @@ class FaceGenderModule(LightningModule):
         """The recipe's optimiser and schedule."""
         recipe = self._recipe
         optimiser = recipe.optimiser(self.network.parameters(), self._config)
-        steps = int(self.trainer.estimated_stepping_batches) if recipe.scheduled == "step" else 0
+        steps = int(self.trainer.estimated_stepping_batches) if recipe.interval == "step" else 0
         schedule = recipe.schedule(optimiser, self._config, steps)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": recipe.scheduled}}
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": recipe.interval}}
 
 
 def class_weights(config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int] | None) -> Tensor | None:

@@ -26,12 +26,11 @@ class Recipe:
         network: Image size, widths and number of classes to a network of random weights.
         optimiser: Parameters and configuration to an optimiser.
         schedule: Optimiser, configuration and the steps of the whole run to a schedule.
-        scheduled: How often the schedule is stepped; only for "step" the number of steps is known.
+        interval: How often the schedule is stepped; only for "step" the number of steps is known.
         augmentation: Changes photographs before a training step, or None.
         side: Image size, epoch and epochs of the whole run to the side that a training step sees; None for all of it.
         label_smoothing: Share of each label that is spread over all classes, in [0, 1).
-        averaging: Decay of the moving average of the weights, which is validated, shown and saved in their place; or
-            None.
+        ema_decay: Of the moving average of the weights, which is validated, shown and saved in their place; or None.
         bf16_pays_from: How many times as fast as in single precision a processor has to multiply in bf16 for training
             to gain from it; None: however fast that is, it loses more by converting. Any GPU that has bf16 gains.
     """
@@ -39,11 +38,11 @@ class Recipe:
     network: Callable[[int, Sequence[int], int], nn.Module]
     optimiser: Callable[[Iterable[nn.Parameter], TrainConfig], Optimizer]
     schedule: Callable[[Optimizer, TrainConfig, int], LRScheduler]
-    scheduled: Literal["epoch", "step"] = "epoch"
+    interval: Literal["epoch", "step"] = "epoch"
     augmentation: Augmentation | None = None
     side: Callable[[int, int, int], int] | None = None
     label_smoothing: float = 0.0
-    averaging: float | None = None
+    ema_decay: float | None = None
     bf16_pays_from: float | None = None
 
 
@@ -131,11 +130,11 @@ TUNED = Recipe(
     network=_residual,
     optimiser=_adamw,
     schedule=_one_cycle,
-    scheduled="step",
+    interval="step",
     augmentation=Augmentation(),
     side=growing_side,
     label_smoothing=0.1,
-    averaging=0.99,
+    ema_decay=0.99,
     bf16_pays_from=None,  # many small convolutions, each between two conversions
 )
 

@@ -12,32 +12,28 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         id: Comes back in the answer.
         path: The file; relative paths are relative to the root folder.
         run: Classify with this run's newest checkpoint, ``last.ckpt``.
-        checkpoint: Or with this file of that run, e.g. "best.ckpt".
-        heatmap: Also say where the network looked (Grad-CAM), in the frame file.
     """
 
     id: int
     path: str
     run: str
-    checkpoint: str = "last.ckpt"
-    heatmap: bool = True
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it.
 
     Attributes:
-        id: Of the request; -1 for the first line, which only says that the process is ready.
+        id: Of the request; -1 where a line was none.
         error: One line for the person; empty when ``ok``.
         probabilities: Per class name, each in [0, 1].
         checkpoint: File name of the checkpoint that answered.
         epoch: The epoch that it was saved in, at its end or, by a run that was stopped, before; counted from 0.
-        frame: Path of a frame file with one probe: the photograph, its maps in all layers, the heatmap.
+        frame: Path of a frame file with one probe: the photograph, its maps in all layers, and the heatmap of
+            where the network looked (Grad-CAM).
     """
 
     id: int = -1
     ok: bool = True
-    ready: bool = False
     error: str = ""
     path: str = ""
     label: str = ""

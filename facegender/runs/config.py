@@ -41,7 +41,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         val_split: Share of the photographs kept for validation, in (0, 1).
         class_weights: "auto" lets all classes count the same in the loss, however many photographs each has.
         patience: Epochs without a better validation accuracy after which training ends; 0 trains all epochs.
-        precision: "auto" is bf16 on a GPU that has it, and on a processor where the recipe gains from it; else 32.
+        precision: "auto" is bf16 on a GPU that has it, and on a processor where the recipe gains from it and no other
+            process trains along; else 32. A resumed run keeps what it was.
         devices: Number of devices, or "auto".
         cache: Where the decoded photographs are held while a run trains; "auto" chooses by their size.
         workers: Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.
@@ -164,6 +165,11 @@ def parse(field: str, text: str) -> Any:
     return value
 
 
+def option_of(field: str) -> str:
+    """The option of `facegender train` that stands for a field."""
+    return f"--{field.replace('_', '-')}"
+
+
 def validate(config: TrainConfig) -> TrainConfig:
     """The same configuration, if every field is within its limits.
 
@@ -172,7 +178,7 @@ def validate(config: TrainConfig) -> TrainConfig:
     """
     for name in FIELDS:
         if problem := check(name, getattr(config, name)):
-            raise UserError(f"--{name.replace('_', '-')} {problem}")
+            raise UserError(f"{option_of(name)} {problem}")
     if config.demo and config.data:
         raise UserError("--demo and --data exclude each other: give one of them")
     if config.workers and config.cache in ("memory", "gpu"):

@@ -16,6 +16,8 @@ LATEST_TIME = 1e11
 """Seconds since 1970: more than three thousand years."""
 
 Status = Literal["completed", "stopped", "failed"]
+Level = Literal["info", "warning", "error"]
+"""Of a notice."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -58,6 +60,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         validation_images: The same for validation.
         skipped_files: How many files were left out; their names are in the manifest.
         patience: As in `TrainConfig`; 0 also in journals that do not tell.
+        visualize_every: As in `TrainConfig`, and 0 where nobody can look inside; 1 in journals that do not tell.
     """
 
     run: str
@@ -78,11 +81,16 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     skipped_files: int = 0
     demo: bool = False
     patience: int = 0
+    visualize_every: int = 1
     layers: list[LayerInfo]
 
 
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
-    """An epoch begins; epochs count from 0."""
+    """An epoch begins; epochs count from 0.
+
+    Attributes:
+        learning_rate: Of its first step; some schedules change it with every step.
+    """
 
     epoch: int
     learning_rate: float
@@ -119,6 +127,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
         precision, recall, f1: Per class, in the order of `classes`, each in [0, 1].
         macro_f1: Unweighted mean of ``f1``.
         confusion: ``confusion[annotated][predicted]`` counts validation photographs.
+        learning_rate: As in `EpochStarted`.
         images_per_second: Training only, without validation.
         seconds: Training and validation together.
         best: This epoch has the highest validation accuracy so far.
@@ -204,7 +213,7 @@ class System(Event, frozen=True, kw_only=True, tag="system"):
 class Notice(Event, frozen=True, kw_only=True, tag="notice"):
     """A sentence for the person who watches."""
 
-    level: Literal["info", "warning", "error"]
+    level: Level
     text: str
 
 

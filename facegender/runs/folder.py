@@ -46,7 +46,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``run.json``.
 
     Attributes:
+        process: That trains or last trained it.
+        created: Seconds since 1970.
+        program: Name and version of what wrote it last.
         data: The folder that was read, or "demo faces".
+        data_digest: Of the photographs and their labels; tells whether they are still the same.
         layers: Convolutions in the order of the network.
     """
 
@@ -220,7 +224,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
         remedy = f"known runs: {known}" if known else "there are no runs yet; `facegender train` starts one"
-        raise UserError(f"no run {name} in {printable(str(root / 'checkpoints'))}: {remedy}")
+        raise UserError(f"no run {name} in {printable(root / 'checkpoints')}: {remedy}")
     return folder
 
 
@@ -244,8 +248,6 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
                     continue
             folder.visuals.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"cannot write below {printable(str(root))} ({error.strerror}): choose another --root"
-            ) from None
+            raise UserError(f"cannot write below {printable(root)} ({error.strerror}): choose another --root") from None
         return folder
     raise UserError(f"run {name} exists already: choose another --run, or --resume {name}")

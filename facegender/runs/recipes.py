@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from facegender.runs.config import FIELDS, RECIPES, TrainConfig
+from facegender.runs.config import FIELDS, RECIPES, TrainConfig, option_of
 from facegender.runs.errors import UserError
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -27,7 +27,7 @@ ABOUT: dict[str, tuple[str, ...]] = {
     "reference": (
         "three convolutions, a pool and two linear layers with dropout 0.5",
         "Adam; every step_size epochs the learning rate is multiplied with gamma",
-        "precision auto: bf16 on a GPU that has it, and on a processor that is found to multiply faster in it; else 32",
+        "precision auto: bf16 on a GPU that has it, and on a processor that multiplies faster in it, if alone; else 32",
     ),
     "tuned": (
         "a small residual network with global pooling, dropout 0.2",
@@ -51,7 +51,7 @@ def configured(given: Mapping[str, Any]) -> TrainConfig:
     recipe = given.get("recipe", FIELDS["recipe"].default)
     for name in UNUSED[recipe]:
         if name in given:
-            raise UserError(f"--{name.replace('_', '-')} means nothing to the {recipe} recipe: leave it out")
+            raise UserError(f"{option_of(name)} means nothing to the {recipe} recipe: leave it out")
     return TrainConfig(**{**SETTINGS[recipe], **given})
 
 
@@ -63,7 +63,7 @@ def default_of(field: str, recipe: str) -> Any:
 def described(recipe: str) -> list[str]:
     """What a recipe does and sets, a line each."""
     rows = [(name, "not used" if name in UNUSED[recipe] else shown(default_of(name, recipe))) for name in SHOWN]
-    settings = [f"  --{name.replace('_', '-'):<14} {text}" for name, text in rows]
+    settings = [f"  {option_of(name):<16} {text}" for name, text in rows]
     return [recipe, *(f"  {line}" for line in ABOUT[recipe]), *settings]
 
 

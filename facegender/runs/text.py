@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
 
 
-def printable(text: str) -> str:
-    """The text with every character that could control a terminal or reorder a line replaced by U+FFFD.
+def printable(text: str | Path) -> str:
+    """A text or a path with every character that could control a terminal or reorder a line replaced by U+FFFD.
 
     Covers C0 and C1 controls, escape, delete, bidirectional and other format characters, lone surrogates (which is
     how undecodable bytes of a file name arrive) and line separators. Emoji joiners are kept.
     """
+    text = str(text)
     if text.isascii() and text.isprintable():
         return text
     return "".join("\ufffd" if _unsafe(character) else character for character in text)
@@ -33,6 +36,36 @@ def end_of(text: str, width: int) -> str:
 def counted(count: int, thing: str) -> str:
     """A number of things, such as "1 epoch" and "2 epochs"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def age_in_words(seconds: float) -> str:
+    """A time in its largest whole unit, such as "3 min"."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def ago(seconds: float) -> str:
+    """How long something is ago, such as "3 min ago"."""
+    return "just now" if seconds < 60 else f"{age_in_words(seconds)} ago"
+
+
+def table(rows: Sequence[Sequence[str]], width: int = 80, least: int = 10) -> list[str]:
+    """Rows as lines with columns; the last column, which is of paths, loses its beginning where a line is too wide.
+
+    Args:
+        width: Of a line, in characters.
+        least: Of the last column, in any case.
+    """
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]) - 1)]
+    room = max(least, width - sum(widths) - 2 * len(widths))
+    return [
+        "  ".join(
+            [*(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=False)), end_of(cells[-1], room)]
+        ).rstrip()
+        for cells in rows
+    ]
 
 
 def size_in_words(size_bytes: float) -> str:

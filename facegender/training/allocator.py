@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-import psutil
+from facegender.runs.machine import available_memory
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4
@@ -24,7 +24,7 @@ def keep_large_buffers() -> bool:
     Returns:
         Whether it does: not with another C library, nor where memory is scarce.
     """
-    if sys.platform != "linux" or psutil.virtual_memory().available < ROOM_BYTES:
+    if sys.platform != "linux" or available_memory() < ROOM_BYTES:
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -13,17 +13,20 @@ SIDE = 256
 ROUNDS = 20
 
 
+def processor_has_bf16() -> bool:
+    """Whether it has instructions for bf16."""
+    # Older torch has no such function.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 @functools.cache
 def bf16_gain() -> float:
-    """How many times as fast as in single precision this processor multiplies in bf16; 0 without instructions for it.
+    """How many times as fast as in single precision this processor multiplies in bf16.
 
     Measured, as having them tells little: those of AVX-512 pay on some processors and halve the speed of others, e.g.
     where a virtual machine hides the AMX that a processor was made to do it with.
     """
-    # Older torch has no such function.
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    if not (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")):
-        return 0.0
     single = torch.ones(SIDE, SIDE)
     half = single.to(torch.bfloat16)
     threads = torch.get_num_threads()

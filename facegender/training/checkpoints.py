@@ -182,7 +182,7 @@ class RunCheckpoints(Callback):
 
     def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
         trainer.save_checkpoint(path, weights_only=weights_only)
-        if error := self._files.failure:  # one from before is still there, and the next may succeed
+        if error := self._files.failure:  # one from before is still there
             if path not in self._unsaved:
                 self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
             self._unsaved[path] = reason(error)
@@ -190,12 +190,13 @@ class RunCheckpoints(Callback):
             self._unsaved.pop(path, None)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says so if the run's end is not on the disk."""
+        """Says so if the run's best or last epoch is not on the disk."""
         self._tell_of_the_end()
 
     def _tell_of_the_end(self) -> None:
-        if problem := self._unsaved.get(self._folder.last_checkpoint):
-            self._tell(f"the last epoch is not in {self._folder.last_checkpoint.name}: {problem}")
+        for path, problem in self._unsaved.items():
+            which = "best" if path == self._folder.best_checkpoint else "last"
+            self._tell(f"the {which} epoch is not in {path.name}: {problem}")
 
     def _tell(self, text: str) -> None:
         self._announce(Notice(time=time.time(), level="error", text=text))

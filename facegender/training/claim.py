@@ -14,13 +14,14 @@ import msgspec
 
 from facegender import __version__
 from facegender.runs.claim_file import Held
-from facegender.runs.config import TrainConfig, validate
+from facegender.runs.config import TrainConfig, option_of, validate
 from facegender.runs.errors import UserError
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.runs.summary import summarise
 from facegender.runs.text import counted, one_line, printable
 from facegender.training.watch import FolderWatch
 
@@ -100,7 +101,7 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
     """
     config = validate(config)
     if config.data:
-        config = msgspec.structs.replace(config, data=str(expanded(config.data).absolute()))
+        config = msgspec.structs.replace(config, data=_absolute(config.data))
     existed = run is not None and exists(RunFolder(root, run).path)
     folder = create_run(root, run)
     with _writing(folder), _claimed(folder):
@@ -136,17 +137,16 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with `facegender train`")
     if not exists(folder.last_checkpoint) and _had_checkpoint(folder):
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with `facegender train`")
+    given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
+    changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
-        option = f"--{refused[0].replace('_', '-')}"
         raise UserError(
-            f"{option} cannot change when a run is resumed; only --epochs, --patience and the hardware can: "
-            "leave it out"
+            f"{option_of(refused[0])} cannot change when a run is resumed; only --epochs, --patience and the hardware "
+            "can: leave it out"
         )
     config = validate(msgspec.structs.replace(manifest.config, **changes))
-    if state == "completed" and config.epochs <= manifest.config.epochs:
-        raise UserError(
-            f"run {run} has completed its {counted(manifest.config.epochs, 'epoch')}: give more with --epochs to go on"
-        )
+    if state == "completed":
+        _check_rest(folder, manifest.config, config)
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
     _clear_temporaries(folder)
@@ -157,6 +157,27 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
     return Claim(folder, config, resumed=True, ended=ended, before=manifest, watch=FolderWatch(folder.path))
+
+
+def _absolute(data: str) -> str:
+    return str(expanded(data).absolute())
+
+
+def _check_rest(folder: RunFolder, before: TrainConfig, config: TrainConfig) -> None:
+    """A completed run has something left to train.
+
+    Raises:
+        UserError: It has not.
+    """
+    done = summarise(folder).epochs_done
+    trained = counted(done, "epoch")
+    if config.epochs <= done:
+        raise UserError(f"run {folder.name} has completed its {trained}: give more with --epochs to go on")
+    if done < before.epochs and 0 < config.patience <= before.patience:
+        raise UserError(
+            f"run {folder.name} ended early, after {trained}, when its patience was used up: "
+            "give more with --patience to go on, or 0 to train them all"
+        )
 
 
 def _had_checkpoint(folder: RunFolder) -> bool:
@@ -222,7 +243,7 @@ def _writing(folder: RunFolder) -> Iterator[None]:
         yield
     except OSError as error:
         reason = one_line(error.strerror or str(error))
-        raise UserError(f"cannot write in {printable(str(folder.path))} ({reason}): choose another --root") from None
+        raise UserError(f"cannot write in {printable(folder.path)} ({reason}): choose another --root") from None
 
 
 def _program() -> str:

@@ -50,7 +50,7 @@ def fit(session: Session) -> None:
     quieten()
     data.prepare()
     try:
-        resume = resume_point(claim, data.steps_per_epoch)
+        resume = resume_point(claim)
         if claim.resumed:
             manifest = claim.folder.read_manifest()
             if manifest and manifest.data_digest and manifest.data_digest != data.digest:
@@ -80,7 +80,7 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     quieten()
     data.prepare()
     try:
-        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim, data.steps_per_epoch))
+        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim))
     except Stopped:
         return "stopped"
     finally:
@@ -127,6 +127,7 @@ def _fit(
         resumed=claim.resumed,
         classes=CLASSES,
         precision=place.precision,
+        parameters=parameter_count(module.network),
         train_images=data.train_images,
         validation_images=data.validation_images,
         skipped_files=len(data.skipped),

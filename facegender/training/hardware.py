@@ -11,9 +11,9 @@ import torch
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.runs.processors import available_processors
+from facegender.runs.machine import available_processors
 from facegender.runs.text import counted
-from facegender.training.bf16_gain import bf16_gain
+from facegender.training.bf16_gain import bf16_gain, processor_has_bf16
 
 Kind = Literal["cpu", "cuda", "mps"]
 
@@ -68,7 +68,7 @@ def hardware(config: TrainConfig) -> Hardware:
     """
     if any(word in config.strategy for word in _WITHOUT_THREADS):
         raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
-    if RECIPES[config.recipe].averaging is not None and _divides(config.strategy):
+    if RECIPES[config.recipe].ema_decay is not None and _divides(config.strategy):
         raise UserError(
             f"--strategy {config.strategy}: the {config.recipe} recipe averages weights, which must not be divided "
             "among devices; choose ddp or auto"
@@ -130,20 +130,30 @@ def _check_count(kind: Kind, devices: int) -> None:
         raise UserError(f"--devices {devices}: this machine has {counted(count, name)}{one_each}; give at most {count}")
 
 
+def has_bf16(kind: Kind) -> bool:
+    """Whether devices of a kind have instructions for bf16 here."""
+    if kind == "cpu":
+        return processor_has_bf16()
+    return _has_cuda(kind) and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _has_cuda(kind: Kind) -> bool:
+    """Whether the devices are NVIDIA GPUs that torch finds; of those asked for that are not there Lightning tells."""
+    return kind == "cuda" and torch.cuda.is_available()
+
+
 def _precision(config: TrainConfig, kind: Kind, alone: bool) -> str:
     """What "auto" means here; of several processes on processors, each of which could measure otherwise, 32.
 
     Raises:
         UserError: The processor is asked for half precision.
     """
-    on_cuda = kind == "cuda" and torch.cuda.is_available()
     if config.precision == "auto":
-        if on_cuda:
-            pays = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
+        pays = has_bf16(kind)
+        if pays and kind == "cpu":
             least = RECIPES[config.recipe].bf16_pays_from
-            pays = alone and kind == "cpu" and least is not None and bf16_gain() >= least
+            pays = alone and least is not None and bf16_gain() >= least
         return "bf16" if pays else "32"
-    if config.precision == "16" and not on_cuda:
+    if config.precision == "16" and not _has_cuda(kind):
         raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
     return config.precision

@@ -9,6 +9,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.runs.events import Event, Notice
+from facegender.runs.text import counted
 from facegender.training.checkpoints import RunCheckpoints
 
 
@@ -54,6 +55,6 @@ class Patience(Callback):
         best = self._checkpoints.best_accuracy
         text = (
             f"ended early, after epoch {epoch}: no better validation accuracy than {best:.3f} of epoch "
-            f"{epoch - self.waited} for {self.waited} {'epoch' if self.waited == 1 else 'epochs'} (--patience)"
+            f"{epoch - self.waited} for {counted(self.waited, 'epoch')} (--patience)"
         )
         self._announce(Notice(time=time.time(), level="info", text=text))

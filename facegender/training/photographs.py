@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.data.datamodule import FaceDataModule
-from facegender.runs.folder import Skipped
+from facegender.runs.events import Level
 from facegender.training.claim import Claim
 
 
 class PhotographAccount(Callback):
     """Tells of files that are left out and of other troubles once, and keeps the manifest's list of them."""
 
-    def __init__(self, data: FaceDataModule, claim: Claim, notice: Callable[[str, Any], None]) -> None:
+    def __init__(self, data: FaceDataModule, claim: Claim, notice: Callable[[str, Level], None]) -> None:
         """Say nothing yet.
 
         Args:
@@ -27,7 +26,7 @@ class PhotographAccount(Callback):
         self._claim = claim
         self._notice = notice
         self._told: set[str] = set()
-        self._left_out: list[Skipped] = []
+        self._left_out: set[str] = set()
 
     def begin(self, held: str) -> None:
         """Say what is known before training begins.
@@ -51,11 +50,11 @@ class PhotographAccount(Callback):
             if text not in self._told:
                 self._told.add(text)
                 self._notice(text, "warning")
-        new = [file for file in self._data.skipped if file not in self._left_out]
+        new = [file for file in self._data.skipped if file.file not in self._left_out]
         if not new:
             return
         more = " more" if self._left_out else ""
-        self._left_out += new
+        self._left_out.update(file.file for file in new)
         files = f"{len(new)}{more} file{'s are' if len(new) > 1 else ' is'}"
         self._notice(f"{files} left out, e.g. {new[0].file}: {new[0].reason}", "warning")
         if not self._claim.is_gone():

@@ -22,7 +22,7 @@ from facegender.data.datamodule import Probes
 from facegender.network import introspect
 from facegender.network.activation_frames import layer_frames, numpy_of
 from facegender.network.introspect import Activations, Layer
-from facegender.network.model import normalise, parameter_count
+from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
@@ -56,6 +56,7 @@ class Subject:
 
     Attributes:
         precision: "32", "bf16" or "16".
+        parameters: Of the network, of all devices where they divide its weights.
         train_images: Photographs per class.
         validation_images: The same.
         missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
@@ -68,6 +69,7 @@ class Subject:
     resumed: bool
     classes: Sequence[str]
     precision: str
+    parameters: int
     train_images: Mapping[str, int]
     validation_images: Mapping[str, int]
     skipped_files: int
@@ -255,12 +257,13 @@ class RunRecorder(Callback):
                 device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
                 precision=subject.precision,
                 image_size=config.image_size,
-                parameters=parameter_count(pl_module.network),
+                parameters=subject.parameters,
                 train_images=dict(subject.train_images),
                 validation_images=dict(subject.validation_images),
                 skipped_files=subject.skipped_files,
                 demo=config.demo,
                 patience=config.patience,
+                visualize_every=config.visualize_every,
                 layers=network_layers(self._layers),
             )
         )

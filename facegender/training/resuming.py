@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import Damaged, read_checkpoint
+from facegender.network.checkpoint_file import Damaged, count, network_weights, read_checkpoint
 from facegender.network.module import AVERAGED_STEPS, TRAINED_WEIGHTS
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
@@ -23,12 +23,9 @@ from facegender.runs.journal import read_kinds
 from facegender.runs.paths import exists
 from facegender.runs.text import counted, one_line, printable
 from facegender.training.claim import Claim
-from facegender.training.hardware import Hardware
+from facegender.training.hardware import Hardware, has_bf16
 from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
 from facegender.training.trainer import LIGHTNING_PRECISION
-
-MAX_COUNT = 2**53
-_PREFIX = "network."
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class ResumePoint:
     precision: str | None
 
 
-def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
+def resume_point(claim: Claim) -> ResumePoint | None:
     """Where the run of a claim goes on; None if it is new, or ended before it had saved anything.
 
     Raises:
@@ -60,7 +57,7 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
     try:
         checkpoint = read_checkpoint(path)
         point = _point(path, checkpoint)
-        _check_weights(checkpoint["state_dict"], claim.config)
+        network_weights(checkpoint["state_dict"], _shape_of(claim.config))
         _check_average(checkpoint, claim.config)
         _check_optimiser(checkpoint, claim.config)
         _check_progress(checkpoint["loops"])
@@ -70,8 +67,6 @@ def resume_point(claim: Claim, steps_per_epoch: int) -> ResumePoint | None:
     if point.epoch >= claim.config.epochs:
         done = counted(point.epoch, "epoch")
         raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
-    if point.batch >= steps_per_epoch:
-        raise UserError(f"run {name} stopped at a batch that its photographs no longer reach: start a new run")
     return point
 
 
@@ -87,9 +82,11 @@ def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | 
 def as_before(place: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
     """The hardware, with "auto" in the precision that the run began in, as measuring again may come out otherwise.
 
-    On another kind of device it is decided anew.
+    On another kind of device, or one without that precision, it is decided anew.
     """
     if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != place.kind:
+        return place
+    if resume.precision == "bf16" and not has_bf16(place.kind):
         return place
     return replace(place, precision=resume.precision)
 
@@ -101,11 +98,11 @@ class ResumeCheck(Callback):
         self._point = point
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares epochs and devices.
+        """Compares epochs, devices and batches.
 
         Raises:
             Damaged: The epochs differ.
-            UserError: The devices do, and the rest of an epoch cannot be divided among others.
+            UserError: The devices do, and the rest of an epoch cannot be divided among others; or none is left.
         """
         point = self._point
         if trainer.current_epoch != point.epoch:
@@ -115,56 +112,44 @@ class ResumeCheck(Callback):
                 f"stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
                 f"are {trainer.world_size} now: resume it on as many, or end that epoch so first"
             )
+        if point.batch >= trainer.num_training_batches:
+            raise UserError("the run stopped at a batch that its photographs no longer reach: start a new run")
 
 
 def unusable(path: Path, error: Exception) -> str:
     """One line about a checkpoint that cannot be resumed from."""
     reason = one_line(str(error))[:120] or type(error).__name__
-    return f"{printable(str(path))} is no checkpoint to resume from ({reason}): start a new run"
+    return f"{printable(path)} is no checkpoint to resume from ({reason}): start a new run"
 
 
 def _point(path: Path, checkpoint: dict[str, Any]) -> ResumePoint:
     at = checkpoint["resume_at"]
-    epoch, batch = _count(at["epoch"], "epoch"), _count(at["batch"], "batch")
-    if _count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
+    epoch, batch = count(at["epoch"], "epoch"), count(at["batch"], "batch")
+    if count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
         raise Damaged("its epochs contradict each other")
-    _count(checkpoint["global_step"], "step")
-    devices, kind = _count(at.get("devices", 1), "devices"), at.get("kind", "")
+    count(checkpoint["global_step"], "step")
+    devices, kind = count(at.get("devices", 1), "devices"), at.get("kind", "")
     precision = next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None)
     return ResumePoint(path, epoch, batch, devices, kind, precision)
 
 
-def _count(value: Any, name: str) -> int:
-    if type(value) is not int or not 0 <= value < MAX_COUNT:
-        raise Damaged(f"{name} is no count")
-    return value
-
-
-def _check_weights(weights: dict[str, Any], config: TrainConfig) -> None:
-    """They are those of this run's network, as far as their shapes tell."""
+def _shape_of(config: TrainConfig) -> nn.Module:
+    """This run's network without numbers."""
     with torch.device("meta"):
-        expected = build_network(config.recipe, config.image_size, config.widths, len(CLASSES)).state_dict()
-    found = {name.removeprefix(_PREFIX): tensor for name, tensor in weights.items()}
-    if found.keys() != expected.keys():
-        raise Damaged("holds the weights of another network")
-    for name, tensor in found.items():
-        like = expected[name]
-        if not isinstance(tensor, Tensor) or tensor.shape != like.shape or tensor.dtype != like.dtype:
-            raise Damaged(f"{name} is of another shape or kind")
+        return build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
 
 
 def _check_average(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     """Beside the average of the weights there are those that are trained."""
-    if RECIPES[config.recipe].averaging is not None:
-        _check_weights(checkpoint[TRAINED_WEIGHTS], config)
-        if _count(checkpoint[AVERAGED_STEPS], "average") > checkpoint["global_step"]:
+    if RECIPES[config.recipe].ema_decay is not None:
+        network_weights(checkpoint[TRAINED_WEIGHTS], _shape_of(config))
+        if count(checkpoint[AVERAGED_STEPS], "average") > checkpoint["global_step"]:
             raise Damaged("its average has more steps than were trained")
 
 
 def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     """Takes a step with it, on tensors that have a shape and no numbers."""
-    with torch.device("meta"):
-        network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
+    network = _shape_of(config)
     recipe = RECIPES[config.recipe]
     optimiser = recipe.optimiser(network.parameters(), config)
     schedule = recipe.schedule(optimiser, config, checkpoint["global_step"] + 1)
@@ -198,7 +183,7 @@ def _check_progress(value: Any) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check_progress(item)
     elif value is not None and not isinstance(value, bool):
-        _count(value, "Lightning's progress")
+        count(value, "Lightning's progress")
 
 
 def _check_rest(checkpoint: dict[str, Any]) -> None:
@@ -207,7 +192,7 @@ def _check_rest(checkpoint: dict[str, Any]) -> None:
     if not isinstance(kept["best_accuracy"], float):
         raise Damaged("its best accuracy is no number")
     if (patience := checkpoint["callbacks"].get("Patience")) is not None:
-        _count(patience["waited"], "patience")
+        count(patience["waited"], "patience")
     torch.Generator().set_state(kept["generators"]["cpu"])
     accuracy = checkpoint["validation_accuracy"]
     if accuracy is not None and not isinstance(accuracy, float):

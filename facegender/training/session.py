@@ -17,7 +17,7 @@ from facegender.data.dataset import locate
 from facegender.runs.complaint import complain
 from facegender.runs.config import TrainConfig
 from facegender.runs.errors import UserError
-from facegender.runs.events import Event, Notice, RunFinished, RunStarted, Status
+from facegender.runs.events import Event, Level, Notice, RunFinished, RunStarted, Status
 from facegender.runs.folder import RunFolder
 from facegender.runs.paths import exists
 from facegender.runs.summary import summarise
@@ -70,7 +70,7 @@ class Session:
         """Report an event."""
         self._journal.put(event)
 
-    def notice(self, text: str, level: Any = "info") -> None:
+    def notice(self, text: str, level: Level = "info") -> None:
         """Report a sentence."""
         self.put(Notice(time=time.time(), level=level, text=text))
 
@@ -97,7 +97,7 @@ class Session:
         """Wait for the frames, write the last line, and end the threads."""
         self._frames.close()
         if status == "stopped" and not exists(self.claim.folder.last_checkpoint):
-            self.notice("stopped before anything was saved: there is nothing to resume, start it again")
+            self.notice("stopped before anything was saved: resumed, it begins again")
         self.put(RunFinished(time=time.time(), status=status, error=error))
         self._end()
         self.claim.release()
@@ -146,7 +146,8 @@ def train(
         How it ended. A failure has been reported on stderr.
 
     Raises:
-        UserError: Something that was asked for is not possible; the run folder says so too, if there is one.
+        UserError: Something that was asked for is not possible, and nothing was trained; the run folder says so too,
+            if there is one.
     """
     if run and resume:
         raise UserError("--run and --resume exclude each other: a resumed run keeps its name")
@@ -159,7 +160,7 @@ def train(
         try:
             log = TrainLog(claim.folder.log_path)
         except OSError as error:
-            problem = f"{printable(str(claim.folder.log_path))}: {describe(error)}; choose another --root"
+            problem = f"{printable(claim.folder.log_path)}: {describe(error)}; choose another --root"
             claim.abandon(problem)
             raise UserError(problem) from None
         with log:
@@ -184,12 +185,13 @@ def _run(session: Session, log: TrainLog) -> Status:
         session.notice(f"asked to stop: {stopped}")
         session.finish(status)
     except UserError as error:
-        if session.began:
-            session.finish("failed", str(error))
-        else:
+        if not session.began:
             session.close()
             claim.abandon(str(error))
-        raise
+            raise
+        session.finish("failed", str(error))
+        complain(f"run {claim.folder.name} failed: {error}")
+        return "failed"
     except BaseException as error:
         # The boundary of the process: whatever it is, the run folder and the person learn of it in one line.
         if claim.is_gone():
@@ -215,7 +217,7 @@ def _lose(session: Session) -> Status:
     Its journal is still open: where the folder was renamed, it says how the run ended.
     """
     folder = session.claim.folder
-    line = f"{printable(str(folder.path))} was removed or renamed while the run was training"
+    line = f"{printable(folder.path)} was removed or renamed while the run was training"
     session.finish("failed", line)
     complain(f"run {folder.name} has ended: {line}")
     return "failed"

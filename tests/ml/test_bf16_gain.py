@@ -11,9 +11,10 @@ import torch
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.recipes import configured
-from facegender.training import bf16_gain
+from facegender.training import bf16_gain, resuming
 from facegender.training import hardware as place
 from facegender.training.hardware import hardware
+from facegender.training.resuming import ResumePoint, as_before
 from facegender.training.session import train
 from tests.ml.conftest import events_of, tiny
 
@@ -26,6 +27,7 @@ def _measured_anew() -> Iterator[None]:
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
+    monkeypatch.setattr(place, "processor_has_bf16", lambda: True)
     monkeypatch.setattr(place, "bf16_gain", lambda: gain)
     return hardware(configured({"accelerator": "cpu", **given})).precision
 
@@ -44,6 +46,7 @@ def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch:
 def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: list[str]
 ) -> None:
+    monkeypatch.setattr(place, "processor_has_bf16", lambda: True)
     monkeypatch.setattr(place, "bf16_gain", lambda: 0.5)
     assert train(tiny(precision="auto"), tmp_path, "a", show=False) == "completed"
     last = RunFolder(tmp_path, "a").last_checkpoint
@@ -58,7 +61,6 @@ def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
 
 def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
     monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
     assert bf16_gain.bf16_gain() == 2.0
@@ -67,7 +69,16 @@ def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
-    assert bf16_gain.bf16_gain() == 0.0
+    assert hardware(configured({"accelerator": "cpu"})).precision == "32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    bf16_gain.bf16_gain.cache_clear()
-    assert bf16_gain.bf16_gain() == 0.0
+    assert hardware(configured({"accelerator": "cpu"})).precision == "32"
+
+
+def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "processor_has_bf16", lambda: False)
+    monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
+    here = hardware(configured({"accelerator": "cpu"}))
+    point = ResumePoint(tmp_path, 1, 0, 1, "cpu", "bf16")
+    assert as_before(here, configured({}), point) == here

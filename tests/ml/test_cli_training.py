@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from facegender.__main__ import run
+from facegender.runs.errors import UserError
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, list_runs
 from tests.ml.conftest import events_of
@@ -56,6 +57,18 @@ def test_settings_come_from_a_file_and_options_overrule_them(tmp_path: Path) -> 
     assert (manifest.config.seed, manifest.config.epochs, manifest.config.demo) == (6, 1, True)
 
 
+def test_the_settings_that_a_run_has_may_be_given_again_when_it_goes_on(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.toml").write_text("image-size = 32\nepochs = 1\n")
+    options = ["--demo", "--demo-faces=10", "--widths=4,8,8", "--accelerator=cpu", "--config", "run.toml"]
+    monkeypatch.chdir(tmp_path)
+    assert run(["train", *options, "--run=a"]) == 0
+    assert run(["train", *options, "--resume=a", "--epochs=2"]) == 0
+    assert run(["train", *options, "--resume=a", "--epochs=3", "--seed=7"]) == 2
+    assert "--seed cannot change" in capsys.readouterr().err
+
+
 def test_missing_data_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
     assert run(["train", "--data", str(tmp_path / "none"), "--root", str(tmp_path), "--run=a"]) == 2
     captured = capsys.readouterr()
@@ -87,6 +100,18 @@ def test_a_failed_run_is_exit_code_1(tmp_path: Path, capsys: Capture, monkeypatc
     assert run(["train", *TINY, "--run=a", "--root", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "facegender: run a failed: RuntimeError: broken\n"
     assert isinstance(events_of(tmp_path, "a")[-1], RunFinished)
+
+
+def test_a_run_that_finds_no_room_once_it_trains_has_failed(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise UserError("10 photographs need 1 GiB: make room")
+
+    monkeypatch.setattr("facegender.network.module.FaceGenderModule.training_step", fail)
+    assert run(["train", *TINY, "--run=a", "--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "facegender: run a failed: 10 photographs need 1 GiB: make room\n"
+    assert RunFolder(tmp_path, "a").state() == "failed"
 
 
 def test_one_photograph_is_exactly_three_lines(trained: Path, photographs: Path, capsys: Capture) -> None:

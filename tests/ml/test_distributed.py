@@ -123,7 +123,7 @@ def test_each_device_drops_neurons_of_its_own(tmp_path: Path, faces: Path) -> No
         module = FaceGenderModule(config, ["female", "male"])
         module.trainer = SimpleNamespace(world_size=2, current_epoch=3, global_rank=rank)  # type: ignore[assignment]
         torch.manual_seed(1)
-        module.on_train_epoch_start()
+        module.on_train_batch_start(None, 2)
         drawn.append(torch.rand(4))
     assert not torch.equal(*drawn)
 

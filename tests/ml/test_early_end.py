@@ -11,6 +11,7 @@ import torch
 
 from facegender.data.demo import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
+from facegender.runs.errors import UserError
 from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.training.session import train
@@ -97,8 +98,10 @@ def test_a_resumed_run_has_waited_already_and_may_be_given_more_patience(
     assert train(tiny(epochs=2, patience=2), tmp_path, "a", show=False) == "completed"
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 9}, show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2]
-    changes = {"epochs": 10, "patience": 4}
-    assert train(tiny(), tmp_path, resume="a", changes=changes, show=False) == "completed"
+    for changes in ({}, {"epochs": 10}, {"patience": 2}):
+        with pytest.raises(UserError, match=r"ended early, after 3 epochs, .* give more with --patience"):
+            train(tiny(), tmp_path, resume="a", changes=changes, show=False)
+    assert train(tiny(), tmp_path, resume="a", changes={"patience": 4}, show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2, 3, 4]
     assert waited_of(tmp_path) == [0, 1, 2, 3, 4]
 

@@ -251,7 +251,7 @@ def test_a_stop_request_from_before_the_trainer_began_is_obeyed(tmp_path: Path, 
     assert not folder.stop_requested()
     assert not folder.claim.is_held()
     notices = [event.text for event in events if isinstance(event, Notice)]
-    assert notices[-1].endswith("there is nothing to resume, start it again")
+    assert notices[-1].endswith("resumed, it begins again")
 
 
 def test_a_run_that_ends_waits_for_a_stuck_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def test_it_is_classified_explained_and_shown(tuned: Path, photograph: Path, tmp
     assert run(["predict", str(photograph), "--root", str(tuned), "--heatmap", str(heat)]) == 0
     assert capsys.readouterr().out.startswith("Predicted: ")
     assert (heat / "a.png.png").exists()
-    answer = Worker(tuned, tmp_path / "frames").answer(Request(id=1, path=str(photograph), run="done", heatmap=True))
+    answer = Worker(tuned, tmp_path / "frames").answer(Request(id=1, path=str(photograph), run="done"))
     assert answer.ok, answer.error
     with open_frame(Path(answer.frame)) as frame:
         assert frame.info.layers[-1] == "head"
@@ -344,5 +344,5 @@ def test_validation_sees_photographs_as_they_are() -> None:
 
 def test_the_reference_recipe_augments_smooths_and_averages_nothing() -> None:
     recipe = RECIPES["reference"]
-    assert (recipe.augmentation, recipe.label_smoothing, recipe.averaging, recipe.scheduled) == (None, 0, None, "epoch")
+    assert (recipe.augmentation, recipe.label_smoothing, recipe.ema_decay, recipe.interval) == (None, 0, None, "epoch")
     assert FaceGenderModule(tiny(), ["female", "male"]).averaged is None

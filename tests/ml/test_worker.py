@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facegender.data.photograph import open_photograph
+from facegender.inference import load_classifier
 from facegender.runs.classify import Answer, Request
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
@@ -48,21 +50,15 @@ def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker) -> No
         assert (heatmap.shape, heatmap.dtype) == ((1, 32, 32), np.uint8)
 
 
-def test_without_a_heatmap_there_is_none(worker: Worker) -> None:
-    answer = worker.answer(Request(id=1, path="face.png", run="done", heatmap=False))
-    with open_frame(Path(answer.frame)) as frame:
-        assert frame.heatmap() is None
-
-
 def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Path) -> None:
     folder = RunFolder(root, "done")
     first = worker.answer(Request(id=1, path="face.png", run="done"))
     shutil.copy(folder.best_checkpoint, folder.path / "new").replace(folder.last_checkpoint)
-    best = worker.answer(Request(id=2, path="face.png", run="done", checkpoint="best.ckpt"))
-    second = worker.answer(Request(id=3, path="face.png", run="done"))
-    assert second.probabilities == best.probabilities
-    assert second.epoch == best.epoch
-    assert first.ok
+    second = worker.answer(Request(id=2, path="face.png", run="done"))
+    best = load_classifier(folder.best_checkpoint)
+    assert (first.epoch, second.epoch) == (2, best.epoch)
+    expected = best.classify(open_photograph(root / "face.png"))
+    assert tuple(second.probabilities.values()) == pytest.approx(expected.probabilities)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +68,6 @@ def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Pa
         (Request(id=1, path="\x1b[31mred", run="done"), "\ufffd[31mred: no such file"),
         (Request(id=1, path="face.png", run="other"), "no run other"),
         (Request(id=1, path="face.png", run="../up"), "run name"),
-        (Request(id=1, path="face.png", run="done", checkpoint="../../x.ckpt"), "ask for last.ckpt or best.ckpt"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(worker: Worker, request_: Request, problem: str) -> None:
@@ -100,11 +95,10 @@ def test_serving_goes_on_after_lines_that_are_no_requests(worker: Worker) -> Non
     out = io.BytesIO()
     serve(worker, io.BytesIO(b"".join(lines)), out)
     answers = [msgspec.json.decode(line, type=Answer) for line in out.getvalue().splitlines()]
-    assert [(answer.id, answer.ok, answer.ready) for answer in answers] == [
-        (-1, True, True),
-        (-1, False, False),
-        (4, True, False),
-        (-1, False, False),
+    assert [(answer.id, answer.ok) for answer in answers] == [
+        (-1, False),
+        (4, True),
+        (-1, False),
     ]
 
 
@@ -123,7 +117,6 @@ def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root:
         env=os.environ | {"FACEGENDER_CACHE": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr.decode()
-    ready, answer = (msgspec.json.decode(line, type=Answer) for line in done.stdout.splitlines())
-    assert ready.ready
+    (answer,) = (msgspec.json.decode(line, type=Answer) for line in done.stdout.splitlines())
     assert answer.ok
     assert Path(answer.frame).parent == tmp_path / "classify"

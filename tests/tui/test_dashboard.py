@@ -13,7 +13,7 @@ from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, tit
 from textual import events
 from textual.pilot import Pilot
 
-from facegender.runs.events import Notice, RunFinished, System
+from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
 from tui.commands import COMMANDS, PANES
 from tui.graphics.link import Link
@@ -133,6 +133,17 @@ async def test_a_run_without_pictures_says_when_there_will_be_some(root: Path) -
     async with running(root) as (app, _):
         await until_said(app, "feature maps appear after the first epoch")
         await until_said(app, "the loss appears with the first batches")
+
+
+@pytest.mark.parametrize("end", [None, "completed"])
+async def test_a_run_that_keeps_no_feature_maps_says_so(root: Path, end: Status | None) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    recorded.append(folder, recorded.run_started(visualize_every=0))
+    recorded.append(folder, recorded.epoch_finished(0))
+    if end:
+        recorded.append(folder, RunFinished(time=2000.0, status=end))
+    async with running(root) as (app, _):
+        await until_said(app, "this run keeps no feature maps")
 
 
 async def test_a_run_that_has_not_begun_says_what_it_waits_for(folder: RunFolder) -> None:

@@ -117,19 +117,12 @@ async def test_a_stopped_run_goes_on_and_is_shown(
 ) -> None:
     spawned: list[list[str]] = []
     monkeypatch.setattr(Trainers, "_spawn", lambda self, folder, arguments: spawned.append(arguments))
-    runs["halted"].last_checkpoint.touch()
     async with listed(root) as (app, pilot):
         await pilot.press("down", "R")
         await until(lambda: spawned)
         assert spawned == [["--resume=halted"]]
         assert app.dashboard.folder.name == "halted"
-        assert "halted goes on from its last checkpoint" in app.told
-
-
-async def test_a_run_without_a_checkpoint_cannot_go_on(root: Path, runs: dict[str, RunFolder]) -> None:
-    async with listed(root) as (app, pilot):
-        await pilot.press("down", "R")
-        await until(lambda: "run halted has no last.ckpt to go on from: start a new run" in app.told)
+        assert "halted goes on from where it was saved last" in app.told
 
 
 async def test_the_list_follows_what_happens(

@@ -333,7 +333,9 @@ def test_a_build_that_was_killed_is_gone_on_with(files, tmp_path, counted):
     assert decoded.images[:, 8, 8, 0].tolist() == [number * 20 for number in range(10)]
 
 
-def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch):
+@pytest.mark.parametrize("room", [2**40, 12_000], ids=["roomy", "for one set"])
+def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch, room):
+    monkeypatch.setattr(shelf, "_share", lambda used, limit: room)
     gate = Gate(monkeypatch)
     first = photographs_of(files, LABELS, 16)
     told = []
@@ -449,7 +451,7 @@ def test_a_disk_that_fills_up_half_way_costs_a_notice_and_no_photograph(files, t
 
 def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files, monkeypatch):
     monkeypatch.setattr(shelf, "make_room", lambda needed, keep: False)
-    monkeypatch.setattr(places.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100})())
+    monkeypatch.setattr(places, "available_memory", lambda: 100)
     with pytest.raises(UserError, match="--image-size"):
         decode_all(files, LABELS, 16)
 

@@ -151,11 +151,6 @@ def test_a_live_run_is_not_resumed(root: Path, script: Script) -> None:
         Trainers().resume(folder)
 
 
-def test_a_run_without_a_checkpoint_is_not_resumed(root: Path) -> None:
-    with pytest.raises(UserError, match=r"run otter-3 has no last\.ckpt to go on from: start a new run"):
-        Trainers().resume(recorded.write_run(root, end="failed"))
-
-
 def test_a_trainer_that_cannot_be_started_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(root / "no-python"))
     with pytest.raises(UserError, match=r"cannot start the trainer \(No such file or directory\)"):
@@ -208,7 +203,6 @@ async def test_a_command_that_fails_in_silence_is_told_too(script: Script) -> No
 
 WORKER = """
 import json, os, sys, time
-print(json.dumps({"ready": True}))
 print("a library that prints")
 for line in sys.stdin:
     request = json.loads(line)

@@ -6,7 +6,6 @@ The encoders are imported with the first picture: the first screen does not wait
 from __future__ import annotations
 
 import hashlib
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -64,7 +63,6 @@ class Encoded:
 
     job: Job
     placement: Placement
-    encode_ms: float
     colours: int
     """Colours that are left of the picture's palette."""
     slice_rows: int
@@ -114,13 +112,12 @@ class Encoded:
 
 def encode(job: Job) -> Encoded:
     """Fit the picture into its area and encode it."""
-    began = time.perf_counter()
     picture, protocol = job.picture, job.terminal.protocol
     placement = place(picture.width_px, picture.height_px, job.area, job.terminal)
     if protocol is Protocol.HALFBLOCK or (job.coarse and protocol is Protocol.SIXEL):
-        return _as_blocks(job, placement, began)
+        return _as_blocks(job, placement)
     encoder = _as_kitty if protocol is Protocol.KITTY else _as_sixel
-    return encoder(job, placement, began)
+    return encoder(job, placement)
 
 
 def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
@@ -129,7 +126,7 @@ def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
     return [(first, min(step, placement.rows - first)) for first in range(0, placement.rows, step)]
 
 
-def _as_kitty(job: Job, placement: Placement, began: float) -> Encoded:
+def _as_kitty(job: Job, placement: Placement) -> Encoded:
     from tui.graphics import kitty
     from tui.graphics.palette import Unions, within_budget
 
@@ -151,10 +148,10 @@ def _as_kitty(job: Job, placement: Placement, began: float) -> Encoded:
         data = kitty.png(part)
         key = _digest(data, placement.columns, rows)
         slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4))
-    return _encoded(job, placement, began, colours, slices)
+    return _encoded(job, placement, colours, slices)
 
 
-def _as_sixel(job: Job, placement: Placement, began: float) -> Encoded:
+def _as_sixel(job: Job, placement: Placement) -> Encoded:
     from tui.graphics import sixel
     from tui.graphics.palette import within_budget
 
@@ -168,10 +165,10 @@ def _as_sixel(job: Job, placement: Placement, began: float) -> Encoded:
         part = picture.rows(first * placement.row_px, (first + rows) * placement.row_px)
         data = sixel.encode(part)
         slices.append(Slice(first, rows, _digest(data, placement.columns, rows), data, len(data) + 20))
-    return _encoded(job, placement, began, len(picture.palette), slices)
+    return _encoded(job, placement, len(picture.palette), slices)
 
 
-def _as_blocks(job: Job, placement: Placement, began: float) -> Encoded:
+def _as_blocks(job: Job, placement: Placement) -> Encoded:
     from tui.graphics import halfblock
     from tui.graphics.palette import Unions
 
@@ -196,14 +193,13 @@ def _as_blocks(job: Job, placement: Placement, began: float) -> Encoded:
     for first, rows in _rows_of(placement, terminal):
         text = "".join(blocks.rows[first : first + rows])
         slices.append(Slice(first, rows, _digest(text.encode(), placement.columns, rows), b"", len(text)))
-    return _encoded(job, placement, began, len(picture.palette), slices, blocks)
+    return _encoded(job, placement, len(picture.palette), slices, blocks)
 
 
 def _encoded(
-    job: Job, placement: Placement, began: float, colours: int, slices: list[Slice], blocks: HalfBlocks | None = None
+    job: Job, placement: Placement, colours: int, slices: list[Slice], blocks: HalfBlocks | None = None
 ) -> Encoded:
-    took_ms = (time.perf_counter() - began) * 1000
-    return Encoded(job, placement, took_ms, colours, slice_rows(job.terminal), tuple(slices), blocks)
+    return Encoded(job, placement, colours, slice_rows(job.terminal), tuple(slices), blocks)
 
 
 def _fitted(picture: Picture, placement: Placement) -> Picture:

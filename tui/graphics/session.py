@@ -44,7 +44,6 @@ class PictureStatistics:
     """Pictures written, counting each time."""
     bytes_sent: int = 0
     """Bytes written for them, cells included."""
-    last_encode_ms: float = 0.0
     bytes_per_second: float | None = None
     """What the link carries, as far as it was measured."""
     round_trip_s: float | None = None
@@ -153,10 +152,6 @@ class Session:
         number = self.link.sent(self._unasked_bytes)
         self._unasked_bytes = 0
         return receipt_question(number)
-
-    def encoded(self, encode_ms: float) -> None:
-        """Count an encoding."""
-        self.statistics = replace(self.statistics, last_encode_ms=encode_ms)
 
     def forget_held(self) -> None:
         """Take it that a kitty terminal holds nothing of ours; what it does hold is freed with the next picture."""

@@ -315,7 +315,6 @@ class PictureView(Widget, can_focus=False):
                 task.add_done_callback(lambda _: self._under_way.pop(job.key, None))
             ready = await asyncio.shield(task)
             self._session.cache.put(job.key, ready, ready.size_bytes)
-            self._session.encoded(ready.encode_ms)
         return ready
 
     async def _until_written(self) -> None:

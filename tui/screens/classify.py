@@ -99,7 +99,7 @@ class Classify(PictureActions, PromptScreen):
         self.browser.update_frames((answer.epoch,), (), live=False, waiting="")
 
     def _title(self, path: Path, note: str) -> None:
-        shown = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(str(path.parent))}", "dim"))
+        shown = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(path.parent)}", "dim"))
         self.query_one("#title", Static).update(shown)
 
     def _say(self, text: str) -> None:

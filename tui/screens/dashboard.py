@@ -181,6 +181,8 @@ class Dashboard(PictureActions, PromptScreen):
     def _waiting(self, state: RunState) -> str:
         if not state.name:
             return "no run is open: t starts one, r lists runs"
+        if state.started is not None and not state.started.visualize_every:
+            return "this run keeps no feature maps (--visualize-every 0)" if not state.frames else ""
         if not state.live:
             return f"this run {state.state} before its first pictures were saved" if not state.frames else ""
         left = state.left_s()

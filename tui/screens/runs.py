@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
-from facegender.runs.text import end_of, printable
+from facegender.runs.text import ago, end_of, printable
 from tui import format as fmt
 from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
 
@@ -53,7 +53,7 @@ class Runs(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Static(Text.assemble((" Runs", "bold"), (f"  in {printable(str(self._root))}", "dim")), id="title")
+        yield Static(Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim")), id="title")
         yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
         yield Static("reading the runs…", id="none", markup=False)
         yield Static(" Enter open   S stop   R resume   D delete   t new run   Esc back", id="way-out", markup=False)
@@ -109,7 +109,7 @@ class Runs(Screen[None]):
                 fmt.figure(run.best_accuracy) if known else "–",
                 str(run.best_epoch) if known else "",
                 f"{run.image_size} px" if run.image_size else "",
-                fmt.ago(now - run.created) if run.created else "",
+                ago(now - run.created) if run.created else "",
                 Text(end_of(printable(run.data), 40), "dim"),
                 key=run.run,
             )

@@ -62,7 +62,7 @@ class Welcome(Screen[None]):
             )
             yield Static("", id="progress", markup=False)
         yield Static(
-            f" ↑↓ choose   Enter go   Esc dashboard   ? help   q quit      root: {printable(str(self._root))}",
+            f" ↑↓ choose   Enter go   Esc dashboard   ? help   q quit      root: {printable(self._root)}",
             id="way-out",
             markup=False,
         )

@@ -7,6 +7,7 @@ import time
 from rich.text import Text
 from textual.widget import Widget
 
+from facegender.runs.text import counted
 from tui import format as fmt
 from tui.state import RunState
 from tui.widgets.status import bar
@@ -56,8 +57,7 @@ class RunFacts(Facts):
         if rate == rate:
             out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")
         if state.ended_early:
-            epochs = "1 epoch" if state.waited == 1 else f"{state.waited} epochs"
-            out.append(f"\nended early: {epochs} without a better one", "#e5c07b")
+            out.append(f"\nended early: {counted(state.waited, 'epoch')} without a better one", "#e5c07b")
         elif state.patience > 0:
             out.append(f"\npatience {state.waited} of {state.patience}", "" if state.waited else "dim")
         if state.epochs:
