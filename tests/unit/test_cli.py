@@ -102,7 +102,7 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["demo-data", ""], "must not be empty"),
         (["demo-data", "x", "--seed=" + "9" * 400], "--seed"),
         (["stop", ""], "must not be empty"),
-        (["stop", "x", "--wait=nan"], "'--wait'"),
+        (["stop", "x", "--wait=nan"], "--wait"),
         (["stop", "x", "--wait=1e999"], "--wait must be a number of seconds"),
         (["runs", "--root="], "'--root': must not be empty"),
     ],

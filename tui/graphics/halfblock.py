@@ -157,7 +157,7 @@ def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
     from PIL import Image
 
     small: Pixels = np.asarray(
-        Image.fromarray(picture.rgb(), "RGB").resize((width_px, height_px), Image.Resampling.BOX), np.uint8
+        Image.fromarray(picture.rgb()).resize((width_px, height_px), Image.Resampling.BOX), np.uint8
     )
     exact = small.reshape(-1, 3)
     colours, index = np.unique(exact, axis=0, return_inverse=True)

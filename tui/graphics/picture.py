@@ -72,7 +72,7 @@ class Picture:
         """
         from PIL import Image
 
-        image = Image.fromarray(np.ascontiguousarray(array), "RGB")
+        image = Image.fromarray(np.ascontiguousarray(array))
         # The palette is chosen on a thumbnail: the same colours in a tenth of the time.
         sample = image.copy()
         sample.thumbnail((160, 160), Image.Resampling.BOX)
@@ -86,7 +86,7 @@ class Picture:
         """The picture averaged down to a smaller size, in its own colours."""
         from PIL import Image
 
-        small = Image.fromarray(self.rgb(), "RGB").resize((width_px, height_px), Image.Resampling.BOX)
+        small = Image.fromarray(self.rgb()).resize((width_px, height_px), Image.Resampling.BOX)
         colours = Image.new("P", (1, 1))
         colours.putpalette(self.palette.tobytes())
         indexed = np.asarray(small.quantize(palette=colours, dither=Image.Dither.NONE), np.uint8)
