@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
+from tui import composing
 from tui.commands import COMMANDS, PANES
 from tui.graphics.link import Link
 from tui.graphics.session import session_of
@@ -298,6 +302,24 @@ async def test_m_goes_through_maps_filters_and_average(root: Path) -> None:
             assert browser.selection.mode == mode
             assert f" {words}" in title(browser)
             assert browser._picture.request.mode == mode
+
+
+async def test_a_picture_made_in_advance_for_a_screen_that_was_left_is_dropped(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded.write_run(root)
+    gate = threading.Event()
+    async with running(root) as (app, _):
+        await seen(app, 2)
+        browser = app.dashboard.browser
+        compose = composing.compose
+        monkeypatch.setattr(composing, "compose", lambda request: (gate.wait(10), compose(request))[1])
+        ahead = replace(browser._picture.request, epoch=1, file=folder.frame_path(1))
+        preparing = asyncio.create_task(browser._prepare(ahead))
+        await until(lambda: browser._preparing == ahead)
+        await browser.view.remove_children()
+        gate.set()
+        await preparing
 
 
 async def test_n_and_p_go_round_the_probe_photographs(root: Path) -> None:

@@ -339,6 +339,7 @@ class LayerBrowser(Column, can_focus=True):
     async def _prepare(self, request: LayerRequest) -> None:
         from tui.composing import compose
 
+        mosaic = self.view.mosaic
         picture = self._made.get(request)
         if picture is None:
             self._preparing = request
@@ -349,12 +350,13 @@ class LayerBrowser(Column, can_focus=True):
                 return
             finally:
                 self._preparing = None
-                if self._wanted == request:  # it was asked for meanwhile
+                if self._wanted == request and mosaic.is_attached:  # it was asked for meanwhile
                     if picture is not None:
                         self._show_picture(picture)
                     elif not self._composing:
                         self._compose_next(request)
-        await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
+        if mosaic.is_attached:  # the screen may have been left
+            await mosaic.prepare(picture.mosaic, send=self._travelling)
 
     @on(Refused)
     def _refused(self, event: Refused) -> None:
