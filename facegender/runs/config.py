@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from facegender.runs.errors import UserError
+from facegender.runs.files import read_regular
 
 Recipe = Literal["reference", "tuned"]
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -207,10 +208,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: The file is missing, is no TOML, or names something `TrainConfig` does not have.
     """
     try:
-        raw = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+        raw = msgspec.toml.decode(read_regular(path), type=dict[str, Any])
     except OSError as error:
-        raise UserError(f"--config {path}: {error.strerror}; give a readable TOML file") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"--config {path}: {error.strerror or error}; give a readable TOML file") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # the last two of too many digits or brackets
         raise UserError(f"--config {path}: not a TOML table ({error})") from None
     raw = {key.replace("-", "_"): value for key, value in raw.items()}
     if unknown := sorted(set(raw) - set(FIELDS)):

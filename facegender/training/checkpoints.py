@@ -85,7 +85,7 @@ class RunCheckpoints(Callback):
         self._files = files
         self._announce = announce
         self._middle = False
-        self._unsaved: dict[Path, str] = {}
+        self._unsaved: dict[Path, OSError] = {}
         self._generators: dict[str, torch.Tensor] | None = None
         self.improved = False
         self.best_accuracy = -math.inf
@@ -185,18 +185,23 @@ class RunCheckpoints(Callback):
         if error := self._files.failure:  # one from before is still there
             if path not in self._unsaved:
                 self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
-            self._unsaved[path] = reason(error)
+            self._unsaved[path] = error
         else:
             self._unsaved.pop(path, None)
+
+    @property
+    def lost(self) -> OSError | None:
+        """Why the last epoch is not on the disk, if it is not."""
+        return self._unsaved.get(self._folder.last_checkpoint)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Says so if the run's best or last epoch is not on the disk."""
         self._tell_of_the_end()
 
     def _tell_of_the_end(self) -> None:
-        for path, problem in self._unsaved.items():
+        for path, error in self._unsaved.items():
             which = "best" if path == self._folder.best_checkpoint else "last"
-            self._tell(f"the {which} epoch is not in {path.name}: {problem}")
+            self._tell(f"the {which} epoch is not in {path.name}: {reason(error)}")
 
     def _tell(self, text: str) -> None:
         self._announce(Notice(time=time.time(), level="error", text=text))

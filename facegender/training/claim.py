@@ -145,8 +145,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
             "can: leave it out"
         )
     config = validate(msgspec.structs.replace(manifest.config, **changes))
-    if state == "completed":
-        _check_rest(folder, manifest.config, config)
+    if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
+        raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
     _clear_temporaries(folder)
@@ -161,23 +161,6 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
 
 def _absolute(data: str) -> str:
     return str(expanded(data).absolute())
-
-
-def _check_rest(folder: RunFolder, before: TrainConfig, config: TrainConfig) -> None:
-    """A completed run has something left to train.
-
-    Raises:
-        UserError: It has not.
-    """
-    done = summarise(folder).epochs_done
-    trained = counted(done, "epoch")
-    if config.epochs <= done:
-        raise UserError(f"run {folder.name} has completed its {trained}: give more with --epochs to go on")
-    if done < before.epochs and 0 < config.patience <= before.patience:
-        raise UserError(
-            f"run {folder.name} ended early, after {trained}, when its patience was used up: "
-            "give more with --patience to go on, or 0 to train them all"
-        )
 
 
 def _had_checkpoint(folder: RunFolder) -> bool:

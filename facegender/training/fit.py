@@ -160,6 +160,8 @@ def _fit(
         raise UserError(unusable(resume.path, error)) from error
     if resume and stop.preparing:
         raise UserError(unusable(resume.path, Damaged("says that all is trained")))
+    if checkpoints.lost:  # then the run can be resumed and train it again
+        raise checkpoints.lost
 
 
 def _gpus(trainer: Trainer) -> list[GpuIdentity]:

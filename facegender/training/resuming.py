@@ -67,6 +67,12 @@ def resume_point(claim: Claim) -> ResumePoint | None:
     if point.epoch >= claim.config.epochs:
         done = counted(point.epoch, "epoch")
         raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
+    waited = (checkpoint["callbacks"].get("Patience") or {"waited": 0})["waited"]
+    if 0 < claim.config.patience <= waited:
+        raise UserError(
+            f"run {name} has had no better epoch for {waited}, and its patience is used up: "
+            "give more with --patience to go on, or 0 to train all epochs"
+        )
     return point
 
 

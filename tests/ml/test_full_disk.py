@@ -33,8 +33,9 @@ def test_checkpoints_that_do_not_fit_are_told_once_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(checkpoints, "write_checkpoint", full)
-    assert train(tiny(visualize_every=0), tmp_path, "a", show=False) == "completed"
-    lines = capfd.readouterr().err.splitlines()
+    assert train(tiny(visualize_every=0), tmp_path, "a", show=False) == "failed"
+    *lines, last = capfd.readouterr().err.splitlines()
+    assert last.startswith("facegender: run a failed: no space left on the disk")
     assert lines == [
         "facegender: run a: best.ckpt could not be saved: No space left on device; make room; training goes on",
         "facegender: run a: last.ckpt could not be saved: No space left on device; make room; training goes on",
@@ -44,6 +45,20 @@ def test_checkpoints_that_do_not_fit_are_told_once_and_at_the_end(
     notices = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice) and event.level == "error"]
     assert [f"facegender: run a: {text}" for text in notices] == lines
     assert {path.name for path in RunFolder(tmp_path, "a").path.iterdir()} == {"run.json", "events.jsonl", "train.log"}
+
+
+def test_epochs_that_could_not_be_saved_are_trained_again_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            checkpoints,
+            "write_checkpoint",
+            lambda *given: (write_checkpoint if given[0]["epoch"] < 1 else full)(*given),
+        )
+        assert train(tiny(visualize_every=0), tmp_path, "a", show=False) == "failed"
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)["epoch"] == 2
 
 
 def test_a_stop_that_cannot_be_saved_says_so(

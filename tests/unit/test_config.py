@@ -218,6 +218,8 @@ def test_a_toml_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None
         (b"widths = [1, 2]\n", "widths"),
         (b"epochs = \n", "not a TOML table"),
         (b"\xff\xfe\x00", "not a TOML table"),
+        (b"epochs = " + b"9" * 6000, "not a TOML table"),
+        (b"epochs = " + b"[" * 5000 + b"]" * 5000, "not a TOML table"),
     ],
 )
 def test_a_toml_file_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path: Path, content: bytes, said: str) -> None:
@@ -232,6 +234,12 @@ def test_a_toml_file_that_cannot_be_used_is_named_with_what_is_wrong(tmp_path: P
 def test_a_missing_toml_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No such file or directory; give a readable TOML file"):
         read_toml(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("path", [Path("/dev/zero"), Path()])
+def test_what_is_no_regular_file_is_no_toml_file(path: Path) -> None:
+    with pytest.raises(UserError, match="is no regular file; give a readable TOML file"):
+        read_toml(path.absolute())
 
 
 def test_a_manifest_from_a_newer_version_with_an_unknown_field_is_not_taken_for_this_one() -> None:
