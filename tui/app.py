@@ -9,12 +9,12 @@ import asyncio
 import gc
 import sys
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual import events, on
+from textual import events, on, work
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.geometry import Size
 from textual.screen import Screen
@@ -167,8 +167,9 @@ class FaceGenderApp(App[None]):
 
             await self.push_screen(NewRun(self.root, TrainConfig(data=self._data), first="name"))
         elif self.dashboard.folder is None:
-            self.run_worker(self._show_newest())
+            self._show_newest()
 
+    @work
     async def _show_newest(self) -> None:
         """The newest run; where there is none, the question where the photographs are."""
         newest = next(iter(await asyncio.to_thread(list_runs, self.root)), None)
@@ -212,16 +213,18 @@ class FaceGenderApp(App[None]):
 
     def action_give_to_shell(self) -> None:
         """Give the terminal to the shell, or its answers would reach that."""
-        self.run_worker(self._give_to_shell(), group="terminal", exclusive=True)
+        self._give_to_shell()
 
+    @work(group="terminal", exclusive=True)
     async def _give_to_shell(self) -> None:
         await drained(self, LONGEST_DRAIN_S)
         self.action_suspend_process()
 
     def action_redraw(self) -> None:
         """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
-        self.run_worker(self._redraw(), group="terminal", exclusive=True)
+        self._redraw()
 
+    @work(group="terminal", exclusive=True)
     async def _redraw(self) -> None:
         await drained(self, LONGEST_DRAIN_S)
         try:
@@ -264,8 +267,9 @@ class FaceGenderApp(App[None]):
             self.exit()
             return
         self._leaving = True
-        self.run_worker(self._leave(), group="terminal", exclusive=True)
+        self._leave()
 
+    @work(group="terminal", exclusive=True)
     async def _leave(self) -> None:
         await drained(self, LONGEST_LEAVE_S)
         self.exit()
@@ -325,7 +329,7 @@ class FaceGenderApp(App[None]):
         async def start() -> None:
             self._show_run(await asyncio.to_thread(self._trainers.start, self.root, event.config, event.name))
 
-        self._attempt(start())
+        self._attempt(start)
 
     @on(ResumeRun)
     def _resume_run(self, event: ResumeRun) -> None:
@@ -334,7 +338,7 @@ class FaceGenderApp(App[None]):
             self._show_run(event.folder)
             self.notify(f"{event.folder.name} goes on from where it was saved last", markup=False)
 
-        self._attempt(resume())
+        self._attempt(resume)
 
     @on(StopRun)
     def _stop_run(self, event: StopRun) -> None:
@@ -353,7 +357,7 @@ class FaceGenderApp(App[None]):
                 await asyncio.to_thread(folder.request_stop)
                 self.notify(f"{folder.name} will stop after this batch", markup=False)
 
-        self._attempt(stop())
+        self._attempt(stop)
 
     @on(DeleteRun)
     def _delete_run(self, event: DeleteRun) -> None:
@@ -369,24 +373,21 @@ class FaceGenderApp(App[None]):
                 await asyncio.to_thread(folder.delete)
                 self.notify(f"{folder.name} is deleted", markup=False)
 
-        self._attempt(delete())
+        self._attempt(delete)
 
-    def _attempt(self, work: Coroutine[None, None, None]) -> None:
+    @work(group="attempt")
+    async def _attempt(self, what: Callable[[], Awaitable[None]]) -> None:
         """Do something in the background; a `UserError` becomes a notification."""
-
-        async def attempt() -> None:
-            try:
-                await work
-            except UserError as error:
-                self.complain(error)
-
-        self.run_worker(attempt(), group="attempt")
+        try:
+            await what()
+        except UserError as error:
+            self.complain(error)
 
     def _reap(self) -> None:
         for folder, code in self._trainers.reap():
             if code == 2:
                 # Refused before it began; otherwise the journal tells.
-                self._attempt(self._report_refusal(folder))
+                self._attempt(partial(self._report_refusal, folder))
 
     async def _report_refusal(self, folder: RunFolder) -> None:
         tail = await asyncio.to_thread(folder.log_tail, 1)
@@ -403,8 +404,9 @@ class FaceGenderApp(App[None]):
         else:
             screen = Classify(self.root, event.layer)
             await self.push_screen(screen)
-        self.run_worker(self._classify(screen, event.text), group="classify", exclusive=True)
+        self._classify(screen, event.text)
 
+    @work(group="classify", exclusive=True)
     async def _classify(self, screen: Classify, typed: str) -> None:
         path = await asyncio.to_thread(typed_path, typed, self.root)
         run = self.dashboard.folder

@@ -95,6 +95,8 @@ def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Eve
             state = apply_all(state, events)
         behind = not reader.caught_up
         if not behind:
+            if not state.read:
+                state = replace(state, read=True)
             rounds += 1
             # An idle dashboard must not keep a cluster's disk busy with a run that has ended.
             every = OBSERVE_EVERY if state.live else OBSERVE_ENDED_EVERY

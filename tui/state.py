@@ -56,6 +56,7 @@ class RunState:
 
     Attributes:
         observed: How the run stands by its folder and process; the journal cannot tell that a process died.
+        read: The journal was read to its end, if only once; before that little of the rest means anything.
         epoch: Epoch in training or last trained, counted from 0; -1 before the first.
         batch: Batches done in that epoch.
         frames: Epochs whose pictures were announced, ascending.
@@ -68,6 +69,7 @@ class RunState:
 
     name: str
     observed: State = "starting"
+    read: bool = False
     started: RunStarted | None = None
     epoch: int = -1
     batch: int = 0

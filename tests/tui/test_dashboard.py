@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
 import threading
@@ -315,11 +314,11 @@ async def test_a_picture_made_in_advance_for_a_screen_that_was_left_is_dropped(
         compose = composing.compose
         monkeypatch.setattr(composing, "compose", lambda request: (gate.wait(10), compose(request))[1])
         ahead = replace(browser._picture.request, epoch=1, file=folder.frame_path(1))
-        preparing = asyncio.create_task(browser._prepare(ahead))
+        preparing = browser._prepare(ahead)
         await until(lambda: browser._preparing == ahead)
         await browser.view.remove_children()
         gate.set()
-        await preparing
+        await preparing.wait()
 
 
 async def test_n_and_p_go_round_the_probe_photographs(root: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
-from textual import events
+from textual import events, work
 from textual.dom import NoScreen
 from textual.filter import LineFilter
 from textual.geometry import Region
@@ -261,8 +261,9 @@ class PictureView(Widget, can_focus=False):
             return
         self._encoding = True
         self._settled.clear()
-        self.run_worker(self._bring_newest(), group="picture")
+        self._bring_newest()
 
+    @work(group="picture")
     async def _bring_newest(self) -> None:
         """Bring what was asked for last to the screen; what was asked for in between is skipped.
 

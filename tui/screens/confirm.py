@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import Static
 
+from tui.screens.ready import ReadyScreen
 
-class Confirm(Screen[bool]):
+
+class Confirm(ReadyScreen[bool]):
     """Ends with True only after the key that says so; everything else that leaves means no."""
 
     CSS_PATH = "confirm.tcss"

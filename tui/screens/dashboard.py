@@ -168,7 +168,7 @@ class Dashboard(PictureActions, PromptScreen):
         state = self.state
         self.query_one(StatusLines).show(state, time.time())
         if state is None:
-            state = RunState("")
+            state = RunState("", read=True)
         self._show_curves(state)
         self.query_one(RunFacts).show(state)
         self.query_one(MachineFacts).show(state)
@@ -181,6 +181,8 @@ class Dashboard(PictureActions, PromptScreen):
     def _waiting(self, state: RunState) -> str:
         if not state.name:
             return "no run is open: t starts one, r lists runs"
+        if not state.read:
+            return "reading the run"
         if state.started is not None and not state.started.visualize_every:
             return "this run keeps no feature maps (--visualize-every 0)" if not state.frames else ""
         if not state.live:

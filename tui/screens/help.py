@@ -6,12 +6,12 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.widgets import Static
 
 from tui import format as fmt
 from tui.commands import COMMANDS, PLACES
 from tui.graphics import Terminal, statistics
+from tui.screens.ready import ReadyScreen
 
 LABELS = (
     "The labels are binary because the data is annotated so: female and male are folder names that somebody chose by "
@@ -20,7 +20,7 @@ LABELS = (
 )
 
 
-class Help(Screen[None]):
+class Help(ReadyScreen[None]):
     """A page to read; any of the usual keys leaves it."""
 
     CSS_PATH = "help.tcss"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.geometry import Region
 from textual.message import Message
@@ -39,7 +39,7 @@ class LayerBrowser(Column, can_focus=True):
 
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
-    LayerBrowser:focus PaneTitle { color: $accent; }
+    LayerBrowser:focus PaneTitle > .pane-title--edge { color: $accent; }
     """
 
     class Composed(Message):
@@ -334,8 +334,9 @@ class LayerBrowser(Column, can_focus=True):
             epoch = epochs[index]
             made = self._times.get(epoch, 0.0)
             request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, made=made)
-            self.run_worker(self._prepare(request), group="ahead", exclusive=True)
+            self._prepare(request)
 
+    @work(group="ahead", exclusive=True)
     async def _prepare(self, request: LayerRequest) -> None:
         from tui.composing import compose
 

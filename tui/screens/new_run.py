@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
@@ -24,6 +23,7 @@ from facegender.runs.recipes import UNUSED, default_of
 from facegender.runs.text import one_line
 from tui.completion import complete_path
 from tui.requests import StartRun
+from tui.screens.ready import ReadyScreen
 
 DEMO = "demo"
 
@@ -59,7 +59,7 @@ class FormInput(Input):
     ]
 
 
-class NewRun(Screen[None]):
+class NewRun(ReadyScreen[None]):
     """Starts a run when every field is right. Enter only moves on: whoever opens the form has not yet seen it."""
 
     class Found(Message):

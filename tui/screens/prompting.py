@@ -8,13 +8,13 @@ from pathlib import Path
 from textual import on
 from textual.message import Message
 from textual.reactive import Reactive
-from textual.screen import Screen
 from textual.widget import Widget
 
 from facegender.runs.text import one_line
 from tui import commands
 from tui.completion import complete_path, complete_word
 from tui.requests import ClassifyFile
+from tui.screens.ready import ReadyScreen
 from tui.widgets.prompt import Prompt
 
 
@@ -32,7 +32,7 @@ class Completed(Message):
         self.candidates = candidates
 
 
-class PromptScreen(Screen[None]):
+class PromptScreen(ReadyScreen[None]):
     """A screen with a `Prompt`; subclasses say where the focus goes back to and which layer is looked at."""
 
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
@@ -59,7 +59,7 @@ class PromptScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """An open prompt takes the keys that open it as text."""
-        return not (action in commands.PROMPTS and self.prompt.is_open)
+        return super().check_action(action, parameters) and not (action in commands.PROMPTS and self.prompt.is_open)
 
     def action_classify(self) -> None:
         """Open the prompt for a file."""

@@ -11,7 +11,6 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.message import Message
-from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
@@ -19,12 +18,13 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.runs.text import ago, end_of, printable
 from tui import format as fmt
 from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
+from tui.screens.ready import ReadyScreen
 
 REREAD_S = 2.0
 _COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "begun", "data")
 
 
-class Runs(Screen[None]):
+class Runs(ReadyScreen[None]):
     """A table that keeps itself up to date."""
 
     CSS_PATH = "runs.tcss"

@@ -6,10 +6,9 @@ import asyncio
 from pathlib import Path
 
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.screen import Screen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -20,6 +19,7 @@ from facegender.runs.text import one_line, printable
 from tui.processes import lines_of
 from tui.requests import StartRun
 from tui.screens.new_run import NewRun
+from tui.screens.ready import ReadyScreen
 
 _INTRODUCTION = (
     "Trains a small network on photographs of faces and shows what it sees while it learns. "
@@ -27,7 +27,7 @@ _INTRODUCTION = (
 )
 
 
-class Welcome(Screen[None]):
+class Welcome(ReadyScreen[None]):
     """Demo faces, a folder, or a download."""
 
     CSS_PATH = "welcome.tcss"
@@ -80,8 +80,9 @@ class Welcome(Screen[None]):
                 found = await asyncio.to_thread(is_folder, self._root / "datasets")
                 self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if found else None)))
             case "download" if not self._downloading:
-                self.run_worker(self._download(), group="download")
+                self._download()
 
+    @work(group="download")
     async def _download(self) -> None:
         self._downloading = True
         progress = self.query_one("#progress", Static)

@@ -52,7 +52,8 @@ class RunFacts(Facts):
         if best is not None:
             out.append("best ").append(fmt.figure(best.validation_accuracy), "bold").append(f" at epoch {best.epoch}")
         else:
-            out.append("best epoch: known after the first validation", "dim")
+            words = "known after the first validation" if state.read else "reading the run"
+            out.append(f"best epoch: {words}", "dim")
         rate = state.learning_rate
         if rate == rate:
             out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")

@@ -90,8 +90,10 @@ class PaneTitle(Widget):
     """The upper edge of a pane with its title: a widget of its own, so that another title repaints one row only."""
 
     DEFAULT_CSS = """
-    PaneTitle { height: 1; width: 1fr; color: $surface-lighten-2; }
+    PaneTitle { height: 1; width: 1fr; }
+    PaneTitle > .pane-title--edge { color: $surface-lighten-2; }
     """
+    COMPONENT_CLASSES = {"pane-title--edge"}
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,6 +120,6 @@ class PaneTitle(Widget):
         room = max(0, self.size.width - 4)
         title = Text.assemble(" ", self._title, " ") if self._title else Text()
         title.truncate(room)
-        edge = self.styles.color.rich_color
-        left, right = Text("╭─", Style(color=edge)), Text("─" * (room - title.cell_len) + "─╮", Style(color=edge))
+        edge = Style(color=self.get_component_styles("pane-title--edge").color.rich_color)
+        left, right = Text("╭─", edge), Text("─" * (room - title.cell_len) + "─╮", edge)
         return Text.assemble(left, title, right)

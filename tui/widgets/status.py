@@ -84,9 +84,10 @@ class StatusLines(Widget):
     def _second(self, state: RunState, width: int) -> Text:
         started = state.started
         if started is None:
-            text = (
-                "the trainer is starting: importing torch and reading the photographs" if state.live else "never began"
-            )
+            text = "reading the run"
+            if state.read:
+                starting = "the trainer is starting: importing torch and reading the photographs"
+                text = starting if state.live else "never began"
             return fitted([(text, "dim")], [], width)
         epoch, share = state.epoch_progress
         parts: list[Part] = []
