@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -51,9 +52,15 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Run the command of the command line and exit."""
     try:
+        from facegender.runs.streams import complete_streams
+
+        complete_streams()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while the first modules are imported
         code = 130
+    # Taking down what torch has built takes a second, in which there is nothing left to stop.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 

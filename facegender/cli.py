@@ -297,7 +297,9 @@ def export(
 
 @app.command("demo-data")
 def demo_data(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", parser=filled_path, help="A new or an empty folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=filled_path, help="A new or an empty folder, or one of demo faces.")
+    ],
     faces: Annotated[int, typer.Option("--faces", min=1, max=100_000, help="Faces per class.")] = 120,
     image_size: Annotated[int, typer.Option("--image-size", min=16, max=4096, help="Side in pixels.")] = 256,
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 42,
@@ -306,8 +308,9 @@ def demo_data(
     from facegender.data.demo import write_demo_faces
 
     folder = expanded(folder)
-    write_demo_faces(folder, faces, image_size, seed)
-    print(f"{2 * faces} demo faces in {printable(folder)}; train on them with --data {printable(folder)}")
+    count = write_demo_faces(folder, faces, image_size, seed)
+    earlier = f", {count - 2 * faces} of them from before" if count > 2 * faces else ""
+    print(f"{count} demo faces in {printable(folder)}{earlier}; train on them with --data {printable(folder)}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ from safetensors.torch import save
 
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.network.checkpoint_file import write_checkpoint
+from facegender.network.model import MEAN, STD
 from facegender.runs.atomic import replacing
 from facegender.runs.errors import UserError
 from facegender.runs.text import one_line, printable
@@ -32,7 +33,7 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
         UserError: There is no such run, a package is missing, or the file cannot be written.
     """
     if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
-        raise UserError("--format onnx needs two more packages: pip install 'facegender-tui[onnx]'")
+        raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
     checkpoint = choose_checkpoint(root, which, option="")
     classifier = load_classifier(checkpoint)
     try:
@@ -59,6 +60,9 @@ def _write(classifier: Classifier, form: str, path: Path) -> None:
             "image_size": str(classifier.image_size),
             "widths": ",".join(map(str, classifier.widths)),
             "classes": ",".join(classifier.classes),
+            "input": "RGB in [0, 1], resized to the square with bilinear interpolation, then (x - mean) / std",
+            "mean": str(MEAN),
+            "std": str(STD),
         }
         path.write_bytes(save(weights, metadata))
     else:

@@ -26,6 +26,9 @@ from facegender.runs.text import counted, printable
 
 Form = Literal["text", "json", "csv"]
 
+MAX_NAME_BYTES = 200
+"""Of a photograph's name in that of its heatmap; most disks take 255 in all, while it is written with some added."""
+
 # Endings of names that are passed over in folders; whatever is named itself is tried.
 _DOCUMENTS = {"csv", "doc", "docx", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "rst", "rtf", "toml"}
 _DOCUMENTS |= {"tsv", "txt", "xls", "xlsx", "xml", "yaml", "yml"}
@@ -117,9 +120,12 @@ class _Report:
             self.refuse(path, error.reason)
             return
         prediction = self._classifier.classify(image)
-        self._print(path, prediction, titled)
-        if self._heatmaps is not None:
-            self._save_heatmap(path, image, prediction)
+        heatmap = None
+        try:
+            if self._heatmaps is not None:
+                heatmap = self._save_heatmap(self._heatmaps, path, image, prediction)
+        finally:
+            self._print(path, prediction, titled, heatmap)
 
     def ask(self) -> bool:
         """Classify what is typed until an empty line or the end of the input."""
@@ -135,52 +141,61 @@ class _Report:
                 line = input("photograph: " if typed else "")
             except (EOFError, UnicodeDecodeError):
                 break
+            except KeyboardInterrupt:
+                print()  # so that the shell's prompt has a line of its own
+                raise
             if not line.strip():
                 break
             self.classify(typed_path(line, Path()), titled=False)
         return self.complete or typed
 
-    def _print(self, path: Path, prediction: Prediction, titled: bool) -> None:
+    def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
         name = printable(path)
         shares = dict(zip(prediction.classes, prediction.probabilities, strict=True))
         if self._form == "json":
             row = {
-                "file": os.fsencode(path).decode("utf-8", "replace"),
+                "file": _decoded(path),
                 "label": prediction.label,
                 "confidence": prediction.confidence,
                 "probabilities": shares,
                 "checkpoint": str(prediction.checkpoint),
                 "epoch": prediction.epoch,
-            }
+            } | ({"heatmap": _decoded(heatmap)} if heatmap else {})
             print(json.dumps(row))  # with everything but plain characters escaped, so that no terminal obeys it
         elif self._form == "csv":
+            more = ["heatmap"] if self._heatmaps is not None else []
             if not self._printed:
-                print(_csv_line(["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]))
+                print(_csv_line(["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch", *more]))
             numbers = [f"{number:.6f}" for number in (prediction.confidence, *shares.values())]
             origin = [printable(prediction.checkpoint), str(prediction.epoch)]
-            print(_csv_line([name, prediction.label, *numbers, *origin]))
+            print(_csv_line([name, prediction.label, *numbers, *origin, *([printable(heatmap or "")] if more else [])]))
         else:
             if self._printed:
                 print()
             print("\n".join([*([name] if titled else []), *prediction.lines()]))
         self._labels[prediction.label] += 1
 
-    def _save_heatmap(self, path: Path, image: Image.Image, prediction: Prediction) -> None:
-        assert self._heatmaps is not None
+    def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
         pixels = self._classifier.pixels(image)
         heat = self._classifier.heatmap(pixels, prediction.classes.index(prediction.label))
         blend = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
         scale = min(1.0, 1024 / max(image.size))
         picture = blend.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        target = _free(self._heatmaps, path.name)
+        target = _free(folder, path.name)
         try:
             write_png(target, picture)
         except OSError as error:
             raise UserError(f"--heatmap {printable(target)}: {error.strerror}; name a folder to write in") from None
+        return target
+
+
+def _decoded(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _free(folder: Path, name: str) -> Path:
-    """A file name in a folder that no picture of this or an earlier call has."""
+    """A file name in a folder that no picture of this or an earlier call has, and that is not too long for any disk."""
+    name = os.fsdecode(os.fsencode(name)[:MAX_NAME_BYTES])
     number, target = 1, folder / f"{name}.png"
     while exists(target):
         number += 1

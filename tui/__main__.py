@@ -61,6 +61,9 @@ def _absolute(option: str, path: Path) -> Path:
 
 def main() -> None:
     """The console script ``facegender-tui``."""
+    from facegender.runs.streams import complete_streams
+
+    complete_streams()
     with Ending() as ending:
         sys.exit(run(arguments(), ending))
 
@@ -70,6 +73,9 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("facegender-tui: needs a terminal; `facegender train` works without one", file=sys.stderr)
         return 2
+    if not sys.stderr.isatty():
+        # Textual draws on it, wherever that leads.
+        os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
     from tui.graphics import start_probe
 
     with start_probe(options.graphics) as probe:

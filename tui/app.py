@@ -27,6 +27,7 @@ from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
 from facegender.runs.text import one_line
 from tui.commands import COMMANDS
+from tui.ending import is_own_job
 from tui.graphics import (
     LateAnswer,
     PictureView,
@@ -212,8 +213,9 @@ class FaceGenderApp(App[None]):
     # What is done once the terminal has read what was sent to it waits in workers: its answers come as messages.
 
     def action_give_to_shell(self) -> None:
-        """Give the terminal to the shell, or its answers would reach that."""
-        self._give_to_shell()
+        """Give the terminal to the shell, if there is one that would take it and give it back."""
+        if is_own_job():
+            self._give_to_shell()
 
     @work(group="terminal", exclusive=True)
     async def _give_to_shell(self) -> None:

@@ -43,7 +43,13 @@ COMMANDS: tuple[Command, ...] = (
     Command("train", ("t",), "app.new_run", "start a new training run", "run", "t", "train"),
     Command("stop", ("S",), "app.stop_run", "stop the run after this batch (asks first)", "run", "S", "stop"),
     Command(
-        "resume", (), "app.resume_run", "go on with a stopped or crashed run from its last checkpoint", "run", ":resume"
+        "resume",
+        ("R",),
+        "app.resume_run",
+        "go on with a stopped or crashed run from its last checkpoint",
+        "run",
+        "R",
+        "resume",
     ),
     Command("runs", ("r",), "app.runs", "all runs: open, stop, resume, delete", "run", "r", "runs"),
     Command("classify", ("c",), "classify", "classify a photograph with the newest checkpoint", "run", "c", "classify"),

@@ -27,7 +27,7 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
     try:
         with os.scandir(folder) as entries:
             names = [
-                entry.name + ("/" if entry.is_dir() else "")
+                entry.name + ("/" if _is_folder(entry) else "")
                 for entry in entries
                 if entry.name.startswith(beginning) and (beginning or not entry.name.startswith("."))
             ]
@@ -41,6 +41,13 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
     common = os.path.commonprefix(names)  # noqa: RUF071 - characters are meant
     candidates = "" if len(names) == 1 else summary(names)
     return shown_folder + common, candidates
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # e.g. a link that leads to itself
+        return False
 
 
 def complete_word(text: str, words: Iterable[str]) -> tuple[str, str]:

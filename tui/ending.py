@@ -35,6 +35,17 @@ _AS_FOUND = (
 )
 
 
+def is_own_job() -> bool:
+    """Whether a shell with job control has started the program, which alone can go on with it once it is suspended.
+
+    Such a shell gives each job a process group of its own; without one the group is that of whoever started it.
+    """
+    try:
+        return os.getpgrp() != os.getpgid(os.getppid())
+    except OSError:  # the parent is gone, or somebody else's
+        return False
+
+
 class Ending:
     """A context manager that takes the signals that end programs, and keeps how the terminal was found.
 

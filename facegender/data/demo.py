@@ -68,8 +68,11 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
     return Photographs(description, source, key.hexdigest(), files, names, [index % 2 for index in range(count)])
 
 
-def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> None:
-    """Write demo faces as JPEG files below ``female/`` and ``male/``; earlier ones are replaced.
+def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
+    """Write demo faces as JPEG files below ``female/`` and ``male/``; earlier ones of the same numbers are replaced.
+
+    Returns:
+        How many there are now, with those of an earlier call that wrote more.
 
     Raises:
         UserError: The folder has something else in it, or cannot be written.
@@ -83,6 +86,7 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> None
             (folder / name).mkdir(parents=True, exist_ok=True)
             for index in range(per_class):
                 draw_face(label, _face_seed(seed, index), side).save(folder / name / _name(index), quality=92)
+        return sum(len(list((folder / name).iterdir())) for name in CLASSES)
     except OSError as error:
         raise UserError(f"{printable(folder)}: cannot be written ({error.strerror}); name another folder") from None
 

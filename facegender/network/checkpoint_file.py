@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -48,7 +49,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         OSError: The file cannot be read.
         Damaged: There is no checkpoint in it.
     """
-    size = path.stat().st_size
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write into it
+        raise Damaged("no regular file")
+    size = status.st_size
     try:
         _check_archive(path, size)
         with warnings.catch_warnings():

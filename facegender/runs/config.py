@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from pathlib import Path
@@ -155,15 +156,20 @@ def parse(field: str, text: str) -> Any:
         value = [part.strip() for part in text.split(",")] if field == "widths" else text
         value = msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
-        kinds = {int: "a whole number", float: "a number"}
-        choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS, "cache": CACHES}
-        wanted = (
-            "one of " + ", ".join(choices[field]) if field in choices else kinds.get(kind, "three numbers, 32,64,128")
-        )
-        raise UserError(f"must be {wanted}") from None
+        raise UserError(f"must be {_wanted(field)}") from None
     if problem := check(field, value):
         raise UserError(problem)
     return value
+
+
+def _wanted(field: str) -> str:
+    """What a field takes, in words."""
+    choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS, "cache": CACHES}
+    if field in choices:
+        return "one of " + ", ".join(choices[field])
+    if field == "widths":
+        return "three numbers, 32,64,128"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(FIELDS[field].type, "text")
 
 
 def option_of(field: str) -> str:
@@ -215,9 +221,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"--config {path}: not a TOML table ({error})") from None
     raw = {key.replace("-", "_"): value for key, value in raw.items()}
     if unknown := sorted(set(raw) - set(FIELDS)):
-        raise UserError(f"--config {path}: unknown setting {unknown[0]!r}; known are {', '.join(FIELDS)}")
-    try:
-        config = msgspec.convert(raw, TrainConfig, strict=False)
-    except msgspec.ValidationError as error:
-        raise UserError(f"--config {path}: {error}") from None
-    return {key: getattr(config, key) for key in raw}
+        close = difflib.get_close_matches(unknown[0], FIELDS, 1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FIELDS)}"
+        raise UserError(f"--config {path}: unknown setting {unknown[0]!r}; {remedy}")
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        try:
+            values[key] = msgspec.convert(value, FIELDS[key].type, strict=False)
+        except msgspec.ValidationError:
+            raise UserError(f"--config {path}: {key} must be {_wanted(key)}") from None
+    return values

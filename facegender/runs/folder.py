@@ -81,6 +81,7 @@ class RunFolder:
         self.last_checkpoint = self.path / "last.ckpt"
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
+        self._manifest: Manifest | None = None
         self.claim = ClaimFile(self.path / "claim", [self.journal_path])
 
     def __repr__(self) -> str:
@@ -110,6 +111,12 @@ class RunFolder:
         data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
         with replacing(self.manifest_path) as temporary:
             temporary.write_bytes(data)
+        self._manifest = manifest
+
+    def restore_manifest(self) -> None:
+        """Write the manifest again that this object has written last, if somebody has removed it."""
+        if self._manifest is not None and not exists(self.manifest_path):
+            self.write_manifest(self._manifest)
 
     def request_stop(self) -> None:
         """Ask the trainer to finish its batch, save and end.

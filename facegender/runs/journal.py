@@ -43,6 +43,27 @@ class JournalWriter:
         while data:
             data = data[os.write(self._fd, data) :]
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the file that is written to is still the one at a path; True where that cannot be told."""
+        try:
+            there = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+        own = os.fstat(self._fd)
+        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+    def content(self) -> bytes:
+        """All that was written, also where the file has no name any more."""
+        with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 - it has no path
+            file.seek(0)
+            return file.read()
+
+    def restore(self, content: bytes) -> None:
+        """Append what another file of the same journal had."""
+        self._write(content)
+
     def close(self) -> None:
         """Flush to the disk and close."""
         try:
@@ -75,7 +96,8 @@ class JournalReader:
         self._inode: int | None = None
         self._gone = self._unreadable = False
         self._offset = 0
-        self._torn = b""
+        self._torn: list[bytes] = []
+        """What there is of a line whose end has not been read yet."""
 
     def read(self, limit_bytes: int = CHUNK_BYTES) -> list[AnyEvent]:
         """The next events, at most about ``limit_bytes`` of lines; empty when there is nothing new yet."""
@@ -86,7 +108,7 @@ class JournalReader:
                 # A file that was away meanwhile is another one, even if it was given the same inode.
                 other = self._gone or status.st_ino != self._inode or status.st_size < self._offset
                 if self._inode is not None and other:
-                    self._offset, self._torn, self.restarted = 0, b"", True
+                    self._offset, self._torn, self.restarted = 0, [], True
                 self._inode = status.st_ino
                 self._gone = self._unreadable = False
                 if status.st_size == self._offset:
@@ -98,7 +120,11 @@ class JournalReader:
             self._gone = self._gone or isinstance(error, FileNotFoundError)
             return []
         self._offset += len(data)
-        *lines, self._torn = (self._torn + data).split(b"\n")
+        self._torn.append(data)
+        if b"\n" not in data:
+            return []
+        *lines, rest = b"".join(self._torn).split(b"\n")
+        self._torn = [rest]
         return [event for line in lines if line and (event := decode(line)) is not None]
 
     @property

@@ -25,8 +25,18 @@ from facegender.runs.summary import summarise
 from facegender.runs.text import counted, one_line, printable
 from facegender.training.watch import FolderWatch
 
-RESUME_MAY_CHANGE = ("epochs", "patience", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers")
-"""What may differ when a run goes on: how long, and on what hardware."""
+RESUME_MAY_CHANGE = (
+    "epochs",
+    "patience",
+    "data",
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "strategy",
+    "cache",
+    "workers",
+)
+"""What may differ when a run goes on: how long, on what hardware, and where its photographs are now."""
 
 PATIENCE_S = 5.0
 """How long to wait for a trainer that has ended its run but not yet itself."""
@@ -70,6 +80,7 @@ class Claim:
         if self.created and not self.resumed:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
+            _remove_empty(self.folder)
             return True
         now = time.time()
         lines: list[Event] = [Notice(time=now, level="error", text=error)]
@@ -104,7 +115,7 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
         config = msgspec.structs.replace(config, data=_absolute(config.data))
     existed = run is not None and exists(RunFolder(root, run).path)
     folder = create_run(root, run)
-    with _writing(folder), _claimed(folder):
+    with _removed_if_refused(folder, new=not existed), _writing(folder), _claimed(folder):
         if not folder.is_untouched():  # whoever had claimed it has trained in it since we looked
             raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
         folder.write_manifest(
@@ -141,8 +152,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         raise UserError(
-            f"{option_of(refused[0])} cannot change when a run is resumed; only --epochs, --patience and the hardware "
-            "can: leave it out"
+            f"{option_of(refused[0])} cannot change when a run is resumed; only --epochs, --patience, --data and the "
+            "hardware can: leave it out"
         )
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
@@ -220,13 +231,35 @@ def _refusal(folder: RunFolder, held: Held | None = None) -> str:
 
 
 @contextlib.contextmanager
+def _removed_if_refused(folder: RunFolder, *, new: bool) -> Iterator[None]:
+    """Removes a folder that was made for a run that then could not be claimed."""
+    try:
+        yield
+    except BaseException:
+        if new:
+            _remove_empty(folder)
+        raise
+
+
+def _remove_empty(folder: RunFolder) -> None:
+    """Removes the run's folders and those they are in, if they are empty: other runs may be there."""
+    for path in (folder.path, folder.visuals):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+
+@contextlib.contextmanager
 def _writing(folder: RunFolder) -> Iterator[None]:
     """Turns what a disk raises into a line for the person."""
     try:
         yield
     except OSError as error:
         reason = one_line(error.strerror or str(error))
-        raise UserError(f"cannot write in {printable(folder.path)} ({reason}): choose another --root") from None
+        path = printable(error.filename or folder.path)
+        remedy = "move it away" if isinstance(error, IsADirectoryError) else "choose another --root"
+        raise UserError(f"cannot write {path} ({reason}): {remedy}") from None
 
 
 def _program() -> str:

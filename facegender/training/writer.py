@@ -17,6 +17,7 @@ from facegender.runs.complaint import complain
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
+from facegender.runs.paths import exists
 from facegender.runs.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
@@ -175,9 +176,28 @@ class JournalThread:
     def _look_at_the_folder(self) -> None:
         if self._folder.stop_requested():
             self._stop.request("stop request")
-        self._missed = self._missed + 1 if self._gone() else 0
+        gone = self._gone()
+        if not gone:
+            self._keep_files()
+        self._missed = self._missed + 1 if gone else 0
         if self._missed == 2:  # at once might be somebody who moves folders about, or a disk that comes back
             self._stop.abandon("the run folder is gone")
+
+    def _keep_files(self) -> None:
+        """Write the journal and the manifest again where somebody has removed them below the trainer."""
+        journal, path = self._journal, self._folder.journal_path
+        try:
+            self._folder.restore_manifest()
+            if journal is None or journal.is_at(path):
+                return
+            content = b"" if exists(path) else journal.content()
+            self._let_go()
+            self._journal = JournalWriter(path)
+            self._journal.restore(content)
+        except OSError:
+            return  # as with any line that cannot be written: the next one tries again, and tells
+        what = "removed while the run trained, and is written again" if content else "replaced while the run trained"
+        self._emit(Notice(time=time.time(), level="warning", text=f"the journal was {what}"))
 
     def _take(self, item: Item) -> None:
         """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""

@@ -139,8 +139,22 @@ __main__.main()
 
 def test_a_disk_that_does_not_answer_does_not_keep_it_from_ending(tmp_path: Path) -> None:
     with Screen(["--root", str(tmp_path)], tmp_path, code=HANGING) as screen:
-        screen.until("no run yet")
+        screen.until("no run is open")
         screen.press("q")
         code, seconds = ends(screen)
         assert code == 0
         assert seconds < PROMPTLY_S
+
+
+def test_it_draws_on_the_terminal_also_where_its_errors_go_to_a_file(tmp_path: Path) -> None:
+    recorded.write_run(tmp_path)
+    code = f"""
+import os, runpy
+os.dup2(os.open({str(tmp_path / "errors")!r}, os.O_WRONLY | os.O_CREAT), 2)
+runpy.run_module("tui", run_name="__main__")
+"""
+    with Screen(["--root", str(tmp_path)], tmp_path, code=code) as screen:
+        screen.until("otter-3")
+        screen.press("q")
+        assert screen.until_ended() == 0
+    assert (tmp_path / "errors").read_bytes() == b""

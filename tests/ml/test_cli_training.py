@@ -74,6 +74,7 @@ def test_missing_data_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Captur
     captured = capsys.readouterr()
     assert len(captured.err.splitlines()) == 1
     assert "no such folder" in captured.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_strategy_that_this_machine_cannot_follow_is_one_line_and_exit_code_2(
@@ -220,6 +221,26 @@ def test_heatmaps_are_saved_without_overwriting_each_other(trained: Path, photog
     assert Image.open(target / "b.jpg.png").size == (40, 50)
 
 
+def test_a_long_name_has_a_heatmap_too(trained: Path, photographs: Path, capsys: Capture) -> None:
+    (photographs / "a.png").rename(photographs / ("n" * 251 + ".png"))
+    target = photographs.parent / "heat"
+    assert run(["predict", str(photographs), "--root", str(trained), "--heatmap", str(target)]) == 0
+    assert {len(path.name) for path in target.iterdir()} == {len("b.jpg.png"), 204}
+
+
+def test_json_and_csv_say_which_heatmap_is_of_which_photograph(
+    trained: Path, photographs: Path, capsys: Capture
+) -> None:
+    (photographs / "below" / "a.png").write_bytes((photographs / "a.png").read_bytes())
+    arguments = ["predict", str(photographs), "--root", str(trained), "--heatmap", str(photographs.parent / "heat")]
+    assert run([*arguments, "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(row["heatmap"]).name for row in rows] == ["a.png.png", "a.png.2.png", "b.jpg.png"]
+    assert run([*arguments, "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [Path(row["heatmap"]).name for row in rows] == ["a.png.3.png", "a.png.4.png", "b.jpg.2.png"]
+
+
 def test_without_a_path_names_are_read_until_an_empty_line(
     trained: Path, photographs: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,8 +281,11 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
             weights = torch.load(target, weights_only=True)
         else:
             with safe_open(target, "pt") as file:
-                assert file.metadata() == {
-                    "recipe": "reference", "image_size": "32", "widths": "4,8,8", "classes": "female,male"
+                about = file.metadata()
+                assert about.pop("input").endswith("(x - mean) / std")
+                assert about == {
+                    "recipe": "reference", "image_size": "32", "widths": "4,8,8", "classes": "female,male",
+                    "mean": "0.5", "std": "0.5",
                 }  # fmt: skip
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no container
         assert {f"network.{name}" for name in weights} == set(best)
@@ -282,7 +306,7 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
 def test_onnx_without_its_packages_names_them(trained: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run(["export", "done", "--format", "onnx", "--root", str(trained)]) == 2
-    assert "facegender-tui[onnx]" in capsys.readouterr().err
+    assert "pip install onnx onnxscript" in capsys.readouterr().err
 
 
 def test_demo_data_can_be_trained_on(tmp_path: Path, capsys: Capture) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,20 @@ def test_a_run_that_had_saved_nothing_says_that_it_begins_again(tmp_path: Path) 
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 1}, show=False) == "completed"
     texts = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice)]
     assert "nothing was saved: beginning again; the run was crashed" in texts
+
+
+def test_a_signal_after_the_run_has_ended_changes_nothing(tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "facegender", "train", "--demo", "--demo-faces=10", "--image-size=32", "--widths=4,8,8",
+         "--epochs=1", "--accelerator=cpu", "--run=a", f"--root={tmp_path}"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    journal = RunFolder(tmp_path, "a").journal_path
+    end = time.monotonic() + 120
+    while not (journal.exists() and b'"run_finished"' in journal.read_bytes()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    while child.poll() is None:
+        child.terminate()
+        time.sleep(0.01)
+    assert child.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import warnings
@@ -17,7 +18,9 @@ import torch
 from PIL import Image
 
 from facegender.__main__ import run
+from facegender.inference import load_classifier
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
+from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
 from facegender.runs.process import Process
 from facegender.training.session import train
@@ -245,3 +248,15 @@ def test_what_a_stranger_named_the_classes_and_the_files_cannot_control_a_termin
             assert json.loads(out.splitlines()[0])["checkpoint"] == str(path)
     assert run(["export", str(path), "--output", str(tmp_path / "x\x9b.pth"), "--root", str(tmp_path)]) == 0
     assert capsys.readouterr().out.rstrip("\n").isprintable()
+
+
+def test_a_pipe_in_the_place_of_a_checkpoint_holds_nobody_up(root: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(root, copied)
+    last = RunFolder(copied, "a").last_checkpoint
+    last.unlink(missing_ok=True)
+    os.mkfifo(last)
+    with pytest.raises(UserError, match="no checkpoint to resume from"):
+        train(tiny(), copied, resume="a", show=False)
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_classifier(last)

@@ -351,7 +351,7 @@ def test_a_checkpoint_that_cannot_be_saved_keeps_the_one_before(
             raise RuntimeError("PytorchStreamWriter failed writing file")
 
     monkeypatch.setattr(torch, "save", save)
-    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "failed"
     folder = RunFolder(tmp_path, "a")
     assert torch.load(folder.last_checkpoint, weights_only=True)["epoch"] == 0
     assert not [path for path in folder.path.iterdir() if path.name.endswith(".tmp")]

@@ -618,7 +618,7 @@ async def test_a_run_folder_that_disappears_is_told_and_closed(root: Path) -> No
         await until_said(app, "no run is open")
         assert app.dashboard.folder is None
         await press(app, pilot, *(key for key in KEYS if key not in ("t", "r", "c", "colon", "question_mark", "f1")))
-        await until_said(app, "no run yet")
+        await until_said(app, "no run is open")
 
 
 # Stopping

@@ -104,7 +104,7 @@ async def test_escape_leads_to_the_empty_dashboard_and_q_out_of_the_program(root
         await until(lambda: isinstance(app.screen, Welcome))
         await pilot.press("escape")
         await until(lambda: app.screen is app.dashboard)
-        await until_said(app, "no run yet: t starts one")
+        await until_said(app, "no run is open: t starts one")
     async with running(root) as (app, pilot):
         await pilot.press("q")
         await until(lambda: not app.is_running)

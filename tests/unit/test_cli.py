@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -251,3 +252,12 @@ def test_a_set_that_cannot_be_removed_is_named(
 
 def refuse(*_: object, **__: object) -> None:
     raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("-m facegender runs", 0), ("-m tui", 2)])
+def test_closed_standard_streams_are_no_error(tmp_path: Path, command: str, code: int, closed: str) -> None:
+    line = f"{shlex.quote(sys.executable)} {command} --root {shlex.quote(str(tmp_path))} {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr

@@ -103,3 +103,8 @@ def test_words_are_completed_like_paths() -> None:
 def test_a_typed_text_means_a_path(text: str, path: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     assert typed_path(text, root) == Path(path.format(root=root))
+
+
+def test_a_link_that_leads_to_itself_is_a_name_like_others(root: Path) -> None:
+    (root / "anloop").symlink_to("anloop")
+    assert complete_path("an", root) == ("an", "anloop  anna.jpg  anton.jpg")

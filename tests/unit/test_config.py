@@ -213,8 +213,11 @@ def test_a_toml_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"epoch = 5\n", "unknown setting 'epoch'"),
-        (b'epochs = "many"\n', "epochs"),
+        (b"epoch = 5\n", "unknown setting 'epoch'; did you mean 'epochs'?"),
+        (b"wings = 5\n", "known are data, "),
+        (b'epochs = "many"\n', "epochs must be a whole number"),
+        (b"demo = 3.5\n", "demo must be true or false"),
+        (b"data = [1]\n", "data must be text"),
         (b"widths = [1, 2]\n", "widths"),
         (b"epochs = \n", "not a TOML table"),
         (b"\xff\xfe\x00", "not a TOML table"),

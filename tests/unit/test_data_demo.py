@@ -84,8 +84,9 @@ def test_written_faces_are_a_data_folder(tmp_path):
 
 def test_faces_may_be_written_again_but_never_between_somebodys_files(tmp_path):
     folder = tmp_path / "faces"
-    write_demo_faces(folder, 2, 32, 1)
-    write_demo_faces(folder, 2, 32, 2)
+    assert write_demo_faces(folder, 2, 32, 1) == 4
+    assert write_demo_faces(folder, 2, 32, 2) == 4
+    assert write_demo_faces(folder, 1, 32, 2) == 4, "those of before are still there"
     (folder / "female" / "grandma.jpg").write_bytes(b"x")
     with pytest.raises(UserError, match="grandma"):
         write_demo_faces(folder, 2, 32, 1)

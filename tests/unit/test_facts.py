@@ -53,3 +53,10 @@ def test_a_run_that_was_stopped_says_how_far_its_patience_was() -> None:
         RunFinished(time=2000.0, status="stopped"),
     )
     assert lines[1] == "patience 1 of 2"
+
+
+def test_an_epoch_that_names_no_classes_is_no_error() -> None:
+    lines = said(
+        recorded.run_started(), recorded.epoch_finished(0, classes=[], confusion=[], precision=[], recall=[], f1=[])
+    )
+    assert lines[-2].startswith("macro F1")

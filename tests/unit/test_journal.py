@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import recorded
 
-from facegender.runs.events import Heartbeat, Notice, RunFinished, encode
+from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, encode
 from facegender.runs.journal import JournalReader, JournalWriter, read_all, read_tail
 
 BEATS = [Heartbeat(time=float(number)) for number in range(5)]
@@ -20,7 +20,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.jsonl"
 
 
-def write(path: Path, *events: Heartbeat) -> None:
+def write(path: Path, *events: Event) -> None:
     with JournalWriter(path) as journal:
         journal.write(*events)
 
@@ -209,3 +209,12 @@ def test_a_written_event_is_visible_before_the_journal_is_closed(path: Path) -> 
     with JournalWriter(path) as journal:
         journal.write(BEATS[0])
         assert read_all(path) == [BEATS[0]]
+
+
+def test_a_line_that_is_longer_than_what_is_read_at_once_arrives_whole(path: Path) -> None:
+    write(path, Notice(time=1.0, level="info", text="x" * 100_000), BEATS[0])
+    reader = JournalReader(path)
+    arrived = []
+    while not reader.caught_up:
+        arrived += reader.read(1 << 10)
+    assert arrived == [Notice(time=1.0, level="info", text="x" * 100_000), BEATS[0]]

@@ -168,3 +168,38 @@ def test_opening_a_journal_again_and_again_on_a_full_disk_keeps_no_file_open(tmp
         with pytest.raises(OSError, match="No space"):
             JournalWriter(path)
     assert psutil.Process().num_fds() == before
+
+
+def test_a_journal_that_is_removed_below_the_trainer_is_written_again(
+    folder: RunFolder, disk: Disk, journal: JournalThread
+) -> None:
+    manifest = recorded.manifest(folder)
+    folder.write_manifest(manifest)
+    journal.start()
+    journal.put(recorded.steps(0))
+    wait_for(lambda: telling(folder))
+    folder.journal_path.unlink()
+    folder.manifest_path.unlink()
+    wait_for(lambda: folder.journal_path.exists() and folder.manifest_path.exists())
+    journal.put(recorded.steps(1))
+    journal.close()
+    assert [event.epoch for event in telling(folder) if isinstance(event, Steps)] == [0, 1]
+    (notice,) = [event.text for event in read_all(folder.journal_path) if isinstance(event, Notice)]
+    assert notice == "the journal was removed while the run trained, and is written again"
+    assert folder.read_manifest() == manifest
+
+
+def test_a_journal_that_is_replaced_below_the_trainer_is_gone_on_with(
+    folder: RunFolder, disk: Disk, journal: JournalThread, tmp_path: Path
+) -> None:
+    journal.start()
+    journal.put(recorded.steps(0))
+    wait_for(lambda: telling(folder))
+    other = tmp_path / "other"
+    with JournalWriter(other) as writer:
+        writer.write(recorded.epoch_started(7))
+    other.replace(folder.journal_path)
+    wait_for(lambda: any(isinstance(event, Notice) for event in read_all(folder.journal_path)))
+    journal.put(recorded.steps(1))
+    journal.close()
+    assert [event.epoch for event in telling(folder)] == [7, 1]

@@ -168,7 +168,9 @@ class Dashboard(PictureActions, PromptScreen):
         state = self.state
         self.query_one(StatusLines).show(state, time.time())
         if state is None:
-            state = RunState("", read=True)
+            state = RunState("", observed="completed", read=True)
+        useless = "resume" if state.live else "stop"
+        self.query_one(KeyHints).leave_out(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
         self.query_one(RunFacts).show(state)
         self.query_one(MachineFacts).show(state)

@@ -63,7 +63,7 @@ class RunFacts(Facts):
             out.append(f"\npatience {state.waited} of {state.patience}", "" if state.waited else "dim")
         if state.epochs:
             last = state.epochs[-1]
-            width = max(7, *map(len, last.classes))
+            width = max([7, *map(len, last.classes)])
             out.append(f"\n{'':<{width}} right wrong  precision recall   F1", "dim")
             rows = zip(last.classes, last.confusion, last.precision, last.recall, last.f1, strict=False)
             for number, (name, row, precision, recall, f1) in enumerate(rows):

@@ -22,12 +22,21 @@ class KeyHints(Widget):
         named = [(command.shown_key, command.hint) for command in commands if command.hint]
         self._always = [pair for pair in named if pair[1] in ("help", "detach")]
         self._pairs = [*extra, *(pair for pair in named if pair not in self._always)]
+        self._left_out: frozenset[str] = frozenset()
+
+    def leave_out(self, *words: str) -> None:
+        """Leave out the keys with these words, which do nothing now."""
+        if (left_out := frozenset(words)) != self._left_out:
+            self._left_out = left_out
+            self.refresh()
 
     def render(self) -> Text:
         """The line for the width there is."""
         tail = self._line(self._always)
         line = Text(" ")
         for pair in self._pairs:
+            if pair[1] in self._left_out:
+                continue
             part = self._line([pair])
             if line.cell_len + part.cell_len + tail.cell_len > self.size.width:
                 break

@@ -58,7 +58,9 @@ class StatusLines(Widget):
         """Both lines for the width there is."""
         width = self.size.width
         if self._state is None:
-            return fitted([("facegender-tui", "bold"), ("no run yet: t starts one, r lists runs", "dim")], [], width)
+            return fitted(
+                [("facegender-tui", "bold"), ("no run is open: t starts one, r lists runs", "dim")], [], width
+            )
         return Text("\n").join([self._first(self._state, width), self._second(self._state, width)])
 
     def _first(self, state: RunState, width: int) -> Text:
