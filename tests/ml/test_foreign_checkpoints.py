@@ -250,11 +250,11 @@ def test_what_a_stranger_named_the_classes_and_the_files_cannot_control_a_termin
     assert capsys.readouterr().out.rstrip("\n").isprintable()
 
 
-def test_a_pipe_in_the_place_of_a_checkpoint_holds_nobody_up(root: Path, tmp_path: Path) -> None:
+def test_a_pipe_in_the_place_of_a_checkpoint_holds_nobody_up(stopped: Path, tmp_path: Path) -> None:
     copied = tmp_path / "copy"
-    shutil.copytree(root, copied)
+    shutil.copytree(stopped, copied)
     last = RunFolder(copied, "a").last_checkpoint
-    last.unlink(missing_ok=True)
+    last.unlink()
     os.mkfifo(last)
     with pytest.raises(UserError, match="no checkpoint to resume from"):
         train(tiny(), copied, resume="a", show=False)
