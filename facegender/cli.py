@@ -260,7 +260,7 @@ def stop(
     folder = open_run(_folder(root), run)
     state = folder.state()
     if state not in LIVE_STATES:
-        print(f"run {run} is {state}: there is nothing to stop")
+        print(f"run {run} has {state}: there is nothing to stop")
         return
     folder.request_stop()
     print(f"run {run}: asked to finish its batch, save last.ckpt and end; go on later with --resume {run}")
