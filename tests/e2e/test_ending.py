@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -158,3 +159,10 @@ runpy.run_module("tui", run_name="__main__")
         screen.press("q")
         assert screen.until_ended() == 0
     assert (tmp_path / "errors").read_bytes() == b""
+
+
+@pytest.mark.parametrize("own_job", [False, True])
+def test_a_job_of_its_own_is_what_has_another_process_group_than_its_parent(own_job: bool) -> None:
+    command = [sys.executable, "-c", "from tui.ending import is_own_job; print(is_own_job())"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=own_job)
+    assert done.stdout == f"{own_job}\n"

@@ -47,7 +47,10 @@ async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
 # Opening
 
 
-async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answer_is_heard(root: Path) -> None:
+async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answer_is_heard(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.is_own_job", lambda: True)
     recorded.write_run(root, "a", created=100.0, end="completed")
     async with running(root) as (app, pilot):
         session = session_of(app)
@@ -63,6 +66,16 @@ async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answe
         app.post_message(events.CursorPosition(1, 0))
         await until(lambda: asked)
         assert not session.resting
+
+
+async def test_where_no_shell_would_go_on_with_it_it_is_not_suspended(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.app.is_own_job", lambda: False)
+    async with running(root) as (app, pilot):
+        app.action_suspend_process = lambda: pytest.fail("suspended")  # type: ignore[method-assign]
+        await pilot.press("ctrl+z")
+        await pilot.pause(0.1)
 
 
 async def test_leaving_waits_for_the_terminal_but_not_when_it_is_asked_twice(root: Path) -> None:
