@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+
+
+@contextlib.contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Lets Ctrl-C wait until the end of a block; msgspec (0.22) crashes where it raises while a type is built.
+
+    Does nothing where it does nothing, in other threads and where it is ignored.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -17,11 +38,12 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 bad input, 130 interrupted.
     """
-    from typer.exceptions import Abort, TyperException
+    with _interrupts_held_back():
+        from typer.exceptions import Abort, TyperException
 
-    from facegender.cli import app
-    from facegender.runs.complaint import complain
-    from facegender.runs.errors import UserError
+        from facegender.cli import app
+        from facegender.runs.complaint import complain
+        from facegender.runs.errors import UserError
 
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="facegender")

@@ -65,7 +65,9 @@ def main() -> None:
 
     complete_streams()
     with Ending() as ending:
-        sys.exit(run(arguments(), ending))
+        with ending.held_back():
+            options = arguments()
+        sys.exit(run(options, ending))
 
 
 def run(options: argparse.Namespace, ending: Ending) -> int:
@@ -80,11 +82,12 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
 
     with start_probe(options.graphics) as probe:
         # The answer travels while Textual is imported.
-        from facegender.runs.errors import UserError
-        from facegender.runs.folder import open_run
-        from facegender.runs.paths import is_folder
-        from facegender.runs.text import one_line
-        from tui.app import FaceGenderApp
+        with ending.held_back():
+            from facegender.runs.errors import UserError
+            from facegender.runs.folder import open_run
+            from facegender.runs.paths import is_folder
+            from facegender.runs.text import one_line
+            from tui.app import FaceGenderApp
 
         problem = ""
         run = None

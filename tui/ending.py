@@ -13,7 +13,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -64,6 +64,7 @@ class Ending:
         self.farewell: Callable[[], str] = str
         self.signalled: int | None = None
         self._before: dict[int, Any] = {}
+        self._holding = False
         self._mode: list[Any] | None = None
 
     def __enter__(self) -> Ending:
@@ -82,8 +83,24 @@ class Ending:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def held_back(self) -> Iterator[None]:
+        """Let a signal wait until the end of a block, but not a second one.
+
+        For imports: msgspec (0.22) crashes where a signal raises while it builds a type.
+        """
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self.signalled is not None:
+            raise SystemExit(128 + self.signalled)
+
     def _signal(self, number: int, _: FrameType | None) -> None:
         first, self.signalled = self.signalled is None, number
+        if first and self._holding:
+            return
         if not self.leave():
             raise SystemExit(128 + number)
         if first:

@@ -47,6 +47,12 @@ class Screen:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+            for number in (
+                signal.SIGINT,
+                signal.SIGQUIT,
+                signal.SIGHUP,
+            ):  # which a background job may have been told to ignore
+                signal.signal(number, signal.SIG_DFL)
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", FACEGENDER_CACHE=str(cache))
             start = ["-c", code] if code else ["-m", "tui"]
             os.execv(sys.executable, [sys.executable, *start, *arguments])
