@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.runs.events import EpochFinished, RunStarted, Steps
+from facegender.runs.events import LATEST_TIME, EpochFinished, RunStarted, Steps
 from facegender.runs.folder import Manifest, RunFolder, State, list_runs
 from facegender.runs.journal import read_kinds
 
@@ -57,7 +57,7 @@ def summarise(folder: RunFolder) -> RunSummary:
         epochs=epochs or (manifest.config.epochs if manifest else 0),
         best_accuracy=known.get(best, math.nan),
         best_epoch=best,
-        created=manifest.created if manifest else 0.0,
+        created=manifest.created if manifest and 0 < manifest.created < LATEST_TIME else 0.0,
         data=manifest.data if manifest else "",
         image_size=manifest.config.image_size if manifest else 0,
         recipe=manifest.config.recipe if manifest else "",

@@ -6,6 +6,7 @@ import math
 import time
 from pathlib import Path
 
+import pytest
 import recorded
 
 from facegender.runs.folder import RunFolder
@@ -19,6 +20,11 @@ def test_a_run_is_summed_up_by_its_epochs_and_its_best(root: Path) -> None:
     assert (summary.best_epoch, summary.best_accuracy) == (2, 0.62)
     assert (summary.created, summary.data, summary.image_size) == (123.0, "/photographs", recorded.IMAGE_PX)
     assert summary.recipe == "reference"
+
+
+@pytest.mark.parametrize("created", [-1e300, 1e300, 0.0])
+def test_a_moment_that_cannot_be_is_none(root: Path, created: float) -> None:
+    assert summarise(recorded.write_run(root, created=created)).created == 0.0
 
 
 def test_the_first_of_equally_good_epochs_is_the_best(root: Path) -> None:
