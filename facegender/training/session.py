@@ -45,17 +45,15 @@ class Session:
         self.console = ConsoleThread(log)
         self.show = show
         self.began = False
-        observers = [self._observe, *([self.console.show] if show else [])]
+        observers = [self.console.show] if show else []
         self._journal = JournalThread(claim.folder, self.stop, observers, claim.is_gone)
         self._frames = FrameThread(claim.folder, self.announce, claim.is_gone)
         self._told_at = time.monotonic()
 
-    def _observe(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
-            self.began = True
-
     def put(self, item: Item) -> None:
         """Report something."""
+        if isinstance(item, RunStarted):
+            self.began = True
         self._journal.put(item)
 
     def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
