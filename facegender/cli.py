@@ -216,17 +216,8 @@ def runs(
         at = "" if row["best_epoch"] is None else str(row["best_epoch"])
         epochs = f"{row['epochs_done']}/{row['epochs']}"
         data = "demo faces" if row["demo"] else printable(row["data"])
-        lines.append(
-            [
-                row["run"],
-                row["state"],
-                epochs,
-                best,
-                at,
-                "" if row["age_s"] is None else age_in_words(row["age_s"]),
-                data,
-            ]
-        )
+        age = "" if row["age_s"] is None else age_in_words(row["age_s"])
+        lines.append([row["run"], row["state"], epochs, best, at, age, data])
     print("\n".join(table(lines)))
 
 

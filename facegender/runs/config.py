@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from pathlib import Path
@@ -221,6 +220,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"--config {path}: not a TOML table ({error})") from None
     raw = {key.replace("-", "_"): value for key, value in raw.items()}
     if unknown := sorted(set(raw) - set(FIELDS)):
+        import difflib  # the first screen does not wait for what only a mistake needs
+
         close = difflib.get_close_matches(unknown[0], FIELDS, 1)
         remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FIELDS)}"
         raise UserError(f"--config {path}: unknown setting {unknown[0]!r}; {remedy}")
