@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     given = parser.parse_args()
     from facegender.data.dataset import list_files, locate
-    from facegender.runs.machine import available_processors
+    from facegender.support.machine import available_processors
 
     files = [path for path, _ in list_files(locate(str(given.folder), Path()))]
     cores = available_processors()

@@ -6,7 +6,7 @@ import os
 import platform
 from pathlib import Path
 
-from facegender.runs.machine import available_processors
+from facegender.support.machine import available_processors
 
 
 def description() -> str:

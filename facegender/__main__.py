@@ -42,8 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         from typer.exceptions import Abort, TyperException
 
         from facegender.cli import app
-        from facegender.runs.complaint import complain
-        from facegender.runs.errors import UserError
+        from facegender.support.errors import UserError, complain
 
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="facegender")
@@ -74,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Run the command of the command line and exit."""
     try:
-        from facegender.runs.streams import complete_streams
+        from facegender.support.machine import complete_streams
 
         complete_streams()
         code = run(sys.argv[1:])

@@ -6,8 +6,8 @@ import time
 
 from facegender.data import shelf
 from facegender.data.shelf import Entry
-from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
-from facegender.runs.text import ago, counted, printable, size_in_words, table
+from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
+from facegender.support.text import ago, counted, printable, size_in_words, table
 
 
 def account() -> str:

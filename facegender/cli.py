@@ -36,14 +36,13 @@ from facegender.options import (
     settings_of,
     typed,
 )
-from facegender.runs.complaint import complain
 from facegender.runs.config import RECIPES
-from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
-from facegender.runs.paths import expanded, is_folder
 from facegender.runs.recipes import configured, described
 from facegender.runs.summary import summarise
-from facegender.runs.text import age_in_words, printable, table
+from facegender.support.errors import UserError, complain
+from facegender.support.files import expanded, is_folder
+from facegender.support.text import age_in_words, printable, table
 
 app = typer.Typer(
     add_completion=False,

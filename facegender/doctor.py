@@ -14,9 +14,9 @@ import psutil
 
 from facegender import __version__
 from facegender.cached import account
-from facegender.runs.cache_folder import cache_folder
-from facegender.runs.machine import available_processors
-from facegender.runs.paths import exists
+from facegender.support.cache_dir import cache_folder
+from facegender.support.files import exists
+from facegender.support.machine import available_processors
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
 TERMINAL = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")

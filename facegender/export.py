@@ -11,9 +11,9 @@ from safetensors.torch import save
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.network.checkpoint_file import write_checkpoint
 from facegender.network.model import MEAN, STD
-from facegender.runs.atomic import replacing
-from facegender.runs.errors import UserError
-from facegender.runs.text import one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import replacing
+from facegender.support.text import one_line, printable
 
 
 def export_network(root: Path, which: str, form: str, target: Path) -> str:

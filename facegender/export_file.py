@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facegender.runs.errors import UserError
-from facegender.runs.paths import expanded, is_folder
-from facegender.runs.text import printable
+from facegender.support.errors import UserError
+from facegender.support.files import expanded, is_folder
+from facegender.support.text import printable
 
 FORMATS = ("pth", "safetensors", "onnx")
 

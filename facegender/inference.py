@@ -20,10 +20,10 @@ from facegender.network.checkpoint_file import Damaged, count, network_weights, 
 from facegender.network.introspect import Activations
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, list_runs, open_run
-from facegender.runs.paths import expanded, is_file
-from facegender.runs.text import one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import expanded, is_file
+from facegender.support.text import one_line, printable
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):

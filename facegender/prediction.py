@@ -18,11 +18,10 @@ from PIL import Image
 from facegender.data.dataset import is_system
 from facegender.data.photograph import Unreadable, open_photograph
 from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
-from facegender.runs.complaint import complain
-from facegender.runs.errors import UserError
-from facegender.runs.paths import exists, expanded, is_folder, typed_path
 from facegender.runs.pictures import heat_overlay, write_png
-from facegender.runs.text import counted, printable
+from facegender.support.errors import UserError, complain
+from facegender.support.files import exists, expanded, is_folder, typed_path
+from facegender.support.text import counted, printable
 
 Form = Literal["text", "json", "csv"]
 

@@ -15,14 +15,14 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from facegender.runs.cache_folder import cache_folder
 from facegender.runs.claim_file import modified
 from facegender.runs.classify import Answer, Request
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, open_run
-from facegender.runs.machine import available_processors
-from facegender.runs.paths import expanded
-from facegender.runs.text import one_line, printable
+from facegender.support.cache_dir import cache_folder
+from facegender.support.errors import UserError
+from facegender.support.files import expanded
+from facegender.support.machine import available_processors
+from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
     from facegender.inference import Classifier

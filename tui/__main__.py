@@ -51,7 +51,7 @@ def _absolute(option: str, path: Path) -> Path:
     Raises:
         UserError: There is no such user.
     """
-    from facegender.runs.errors import UserError
+    from facegender.support.errors import UserError
 
     try:
         return path.expanduser().absolute()
@@ -61,7 +61,7 @@ def _absolute(option: str, path: Path) -> Path:
 
 def main() -> None:
     """The console script ``facegender-tui``."""
-    from facegender.runs.streams import complete_streams
+    from facegender.support.machine import complete_streams
 
     complete_streams()
     with Ending() as ending:
@@ -83,10 +83,10 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
     with start_probe(options.graphics) as probe:
         # The answer travels while Textual is imported.
         with ending.held_back():
-            from facegender.runs.errors import UserError
             from facegender.runs.folder import open_run
-            from facegender.runs.paths import is_folder
-            from facegender.runs.text import one_line
+            from facegender.support.errors import UserError
+            from facegender.support.files import is_folder
+            from facegender.support.text import one_line
             from tui.app import FaceGenderApp
 
         problem = ""

@@ -21,11 +21,11 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
-from facegender.runs.paths import typed_path
 from facegender.runs.summary import trained_manifest
-from facegender.runs.text import one_line
+from facegender.support.errors import UserError
+from facegender.support.files import typed_path
+from facegender.support.text import one_line
 from tui.commands import COMMANDS
 from tui.ending import is_own_job
 from tui.graphics import (

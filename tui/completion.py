@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from facegender.runs.paths import typed_path
-from facegender.runs.text import printable
+from facegender.support.files import typed_path
+from facegender.support.text import printable
 
 SHOWN = 12
 

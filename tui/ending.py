@@ -143,9 +143,9 @@ def report(trace: str) -> None:
     Args:
         trace: As Python or Rich prints it: its last line names the error.
     """
-    from facegender.runs.atomic import replacing
-    from facegender.runs.cache_folder import cache_folder
-    from facegender.runs.text import one_line
+    from facegender.support.cache_dir import cache_folder
+    from facegender.support.files import replacing
+    from facegender.support.text import one_line
 
     what = next((line for line in reversed(trace.splitlines()) if line.strip()), "unknown error")
     path = cache_folder() / "facegender-tui-error.log"

@@ -16,7 +16,7 @@ from textual.message import Message
 
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.journal import JournalReader
-from facegender.runs.text import one_line
+from facegender.support.text import one_line
 from tui.state import RunState, apply_all
 
 POLL_S = 0.15

@@ -15,11 +15,11 @@ import msgspec
 
 from facegender.runs.classify import Answer, Request
 from facegender.runs.config import FIELDS, TrainConfig, option_of
-from facegender.runs.errors import UserError
-from facegender.runs.files import open_regular
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.recipes import UNUSED, default_of, shown
-from facegender.runs.text import one_line
+from facegender.support.errors import UserError
+from facegender.support.files import open_regular
+from facegender.support.text import one_line
 
 WORKER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4

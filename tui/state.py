@@ -22,7 +22,7 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import LIVE_STATES, State
-from facegender.runs.text import one_line
+from facegender.support.text import one_line
 from tui.step_columns import StepColumns
 
 LOG_LINES = 500

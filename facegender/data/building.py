@@ -12,7 +12,7 @@ import numpy.typing as npt
 from facegender.data.photograph import Unreadable
 from facegender.data.places import Places
 from facegender.data.store import Bytes
-from facegender.runs.machine import available_processors
+from facegender.support.machine import available_processors
 
 Indices = npt.NDArray[np.int64]
 

@@ -19,9 +19,9 @@ from facegender.data.places import Places, refusal
 from facegender.data.resizing import resize
 from facegender.data.store import Busy, Bytes, Description, Unfinished
 from facegender.data.survey import survey
-from facegender.runs.cache_folder import cache_folder
 from facegender.runs.folder import Skipped
-from facegender.runs.text import printable
+from facegender.support.cache_dir import cache_folder
+from facegender.support.text import printable
 
 Report = Callable[[int, int], None]
 Progress = Callable[[str, int, int], None]

@@ -23,10 +23,10 @@ from facegender.data.loader import BatchLoader, OrderedBatches, PhotographBatche
 from facegender.data.residence import Residence, choose
 from facegender.data.store import Bytes
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.folder import Skipped
-from facegender.runs.paths import expanded
-from facegender.runs.text import printable
+from facegender.support.errors import UserError
+from facegender.support.files import expanded
+from facegender.support.text import printable
 
 DEMO_SOURCE = "demo faces"
 LABELS = range(len(CLASSES))

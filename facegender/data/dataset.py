@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facegender.runs.errors import UserError
-from facegender.runs.paths import exists, expanded, is_folder, kaggle_cache
-from facegender.runs.text import printable
+from facegender.support.errors import UserError
+from facegender.support.files import exists, expanded, is_folder, kaggle_cache
+from facegender.support.text import printable
 
 CLASSES = ("female", "male")
 

@@ -16,9 +16,9 @@ from facegender.data.drawing.looks import draw_look
 from facegender.data.drawing.portrait import draw_portrait
 from facegender.data.store import Bytes, Description
 from facegender.data.survey import digest_of
-from facegender.runs.errors import UserError
-from facegender.runs.paths import exists, is_folder
-from facegender.runs.text import printable
+from facegender.support.errors import UserError
+from facegender.support.files import exists, is_folder
+from facegender.support.text import printable
 
 # Part of the cache's key: raise it whenever the same seed draws another face.
 DRAWING = 2

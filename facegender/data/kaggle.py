@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from facegender.data.dataset import find_classes
-from facegender.runs.errors import UserError
-from facegender.runs.paths import KAGGLE_DATASET
-from facegender.runs.text import one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import KAGGLE_DATASET
+from facegender.support.text import one_line, printable
 
 
 def download() -> Path:

@@ -7,10 +7,10 @@ import threading
 import numpy as np
 
 from facegender.data.store import Bytes, Unfinished
-from facegender.runs.cache_folder import CACHE_VARIABLE, cache_folder
-from facegender.runs.errors import UserError
-from facegender.runs.machine import available_memory
-from facegender.runs.text import printable
+from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
+from facegender.support.errors import UserError
+from facegender.support.machine import available_memory
+from facegender.support.text import printable
 
 MEMORY_SHARE = 0.8
 """Of the memory that is available, what a set may take that the disk does not."""

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
-from facegender.runs.machine import available_memory, available_processors
-from facegender.runs.text import size_in_words
+from facegender.support.errors import UserError
+from facegender.support.machine import available_memory, available_processors
+from facegender.support.text import size_in_words
 
 Place = Literal["disk", "memory", "gpu"]
 

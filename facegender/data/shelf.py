@@ -14,8 +14,8 @@ import msgspec
 
 from facegender.data import store
 from facegender.data.store import BUILDING_SUFFIX, SUFFIX, Description
-from facegender.runs.cache_folder import cache_folder
-from facegender.runs.paths import exists
+from facegender.support.cache_dir import cache_folder
+from facegender.support.files import exists
 
 MAX_BYTES = 20 * 2**30
 ABANDONED_AFTER_S = 7 * 86_400.0

@@ -24,8 +24,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from facegender.runs.cache_folder import cache_folder
-from facegender.runs.files import open_regular
+from facegender.support.cache_dir import cache_folder
+from facegender.support.files import open_regular
 
 LAYOUT = 2
 SUFFIX = ".photographs"

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.runs.files import read_regular
 from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.support.files import read_regular
 
 ATTEMPTS = 20
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from facegender.runs.errors import UserError
-from facegender.runs.files import read_regular
+from facegender.support.errors import UserError
+from facegender.support.files import read_regular
 
 Recipe = Literal["reference", "tuned"]
 Precision = Literal["auto", "32", "bf16", "16"]

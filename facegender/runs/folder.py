@@ -14,17 +14,15 @@ from typing import Literal
 
 import msgspec
 
-from facegender.runs.atomic import replacing
 from facegender.runs.claim_file import ClaimFile, is_fresh, modified
 from facegender.runs.config import RUN_NAME, TrainConfig, check_run_name
-from facegender.runs.errors import UserError
 from facegender.runs.events import RunFinished
-from facegender.runs.files import open_regular, read_regular
 from facegender.runs.journal import read_tail
 from facegender.runs.names import fresh_names
-from facegender.runs.paths import exists, is_folder
 from facegender.runs.process import Process
-from facegender.runs.text import printable
+from facegender.support.errors import UserError
+from facegender.support.files import exists, is_folder, open_regular, read_regular, replacing
+from facegender.support.text import printable
 
 MANIFEST_VERSION = 1
 HEARTBEAT_S = 5.0

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from facegender.runs.atomic import replacing
 from facegender.runs.tensors import Damaged, TensorFile
+from facegender.support.files import replacing
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegender.runs.events import AnyEvent, Event, decode, encode
-from facegender.runs.files import open_regular
+from facegender.support.files import open_regular
 
 CHUNK_BYTES = 1 << 20
 

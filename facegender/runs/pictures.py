@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facegender.runs.atomic import replacing
 from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
+from facegender.support.files import replacing
 
 LEVELS = 64
 MAX_ENLARGEMENT = 16.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, option_of
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "reference": {},

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from facegender.runs.files import open_regular
+from facegender.support.files import open_regular
 
 MOST_HEADER_BYTES = 100_000_000
 """The limit of the format."""

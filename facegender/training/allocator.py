@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-from facegender.runs.machine import available_memory
+from facegender.support.machine import available_memory
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_MAX = -4

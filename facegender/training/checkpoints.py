@@ -14,10 +14,10 @@ from pytorch_lightning.plugins import CheckpointIO
 
 from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
 from facegender.network.module import FaceGenderModule
-from facegender.runs.atomic import replacing
-from facegender.runs.complaint import complain
 from facegender.runs.events import CheckpointSaved, Event, Notice
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import complain
+from facegender.support.files import replacing
 from facegender.training.failures import reason
 from facegender.training.stop import Stopped, StopSwitch
 

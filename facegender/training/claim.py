@@ -15,14 +15,14 @@ import msgspec
 from facegender import __version__
 from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, option_of, validate
-from facegender.runs.errors import UserError
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
-from facegender.runs.paths import exists, expanded
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.summary import summarise
-from facegender.runs.text import counted, one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import exists, expanded
+from facegender.support.text import counted, one_line, printable
 from facegender.training.watch import FolderWatch
 
 RESUME_MAY_CHANGE = (

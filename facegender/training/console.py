@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunFinished, RunStarted, Steps
-from facegender.runs.text import printable
+from facegender.support.text import printable
 
 MAX_WAITING = 5000
 PROGRESS_EVERY_S = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from facegender.runs.text import one_line
+from facegender.support.text import one_line
 
 MAX_LENGTH = 300
 _OUT_OF_MEMORY = (

@@ -18,9 +18,9 @@ from facegender.network.checkpoint_file import Damaged
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.errors import UserError
 from facegender.runs.events import Event, Notice, Status
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
 from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.claim import Claim
 from facegender.training.failures import is_out_of_memory

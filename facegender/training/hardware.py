@@ -10,9 +10,9 @@ import torch
 
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
-from facegender.runs.machine import available_processors
-from facegender.runs.text import counted
+from facegender.support.errors import UserError
+from facegender.support.machine import available_processors
+from facegender.support.text import counted
 from facegender.training.bf16_gain import bf16_gain, processor_has_bf16
 
 Kind = Literal["cpu", "cuda", "mps"]

@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.runs.events import Event, Notice
-from facegender.runs.text import counted
+from facegender.support.text import counted
 from facegender.training.checkpoints import RunCheckpoints
 
 

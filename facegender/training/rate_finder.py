@@ -12,9 +12,8 @@ from pathlib import Path
 import msgspec
 
 from facegender.data.dataset import locate
-from facegender.runs.complaint import complain
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError, complain
 from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.rate_curve import RateCurve
 from facegender.training.stop import Stopped, StopSwitch, signals_handled

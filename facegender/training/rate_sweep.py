@@ -20,7 +20,7 @@ from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.rate_curve import RateCurve
 from facegender.training.trainer import prepare, quieten, trainer_on

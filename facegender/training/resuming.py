@@ -16,12 +16,12 @@ from facegender.network.checkpoint_file import Damaged, count, network_weights, 
 from facegender.network.module import AVERAGED_STEPS, TRAINED_WEIGHTS
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.events import FrameSaved
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_kinds
-from facegender.runs.paths import exists
-from facegender.runs.text import counted, one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import exists
+from facegender.support.text import counted, one_line, printable
 from facegender.training.claim import Claim
 from facegender.training.hardware import Hardware, has_bf16
 from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due

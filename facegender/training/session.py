@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from facegender.data.dataset import locate
-from facegender.runs.complaint import complain
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.events import Event, Level, Notice, RunFinished, RunStarted, Status
 from facegender.runs.folder import RunFolder
-from facegender.runs.paths import exists
 from facegender.runs.summary import summarise
-from facegender.runs.text import counted, printable
+from facegender.support.errors import UserError, complain
+from facegender.support.files import exists
+from facegender.support.text import counted, printable
 from facegender.training.claim import Claim, claim_new, claim_resume
 from facegender.training.console import ConsoleThread, Preparing, TrainLog
 from facegender.training.failures import describe

@@ -14,8 +14,8 @@ from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.plugins import CheckpointIO
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
-from facegender.runs.text import one_line
+from facegender.support.errors import UserError
+from facegender.support.text import one_line
 from facegender.training.allocator import keep_large_buffers
 from facegender.training.hardware import Hardware
 

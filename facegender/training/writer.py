@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from facegender.runs.complaint import complain
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
-from facegender.runs.paths import exists
-from facegender.runs.text import counted
+from facegender.support.errors import complain
+from facegender.support.files import exists
+from facegender.support.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
 from facegender.training.system import GpuIdentity, SystemSampler

@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors import safe_open
 
 from facegender.__main__ import run
-from facegender.runs.errors import UserError
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, list_runs
+from facegender.support.errors import UserError
 from tests.ml.conftest import events_of
 
 Capture = pytest.CaptureFixture[str]

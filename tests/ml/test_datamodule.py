@@ -13,9 +13,9 @@ from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
 from facegender.data.gathering import Gatherer, Settled
 from facegender.data.loader import OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
 from facegender.data.residence import Residence
-from facegender.runs import machine
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
+from facegender.support import machine
+from facegender.support.errors import UserError
 
 SIDE = 16
 

@@ -11,9 +11,9 @@ import torch
 
 from facegender.data.demo import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
-from facegender.runs.errors import UserError
 from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
 from facegender.training.session import train
 from tests.ml.conftest import events_of, tiny
 

@@ -20,9 +20,9 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.inference import load_classifier
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
 from facegender.runs.process import Process
+from facegender.support.errors import UserError
 from facegender.training.session import train
 from facegender.training.stop import StopSwitch
 from tests.ml.conftest import STEPS_PER_EPOCH, tiny

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 from facegender.training import hardware as module
 from facegender.training.hardware import hardware
 from tests.ml.conftest import tiny

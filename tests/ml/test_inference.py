@@ -11,9 +11,9 @@ from PIL import Image
 
 from facegender.data.photograph import Unreadable
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
+from facegender.support.errors import UserError
 
 
 @pytest.fixture(scope="module")

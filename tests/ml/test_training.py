@@ -17,10 +17,10 @@ import torch
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
-from facegender.runs.errors import UserError
 from facegender.runs.events import EpochFinished, EpochStarted, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder, create_run
 from facegender.runs.process import Process
+from facegender.support.errors import UserError
 from facegender.training.framing import FrameThread
 from facegender.training.session import train
 from facegender.training.stop import StopSwitch

@@ -13,8 +13,8 @@ from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, tit
 from textual.pilot import Pilot
 
 from facegender.runs.classify import Answer
-from facegender.runs.errors import UserError
 from facegender.runs.frames import write_frame
+from facegender.support.errors import UserError
 from tui.processes import ClassifierProcess
 from tui.screens.classify import Classify
 

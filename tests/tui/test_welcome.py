@@ -11,8 +11,8 @@ from piloting import COMMON, SMALL, running, screen_text, until, until_said
 from textual.widgets import Input, OptionList
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
 from tui.processes import Trainers
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from facegender.runs.paths import typed_path
+from facegender.support.files import typed_path
 from tui.completion import SHOWN, complete_path, complete_word
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from facegender.runs.config import FIELDS, TrainConfig, check, check_run_name, parse, read_toml, validate
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 
 
 def test_the_defaults_are_the_reference_recipe() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from facegender.data import cache, places, shelf, store
 from facegender.data.cache import Photographs, photographs_of
 from facegender.data.photograph import read_bytes
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, system_file
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 
 
 @pytest.fixture(autouse=True)

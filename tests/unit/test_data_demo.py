@@ -10,7 +10,7 @@ from facegender.data import kaggle
 from facegender.data.dataset import list_files, locate
 from facegender.data.demo import demo_photographs, draw_face, write_demo_faces
 from facegender.data.photograph import open_photograph
-from facegender.runs.errors import UserError
+from facegender.support.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import recorded
 
-from facegender.runs.files import NotRegular, open_regular, read_regular
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.summary import summarise
+from facegender.support.files import NotRegular, open_regular, read_regular
 from tui.processes import Trainers
 from tui.state import RunState
 
@@ -117,7 +117,7 @@ def test_a_frame_that_is_no_regular_file_is_unreadable(tmp_path: Path, make: Mak
 
 @KINDS
 def test_a_trainer_is_not_started_into_such_a_log(root: Path, make: Maker) -> None:
-    from facegender.runs.errors import UserError
+    from facegender.support.errors import UserError
 
     folder = recorded.write_run(root, end="stopped")
     folder.last_checkpoint.touch()

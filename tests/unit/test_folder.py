@@ -13,8 +13,6 @@ import psutil
 import pytest
 import recorded
 
-from facegender.runs.atomic import replacing
-from facegender.runs.errors import UserError
 from facegender.runs.events import Heartbeat, Notice, RunFinished
 from facegender.runs.folder import (
     RunFolder,
@@ -23,6 +21,8 @@ from facegender.runs.folder import (
     open_run,
 )
 from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.support.errors import UserError
+from facegender.support.files import replacing
 
 ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
 

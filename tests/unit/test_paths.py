@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import recorded
 
-from facegender.runs.cache_folder import cache_folder
-from facegender.runs.complaint import complain
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
 from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
-from facegender.runs.paths import exists, expanded, is_file, is_folder, typed_path
+from facegender.support.cache_dir import cache_folder
+from facegender.support.errors import UserError, complain
+from facegender.support.files import exists, expanded, is_file, is_folder, typed_path
 from facegender.training.claim import claim_new, claim_resume
 
 

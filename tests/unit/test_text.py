@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from facegender.runs.text import one_line, printable
+from facegender.support.text import one_line, printable
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zoë Ångström", "日本語", "👩\u200d🔬", "a [red]markup[/] b", "e\u0301"])

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.widgets import Static
 
 from facegender.runs.classify import Answer
-from facegender.runs.text import printable
+from facegender.support.text import printable
 from tui import format as fmt
 from tui.layer_picture import LayerPicture
 from tui.screens.layer_browser import LayerBrowser

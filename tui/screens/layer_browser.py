@@ -16,7 +16,7 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.timer import Timer
 
-from facegender.runs.text import one_line
+from facegender.support.text import one_line
 from tui.graphics import ByteCache, Protocol
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.selection import Selection

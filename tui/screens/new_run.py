@@ -16,11 +16,11 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
-from facegender.runs.errors import UserError
 from facegender.runs.folder import list_runs
-from facegender.runs.paths import is_folder, kaggle_cache, typed_path
 from facegender.runs.recipes import UNUSED, default_of
-from facegender.runs.text import one_line
+from facegender.support.errors import UserError
+from facegender.support.files import is_folder, kaggle_cache, typed_path
+from facegender.support.text import one_line
 from tui.completion import complete_path
 from tui.requests import StartRun
 from tui.screens.ready import ReadyScreen

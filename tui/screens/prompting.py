@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.reactive import Reactive
 from textual.widget import Widget
 
-from facegender.runs.text import one_line
+from facegender.support.text import one_line
 from tui import commands
 from tui.completion import complete_path, complete_word
 from tui.requests import ClassifyFile

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
-from facegender.runs.text import ago, end_of, printable
+from facegender.support.text import ago, end_of, printable
 from tui import format as fmt
 from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
 from tui.screens.ready import ReadyScreen

@@ -13,9 +13,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.errors import UserError
-from facegender.runs.paths import is_folder
-from facegender.runs.text import one_line, printable
+from facegender.support.errors import UserError
+from facegender.support.files import is_folder
+from facegender.support.text import one_line, printable
 from tui.processes import lines_of
 from tui.requests import StartRun
 from tui.screens.new_run import NewRun

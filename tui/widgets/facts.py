@@ -7,7 +7,7 @@ import time
 from rich.text import Text
 from textual.widget import Widget
 
-from facegender.runs.text import counted
+from facegender.support.text import counted
 from tui import format as fmt
 from tui.state import RunState
 from tui.widgets.status import bar

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
-from facegender.runs.text import printable
+from facegender.support.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
 from tui.layer_picture import LayerPicture

@@ -1,0 +1,124 @@
+"""Opening the files of a run folder, which may be anything: whoever made the folder may not have been this program."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+KAGGLE_DATASET = "ashwingupta3012/male-and-female-faces-dataset"
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; False also where that cannot be told, e.g. on a network disk that is away."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises there
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder; False also where that cannot be told."""
+    return os.path.isdir(path)  # Path.is_dir raises there
+
+
+def is_file(path: Path) -> bool:
+    """Whether it is a file; False also where that cannot be told."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises there
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with the home folder in the place of a leading ``~``; that of an unknown user stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+
+
+def typed_path(text: str, base: Path) -> Path:
+    """The path that somebody typed, dragged or pasted.
+
+    A text that is the name of something is taken as it is. In any other, what a shell needs and a drag and drop
+    therefore makes is undone: quotes, and backslashes before spaces.
+
+    Args:
+        text: ``~`` stands for the home folder.
+        base: Where a relative path begins.
+    """
+    text = text.strip()
+    path = base / expanded(text)
+    if exists(path):
+        return path
+    try:
+        words = shlex.split(text)
+    except ValueError:  # an odd quote, as in the name of a file
+        return path
+    return base / expanded(words[0]) if len(words) == 1 else path
+
+
+def kaggle_cache() -> Path:
+    """Where kagglehub keeps the reference data set. The same rule as kagglehub's, which takes long to import."""
+    cache = os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")  # noqa: PTH111 - never raises
+    return Path(cache) / "datasets" / KAGGLE_DATASET
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without an exception."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class NotRegular(OSError):
+    """A folder, a pipe, a socket or a device stands in the place of a file."""
+
+
+def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
+    """Open a regular file for reading bytes, unbuffered, or for appending to it.
+
+    Opening a named pipe waits until somebody opens its other end, which may be never, and reading a terminal or another
+    device waits for input. Nothing that lies in a run folder may hold up a command or the interface, so the file is
+    opened without waiting and looked at before anything is read. It is the open file that is looked at and not the
+    path, which might mean something else a moment later.
+
+    Args:
+        append: Open for appending instead, and make the file where it is missing.
+
+    Raises:
+        NotRegular: There is something else of that name.
+        OSError: It is missing or cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT if append else os.O_RDONLY
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
+            raise NotRegular(f"{path.name} is no regular file") from None
+        raise
+    try:
+        _check(os.fstat(descriptor), path)
+        # Regular files do not know O_NONBLOCK, but a child that inherits the descriptor should not either.
+        os.set_blocking(descriptor, True)
+        return io.FileIO(descriptor, "ab" if append else "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        NotRegular: There is something else of that name.
+        OSError: It is missing or cannot be read.
+    """
+    with open_regular(path) as file:
+        return file.readall()
+
+
+def _check(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegular(f"{path.name} is no regular file")
