@@ -203,7 +203,7 @@ def _trained(task: Task) -> Result:
     """A run of this program; its first epoch has all that came before it."""
     from facegender.network.module import FaceGenderModule
     from facegender.runs.folder import RunFolder
-    from facegender.runs.recipes import configured
+    from facegender.runs.presets import configured
     from facegender.training.session import train
 
     began: list[float] = []
@@ -256,7 +256,7 @@ def bound(task: Task) -> Result:
 
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
-    from facegender.runs.recipes import configured
+    from facegender.runs.presets import configured
     from facegender.training.allocator import keep_large_buffers
     from facegender.training.hardware import hardware
 

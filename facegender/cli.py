@@ -38,7 +38,7 @@ from facegender.options import (
 )
 from facegender.runs.config import RECIPES
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
-from facegender.runs.recipes import configured, described
+from facegender.runs.presets import configured, described
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError, complain
 from facegender.support.files import expanded, is_folder

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml
-from facegender.runs.recipes import default_of, shown
+from facegender.runs.presets import default_of, shown
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
 

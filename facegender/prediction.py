@@ -18,7 +18,7 @@ from PIL import Image
 from facegender.data.dataset import is_system
 from facegender.data.photograph import Unreadable, open_photograph
 from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
-from facegender.runs.pictures import heat_overlay, write_png
+from facegender.rendering.pictures import heat_overlay, write_png
 from facegender.support.errors import UserError, complain
 from facegender.support.files import exists, expanded, is_folder, typed_path
 from facegender.support.text import counted, printable

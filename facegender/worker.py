@@ -1,6 +1,6 @@
 """``python -m facegender.worker``: the warm process that classifies files for the interface.
 
-Reads a `facegender.runs.classify.Request` a line from the standard input and answers each with an `Answer` a line;
+Reads a `facegender.runs.protocol.Request` a line from the standard input and answers each with an `Answer` a line;
 ends when the input does.
 """
 
@@ -15,9 +15,9 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from facegender.runs.claim_file import modified
-from facegender.runs.classify import Answer, Request
 from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.lock import modified
+from facegender.runs.protocol import Answer, Request
 from facegender.support.cache_dir import cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import expanded

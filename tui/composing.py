@@ -6,8 +6,8 @@ import functools
 
 import numpy as np
 
-from facegender.runs import pictures
-from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette
+from facegender.rendering import pictures
+from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
 from facegender.runs.frames import Bytes, FrameReader, FrameUnreadable, open_frame
 from tui.graphics import Picture
 from tui.layer_picture import LayerPicture, LayerRequest, NotComposed

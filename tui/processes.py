@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.runs.classify import Answer, Request
 from facegender.runs.config import FIELDS, TrainConfig, option_of
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
-from facegender.runs.recipes import UNUSED, default_of, shown
+from facegender.runs.presets import UNUSED, default_of, shown
+from facegender.runs.protocol import Answer, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
 from facegender.support.text import one_line

@@ -1,4 +1,4 @@
-"""Recipes: which network is trained, and how. What each sets of a configuration is in `facegender.runs.recipes`."""
+"""Recipes: which network is trained, and how. What each sets of a configuration is in `facegender.runs.presets`."""
 
 from __future__ import annotations
 

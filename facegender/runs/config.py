@@ -27,7 +27,7 @@ _STRATEGY = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training run. The defaults are the reference recipe's; those of others are in `facegender.runs.recipes`.
+    """One training run. The defaults are the reference recipe's; those of others are in `facegender.runs.presets`.
 
     Attributes:
         data: Folder with ``male/`` and ``female/``; None looks for one (see `facegender.data.dataset.locate`).

@@ -7,22 +7,89 @@ trainer works on it ``claim``; ``visuals/<run>/`` has the pictures.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from facegender.runs.claim_file import ClaimFile, is_fresh, modified
 from facegender.runs.config import RUN_NAME, TrainConfig, check_run_name
 from facegender.runs.events import RunFinished
 from facegender.runs.journal import read_tail
-from facegender.runs.names import fresh_names
+from facegender.runs.lock import ClaimFile, is_fresh, modified
 from facegender.runs.process import Process
 from facegender.support.errors import UserError
 from facegender.support.files import exists, is_folder, open_regular, read_regular, replacing
 from facegender.support.text import printable
+
+_ANIMALS = [
+    "badger",
+    "beaver",
+    "bison",
+    "crane",
+    "curlew",
+    "dolphin",
+    "dormouse",
+    "eagle",
+    "egret",
+    "falcon",
+    "ferret",
+    "finch",
+    "fox",
+    "gecko",
+    "gull",
+    "hare",
+    "heron",
+    "ibex",
+    "jay",
+    "kestrel",
+    "koala",
+    "lark",
+    "lemur",
+    "lynx",
+    "marmot",
+    "marten",
+    "mole",
+    "moose",
+    "newt",
+    "osprey",
+    "otter",
+    "owl",
+    "panda",
+    "pika",
+    "plover",
+    "puffin",
+    "quail",
+    "raven",
+    "robin",
+    "seal",
+    "shrew",
+    "sparrow",
+    "stoat",
+    "stork",
+    "swan",
+    "swift",
+    "tapir",
+    "tern",
+    "toad",
+    "vole",
+    "walrus",
+    "weasel",
+    "wombat",
+    "wren",
+    "zebra",
+]
+
+
+def fresh_names() -> Iterator[str]:
+    """Names, without end: an animal and a number, e.g. "otter-3"."""
+    generator = random.Random()
+    while True:
+        yield f"{generator.choice(_ANIMALS)}-{generator.randint(1, 999)}"
+
 
 MANIFEST_VERSION = 1
 HEARTBEAT_S = 5.0

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from facegender import __version__
-from facegender.runs.claim_file import Held
 from facegender.runs.config import TrainConfig, option_of, validate
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
+from facegender.runs.lock import Held
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError

@@ -10,7 +10,7 @@ import torch
 
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import RunFolder
-from facegender.runs.recipes import configured
+from facegender.runs.presets import configured
 from facegender.training import bf16_gain, resuming
 from facegender.training import hardware as place
 from facegender.training.hardware import hardware

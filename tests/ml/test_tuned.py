@@ -22,11 +22,11 @@ from facegender.network.averaging import AveragedNetwork
 from facegender.network.module import FaceGenderModule
 from facegender.network.recipes import LOWEST, RECIPES, cycle_share, growing_side
 from facegender.network.residual import ResidualNet
-from facegender.runs.classify import Request
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
+from facegender.runs.protocol import Request
 from facegender.training.session import train
 from facegender.worker import Worker
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny

@@ -14,9 +14,9 @@ from PIL import Image
 
 from facegender.data.photograph import open_photograph
 from facegender.inference import load_classifier
-from facegender.runs.classify import Answer, Request
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
+from facegender.runs.protocol import Answer, Request
 from facegender.worker import KEPT_FRAMES, Worker, frames_folder, serve
 
 

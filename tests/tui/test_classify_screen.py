@@ -12,8 +12,8 @@ import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, type_text, until, until_said
 from textual.pilot import Pilot
 
-from facegender.runs.classify import Answer
 from facegender.runs.frames import write_frame
+from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from tui.processes import ClassifierProcess
 from tui.screens.classify import Classify

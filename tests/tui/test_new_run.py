@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from facegender.runs.config import TrainConfig, check_run_name
 from facegender.runs.folder import RunFolder
-from facegender.runs.recipes import configured, default_of
+from facegender.runs.presets import configured, default_of
 from facegender.support.errors import UserError
 from tui.processes import Trainers
 from tui.screens.new_run import NewRun

@@ -14,10 +14,10 @@ import pytest
 import recorded
 
 from facegender.__main__ import run
-from facegender.runs.claim_file import ClaimFile, Held
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, create_run, list_runs
+from facegender.runs.lock import ClaimFile, Held
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.support.errors import UserError
 from facegender.training import claim as claiming

@@ -10,10 +10,10 @@ import pytest
 import recorded
 from PIL import Image
 
-from facegender.runs import pictures
-from facegender.runs.colormaps import DIVERGING, VIRIDIS, reduced
+from facegender.rendering import pictures
+from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
+from facegender.rendering.pictures import Grid, fit_grid, mosaic, resized, signed_tiles, weight_tiles
 from facegender.runs.frames import quantise
-from facegender.runs.pictures import Grid, fit_grid, mosaic, resized, signed_tiles, weight_tiles
 
 COUNTS = (1, 2, 3, 5, 9, 16, 31, 32, 64, 127, 128, 256)
 AREAS = ((1270, 560), (700, 700), (430, 90), (90, 430), (240, 160), (2000, 50))

@@ -19,7 +19,7 @@ from piloting import until
 from facegender.cli import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder
-from facegender.runs.recipes import configured
+from facegender.runs.presets import configured
 from facegender.support.errors import UserError
 from tui.processes import ClassifierProcess, Trainers, lines_of, train_arguments
 

@@ -11,7 +11,7 @@ import pytest
 
 from facegender.__main__ import run
 from facegender.runs.config import RECIPES, TrainConfig, check, validate
-from facegender.runs.recipes import SETTINGS, configured, default_of, described
+from facegender.runs.presets import SETTINGS, configured, default_of, described
 from facegender.support.errors import UserError
 
 Capture = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
-from facegender.runs.classify import Answer
+from facegender.runs.protocol import Answer
 from facegender.support.text import printable
 from tui import format as fmt
 from tui.layer_picture import LayerPicture

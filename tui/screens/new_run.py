@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
 from facegender.runs.folder import list_runs
-from facegender.runs.recipes import UNUSED, default_of
+from facegender.runs.presets import UNUSED, default_of
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder, kaggle_cache, typed_path
 from facegender.support.text import one_line

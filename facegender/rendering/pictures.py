@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facegender.runs.colormaps import DIVERGING, VIRIDIS, Palette, reduced
+from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette, reduced
 from facegender.runs.frames import Bytes, Floats, Frame, dequantise, quantise
 from facegender.support.files import replacing
 

@@ -1,0 +1,1 @@
+"""Arrays to pictures: tiles, mosaics, pages and colour maps. The interface may import it."""
