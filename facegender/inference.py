@@ -15,9 +15,10 @@ from PIL import Image
 
 from facegender.data.photograph import open_photograph
 from facegender.data.resizing import resize
-from facegender.network import introspect
+from facegender.interpret.activations import Activations, compute_activations
+from facegender.interpret.cam import grad_cam
+from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import Damaged, count, network_weights, read_checkpoint
-from facegender.network.introspect import Activations
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.folder import RunFolder, list_runs, open_run
@@ -116,15 +117,15 @@ class Classifier:
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)
 
-    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[Activations, list[introspect.Layer]]:
+    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[Activations, list[Layer]]:
         """What every convolution makes of (S, S, 3) uint8, and the convolutions."""
         image = self.tensor(pixels)
-        layers = introspect.trace(self.network, image)
-        return introspect.activations(self.network, image, layers), layers
+        layers = trace(self.network, image)
+        return compute_activations(self.network, image, layers), layers
 
     def heatmap(self, pixels: npt.NDArray[np.uint8], label: int) -> npt.NDArray[np.float32]:
         """Where the network looked for a class in (S, S, 3) uint8: (S, S) float32 in [0, 1]."""
-        heat: npt.NDArray[np.float32] = introspect.grad_cam(self.network, self.tensor(pixels), label).cpu().numpy()
+        heat: npt.NDArray[np.float32] = grad_cam(self.network, self.tensor(pixels), label).cpu().numpy()
         return heat
 
     def prediction(self, logits: torch.Tensor) -> Prediction:

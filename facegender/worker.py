@@ -67,8 +67,8 @@ class Worker:
         import numpy as np
 
         from facegender.data.photograph import open_photograph
-        from facegender.network import introspect
-        from facegender.network.activation_frames import layer_frames, numpy_of
+        from facegender.interpret.activations import layer_frames, numpy_of
+        from facegender.interpret.layers import filters, maps_of
         from facegender.runs.frames import Frame, write_frame
 
         started = time.perf_counter()
@@ -87,8 +87,8 @@ class Worker:
             probabilities=numpy_of(activations.logits.softmax(1)),
             classes=prediction.classes,
             probe_names=[printable(path.name)],
-            layers=layer_frames(activations, introspect.filters(layers)),
-            maps_of=introspect.maps_of(layers),
+            layers=layer_frames(activations, filters(layers)),
+            maps_of=maps_of(layers),
             heatmap=np.rint(heat * 255).astype(np.uint8)[None],
         )
         self._frames.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,8 @@ from torchmetrics.classification import (
 )
 
 from facegender.network.augment import generator_for
-from facegender.network.averaging import AveragedNetwork
 from facegender.network.checkpoint_file import NETWORK_PREFIX
+from facegender.network.ema import AveragedNetwork
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig

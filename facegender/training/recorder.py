@@ -19,9 +19,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from facegender.data.datamodule import Probes
-from facegender.network import introspect
-from facegender.network.activation_frames import layer_frames, numpy_of
-from facegender.network.introspect import Activations, Layer
+from facegender.interpret.activations import Activations, compute_activations, layer_frames, numpy_of
+from facegender.interpret.layers import Layer, filters, maps_of, trace
 from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
@@ -241,7 +240,7 @@ class RunRecorder(Callback):
         subject, config, device = self._subject, self._subject.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = [] if subject.divided else introspect.trace(pl_module.judged, self._images[:1])
+        self._layers = [] if subject.divided else trace(pl_module.judged, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
@@ -328,7 +327,7 @@ class RunRecorder(Callback):
 
     def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int, *, last: bool = False) -> None:
         assert self._images is not None
-        activations = introspect.activations(pl_module.judged, self._images, self._layers)
+        activations = compute_activations(pl_module.judged, self._images, self._layers)
         self._sink.offer(
             ProbeFrame(
                 epoch=epoch,
@@ -337,8 +336,8 @@ class RunRecorder(Callback):
                 classes=self._subject.classes,
                 activations=activations,
                 probabilities=activations.logits.float().softmax(1),
-                filters=introspect.filters(self._layers),
-                maps_of=introspect.maps_of(self._layers),
+                filters=filters(self._layers),
+                maps_of=maps_of(self._layers),
             ),
             last=last or epoch + 1 == self._subject.config.epochs,
         )

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from facegender.network.introspect import Layer, activations, filters, grad_cam, maps_of, trace
+from facegender.interpret.activations import compute_activations
+from facegender.interpret.cam import grad_cam
+from facegender.interpret.layers import Layer, filters, maps_of, trace
 from facegender.network.model import FaceGenderNet
 
 
@@ -41,7 +43,7 @@ def test_each_convolution_is_shown_after_its_normalisation_and_activation(
 def test_maps_are_the_activations_and_statistics_are_taken_before_pooling(
     network: FaceGenderNet, images: Tensor
 ) -> None:
-    seen = activations(network, images, max_side_px=8)
+    seen = compute_activations(network, images, max_side_px=8)
     network.eval()
     with torch.no_grad():
         expected = network.relu1(network.bn1(network.conv1(images)))
@@ -60,7 +62,7 @@ def test_an_activation_in_place_directly_after_a_convolution_belongs_to_it(image
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
     layers = trace(model, images)
     assert maps_of(layers) == {"0": "0, 1", "2": "2"}
-    seen = activations(model, images, layers)
+    seen = compute_activations(model, images, layers)
     assert float(seen.layers[0].maps.min()) == 0.0
     assert float(seen.layers[1].maps.min()) < 0.0
 
@@ -76,7 +78,7 @@ def test_a_residual_sum_in_place_ends_the_chain_and_does_not_reach_the_maps(imag
     assert layers["layer1.0.conv2"].chain == ("layer1.0.conv2", "layer1.0.bn2")
     captured: list[Tensor] = []
     handle = model.layer1[0].bn2.register_forward_hook(lambda module, inputs, output: captured.append(output.clone()))
-    seen = {layer.name: layer for layer in activations(model, images, list(layers.values())).layers}
+    seen = {layer.name: layer for layer in compute_activations(model, images, list(layers.values())).layers}
     handle.remove()
     assert torch.equal(seen["layer1.0.conv2"].maps, captured[-1])
 
@@ -101,7 +103,7 @@ def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
     network.train()
     network.bn2.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    activations(network, images)
+    compute_activations(network, images)
     grad_cam(network, images[0], 1)
     assert network.training
     assert network.bn1.training
@@ -114,7 +116,7 @@ def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
 
 LOOKS: dict[str, Callable[[nn.Module, Tensor, list[Layer]], object]] = {
     "trace": lambda model, images, layers: trace(model, images),
-    "activations": activations,
+    "activations": compute_activations,
     "grad_cam": lambda model, images, layers: grad_cam(model, images[0], 0, layers[-1]),
 }
 

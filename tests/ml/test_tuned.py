@@ -16,9 +16,9 @@ from PIL import Image
 
 from facegender.__main__ import run
 from facegender.inference import load_classifier
-from facegender.network import introspect
+from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
-from facegender.network.averaging import AveragedNetwork
+from facegender.network.ema import AveragedNetwork
 from facegender.network.module import FaceGenderModule
 from facegender.network.recipes import LOWEST, RECIPES, cycle_share, growing_side
 from facegender.network.residual import ResidualNet
@@ -207,7 +207,7 @@ def test_a_loaded_network_answers_as_the_one_in_training_did(tuned: Path) -> Non
 def test_every_size_gives_logits_and_heat(side: int) -> None:
     network = ResidualNet((4, 8, 8), classes=3).eval()
     assert network(torch.zeros(2, 3, side, side)).shape == (2, 3)
-    assert introspect.grad_cam(network, torch.rand(1, 3, side, side), 1).shape == (side, side)
+    assert grad_cam(network, torch.rand(1, 3, side, side), 1).shape == (side, side)
 
 
 def test_widths_that_leave_nothing_are_refused() -> None:

@@ -1,0 +1,1 @@
+"""Looking inside any network: its convolutions, their activations, and what a prediction rests on."""

@@ -1,0 +1,52 @@
+"""Where a network looked to decide for a class (Grad-CAM)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from facegender.interpret.layers import Layer, evaluating, full_precision, hooked, trace
+
+
+def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = None) -> Tensor:
+    """Where a network looked to decide for a class: Grad-CAM.
+
+    Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
+    https://arxiv.org/abs/1610.02391
+
+    Args:
+        image: (1, 3, H, W) or (3, H, W) float as the network takes it, on its device.
+        label: Number of the class.
+        layer: From `trace`; by default the last convolution that is reached.
+
+    Returns:
+        (H, W) float32 in [0, 1] on the network's device; all zero if nothing spoke for the class.
+    """
+    image = image.reshape(1, *image.shape[-3:]).detach()
+    if layer is None:
+        layer = trace(model, image)[-1]
+    kept: list[Tensor] = []
+    calls = 0
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        nonlocal calls
+        calls += 1
+        if calls - 1 != layer.call:
+            return None
+        kept.append(output)
+        return output.clone()  # so that nothing downstream writes into the kept one
+
+    # The gradient of the input is asked for so that networks with frozen weights work too.
+    with evaluating(model), torch.enable_grad(), full_precision(image), hooked([(layer.shown, hook)]):
+        logits = model(image.clone().requires_grad_(True))
+        activation = kept[0]
+        (gradient,) = torch.autograd.grad(logits[0, label], activation)
+    with torch.no_grad():
+        weights = gradient.float().mean((2, 3), keepdim=True)
+        heat = F.relu((weights * activation.float()).sum(1, keepdim=True))
+        heat = F.interpolate(heat, image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+        heat = torch.nan_to_num(heat, nan=0.0, posinf=0.0)
+        return (heat / heat.max().clamp_min(torch.finfo(heat.dtype).tiny)).clamp(0, 1)
