@@ -41,7 +41,7 @@ def bare(files: list[Path], size: int) -> None:
 
 def cache(files: list[Path], size: int) -> None:
     """Build a cache that was empty."""
-    from facegender.data.cache import photographs_of
+    from facegender.data.cache.photos import photographs_of
 
     with (
         tempfile.TemporaryDirectory() as scratch,

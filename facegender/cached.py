@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 
-from facegender.data import shelf
-from facegender.data.shelf import Entry
+from facegender.data.cache import eviction
+from facegender.data.cache.eviction import Entry
 from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
 from facegender.support.text import ago, counted, printable, size_in_words, table
 
 
 def account() -> str:
     """How much there is of how much there may be, in one line."""
-    found = shelf.entries()
+    found = eviction.entries()
     finished = [entry for entry in found if entry.finished]
     text = f"{counted(len(finished), 'set')}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
     if unfinished := [entry for entry in found if not entry.finished]:
@@ -20,7 +20,7 @@ def account() -> str:
         building = sum(entry.busy for entry in unfinished)
         text += f", and {len(unfinished)} unfinished, {size}" + (f" ({building} being built)" if building else "")
     try:
-        return f"{text}; at most {size_in_words(shelf.share())}"
+        return f"{text}; at most {size_in_words(eviction.share())}"
     except OSError as error:
         return f"{text}; {error.strerror}"
 
@@ -31,7 +31,7 @@ def listing(now: float | None = None) -> list[str]:
     Args:
         now: In seconds since 1970.
     """
-    found = shelf.entries()
+    found = eviction.entries()
     where = printable(cache_folder())
     if not found:
         return [f"no decoded photographs in {where}: a run keeps them there"]
@@ -53,7 +53,7 @@ def _row(entry: Entry, now: float) -> list[str]:
 
 def cleared() -> tuple[list[str], list[str]]:
     """Remove the sets: what was done, and what could not be done."""
-    result = shelf.clear()
+    result = eviction.clear()
     lines = [f"removed {counted(result.count, 'set')}, {size_in_words(result.freed_bytes)}"]
     if result.count:
         lines.append("a run that uses one of them keeps it until it ends, and the disk is free only then")

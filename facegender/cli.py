@@ -295,7 +295,7 @@ def demo_data(
     seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 42,
 ) -> None:
     """Write drawn faces as a data set, to try the program without photographs."""
-    from facegender.data.demo import write_demo_faces
+    from facegender.data.demo.faces import write_demo_faces
 
     folder = expanded(folder)
     count = write_demo_faces(folder, faces, image_size, seed)

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from facegender.data.photograph import open_photograph
-from facegender.data.resizing import resize
+from facegender.data.image import open_photograph, resize
 from facegender.interpret.activations import Activations, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
@@ -109,7 +108,7 @@ class Classifier:
             photograph: A file, or an upright RGB image.
 
         Raises:
-            facegender.data.photograph.Unreadable: The file holds no photograph.
+            facegender.data.image.Unreadable: The file holds no photograph.
             UserError: The network's answer is no number.
         """
         image = photograph if isinstance(photograph, Image.Image) else open_photograph(photograph)

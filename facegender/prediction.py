@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from facegender.data.dataset import is_system
-from facegender.data.photograph import Unreadable, open_photograph
+from facegender.data.image import Unreadable, open_photograph
 from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
 from facegender.rendering.pictures import heat_overlay, write_png
 from facegender.support.errors import UserError, complain

@@ -51,7 +51,7 @@ class Worker:
 
     def answer(self, request: Request) -> Answer:
         """Classify a file; whatever goes wrong is an answer too."""
-        from facegender.data.photograph import Unreadable
+        from facegender.data.image import Unreadable
 
         try:
             return self._classify(request)
@@ -66,7 +66,7 @@ class Worker:
     def _classify(self, request: Request) -> Answer:
         import numpy as np
 
-        from facegender.data.photograph import open_photograph
+        from facegender.data.image import open_photograph
         from facegender.interpret.activations import layer_frames, numpy_of
         from facegender.interpret.layers import filters, maps_of
         from facegender.runs.frames import Frame, write_frame

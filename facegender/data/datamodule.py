@@ -14,14 +14,23 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.accelerators import CUDAAccelerator
 
-from facegender.data.building import Indices
-from facegender.data.cache import Photographs, Progress, photographs_of
+from facegender.data.cache.decoder import Indices
+from facegender.data.cache.file import Bytes
+from facegender.data.cache.photos import Photographs, Progress, photographs_of
 from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, too_few
-from facegender.data.demo import demo_photographs
-from facegender.data.gathering import Gatherer, Settled, Source
-from facegender.data.loader import BatchLoader, OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
-from facegender.data.residence import Residence, choose
-from facegender.data.store import Bytes
+from facegender.data.demo.faces import demo_photographs
+from facegender.data.loader import (
+    BatchLoader,
+    Gatherer,
+    OrderedBatches,
+    PhotographBatches,
+    Residence,
+    Settled,
+    ShuffledBatches,
+    Source,
+    batch_loader,
+    choose,
+)
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import Skipped
 from facegender.support.errors import UserError

@@ -3,14 +3,256 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from facegender.data.building import Indices
-from facegender.data.gathering import Batch, Gatherer
+from facegender.data.cache.decoder import Indices
+from facegender.data.cache.file import Bytes
+from facegender.runs.config import TrainConfig
+from facegender.support.errors import UserError
+from facegender.support.machine import available_memory, available_processors
+from facegender.support.text import size_in_words
+
+Place = Literal["disk", "memory", "gpu"]
+
+GPU_SHARE = 0.5
+"""Of the GPU's free memory, what photographs may take by themselves: network, gradients and activations come later."""
+
+MEMORY_SHARE = 0.5
+"""The same of the machine's memory."""
+
+MAX_WORKERS = 8
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Residence:
+    """Where photographs are held.
+
+    Attributes:
+        place: "disk" maps the cache's file, "memory" copies it, "gpu" copies it to the device.
+        device: That batches go to.
+        workers: Processes that load batches; only from the disk.
+        asked: It was asked for, not chosen.
+    """
+
+    place: Place
+    device: torch.device = CPU
+    workers: int = 0
+    asked: bool = False
+
+    def described(self, size_bytes: int) -> str:
+        """One sentence for the log."""
+        where = {
+            "gpu": f"on {self.device}",
+            "memory": "in memory",
+            "disk": "on the disk, mapped into memory",
+        }[self.place]
+        if self.workers:
+            pinned = " with pinned memory" if self.device.type == "cuda" else ""
+            where = (
+                f"on the disk, read by {self.workers} worker {'process' if self.workers == 1 else 'processes'}{pinned}"
+            )
+        how = "as --cache or --workers says" if self.asked else "--cache auto"
+        return f"photographs are held {where}: {size_in_words(size_bytes)} ({how})"
+
+
+def choose(config: TrainConfig, size_bytes: int, device: torch.device, processes: int) -> Residence:
+    """Where to hold photographs.
+
+    Args:
+        config: What was asked for.
+        size_bytes: Of all photographs.
+        device: That batches go to.
+        processes: On this machine that hold them each for itself.
+
+    Raises:
+        UserError: What was asked for is not possible.
+    """
+    if config.cache != "auto" or config.workers:
+        place: Place = "disk" if config.cache == "auto" else config.cache
+        if place == "gpu":
+            _check_device(size_bytes, device)
+        elif place == "memory":
+            _check_memory(size_bytes * processes)
+        return Residence(place, device, config.workers, asked=True)
+    free = free_memory(device)
+    if free is not None and size_bytes <= GPU_SHARE * free:
+        return Residence("gpu", device)
+    available = available_memory()
+    if size_bytes * processes <= MEMORY_SHARE * available:
+        return Residence("memory", device)
+    # A mapped file costs no memory that others need. It is slow only where the system cannot keep it in memory.
+    workers = 0 if size_bytes <= available else min(MAX_WORKERS, max(1, available_processors() // processes - 1))
+    return Residence("disk", device, workers)
+
+
+def _check_device(size_bytes: int, device: torch.device) -> None:
+    """It is one, and has room.
+
+    Raises:
+        UserError: It is not, or has not.
+    """
+    if device.type == "cpu":
+        raise UserError("--cache gpu: this run uses no GPU; leave it out")
+    free = free_memory(device)
+    if free is not None and size_bytes > free:
+        raise UserError(
+            f"--cache gpu: the photographs take {size_in_words(size_bytes)}, and {device} has {size_in_words(free)} "
+            "free; leave it out, or choose --cache memory"
+        )
+
+
+def _check_memory(size_bytes: int) -> None:
+    """The machine has it.
+
+    Raises:
+        UserError: It has not.
+    """
+    available = available_memory()
+    if size_bytes > available:
+        raise UserError(
+            f"--cache memory: the photographs take {size_in_words(size_bytes)}, and {size_in_words(available)} of "
+            "memory are free; leave it out, or choose --cache disk"
+        )
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a device has free; None where that is not known."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+_CHUNK_BYTES = 64 * 2**20
+
+_BATCHES_BEFORE_MOVING = 3
+"""Then a step of training has taken what memory it needs, and what is free on a GPU is free."""
+
+
+class Source(Protocol):
+    """Photographs, see `facegender.data.cache.photos.Photographs`."""
+
+    @property
+    def images(self) -> Bytes:
+        """(N, S, S, 3) uint8."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(N,) int64."""
+
+    @property
+    def finished(self) -> bool:
+        """All are decoded."""
+
+    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
+        """Wait for some, and tell which of them there are."""
+
+
+@dataclass
+class Settled:
+    """Photographs that are all decoded, as worker processes get them.
+
+    Attributes:
+        readable: (N,) whether there is a photograph.
+    """
+
+    images: Bytes
+    labels: npt.NDArray[np.int64]
+    readable: npt.NDArray[np.bool_]
+    finished: bool = True
+
+    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
+        """Tell which of these there are."""
+        return self.readable[places]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Pickling a memory map copies what it maps, gigabytes; a worker that is spawned maps the file again instead.
+        state = self.__dict__.copy()
+        if isinstance(self.images, np.memmap):
+            state["images"] = (str(self.images.filename), self.images.shape)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.images, tuple):
+            name, shape = self.images
+            self.images = np.memmap(name, dtype=np.uint8, mode="r", shape=shape)
+
+
+class Gatherer:
+    """Makes batches; shared by the loaders of a run, as what it holds is all photographs.
+
+    Attributes:
+        notice: Something the person should know; or empty.
+    """
+
+    def __init__(self, source: Source, residence: Residence, *, pinned: bool = False) -> None:
+        """Hold nothing yet.
+
+        Args:
+            source: The photographs.
+            residence: Where to hold them.
+            pinned: Make batches in memory that a GPU can copy from by itself.
+        """
+        self.source = source
+        self.notice = ""
+        self._residence = residence
+        self._pinned = pinned
+        self._batches = 0
+        self._moved = residence.place == "disk"
+        self._copy: Bytes | None = None
+        self._on_device: Batch | None = None
+
+    def __call__(self, places: Indices) -> Batch:
+        """Some photographs: ``(B, 3, S, S)`` uint8 in channels-last memory, and ``(B,)`` int64 labels."""
+        self._batches += 1
+        if not self._moved and self._batches > _BATCHES_BEFORE_MOVING and self.source.finished:
+            self._moved = True
+            self._move()
+        return self._from_host(places) if self._on_device is None else self._from_device(places, *self._on_device)
+
+    def _from_host(self, places: Indices) -> Batch:
+        # A worker process must not touch the GPU; the loader pins what comes from one.
+        pin = self._pinned and get_worker_info() is None
+        images = self.source.images if self._copy is None else self._copy
+        gathered = torch.empty((len(places), *images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+        # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
+        np.take(images, places, axis=0, out=gathered.numpy(), mode="clip")
+        labels = torch.from_numpy(self.source.labels[places])
+        return gathered.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
+
+    def _from_device(self, places: Indices, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+        wanted = torch.from_numpy(places)
+        if images.device.type == "cuda":
+            # From memory that is not pinned the copy would wait for all that the GPU has still to do.
+            wanted = wanted.pin_memory()
+        wanted = wanted.to(images.device, non_blocking=True)
+        return images.index_select(0, wanted).permute(0, 3, 1, 2), labels.index_select(0, wanted)
+
+    def _move(self) -> None:
+        images = self.source.images
+        if self._residence.place == "memory":
+            # What the disk has not taken is in memory already.
+            self._copy = np.array(images) if isinstance(images, np.memmap) else None
+            return
+        device = self._residence.device
+        try:
+            held = torch.empty(images.shape, dtype=torch.uint8, device=device)
+        except torch.OutOfMemoryError:
+            if self._residence.asked:
+                raise
+            self.notice = f"the photographs do not fit on {device} after all: they stay mapped from the disk"
+            return
+        chunk = max(1, _CHUNK_BYTES // max(1, images[0].nbytes))
+        for start in range(0, len(images), chunk):
+            held[start : start + chunk].copy_(torch.from_numpy(np.array(images[start : start + chunk])))
+        self._on_device = held, torch.from_numpy(self.source.labels).to(device)
 
 
 class ShuffledBatches(Sampler[Indices]):

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 
-from facegender.data.cache import Report
+from facegender.data.cache.photos import Report
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.module import FaceGenderModule

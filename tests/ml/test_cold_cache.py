@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from facegender.data import cache, store
-from facegender.data.demo import write_demo_faces
+from facegender.data.cache import file as store
+from facegender.data.cache import photos
+from facegender.data.demo.faces import write_demo_faces
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Notice, RunStarted
 from facegender.runs.folder import RunFolder
@@ -51,14 +52,14 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding takes so long that the first epoch overtakes it."""
-    original = cache.decode
+    original = photos.decode
 
     def decode(data: bytes) -> object:
         time.sleep(0.02)
         return original(data)
 
-    monkeypatch.setattr(cache, "decode", decode)
-    monkeypatch.setattr("facegender.data.building.available_processors", lambda: 1)
+    monkeypatch.setattr(photos, "decode", decode)
+    monkeypatch.setattr("facegender.data.cache.decoder.available_processors", lambda: 1)
 
 
 def weights(root: Path, run: str) -> dict[str, torch.Tensor]:

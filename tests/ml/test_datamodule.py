@@ -8,11 +8,17 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from facegender.data import residence
+from facegender.data import loader
 from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
-from facegender.data.gathering import Gatherer, Settled
-from facegender.data.loader import OrderedBatches, PhotographBatches, ShuffledBatches, batch_loader
-from facegender.data.residence import Residence
+from facegender.data.loader import (
+    Gatherer,
+    OrderedBatches,
+    PhotographBatches,
+    Residence,
+    Settled,
+    ShuffledBatches,
+    batch_loader,
+)
 from facegender.runs.config import TrainConfig
 from facegender.support import machine
 from facegender.support.errors import UserError
@@ -472,9 +478,9 @@ CUDA = torch.device("cuda", 0)
 def test_where_photographs_are_held_is_a_matter_of_their_size(
     monkeypatch, size, gpu_free, memory, processes, place, works
 ):
-    monkeypatch.setattr(residence, "free_memory", lambda device: gpu_free)
-    monkeypatch.setattr(residence, "available_memory", lambda: memory)
-    chosen = residence.choose(TrainConfig(), size, CUDA if gpu_free else torch.device("cpu"), processes)
+    monkeypatch.setattr(loader, "free_memory", lambda device: gpu_free)
+    monkeypatch.setattr(loader, "available_memory", lambda: memory)
+    chosen = loader.choose(TrainConfig(), size, CUDA if gpu_free else torch.device("cpu"), processes)
     assert chosen.place == place
     assert (chosen.workers > 0) == works
     assert "--cache auto" in chosen.described(size)
@@ -482,17 +488,17 @@ def test_where_photographs_are_held_is_a_matter_of_their_size(
 
 def test_what_is_asked_for_is_done_or_refused(monkeypatch):
     cpu = torch.device("cpu")
-    monkeypatch.setattr(residence, "free_memory", lambda device: GIB)
-    monkeypatch.setattr(residence, "available_memory", lambda: GIB)
+    monkeypatch.setattr(loader, "free_memory", lambda device: GIB)
+    monkeypatch.setattr(loader, "available_memory", lambda: GIB)
     for place in ("disk", "memory"):
-        assert residence.choose(TrainConfig(cache=place), 2**20, cpu, 1).place == place
-    assert residence.choose(TrainConfig(cache="gpu"), 2**20, CUDA, 1).place == "gpu"
-    assert residence.choose(TrainConfig(workers=3), 2**20, cpu, 1).workers == 3
+        assert loader.choose(TrainConfig(cache=place), 2**20, cpu, 1).place == place
+    assert loader.choose(TrainConfig(cache="gpu"), 2**20, CUDA, 1).place == "gpu"
+    assert loader.choose(TrainConfig(workers=3), 2**20, cpu, 1).workers == 3
     for config, device in ((TrainConfig(cache="gpu"), cpu), (TrainConfig(cache="gpu"), CUDA)):
         with pytest.raises(UserError, match="--cache gpu: "):
-            residence.choose(config, 2 * GIB, device, 1)
+            loader.choose(config, 2 * GIB, device, 1)
     with pytest.raises(UserError, match="--cache memory: "):
-        residence.choose(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
+        loader.choose(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
 
 
 def test_a_containers_limit_counts(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from facegender.data.datamodule import FaceDataModule
-from facegender.data.demo import write_demo_faces
+from facegender.data.demo.faces import write_demo_faces
 from facegender.data.loader import OrderedBatches
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, RunStarted

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from facegender.data.demo import write_demo_faces
+from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
 from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facegender.data.photograph import Unreadable
+from facegender.data.image import Unreadable
 from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame

@@ -17,7 +17,7 @@ import torch
 from facegender.__main__ import run
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
-from facegender.data.demo import write_demo_faces
+from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
 from facegender.training import rate_finder, rate_sweep

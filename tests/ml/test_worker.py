@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegender.data.photograph import open_photograph
+from facegender.data.image import open_photograph
 from facegender.inference import load_classifier
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame

@@ -11,8 +11,9 @@ from PIL import Image
 
 from facegender import cached
 from facegender.__main__ import run
-from facegender.data import shelf, store
-from facegender.data.cache import photographs_of
+from facegender.data.cache import eviction
+from facegender.data.cache import file as store
+from facegender.data.cache.photos import photographs_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -80,7 +81,7 @@ def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, 
     building = unfinished(folder, 1, "now")
     (folder / "facegender-tui-error.log").write_text("mine")
     (folder / "classify").mkdir()
-    freed = cached.size_in_words(sum(entry.size_bytes for entry in shelf.entries() if not entry.busy))
+    freed = cached.size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
     assert run(["cache", "--clear"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"removed 2 sets, {freed}"

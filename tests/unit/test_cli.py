@@ -14,7 +14,7 @@ import pytest
 import recorded
 
 from facegender.__main__ import run
-from facegender.data.demo import demo_photographs
+from facegender.data.demo.faces import demo_photographs
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, RunFinished
 from facegender.runs.folder import Manifest, RunFolder, create_run

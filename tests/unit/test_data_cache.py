@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegender.data import cache, places, shelf, store
-from facegender.data.cache import Photographs, photographs_of
-from facegender.data.photograph import read_bytes
+from facegender.data.cache import eviction, photos, places
+from facegender.data.cache import file as store
+from facegender.data.cache.photos import Photographs, photographs_of
+from facegender.data.image import read_bytes
 from facegender.support.errors import UserError
 
 
@@ -57,7 +58,7 @@ def test_photographs_come_back_in_the_order_of_the_files(files):
 
 def test_the_second_time_no_photograph_is_opened(files, monkeypatch):
     first = decode_all(files, LABELS, 16)
-    monkeypatch.setattr(cache, "read_bytes", lambda path: pytest.fail("opened a photograph"))
+    monkeypatch.setattr(photos, "read_bytes", lambda path: pytest.fail("opened a photograph"))
     second = decode_all(files, LABELS, 16)
     assert second.cached
     assert not first.cached
@@ -90,7 +91,7 @@ def test_any_change_decodes_again(files, monkeypatch, change):
     elif change == "fewer":
         files, labels = files[1:], labels[1:]
     elif change == "permission":
-        monkeypatch.setattr(cache.os, "access", lambda path, mode: path != files[3])
+        monkeypatch.setattr(photos.os, "access", lambda path, mode: path != files[3])
     else:
         side = 17
     decoded = decode_all(files, labels, side)
@@ -150,7 +151,7 @@ class Gate:
     def __init__(self, monkeypatch) -> None:
         self.open = threading.Event()
         self.decoded: list[str] = []
-        original = cache.decode
+        original = photos.decode
 
         def decode(data: bytes):
             self.open.wait(20)
@@ -158,7 +159,7 @@ class Gate:
             self.decoded.append(str(image.getpixel((0, 0))[0] // 20))
             return image
 
-        monkeypatch.setattr(cache, "decode", decode)
+        monkeypatch.setattr(photos, "decode", decode)
 
 
 def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
@@ -174,15 +175,15 @@ def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
 
 
 def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatch):
-    monkeypatch.setattr("facegender.data.building.decoding_threads", lambda: 1)
+    monkeypatch.setattr("facegender.data.cache.decoder.decoding_threads", lambda: 1)
     let_through = threading.Semaphore(0)
-    original = cache.decode
+    original = photos.decode
 
     def decode(data: bytes):
         let_through.acquire(timeout=20)
         return original(data)
 
-    monkeypatch.setattr(cache, "decode", decode)
+    monkeypatch.setattr(photos, "decode", decode)
     photographs = photographs_of(files, LABELS, 16)
     let_through.release(3)  # whatever was begun first, then the two that are waited for
     assert photographs.wait(np.array([7, 4])).all()
@@ -193,7 +194,7 @@ def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatc
 
 
 def test_the_order_of_decoding_can_be_chosen(files, monkeypatch):
-    monkeypatch.setattr("facegender.data.building.decoding_threads", lambda: 1)
+    monkeypatch.setattr("facegender.data.cache.decoder.decoding_threads", lambda: 1)
     gate = Gate(monkeypatch)
     photographs = photographs_of(files, LABELS, 16)
     photographs.prefer(np.array([9, 3, 5]))
@@ -232,7 +233,7 @@ def test_where_nothing_can_be_decoded_nothing_is_kept(files, tmp_path):
 
 
 def test_an_error_of_the_programs_own_reaches_whoever_waits(files, monkeypatch):
-    monkeypatch.setattr(cache, "resize", lambda image, side: 1 / 0)
+    monkeypatch.setattr(photos, "resize", lambda image, side: 1 / 0)
     photographs = photographs_of(files, LABELS, 16)
     with pytest.raises(ZeroDivisionError):
         photographs.wait(np.array([3]))
@@ -245,15 +246,15 @@ def test_an_error_of_the_programs_own_reaches_whoever_waits(files, monkeypatch):
 def interrupted(files, monkeypatch, at: int) -> None:
     """A build that ended after some photographs, as a kill would end it."""
     with monkeypatch.context() as patch:
-        patch.setattr("facegender.data.building.decoding_threads", lambda: 1)
+        patch.setattr("facegender.data.cache.decoder.decoding_threads", lambda: 1)
         let_through = threading.Semaphore(at)
-        original = cache.decode
+        original = photos.decode
 
         def decode(data: bytes):
             let_through.acquire(timeout=20)
             return original(data)
 
-        patch.setattr(cache, "decode", decode)
+        patch.setattr(photos, "decode", decode)
         photographs = photographs_of(files, LABELS, 16)
         photographs.wait(np.arange(at))
         let_through.release(20)
@@ -270,7 +271,7 @@ def counted(monkeypatch) -> list[str]:
         paths.append(path.name)
         return read_bytes(path)
 
-    monkeypatch.setattr(cache, "read_bytes", reading)
+    monkeypatch.setattr(photos, "read_bytes", reading)
     return paths
 
 
@@ -314,9 +315,9 @@ def test_an_unfinished_file_that_was_cut_off_is_begun_again(files, tmp_path, mon
 KILLED = """
 import os, sys
 from pathlib import Path
-from facegender.data import building
-from facegender.data.cache import photographs_of
-building.decoding_threads = lambda: 1
+from facegender.data.cache import decoder
+from facegender.data.cache.photos import photographs_of
+decoder.decoding_threads = lambda: 1
 files = sorted(Path(sys.argv[1]).iterdir())
 def progress(stage, done, count):
     if stage == "decoding" and done == 5:
@@ -335,7 +336,7 @@ def test_a_build_that_was_killed_is_gone_on_with(files, tmp_path, counted):
 
 @pytest.mark.parametrize("room", [2**40, 12_000], ids=["roomy", "for one set"])
 def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch, room):
-    monkeypatch.setattr(shelf, "_share", lambda used, limit: room)
+    monkeypatch.setattr(eviction, "_share", lambda used, limit: room)
     gate = Gate(monkeypatch)
     first = photographs_of(files, LABELS, 16)
     told = []
@@ -355,7 +356,7 @@ def test_whoever_needs_what_another_builds_waits_for_it(files, monkeypatch, room
 def test_whoever_waits_for_one_that_does_nothing_builds_alone(files, tmp_path, monkeypatch):
     gate = Gate(monkeypatch)
     first = photographs_of(files, LABELS, 16)
-    monkeypatch.setattr(cache, "STALLED_AFTER_S", -1)
+    monkeypatch.setattr(photos, "STALLED_AFTER_S", -1)
     second = photographs_of(files, LABELS, 16)
     assert not second.cached
     gate.open.set()
@@ -450,7 +451,7 @@ def test_a_disk_that_fills_up_half_way_costs_a_notice_and_no_photograph(files, t
 
 
 def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files, monkeypatch):
-    monkeypatch.setattr(shelf, "make_room", lambda needed, keep: False)
+    monkeypatch.setattr(eviction, "make_room", lambda needed, keep: False)
     monkeypatch.setattr(places, "available_memory", lambda: 100)
     with pytest.raises(UserError, match="--image-size"):
         decode_all(files, LABELS, 16)
@@ -468,17 +469,17 @@ def test_what_was_used_least_recently_makes_room(files, tmp_path):
         os.utime(path, (1000 + age, 1000 + age))
     decode_all(files, LABELS, 16)  # used again: now the newest
     total = sum(path.stat().st_size for path in by_size)
-    assert shelf.make_room(100, limit=total)
+    assert eviction.make_room(100, limit=total)
     assert cached_files(tmp_path) == sorted([by_size[0], by_size[2]])
-    assert not shelf.make_room(total + 1, limit=total)
+    assert not eviction.make_room(total + 1, limit=total)
     assert len(cached_files(tmp_path)) == 2
     assert sizes[16] < sizes[24]
 
 
 def test_the_cache_takes_at_most_a_fifth_of_the_free_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(shelf.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5000})())
-    assert shelf.make_room(1000)
-    assert not shelf.make_room(1001)
+    monkeypatch.setattr(eviction.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5000})())
+    assert eviction.make_room(1000)
+    assert not eviction.make_room(1001)
 
 
 def test_what_nobody_goes_on_with_is_removed_after_a_while_and_not_before(tmp_path):
@@ -488,7 +489,7 @@ def test_what_nobody_goes_on_with_is_removed_after_a_while_and_not_before(tmp_pa
         path = tmp_path / "cache" / name
         path.write_bytes(b"half")
         os.utime(path, (time.time() - age,) * 2)
-    assert shelf.make_room(1)
+    assert eviction.make_room(1)
     assert [path.name for path in cached_files(tmp_path)] == [".b.building", ".d.1.2.building"]
 
 
@@ -497,10 +498,10 @@ def test_unfinished_sets_count_and_make_room_but_for_those_that_are_built_now(fi
     (path,) = cached_files(tmp_path)
     size = path.stat().st_size
     file = store.Unfinished(path.name.removeprefix(".").removesuffix(".building"))
-    assert not shelf.make_room(10, limit=size)
+    assert not eviction.make_room(10, limit=size)
     file.close()
     assert cached_files(tmp_path) == [path]
-    assert shelf.make_room(size, limit=size)
+    assert eviction.make_room(size, limit=size)
     assert cached_files(tmp_path) == []
 
 
@@ -510,14 +511,14 @@ def test_unfinished_sets_count_and_make_room_but_for_those_that_are_built_now(fi
 def test_sets_are_listed_with_what_is_in_them(files, tmp_path, monkeypatch):
     interrupted(files, monkeypatch, 4)
     decode_all(files, LABELS, 20)
-    finished, unfinished = sorted(shelf.entries(), key=lambda entry: not entry.finished)
+    finished, unfinished = sorted(eviction.entries(), key=lambda entry: not entry.finished)
     assert finished.description is not None
     assert (finished.done, finished.description.side) == (10, 20)
     assert finished.description.source == str(tmp_path / "data")
     assert 4 <= unfinished.done < 10
     assert not unfinished.busy
     (tmp_path / "cache" / "other.photographs").write_bytes(b"of another version")
-    assert [entry.description is None for entry in shelf.entries()].count(True) == 1
+    assert [entry.description is None for entry in eviction.entries()].count(True) == 1
 
 
 def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path, monkeypatch):
@@ -527,13 +528,13 @@ def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path, monkeypatch
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     gate = Gate(monkeypatch)
     building = photographs_of(files, LABELS, 16)
-    cleared = shelf.clear()
+    cleared = eviction.clear()
     assert (cleared.count, cleared.freed_bytes, cleared.building, cleared.problems) == (1, size, 1, [])
     gate.open.set()
     building.complete()
     names = [path.name for path in cached_files(tmp_path)]
     assert len(names) == 3
     assert {"classify", "notes.txt"} < set(names)
-    assert shelf.clear().count == 1
+    assert eviction.clear().count == 1
     assert [path.name for path in cached_files(tmp_path)] == ["classify", "notes.txt"]
     assert building.images[9, 8, 8, 0] == 180  # what is mapped stays readable

@@ -8,8 +8,8 @@ from PIL import Image
 
 from facegender.data import kaggle
 from facegender.data.dataset import list_files, locate
-from facegender.data.demo import demo_photographs, draw_face, write_demo_faces
-from facegender.data.photograph import open_photograph
+from facegender.data.demo.faces import demo_photographs, draw_face, write_demo_faces
+from facegender.data.image import open_photograph
 from facegender.support.errors import UserError
 
 

@@ -12,9 +12,8 @@ import PIL
 import pytest
 from PIL import Image, ImageCms
 
-from facegender.data import photograph
-from facegender.data.photograph import FORMATS, Unreadable, open_photograph
-from facegender.data.resizing import resize
+from facegender.data import image as photograph
+from facegender.data.image import FORMATS, Unreadable, open_photograph, resize
 
 
 def two_colours(size=(40, 30)) -> Image.Image:

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facegender.data import store
-from facegender.data.cache import Photographs, Progress, Report, open_set
+from facegender.data.cache.file import LAYOUT, Bytes, Description
+from facegender.data.cache.photos import Photographs, Progress, Report, open_set
+from facegender.data.cache.survey import digest_of
 from facegender.data.dataset import CLASSES
-from facegender.data.drawing.looks import draw_look
-from facegender.data.drawing.portrait import draw_portrait
-from facegender.data.store import Bytes, Description
-from facegender.data.survey import digest_of
+from facegender.data.demo.looks import draw_look
+from facegender.data.demo.portrait import draw_portrait
 from facegender.support.errors import UserError
 from facegender.support.files import exists, is_folder
 from facegender.support.text import printable
@@ -44,7 +43,7 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
         per_class: How many of each class.
         side: In pixels.
         seed: Another seed is another set of faces.
-        progress: See `facegender.data.cache.photographs_of`.
+        progress: See `facegender.data.cache.photos.photographs_of`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
@@ -59,7 +58,7 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
     def draw(index: int) -> Bytes:
         return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side))
 
-    key = hashlib.blake2b(f"demo {store.LAYOUT} {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20)
+    key = hashlib.blake2b(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20)
     # Below this size drawing is mostly Python, which threads only make slower.
     threads = 1 if side < 256 else None
     description, source = open_set(key.hexdigest(), count, side, look, draw, progress, threads)

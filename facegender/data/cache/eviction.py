@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.data import store
-from facegender.data.store import BUILDING_SUFFIX, SUFFIX, Description
+from facegender.data.cache import file as store
+from facegender.data.cache.file import BUILDING_SUFFIX, SUFFIX, Description
 from facegender.support.cache_dir import cache_folder
 from facegender.support.files import exists
 

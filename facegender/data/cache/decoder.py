@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from facegender.data.photograph import Unreadable
-from facegender.data.places import Places
-from facegender.data.store import Bytes
+from facegender.data.cache.file import Bytes
+from facegender.data.cache.places import Places
+from facegender.data.image import Unreadable
 from facegender.support.machine import available_processors
 
 Indices = npt.NDArray[np.int64]

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from facegender.data.store import Bytes, Unfinished
+from facegender.data.cache.file import Bytes, Unfinished
 from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
 from facegender.support.errors import UserError
 from facegender.support.machine import available_memory

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from facegender.data.drawing.looks import Colour, Look
+from facegender.data.demo.looks import Colour, Look
 
 Points = npt.NDArray[np.float64]
 WHITE: Colour = (255, 255, 255)

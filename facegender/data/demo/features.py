@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from facegender.data.drawing.brush import INK, WHITE, Pen, face_outline, mixed, oval, shaded, smooth
+from facegender.data.demo.brush import INK, WHITE, Pen, face_outline, mixed, oval, shaded, smooth
 
 
 def draw_head(pen: Pen) -> None:

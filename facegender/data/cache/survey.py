@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from facegender.data.building import decoding_threads
+from facegender.data.cache.decoder import decoding_threads
 from facegender.data.dataset import system_file
-from facegender.data.photograph import Unreadable, check, read_bytes
+from facegender.data.image import Unreadable, check, read_bytes
 
 _AT_ONCE = 32
 

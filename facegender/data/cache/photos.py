@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from facegender.data import shelf, store
-from facegender.data.building import Building, Indices
-from facegender.data.photograph import decode, read_bytes, silence
-from facegender.data.places import Places, refusal
-from facegender.data.resizing import resize
-from facegender.data.store import Busy, Bytes, Description, Unfinished
-from facegender.data.survey import survey
+from facegender.data.cache import eviction
+from facegender.data.cache import file as store
+from facegender.data.cache.decoder import Building, Indices
+from facegender.data.cache.file import Busy, Bytes, Description, Unfinished
+from facegender.data.cache.places import Places, refusal
+from facegender.data.cache.survey import survey
+from facegender.data.image import decode, read_bytes, resize, silence
 from facegender.runs.folder import Skipped
 from facegender.support.cache_dir import cache_folder
 from facegender.support.text import printable
@@ -292,7 +292,7 @@ def _file(key: str, needed: int, tell: Progress) -> tuple[Unfinished | None, str
                 shared = False
                 continue
             # What another process has finished meanwhile takes up its room already.
-            if store.load(key) is not None or shelf.make_room(needed, keep=file.path):
+            if store.load(key) is not None or eviction.make_room(needed, keep=file.path):
                 return file, ""
             if file.description is None:
                 file.remove()

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from facegender.data.drawing.brush import WHITE, Pen, mirrored, mixed, oval, shaded, smooth
-from facegender.data.drawing.features import draw_extras, draw_eye, draw_head, draw_mouth, draw_nose
-from facegender.data.drawing.hair import draw_back_hair, draw_beard, draw_front_hair
-from facegender.data.drawing.looks import Look
+from facegender.data.demo.brush import WHITE, Pen, mirrored, mixed, oval, shaded, smooth
+from facegender.data.demo.features import draw_extras, draw_eye, draw_head, draw_mouth, draw_nose
+from facegender.data.demo.hair import draw_back_hair, draw_beard, draw_front_hair
+from facegender.data.demo.looks import Look
 
 
 def draw_portrait(look: Look, side: int, grain: int) -> Image.Image:

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from facegender.data.drawing.brush import INK, WHITE, Pen, Points, face_outline, mirrored, mixed, oval, shaded, smooth
-from facegender.data.drawing.looks import Look
+from facegender.data.demo.brush import INK, WHITE, Pen, Points, face_outline, mirrored, mixed, oval, shaded, smooth
+from facegender.data.demo.looks import Look
 
 _OVER_EARS = ("long", "waves", "bob")
 

@@ -1,0 +1,1 @@
+"""Faces that the program draws, so that everything can be tried without a data set."""

@@ -1,1 +1,0 @@
-"""Demo faces: what they look like, and how they are drawn with Pillow."""
