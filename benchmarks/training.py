@@ -169,7 +169,7 @@ def ours(task: Task) -> Result:
 
 def unrecorded(task: Task) -> Result:
     """This program, with a recorder that tells of the beginning only."""
-    from facegender.training.recorder import RunRecorder
+    from facegender.training.callbacks.recorder import RunRecorder
 
     def nothing(self: RunRecorder, *arguments: Any) -> None:
         return
@@ -185,7 +185,7 @@ def unrecorded(task: Task) -> Result:
 @contextlib.contextmanager
 def _recorder_timed() -> Iterator[list[float]]:
     """What the recorder's hook takes of the training thread, in microseconds, a number a step."""
-    from facegender.training.recorder import RunRecorder
+    from facegender.training.callbacks.recorder import RunRecorder
 
     hook = RunRecorder.on_train_batch_end
     clock, spent = time.perf_counter_ns, []
@@ -204,7 +204,7 @@ def _trained(task: Task) -> Result:
     from facegender.network.module import FaceGenderModule
     from facegender.runs.folder import RunFolder
     from facegender.runs.presets import configured
-    from facegender.training.session import train
+    from facegender.training.run import train
 
     began: list[float] = []
     ended: list[float] = []
@@ -257,8 +257,7 @@ def bound(task: Task) -> Result:
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
     from facegender.runs.presets import configured
-    from facegender.training.allocator import keep_large_buffers
-    from facegender.training.hardware import hardware
+    from facegender.training.hardware import hardware, keep_large_buffers
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":

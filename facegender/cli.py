@@ -108,7 +108,7 @@ def train(
 ) -> None:
     """Train without a screen. Ctrl-C finishes the batch, saves and ends; --resume goes on from there."""
     settings = settings_of(typed(locals()), config)
-    from facegender.training.session import train as start
+    from facegender.training.run import train as start
 
     status = start(configured(settings), _folder(root), run, resume, changes=settings)
     raise typer.Exit(1 if status == "failed" else 0)
@@ -140,9 +140,15 @@ def find_lr(
     Uses one device and keeps nothing: no run, no checkpoint.
     """
     given = typed(locals())
-    from facegender.training.rate_finder import find_learning_rate
+    settings = configured(settings_of(given, config))
+    folder = _folder(root)
+    if not settings.demo:
+        from facegender.data.dataset import locate
 
-    curve = find_learning_rate(configured(settings_of(given, config)), _folder(root), batches)
+        locate(settings.data, folder)  # so that a mistyped folder is answered before torch is imported
+    from facegender.training.lr_finder import find_learning_rate
+
+    curve = find_learning_rate(settings, folder, batches)
     suggestion = curve.suggestion()
     if curve.can_be_judged:
         print("\n".join(curve.lines()))

@@ -21,20 +21,20 @@ from facegender.runs.config import TrainConfig, validate
 from facegender.runs.events import Event, Notice, Status
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
-from facegender.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
-from facegender.training.claim import Claim
+from facegender.training.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from facegender.training.callbacks.early_stopping import Patience
+from facegender.training.callbacks.recorder import RunRecorder, Sink, Subject
+from facegender.training.callbacks.skipped_files import PhotographAccount
 from facegender.training.failures import is_out_of_memory
-from facegender.training.framing import FrameTaken
 from facegender.training.hardware import Hardware, hardware
-from facegender.training.patience import Patience
-from facegender.training.photographs import PhotographAccount
-from facegender.training.recorder import RunRecorder, Sink, Subject
-from facegender.training.resuming import ResumeCheck, ResumePoint, as_before, missing_frame, resume_point, unusable
+from facegender.training.resume import ResumeCheck, ResumePoint, as_before, missing_frame, resume_point, unusable
+from facegender.training.run_lock import Claim
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
-from facegender.training.system import GpuIdentity
+from facegender.training.threads.frames import FrameTaken
+from facegender.training.threads.journal import Item
+from facegender.training.threads.system_metrics import GpuIdentity
 from facegender.training.trainer import prepare, quieten, trainer_on
-from facegender.training.writer import Item
 
 
 def fit(session: Session) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
+import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +16,71 @@ import torch
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
-from facegender.support.machine import available_processors
+from facegender.support.machine import available_memory, available_processors
 from facegender.support.text import counted
-from facegender.training.bf16_gain import bf16_gain, processor_has_bf16
+
+SIDE = 256
+"""Of the matrices that are multiplied: done in less than a millisecond."""
+ROUNDS = 20
+
+
+def processor_has_bf16() -> bool:
+    """Whether it has instructions for bf16."""
+    # Older torch has no such function.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@functools.cache
+def bf16_gain() -> float:
+    """How many times as fast as in single precision this processor multiplies in bf16.
+
+    Measured, as having them tells little: those of AVX-512 pay on some processors and halve the speed of others, e.g.
+    where a virtual machine hides the AMX that a processor was made to do it with.
+    """
+    single = torch.ones(SIDE, SIDE)
+    half = single.to(torch.bfloat16)
+    threads = torch.get_num_threads()
+    # What one thread itself works does not depend on what else the machine does, and the fastest of each counts.
+    torch.set_num_threads(1)
+    try:
+        times = [(_seconds(single), _seconds(half)) for _ in range(ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
+    return min(time for time, _ in times) / min(time for _, time in times)
+
+
+def _seconds(matrix: torch.Tensor) -> float:
+    began = time.thread_time()
+    torch.mm(matrix, matrix)
+    return time.thread_time() - began
+
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+"""Of glibc's `malloc.h`, see mallopt(3)."""
+
+ROOM_BYTES = 8 * 2**30
+
+
+def keep_large_buffers() -> bool:
+    """Let freed memory stay with the process, for the next step to take it again.
+
+    By default glibc asks the system for every large buffer and hands it back, so that each step of training waits for
+    gigabytes of pages to be cleared: of the reference recipe's steps at 512 px that is a quarter. The price is memory,
+    as buffers of different sizes leave gaps between them.
+
+    Returns:
+        Whether it does: not with another C library, nor where memory is scarce.
+    """
+    if sys.platform != "linux" or available_memory() < ROOM_BYTES:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # e.g. musl
+        return False
+    return all(mallopt(option, value) == 1 for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)))
+
 
 Kind = Literal["cpu", "cuda", "mps"]
 

@@ -14,7 +14,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_all
-from facegender.training.session import train
+from facegender.training.run import train
 
 TINY = TrainConfig(
     demo=True,

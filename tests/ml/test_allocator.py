@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from facegender.training import allocator
+from facegender.training import hardware
 
 FREED_AND_TAKEN_AGAIN = """
 import resource, sys, torch
-from facegender.training.allocator import keep_large_buffers
+from facegender.training.hardware import keep_large_buffers
 print(keep_large_buffers())
 for _ in range(32):
     torch.ones(2**24)
@@ -33,5 +33,5 @@ def test_memory_that_was_freed_is_taken_again_without_asking_the_system() -> Non
 
 
 def test_scarce_memory_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "ROOM_BYTES", 2**60)
-    assert not allocator.keep_large_buffers()
+    monkeypatch.setattr(hardware, "ROOM_BYTES", 2**60)
+    assert not hardware.keep_large_buffers()

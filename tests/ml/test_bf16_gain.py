@@ -11,19 +11,19 @@ import torch
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configured
-from facegender.training import bf16_gain, resuming
 from facegender.training import hardware as place
+from facegender.training import resume as resuming
 from facegender.training.hardware import hardware
-from facegender.training.resuming import ResumePoint, as_before
-from facegender.training.session import train
+from facegender.training.resume import ResumePoint, as_before
+from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
 
 
 @pytest.fixture(autouse=True)
 def _measured_anew() -> Iterator[None]:
-    bf16_gain.bf16_gain.cache_clear()
+    place.bf16_gain.cache_clear()
     yield
-    bf16_gain.bf16_gain.cache_clear()
+    place.bf16_gain.cache_clear()
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
@@ -62,12 +62,12 @@ def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
 def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
-    monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
-    assert bf16_gain.bf16_gain() == 2.0
+    monkeypatch.setattr(place, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
+    assert place.bf16_gain() == 2.0
 
 
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bf16_gain, "_seconds", lambda matrix: pytest.fail("measured"))
+    monkeypatch.setattr(place, "_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
     assert hardware(configured({"accelerator": "cpu"})).precision == "32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")

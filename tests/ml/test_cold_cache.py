@@ -17,7 +17,7 @@ from facegender.data.demo.faces import write_demo_faces
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Notice, RunStarted
 from facegender.runs.folder import RunFolder
-from facegender.training.session import train
+from facegender.training.run import train
 from tests.ml.conftest import events_of, losses_of, tiny
 
 

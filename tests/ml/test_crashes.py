@@ -15,7 +15,7 @@ import torch
 
 from facegender.runs.events import EpochFinished, FrameSaved, Notice, RunStarted
 from facegender.runs.folder import RunFolder
-from facegender.training.session import train
+from facegender.training.run import train
 from tests.ml.conftest import events_of, losses_of, tiny
 
 KILLED_RUN = """
@@ -25,7 +25,7 @@ import torch
 from facegender.network.module import FaceGenderModule
 from facegender.runs.journal import JournalWriter
 from facegender.training import framing
-from facegender.training.session import train
+from facegender.training.run import train
 from tests.ml.conftest import tiny
 
 torch.set_num_threads(1)

@@ -19,7 +19,7 @@ from facegender.data.loader import OrderedBatches
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
-from facegender.training.session import train
+from facegender.training.run import train
 from tests.ml.conftest import events_of, losses_of, tiny
 
 pytestmark = pytest.mark.skipif(

@@ -14,7 +14,7 @@ from facegender.network.module import FaceGenderModule, class_weights
 from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
-from facegender.training.session import train
+from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
 
 CLASSES = ("female", "male")

@@ -23,7 +23,7 @@ from facegender.network.checkpoint_file import Damaged, read_checkpoint
 from facegender.runs.folder import RunFolder
 from facegender.runs.process import Process
 from facegender.support.errors import UserError
-from facegender.training.session import train
+from facegender.training.run import train
 from facegender.training.stop import StopSwitch
 from tests.ml.conftest import STEPS_PER_EPOCH, tiny
 

@@ -13,8 +13,9 @@ import torch
 from facegender.network.checkpoint_file import write_checkpoint
 from facegender.runs.events import FrameSaved, Notice
 from facegender.runs.folder import RunFolder
-from facegender.training import checkpoints, framing
-from facegender.training.session import train
+from facegender.training.callbacks import checkpoints
+from facegender.training.run import train
+from facegender.training.threads import frames
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, tiny
 
 
@@ -85,14 +86,14 @@ def test_room_that_was_made_in_time_leaves_nothing_to_say_at_the_end(
 
 
 def test_a_frame_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = framing.write_png
+    original = frames.write_png
 
     def write_png(path: Path, picture: Any) -> None:
         if path.name == "epoch_1_filters.png":
             full()
         original(path, picture)
 
-    monkeypatch.setattr(framing, "write_png", write_png)
+    monkeypatch.setattr(frames, "write_png", write_png)
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     names = {path.name for path in RunFolder(tmp_path, "a").visuals.iterdir()}
     ends = (".safetensors", ".png", "_filters.png")

@@ -12,9 +12,9 @@ import pytest
 
 from facegender.runs.events import FrameSaved, RunFinished
 from facegender.runs.folder import RunFolder
-from facegender.training.session import train
+from facegender.training.run import train
+from facegender.training.run_lock import FolderWatch
 from facegender.training.stop import StopSwitch
-from facegender.training.watch import FolderWatch
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, tiny
 
 At = Callable[[int, Callable[[], None]], None]

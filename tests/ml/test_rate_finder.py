@@ -20,9 +20,9 @@ from facegender.data.dataset import CLASSES
 from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
-from facegender.training import rate_finder, rate_sweep
+from facegender.training import lr_finder
 from facegender.training.hardware import hardware
-from facegender.training.rate_sweep import SweptModule, curve_of
+from facegender.training.lr_finder import SweptModule, curve_of
 from tests.ml.conftest import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word of progress, which only a busy machine would have."""
-    monkeypatch.setattr(rate_finder, "TOLD_EVERY_S", math.inf)
+    monkeypatch.setattr(lr_finder, "TOLD_EVERY_S", math.inf)
 
 
 @pytest.fixture
@@ -127,8 +127,8 @@ def test_nothing_is_validated(empty: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_loss_that_does_not_fall_is_one_line_and_exit_code_1(
     empty: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rate_sweep, "LOWEST", 1e-12)
-    monkeypatch.setattr(rate_sweep, "HIGHEST", 1e-9)
+    monkeypatch.setattr(lr_finder, "LOWEST", 1e-12)
+    monkeypatch.setattr(lr_finder, "HIGHEST", 1e-9)
     assert run(["find-lr", *DEMO, "--batches=20"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("learning rate     loss")  # to see why
@@ -187,7 +187,7 @@ def test_several_processes_are_one_line_and_exit_code_2(
 
 
 def test_a_long_preparation_says_how_far_it_is(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_finder, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(lr_finder, "TOLD_EVERY_S", 0.0)
     assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
     assert "facegender: preparing photographs: 1 of 24\n" in capsys.readouterr().err
 

@@ -34,10 +34,11 @@ from facegender.runs.events import (
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
-from facegender.training import framing, recorder
-from facegender.training.session import train
-from facegender.training.system import GpuIdentity, SystemSampler
-from facegender.training.writer import JournalThread
+from facegender.training.callbacks import recorder
+from facegender.training.run import train
+from facegender.training.threads import frames as framing
+from facegender.training.threads.journal import JournalThread
+from facegender.training.threads.system_metrics import GpuIdentity, SystemSampler
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
 
@@ -301,7 +302,7 @@ def test_a_full_disk_stops_neither_training_nor_what_is_written_once_there_is_ro
         original(self, *events)
 
     monkeypatch.setattr(JournalWriter, "write", write)
-    monkeypatch.setattr("facegender.training.writer.RETRY_EVERY_S", 0.0)
+    monkeypatch.setattr("facegender.training.threads.journal.RETRY_EVERY_S", 0.0)
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     assert sorted(losses_of(events_of(tmp_path, "a"))) == list(range(1, 3 * STEPS_PER_EPOCH + 1))
     complaints = [line for line in capfd.readouterr().err.splitlines() if "cannot be written" in line]
@@ -313,7 +314,7 @@ def test_durations_are_not_taken_from_a_clock_that_somebody_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(2_000_000_000, 0, -3600))
-    monkeypatch.setattr("facegender.training.recorder.time.time", lambda: float(next(clock)))
+    monkeypatch.setattr("facegender.training.callbacks.recorder.time.time", lambda: float(next(clock)))
     assert train(tiny(epochs=1), tmp_path, "a", show=False) == "completed"
     events = events_of(tmp_path, "a")
     (finished,) = [event for event in events if isinstance(event, EpochFinished)]
@@ -419,9 +420,9 @@ def test_newer_frames_are_skipped_with_a_notice_when_the_disk_is_slow(
 def test_a_quiet_trainer_still_gives_a_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from facegender.training.stop import StopSwitch
 
-    monkeypatch.setattr("facegender.training.writer.HEARTBEAT_S", 0.05)
-    monkeypatch.setattr("facegender.training.writer.POLL_EVERY_S", 0.02)
-    monkeypatch.setattr("facegender.training.writer.SYSTEM_EVERY_S", 0.3)
+    monkeypatch.setattr("facegender.training.threads.journal.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("facegender.training.threads.journal.POLL_EVERY_S", 0.02)
+    monkeypatch.setattr("facegender.training.threads.journal.SYSTEM_EVERY_S", 0.3)
     seen: list[Event] = []
     folder = RunFolder(tmp_path, "a")
     folder.path.mkdir(parents=True)

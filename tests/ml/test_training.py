@@ -21,9 +21,9 @@ from facegender.runs.events import EpochFinished, EpochStarted, Notice, RunFinis
 from facegender.runs.folder import RunFolder, create_run
 from facegender.runs.process import Process
 from facegender.support.errors import UserError
-from facegender.training.framing import FrameThread
-from facegender.training.session import train
+from facegender.training.run import train
 from facegender.training.stop import StopSwitch
+from facegender.training.threads.frames import FrameThread
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
 At = Callable[[int, Callable[[], None]], None]

@@ -27,7 +27,7 @@ from facegender.runs.events import EpochFinished, EpochStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.protocol import Request
-from facegender.training.session import train
+from facegender.training.run import train
 from facegender.worker import Worker
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 

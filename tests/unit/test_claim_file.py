@@ -20,8 +20,8 @@ from facegender.runs.folder import RunFolder, create_run, list_runs
 from facegender.runs.lock import ClaimFile, Held
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.support.errors import UserError
-from facegender.training import claim as claiming
-from facegender.training.claim import claim_new, claim_resume
+from facegender.training import run_lock as claiming
+from facegender.training.run_lock import claim_new, claim_resume
 
 ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
 

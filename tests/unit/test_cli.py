@@ -204,7 +204,7 @@ def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: 
 
 def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
     code = (
-        "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.session;"
+        "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.run;"
         "assert run(['find-lr', '--data=none']) == 2; assert run(['predict', 'none.png', 'none.jpg']) == 2;"
         "assert run(['export', 'x', '--format=gif']) == 2;"
         "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); "

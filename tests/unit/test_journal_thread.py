@@ -16,9 +16,9 @@ from facegender.runs import journal as journal_module
 from facegender.runs.events import AnyEvent, Notice, RunFinished, Steps
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import JournalWriter, read_all
-from facegender.training import writer
 from facegender.training.stop import StopSwitch
-from facegender.training.writer import JournalThread
+from facegender.training.threads import journal as writer
+from facegender.training.threads.journal import JournalThread
 
 Capture = pytest.CaptureFixture[str]
 

@@ -14,7 +14,7 @@ from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
 from facegender.support.cache_dir import cache_folder
 from facegender.support.errors import UserError, complain
 from facegender.support.files import exists, expanded, is_file, is_folder, typed_path
-from facegender.training.claim import claim_new, claim_resume
+from facegender.training.run_lock import claim_new, claim_resume
 
 
 @pytest.mark.parametrize(

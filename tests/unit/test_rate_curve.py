@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from facegender.training.rate_curve import LEAST_POINTS, RateCurve
+from facegender.training.lr_finder import LEAST_POINTS, RateCurve
 
 RATES = np.logspace(-5, 0, 100)
 

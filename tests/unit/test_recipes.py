@@ -55,7 +55,7 @@ def test_options_come_before_a_file_and_a_file_before_the_recipe(
 ) -> None:
     seen: list[TrainConfig] = []
     monkeypatch.setattr(
-        "facegender.training.session.train", lambda config, *rest, **more: seen.append(config) or "completed"
+        "facegender.training.run.train", lambda config, *rest, **more: seen.append(config) or "completed"
     )
     (tmp_path / "run.toml").write_text('recipe = "tuned"\nepochs = 7\nbatch-size = 9\n')
     root = ["--root", str(tmp_path)]

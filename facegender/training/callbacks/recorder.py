@@ -26,8 +26,8 @@ from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
 from facegender.runs.frames import Frame
-from facegender.training.framing import FrameTaken
-from facegender.training.writer import EpochSteps, Item, StepDone
+from facegender.training.threads.frames import FrameTaken
+from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
 """Steps that may wait for a writer whose disk does not answer."""

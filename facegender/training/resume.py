@@ -22,9 +22,9 @@ from facegender.runs.journal import read_kinds
 from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
-from facegender.training.claim import Claim
+from facegender.training.callbacks.recorder import EPOCH_SO_FAR, frame_is_due
 from facegender.training.hardware import Hardware, has_bf16
-from facegender.training.recorder import EPOCH_SO_FAR, frame_is_due
+from facegender.training.run_lock import Claim
 from facegender.training.trainer import LIGHTNING_PRECISION
 
 

@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.runs.events import Event, Notice
 from facegender.support.text import counted
-from facegender.training.checkpoints import RunCheckpoints
+from facegender.training.callbacks.checkpoints import RunCheckpoints
 
 
 class Patience(Callback):

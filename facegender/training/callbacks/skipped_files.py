@@ -10,7 +10,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.runs.events import Level
-from facegender.training.claim import Claim
+from facegender.training.run_lock import Claim
 
 
 class PhotographAccount(Callback):

@@ -21,7 +21,7 @@ from facegender.support.files import exists
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import StopSwitch
-from facegender.training.system import GpuIdentity, SystemSampler
+from facegender.training.threads.system_metrics import GpuIdentity, SystemSampler
 
 STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5

@@ -1,0 +1,1 @@
+"""The threads beside training: journal, frames, console, load of the machine."""
