@@ -142,7 +142,7 @@ class ClassifierProcess:
             return
         try:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "facegender.worker", "--root", os.fspath(self._root),
+                sys.executable, "-m", "facegender.classify_server", "--root", os.fspath(self._root),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 start_new_session=True, limit=WORKER_LINE_LIMIT,
             )  # fmt: skip

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from facegender.__main__ import run
-from facegender.inference import load_classifier
+from facegender.classifier import load_classifier
 from facegender.network.checkpoint_file import Damaged, read_checkpoint
 from facegender.runs.folder import RunFolder
 from facegender.runs.process import Process

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from facegender.classifier import Classifier, choose_checkpoint, load_classifier
 from facegender.data.image import Unreadable
-from facegender.inference import Classifier, choose_checkpoint, load_classifier
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.support.errors import UserError

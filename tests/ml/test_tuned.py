@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from facegender.__main__ import run
-from facegender.inference import load_classifier
+from facegender.classifier import load_classifier
+from facegender.classify_server import Worker
 from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.ema import AveragedNetwork
@@ -28,7 +29,6 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.protocol import Request
 from facegender.training.run import train
-from facegender.worker import Worker
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 
 Capture = pytest.CaptureFixture[str]

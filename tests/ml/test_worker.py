@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facegender.classifier import load_classifier
+from facegender.classify_server import KEPT_FRAMES, Worker, frames_folder, serve
 from facegender.data.image import open_photograph
-from facegender.inference import load_classifier
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.protocol import Answer, Request
-from facegender.worker import KEPT_FRAMES, Worker, frames_folder, serve
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root: Path, tmp_path: Path) -> None:
     request = msgspec.json.encode(Request(id=1, path="face.png", run="done")) + b"\n"
     done = subprocess.run(
-        [sys.executable, "-m", "facegender.worker", "--root", str(root)],
+        [sys.executable, "-m", "facegender.classify_server", "--root", str(root)],
         input=request,
         capture_output=True,
         timeout=120,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from facegender import cached
 from facegender.__main__ import run
+from facegender.cli import cache
 from facegender.data.cache import eviction
 from facegender.data.cache import file as store
 from facegender.data.cache.photos import photographs_of
@@ -72,7 +72,7 @@ def test_no_line_of_the_list_is_wider_than_a_terminal(tmp_path: Path, folder: Pa
     other = store.Unfinished("long")
     other.begin(description)
     other.close()
-    assert all(len(line) <= 80 for line in cached.listing()[:-1])
+    assert all(len(line) <= 80 for line in cache.listing()[:-1])
     assert file.exists()
 
 
@@ -81,7 +81,7 @@ def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, 
     building = unfinished(folder, 1, "now")
     (folder / "facegender-tui-error.log").write_text("mine")
     (folder / "classify").mkdir()
-    freed = cached.size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
+    freed = cache.size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
     assert run(["cache", "--clear"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"removed 2 sets, {freed}"
@@ -139,16 +139,16 @@ def test_a_folder_that_is_none_is_told_and_not_made(
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache" / "below"))
     assert run(["cache"]) == 0
     assert run(["cache", "--clear"]) == 0
-    assert "0 sets, 0 MiB; at most" in cached.account()
+    assert "0 sets, 0 MiB; at most" in cache.account()
     assert not (tmp_path / "cache" / "below").exists()
 
 
 def test_the_account_tells_sets_bound_and_unfinished_builds(one_set: Path, folder: Path) -> None:
     building = unfinished(folder, 2)
-    text = cached.account()
+    text = cache.account()
     assert text.startswith("1 set, ")
     assert ", and 1 unfinished, " in text
     assert "(1 being built)" in text
     assert "; at most " in text
     building.close()
-    assert "being built" not in cached.account()
+    assert "being built" not in cache.account()

@@ -197,7 +197,7 @@ def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: 
     def broken(root: Path) -> None:
         raise RuntimeError("never\nmind")
 
-    monkeypatch.setattr("facegender.cli.list_runs", broken)
+    monkeypatch.setattr("facegender.cli.commands.list_runs", broken)
     assert run(["runs"]) == 1
     assert capsys.readouterr().err.startswith("facegender: RuntimeError: never mind")
 

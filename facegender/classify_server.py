@@ -1,4 +1,4 @@
-"""``python -m facegender.worker``: the warm process that classifies files for the interface.
+"""``python -m facegender.classify_server``: the warm process that classifies files for the interface.
 
 Reads a `facegender.runs.protocol.Request` a line from the standard input and answers each with an `Answer` a line;
 ends when the input does.
@@ -25,7 +25,7 @@ from facegender.support.machine import available_processors
 from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
-    from facegender.inference import Classifier
+    from facegender.classifier import Classifier
 
 KEPT_FRAMES = 20
 KEPT_S = 3600.0
@@ -111,7 +111,7 @@ class Worker:
 
     def _newest(self, run: RunFolder) -> Classifier:
         """The run's classifier, loaded again when its file has been replaced."""
-        from facegender.inference import load_classifier
+        from facegender.classifier import load_classifier
 
         path = run.last_checkpoint
         try:
@@ -155,7 +155,7 @@ def serve(worker: Worker, requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def main() -> None:
     """The process: keeps the real standard output for answers, so that nothing printed can get between them."""
-    parser = argparse.ArgumentParser(prog="facegender.worker", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="facegender.classify_server", allow_abbrev=False)
     parser.add_argument("--root", type=Path, default=Path())
     root: Path = parser.parse_args().root
     answers = os.fdopen(os.dup(1), "wb")

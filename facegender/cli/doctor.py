@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from facegender import __version__
-from facegender.cached import account
+from facegender.cli.cache import account
 from facegender.support.cache_dir import cache_folder
 from facegender.support.files import exists
 from facegender.support.machine import available_processors

@@ -1,19 +1,44 @@
-"""``facegender export``: a trained network in files that other programs read."""
+"""``facegender export``: a trained network in files that other programs read. Light until one is written."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors.torch import save
-
-from facegender.inference import Classifier, choose_checkpoint, load_classifier
-from facegender.network.checkpoint_file import write_checkpoint
-from facegender.network.model import MEAN, STD
 from facegender.support.errors import UserError
-from facegender.support.files import replacing
+from facegender.support.files import expanded, is_folder, replacing
 from facegender.support.text import one_line, printable
+
+if TYPE_CHECKING:
+    from facegender.classifier import Classifier
+
+FORMATS = ("pth", "safetensors", "onnx")
+
+
+def export_file(which: str, form: str, output: Path | None, *, force: bool) -> Path:
+    """The file to write.
+
+    Args:
+        which: A run or a checkpoint file, which the file is named after.
+        form: One of `FORMATS`.
+        output: The file instead.
+        force: It may be there already.
+
+    Raises:
+        UserError: There is no such format, or the file is there already.
+    """
+    if form not in FORMATS:
+        raise UserError(f"--format {printable(form)}: must be one of {', '.join(FORMATS)}")
+    name = Path(which).stem if Path(which).suffix == ".ckpt" else which
+    target = expanded(output) if output else Path(f"{name}.{form}")
+    shown = printable(target)
+    if is_folder(target):
+        raise UserError(f"{shown} is a folder: name a file with --output")
+    if os.path.lexists(target) and not force:
+        raise UserError(f"{shown} exists already: name another file with --output, or overwrite it with --force")
+    return target
 
 
 def export_network(root: Path, which: str, form: str, target: Path) -> str:
@@ -23,7 +48,7 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
 
     Args:
         which: A run or a checkpoint file, as for `choose_checkpoint`.
-        form: One of `facegender.export_file.FORMATS`.
+        form: One of `facegender.cli.export.FORMATS`.
         target: The file; overwritten if it is there.
 
     Returns:
@@ -34,6 +59,8 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
     """
     if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
+    from facegender.classifier import choose_checkpoint, load_classifier
+
     checkpoint = choose_checkpoint(root, which, option="")
     classifier = load_classifier(checkpoint)
     try:
@@ -50,6 +77,12 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
 
 
 def _write(classifier: Classifier, form: str, path: Path) -> None:
+    import torch
+    from safetensors.torch import save
+
+    from facegender.network.checkpoint_file import write_checkpoint
+    from facegender.network.model import MEAN, STD
+
     network = classifier.network.to(memory_format=torch.contiguous_format)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     if form == "pth":

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from facegender.classifier import Classifier, Prediction, choose_checkpoint, load_classifier
 from facegender.data.dataset import is_system
 from facegender.data.image import Unreadable, open_photograph
-from facegender.inference import Classifier, Prediction, choose_checkpoint, load_classifier
 from facegender.rendering.pictures import heat_overlay, write_png
 from facegender.support.errors import UserError, complain
 from facegender.support.files import exists, expanded, is_folder, typed_path

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.export_file import export_file
-from facegender.options import (
+from facegender.cli.export import export_file, export_network
+from facegender.cli.options import (
     Accelerator,
     BatchSize,
     ClassWeights,
@@ -192,7 +192,7 @@ def predict(
         for path in named:
             complain(f"{path}: no such file; name a photograph or a folder of them")
         raise typer.Exit(2)
-    from facegender.prediction import Form, classify_all
+    from facegender.cli.predict import Form, classify_all
 
     form: Form = "json" if json else "csv" if csv else "text"
     if not classify_all(root, named, checkpoint, form, heatmap):
@@ -286,8 +286,6 @@ def export(
     """Save a trained network for other programs."""
     root = _folder(root)
     target = export_file(run, format, output, force=force)
-    from facegender.export import export_network
-
     print(export_network(root, run, format, target))
 
 
@@ -321,7 +319,7 @@ def download() -> None:
 @app.command()
 def doctor(root: Root = Path()) -> None:
     """Say what the program finds on this machine: versions, devices, disk, terminal."""
-    from facegender.doctor import findings
+    from facegender.cli.doctor import findings
 
     rows = findings(expanded(root))
     width = max(len(name) for name, _ in rows)
@@ -334,7 +332,7 @@ def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove them; the next run decodes again.")] = False,
 ) -> None:
     """List the decoded photographs that runs have kept, or remove them."""
-    from facegender.cached import cleared, listing
+    from facegender.cli.cache import cleared, listing
 
     done, problems = cleared() if clear else (listing(), [])
     for line in done:
