@@ -10,8 +10,8 @@ from textual.app import App, ComposeResult
 from textual_image.widget import Image
 
 from facegender.runs.folder import RunFolder
-from tui.composing import compose
-from tui.layer_picture import LayerRequest
+from tui.inspect.composing import compose
+from tui.inspect.layer_picture import LayerRequest
 
 
 class Viewer(App[None]):

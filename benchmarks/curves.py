@@ -12,7 +12,7 @@ from textual.app import App, ComposeResult
 from textual_plot import HiResMode, PlotWidget
 
 from benchmarks.machine import description
-from tui.curves import Curve
+from tui.run.curves import Curve
 from tui.widgets.plotting import Plot
 
 SIZE = (60, 16)

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
 from tui.graphics import Terminal
-from tui.screens.layer_browser import LayerBrowser
+from tui.inspect.browser import LayerBrowser
 
 # The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.
 textual._wait.SLEEP_GRANULARITY = 1 / 200

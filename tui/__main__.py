@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.ending import Ending, report
+from tui.host.shutdown import Ending, report
 
 if TYPE_CHECKING:
     from tui.app import FaceGenderApp

@@ -27,7 +27,6 @@ from facegender.support.errors import UserError
 from facegender.support.files import typed_path
 from facegender.support.text import one_line
 from tui.commands import COMMANDS
-from tui.ending import is_own_job
 from tui.graphics import (
     LateAnswer,
     PictureView,
@@ -39,11 +38,12 @@ from tui.graphics import (
     start_probe,
     window_size,
 )
-from tui.processes import ClassifierProcess, Trainers
-from tui.requests import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
+from tui.host.processes import ClassifierProcess, Trainers
+from tui.host.shutdown import is_own_job
+from tui.host.threads import DaemonThreads
+from tui.inspect.browser import LayerBrowser
+from tui.messages import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
-from tui.screens.layer_browser import LayerBrowser
-from tui.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from tui.screens.classify import Classify

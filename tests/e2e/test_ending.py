@@ -163,6 +163,6 @@ runpy.run_module("tui", run_name="__main__")
 
 @pytest.mark.parametrize("own_job", [False, True])
 def test_a_job_of_its_own_is_what_has_another_process_group_than_its_parent(own_job: bool) -> None:
-    command = [sys.executable, "-c", "from tui.ending import is_own_job; print(is_own_job())"]
+    command = [sys.executable, "-c", "from tui.host.shutdown import is_own_job; print(is_own_job())"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=own_job)
     assert done.stdout == f"{own_job}\n"

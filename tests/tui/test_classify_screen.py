@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from facegender.runs.frames import write_frame
 from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
-from tui.processes import ClassifierProcess
+from tui.host.processes import ClassifierProcess
 from tui.screens.classify import Classify
 
 Reply = Callable[[Path], Answer]

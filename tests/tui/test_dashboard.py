@@ -17,10 +17,10 @@ from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
-from tui import composing
 from tui.commands import COMMANDS, PANES
 from tui.graphics.link import Link
 from tui.graphics.session import session_of
+from tui.inspect import composing
 from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart

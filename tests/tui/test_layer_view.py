@@ -15,11 +15,11 @@ from textual.widgets import Static
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import until
-from tui.composing import compose
 from tui.graphics import Picture, Protocol, Terminal
 from tui.graphics.session import Session
-from tui.layer_picture import LayerPicture, LayerRequest
-from tui.widgets.layer_view import LayerTitle, LayerView, title_line
+from tui.inspect.composing import compose
+from tui.inspect.layer_picture import LayerPicture, LayerRequest
+from tui.inspect.view import LayerTitle, LayerView, title_line
 
 
 class LayerApp(App[None]):

@@ -18,7 +18,7 @@ from facegender.runs.config import TrainConfig, check_run_name
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configured, default_of
 from facegender.support.errors import UserError
-from tui.processes import Trainers
+from tui.host.processes import Trainers
 from tui.screens.new_run import NewRun
 
 Started = list[tuple[TrainConfig, str | None]]

@@ -14,7 +14,7 @@ from textual.widgets import DataTable
 
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
-from tui.processes import Trainers
+from tui.host.processes import Trainers
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs

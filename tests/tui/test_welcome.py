@@ -13,7 +13,7 @@ from textual.widgets import Input, OptionList
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
-from tui.processes import Trainers
+from tui.host.processes import Trainers
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs
 from tui.screens.welcome import Welcome

@@ -9,10 +9,10 @@ import pytest
 import recorded
 
 from facegender.runs.events import RunFinished
-from tui.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, StepCurves
-from tui.smoothing import Smoother
-from tui.state import RunState, apply, apply_all
-from tui.step_columns import StepColumns
+from tui.run.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, StepCurves
+from tui.run.smoothing import Smoother
+from tui.run.state import RunState, apply, apply_all
+from tui.run.step_columns import StepColumns
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:

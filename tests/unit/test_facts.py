@@ -6,7 +6,7 @@ import pytest
 import recorded
 
 from facegender.runs.events import AnyEvent, RunFinished
-from tui.state import RunState, apply_all
+from tui.run.state import RunState, apply_all
 from tui.widgets.facts import RunFacts
 
 

@@ -14,8 +14,8 @@ from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.summary import summarise
 from facegender.support.files import NotRegular, open_regular, read_regular
-from tui.processes import Trainers
-from tui.state import RunState
+from tui.host.processes import Trainers
+from tui.run.state import RunState
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -97,7 +97,7 @@ def test_a_run_folder_with_something_else_in_the_place_of_a_file_is_looked_at_wi
 
 @KINDS
 def test_the_interface_follows_such_a_run_without_waiting(root: Path, make: Maker) -> None:
-    from tui.follow import observed
+    from tui.run.follow import observed
 
     folder = RunFolder(root, "otter-3")
     folder.path.mkdir(parents=True)

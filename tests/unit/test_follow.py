@@ -15,9 +15,9 @@ import recorded
 
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
-from tui import follow
-from tui.follow import Follower, FollowFailed, RunFollowed
-from tui.state import RunState, apply_all
+from tui.run import follow
+from tui.run.follow import Follower, FollowFailed, RunFollowed
+from tui.run.state import RunState, apply_all
 
 
 class Followed:
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tui.follow.os.scandir", refuse)
+    monkeypatch.setattr("tui.run.follow.os.scandir", refuse)
     assert follow.observed(known, folder) == (known, True)
 
 
@@ -139,7 +139,7 @@ def test_an_error_in_the_thread_is_told_and_ends_it(root: Path, monkeypatch: pyt
 
 
 def test_steps_taken_in_one_go_give_what_they_give_one_by_one() -> None:
-    from tui.state import apply
+    from tui.run.state import apply
 
     events = [
         recorded.run_started(),

@@ -21,7 +21,7 @@ from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configured
 from facegender.support.errors import UserError
-from tui.processes import ClassifierProcess, Trainers, lines_of, train_arguments
+from tui.host.processes import ClassifierProcess, Trainers, lines_of, train_arguments
 
 Script = Callable[[str], None]
 

@@ -11,9 +11,9 @@ import pytest
 import recorded
 
 from facegender.runs.events import AnyEvent, CheckpointSaved, Event, Heartbeat, Notice, RunFinished, System
-from tui.selection import MODES, Selection
-from tui.state import LOG_LINES, RunState, apply, apply_all
-from tui.step_columns import StepColumns
+from tui.inspect.selection import MODES, Selection
+from tui.run.state import LOG_LINES, RunState, apply, apply_all
+from tui.run.step_columns import StepColumns
 
 NEW = RunState("otter-3", observed="training")
 

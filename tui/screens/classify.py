@@ -13,11 +13,11 @@ from textual.widgets import Static
 from facegender.runs.protocol import Answer
 from facegender.support.text import printable
 from tui import format as fmt
-from tui.layer_picture import LayerPicture
-from tui.screens.layer_browser import LayerBrowser
-from tui.screens.picture_actions import PictureActions
+from tui.inspect.actions import PictureActions
+from tui.inspect.browser import LayerBrowser
+from tui.inspect.layer_picture import LayerPicture
+from tui.inspect.view import probability_bars
 from tui.screens.prompting import PromptScreen
-from tui.widgets.layer_view import probability_bars
 from tui.widgets.prompt import Prompt
 
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."

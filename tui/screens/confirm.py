@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tui.screens.ready import ReadyScreen
+from tui.screens.base import ReadyScreen
 
 
 class Confirm(ReadyScreen[bool]):

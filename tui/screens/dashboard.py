@@ -15,11 +15,11 @@ from textual.widgets import Static
 from facegender.runs.folder import RunFolder
 from tui import commands
 from tui import format as fmt
-from tui.follow import Follower, FollowFailed, RunFollowed
-from tui.screens.layer_browser import LayerBrowser
-from tui.screens.picture_actions import PictureActions
+from tui.inspect.actions import PictureActions
+from tui.inspect.browser import LayerBrowser
+from tui.run.follow import Follower, FollowFailed, RunFollowed
+from tui.run.state import RunState
 from tui.screens.prompting import PromptScreen
-from tui.state import RunState
 from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
@@ -29,7 +29,7 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
-    from tui.curves import StepCurves
+    from tui.run.curves import StepCurves
 
 REFRESH_S = 0.1
 CLOCK_S = 1.0
@@ -204,7 +204,7 @@ class Dashboard(PictureActions, PromptScreen):
                 pane.clear()
             return
         # numpy is imported here, after the first screen was painted.
-        from tui.curves import SMOOTHING, X_AXES, StepCurves
+        from tui.run.curves import SMOOTHING, X_AXES, StepCurves
 
         if self._curves is None:
             self._curves = StepCurves()

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tui import format as fmt
 from tui.commands import COMMANDS, PLACES
 from tui.graphics import Terminal, statistics
-from tui.screens.ready import ReadyScreen
+from tui.screens.base import ReadyScreen
 
 LABELS = (
     "The labels are binary because the data is annotated so: female and male are folder names that somebody chose by "

@@ -22,8 +22,8 @@ from facegender.support.errors import UserError
 from facegender.support.files import is_folder, kaggle_cache, typed_path
 from facegender.support.text import one_line
 from tui.completion import complete_path
-from tui.requests import StartRun
-from tui.screens.ready import ReadyScreen
+from tui.messages import StartRun
+from tui.screens.base import ReadyScreen
 
 DEMO = "demo"
 

@@ -13,8 +13,8 @@ from textual.widget import Widget
 from facegender.support.text import one_line
 from tui import commands
 from tui.completion import complete_path, complete_word
-from tui.requests import ClassifyFile
-from tui.screens.ready import ReadyScreen
+from tui.messages import ClassifyFile
+from tui.screens.base import ReadyScreen
 from tui.widgets.prompt import Prompt
 
 

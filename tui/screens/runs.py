@@ -17,8 +17,8 @@ from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.text import ago, end_of, printable
 from tui import format as fmt
-from tui.requests import DeleteRun, OpenRun, ResumeRun, StopRun
-from tui.screens.ready import ReadyScreen
+from tui.messages import DeleteRun, OpenRun, ResumeRun, StopRun
+from tui.screens.base import ReadyScreen
 
 REREAD_S = 2.0
 _COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "begun", "data")

@@ -16,10 +16,10 @@ from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder
 from facegender.support.text import one_line, printable
-from tui.processes import lines_of
-from tui.requests import StartRun
+from tui.host.processes import lines_of
+from tui.messages import StartRun
+from tui.screens.base import ReadyScreen
 from tui.screens.new_run import NewRun
-from tui.screens.ready import ReadyScreen
 
 _INTRODUCTION = (
     "Trains a small network on photographs of faces and shows what it sees while it learns. "

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 if TYPE_CHECKING:
-    from tui.curves import Curve
+    from tui.run.curves import Curve
 
 
 class Chart(Widget):

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from facegender.support.text import counted
 from tui import format as fmt
-from tui.state import RunState
+from tui.run.state import RunState
 from tui.widgets.status import bar
 
 _PAST = "#7f848e"

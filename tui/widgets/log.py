@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui.state import LogLine, RunState
+from tui.run.state import LogLine, RunState
 
 _STYLES = {"info": "", "warning": "#e5c07b", "error": "#e06c75"}
 

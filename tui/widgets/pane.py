@@ -13,7 +13,7 @@ from tui import format as fmt
 from tui.widgets.chart import Chart
 
 if TYPE_CHECKING:
-    from tui.curves import Curve
+    from tui.run.curves import Curve
 
 
 _BRIEF = {"validation": "val"}

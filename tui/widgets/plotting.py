@@ -14,8 +14,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from tui.curves import Curve
-from tui.smoothing import Floats
+from tui.run.curves import Curve
+from tui.run.smoothing import Floats
 
 MOST_POWER = 308.25
 """Ten to the power of more may be more than a float holds."""

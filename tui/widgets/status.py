@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from tui import format as fmt
-from tui.state import RunState
+from tui.run.state import RunState
 
 Part = tuple[str, str]
 

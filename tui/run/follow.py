@@ -17,7 +17,7 @@ from textual.message import Message
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.journal import JournalReader
 from facegender.support.text import one_line
-from tui.state import RunState, apply_all
+from tui.run.state import RunState, apply_all
 
 POLL_S = 0.15
 OBSERVE_EVERY = 7

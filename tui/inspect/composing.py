@@ -10,7 +10,7 @@ from facegender.rendering import pictures
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
 from facegender.runs.frames import Bytes, FrameReader, FrameUnreadable, open_frame
 from tui.graphics import Picture
-from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
+from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
 
 MAX_ENLARGEMENT = 2.0
 # As many as the eye tells apart in tiles of this size; every level more costs bytes on the link.

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from tui import format as fmt
-from tui.smoothing import Floats, Smoother
-from tui.state import Part, RunState
-from tui.step_columns import StepColumns
+from tui.run.smoothing import Floats, Smoother
+from tui.run.state import Part, RunState
+from tui.run.step_columns import StepColumns
 
 Axis = Literal["epochs", "steps", "minutes"]
 X_AXES: tuple[Axis, ...] = ("epochs", "steps", "minutes")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.screens.layer_browser import LayerBrowser
+from tui.inspect.browser import LayerBrowser
 
 
 class PictureActions:

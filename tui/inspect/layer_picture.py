@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.selection import Mode
+from tui.inspect.selection import Mode
 
 if TYPE_CHECKING:
     from tui.graphics import Picture

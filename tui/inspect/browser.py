@@ -18,9 +18,9 @@ from textual.timer import Timer
 
 from facegender.support.text import one_line
 from tui.graphics import ByteCache, Protocol
-from tui.layer_picture import LayerPicture, LayerRequest, NotComposed
-from tui.selection import Selection
-from tui.widgets.layer_view import LayerTitle, LayerView, title_line
+from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
+from tui.inspect.selection import Selection
+from tui.inspect.view import LayerTitle, LayerView, title_line
 from tui.widgets.pane import Column, PaneTitle
 
 PLAY_EVERY_S = 0.4
@@ -293,7 +293,7 @@ class LayerBrowser(Column, can_focus=True):
 
     def _make(self, request: LayerRequest) -> None:
         # numpy and Pillow are imported here, after the first screen was painted.
-        from tui.composing import compose
+        from tui.inspect.composing import compose
 
         try:
             picture = compose(request)
@@ -338,7 +338,7 @@ class LayerBrowser(Column, can_focus=True):
 
     @work(group="ahead", exclusive=True)
     async def _prepare(self, request: LayerRequest) -> None:
-        from tui.composing import compose
+        from tui.inspect.composing import compose
 
         mosaic = self.view.mosaic
         picture = self._made.get(request)

@@ -23,7 +23,7 @@ from facegender.runs.events import (
 )
 from facegender.runs.folder import LIVE_STATES, State
 from facegender.support.text import one_line
-from tui.step_columns import StepColumns
+from tui.run.step_columns import StepColumns
 
 LOG_LINES = 500
 

@@ -16,7 +16,7 @@ from textual.widgets import Static
 from facegender.support.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
-from tui.layer_picture import LayerPicture
+from tui.inspect.layer_picture import LayerPicture
 from tui.widgets.pane import Column
 from tui.widgets.status import bar
 
