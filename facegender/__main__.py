@@ -42,31 +42,31 @@ def run(arguments: Sequence[str]) -> int:
         from typer.exceptions import Abort, TyperException
 
         from facegender.cli.commands import app
-        from facegender.support.errors import UserError, complain
+        from facegender.support.errors import UserError, print_error
 
     try:
         code = app(list(arguments), standalone_mode=False, prog_name="facegender")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except UserError as error:
-        complain(str(error))
+        print_error(str(error))
         return 2
     except TyperException as error:
         if message := error.format_message():
             # Those about arguments know whose they are.
             command = getattr(getattr(error, "ctx", None), "command_path", "facegender")
-            complain(f"{message.rstrip('.')}; see `{command} --help`")
+            print_error(f"{message.rstrip('.')}; see `{command} --help`")
         return 2
     except (Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more when it flushes at exit.
+        # Whoever read our output has gone; Python would print_error once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except Exception as error:  # the boundary of the process
         if os.environ.get("FACEGENDER_TRACEBACK"):
             raise
-        complain(f"{type(error).__name__}: {error} (set FACEGENDER_TRACEBACK=1 to see where)")
+        print_error(f"{type(error).__name__}: {error} (set FACEGENDER_TRACEBACK=1 to see where)")
         return 1
 
 

@@ -17,7 +17,7 @@ from facegender.data.image import open_photograph, resize
 from facegender.interpret.activations import Activations, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
-from facegender.network.checkpoint_file import Damaged, count, network_weights, read_checkpoint
+from facegender.network.checkpoint_file import DamagedCheckpoint, count, network_weights, read_checkpoint
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.folder import RunFolder, list_runs, open_run
@@ -202,7 +202,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
         content = read_checkpoint(checkpoint)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file; {remedy}") from None
-    except (OSError, Damaged) as error:
+    except (OSError, DamagedCheckpoint) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged, or no checkpoint"
         raise UserError(f"{name}: {reason}; {remedy}") from None
     try:
@@ -223,7 +223,7 @@ def load_classifier(checkpoint: Path) -> Classifier:
         network = network.to(torch.float32).to(memory_format=torch.channels_last)
         _own(network)
         return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe=recipe, widths=widths)
-    except (Damaged, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
+    except (DamagedCheckpoint, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
 
 

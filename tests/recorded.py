@@ -142,7 +142,7 @@ def one_of_each() -> list[Event]:
         run_started(start_epoch=2, start_step=10, resumed=True, skipped_files=3, demo=True, patience=4),
         epoch_started(2),
         steps(2),
-        epoch_finished(2, waited=1),
+        epoch_finished(2, epochs_since_best=1),
         frame_saved(2),
         CheckpointSaved(time=1.0, file="best.ckpt", epoch=2, step=15),
         System(

@@ -191,7 +191,7 @@ class FaceGenderApp(App[None]):
             for command in COMMANDS:
                 yield SystemCommand(command.name, command.text, partial(screen.run_action, command.action))
 
-    def complain(self, problem: UserError | str) -> None:
+    def notify_error(self, problem: UserError | str) -> None:
         """Show one line that says what went wrong."""
         self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
 
@@ -304,14 +304,14 @@ class FaceGenderApp(App[None]):
     def action_stop_run(self) -> None:
         """Ask the shown run to stop."""
         if self.dashboard.folder is None:
-            self.complain("no run is open: r lists the runs")
+            self.notify_error("no run is open: r lists the runs")
         else:
             self.post_message(StopRun(self.dashboard.folder))
 
     def action_resume_run(self) -> None:
         """Go on with the shown run."""
         if self.dashboard.folder is None:
-            self.complain("no run is open: r lists the runs")
+            self.notify_error("no run is open: r lists the runs")
         else:
             self.post_message(ResumeRun(self.dashboard.folder))
 
@@ -383,7 +383,7 @@ class FaceGenderApp(App[None]):
         try:
             await what()
         except UserError as error:
-            self.complain(error)
+            self.notify_error(error)
 
     def _reap(self) -> None:
         for folder, code in self._trainers.reap():

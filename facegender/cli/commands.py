@@ -40,7 +40,7 @@ from facegender.runs.config import RECIPES
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.presets import configured, described
 from facegender.runs.summary import summarise
-from facegender.support.errors import UserError, complain
+from facegender.support.errors import UserError, print_error
 from facegender.support.files import expanded, is_folder
 from facegender.support.text import age_in_words, printable, table
 
@@ -153,7 +153,7 @@ def find_lr(
     if curve.can_be_judged:
         print("\n".join(curve.lines()))
     if suggestion is None:
-        complain(f"no learning rate to suggest: {curve.objection()}")
+        print_error(f"no learning rate to suggest: {curve.objection()}")
         raise typer.Exit(1)
     print(f"suggested learning rate: {suggestion:g}")
     command = ["facegender", "train", *arguments_of(given), f"--learning-rate={suggestion:g}"]
@@ -190,7 +190,7 @@ def predict(
     named = [expanded(path) for path in paths or []]
     if named and not any(map(os.path.lexists, named)):
         for path in named:
-            complain(f"{path}: no such file; name a photograph or a folder of them")
+            print_error(f"{path}: no such file; name a photograph or a folder of them")
         raise typer.Exit(2)
     from facegender.cli.predict import Form, classify_all
 
@@ -263,7 +263,7 @@ def stop(
     until = time.monotonic() + wait
     while wait and (state := folder.state()) in LIVE_STATES:
         if time.monotonic() > until:
-            complain(f"run {run} has not ended within {wait:g} s")
+            print_error(f"run {run} has not ended within {wait:g} s")
             raise typer.Exit(1)
         time.sleep(0.2)
     if wait:
@@ -338,7 +338,7 @@ def cache(
     for line in done:
         print(line)
     for problem in problems:
-        complain(problem)
+        print_error(problem)
     if problems:
         raise typer.Exit(1)
 

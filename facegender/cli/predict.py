@@ -19,7 +19,7 @@ from facegender.classifier import Classifier, Prediction, choose_checkpoint, loa
 from facegender.data.dataset import is_system
 from facegender.data.image import Unreadable, open_photograph
 from facegender.rendering.pictures import heat_overlay, write_png
-from facegender.support.errors import UserError, complain
+from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_folder, typed_path
 from facegender.support.text import counted, printable
 
@@ -61,7 +61,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     for_a_person = form == "text" and sys.stdout.isatty()
     if for_a_person:
         # Not on the standard output, which programs read, and for them JSON and CSV have it in each line.
-        complain(f"{answerer(classifier)} answers")
+        print_error(f"{answerer(classifier)} answers")
     report = _Report(classifier, form, heatmaps)
     if not paths:
         return report.ask()
@@ -69,7 +69,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     for path in _files(paths, report.refuse):
         report.classify(path, titled=not single)
     if for_a_person and not single:
-        complain(report.summary())
+        print_error(report.summary())
     return report.complete
 
 
@@ -95,7 +95,7 @@ class _Report:
         """Say why there is no answer, below those that there were."""
         self._refused += 1
         sys.stdout.flush()
-        complain(f"{printable(path)}: {reason}")
+        print_error(f"{printable(path)}: {reason}")
 
     @property
     def complete(self) -> bool:
@@ -235,4 +235,4 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
             refuse(path, "no photographs in this folder; name one that has some")
         if passed_over:
             files = "1 file that is no picture" if passed_over == 1 else f"{passed_over} files that are no pictures"
-            complain(f"{printable(path)}: passed over {files}")
+            print_error(f"{printable(path)}: passed over {files}")

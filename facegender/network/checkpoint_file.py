@@ -21,7 +21,7 @@ NETWORK_PREFIX = "network."
 MAX_COUNT = 2**53
 
 
-class Damaged(Exception):
+class DamagedCheckpoint(Exception):
     """The file holds no checkpoint, or only a part of one."""
 
 
@@ -47,11 +47,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read.
-        Damaged: There is no checkpoint in it.
+        DamagedCheckpoint: There is no checkpoint in it.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write into it
-        raise Damaged("no regular file")
+        raise DamagedCheckpoint("no regular file")
     size = status.st_size
     try:
         _check_archive(path, size)
@@ -59,14 +59,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # what torch thinks of a stranger's tensors; they are looked at below
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(content, dict):
-            raise Damaged(f"holds a {type(content).__name__}")
+            raise DamagedCheckpoint(f"holds a {type(content).__name__}")
         # Numbers that a tensor shows more than once take no room in the file, but each a place of its own once copied.
         if sum(tensor.numel() * tensor.element_size() for tensor in _tensors(content)) > size:
-            raise Damaged("claims more numbers than it has")
-    except (Damaged, OSError):
+            raise DamagedCheckpoint("claims more numbers than it has")
+    except (DamagedCheckpoint, OSError):
         raise
     except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
-        raise Damaged(str(error)) from None
+        raise DamagedCheckpoint(str(error)) from None
     return content
 
 
@@ -77,16 +77,16 @@ def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tens
         like: The network that they must fit; may be on the device "meta".
 
     Raises:
-        Damaged: They are another network's, as far as names, shapes and types tell.
+        DamagedCheckpoint: They are another network's, as far as names, shapes and types tell.
     """
     found = {name.removeprefix(NETWORK_PREFIX): tensor for name, tensor in state.items()}
     expected = like.state_dict()
     if found.keys() != expected.keys():
-        raise Damaged("holds the weights of another network")
+        raise DamagedCheckpoint("holds the weights of another network")
     for name, tensor in found.items():
         wanted = expected[name]
         if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
-            raise Damaged(f"{name} is of another shape or kind")
+            raise DamagedCheckpoint(f"{name} is of another shape or kind")
     return found
 
 
@@ -94,10 +94,10 @@ def count(value: Any, name: str) -> int:
     """The value, if it is a number of things.
 
     Raises:
-        Damaged: It is not; the message has the name.
+        DamagedCheckpoint: It is not; the message has the name.
     """
     if type(value) is not int or not 0 <= value < MAX_COUNT:
-        raise Damaged(f"{name} is no count")
+        raise DamagedCheckpoint(f"{name} is no count")
     return value
 
 
@@ -105,21 +105,21 @@ def _check_archive(path: Path, size: int) -> None:
     """torch never compresses, so that a small file cannot become a large one.
 
     Raises:
-        Damaged: This one is no archive, or compressed.
+        DamagedCheckpoint: This one is no archive, or compressed.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
-        raise Damaged("is compressed")
+        raise DamagedCheckpoint("is compressed")
 
 
 def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         if value.layout is not torch.strided:
-            raise Damaged("holds sparse tensors")
+            raise DamagedCheckpoint("holds sparse tensors")
         yield value
     elif isinstance(value, (dict, list, tuple)):
         if depth > MAX_DEPTH:
-            raise Damaged("is nested too deeply")
+            raise DamagedCheckpoint("is nested too deeply")
         for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item, depth + 1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class AveragedNetwork(nn.Module):
+class EmaNetwork(nn.Module):
     """A copy of a network whose weights are the exponential moving average of those that are trained.
 
     Running means of normalisations are averaged too: they belong to the averaged weights. torch's own `AveragedModel`

@@ -24,7 +24,7 @@ from torchmetrics.classification import (
 
 from facegender.network.augment import generator_for
 from facegender.network.checkpoint_file import NETWORK_PREFIX
-from facegender.network.ema import AveragedNetwork
+from facegender.network.ema import EmaNetwork
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
@@ -32,10 +32,10 @@ from facegender.runs.config import TrainConfig
 TRAINED_WEIGHTS = "trained_weights"
 """In a checkpoint to resume from, where weights are averaged: those that are trained, named as in ``state_dict``."""
 
-AVERAGED_STEPS = "averaged_steps"
+EMA_STEPS = "averaged_steps"
 """In the same: how many steps the average is of."""
 
-_AVERAGED = f"averaged.{NETWORK_PREFIX}"
+_EMA_PREFIX = f"ema.{NETWORK_PREFIX}"
 
 
 class FaceGenderModule(LightningModule):
@@ -46,7 +46,7 @@ class FaceGenderModule(LightningModule):
 
     Attributes:
         network: The CNN that is trained.
-        averaged: The moving average of its weights, where the recipe has one.
+        ema: The moving average of its weights, where the recipe has one.
         validation_results: The metrics of the last validation as tensors on the device: loss, accuracy, precision,
             recall, f1, macro_f1, confusion. Empty before the first.
         validation_accuracy: The last validation's, for checkpoints; None before the first.
@@ -77,7 +77,7 @@ class FaceGenderModule(LightningModule):
         self.network = build_network(config.recipe, config.image_size, config.widths, len(classes))
         self.network.to(memory_format=torch.channels_last)
         decay = self._recipe.ema_decay
-        self.averaged = None if decay is None else AveragedNetwork(self.network, decay)
+        self.ema = None if decay is None else EmaNetwork(self.network, decay)
         weights = class_weights(config, classes, train_images)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
@@ -99,13 +99,13 @@ class FaceGenderModule(LightningModule):
         self.validation_accuracy: float | None = None
 
     @property
-    def judged(self) -> nn.Module:
+    def eval_network(self) -> nn.Module:
         """The network that is validated, shown and saved: the averaged one, where there is one."""
-        return self.network if self.averaged is None else self.averaged.network
+        return self.network if self.ema is None else self.ema.network
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8 to (N, classes) logits of the `judged` network."""
-        logits: Tensor = self.judged(normalise(images))
+        """(N, 3, S, S) uint8 to (N, classes) logits of the `eval_network` network."""
+        logits: Tensor = self.eval_network(normalise(images))
         return logits
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -152,8 +152,8 @@ class FaceGenderModule(LightningModule):
     ) -> None:
         """Lightning's step, and the average of the weights after it."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.averaged is not None:
-            self.averaged.update(self.network)
+        if self.ema is not None:
+            self.ema.update(self.network)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Keeps what one batch gave for the metrics, which would wait for the device each time."""
@@ -182,13 +182,13 @@ class FaceGenderModule(LightningModule):
         that training goes on with stand beside it, unless nobody will.
         """
         checkpoint["validation_accuracy"] = self.validation_accuracy
-        if self.averaged is None:
+        if self.ema is None:
             return
         state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = _renamed(state, _AVERAGED, NETWORK_PREFIX)
+        checkpoint["state_dict"] = _renamed(state, _EMA_PREFIX, NETWORK_PREFIX)
         if "optimizer_states" in checkpoint:
             checkpoint[TRAINED_WEIGHTS] = _renamed(state, NETWORK_PREFIX, NETWORK_PREFIX)
-            checkpoint[AVERAGED_STEPS] = self.averaged.count
+            checkpoint[EMA_STEPS] = self.ema.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes these up again.
@@ -201,10 +201,10 @@ class FaceGenderModule(LightningModule):
             (schedule,) = checkpoint["lr_schedulers"]
             steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
             schedule["last_epoch"] = steps // epochs * at["epoch"]
-        if self.averaged is not None:
-            averaged = _renamed(checkpoint["state_dict"], NETWORK_PREFIX, _AVERAGED)
-            checkpoint["state_dict"] = {**averaged, **checkpoint[TRAINED_WEIGHTS]}
-            self.averaged.count = checkpoint[AVERAGED_STEPS]
+        if self.ema is not None:
+            ema_weights = _renamed(checkpoint["state_dict"], NETWORK_PREFIX, _EMA_PREFIX)
+            checkpoint["state_dict"] = {**ema_weights, **checkpoint[TRAINED_WEIGHTS]}
+            self.ema.count = checkpoint[EMA_STEPS]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The recipe's optimiser and schedule."""

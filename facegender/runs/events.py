@@ -131,7 +131,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
         images_per_second: Training only, without validation.
         seconds: Training and validation together.
         best: This epoch has the highest validation accuracy so far.
-        waited: Epochs since the best one, as far as the run's patience counts them; 0 where it has none.
+        epochs_since_best: Epochs since the best one, as far as the run's patience counts them; 0 where it has none.
     """
 
     epoch: int
@@ -150,7 +150,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     images_per_second: float
     seconds: float
     best: bool
-    waited: int = 0
+    epochs_since_best: int = msgspec.field(default=0, name="waited")
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):

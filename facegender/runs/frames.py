@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
-from facegender.runs.tensors import Damaged, TensorFile
+from facegender.runs.tensors import DamagedTensors, TensorFile
 from facegender.support.files import replacing
 
 SCHEMA_VERSION = 1
@@ -200,13 +200,13 @@ class FrameReader:
     def _tensor(self, name: str) -> npt.NDArray[Any]:
         try:
             return self._file.tensor(name)
-        except Damaged as error:
+        except DamagedTensors as error:
             raise FrameUnreadable(f"frame {error}") from None
 
     def _part(self, name: str, index: int) -> npt.NDArray[Any]:
         try:
             return self._file.row(name, index)
-        except Damaged as error:
+        except DamagedTensors as error:
             raise FrameUnreadable(f"frame {error}") from None
 
 
@@ -227,7 +227,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
             yield FrameReader(file, info)
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None
-    except (OSError, Damaged, msgspec.ValidationError) as error:
+    except (OSError, DamagedTensors, msgspec.ValidationError) as error:
         raise FrameUnreadable(f"{path.name} cannot be read ({error})") from None
 
 

@@ -32,7 +32,7 @@ _TYPES = {
 }  # fmt: skip
 
 
-class Damaged(ValueError):
+class DamagedTensors(ValueError):
     """The file is cut off, has no such tensor, or is something else; the message is a clause about it."""
 
 
@@ -49,7 +49,7 @@ class TensorFile:
         metadata: The texts that the file carries, by name.
 
     Raises:
-        Damaged: The header makes no sense.
+        DamagedTensors: The header makes no sense.
         OSError: The file is missing, no regular file, or cannot be read.
     """
 
@@ -58,7 +58,7 @@ class TensorFile:
         try:
             (length,) = struct.unpack("<Q", self._read(0, 8))
             if length > MOST_HEADER_BYTES:
-                raise Damaged("has too long a header")
+                raise DamagedTensors("has too long a header")
             header: dict[str, Any] = msgspec.json.decode(self._read(8, length), type=dict[str, Any])
             self.metadata = msgspec.convert(header.pop("__metadata__", {}), dict[str, str])
             self._entries = msgspec.convert(header, dict[str, _Entry])
@@ -66,7 +66,7 @@ class TensorFile:
             self._check_end(self._start + max((entry.data_offsets[1] for entry in self._entries.values()), default=0))
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             self._file.close()
-            raise Damaged("has a header that makes no sense") from None
+            raise DamagedTensors("has a header that makes no sense") from None
         except BaseException:
             self._file.close()
             raise
@@ -86,7 +86,7 @@ class TensorFile:
         """A whole tensor.
 
         Raises:
-            Damaged: There is none of that name, or it is cut off.
+            DamagedTensors: There is none of that name, or it is cut off.
         """
         entry, dtype, size = self._entry(name)
         return self._array(entry.data_offsets[0], entry.shape, dtype, size)
@@ -95,25 +95,25 @@ class TensorFile:
         """One row of a tensor, i.e. ``tensor[index]``; nothing else of it is read.
 
         Raises:
-            Damaged: There is none of that name, it has no such row, or it is cut off.
+            DamagedTensors: There is none of that name, it has no such row, or it is cut off.
         """
         entry, dtype, size = self._entry(name)
         count = entry.shape[0] if entry.shape else 0
         if not 0 <= index < count:
-            raise Damaged(f"has {count} rows of {name}, not {index + 1}")
+            raise DamagedTensors(f"has {count} rows of {name}, not {index + 1}")
         return self._array(entry.data_offsets[0] + index * (size // count), entry.shape[1:], dtype, size // count)
 
     def _entry(self, name: str) -> tuple[_Entry, np.dtype[Any], int]:
         entry = self._entries.get(name)
         if entry is None:
-            raise Damaged(f"has no {name}")
+            raise DamagedTensors(f"has no {name}")
         if entry.dtype not in _TYPES:
-            raise Damaged(f"has {name} of type {entry.dtype}")
+            raise DamagedTensors(f"has {name} of type {entry.dtype}")
         dtype = np.dtype(_TYPES[entry.dtype])
         first, last = entry.data_offsets
         size = math.prod(entry.shape) * dtype.itemsize
         if min(entry.shape, default=0) < 0 or first < 0 or last - first != size:
-            raise Damaged(f"has {name} in another place than its shape says")
+            raise DamagedTensors(f"has {name} in another place than its shape says")
         return entry, dtype, size
 
     def _array(self, at: int, shape: list[int], dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
@@ -121,7 +121,7 @@ class TensorFile:
 
     def _check_end(self, end: int) -> None:
         if end > os.fstat(self._file.fileno()).st_size:
-            raise Damaged("is cut off")
+            raise DamagedTensors("is cut off")
 
     def _read(self, at: int, size: int) -> bytes:
         # First, as a header that claims terabytes must not make room for them.
@@ -130,7 +130,7 @@ class TensorFile:
         while size:
             part = os.pread(self._file.fileno(), size, at)
             if not part:
-                raise Damaged("is cut off")
+                raise DamagedTensors("is cut off")
             parts.append(part)
             at, size = at + len(part), size - len(part)
         return b"".join(parts)

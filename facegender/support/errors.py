@@ -6,7 +6,7 @@ import sys
 from facegender.support.text import one_line
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print one safe line on stderr; a terminal that is gone is no error."""
     with contextlib.suppress(OSError, ValueError):
         print(f"facegender: {one_line(text)}", file=sys.stderr, flush=True)

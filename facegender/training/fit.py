@@ -14,7 +14,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import Damaged
+from facegender.network.checkpoint_file import DamagedCheckpoint
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
@@ -23,7 +23,7 @@ from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.training.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoints
 from facegender.training.callbacks.early_stopping import Patience
-from facegender.training.callbacks.recorder import RunRecorder, Sink, Subject
+from facegender.training.callbacks.recorder import RunInfo, RunRecorder, Sink
 from facegender.training.callbacks.skipped_files import PhotographAccount
 from facegender.training.failures import is_out_of_memory
 from facegender.training.hardware import Hardware, hardware
@@ -31,7 +31,7 @@ from facegender.training.resume import ResumeCheck, ResumePoint, as_before, miss
 from facegender.training.run_lock import Claim
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
-from facegender.training.threads.frames import FrameTaken
+from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import Item
 from facegender.training.threads.system_metrics import GpuIdentity
 from facegender.training.trainer import prepare, quieten, trainer_on
@@ -61,7 +61,9 @@ def fit(session: Session) -> None:
         data.close()
 
 
-def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]) -> Status:
+def run_nonzero_rank(
+    config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]
+) -> Status:
     """Train along as one of a run's further processes, which owns no files and reports nothing.
 
     Raises:
@@ -80,7 +82,7 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     quieten()
     data.prepare()
     try:
-        _fit(claim, place, data, _Nowhere(), stop, resume_point(claim))
+        _fit(claim, place, data, NullSink(), stop, resume_point(claim))
     except Stopped:
         return "stopped"
     finally:
@@ -88,13 +90,14 @@ def follow(config: TrainConfig, root: Path, run: str | None, resume: str | None,
     return "completed"
 
 
-class _Nowhere:
+class NullSink:
     """The sink of a process that reports nothing."""
 
     def put(self, item: Item) -> None:
-        return
+        """Drop a report."""
 
-    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
+    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
+        """Drop a frame."""
         return False
 
 
@@ -121,7 +124,7 @@ def _fit(
         text = f"--strategy {place.strategy} divides the weights among devices: no feature maps and filters are kept"
         announce(Notice(time=time.time(), level="warning", text=text))
         config = msgspec.structs.replace(config, visualize_every=0)
-    subject = Subject(
+    info = RunInfo(
         run=folder.name,
         config=config,
         resumed=claim.resumed,
@@ -137,7 +140,9 @@ def _fit(
         divided=place.divides_weights,
     )
     patience = Patience(config.patience, checkpoints, announce) if config.patience else None
-    recorder = RunRecorder(sink, subject, lambda: checkpoints.improved, lambda: patience.waited if patience else 0)
+    recorder = RunRecorder(
+        sink, info, lambda: checkpoints.improved, lambda: patience.epochs_since_best if patience else 0
+    )
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
     callbacks += [callback for callback in (patience, account) if callback]
     trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
@@ -159,7 +164,7 @@ def _fit(
             raise
         raise UserError(unusable(resume.path, error)) from error
     if resume and stop.preparing:
-        raise UserError(unusable(resume.path, Damaged("says that all is trained")))
+        raise UserError(unusable(resume.path, DamagedCheckpoint("says that all is trained")))
     if checkpoints.lost:  # then the run can be resumed and train it again
         raise checkpoints.lost
 

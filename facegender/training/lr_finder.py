@@ -26,7 +26,7 @@ from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.support.errors import UserError, complain
+from facegender.support.errors import UserError, print_error
 from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.hardware import Hardware, hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
@@ -181,7 +181,7 @@ class _Progress:
         now = time.monotonic()
         if now - self._told_at >= TOLD_EVERY_S:
             self._told_at = now
-            complain(f"preparing photographs: {done} of {count}")
+            print_error(f"preparing photographs: {done} of {count}")
 
 
 LOWEST = 1e-5

@@ -12,8 +12,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import Damaged, count, network_weights, read_checkpoint
-from facegender.network.module import AVERAGED_STEPS, TRAINED_WEIGHTS
+from facegender.network.checkpoint_file import DamagedCheckpoint, count, network_weights, read_checkpoint
+from facegender.network.module import EMA_STEPS, TRAINED_WEIGHTS
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import FrameSaved
@@ -107,12 +107,12 @@ class ResumeCheck(Callback):
         """Compares epochs, devices and batches.
 
         Raises:
-            Damaged: The epochs differ.
+            DamagedCheckpoint: The epochs differ.
             UserError: The devices do, and the rest of an epoch cannot be divided among others; or none is left.
         """
         point = self._point
         if trainer.current_epoch != point.epoch:
-            raise Damaged("its epochs contradict each other")
+            raise DamagedCheckpoint("its epochs contradict each other")
         if point.batch and trainer.world_size != point.devices:
             raise UserError(
                 f"stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
@@ -132,7 +132,7 @@ def _point(path: Path, checkpoint: dict[str, Any]) -> ResumePoint:
     at = checkpoint["resume_at"]
     epoch, batch = count(at["epoch"], "epoch"), count(at["batch"], "batch")
     if count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
-        raise Damaged("its epochs contradict each other")
+        raise DamagedCheckpoint("its epochs contradict each other")
     count(checkpoint["global_step"], "step")
     devices, kind = count(at.get("devices", 1), "devices"), at.get("kind", "")
     precision = next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None)
@@ -149,8 +149,8 @@ def _check_average(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     """Beside the average of the weights there are those that are trained."""
     if RECIPES[config.recipe].ema_decay is not None:
         network_weights(checkpoint[TRAINED_WEIGHTS], _shape_of(config))
-        if count(checkpoint[AVERAGED_STEPS], "average") > checkpoint["global_step"]:
-            raise Damaged("its average has more steps than were trained")
+        if count(checkpoint[EMA_STEPS], "average") > checkpoint["global_step"]:
+            raise DamagedCheckpoint("its average has more steps than were trained")
 
 
 def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
@@ -163,13 +163,13 @@ def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     (state,), (scheduled,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     if state["state"].keys() != set(range(len(parameters))):
-        raise Damaged("its optimiser is another network's")
+        raise DamagedCheckpoint("its optimiser is another network's")
     for index, values in state["state"].items():
         if not values:
-            raise Damaged("its optimiser remembers nothing")
+            raise DamagedCheckpoint("its optimiser remembers nothing")
         for name, value in values.items():
             if not isinstance(value, Tensor) or value.shape not in (parameters[index].shape, torch.Size()):
-                raise Damaged(f"{name} of the optimiser is of another shape or kind")
+                raise DamagedCheckpoint(f"{name} of the optimiser is of another shape or kind")
     # The kernel that does all at once is for devices; what it computes is the same.
     groups = [{**group, "fused": None, "foreach": False} for group in state["param_groups"]]
     optimiser.load_state_dict({"state": state["state"], "param_groups": groups})
@@ -180,7 +180,7 @@ def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     schedule.step()
     rates = [group["lr"] for group in optimiser.param_groups]
     if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
-        raise Damaged("its learning rate is no number")
+        raise DamagedCheckpoint("its learning rate is no number")
 
 
 def _check_progress(value: Any) -> None:
@@ -196,13 +196,13 @@ def _check_rest(checkpoint: dict[str, Any]) -> None:
     """What this program's callbacks have put in."""
     kept = checkpoint["callbacks"]["RunCheckpoints"]
     if not isinstance(kept["best_accuracy"], float):
-        raise Damaged("its best accuracy is no number")
+        raise DamagedCheckpoint("its best accuracy is no number")
     if (patience := checkpoint["callbacks"].get("Patience")) is not None:
         count(patience["waited"], "patience")
     torch.Generator().set_state(kept["generators"]["cpu"])
     accuracy = checkpoint["validation_accuracy"]
     if accuracy is not None and not isinstance(accuracy, float):
-        raise Damaged("its accuracy is no number")
+        raise DamagedCheckpoint("its accuracy is no number")
     sums = checkpoint[EPOCH_SO_FAR]
     if sums is not None and not (len(sums) == 3 and all(isinstance(number, float) for number in sums)):
-        raise Damaged("the sums of its epoch are no numbers")
+        raise DamagedCheckpoint("the sums of its epoch are no numbers")

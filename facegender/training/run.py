@@ -16,7 +16,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
 from facegender.runs.folder import RunFolder
 from facegender.runs.summary import summarise
-from facegender.support.errors import UserError, complain
+from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists
 from facegender.support.text import counted, printable
 from facegender.training.failures import describe
@@ -26,7 +26,7 @@ from facegender.training.stop import Stopped, signals_handled
 from facegender.training.threads.console import TrainLog
 
 
-def is_follower() -> bool:
+def is_nonzero_rank() -> bool:
     """Whether this is one of a run's further processes on other devices: only the first owns the run folder."""
     ranks = (os.environ.get(name) for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
     return any(rank not in (None, "0") for rank in ranks)
@@ -60,10 +60,10 @@ def train(
     """
     if run and resume:
         raise UserError("--run and --resume exclude each other: a resumed run keeps its name")
-    if is_follower():
-        from facegender.training.fit import follow
+    if is_nonzero_rank():
+        from facegender.training.fit import run_nonzero_rank
 
-        return follow(config, root, run, resume, dict(changes or {}))
+        return run_nonzero_rank(config, root, run, resume, dict(changes or {}))
     claim = claim_resume(root, resume, changes or {}) if resume else claim_new(config, root, run)
     try:
         try:
@@ -99,7 +99,7 @@ def _run(session: Session, log: TrainLog) -> Status:
             claim.abandon(str(error))
             raise
         session.finish("failed", str(error))
-        complain(f"run {claim.folder.name} failed: {error}")
+        print_error(f"run {claim.folder.name} failed: {error}")
         return "failed"
     except BaseException as error:
         # The boundary of the process: whatever it is, the run folder and the person learn of it in one line.
@@ -108,7 +108,7 @@ def _run(session: Session, log: TrainLog) -> Status:
         line = describe(error)
         log.trace(error)
         session.finish("failed", line)
-        complain(f"run {claim.folder.name} failed: {line}")
+        print_error(f"run {claim.folder.name} failed: {line}")
         return "failed"
     else:
         if claim.is_gone():
@@ -128,7 +128,7 @@ def _lose(session: Session) -> Status:
     folder = session.claim.folder
     line = f"{printable(folder.path)} was removed or renamed while the run was training"
     session.finish("failed", line)
-    complain(f"run {folder.name} has ended: {line}")
+    print_error(f"run {folder.name} has ended: {line}")
     return "failed"
 
 

@@ -11,7 +11,7 @@ from facegender.support.files import exists
 from facegender.training.run_lock import Claim
 from facegender.training.stop import StopSwitch
 from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
-from facegender.training.threads.frames import FrameTaken, FrameThread
+from facegender.training.threads.frames import FrameThread, PendingFrame
 from facegender.training.threads.journal import Item, JournalThread
 from facegender.training.threads.system_metrics import GpuIdentity
 
@@ -41,9 +41,9 @@ class Session:
             self.began = True
         self._journal.put(item)
 
-    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
+    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
         """Hand over a frame."""
-        return self._frames.offer(taken, last=last)
+        return self._frames.submit(frame, last=last)
 
     def watch(self, gpus: Sequence[GpuIdentity]) -> None:
         """Report the load of the GPUs that the run uses."""

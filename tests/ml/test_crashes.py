@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from facegender.network.module import FaceGenderModule
 from facegender.runs.journal import JournalWriter
-from facegender.training import framing
+from facegender.training.threads import frames
 from facegender.training.run import train
 from tests.ml.conftest import tiny
 
@@ -55,8 +55,8 @@ elif where == "first epoch":
 elif where == "checkpoint":
     torch.save = dying(torch.save, lambda content, file: content["epoch"] == 1 and "last" in file.name, half)
 elif where == "frame":
-    framing.write_png = dying(
-        framing.write_png, lambda path, picture: path.name == "epoch_1.png",
+    frames.write_png = dying(
+        frames.write_png, lambda path, picture: path.name == "epoch_1.png",
         lambda path, picture: path.with_name(f".{path.name}.1.tmp").write_bytes(b"half"))
     def training_step(self, *arguments, original=FaceGenderModule.training_step):
         while self.global_step == 8:  # the epoch after that frame's waits for its end

@@ -39,7 +39,7 @@ def epochs_of(root: Path) -> list[int]:
 
 
 def waited_of(root: Path) -> list[int]:
-    return [event.waited for event in events_of(root, "a") if isinstance(event, EpochFinished)]
+    return [event.epochs_since_best for event in events_of(root, "a") if isinstance(event, EpochFinished)]
 
 
 def early_notices(root: Path) -> list[str]:

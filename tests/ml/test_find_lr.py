@@ -112,7 +112,7 @@ def test_the_weights_are_afterwards_what_they_were_before(recipe: Any, tmp_path:
     after = module.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert module.averaged is None or module.averaged.count == 0
+    assert module.ema is None or module.ema.count == 0
     assert left_in(temporary) == []
 
 

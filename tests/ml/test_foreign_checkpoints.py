@@ -19,7 +19,7 @@ from PIL import Image
 
 from facegender.__main__ import run
 from facegender.classifier import load_classifier
-from facegender.network.checkpoint_file import Damaged, read_checkpoint
+from facegender.network.checkpoint_file import DamagedCheckpoint, read_checkpoint
 from facegender.runs.folder import RunFolder
 from facegender.runs.process import Process
 from facegender.support.errors import UserError
@@ -208,7 +208,7 @@ def test_a_damaged_checkpoint_is_refused_and_a_crashed_run_stays_crashed(
     assert folder.state() == "crashed"
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning would be a second line at a terminal
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedCheckpoint):
             read_checkpoint(folder.last_checkpoint)
     refuse(tmp_path, capsys)
 

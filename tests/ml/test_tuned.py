@@ -19,7 +19,7 @@ from facegender.classifier import load_classifier
 from facegender.classify_server import Worker
 from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
-from facegender.network.ema import AveragedNetwork
+from facegender.network.ema import EmaNetwork
 from facegender.network.module import FaceGenderModule
 from facegender.network.recipes import LOWEST, RECIPES, cycle_share, growing_side
 from facegender.network.residual import ResidualNet
@@ -220,7 +220,7 @@ def test_widths_that_leave_nothing_are_refused() -> None:
 
 def test_an_average_begins_with_the_first_step_and_then_follows_slowly() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
-    averaged = AveragedNetwork(network, decay=0.9)
+    averaged = EmaNetwork(network, decay=0.9)
     assert not any(parameter.requires_grad for parameter in averaged.parameters())
     expected = None
     for step in range(200):
@@ -345,4 +345,4 @@ def test_validation_sees_photographs_as_they_are() -> None:
 def test_the_reference_recipe_augments_smooths_and_averages_nothing() -> None:
     recipe = RECIPES["reference"]
     assert (recipe.augmentation, recipe.label_smoothing, recipe.ema_decay, recipe.interval) == (None, 0, None, "epoch")
-    assert FaceGenderModule(tiny(), ["female", "male"]).averaged is None
+    assert FaceGenderModule(tiny(), ["female", "male"]).ema is None

@@ -88,7 +88,7 @@ def test_a_field_that_a_newer_version_added_does_no_harm() -> None:
 def test_a_journal_from_before_patience_was_told_has_none() -> None:
     for event, field in (
         (recorded.run_started(patience=4), "patience"),
-        (recorded.epoch_finished(2, waited=3), "waited"),
+        (recorded.epoch_finished(2, epochs_since_best=3), "waited"),
     ):
         raw = json.loads(encode(event))
         assert raw.pop(field)

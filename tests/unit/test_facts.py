@@ -32,13 +32,13 @@ def test_a_learning_rate_has_at_most_three_digits(rate: float, said_of_it: str) 
 
 @pytest.mark.parametrize(("waited", "line"), [((), "patience 0 of 10"), ((0, 1, 2, 3), "patience 3 of 10")])
 def test_patience_is_said_as_epochs_since_the_best_of_all_that_are_waited(waited: tuple[int, ...], line: str) -> None:
-    epochs = [recorded.epoch_finished(epoch, waited=count) for epoch, count in enumerate(waited)]
+    epochs = [recorded.epoch_finished(epoch, epochs_since_best=count) for epoch, count in enumerate(waited)]
     assert said(recorded.run_started(patience=10), *epochs)[1] == line
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, "1 epoch"), (3, "3 epochs")])
 def test_a_run_that_ended_early_says_why(patience: int, epochs: str) -> None:
-    events = [recorded.epoch_finished(epoch, waited=epoch) for epoch in range(patience + 1)]
+    events = [recorded.epoch_finished(epoch, epochs_since_best=epoch) for epoch in range(patience + 1)]
     end = RunFinished(time=2000.0, status="completed")
     lines = said(recorded.run_started(patience=patience), *events, end)
     assert lines[1] == f"ended early: {epochs} without a better one"
@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_says_how_far_its_patience_was() -> None:
     lines = said(
         recorded.run_started(patience=2),
         recorded.epoch_finished(0),
-        recorded.epoch_finished(1, waited=1),
+        recorded.epoch_finished(1, epochs_since_best=1),
         RunFinished(time=2000.0, status="stopped"),
     )
     assert lines[1] == "patience 1 of 2"

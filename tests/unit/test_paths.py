@@ -12,7 +12,7 @@ import recorded
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
 from facegender.support.cache_dir import cache_folder
-from facegender.support.errors import UserError, complain
+from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_file, is_folder, typed_path
 from facegender.training.run_lock import claim_new, claim_resume
 
@@ -96,5 +96,5 @@ def test_the_cache_folder_is_chosen_by_the_environment_or_is_the_user_s(monkeypa
 
 
 def test_a_complaint_is_one_safe_line(capfd: pytest.CaptureFixture[str]) -> None:
-    complain("two\nlines \x1b[2J")
+    print_error("two\nlines \x1b[2J")
     assert capfd.readouterr().err == "facegender: two lines \ufffd[2J\n"

@@ -375,17 +375,19 @@ def test_a_run_that_begins_or_goes_on_is_at_the_beginning_of_an_epoch() -> None:
 
 def after_waiting(patience: int, *waited: int) -> RunState:
     """A run of five epochs of which some are done, each with what it has waited for a better one."""
-    epochs = [recorded.epoch_finished(epoch, waited=count, best=not count) for epoch, count in enumerate(waited)]
+    epochs = [
+        recorded.epoch_finished(epoch, epochs_since_best=count, best=not count) for epoch, count in enumerate(waited)
+    ]
     return after(recorded.run_started(patience=patience), *epochs)
 
 
 def test_patience_is_the_trainers_and_what_is_over_of_it_the_last_epochs() -> None:
-    assert (NEW.patience, NEW.waited) == (0, 0)
+    assert (NEW.patience, NEW.epochs_since_best) == (0, 0)
     state = after_waiting(3)
-    assert (state.patience, state.waited, state.ended_early) == (3, 0, False)
+    assert (state.patience, state.epochs_since_best, state.ended_early) == (3, 0, False)
     state = after_waiting(3, 0, 1, 2)
-    assert (state.patience, state.waited, state.ended_early) == (3, 2, False)
-    assert after_waiting(3, 0, 1, 0).waited == 0
+    assert (state.patience, state.epochs_since_best, state.ended_early) == (3, 2, False)
+    assert after_waiting(3, 0, 1, 0).epochs_since_best == 0
 
 
 def test_a_run_whose_patience_was_over_has_ended_early() -> None:
@@ -414,7 +416,7 @@ def test_a_run_that_ended_for_another_reason_has_not_ended_early(
 def test_a_run_that_is_given_more_patience_goes_on_from_what_it_has_waited() -> None:
     ended = apply(after_waiting(2, 0, 1, 2), RunFinished(time=2000.0, status="completed"))
     resumed = apply(ended, recorded.run_started(time=5000.0, start_epoch=3, start_step=15, resumed=True, patience=4))
-    assert (resumed.patience, resumed.waited, resumed.ended_early) == (4, 2, False)
+    assert (resumed.patience, resumed.epochs_since_best, resumed.ended_early) == (4, 2, False)
 
 
 # What is looked at

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from facegender.runs.tensors import Damaged, TensorFile
+from facegender.runs.tensors import DamagedTensors, TensorFile
 
 ARRAYS = {
     "a": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -40,7 +40,7 @@ def test_what_the_library_wrote_is_read(file: Path) -> None:
 
 @pytest.mark.parametrize(("name", "index"), [("d", 0), ("a", 2), ("a", -1), ("empty", 0)])
 def test_what_is_not_there_is_said(file: Path, name: str, index: int) -> None:
-    with TensorFile(file) as tensors, pytest.raises(Damaged):
+    with TensorFile(file) as tensors, pytest.raises(DamagedTensors):
         tensors.row(name, index)
 
 
@@ -48,7 +48,7 @@ def test_a_file_that_is_cut_off_while_it_is_open_is_damaged_and_kills_nobody(fil
     with TensorFile(file) as tensors:
         with file.open("r+b") as other:
             other.truncate(200)
-        with pytest.raises(Damaged, match="cut off"):
+        with pytest.raises(DamagedTensors, match="cut off"):
             tensors.tensor("a")
 
 
@@ -56,7 +56,7 @@ def test_no_beginning_of_a_file_is_taken_for_a_file(file: Path) -> None:
     data = file.read_bytes()
     for length in range(0, len(data) - 1, 7):
         file.write_bytes(data[:length])
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedTensors):
             TensorFile(file)
 
 
@@ -74,7 +74,7 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, entry: dict[str, obj
     header = json.dumps({"a": entry}).encode()
     path = tmp_path / "frame.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedTensors):
         TensorFile(path).tensor("a")
 
 
@@ -84,5 +84,5 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, entry: dict[str, obj
 def test_what_is_no_such_file_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "frame.safetensors"
     path.write_bytes(data)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedTensors):
         TensorFile(path)

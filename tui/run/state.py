@@ -109,16 +109,16 @@ class RunState:
         return self.started.patience if self.started else 0
 
     @property
-    def waited(self) -> int:
+    def epochs_since_best(self) -> int:
         """How many of these are over."""
-        return self.epochs[-1].waited if self.epochs else 0
+        return self.epochs[-1].epochs_since_best if self.epochs else 0
 
     @property
     def ended_early(self) -> bool:
         """Whether the run has ended before its last epoch because its patience was over."""
         if self.started is None or self.state != "completed":
             return False
-        return 0 < self.patience <= self.waited and self.epochs_done < self.started.epochs
+        return 0 < self.patience <= self.epochs_since_best and self.epochs_done < self.started.epochs
 
     @property
     def epochs_done(self) -> float:

@@ -58,9 +58,11 @@ class RunFacts(Facts):
         if rate == rate:
             out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")
         if state.ended_early:
-            out.append(f"\nended early: {counted(state.waited, 'epoch')} without a better one", "#e5c07b")
+            out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without a better one", "#e5c07b")
         elif state.patience > 0:
-            out.append(f"\npatience {state.waited} of {state.patience}", "" if state.waited else "dim")
+            out.append(
+                f"\npatience {state.epochs_since_best} of {state.patience}", "" if state.epochs_since_best else "dim"
+            )
         if state.epochs:
             last = state.epochs[-1]
             width = max([7, *map(len, last.classes)])

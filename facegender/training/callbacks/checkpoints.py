@@ -16,7 +16,7 @@ from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import CheckpointSaved, Event, Notice
 from facegender.runs.folder import RunFolder
-from facegender.support.errors import complain
+from facegender.support.errors import print_error
 from facegender.support.files import replacing
 from facegender.training.failures import reason
 from facegender.training.stop import Stopped, StopSwitch
@@ -205,7 +205,7 @@ class RunCheckpoints(Callback):
 
     def _tell(self, text: str) -> None:
         self._announce(Notice(time=time.time(), level="error", text=text))
-        complain(f"run {self._folder.name}: {text}")
+        print_error(f"run {self._folder.name}: {text}")
 
     def _asked(self, trainer: Trainer, batch_idx: int) -> bool:
         """Whether to stop now. All processes of a run must come to the same answer at the same batch."""

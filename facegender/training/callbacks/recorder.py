@@ -26,7 +26,7 @@ from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
 from facegender.runs.frames import Frame
-from facegender.training.threads.frames import FrameTaken
+from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
@@ -45,12 +45,12 @@ class Sink(Protocol):
     def put(self, item: Item) -> None:
         """Take a report."""
 
-    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
+    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
         """Take a frame, unless too many wait; the last one in any case."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class RunInfo:
     """What is trained, as far as the journal wants to know.
 
     Attributes:
@@ -100,7 +100,7 @@ class FinishedEpoch:
     trained_s: float
     seconds: float
     best: bool
-    waited: int
+    epochs_since_best: int
 
     def event(self) -> EpochFinished:
         """Waits for the numbers."""
@@ -124,7 +124,7 @@ class FinishedEpoch:
             images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
             seconds=self.seconds,
             best=self.best,
-            waited=self.waited,
+            epochs_since_best=self.epochs_since_best,
         )
 
 
@@ -184,18 +184,18 @@ class RunRecorder(Callback):
 
     Args:
         sink: Takes the reports.
-        subject: What is trained.
+        info: What is trained.
         improved: Tells whether the validation that just ended is the best so far.
-        waited: Tells how much of the run's patience is used up, in epochs.
+        epochs_since_best: Tells how much of the run's patience is used up, in epochs.
     """
 
     def __init__(
-        self, sink: Sink, subject: Subject, improved: Callable[[], bool], waited: Callable[[], int] = lambda: 0
+        self, sink: Sink, info: RunInfo, improved: Callable[[], bool], epochs_since_best: Callable[[], int] = lambda: 0
     ) -> None:
         self._sink = sink
-        self._subject = subject
+        self._info = info
         self._improved = improved
-        self._waited = waited
+        self._epochs_since_best = epochs_since_best
         self._layers: list[Layer] = []
         self._images: Tensor | None = None
         self._epoch: int | None = None
@@ -237,39 +237,39 @@ class RunRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
         assert isinstance(pl_module, FaceGenderModule)
-        subject, config, device = self._subject, self._subject.config, pl_module.device
-        images = torch.from_numpy(np.ascontiguousarray(subject.probes.images)).permute(0, 3, 1, 2)
+        info, config, device = self._info, self._info.config, pl_module.device
+        images = torch.from_numpy(np.ascontiguousarray(info.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = [] if subject.divided else trace(pl_module.judged, self._images[:1])
+        self._layers = [] if info.divided else trace(pl_module.eval_network, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
-                run=subject.run,
+                run=info.run,
                 epochs=config.epochs,
                 steps_per_epoch=int(trainer.num_training_batches),
                 batch_size=config.batch_size,
                 start_epoch=trainer.current_epoch,
                 start_step=trainer.global_step,
-                resumed=subject.resumed,
+                resumed=info.resumed,
                 recipe=config.recipe,
                 device=str(device),
                 device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
-                precision=subject.precision,
+                precision=info.precision,
                 image_size=config.image_size,
-                parameters=subject.parameters,
-                train_images=dict(subject.train_images),
-                validation_images=dict(subject.validation_images),
-                skipped_files=subject.skipped_files,
+                parameters=info.parameters,
+                train_images=dict(info.train_images),
+                validation_images=dict(info.validation_images),
+                skipped_files=info.skipped_files,
                 demo=config.demo,
                 patience=config.patience,
                 visualize_every=config.visualize_every,
                 layers=network_layers(self._layers),
             )
         )
-        if subject.missing_frame is not None:
-            self._take_frame(trainer, pl_module, subject.missing_frame)
-        if subject.batches_before:  # Lightning tells of the start of whole epochs only
-            self._begin_epoch(trainer, pl_module, subject.batches_before)
+        if info.missing_frame is not None:
+            self._take_frame(trainer, pl_module, info.missing_frame)
+        if info.batches_before:  # Lightning tells of the start of whole epochs only
+            self._begin_epoch(trainer, pl_module, info.batches_before)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports an epoch's beginning."""
@@ -322,30 +322,30 @@ class RunRecorder(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the probes through the network, if it is this epoch's turn."""
         assert isinstance(pl_module, FaceGenderModule)
-        if frame_is_due(self._subject.config, trainer.current_epoch):
+        if frame_is_due(self._info.config, trainer.current_epoch):
             self._take_frame(trainer, pl_module, trainer.current_epoch)
 
     def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int, *, last: bool = False) -> None:
         assert self._images is not None
-        activations = compute_activations(pl_module.judged, self._images, self._layers)
-        self._sink.offer(
+        activations = compute_activations(pl_module.eval_network, self._images, self._layers)
+        self._sink.submit(
             ProbeFrame(
                 epoch=epoch,
                 step=trainer.global_step,
-                probes=self._subject.probes,
-                classes=self._subject.classes,
+                probes=self._info.probes,
+                classes=self._info.classes,
                 activations=activations,
                 probabilities=activations.logits.float().softmax(1),
                 filters=filters(self._layers),
                 maps_of=maps_of(self._layers),
             ),
-            last=last or epoch + 1 == self._subject.config.epochs,
+            last=last or epoch + 1 == self._info.config.epochs,
         )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the last epoch's frame also where the run ended before the epochs that were planned."""
         assert isinstance(pl_module, FaceGenderModule)
-        config, epoch = self._subject.config, self._epoch
+        config, epoch = self._info.config, self._epoch
         if epoch is not None and config.visualize_every and not frame_is_due(config, epoch):
             self._take_frame(trainer, pl_module, epoch, last=True)
 
@@ -363,12 +363,12 @@ class RunRecorder(Callback):
                 sums=self._total(trainer),
                 images_before=self._images_before,
                 results=dict(pl_module.validation_results),
-                classes=self._subject.classes,
+                classes=self._info.classes,
                 learning_rate=self._learning_rate,
                 trained_s=self._train_ended - self._epoch_began,
                 seconds=time.perf_counter() - self._epoch_began,
                 best=self._improved(),
-                waited=self._waited(),
+                epochs_since_best=self._epochs_since_best(),
             )
         )
         self._sums = None

@@ -14,14 +14,14 @@ from facegender.rendering.pictures import filters_page, maps_page, write_png
 from facegender.runs.events import Event, FrameSaved, Notice
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, write_frame
-from facegender.support.errors import complain
+from facegender.support.errors import print_error
 from facegender.support.files import exists
 from facegender.training.failures import reason
 
 MAX_WAITING = 4
 
 
-class FrameTaken(Protocol):
+class PendingFrame(Protocol):
     """A frame whose tensors may still be on the device."""
 
     @property
@@ -46,7 +46,7 @@ class FrameThread:
         self._folder = folder
         self._announce = announce
         self._gone = gone
-        self._queue: SimpleQueue[FrameTaken | None] = SimpleQueue()
+        self._queue: SimpleQueue[PendingFrame | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
         self._complained = False
@@ -56,7 +56,7 @@ class FrameThread:
         """Begin to write."""
         self._thread.start()
 
-    def offer(self, taken: FrameTaken, *, last: bool = False) -> bool:
+    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
         """Hand a frame over, unless too many wait already because the disk is slow.
 
         Args:
@@ -69,9 +69,9 @@ class FrameThread:
             accepted = last or self._waiting < MAX_WAITING
             self._waiting += accepted
         if accepted:
-            self._queue.put(taken)
+            self._queue.put(frame)
         else:
-            text = f"feature maps of epoch {taken.epoch} are left out: the disk has not caught up with earlier ones"
+            text = f"feature maps of epoch {frame.epoch} are left out: the disk has not caught up with earlier ones"
             self._announce(Notice(time=time.time(), level="warning", text=text))
         return accepted
 
@@ -82,24 +82,24 @@ class FrameThread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while (taken := self._queue.get()) is not None:
+        while (pending := self._queue.get()) is not None:
             try:
                 if not self._gone():
-                    self._announce(self._save(taken))
+                    self._announce(self._save(pending))
             except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
                 if self._gone():
                     continue
-                text = f"feature maps of epoch {taken.epoch} could not be saved: {reason(error)}"
+                text = f"feature maps of epoch {pending.epoch} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._complained:
                     self._complained = True
-                    complain(f"{text}; training goes on")
+                    print_error(f"{text}; training goes on")
             finally:
                 with self._lock:
                     self._waiting -= 1
 
-    def _save(self, taken: FrameTaken) -> FrameSaved:
-        frame = taken.frame()
+    def _save(self, pending: PendingFrame) -> FrameSaved:
+        frame = pending.frame()
         folder = self._folder.visuals
         folder.mkdir(parents=True, exist_ok=True)
         path = self._folder.frame_path(frame.epoch)

@@ -16,7 +16,7 @@ import msgspec
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
-from facegender.support.errors import complain
+from facegender.support.errors import print_error
 from facegender.support.files import exists
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
@@ -290,7 +290,9 @@ class JournalThread:
                 return
             if self._failing_since is None:
                 self._failing_since = now
-                complain(f"the journal of run {self._folder.name} cannot be written: {reason(error)}; training goes on")
+                print_error(
+                    f"the journal of run {self._folder.name} cannot be written: {reason(error)}; training goes on"
+                )
             self._retry_at = now + RETRY_EVERY_S
             self._drop_the_least()
             self._let_go()  # opening it again closes a torn line
@@ -326,7 +328,7 @@ class JournalThread:
             how = f"; the run is {ended}, which the list of runs cannot know" if ended else ""
             count = len(self._unwritten) + self._lost
             lines = counted(count, "line")
-            complain(f"run {self._folder.name}: {lines} of the journal could not be written{how}")
+            print_error(f"run {self._folder.name}: {lines} of the journal could not be written{how}")
 
     def _let_go(self) -> None:
         journal, self._journal = self._journal, None
@@ -337,7 +339,7 @@ class JournalThread:
     def _say_once(self, text: str) -> None:
         if text not in self._said:
             self._said.add(text)
-            complain(text)
+            print_error(text)
 
 
 def _worth(event: Event) -> int:
