@@ -92,7 +92,7 @@ def train(
     accelerator: Accelerator = None,
     devices: Annotated[Text, setting("devices", "How many, or auto.")] = None,
     num_nodes: Annotated[Text, setting("num_nodes", "Machines.")] = None,
-    strategy: Annotated[Text, setting("strategy", "Lightning's way of using several devices.", "NAME")] = None,
+    strategy: Annotated[Text, setting("strategy", "auto, or ddp: one process a device.", "KIND")] = None,
     cache: Annotated[
         Text, setting("cache", "Where decoded photographs are held: auto, disk, memory or gpu.", "PLACE")
     ] = None,

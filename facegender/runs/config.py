@@ -21,9 +21,9 @@ RECIPES: tuple[str, ...] = get_args(Recipe)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
 CACHES: tuple[str, ...] = get_args(Cache)
+STRATEGIES = ("auto", "ddp")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DEVICES = re.compile(r"0*[1-9][0-9]{0,4}")
-_STRATEGY = re.compile(r"[a-z0-9_]{1,64}")
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,6 +45,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         precision: "auto" is bf16 on a GPU that has it, and on a processor where the recipe gains from it and no other
             process trains along; else 32. A resumed run keeps what it was.
         devices: Number of devices, or "auto".
+        strategy: One of `STRATEGIES`: Lightning's choice, or one process a device with a copy of the network each.
         cache: Where the decoded photographs are held while a run trains; "auto" chooses by their size.
         workers: Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.
         visualize_every: Epochs between two frames of feature maps; 0 saves none.
@@ -122,8 +123,8 @@ def check(field: str, value: Any) -> str:
         if value not in ("auto", "cpu", "gpu", "cuda", "mps"):
             return f"must be auto, cpu, gpu, cuda or mps, not {_shown(value)}"
     elif field == "strategy":
-        if not _STRATEGY.fullmatch(value):
-            return f"must be auto or the name of a strategy such as ddp, not {_shown(value)}"
+        if value not in STRATEGIES:
+            return f"must be {' or '.join(STRATEGIES)}, not {_shown(value)}"
     elif field == "data" and value is not None:
         if not value.strip():
             return "must not be empty"

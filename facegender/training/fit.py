@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from facegender.network.checkpoint_file import DamagedCheckpoint
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.events import Event, Notice, Status
+from facegender.runs.events import Event, Status
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.training.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoints
@@ -120,10 +119,6 @@ def _fit(
 
     files = AtomicCheckpointIO(announce, claim.is_gone)
     checkpoints = RunCheckpoints(folder, stop, announce, files)
-    if place.divides_weights and config.visualize_every:
-        text = f"--strategy {place.strategy} divides the weights among devices: no feature maps and filters are kept"
-        announce(Notice(time=time.time(), level="warning", text=text))
-        config = msgspec.structs.replace(config, visualize_every=0)
     info = RunInfo(
         run=folder.name,
         config=config,
@@ -137,7 +132,6 @@ def _fit(
         probes=data.probes(config.probes),
         missing_frame=missing_frame(folder, config, resume),
         batches_before=resume.batch if resume else 0,
-        divided=place.divides_weights,
     )
     patience = Patience(config.patience, checkpoints, announce) if config.patience else None
     recorder = RunRecorder(

@@ -87,15 +87,6 @@ Kind = Literal["cpu", "cuda", "mps"]
 _CLUSTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR")
 """Variables of which one is set wherever a process can find those on other machines."""
 
-_WITHOUT_THREADS = ("spawn", "fork", "notebook")
-"""Parts of the names of strategies that hand the run over to another process, where the threads around it are not."""
-
-_GPUS_ONLY = ("fsdp", "deepspeed")
-"""Parts of the names of strategies that Lightning has for nothing else."""
-
-_DIVIDING = ("fsdp", "deepspeed", "model_parallel")
-"""Parts of the names of strategies that divide the weights among the devices, where none has all of them to average."""
-
 
 @dataclass(frozen=True)
 class Hardware:
@@ -115,11 +106,6 @@ class Hardware:
     strategy: str
     precision: str
 
-    @property
-    def divides_weights(self) -> bool:
-        """Whether no device has all weights."""
-        return _divides(self.strategy)
-
     def options(self) -> str:
         """The same as options of `facegender train`."""
         return f"--accelerator {self.accelerator} --devices {self.devices} --strategy {self.strategy}"
@@ -133,20 +119,9 @@ def hardware(config: TrainConfig) -> Hardware:
     Raises:
         UserError: This machine has not got it.
     """
-    if any(word in config.strategy for word in _WITHOUT_THREADS):
-        raise UserError(f"--strategy {config.strategy}: cannot be used here; choose ddp or auto")
-    if RECIPES[config.recipe].ema_decay is not None and _divides(config.strategy):
-        raise UserError(
-            f"--strategy {config.strategy}: the {config.recipe} recipe averages weights, which must not be divided "
-            "among devices; choose ddp or auto"
-        )
     kind = _kind(config.accelerator)
     if kind == "cpu" and config.accelerator == "gpu":
         raise UserError("--accelerator gpu: torch finds no GPU here; leave it out, `facegender doctor` says why")
-    if kind != "cuda" and any(word in config.strategy for word in _GPUS_ONLY):
-        raise UserError(
-            f"--strategy {config.strategy}: works with NVIDIA GPUs only, and this run is on {kind}; choose ddp or auto"
-        )
     devices: int | Literal["auto"] = "auto" if config.devices == "auto" else int(config.devices)
     nodes = config.num_nodes
     if "TORCHELASTIC_RUN_ID" in os.environ:
@@ -167,10 +142,6 @@ def hardware(config: TrainConfig) -> Hardware:
         _check_count(kind, devices)
     alone = nodes == 1 and (devices == 1 or (kind == "cpu" and devices == "auto"))
     return Hardware(kind, config.accelerator, devices, nodes, config.strategy, _precision(config, kind, alone))
-
-
-def _divides(strategy: str) -> bool:
-    return any(word in strategy for word in _DIVIDING)
 
 
 def _kind(accelerator: str) -> Kind:

@@ -77,15 +77,6 @@ def test_missing_data_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Captur
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_strategy_that_this_machine_cannot_follow_is_one_line_and_exit_code_2(
-    tmp_path: Path, capsys: Capture
-) -> None:
-    assert run(["train", *TINY, "--strategy=fsdp", "--run=a", "--root", str(tmp_path)]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("facegender: --strategy fsdp: works with NVIDIA GPUs only")
-    assert not RunFolder(tmp_path, "a").path.exists()
-
-
 def test_data_of_a_user_who_does_not_exist_is_one_line_and_exit_code_2(tmp_path: Path, capsys: Capture) -> None:
     assert run(["train", "--data", "~nobody-of-that-name/x", "--root", str(tmp_path), "--run=a"]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -41,24 +41,6 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal(accelerator="gpu", devices="3") == "--devices 3: this machine has 2 GPUs; give at most 2"
 
 
-def test_strategies_that_leave_the_threads_of_a_run_behind_are_refused() -> None:
-    for strategy in ("ddp_spawn", "ddp_fork", "ddp_notebook"):
-        assert refusal(strategy=strategy) == f"--strategy {strategy}: cannot be used here; choose ddp or auto"
-
-
-def test_weights_that_are_divided_among_devices_are_not_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    gpu = {"strategy": "fsdp", "accelerator": "gpu", "precision": "32"}
-    assert refusal(**gpu, recipe="tuned").startswith("--strategy fsdp: the tuned recipe averages weights")
-    assert hardware(tiny(**gpu)).strategy == "fsdp"
-
-
-@pytest.mark.parametrize("strategy", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2"])
-def test_strategies_for_gpus_are_refused_without_one(strategy: str) -> None:
-    expected = f"--strategy {strategy}: works with NVIDIA GPUs only, and this run is on cpu; choose ddp or auto"
-    assert refusal(strategy=strategy) == expected
-
-
 def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(num_nodes=2).startswith("--num-nodes 2: nothing says where the other machines are")
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")

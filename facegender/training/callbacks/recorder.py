@@ -55,12 +55,11 @@ class RunInfo:
 
     Attributes:
         precision: "32", "bf16" or "16".
-        parameters: Of the network, of all devices where they divide its weights.
+        parameters: Of the network.
         train_images: Photographs per class.
         validation_images: The same.
         missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
         batches_before: Of the epoch that a resumed run goes on in the middle of.
-        divided: No device has all weights, so nobody can look inside the network.
     """
 
     run: str
@@ -75,7 +74,6 @@ class RunInfo:
     probes: Probes
     missing_frame: int | None = None
     batches_before: int = 0
-    divided: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ class RunRecorder(Callback):
         info, config, device = self._info, self._info.config, pl_module.device
         images = torch.from_numpy(np.ascontiguousarray(info.probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(device))
-        self._layers = [] if info.divided else trace(pl_module.eval_network, self._images[:1])
+        self._layers = trace(pl_module.eval_network, self._images[:1])
         self._sink.put(
             RunStarted(
                 time=time.time(),
