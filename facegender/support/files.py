@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import secrets
 import shlex
 import stat
 from collections.abc import Iterator
@@ -62,14 +63,38 @@ def kaggle_cache() -> Path:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends without an exception."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that replaces it when the block ends without an exception.
+
+    The temporary file exists already, under a name that no other process or thread uses.
+
+    Args:
+        durable: Flush the file and the folder entry to the disk, so that the new file survives a power loss.
+
+    Raises:
+        OSError: The folder is missing, or the disk is full or gone.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         yield temporary
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    if durable:
+        # Some network file systems cannot flush a folder. The file itself is on the disk by then.
+        with contextlib.suppress(OSError):
+            _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class NotRegular(OSError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 
 def printable(text: str | Path) -> str:
@@ -26,6 +28,18 @@ def _unsafe(character: str) -> bool:
 def one_line(text: str) -> str:
     """The text as a single safe line: runs of white space become one space."""
     return printable(" ".join(text.split()))
+
+
+def json_line(value: Any) -> str:
+    """Encode a value of plain types or msgspec structs as one line of JSON.
+
+    Only printable ASCII is left unescaped, so that no terminal obeys the line and lone surrogates can be printed. NaN
+    and infinity, which JSON lacks, become null.
+    """
+    import msgspec
+
+    text = json.dumps(msgspec.to_builtins(value))
+    return json.dumps(json.loads(text, parse_constant=lambda _: None))
 
 
 def end_of(text: str, width: int) -> str:

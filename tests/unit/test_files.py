@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import recorded
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.summary import summarise
-from facegender.support.files import NotRegular, open_regular, read_regular
+from facegender.support.files import NotRegular, open_regular, read_regular, replacing
 from tui.host.processes import Trainers
 from tui.run.state import RunState
 
@@ -125,3 +127,75 @@ def test_a_trainer_is_not_started_into_such_a_log(root: Path, make: Maker) -> No
     make(folder.log_path)
     with pytest.raises(UserError, match="cannot start the trainer"):
         Trainers().resume(folder)
+
+
+# Replacing a file
+
+
+def test_replacing_leaves_the_old_file_and_no_temporary_after_an_exception(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+
+    def interrupted() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
+    assert path.read_text() == "old"
+
+
+def test_replacing_shows_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == path.parent
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_two_threads_can_replace_the_same_file_at_the_same_time(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    both_are_writing = threading.Barrier(2, timeout=10)
+    errors = []
+
+    def write(text: str) -> None:
+        try:
+            with replacing(path) as temporary:
+                temporary.write_text(text)
+                both_are_writing.wait()
+                assert temporary.read_text() == text
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert path.read_text() in ("one", "other")
+    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_replacement_flushes_the_file_before_and_the_folder_after_it_is_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    path = tmp_path / "last.ckpt"
+    path.write_text("old")
+    flushed = []
+
+    def fsync(descriptor: int, flush: Callable[[int], None] = os.fsync) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        flushed.append((kind, path.read_text()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_text("new")
+    assert flushed == ([("file", "old"), ("folder", "new")] if durable else [])

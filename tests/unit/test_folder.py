@@ -22,7 +22,6 @@ from facegender.runs.folder import (
 )
 from facegender.runs.process import LOST_AFTER_S, Process
 from facegender.support.errors import UserError
-from facegender.support.files import replacing
 
 ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
 
@@ -136,32 +135,6 @@ def test_a_manifest_that_cannot_be_read_is_none(folder: RunFolder) -> None:
     for content in (b"", b"{", b'{"run": 3}', b"\xff\xfe"):
         folder.manifest_path.write_bytes(content)
         assert folder.read_manifest() is None
-
-
-def test_replacing_leaves_the_old_file_and_no_temporary_after_an_exception(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("old")
-
-    def interrupted() -> None:
-        with replacing(path) as temporary:
-            temporary.write_text("half of the new")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
-    assert path.read_text() == "old"
-
-
-def test_replacing_shows_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    path.write_text("old")
-    with replacing(path) as temporary:
-        temporary.write_text("new")
-        assert temporary.parent == path.parent
-        assert path.read_text() == "old"
-    assert path.read_text() == "new"
-    assert [found.name for found in tmp_path.iterdir()] == ["run.json"]
 
 
 # How a run stands

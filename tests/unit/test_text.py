@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 import unicodedata
 
+import msgspec
 import pytest
 
-from facegender.support.text import one_line, printable
+from facegender.support.text import json_line, one_line, printable
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zoë Ångström", "日本語", "👩\u200d🔬", "a [red]markup[/] b", "e\u0301"])
@@ -40,3 +43,19 @@ def test_what_is_printable_can_be_encoded() -> None:
 
 def test_one_line_has_no_breaks_and_single_spaces() -> None:
     assert one_line("  first\n\n\tsecond \r third\x1b[2J ") == "first second third\ufffd[2J"
+
+
+def test_a_json_line_is_printable_ascii_and_reads_back_as_the_same_value() -> None:
+    everything = "".join(map(chr, range(0x3000))) + "\udce9\U0010eeee"
+    line = json_line({"name": everything, "values": [1, 0.5, True, None]})
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line) == {"name": everything, "values": [1, 0.5, True, None]}
+
+
+def test_a_json_line_of_a_struct_has_null_in_the_place_of_numbers_that_are_not_finite() -> None:
+    class Row(msgspec.Struct):
+        name: str
+        losses: list[float]
+
+    assert json_line(Row("a", [0.5, math.nan, math.inf])) == '{"name": "a", "losses": [0.5, null, null]}'
