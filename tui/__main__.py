@@ -23,7 +23,7 @@ PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line, parsed; ends the program with the usage, one line and exit code 2 where it is wrong."""
     from facegender import __version__
-    from tui.graphics.terminal import ENVIRONMENT_VARIABLE, unknown_wish
+    from tui.graphics.terminal import ENVIRONMENT_VARIABLE, invalid_override
 
     parser = argparse.ArgumentParser(
         prog="facegender-tui",
@@ -40,7 +40,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
     # The option goes before the variable, so that only without it a mistake there changes anything.
-    if options.graphics == "auto" and (wish := unknown_wish(os.environ)):
+    if options.graphics == "auto" and (wish := invalid_override(os.environ)):
         parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {wish!r} (choose from {', '.join(PROTOCOLS)})")
     return options
 
@@ -122,14 +122,14 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
 
     from rich.console import Console
 
-    from tui.graphics import farewell, settle
+    from tui.graphics import discard_pending_reports, image_cleanup_sequence
 
     trace = io.StringIO()
     in_full = bool(os.environ.get("FACEGENDER_TRACEBACK"))
     if not in_full:
         app.error_console = Console(file=trace, width=120, markup=False, highlight=False)
     ending.leave = app.leave_soon
-    ending.farewell = partial(farewell, app)
+    ending.farewell = partial(image_cleanup_sequence, app)
     try:
         app.run()
     except Exception:  # the boundary of the process
@@ -141,9 +141,9 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
         # The terminal may be gone.
         with contextlib.suppress(OSError, ValueError, termios.error):
             try:
-                settle(app)
+                discard_pending_reports(app)
             finally:  # a second Ctrl-C ends the wait
-                sys.stderr.write(farewell(app))
+                sys.stderr.write(image_cleanup_sequence(app))
                 sys.stderr.flush()
     if trace.getvalue() and ending.signalled is None:
         report(trace.getvalue())

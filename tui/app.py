@@ -28,14 +28,14 @@ from facegender.support.files import typed_path
 from facegender.support.text import one_line
 from tui.commands import COMMANDS
 from tui.graphics import (
-    LateAnswer,
+    LateReplyFilter,
     PictureView,
     Terminal,
-    acknowledged,
-    drained,
-    forget,
-    refitted,
+    cursor_reported,
+    fitted_to_window,
+    reset_context,
     start_probe,
+    wait_until_flushed,
     window_size,
 )
 from tui.host.processes import ClassifierProcess, Trainers
@@ -125,7 +125,7 @@ class FaceGenderApp(App[None]):
         self._demo = demo
         self._data = data
         self._graphics = graphics
-        self._late_answer = LateAnswer()
+        self._late_replies = LateReplyFilter()
         self._late_until = time.monotonic() + LATEST_ANSWER_S
         self._leaving = False
         self._trainers = Trainers()
@@ -199,8 +199,8 @@ class FaceGenderApp(App[None]):
         """Textual's way of every event, but for what an unanswered probe's terminal says after all."""
         expected = self.terminal.round_trip_s is None and time.monotonic() < self._late_until
         if isinstance(event, events.Key) and expected:
-            heard_before = self._late_answer.seen
-            if self._late_answer.swallows(event.character, event.time):
+            heard_before = self._late_replies.seen
+            if self._late_replies.consumes(event.character, event.time):
                 if not heard_before:
                     self.notify("the terminal has answered late: g asks it again, with more patience", timeout=10)
                 return
@@ -208,7 +208,7 @@ class FaceGenderApp(App[None]):
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
-        acknowledged(self, event.x)
+        cursor_reported(self, event.x)
 
     # What is done once the terminal has read what was sent to it waits in workers: its answers come as messages.
 
@@ -219,7 +219,7 @@ class FaceGenderApp(App[None]):
 
     @work(group="terminal", exclusive=True)
     async def _give_to_shell(self) -> None:
-        await drained(self, LONGEST_DRAIN_S)
+        await wait_until_flushed(self, LONGEST_DRAIN_S)
         self.action_suspend_process()
 
     def action_redraw(self) -> None:
@@ -228,21 +228,21 @@ class FaceGenderApp(App[None]):
 
     @work(group="terminal", exclusive=True)
     async def _redraw(self) -> None:
-        await drained(self, LONGEST_DRAIN_S)
+        await wait_until_flushed(self, LONGEST_DRAIN_S)
         try:
             with self.suspend():
                 probe = start_probe(self._graphics)
-                self.terminal = probe.finish(LATE_LIMIT_S) if self._late_answer.seen else probe.finish()
+                self.terminal = probe.finish(LATE_LIMIT_S) if self._late_replies.seen else probe.finish()
         except SuspendNotSupported:
             pass
-        forget(self)
+        reset_context(self)
         self._redraw_pictures()
         self.refresh(layout=True)
         self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
 
     def on_resize(self) -> None:
         """Other cells need other pictures: a larger font changes the window's size in cells."""
-        terminal = refitted(self.terminal)
+        terminal = fitted_to_window(self.terminal)
         if terminal != self.terminal:
             self.terminal = terminal
             self._redraw_pictures()
@@ -273,7 +273,7 @@ class FaceGenderApp(App[None]):
 
     @work(group="terminal", exclusive=True)
     async def _leave(self) -> None:
-        await drained(self, LONGEST_LEAVE_S)
+        await wait_until_flushed(self, LONGEST_LEAVE_S)
         self.exit()
 
     def action_help(self) -> None:

@@ -18,8 +18,8 @@ from textual.pilot import Pilot
 from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
 from tui.commands import COMMANDS, PANES
+from tui.graphics.context import context_of
 from tui.graphics.link import Link
-from tui.graphics.session import session_of
 from tui.inspect import composing
 from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
@@ -53,19 +53,19 @@ async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answe
     monkeypatch.setattr("tui.app.is_own_job", lambda: True)
     recorded.write_run(root, "a", created=100.0, end="completed")
     async with running(root) as (app, pilot):
-        session = session_of(app)
-        session.link = Link(0.25)
-        session.link.sent(50_000)
+        context = context_of(app)
+        context.link = Link(0.25)
+        context.link.sent(50_000)
         asked: list[str] = []
         app.action_suspend_process = lambda: asked.append("suspend")  # type: ignore[method-assign]
         await pilot.press("ctrl+z")
         await pilot.press("question_mark")
         await until(lambda: app.screen is not app.dashboard)
-        assert session.resting
+        assert context.resting
         assert not asked
         app.post_message(events.CursorPosition(1, 0))
         await until(lambda: asked)
-        assert not session.resting
+        assert not context.resting
 
 
 async def test_where_no_shell_would_go_on_with_it_it_is_not_suspended(
@@ -81,8 +81,8 @@ async def test_where_no_shell_would_go_on_with_it_it_is_not_suspended(
 async def test_leaving_waits_for_the_terminal_but_not_when_it_is_asked_twice(root: Path) -> None:
     recorded.write_run(root, "a", created=100.0, end="completed")
     async with running(root) as (app, pilot):
-        session_of(app).link = Link(0.25)
-        session_of(app).link.sent(50_000)
+        context_of(app).link = Link(0.25)
+        context_of(app).link.sent(50_000)
         left: list[bool] = []
         app.exit = lambda *_, **__: left.append(True)  # type: ignore[method-assign]
         await pilot.press("q")

@@ -18,10 +18,20 @@ from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
 from tests.piloting import until
-from tui.graphics import Picture, PictureView, Protocol, Terminal, acknowledged, drained, farewell, forget, statistics
+from tui.graphics import (
+    Picture,
+    PictureView,
+    Protocol,
+    Terminal,
+    cursor_reported,
+    image_cleanup_sequence,
+    reset_context,
+    statistics,
+    wait_until_flushed,
+)
+from tui.graphics.context import context_of
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
-from tui.graphics.session import session_of
 from tui.graphics.strips import PaintedStrip
 
 RECEIPT = re.compile(r"\x1b7\x1b\[1;(\d+)H\x1b\[6n\x1b8")
@@ -374,9 +384,9 @@ async def test_kitty_data_is_sent_once_ahead_of_the_cells() -> None:
         back = app.written()
         assert "\x1b_G" not in back
         assert len(back) < 10_000
-        text = farewell(app)
+        text = image_cleanup_sequence(app)
         assert text.count("a=d,d=I") == 2 * len(encoded.slices)
-        assert farewell(app) == ""
+        assert image_cleanup_sequence(app) == ""
 
 
 async def test_pieces_of_a_kitty_line_each_say_where_they_are() -> None:
@@ -457,7 +467,7 @@ class FarApp(ViewApp):
         self.now = 0.0
 
     def on_mount(self) -> None:
-        session_of(self).link = Link(FAR, lambda: self.now)
+        context_of(self).link = Link(FAR, lambda: self.now)
 
     def write(self) -> int:
         """What an update writes, in bytes; the questions in it are answered as such a link would."""
@@ -466,7 +476,7 @@ class FarApp(ViewApp):
         self.now += FAR if parts else 0.0
         for part, column in zip(parts, columns, strict=True):
             self.now += len(part) / 100_000
-            acknowledged(self, int(column) - 1)
+            cursor_reported(self, int(column) - 1)
         return sum(map(len, parts)) + len(rest)
 
 
@@ -538,12 +548,12 @@ async def test_a_kitty_terminal_on_a_slow_link_gets_the_next_picture_in_advance(
             app.write()
             await pilot.pause()
         await app.workers.wait_for_complete()
-        held = len(session_of(app).held)
+        held = len(context_of(app).held)
         preparing = asyncio.create_task(app.view.prepare(coming, send=True))
         while not preparing.done() or app.view._painter._ahead:
             app.write()
             await pilot.pause()
-        assert len(session_of(app).held) > held
+        assert len(context_of(app).held) > held
         app.view.show(coming)
         await app.until_shown(coming)
         assert "\x1b_G" not in app.written()
@@ -572,7 +582,7 @@ async def test_another_terminal_gets_the_picture_in_its_own_way(terminal: Termin
         await app.until_shown(shown)
         app.written()
         app.terminal = terminal
-        forget(app)
+        reset_context(app)
         app.view.redraw()
         await app.until_shown(shown)
         written = app.written()
@@ -617,9 +627,9 @@ async def test_a_hidden_view_keeps_no_room_on_the_link() -> None:
         while app.view.shown_picture is None:
             await pilot.pause()
         app.view.display = False
-        session = session_of(app)
-        await until(lambda: app.view._painter.hidden and not session._planned)
-        assert session.has_room
+        context = context_of(app)
+        await until(lambda: app.view._painter.hidden and not context._planned)
+        assert context.has_room
         app.view.display = True
         await pilot.pause()
         assert "\x1b[" in app.written()
@@ -641,15 +651,15 @@ async def test_an_encoder_that_fails_costs_the_picture_and_not_the_program(monke
 async def test_the_terminal_is_given_away_only_after_it_has_read_everything() -> None:
     app = FarApp(Protocol.SIXEL)
     async with app.run_test(size=(100, 40)) as pilot:
-        link = session_of(app).link
-        await asyncio.wait_for(drained(app, 60), 1)
+        link = context_of(app).link
+        await asyncio.wait_for(wait_until_flushed(app, 60), 1)
         link.sent(50_000)
-        waiting = asyncio.create_task(drained(app, 60))
+        waiting = asyncio.create_task(wait_until_flushed(app, 60))
         await pilot.pause(0.1)
         assert not waiting.done()
-        assert not session_of(app).has_room, "what was begun now would have to be waited for as well"
-        acknowledged(app, 1)
+        assert not context_of(app).has_room, "what was begun now would have to be waited for as well"
+        cursor_reported(app, 1)
         await asyncio.wait_for(waiting, 5)
-        assert session_of(app).has_room
+        assert context_of(app).has_room
         link.sent(50_000)
-        await asyncio.wait_for(drained(app, 0.05), 5)
+        await asyncio.wait_for(wait_until_flushed(app, 0.05), 5)

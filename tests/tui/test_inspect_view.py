@@ -16,7 +16,7 @@ from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import until
 from tui.graphics import Picture, Protocol, Terminal
-from tui.graphics.session import Session
+from tui.graphics.context import GraphicsContext
 from tui.inspect.composing import compose
 from tui.inspect.layer_picture import LayerPicture, LayerRequest
 from tui.inspect.view import LayerTitle, LayerView, title_line
@@ -115,7 +115,7 @@ def test_every_channel_has_sixty_four_pixels_where_there_is_a_way(
 async def test_colours_that_are_left_out_are_not_left_out_in_silence(
     monkeypatch: pytest.MonkeyPatch, terminal: Terminal, budget_bytes: int, note: str
 ) -> None:
-    monkeypatch.setattr(Session, "budget_bytes", lambda self, cells: budget_bytes)
+    monkeypatch.setattr(GraphicsContext, "budget_bytes", lambda self, cells: budget_bytes)
     app = LayerApp()
     app.terminal = terminal
     async with app.run_test(size=(100, 30)) as pilot:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tui.graphics.held import HeldPictures
+from tui.graphics.held import TerminalImageCache
 from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, cells, deletion, png, transmission
 from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture
@@ -95,7 +95,7 @@ def test_the_diacritics_are_those_of_the_protocol() -> None:
 
 
 def test_the_terminal_holds_a_bounded_number_of_pictures() -> None:
-    held = HeldPictures(most=3, most_bytes=10**9)
+    held = TerminalImageCache(most=3, most_bytes=10**9)
     numbers = [held.add(key, 10, set())[0] for key in "abc"]
     assert len(set(numbers)) == 3
     assert all(number & 0xFF for number in numbers)
@@ -107,14 +107,14 @@ def test_the_terminal_holds_a_bounded_number_of_pictures() -> None:
 
 
 def test_the_terminal_holds_a_bounded_number_of_bytes() -> None:
-    held = HeldPictures(most=100, most_bytes=100)
+    held = TerminalImageCache(most=100, most_bytes=100)
     held.add("a", 60, set())
     held.add("b", 60, set())
     assert held.held_bytes == 60
 
 
 def test_pictures_on_the_screen_are_not_deleted() -> None:
-    held = HeldPictures(most=2, most_bytes=10**9)
+    held = TerminalImageCache(most=2, most_bytes=10**9)
     first, _ = held.add("a", 1, set())
     held.add("b", 1, set())
     held.add("c", 1, {"a"})
@@ -122,7 +122,7 @@ def test_pictures_on_the_screen_are_not_deleted() -> None:
 
 
 def test_numbers_never_run_out() -> None:
-    held = HeldPictures(most=4, most_bytes=10**9)
+    held = TerminalImageCache(most=4, most_bytes=10**9)
     live: set[int] = set()
     for key in range(2000):
         number, evicted = held.add(key, 1, set())

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tui.graphics.link import FIRST_WINDOW_BYTES, LEAST_WINDOW_BYTES, LOST_AFTER_S, QUEUE_S, Link
+from tui.graphics.link import FIRST_WINDOW_BYTES, MIN_WINDOW_BYTES, LOST_AFTER_S, QUEUE_S, Link
 
 KIB = 1 << 10
 
@@ -87,7 +87,7 @@ def test_the_window_keeps_a_slow_link_busy_and_its_queue_short() -> None:
 def test_a_full_window_opens_with_the_next_answer() -> None:
     wire = Wire(2000, 0.25)
     wire.picture(1, 10 * KIB)
-    assert wire.link.window_bytes == LEAST_WINDOW_BYTES
+    assert wire.link.window_bytes == MIN_WINDOW_BYTES
     assert wire.link.may_send()
     wire.send(14_000)
     wire.send(14_000)

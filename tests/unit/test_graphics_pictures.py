@@ -11,7 +11,7 @@ from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Job, encode
 from tui.graphics.geometry import Area, area_px, place
 from tui.graphics.halfblock import half_blocks, nearest_16, nearest_256
-from tui.graphics.palette import Unions
+from tui.graphics.palette import PaletteQuantizer
 from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 
@@ -49,7 +49,7 @@ def test_a_photograph_keeps_its_colours_closely() -> None:
 
 
 def test_half_blocks_show_upper_pixels_as_foreground_and_lower_as_background() -> None:
-    blocks = half_blocks(THREE, 2, 2, "truecolor", ground=(1, 2, 3))
+    blocks = half_blocks(THREE, 2, 2, "truecolor", background=(1, 2, 3))
     assert blocks.upper.tolist() == [[0xFF0000, 0x00FF00], [0x00FF00, 0x00FF00]]
     assert blocks.lower.tolist() == [[0x0000FF, 0x0000FF], [0x010203, 0x010203]]
     assert blocks.rows[0] == "\x1b[48;2;0;0;255;38;2;255;0;0m▀\x1b[38;2;0;255;0m▀\x1b[0m"
@@ -138,18 +138,18 @@ def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cov
     blocks = encode(job).blocks
     assert blocks is not None
     assert blocks.upper.shape == (11, 31)
-    ground = blocks.upper[0, 30]
-    assert (blocks.upper[:, :30] != ground)[:10].all()
-    assert (blocks.upper[:, 30] == ground).all()
-    assert (blocks.lower[10] == ground).all()
+    background = blocks.upper[0, 30]
+    assert (blocks.upper[:, :30] != background)[:10].all()
+    assert (blocks.upper[:, 30] == background).all()
+    assert (blocks.lower[10] == background).all()
 
 
 def test_colours_close_to_each_other_are_united_first() -> None:
     palette = np.array([(0, 0, 0), (4, 4, 4), (128, 128, 128), (255, 0, 0)], np.uint8)
     picture = Picture(np.array([[0, 1, 2, 3]] * 8, np.uint8), palette)
-    reduced = Unions(picture).reduced(3)
+    reduced = PaletteQuantizer(picture).reduced(3)
     assert reduced.rgb()[0].tolist() == [[2, 2, 2], [2, 2, 2], [128, 128, 128], [255, 0, 0]]
-    assert Unions(picture).reduced(4) is picture
+    assert PaletteQuantizer(picture).reduced(4) is picture
 
 
 def test_the_cache_holds_no_more_than_its_limit() -> None:

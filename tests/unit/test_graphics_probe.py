@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tui.graphics.probe import Probe, swallow
+from tui.graphics.probe import Probe, discard_cursor_reports
 from tui.graphics.terminal import Protocol
 
 ENVIRONMENT = {"TERM": "xterm-256color"}
@@ -176,6 +176,6 @@ def test_late_reports_are_swallowed_and_the_terminal_is_as_before() -> None:
 
     with terminal(reports) as (fd, _):
         before = modes(fd)
-        swallow(2, 30, fd)
+        discard_cursor_reports(2, 30, fd)
         assert modes(fd) == before
         assert not select.select([fd], [], [], 0)[0]

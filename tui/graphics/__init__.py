@@ -10,50 +10,58 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tui.graphics.cache import ByteCache
-    from tui.graphics.late import LateAnswer
+    from tui.graphics.context import (
+        PictureStatistics,
+        cursor_reported,
+        discard_pending_reports,
+        image_cleanup_sequence,
+        reset_context,
+        statistics,
+        wait_until_flushed,
+    )
+    from tui.graphics.late_replies import LateReplyFilter
     from tui.graphics.picture import Picture
-    from tui.graphics.probe import Probe, refitted, start_probe, window_size
-    from tui.graphics.session import PictureStatistics, acknowledged, drained, farewell, forget, settle, statistics
+    from tui.graphics.probe import Probe, fitted_to_window, start_probe, window_size
     from tui.graphics.terminal import Protocol, Terminal
     from tui.graphics.widget import PictureView
 
 __all__ = [
     "ByteCache",
-    "LateAnswer",
+    "LateReplyFilter",
     "Picture",
     "PictureStatistics",
     "PictureView",
     "Probe",
     "Protocol",
     "Terminal",
-    "acknowledged",
-    "drained",
-    "farewell",
-    "forget",
-    "refitted",
-    "settle",
+    "cursor_reported",
+    "discard_pending_reports",
+    "fitted_to_window",
+    "image_cleanup_sequence",
+    "reset_context",
     "start_probe",
     "statistics",
+    "wait_until_flushed",
     "window_size",
 ]
 
 _HOME = {
     "ByteCache": "cache",
-    "LateAnswer": "late",
+    "LateReplyFilter": "late_replies",
     "Picture": "picture",
-    "PictureStatistics": "session",
+    "PictureStatistics": "context",
     "PictureView": "widget",
     "Probe": "probe",
     "Protocol": "terminal",
     "Terminal": "terminal",
-    "acknowledged": "session",
-    "drained": "session",
-    "farewell": "session",
-    "forget": "session",
-    "refitted": "probe",
-    "settle": "session",
+    "cursor_reported": "context",
+    "wait_until_flushed": "context",
+    "image_cleanup_sequence": "context",
+    "reset_context": "context",
+    "fitted_to_window": "probe",
+    "discard_pending_reports": "context",
     "start_probe": "probe",
-    "statistics": "session",
+    "statistics": "context",
     "window_size": "probe",
 }
 

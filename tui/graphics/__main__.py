@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tui.graphics.probe import start_probe
-from tui.graphics.terminal import AUTO, ENVIRONMENT_VARIABLE, Protocol, unknown_wish
+from tui.graphics.terminal import AUTO, ENVIRONMENT_VARIABLE, Protocol, invalid_override
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     where = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
     print(f"pictures\tby {terminal.protocol.value}: {terminal.reason}")
-    if wish := unknown_wish(os.environ):
+    if wish := invalid_override(os.environ):
         known = ", ".join((AUTO, *(protocol.value for protocol in Protocol)))
         print(f"{ENVIRONMENT_VARIABLE}\tunknown value {wish!r}: choose from {known}")
     print(f"cells\t{terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")

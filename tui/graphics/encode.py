@@ -31,7 +31,7 @@ class Job(NamedTuple):
     picture: Picture
     area: Area
     terminal: Terminal
-    ground: tuple[int, int, int] | None = None
+    background: tuple[int, int, int] | None = None
     """The colour around the picture; None for the terminal's own."""
     budget_bytes: int = 0
     """What it should not much exceed, at the cost of colours; 0 for no limit."""
@@ -97,17 +97,17 @@ class Encoded:
         Below another screen, that is, whose tint costs time for every segment: hence few colours and long runs.
         """
         from tui.graphics import halfblock
-        from tui.graphics.palette import Unions
+        from tui.graphics.palette import PaletteQuantizer
 
         small = halfblock.shrunk(self.job.picture, self.placement.columns, self.placement.rows)
-        return halfblock.flat_segments(Unions(small).reduced(FLAT_COLOURS), self.job.terminal.colours)
+        return halfblock.flat_segments(PaletteQuantizer(small).reduced(FLAT_COLOURS), self.job.terminal.colours)
 
     @cached_property
-    def ground_code(self) -> str:
+    def background_code(self) -> str:
         """The control sequence that makes the colour around the picture the background."""
         from tui.graphics import halfblock
 
-        return halfblock.background(self.job.ground, self.job.terminal.colours)
+        return halfblock.background_code(self.job.background, self.job.terminal.colours)
 
 
 def encode(job: Job) -> Encoded:
@@ -128,20 +128,20 @@ def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
 
 def _as_kitty(job: Job, placement: Placement) -> Encoded:
     from tui.graphics import kitty
-    from tui.graphics.palette import Unions, within_budget
+    from tui.graphics.palette import PaletteQuantizer, within_budget
 
     picture = _fitted(job.picture, placement)
     row_px = placement.row_px
     if job.coarse:
         row_px = max(1, round(row_px / COARSE_SHRINK))
         width = max(1, placement.width_px * row_px // placement.row_px)
-        small = picture.padded(placement.width_px, placement.height_px, job.ground)
-        picture = Unions(small.scaled_down(width, placement.rows * row_px)).reduced(COARSE_COLOURS)
+        small = picture.padded(placement.width_px, placement.height_px, job.background)
+        picture = PaletteQuantizer(small.scaled_down(width, placement.rows * row_px)).reduced(COARSE_COLOURS)
     elif job.budget_bytes:
         picture = within_budget(picture, lambda part: len(kitty.png(part)) * 4 // 3, job.budget_bytes)
     colours = len(picture.palette)
     if not job.coarse:
-        picture = picture.padded(placement.width_px, placement.height_px, job.ground)
+        picture = picture.padded(placement.width_px, placement.height_px, job.background)
     slices = []
     for first, rows in _rows_of(placement, job.terminal):
         part = picture.rows(first * row_px, (first + rows) * row_px)
@@ -170,7 +170,7 @@ def _as_sixel(job: Job, placement: Placement) -> Encoded:
 
 def _as_blocks(job: Job, placement: Placement) -> Encoded:
     from tui.graphics import halfblock
-    from tui.graphics.palette import Unions
+    from tui.graphics.palette import PaletteQuantizer
 
     picture, terminal = job.picture, job.terminal
     if terminal.protocol is Protocol.HALFBLOCK:
@@ -185,10 +185,10 @@ def _as_blocks(job: Job, placement: Placement) -> Encoded:
         picture = halfblock.shrunk(picture, max(1, columns), max(1, halves))
     colours = terminal.colours
     if job.coarse:
-        picture = Unions(picture).reduced(COARSE_COLOURS)
+        picture = PaletteQuantizer(picture).reduced(COARSE_COLOURS)
         # The numbers of the 256 are half as long as true colours.
         colours = "256" if colours == "truecolor" else colours
-    blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, job.ground)
+    blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, job.background)
     slices = []
     for first, rows in _rows_of(placement, terminal):
         text = "".join(blocks.rows[first : first + rows])

@@ -11,7 +11,7 @@ SIXEL_BAND_PX = 6
 KITTY_MAX_CELLS = 297
 """Rows or columns that a placeholder cell can count to."""
 
-LEAST_SLICE_ROWS = 3
+MIN_SLICE_ROWS = 3
 
 
 class Area(NamedTuple):
@@ -37,7 +37,7 @@ class Placement(NamedTuple):
 def slice_rows(terminal: Terminal) -> int:
     """Rows of cells in a slice: few, and of a height that sixel can draw without an unfinished band."""
     height = terminal.cell_height_px
-    return next(rows for rows in range(LEAST_SLICE_ROWS, 7) if rows * height % SIXEL_BAND_PX == 0 or rows == 6)
+    return next(rows for rows in range(MIN_SLICE_ROWS, 7) if rows * height % SIXEL_BAND_PX == 0 or rows == 6)
 
 
 def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:

@@ -100,8 +100,8 @@ class HalfBlocks:
         out = []
         pairs = zip(self.upper[row].tolist(), self.lower[row].tolist(), strict=True)
         for above, below in pairs:
-            ground = None if below < 0 else _colour(below, self.colours)
-            out.append(Segment(UPPER_HALF, Style(color=_colour(above, self.colours), bgcolor=ground)))
+            background = None if below < 0 else _colour(below, self.colours)
+            out.append(Segment(UPPER_HALF, Style(color=_colour(above, self.colours), bgcolor=background)))
         return out
 
 
@@ -117,7 +117,7 @@ def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
 
 
 def half_blocks(
-    picture: Picture, columns: int, rows: int, colours: Colours, ground: tuple[int, int, int] | None = None
+    picture: Picture, columns: int, rows: int, colours: Colours, background: tuple[int, int, int] | None = None
 ) -> HalfBlocks:
     """A picture as half blocks.
 
@@ -126,22 +126,22 @@ def half_blocks(
         columns: Cells a row.
         rows: Rows of cells.
         colours: What the terminal can show.
-        ground: The colour of cells that the picture leaves free; None for the terminal's own.
+        background: The colour of cells that the picture leaves free; None for the terminal's own.
     """
     numbers = _numbers(picture.palette, colours)
     values = numbers[np.minimum(picture.pixels, len(numbers) - 1)]
-    full = np.full((rows * 2, columns), _ground_number(ground, colours), np.int32)
+    full = np.full((rows * 2, columns), _background_number(background, colours), np.int32)
     full[: values.shape[0], : values.shape[1]] = values
     return HalfBlocks(full[::2], full[1::2], colours)
 
 
-def background(ground: tuple[int, int, int] | None, colours: Colours) -> str:
+def background_code(background: tuple[int, int, int] | None, colours: Colours) -> str:
     """The control sequence for a background colour; None for the terminal's own."""
-    return f"\x1b[{_code(_ground_number(ground, colours), 40, colours)}m"
+    return f"\x1b[{_code(_background_number(background, colours), 40, colours)}m"
 
 
-def _ground_number(ground: tuple[int, int, int] | None, colours: Colours) -> int:
-    return -1 if ground is None else int(_numbers(np.array([ground], np.uint8), colours)[0])
+def _background_number(background: tuple[int, int, int] | None, colours: Colours) -> int:
+    return -1 if background is None else int(_numbers(np.array([background], np.uint8), colours)[0])
 
 
 def _numbers(rgb: Pixels, colours: Colours) -> npt.NDArray[np.int32]:

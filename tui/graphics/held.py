@@ -10,7 +10,7 @@ HELD_SLICES = 400
 HELD_BYTES = 48 << 20
 
 
-class HeldPictures:
+class TerminalImageCache:
     """The slices that the terminal keeps for us, by number. Bounded; the least recently shown go first.
 
     Args:

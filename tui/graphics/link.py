@@ -17,20 +17,20 @@ from typing import NamedTuple
 
 QUEUE_S = 0.1
 """How long what is sent may wait for what was sent before it."""
-LEAST_WINDOW_BYTES = 24 << 10
+MIN_WINDOW_BYTES = 24 << 10
 FIRST_WINDOW_BYTES = 48 << 10
 """On a link of unknown rate that is known to be far away."""
 NEAR_S = 0.03
 """A round trip below this is taken for a fast link until it is measured."""
-LEAST_SAMPLE_BYTES = 8 << 10
-LEAST_SAMPLE_S = 0.001
+MIN_SAMPLE_BYTES = 8 << 10
+MIN_SAMPLE_S = 0.001
 LOST_AFTER_S = 8.0
 """A question without an answer for so long is not waited for any more."""
 NUMBERS = 16
 """Questions are numbered, again and again from 0, so that an answer tells which one it is to."""
 
 
-class _Question(NamedTuple):
+class _Query(NamedTuple):
     number: int
     sent_at: float
     bytes_before: int
@@ -54,7 +54,7 @@ class Link:
     def __init__(self, round_trip_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._round_trip_s = round_trip_s
-        self._questions: deque[_Question] = deque()
+        self._queries: deque[_Query] = deque()
         self._sent_bytes = self._read_bytes = 0
         self._read_at = 0.0
         self._alone = True
@@ -76,13 +76,13 @@ class Link:
     def waiting(self) -> int:
         """Questions that the terminal has not answered yet, and may still answer."""
         self._give_up()
-        return len(self._questions)
+        return len(self._queries)
 
     @property
     def in_flight_bytes(self) -> int:
         """What was sent and is not known to have been read. 0 on a terminal that does not answer."""
         self._give_up()
-        return self._sent_bytes - self._read_bytes if self._questions and self._paces else 0
+        return self._sent_bytes - self._read_bytes if self._queries and self._paces else 0
 
     @property
     def window_bytes(self) -> float:
@@ -90,7 +90,7 @@ class Link:
         delay = self._round_trip_s or 0.0
         if self._rate is None:
             return math.inf if delay < NEAR_S else FIRST_WINDOW_BYTES
-        return max(LEAST_WINDOW_BYTES, self._rate * (delay + QUEUE_S))
+        return max(MIN_WINDOW_BYTES, self._rate * (delay + QUEUE_S))
 
     @property
     def _paces(self) -> bool:
@@ -117,13 +117,13 @@ class Link:
         """Note that bytes were handed to the terminal's writer, a question right after them; returns its number."""
         now = self._clock()
         self._give_up()
-        if not self._questions:
+        if not self._queries:
             self._read_bytes, self._read_at, self._alone = self._sent_bytes, now, True
         self._sent_bytes += size_bytes
         number = self._asked % NUMBERS
         self._asked += 1
         state = self._sent_bytes, self._read_bytes, self._read_at, self._alone
-        self._questions.append(_Question(number, now, *state))
+        self._queries.append(_Query(number, now, *state))
         return number
 
     def acknowledged(self, number: int | None = None) -> None:
@@ -135,25 +135,25 @@ class Link:
         now = self._clock()
         self._answers = True
         self._give_up()
-        waiting = [question.number for question in self._questions]
+        waiting = [question.number for question in self._queries]
         if not waiting or (number is not None and number not in waiting):
             return  # it was given up
         # Answers come in the order of the questions: those to the ones before it were lost.
         for _ in range(0 if number is None else waiting.index(number)):
-            self._questions.popleft()
-        question = self._questions.popleft()
+            self._queries.popleft()
+        question = self._queries.popleft()
         self._read_bytes, self._read_at, self._alone = question.bytes_before, now, False
         took_s, arrived = now - question.sent_at, question.bytes_before - question.read_bytes
         # Only an answer to a few bytes tells the delay; the one to many bytes is no shorter, so it may correct it.
-        if (self._round_trip_s is None and arrived < LEAST_SAMPLE_BYTES) or took_s < (self._round_trip_s or 0.0):
+        if (self._round_trip_s is None and arrived < MIN_SAMPLE_BYTES) or took_s < (self._round_trip_s or 0.0):
             self._round_trip_s = took_s
-        if arrived >= LEAST_SAMPLE_BYTES:
+        if arrived >= MIN_SAMPLE_BYTES:
             self._sample(arrived, now - question.read_at, question.alone)
 
     def _sample(self, arrived: int, elapsed_s: float, alone: bool) -> None:
         """Learn from bytes that were acknowledged: so many within so long, the way itself included if alone."""
         delay_s = (self._round_trip_s or 0.0) if alone else 0.0
-        rate = arrived / max(LEAST_SAMPLE_S, elapsed_s - delay_s, elapsed_s / 4)
+        rate = arrived / max(MIN_SAMPLE_S, elapsed_s - delay_s, elapsed_s / 4)
         if elapsed_s >= 1.5 * delay_s:
             self._rate = rate if self._rate is None else (self._rate + rate) / 2
         elif self._rate is not None:
@@ -163,6 +163,6 @@ class Link:
     def _give_up(self) -> None:
         """Wait no more for questions that the terminal has not answered for long."""
         now = self._clock()
-        while self._questions and now - self._questions[0].sent_at > LOST_AFTER_S:
-            self._read_bytes = self._questions.popleft().bytes_before
+        while self._queries and now - self._queries[0].sent_at > LOST_AFTER_S:
+            self._read_bytes = self._queries.popleft().bytes_before
             self._gave_up = True

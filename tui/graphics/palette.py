@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from tui.graphics.picture import Picture, Pixels
 
-FEWER = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8)
+COLOUR_STEPS = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8)
 """How many colours are tried."""
 
 _SAMPLE_ROWS = 6
@@ -45,23 +45,23 @@ def within_budget(
     fits = len(picture.palette) <= registers
     if fits and estimate(picture) <= budget_bytes:
         return picture
-    unions = Unions(picture)
-    choices = [count for count in FEWER if count < unions.colours and count <= registers]
-    if not fits and unions.colours > registers and registers not in choices:
+    quantizer = PaletteQuantizer(picture)
+    choices = [count for count in COLOUR_STEPS if count < quantizer.colours and count <= registers]
+    if not fits and quantizer.colours > registers and registers not in choices:
         choices.insert(0, registers)
     if not choices:
-        return unions.reduced(registers)
+        return quantizer.reduced(registers)
     low, high = 0, len(choices) - 1
     while low < high:
         middle = (low + high) // 2
-        if estimate(unions.reduced(choices[middle])) <= budget_bytes:
+        if estimate(quantizer.reduced(choices[middle])) <= budget_bytes:
             high = middle
         else:
             low = middle + 1
-    return unions.reduced(choices[low])
+    return quantizer.reduced(choices[low])
 
 
-class Unions:
+class PaletteQuantizer:
     """The order in which a picture's colours are united, worked out once for any number of colours."""
 
     def __init__(self, picture: Picture) -> None:

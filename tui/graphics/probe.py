@@ -47,9 +47,9 @@ _TMUX_FORMAT = "\t".join(
     )
 )
 _MAX_ANSWER_BYTES = 65536
-LONGEST_DELAY_S = 2.5
-LOOK_EVERY_S = 0.05
-LATEST_ANSWER_S = 1.0
+REPLY_TIMEOUT_S = 2.5
+POLL_S = 0.05
+EXIT_TIMEOUT_S = 1.0
 """How long to wait for the answer where the program ends without needing it."""
 
 
@@ -87,7 +87,7 @@ class Probe:
         self._stop = threading.Event()
         self._unasked = self._start()
 
-    def finish(self, timeout_s: float = LONGEST_DELAY_S) -> Terminal:
+    def finish(self, timeout_s: float = REPLY_TIMEOUT_S) -> Terminal:
         """Wait for the answers, at most `timeout_s` from now, and put the terminal back as it was."""
         if self._terminal is not None:
             return self._terminal
@@ -105,7 +105,7 @@ class Probe:
         """Give the terminal's input back its mode. Safe to call twice, and called at exit."""
         self._stop.set()
         if self._reader is not None and self._reader.is_alive():
-            self._reader.join(2 * LOOK_EVERY_S)  # what it read after this would be missing elsewhere
+            self._reader.join(2 * POLL_S)  # what it read after this would be missing elsewhere
         if self._saved_mode is None:
             return
         # TCSAFLUSH also throws away what was typed or answered until now, so that nothing of it becomes a key press.
@@ -122,7 +122,7 @@ class Probe:
     ) -> None:
         if error is not None and self._saved_mode is not None and self._reader is not None and self._reader.is_alive():
             # Ended before the answer came: it would be typed at the shell's prompt.
-            self._reader.join(LATEST_ANSWER_S)
+            self._reader.join(EXIT_TIMEOUT_S)
         self.restore()
 
     def _start(self) -> str:
@@ -159,7 +159,7 @@ class Probe:
         asked_at = time.monotonic()
         while not self._stop.is_set() and len(self._answers) < _MAX_ANSWER_BYTES:
             try:
-                if not select.select([self._input_fd], [], [], LOOK_EVERY_S)[0]:
+                if not select.select([self._input_fd], [], [], POLL_S)[0]:
                     continue
                 chunk = os.read(self._input_fd, 4096)
             except (OSError, ValueError):
@@ -196,7 +196,7 @@ def start_probe(override: str = "auto") -> Probe:
     return Probe(override)
 
 
-def swallow(count: int, timeout_s: float, fd: int | None = None) -> None:
+def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) -> None:
     """Read and drop input until so many cursor position reports have come, or the time is up."""
     fd = _descriptor(sys.__stdin__) if fd is None else fd
     if fd < 0 or not os.isatty(fd):
@@ -220,7 +220,7 @@ def swallow(count: int, timeout_s: float, fd: int | None = None) -> None:
         termios.tcsetattr(fd, termios.TCSANOW, saved)
 
 
-def refitted(terminal: Terminal) -> Terminal:
+def fitted_to_window(terminal: Terminal) -> Terminal:
     """The terminal as it is now that its window has changed, without asking it."""
     return resized(terminal, window_size())
 

@@ -19,7 +19,7 @@ from tui.graphics.picture import Picture, Pixels
 
 BAND_PX = 6
 
-_NOBODY = np.uint32(0xFFFFFFFF)
+_ABSENT = np.uint32(0xFFFFFFFF)
 
 _Ints = npt.NDArray[np.int32]
 
@@ -66,7 +66,7 @@ def _bands(pixels: Pixels, colours: int) -> list[bytes]:
     if missing:
         pixels = np.pad(pixels, ((0, missing), (0, 0)), mode="edge")
     keys = _sorted_columns(pixels.reshape(bands, BAND_PX, width), missing)
-    present = keys != _NOBODY
+    present = keys != _ABSENT
     band = np.repeat(np.arange(bands, dtype=np.int32), present.sum(axis=1))
     flat = keys[present]
     column = flat >> np.uint32(BAND_PX)
@@ -101,7 +101,7 @@ def _sorted_columns(bands: Pixels, missing: int) -> npt.NDArray[np.uint32]:
         missing: Rows of the last band that are no part of the picture; they repeat its last real row.
 
     Returns:
-        (B, 6 * W) uint32: `(colour * W + column) << 6 | bits`, and at the end of each row `_NOBODY`.
+        (B, 6 * W) uint32: `(colour * W + column) << 6 | bits`, and at the end of each row `_ABSENT`.
     """
     count, _, width = bands.shape
     rows = [bands[:, row] for row in range(BAND_PX)]
@@ -121,7 +121,7 @@ def _sorted_columns(bands: Pixels, missing: int) -> npt.NDArray[np.uint32]:
         key += columns
         key <<= np.uint32(BAND_PX)
         key |= bits[row]
-        key[repeated[row]] = _NOBODY
+        key[repeated[row]] = _ABSENT
         keys[:, row] = key
     flat = keys.reshape(count, BAND_PX * width)
     flat.sort(axis=1)

@@ -181,7 +181,7 @@ def interpret(
     )
 
 
-def unknown_wish(environment: Mapping[str, str]) -> str:
+def invalid_override(environment: Mapping[str, str]) -> str:
     """What the environment variable holds, safe to print, where that is no protocol; empty where nothing is wrong."""
     wish = environment.get(ENVIRONMENT_VARIABLE, "")
     known = ("", AUTO, *(protocol.value for protocol in Protocol))

@@ -20,10 +20,10 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.graphics.context import GraphicsContext, context_of, terminal_of
 from tui.graphics.encode import Encoded, Job, encode
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.painter import PicturePainter
-from tui.graphics.session import Session, session_of, terminal_of
 from tui.graphics.strips import PaintedStrip, spliced
 from tui.graphics.terminal import Protocol, Terminal, clean_name
 
@@ -35,7 +35,7 @@ COARSE_FROM_S = 0.35
 """A picture that takes longer than this on the link is preceded by a coarse one."""
 REST_S = 0.2
 """How long the wish must rest before the whole picture is sent on such a link."""
-LONGEST_WAIT_S = 3.0
+MAX_WAIT_S = 3.0
 IDLE_S = 0.8
 """How long nothing has been shown before a picture is sent in advance."""
 TYPICAL_BYTES_PER_PX = 0.4
@@ -78,8 +78,8 @@ class PictureView(Widget, can_focus=False):
         self._placeholder = placeholder
         self._wanted: Picture | None = None
         self._encoding = False
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._painter = PicturePainter(self, self._fits)
         self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
@@ -159,10 +159,10 @@ class PictureView(Widget, can_focus=False):
         except Exception:  # it is told when the picture is asked for
             return
         if send and self.terminal.protocol is Protocol.KITTY and not self._is_quick(ready):
-            await self._settled.wait()
+            await self._idle.wait()
             await self._painter.written.wait()
             await asyncio.sleep(IDLE_S)
-            if self._settled.is_set() and self._job_for(picture) == job:
+            if self._idle.is_set() and self._job_for(picture) == job:
                 self._painter.send_ahead(ready)
 
     def redraw(self) -> None:
@@ -182,12 +182,12 @@ class PictureView(Widget, can_focus=False):
 
     def _resumed(self, _: object) -> None:
         """Another program had the terminal, and may have freed what it held."""
-        self._session.forget_held()
+        self._graphics.forget_held()
         self._painter.forget()
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the picture to the new size. What of its pixels is still there, the painter knows."""
-        self._note_area()
+        self._update_area()
         self._painter.advance()
         self._encode_if_needed()
 
@@ -204,22 +204,22 @@ class PictureView(Widget, can_focus=False):
 
     def _screen_changed(self, _: object = None) -> None:
         """Draw what may have been written over."""
-        self._note_area()
+        self._update_area()
         self._painter.disturbed()
 
-    def _note_area(self) -> None:
+    def _update_area(self) -> None:
         """Take a share of the link only while this is on the screen that is seen."""
         area = self._area()
         seen = area is not None and not self._painter.hidden and self.screen.is_active
-        self._session.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
+        self._graphics.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
 
     def on_unmount(self) -> None:
         """Let the terminal drop the picture when it needs the room."""
-        self._session.forget_view(id(self))
+        self._graphics.forget_view(id(self))
 
     @property
-    def _session(self) -> Session:
-        return session_of(self.app)
+    def _graphics(self) -> GraphicsContext:
+        return context_of(self.app)
 
     def _area(self) -> Area | None:
         """The cells that a picture may cover; None if there are none.
@@ -237,11 +237,11 @@ class PictureView(Widget, can_focus=False):
         area = self._area()
         if not self.is_attached or area is None:
             return None
-        background = self.rich_style.bgcolor
-        triplet = background.triplet if background is not None else None
-        ground = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
-        budget = self._session.budget_bytes(area.columns * area.rows)
-        return Job(picture, area, self.terminal, ground, budget)
+        bgcolor = self.rich_style.bgcolor
+        triplet = bgcolor.triplet if bgcolor is not None else None
+        background = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
+        budget = self._graphics.budget_bytes(area.columns * area.rows)
+        return Job(picture, area, self.terminal, background, budget)
 
     def _job(self) -> Job | None:
         """What should be encoded now; None if the right thing is there already or cannot be made yet."""
@@ -255,12 +255,12 @@ class PictureView(Widget, can_focus=False):
     def _encode_if_needed(self) -> None:
         if self._encoding or (job := self._job()) is None:
             return
-        ready = self._session.cache.get(job.key)
+        ready = self._graphics.cache.get(job.key)
         if ready is not None and self._is_quick(ready) and self._painter.written.is_set():
             self._adopt(ready)
             return
         self._encoding = True
-        self._settled.clear()
+        self._idle.clear()
         self._bring_newest()
 
     @work(group="picture")
@@ -272,7 +272,7 @@ class PictureView(Widget, can_focus=False):
         """
         try:
             while (job := self._job()) is not None:
-                ready = self._session.cache.get(job.key)
+                ready = self._graphics.cache.get(job.key)
                 if ready is None and not self._is_far(job.picture):
                     ready = await self._encoded(job)
                 if ready is None or not self._is_quick(ready):
@@ -295,7 +295,7 @@ class PictureView(Widget, can_focus=False):
             self.placeholder = f"this picture cannot be shown ({clean_name(str(error))})"
         finally:
             self._encoding = False
-            self._settled.set()
+            self._idle.set()
 
     def _fits_now(self, job: Job) -> bool:
         """Whether something is wanted, and what was encoded meanwhile is for the size and the terminal of now."""
@@ -308,31 +308,31 @@ class PictureView(Widget, can_focus=False):
 
     async def _encoded(self, job: Job) -> Encoded:
         """From the cache, or by a thread; by one for all who ask for the same."""
-        ready = self._session.cache.get(job.key)
+        ready = self._graphics.cache.get(job.key)
         if ready is None:
             task = self._under_way.get(job.key)
             if task is None:
                 task = self._under_way[job.key] = asyncio.create_task(asyncio.to_thread(encode, job))
                 task.add_done_callback(lambda _: self._under_way.pop(job.key, None))
             ready = await asyncio.shield(task)
-            self._session.cache.put(job.key, ready, ready.size_bytes)
+            self._graphics.cache.put(job.key, ready, ready.size_bytes)
         return ready
 
     async def _until_written(self) -> None:
         """Wait until the picture has gone out, or it would never be complete while a key is held down."""
         if self.is_attached and self.screen.is_active and not self.app.is_headless:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._painter.written.wait(), LONGEST_WAIT_S)
+                await asyncio.wait_for(self._painter.written.wait(), MAX_WAIT_S)
 
     def _is_quick(self, ready: Encoded) -> bool:
         """Whether what the terminal lacks of a picture is there soon."""
-        held = self._session.held
+        held = self._graphics.held
         missing = sum(piece.size_bytes for piece in ready.slices if held.number(piece.key) is None)
-        return self._session.link.seconds_for(missing) <= COARSE_FROM_S
+        return self._graphics.link.seconds_for(missing) <= COARSE_FROM_S
 
     def _is_far(self, picture: Picture) -> bool:
         """Whether a picture that is not encoded yet will probably take long on the link."""
-        return self._session.link.seconds_for(round(picture.pixels.size * TYPICAL_BYTES_PER_PX)) > COARSE_FROM_S
+        return self._graphics.link.seconds_for(round(picture.pixels.size * TYPICAL_BYTES_PER_PX)) > COARSE_FROM_S
 
     def _adopt(self, encoded: Encoded | None, *, coarse: bool = False) -> None:
         was_empty = self._painter.encoded is None

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
-from tui.graphics.held import HeldPictures
+from tui.graphics.held import TerminalImageCache
 from tui.graphics.link import NEAR_S, NUMBERS, Link
-from tui.graphics.probe import swallow
+from tui.graphics.probe import discard_cursor_reports
 from tui.graphics.terminal import Protocol, Terminal
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ RECEIPT_BYTES = 32 << 10
 
 _FIRST_X = 1
 """Column 0 is where some answer whatever the question."""
-LEAST_ASKED_BYTES = 1 << 10
-LEAST_BUDGET_BYTES = 16 << 10
+MIN_ASKED_BYTES = 1 << 10
+MIN_BUDGET_BYTES = 16 << 10
 NO_BUDGET_BYTES = 600 << 10
 """A share of the link that carries so much in `BUDGET_S` sets no limit."""
 BUDGET_STEP = 1.6
@@ -59,7 +59,7 @@ def receipt_question(number: int) -> str:
     return f"\x1b7\x1b[1;{number + _FIRST_X + 1}H\x1b[6n\x1b8"
 
 
-class Session:
+class GraphicsContext:
     """One app's pictures.
 
     Args:
@@ -69,7 +69,7 @@ class Session:
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
         self.cache: ByteCache[Encoded] = ByteCache(CACHE_LIMIT_BYTES)
-        self.held = HeldPictures()
+        self.held = TerminalImageCache()
         self.link = Link(terminal.round_trip_s)
         self.statistics = PictureStatistics()
         self.on_screen: dict[int, set[bytes]] = {}
@@ -119,13 +119,13 @@ class Session:
         rate = self.link.bytes_per_second
         if rate is None:
             return 0
-        budget = int(max(LEAST_BUDGET_BYTES, rate * BUDGET_S * cells / max(cells, sum(self.areas.values()))))
+        budget = int(max(MIN_BUDGET_BYTES, rate * BUDGET_S * cells / max(cells, sum(self.areas.values()))))
         before = self._budgets.get(cells, 0)
         if not before / BUDGET_STEP < budget < before * BUDGET_STEP:
             before = self._budgets[cells] = budget
         return before if before < NO_BUDGET_BYTES else 0
 
-    def acknowledged(self, number: int | None) -> None:
+    def cursor_reported(self, number: int | None) -> None:
         """The terminal has read so far; who waited for it may go on."""
         self.link.acknowledged(number)
         waiting, self._waiting = self._waiting, {}
@@ -145,7 +145,7 @@ class Session:
         self.statistics = replace(old, pictures=old.pictures + picture, bytes_sent=old.bytes_sent + size_bytes)
         self._unasked_bytes += size_bytes
         asked = self._unasked_bytes >= min(RECEIPT_BYTES, self.link.window_bytes / 4) or (
-            last and self._unasked_bytes >= LEAST_ASKED_BYTES
+            last and self._unasked_bytes >= MIN_ASKED_BYTES
         )
         if not asked:
             return ""
@@ -171,15 +171,15 @@ class Session:
         return number, "".join(commands)
 
 
-_sessions: WeakKeyDictionary[App[Any], Session] = WeakKeyDictionary()
+_contexts: WeakKeyDictionary[App[Any], GraphicsContext] = WeakKeyDictionary()
 
 
-def session_of(app: App[Any]) -> Session:
-    """The app's session, begun on first use."""
-    session = _sessions.get(app)
-    if session is None:
-        session = _sessions[app] = Session(terminal_of(app))
-    return session
+def context_of(app: App[Any]) -> GraphicsContext:
+    """The app's context, begun on first use."""
+    context = _contexts.get(app)
+    if context is None:
+        context = _contexts[app] = GraphicsContext(terminal_of(app))
+    return context
 
 
 def terminal_of(app: object) -> Terminal:
@@ -190,16 +190,16 @@ def terminal_of(app: object) -> Terminal:
 
 def statistics(app: App[Any]) -> PictureStatistics:
     """What the app's pictures have cost so far, and what is known of the link."""
-    session = session_of(app)
+    context = context_of(app)
     return replace(
-        session.statistics,
-        bytes_per_second=session.link.bytes_per_second,
-        round_trip_s=session.link.round_trip_s,
-        held=len(session.held),
+        context.statistics,
+        bytes_per_second=context.link.bytes_per_second,
+        round_trip_s=context.link.round_trip_s,
+        held=len(context.held),
     )
 
 
-def acknowledged(app: App[Any], x: int) -> None:
+def cursor_reported(app: App[Any], x: int) -> None:
     """Tell that the terminal reported its cursor's position. For an app's `on_cursor_position`.
 
     It paces the pictures: what the terminal has not read yet is not added to without bound.
@@ -208,42 +208,42 @@ def acknowledged(app: App[Any], x: int) -> None:
         x: The column, counted from 0.
     """
     number = x - _FIRST_X
-    session_of(app).acknowledged(number if 0 <= number < NUMBERS else None)
+    context_of(app).cursor_reported(number if 0 <= number < NUMBERS else None)
 
 
-def settle(app: App[Any], timeout_s: float = 5.0) -> None:
-    """After the app has ended, swallow reports that are still on their way, lest the shell takes them for input."""
-    link = session_of(app).link
+def discard_pending_reports(app: App[Any], timeout_s: float = 5.0) -> None:
+    """After the app has ended, read and drop cursor reports still under way; the shell would take them for input."""
+    link = context_of(app).link
     if link.waiting:
         # On a near link they are here in a moment, or were read before the end. On a far one text may wait before them.
         delay_s = link.round_trip_s
         limit_s = 1.0 if delay_s is None else 0.1 if delay_s < NEAR_S else timeout_s
-        swallow(link.waiting, min(timeout_s, limit_s))
+        discard_cursor_reports(link.waiting, min(timeout_s, limit_s))
 
 
-def forget(app: App[Any]) -> None:
+def reset_context(app: App[Any]) -> None:
     """Begin anew, after the terminal was asked again: nothing is held there; of another one's link nothing is known."""
-    session, terminal = session_of(app), terminal_of(app)
-    session.forget_held()
-    session.terminal, session.link = terminal, Link(terminal.round_trip_s)
+    context, terminal = context_of(app), terminal_of(app)
+    context.forget_held()
+    context.terminal, context.link = terminal, Link(terminal.round_trip_s)
 
 
-async def drained(app: App[Any], limit_s: float) -> None:
+async def wait_until_flushed(app: App[Any], limit_s: float) -> None:
     """Wait until the terminal has read what was sent, or it would answer somebody else, e.g. the shell."""
-    session, clock = session_of(app), asyncio.get_running_loop().time
+    context, clock = context_of(app), asyncio.get_running_loop().time
     until = clock() + limit_s
-    session.resting = True
+    context.resting = True
     try:
-        while session.link.in_flight_bytes and clock() < until:
+        while context.link.in_flight_bytes and clock() < until:
             await asyncio.sleep(DRAIN_POLL_S)
     finally:
-        session.resting = False
+        context.resting = False
 
 
-def farewell(app: App[Any]) -> str:
+def image_cleanup_sequence(app: App[Any]) -> str:
     """What to write to the terminal after the app has ended, so that none of its pictures stays in memory there."""
-    session = session_of(app)
-    numbers = [*session.held.clear(), *session.to_free]
+    context = context_of(app)
+    numbers = [*context.held.clear(), *context.to_free]
     terminal = terminal_of(app)
     if terminal.protocol is not Protocol.KITTY or not numbers:
         return ""
