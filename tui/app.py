@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events, on, work
-from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.app import SuspendNotSupported, SystemCommand
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.theme import Theme
@@ -28,7 +27,6 @@ from facegender.support.files import typed_path
 from facegender.support.text import one_line
 from tui.commands import COMMANDS
 from tui.graphics import (
-    LateReplyFilter,
     PictureView,
     Terminal,
     cursor_reported,
@@ -38,6 +36,7 @@ from tui.graphics import (
     wait_until_flushed,
     window_size,
 )
+from tui.graphics.textual_internals import LateReplyApp
 from tui.host.processes import ClassifierProcess, Trainers
 from tui.host.shutdown import is_own_job
 from tui.host.threads import DaemonThreads
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from tui.screens.classify import Classify
 
 REAP_S = 2.0
-LATEST_ANSWER_S = 30.0
-"""After the start; what comes later is typed by a person."""
 LATE_LIMIT_S = 10.0
 """How long to wait for a terminal that is known to answer late."""
 LONGEST_DRAIN_S = 10.0
@@ -80,7 +77,7 @@ THEME = Theme(
 )
 
 
-class FaceGenderApp(App[None]):
+class FaceGenderApp(LateReplyApp):
     """Starts with a run, with a new demo run, or with the question where the photographs are.
 
     Attributes:
@@ -125,8 +122,6 @@ class FaceGenderApp(App[None]):
         self._demo = demo
         self._data = data
         self._graphics = graphics
-        self._late_replies = LateReplyFilter()
-        self._late_until = time.monotonic() + LATEST_ANSWER_S
         self._leaving = False
         self._trainers = Trainers()
         self._classifier = ClassifierProcess(root)
@@ -195,16 +190,9 @@ class FaceGenderApp(App[None]):
         """Show one line that says what went wrong."""
         self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
 
-    async def on_event(self, event: events.Event) -> None:
-        """Textual's way of every event, but for what an unanswered probe's terminal says after all."""
-        expected = self.terminal.round_trip_s is None and time.monotonic() < self._late_until
-        if isinstance(event, events.Key) and expected:
-            heard_before = self._late_replies.seen
-            if self._late_replies.consumes(event.character, event.time):
-                if not heard_before:
-                    self.notify("the terminal has answered late: g asks it again, with more patience", timeout=10)
-                return
-        await super().on_event(event)
+    def on_late_reply(self) -> None:
+        """Say how to have the reply used."""
+        self.notify("The terminal replied late. Press g to probe again with a longer timeout.", timeout=10)
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
@@ -232,7 +220,7 @@ class FaceGenderApp(App[None]):
         try:
             with self.suspend():
                 probe = start_probe(self._graphics)
-                self.terminal = probe.finish(LATE_LIMIT_S) if self._late_replies.seen else probe.finish()
+                self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
         reset_context(self)

@@ -98,7 +98,7 @@ async def test_an_answer_of_the_terminal_that_comes_late_presses_no_keys(root: P
         for character in "^P>|xterm(390)^_Gi=31;OK":
             app.post_message(events.Key(character, character))
         await until(lambda: app.told)
-        assert "answered late" in app.told[0]
+        assert "replied late" in app.told[0]
         await pilot.pause(0.4)
         assert app.screen is app.dashboard
         assert not app.dashboard.prompt.is_open

@@ -32,7 +32,7 @@ from tui.graphics import (
 from tui.graphics.context import context_of
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
-from tui.graphics.strips import PaintedStrip
+from tui.graphics.textual_internals import PictureStrip
 
 RECEIPT = re.compile(r"\x1b7\x1b\[1;(\d+)H\x1b\[6n\x1b8")
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
@@ -397,7 +397,7 @@ async def test_pieces_of_a_kitty_line_each_say_where_they_are() -> None:
         await app.until_shown(shown)
         app.written()
         strip = app.view.render_lines(Region(0, 0, 40, 12))[0]
-        assert isinstance(strip, PaintedStrip)
+        assert isinstance(strip, PictureStrip)
         pieces = strip.divide([10, 25, 40])
         assert [piece.cell_length for piece in pieces] == [10, 15, 15]
         rendered = [piece.render(CONSOLE) for piece in pieces]
@@ -428,10 +428,10 @@ async def test_of_a_sixel_picture_that_was_a_little_larger_nothing_stays_in_the_
         app.view.show(larger)
         await app.until_shown(larger)
         app.written()
-        assert all(strip.intact for strip in app.view._painter._strips), "another of that size would be drawn over it"
+        assert all(strip.intact for strip in app.view._painter._slices), "another of that size would be drawn over it"
         app.view.show(smaller)
         await app.until_shown(smaller)
-        assert not any(strip.intact for strip in app.view._painter._strips), "the cells are blanked first"
+        assert not any(strip.intact for strip in app.view._painter._slices), "the cells are blanked first"
 
 
 async def test_what_was_written_is_counted() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tui.graphics.link import FIRST_WINDOW_BYTES, MIN_WINDOW_BYTES, LOST_AFTER_S, QUEUE_S, Link
+from tui.graphics.link import FIRST_WINDOW_BYTES, LOST_AFTER_S, MIN_WINDOW_BYTES, QUEUE_S, Link
 
 KIB = 1 << 10
 

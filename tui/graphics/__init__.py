@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         statistics,
         wait_until_flushed,
     )
-    from tui.graphics.late_replies import LateReplyFilter
     from tui.graphics.picture import Picture
     from tui.graphics.probe import Probe, fitted_to_window, start_probe, window_size
     from tui.graphics.terminal import Protocol, Terminal
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ByteCache",
-    "LateReplyFilter",
     "Picture",
     "PictureStatistics",
     "PictureView",
@@ -47,7 +45,6 @@ __all__ = [
 
 _HOME = {
     "ByteCache": "cache",
-    "LateReplyFilter": "late_replies",
     "Picture": "picture",
     "PictureStatistics": "context",
     "PictureView": "widget",

@@ -24,8 +24,8 @@ from tui.graphics.context import GraphicsContext, context_of, terminal_of
 from tui.graphics.encode import Encoded, Job, encode
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.painter import PicturePainter
-from tui.graphics.strips import PaintedStrip, spliced
 from tui.graphics.terminal import Protocol, Terminal, clean_name
+from tui.graphics.textual_internals import PictureStrip, spliced
 
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture
@@ -81,7 +81,7 @@ class PictureView(Widget, can_focus=False):
         self._idle = asyncio.Event()
         self._idle.set()
         self._painter = PicturePainter(self, self._fits)
-        self._lines: dict[int, tuple[Strip, PaintedStrip]] = {}
+        self._lines: dict[int, tuple[Strip, PictureStrip]] = {}
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
         self._style = Style.null()
         self._blank = Strip([])
@@ -403,7 +403,7 @@ class PictureView(Widget, can_focus=False):
             if live:
                 known = self._lines.get(row)
                 if known is None or known[0] is not base:
-                    known = self._lines[row] = base, PaintedStrip(base, self._painter, row, -left, placement.columns)
+                    known = self._lines[row] = base, PictureStrip(base, self._painter, row, -left, placement.columns)
                 lines[top + row] = known[1]
             elif left >= 0 and left + placement.columns <= base.cell_length:
                 lines[top + row] = spliced(base, left, encoded.flat[row], placement.columns)

@@ -7,21 +7,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.geometry import Region
 from textual.message import Message
 from textual.timer import Timer
 
 from facegender.support.text import one_line
 from tui.graphics import ByteCache, Protocol
+from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
 from tui.inspect.selection import Selection
 from tui.inspect.view import LayerTitle, LayerView, title_line
-from tui.widgets.pane import Column, PaneTitle
+from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
 MADE_BYTES = 24 << 20
@@ -31,7 +30,7 @@ AHEAD_AFTER_S = 0.12
 LEAST_PX = 8
 
 
-class LayerBrowser(Column, can_focus=True):
+class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts.
 
     The focus colours its upper edge alone: the others belong to the view, which would be drawn anew, picture and all.
@@ -91,13 +90,6 @@ class LayerBrowser(Column, can_focus=True):
         """The title and the view."""
         yield PaneTitle()
         yield LayerView(self.waiting, self._caption)
-
-    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """As of any widget, but without a repaint: nothing of it is seen that is not its children's.
-
-        Textual asks for one with each change of the focus.
-        """
-        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
 
     @property
     def view(self) -> LayerView:

@@ -16,8 +16,8 @@ from textual.widgets import Static
 from facegender.support.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
+from tui.graphics.textual_internals import Column
 from tui.inspect.layer_picture import LayerPicture
-from tui.widgets.pane import Column
 from tui.widgets.status import bar
 
 _VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.widgets import Static
 
 from facegender.runs.folder import RunFolder
 from tui import commands
 from tui import format as fmt
+from tui.graphics.textual_internals import Column, Row
 from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
 from tui.run.follow import Follower, FollowFailed, RunFollowed
@@ -24,7 +24,7 @@ from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
-from tui.widgets.pane import ChartPane, Column, Pane
+from tui.widgets.pane import ChartPane, Pane
 from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
 
@@ -36,12 +36,6 @@ CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 LOW_PANES = ("run", "machine", "log")
 """Those that are only as high as they must be beside others."""
-
-
-class Columns(Horizontal):
-    """Columns side by side; as for `Column`."""
-
-    BLANK = True
 
 
 class Dashboard(PictureActions, PromptScreen):
@@ -76,7 +70,7 @@ class Dashboard(PictureActions, PromptScreen):
         """All panes; `_arrange` decides which are to be seen."""
         yield StatusLines(id="status")
         yield Static(id="tabs", markup=False)
-        with Columns(id="panes"):
+        with Row(id="panes"):
             with Column(id="left"):
                 yield ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
                 yield ChartPane(

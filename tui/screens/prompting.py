@@ -7,12 +7,11 @@ from pathlib import Path
 
 from textual import on
 from textual.message import Message
-from textual.reactive import Reactive
-from textual.widget import Widget
 
 from facegender.support.text import one_line
 from tui import commands
 from tui.completion import complete_path, complete_word
+from tui.graphics.textual_internals import QuietFocusScreen
 from tui.messages import ClassifyFile
 from tui.screens.base import ReadyScreen
 from tui.widgets.prompt import Prompt
@@ -32,12 +31,8 @@ class Completed(Message):
         self.candidates = candidates
 
 
-class PromptScreen(ReadyScreen[None]):
+class PromptScreen(QuietFocusScreen[None], ReadyScreen[None]):
     """A screen with a `Prompt`; subclasses say where the focus goes back to and which layer is looked at."""
-
-    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
-    """As in Textual's `Screen`, which draws all of itself anew with each change: 24 KB for a key that opens the prompt.
-    What looks different with the focus is drawn for its own sake."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()

@@ -19,15 +19,6 @@ if TYPE_CHECKING:
 _BRIEF = {"validation": "val"}
 
 
-class Column(Vertical):
-    """A column of which nothing is seen but its background: what Textual need not work out costs no time.
-
-    So it can have neither a border nor padding.
-    """
-
-    BLANK = True
-
-
 class Pane(Vertical, can_focus=True):
     """A bordered place with a title."""
 

@@ -1,0 +1,81 @@
+"""What the program overrides of Textual."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual.color import Color
+from textual.filter import Monochrome
+from textual.strip import Strip
+
+from tui.graphics.textual_internals import PictureStrip
+
+CONSOLE = Console(color_system="truecolor", force_terminal=True)
+BOLD = Style(bold=True)
+
+
+class Digits:
+    """Paints the number of each column."""
+
+    def paint(self, row: int, first: int, last: int) -> str:
+        return "".join(str(column) for column in range(first, last))
+
+    def painted(self, row: int) -> str:
+        return ""
+
+
+def picture_strip() -> PictureStrip:
+    """A line of ten cells, all of which are the picture's."""
+    return PictureStrip(Strip([Segment("." * 10, Style())]), Digits(), 0, 0, 10)
+
+
+CALLS: dict[str, tuple[tuple[Any, ...], str]] = {
+    "__add__": ((Strip([Segment("++")]),), "0123456789++"),
+    "__getitem__": ((slice(2, 5),), "234"),
+    "_apply_link_style": ((BOLD,), "0123456789"),
+    "adjust_cell_length": ((12,), "0123456789  "),
+    "apply_filter": ((Monochrome(), Color(0, 0, 0)), "0123456789"),
+    "apply_meta": (({"name": 1},), "0123456789"),
+    "apply_offsets": ((3, 4), "0123456789"),
+    "apply_style": ((BOLD,), "0123456789"),
+    "crop": ((3, 7), "3456"),
+    "crop_extend": ((3, 12, None), "3456789  "),
+    "crop_pad": ((10, 1, 2, Style()), " 0123456789  "),
+    "discard_meta": ((), "0123456789"),
+    "extend_cell_length": ((11,), "0123456789 "),
+    "simplify": ((), "0123456789"),
+    "style_links": (("no such link", BOLD), "0123456789"),
+    "text_align": ((14, "center"), "  0123456789  "),
+}
+"""Arguments for each method, and what its result writes."""
+
+
+def test_every_method_of_a_strip_that_gives_a_strip_is_known() -> None:
+    giving = {
+        name
+        for name, method in vars(Strip).items()
+        if inspect.isfunction(method) and method.__annotations__.get("return") == "Strip"
+    }
+    assert giving == set(CALLS), "a newer Textual has other methods: PictureStrip must override them"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_a_method_gives_still_paints_the_picture(name: str) -> None:
+    arguments, written = CALLS[name]
+    strip = getattr(picture_strip(), name)(*arguments)
+    assert strip.render(CONSOLE) == written
+    assert strip.cell_length == len(written)
+
+
+@pytest.mark.parametrize(("align", "written"), [("left", "0123456789  "), ("right", "  0123456789")])
+def test_an_aligned_line_paints_where_it_is(align: str, written: str) -> None:
+    assert picture_strip().text_align(12, align).render(CONSOLE) == written
+
+
+def test_each_piece_of_a_divided_line_paints_its_own_columns() -> None:
+    assert [piece.render(CONSOLE) for piece in picture_strip().divide([2, 5, 10])] == ["01", "234", "56789"]

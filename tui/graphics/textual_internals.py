@@ -1,0 +1,223 @@
+"""Every place where the program overrides what Textual does not offer as public API, and why.
+
+After an upgrade of Textual read this file first. Each class says what it replaces, what it costs without it, and which
+behaviour of Textual it relies on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Concatenate, ParamSpec, Protocol, Self
+
+from rich.console import Console
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.app import App
+from textual.containers import Horizontal, Vertical
+from textual.geometry import Region
+from textual.reactive import Reactive
+from textual.screen import Screen, ScreenResultType
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.graphics.context import terminal_of
+from tui.graphics.late_replies import LateReplyFilter
+
+P = ParamSpec("P")
+
+LATE_REPLY_WINDOW_S = 30.0
+"""How long after the start a terminal may still answer the probe; later keys are typed by a person."""
+
+
+class Column(Vertical):
+    """A vertical container without a border or padding, so that nothing of it is visible but its background.
+
+    `Widget.BLANK` makes Textual's compositor draw it as blank cells instead of rendering it, styles and all.
+    """
+
+    BLANK = True
+
+
+class Row(Horizontal):
+    """A horizontal container without a border or padding; see `Column`."""
+
+    BLANK = True
+
+
+class UnpaintedContainer(Widget):
+    """A container that shows nothing but its children, and is never repainted itself.
+
+    Textual refreshes a widget whenever it gains or loses the focus, which would redraw all children, pictures included.
+    """
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Refresh as any widget does, but without a repaint."""
+        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
+
+
+class QuietFocusScreen(Screen[ScreenResultType]):
+    """A screen that is not repainted when the focus moves.
+
+    `Screen.focused` is a reactive that repaints the whole screen with each change: 24 KB for a key that opens the
+    prompt. Widgets whose look depends on the focus are repainted anyway, when their pseudo class changes.
+    """
+
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+class LateReplyApp(App[None]):
+    """An app that drops late replies of the terminal to the probe.
+
+    Textual's parser does not know these replies and turns each character into a key press. A handler or a binding sees
+    a key only after the focused widget; `App.on_event` is the one place that sees it before.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._late_replies = LateReplyFilter()
+        self._late_reply_until = time.monotonic() + LATE_REPLY_WINDOW_S
+
+    @property
+    def replied_late(self) -> bool:
+        """Whether the terminal has replied after the probe gave up."""
+        return self._late_replies.seen
+
+    def on_late_reply(self) -> None:
+        """The terminal has begun to reply."""
+
+    async def on_event(self, event: events.Event) -> None:
+        """Dispatch events, dropping late replies to the terminal probe."""
+        expected = terminal_of(self).round_trip_s is None and time.monotonic() < self._late_reply_until
+        if expected and isinstance(event, events.Key):
+            seen_before = self.replied_late
+            if self._late_replies.consumes(event.character, event.time):
+                if not seen_before:
+                    self.on_late_reply()
+                return
+        await super().on_event(event)
+
+
+class Painter(Protocol):
+    """Writes the picture's part of a line."""
+
+    def paint(self, row: int, first: int, last: int) -> str | None:
+        """Return what to write for the picture's cells.
+
+        Args:
+            row: The row within the picture, in cells.
+            first: The first column within the picture.
+            last: The column after the last.
+
+        Returns:
+            Text and control sequences that leave the cursor after the last cell; None for the line's own cells.
+        """
+
+    def painted(self, row: int) -> str:
+        """Return what to write after the line; it must leave the cursor where it was."""
+
+
+def _on_base(method: Callable[Concatenate[Strip, P], Strip]) -> Callable[Concatenate[PictureStrip, P], Strip]:
+    """Wrap a method of `Strip` that leaves the left edge where it is, so that its result still paints the picture."""
+
+    def wrapped(self: PictureStrip, /, *args: P.args, **options: P.kwargs) -> Strip:
+        return self._around(method(self._base, *args, **options))
+
+    return wrapped
+
+
+class PictureStrip(Strip):
+    """A line of a widget, or a piece cut from it, part of which a painter writes.
+
+    Textual asks a widget for its lines far more often than it writes them: for updates elsewhere on the screen, below
+    the mouse, under other screens. Only `Strip.render` is called for exactly the cells that are written, after the
+    compositor has cut away what other widgets cover. Painting there, no byte is sent twice and none is lost.
+
+    Every method of `Strip` that returns a strip is overridden, or the result would be a plain strip without the
+    picture; a test goes through them all.
+
+    Args:
+        base: The line as Textual knows it.
+        painter: Writes the picture.
+        row: The row within the picture.
+        start: Where this piece starts, in columns from the start of the picture; negative if before it.
+        width: The picture's width in columns.
+    """
+
+    __slots__ = ["_base", "_painter", "_row", "_start", "_width"]
+
+    def __init__(self, base: Strip, painter: Painter, row: int, start: int, width: int) -> None:
+        super().__init__(base, base.cell_length)
+        self._base = base
+        self._painter = painter
+        self._row = row
+        self._start = start
+        self._width = width
+
+    def _around(self, base: Strip, offset: int = 0) -> Strip:
+        """The same part of the picture around another line, which begins ``offset`` columns further right."""
+        if not base.cell_length:
+            return base
+        return PictureStrip(base, self._painter, self._row, self._start + offset, self._width)
+
+    def divide(self, cuts: Iterable[int]) -> Sequence[Strip]:
+        """Cut at these columns."""
+        offset = 0
+        pieces = []
+        for piece in self._base.divide(cuts):
+            pieces.append(self._around(piece, offset))
+            offset += piece.cell_length
+        return pieces
+
+    def crop(self, start: int, end: int | None = None) -> Strip:
+        """Keep the columns from ``start`` up to but not including ``end``."""
+        return self._around(self._base.crop(start, end), max(0, start))
+
+    def crop_extend(self, start: int, end: int, style: Style | None) -> Strip:
+        """Crop, and fill up with blanks."""
+        return self._around(self._base.crop_extend(start, end, style), max(0, start))
+
+    def crop_pad(self, cell_length: int, left: int, right: int, style: Style) -> Strip:
+        """Crop, and add blanks on both sides."""
+        return self._around(self._base.crop_pad(cell_length, left, right, style), -left)
+
+    def text_align(self, width: int, align: str) -> Strip:
+        """Add blanks where ``align`` leaves room."""
+        excess = max(0, width - self._base.cell_length)
+        left = {"left": 0, "center": excess // 2, "right": excess}[align]
+        return self._around(self._base.text_align(width, align), -left)  # type: ignore[arg-type]  # Textual's literal
+
+    __add__ = _on_base(Strip.__add__)
+    adjust_cell_length = _on_base(Strip.adjust_cell_length)
+    apply_filter = _on_base(Strip.apply_filter)
+    apply_meta = _on_base(Strip.apply_meta)
+    apply_offsets = _on_base(Strip.apply_offsets)
+    apply_style = _on_base(Strip.apply_style)
+    discard_meta = _on_base(Strip.discard_meta)
+    extend_cell_length = _on_base(Strip.extend_cell_length)
+    simplify = _on_base(Strip.simplify)
+    style_links = _on_base(Strip.style_links)
+    _apply_link_style = _on_base(Strip._apply_link_style)
+
+    def render(self, console: Console) -> str:
+        """The line as it is written to the terminal."""
+        length = self._base.cell_length
+        first = max(0, self._start)
+        last = min(self._width, self._start + length)
+        if first >= last:
+            return self._base.render(console)
+        text = self._painter.paint(self._row, first, last)
+        if text is None:
+            text = self._base.render(console)
+        else:
+            before = self._base.crop(0, first - self._start)
+            after = self._base.crop(last - self._start)
+            text = before.render(console) + text + (after.render(console) if after.cell_length else "")
+        return text + self._painter.painted(self._row)
+
+
+def spliced(base: Strip, left: int, segments: list[Segment], width: int) -> Strip:
+    """The line with its columns from ``left`` replaced by segments that are ``width`` columns wide."""
+    after = base.crop(left + width)
+    return Strip([*base.crop(0, left), *segments, *after], base.cell_length)
