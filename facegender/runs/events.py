@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from facegender.support.text import printable_strings
+
 SCHEMA_VERSION = 1
 LATEST_TIME = 1e11
 """Seconds since 1970: more than three thousand years."""
@@ -256,7 +258,10 @@ def encode(event: Event) -> bytes:
 
 
 def decode(line: bytes) -> AnyEvent | None:
-    """The event of one journal line, or None for what this version does not know or cannot read."""
+    """The event of one journal line, or None for what this version does not know or cannot read.
+
+    Whoever wrote the line, no string of the event can control a terminal.
+    """
     for decoder in (_strict, _lax):
         try:
             event = decoder.decode(line)
@@ -265,7 +270,11 @@ def decode(line: bytes) -> AnyEvent | None:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         # A time that no clock shows is none that the reader's calendar can.
-        return event if 0 <= event.time < LATEST_TIME else None
+        if not 0 <= event.time < LATEST_TIME:
+            return None
+        # JSON escapes all other control characters. Steps are numbers, so that long journals cost nothing more.
+        is_plain = line.isascii() and b"\\" not in line and b"\x7f" not in line
+        return event if is_plain else printable_strings(event)
     return None
 
 

@@ -6,7 +6,11 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 
 def printable(text: str | Path) -> str:
@@ -30,14 +34,35 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
+def printable_strings(value: T) -> T:
+    """Return a copy of a value in which every string went through `one_line`.
+
+    Data that somebody else may have written goes through this where it is read, so that whoever shows a field need not
+    think of it. Covers structs, lists, tuples and dictionaries, their keys included. Everything else stays as it is,
+    e.g. a `Path` that is still to be opened.
+    """
+    return _with_printable_strings(value)  # type: ignore[no-any-return]  # the same type, which cannot be expressed
+
+
+def _with_printable_strings(value: Any) -> Any:
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, dict):
+        return {one_line(key): _with_printable_strings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_printable_strings, value))
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _with_printable_strings(getattr(value, name)) for name in value.__struct_fields__}
+        return msgspec.structs.replace(value, **fields)
+    return value
+
+
 def json_line(value: Any) -> str:
     """Encode a value of plain types or msgspec structs as one line of JSON.
 
     Only printable ASCII is left unescaped, so that no terminal obeys the line and lone surrogates can be printed. NaN
     and infinity, which JSON lacks, become null.
     """
-    import msgspec
-
     text = json.dumps(msgspec.to_builtins(value))
     return json.dumps(json.loads(text, parse_constant=lambda _: None))
 

@@ -86,12 +86,12 @@ def test_a_field_that_a_newer_version_added_does_no_harm() -> None:
 
 
 def test_a_journal_from_before_patience_was_told_has_none() -> None:
-    for event, field in (
-        (recorded.run_started(patience=4), "patience"),
-        (recorded.epoch_finished(2, epochs_since_best=3), "waited"),
+    for event, field, key in (
+        (recorded.run_started(patience=4), "patience", "patience"),
+        (recorded.epoch_finished(2, epochs_since_best=3), "epochs_since_best", "waited"),
     ):
         raw = json.loads(encode(event))
-        assert raw.pop(field)
+        assert raw.pop(key)
         older = decode(json.dumps(raw).encode())
         assert isinstance(older, type(event))
         assert getattr(older, field) == 0
@@ -100,7 +100,7 @@ def test_a_journal_from_before_patience_was_told_has_none() -> None:
 def test_line_breaks_and_controls_in_a_text_stay_within_the_line() -> None:
     event = RunFinished(time=1.0, status="failed", error="one\ntwo\x1b[31m")
     assert encode(event).count(b"\n") == 1
-    assert decode(encode(event)) == event
+    assert decode(encode(event)) == RunFinished(time=1.0, status="failed", error="one two\ufffd[31m")
 
 
 @pytest.mark.parametrize("time", ["1e308", "-1", '"NaN"', "1e12"])

@@ -14,7 +14,6 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.timer import Timer
 
-from facegender.support.text import one_line
 from tui.graphics import ByteCache, Protocol
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
@@ -292,7 +291,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._made.put(request, picture, picture.mosaic.pixels.nbytes)
             self.post_message(self.Composed(picture))
         except NotComposed as error:
-            self.post_message(self.Refused(request, one_line(str(error))))
+            self.post_message(self.Refused(request, str(error)))
 
     @on(Composed)
     def _composed(self, event: Composed) -> None:

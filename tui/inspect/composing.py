@@ -9,6 +9,7 @@ import numpy as np
 from facegender.rendering import pictures
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
 from facegender.runs.frames import Bytes, FrameReader, FrameUnreadable, open_frame
+from facegender.support.text import one_line, printable_strings
 from tui.graphics import Picture
 from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
 
@@ -31,17 +32,18 @@ def compose(request: LayerRequest) -> LayerPicture:
     try:
         return _compose(request)
     except FrameUnreadable as error:
-        raise NotComposed(str(error)) from None
+        raise NotComposed(one_line(str(error))) from None
     except Exception as error:  # the boundary of a thread: what a damaged file raises depends on the damage
-        raise NotComposed(f"{request.file.name} is damaged: {str(error) or type(error).__name__}") from None
+        raise NotComposed(f"{request.file.name} is damaged: {one_line(str(error)) or type(error).__name__}") from None
 
 
 def _compose(request: LayerRequest) -> LayerPicture:
     with open_frame(request.file) as frame:
-        info = frame.info
+        info = printable_strings(frame.info)
         if not info.layers:
             raise FrameUnreadable(f"{request.file.name} has no layers")
-        layer = info.layers[min(request.layer, len(info.layers) - 1)]
+        number = min(request.layer, len(info.layers) - 1)
+        layer = frame.info.layers[number]  # as the file spells it
         probe = min(request.probe, max(0, len(info.probe_names) - 1))
         tiles, low, high, common, colours = _tiles(frame, layer, probe, request)
         channels = len(tiles)
@@ -61,7 +63,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             mosaic=mosaic,
             photograph=_photograph(frame, probe, request, photograph_px),
             layers=tuple(info.layers),
-            layer=layer,
+            layer=info.layers[number],
             channels=channels,
             columns=grid.columns,
             probes=len(info.probe_names),

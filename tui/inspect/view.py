@@ -13,7 +13,6 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
-from facegender.support.text import printable
 from tui import format as fmt
 from tui.graphics import PictureView
 from tui.graphics.textual_internals import Column
@@ -224,17 +223,17 @@ class LayerView(Horizontal):
 
 def probe_caption(picture: LayerPicture) -> Text:
     """A probe's name, its annotated class and what the network gave each class."""
-    out = Text(printable(picture.name), "dim", overflow="ellipsis", no_wrap=True)
+    out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
     if picture.label:
-        out.append("\nannotated ", "dim").append(printable(picture.label))
+        out.append("\nannotated ", "dim").append(picture.label)
     return out.append_text(probability_bars(picture.probabilities, 8))
 
 
 def narrow_caption(picture: LayerPicture) -> Text:
     """The same for a few columns, without the name."""
-    out = Text.assemble(("annotated\n", "dim"), printable(picture.label), "\n") if picture.label else Text()
+    out = Text.assemble(("annotated\n", "dim"), picture.label, "\n") if picture.label else Text()
     for number, (name, share) in enumerate(picture.probabilities.items()):
-        out.append(f"\n{printable(name)}\n").append(fmt.percent(share), fmt.CLASS_COLOURS[number % 2])
+        out.append(f"\n{name}\n").append(fmt.percent(share), fmt.CLASS_COLOURS[number % 2])
     return out
 
 
@@ -242,7 +241,7 @@ def probability_bars(probabilities: dict[str, float], width: int) -> Text:
     """A line a class: its name, a bar of so many cells, its share."""
     out = Text()
     for number, (name, share) in enumerate(probabilities.items()):
-        out.append(f"\n{printable(name):<7}")
+        out.append(f"\n{name:<7}")
         out.append_text(bar(share, width, fmt.CLASS_COLOURS[number % 2]))
         out.append(f"{fmt.percent(share):>8}")
     return out
@@ -279,7 +278,7 @@ def _layer_names(title: LayerTitle, around: int, shorter_by: int = 0) -> Text:
     out = Text(no_wrap=True)
     shown = range(max(0, title.layer - around), min(len(title.layers), title.layer + around + 1))
     for index in shown:
-        name = printable(title.layers[index])
+        name = title.layers[index]
         if index != title.layer:
             out.append(f" {name}  ", "dim")
             continue

@@ -1,4 +1,7 @@
-"""What the interface knows of a run, and the pure step from one event to the next. Nothing here knows a screen."""
+"""What the interface knows of a run, and the pure step from one event to the next. Nothing here knows a screen.
+
+Decoded events hold no character that could control a terminal, so nothing here has to be escaped.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,6 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import LIVE_STATES, State
-from facegender.support.text import one_line
 from tui.run.step_columns import StepColumns
 
 LOG_LINES = 500
@@ -30,7 +32,7 @@ LOG_LINES = 500
 
 @dataclass(frozen=True)
 class LogLine:
-    """A sentence of the log pane, safe for a terminal."""
+    """A sentence of the log pane."""
 
     time: float
     level: Level
@@ -271,4 +273,4 @@ def _run_finished(state: RunState, event: RunFinished) -> RunState:
 
 
 def _logged(state: RunState, time: float, level: Level, text: str) -> RunState:
-    return replace(state, log=(*state.log[-LOG_LINES + 1 :], LogLine(time, level, one_line(text))))
+    return replace(state, log=(*state.log[-LOG_LINES + 1 :], LogLine(time, level, text)))

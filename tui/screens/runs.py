@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
-from facegender.support.text import ago, end_of, printable
+from facegender.support.text import ago, end_of, printable, printable_strings
 from tui import format as fmt
 from tui.messages import DeleteRun, OpenRun, ResumeRun, StopRun
 from tui.screens.base import ReadyScreen
@@ -78,7 +78,7 @@ class Runs(ReadyScreen[None]):
             stamp = _stamp(folder)
             known = self._known.get(folder.name)
             if known is None or known[0] != stamp:
-                known = stamp, summarise(folder)
+                known = stamp, printable_strings(summarise(folder))
                 self._known[folder.name] = known
                 summaries.append(known[1])
             else:
@@ -110,7 +110,7 @@ class Runs(ReadyScreen[None]):
                 str(run.best_epoch) if known else "",
                 f"{run.image_size} px" if run.image_size else "",
                 ago(now - run.created) if run.created else "",
-                Text(end_of(printable(run.data), 40), "dim"),
+                Text(end_of(run.data, 40), "dim"),
                 key=run.run,
             )
         table.move_cursor(row=min(row, len(event.summaries) - 1))
