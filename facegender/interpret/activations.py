@@ -36,7 +36,7 @@ class Activations:
 
     Attributes:
         logits: (N, classes).
-        layers: In the order of ``named_modules()``.
+        layers: In the order of `trace`.
     """
 
     logits: Tensor

@@ -117,17 +117,20 @@ class _Tracer:
                 self._open[conv] = output, _writes_to(output), grown
 
     def layers(self) -> list[Layer]:
-        return [self._open[module][2] for module in self._names if module in self._open]
+        return [layer for _, _, layer in self._open.values()]
 
 
 def trace(model: nn.Module, images: Tensor) -> list[Layer]:
-    """The convolutions that a forward pass reaches and what to show for each.
+    """Run the network once and find its convolutions and what to show for each.
 
     What is shown is the convolution's activation: where its output goes straight into normalisations and activation
     modules, the output of the last of them.
 
     Args:
-        images: (N, 3, H, W) float as the network takes them; one is enough.
+        images: (N, 3, H, W) float as the network takes them; one image is enough.
+
+    Returns:
+        The convolutions that the forward pass reaches, in the order in which it first reaches them.
     """
     names = {module: name for name, module in model.named_modules()}
     tracer = _Tracer(names)

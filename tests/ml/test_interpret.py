@@ -97,6 +97,26 @@ def test_a_convolution_that_is_never_reached_is_left_out(images: Tensor) -> None
     assert [layer.name for layer in trace(Partly(), images)] == ["used"]
 
 
+def test_layers_are_in_the_order_of_the_forward_pass_and_grad_cam_takes_the_last(images: Tensor) -> None:
+    class RegisteredBackwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Conv2d(8, 4, 3)
+            self.fc = nn.Linear(4, 2)
+            self.first = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.fc(self.last(self.first(x)).mean((2, 3)))
+            return logits
+
+    torch.manual_seed(0)
+    model = RegisteredBackwards()
+    layers = trace(model, images)
+    assert [layer.name for layer in layers] == ["first", "last"]
+    assert torch.equal(grad_cam(model, images[0], 1), grad_cam(model, images[0], 1, layers[1]))
+    assert not torch.equal(grad_cam(model, images[0], 1), grad_cam(model, images[0], 1, layers[0]))
+
+
 def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
     network: FaceGenderNet, images: Tensor
 ) -> None:
