@@ -203,7 +203,7 @@ def _trained(task: Task) -> Result:
     """A run of this program; its first epoch has all that came before it."""
     from facegender.network.module import FaceGenderModule
     from facegender.runs.folder import RunFolder
-    from facegender.runs.presets import configured
+    from facegender.runs.presets import configure
     from facegender.training.run import train
 
     began: list[float] = []
@@ -225,7 +225,7 @@ def _trained(task: Task) -> Result:
         began.append(time.perf_counter())
         finish(self)
 
-    config = configured({
+    config = configure({
         "recipe": task.recipe, "data": str(task.folder.absolute()), "image_size": task.size, "epochs": task.epochs,
         "batch_size": BATCH, "seed": SEED, "precision": task.precision, "visualize_every": task.visualize_every,
     })  # fmt: skip
@@ -256,13 +256,13 @@ def bound(task: Task) -> Result:
 
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
-    from facegender.runs.presets import configured
+    from facegender.runs.presets import configure
     from facegender.training.hardware import hardware, keep_large_buffers
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         keep_large_buffers()
-    config = configured({"recipe": task.recipe, "image_size": task.size, "precision": task.precision})
+    config = configure({"recipe": task.recipe, "image_size": task.size, "precision": task.precision})
     precision = hardware(config).precision
     mixed = precision == "bf16"
     network = build_network(task.recipe, task.size, config.widths, 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,36 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from facegender.cli.export import export_file, export_network
-from facegender.cli.options import (
-    Accelerator,
-    BatchSize,
-    ClassWeights,
-    Config,
-    Data,
-    Demo,
-    DemoFaces,
-    ImageSize,
-    Precision,
-    Recipe,
-    Root,
-    Seed,
-    Text,
-    ValSplit,
-    Widths,
-    Workers,
-    arguments_of,
-    filled,
-    filled_path,
-    setting,
-    settings_of,
-    typed,
-)
-from facegender.runs.config import RECIPES
+from facegender.cli.options import Root, not_empty, root_folder, to_path
+from facegender.cli.train import find_lr, recipes, train
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
-from facegender.runs.presets import configured, described
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError, print_error
-from facegender.support.files import expanded, is_folder
+from facegender.support.files import expanded
 from facegender.support.text import age_in_words, printable, table
 
 app = typer.Typer(
@@ -69,124 +44,30 @@ def _options(
     """Common to all commands."""
 
 
-@app.command()
-def train(
-    data: Data = None,
-    demo: Demo = False,
-    demo_faces: DemoFaces = None,
-    epochs: Annotated[Text, setting("epochs", "How often every photograph is seen.")] = None,
-    batch_size: BatchSize = None,
-    learning_rate: Annotated[Text, setting("learning_rate", "At the start, or its highest.", "X")] = None,
-    step_size: Annotated[Text, setting("step_size", "Epochs between reductions of the learning rate.")] = None,
-    gamma: Annotated[Text, setting("gamma", "Factor of each reduction.", "X")] = None,
-    image_size: ImageSize = None,
-    widths: Widths = None,
-    val_split: ValSplit = None,
-    seed: Seed = None,
-    recipe: Recipe = None,
-    class_weights: ClassWeights = None,
-    patience: Annotated[
-        Text, setting("patience", "Epochs without a better validation accuracy to end after; 0 for never.")
-    ] = None,
-    precision: Precision = None,
-    accelerator: Accelerator = None,
-    devices: Annotated[Text, setting("devices", "How many, or auto.")] = None,
-    num_nodes: Annotated[Text, setting("num_nodes", "Machines.")] = None,
-    strategy: Annotated[Text, setting("strategy", "auto, or ddp: one process a device.", "KIND")] = None,
-    cache: Annotated[
-        Text, setting("cache", "Where decoded photographs are held: auto, disk, memory or gpu.", "PLACE")
-    ] = None,
-    workers: Workers = None,
-    visualize_every: Annotated[Text, setting("visualize_every", "Epochs between feature maps; 0 for none.")] = None,
-    probes: Annotated[Text, setting("probes", "Photographs whose feature maps are kept.")] = None,
-    run: Annotated[
-        Text, typer.Option("--run", metavar="NAME", parser=filled, help="Name of the run; drawn if not given.")
-    ] = None,
-    resume: Annotated[Text, typer.Option("--resume", metavar="RUN", parser=filled, help="Go on with a run.")] = None,
-    root: Root = Path(),
-    config: Config = None,
-) -> None:
-    """Train without a screen. Ctrl-C finishes the batch, saves and ends; --resume goes on from there."""
-    settings = settings_of(typed(locals()), config)
-    from facegender.training.run import train as start
-
-    status = start(configured(settings), _folder(root), run, resume, changes=settings)
-    raise typer.Exit(1 if status == "failed" else 0)
-
-
-@app.command("find-lr")
-def find_lr(
-    data: Data = None,
-    demo: Demo = False,
-    demo_faces: DemoFaces = None,
-    batch_size: BatchSize = None,
-    image_size: ImageSize = None,
-    widths: Widths = None,
-    val_split: ValSplit = None,
-    seed: Seed = None,
-    recipe: Recipe = None,
-    class_weights: ClassWeights = None,
-    precision: Precision = None,
-    accelerator: Accelerator = None,
-    workers: Workers = None,
-    batches: Annotated[
-        int, typer.Option("--batches", metavar="N", min=20, max=10_000, help="How many learning rates are tried.")
-    ] = 100,
-    root: Root = Path(),
-    config: Config = None,
-) -> None:
-    """Suggest a learning rate: train some batches, each with a higher one than before, and see where the loss falls.
-
-    Uses one device and keeps nothing: no run, no checkpoint.
-    """
-    given = typed(locals())
-    settings = configured(settings_of(given, config))
-    folder = _folder(root)
-    if not settings.demo:
-        from facegender.data.dataset import locate
-
-        locate(settings.data, folder)  # so that a mistyped folder is answered before torch is imported
-    from facegender.training.lr_finder import find_learning_rate
-
-    curve = find_learning_rate(settings, folder, batches)
-    suggestion = curve.suggestion()
-    if curve.can_be_judged:
-        print("\n".join(curve.lines()))
-    if suggestion is None:
-        print_error(f"no learning rate to suggest: {curve.objection()}")
-        raise typer.Exit(1)
-    print(f"suggested learning rate: {suggestion:g}")
-    command = ["facegender", "train", *arguments_of(given), f"--learning-rate={suggestion:g}"]
-    command += [] if config is None else [f"--config={config}"]
-    command += [] if root == Path() else [f"--root={root}"]
-    print(f"train with it: {printable(shlex.join(command))}")
-
-
-@app.command()
-def recipes() -> None:
-    """Print what each recipe does and sets; options of `facegender train` override what it sets."""
-    print("\n\n".join("\n".join(described(recipe)) for recipe in RECIPES))
+app.command()(train)
+app.command("find-lr")(find_lr)
+app.command()(recipes)
 
 
 @app.command()
 def predict(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH]...", parser=filled_path, help="Photographs and folders.")
+        list[Path] | None, typer.Argument(metavar="[PATH]...", parser=to_path, help="Photographs and folders.")
     ] = None,
     checkpoint: Annotated[
-        Text, typer.Option(metavar="RUN|FILE", parser=filled, help="Default: the newest run's best.ckpt.")
+        str | None, typer.Option(metavar="RUN|FILE", parser=not_empty, help="Default: the newest run's best.ckpt.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="One line of comma-separated values each.")] = False,
     heatmap: Annotated[
-        Path | None, typer.Option(metavar="DIR", parser=filled_path, help="Save where the network looked as PNG.")
+        Path | None, typer.Option(metavar="DIR", parser=to_path, help="Save where the network looked as PNG.")
     ] = None,
     root: Root = Path(),
 ) -> None:
     """Classify photographs; without a path, ask for one after another."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
-    root = _folder(root)
+    root = root_folder(root)
     named = [expanded(path) for path in paths or []]
     if named and not any(map(os.path.lexists, named)):
         for path in named:
@@ -207,7 +88,7 @@ def runs(
     """List the runs, newest first."""
     import msgspec
 
-    rows = [_describe(run) for run in list_runs(_folder(root))]
+    rows = [_describe(run) for run in list_runs(root_folder(root))]
     if json:
         for row in rows:
             print(msgspec.json.encode(row).decode())
@@ -244,7 +125,7 @@ def _describe(run: RunFolder) -> dict[str, Any]:
 
 @app.command()
 def stop(
-    run: Annotated[str, typer.Argument(metavar="RUN", parser=filled)],
+    run: Annotated[str, typer.Argument(metavar="RUN", parser=not_empty)],
     wait: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Wait until it has ended, at most this long.")
     ] = 0,
@@ -253,7 +134,7 @@ def stop(
     """Ask a run to finish its batch, save and end."""
     if not math.isfinite(wait):
         raise UserError("--wait must be a number of seconds")
-    folder = open_run(_folder(root), run)
+    folder = open_run(root_folder(root), run)
     state = folder.state()
     if state not in LIVE_STATES:
         print(f"run {run} has {state}: there is nothing to stop")
@@ -274,17 +155,17 @@ def stop(
 def export(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN|FILE", parser=filled, help="A run, whose best.ckpt is taken, or a checkpoint."),
+        typer.Argument(metavar="RUN|FILE", parser=not_empty, help="A run, whose best.ckpt is taken, or a checkpoint."),
     ],
     format: Annotated[str, typer.Option("--format", metavar="pth|safetensors|onnx")] = "safetensors",
     output: Annotated[
-        Path | None, typer.Option("--output", metavar="FILE", parser=filled_path, help="Default: RUN.FORMAT here.")
+        Path | None, typer.Option("--output", metavar="FILE", parser=to_path, help="Default: RUN.FORMAT here.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
     root: Root = Path(),
 ) -> None:
     """Save a trained network for other programs."""
-    root = _folder(root)
+    root = root_folder(root)
     target = export_file(run, format, output, force=force)
     print(export_network(root, run, format, target))
 
@@ -292,7 +173,7 @@ def export(
 @app.command("demo-data")
 def demo_data(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=filled_path, help="A new or an empty folder, or one of demo faces.")
+        Path, typer.Argument(metavar="DIR", parser=to_path, help="A new or an empty folder, or one of demo faces.")
     ],
     faces: Annotated[int, typer.Option("--faces", min=1, max=100_000, help="Faces per class.")] = 120,
     image_size: Annotated[int, typer.Option("--image-size", min=16, max=4096, help="Side in pixels.")] = 256,
@@ -341,15 +222,3 @@ def cache(
         print_error(problem)
     if problems:
         raise typer.Exit(1)
-
-
-def _folder(root: Path) -> Path:
-    """The root, if it is a folder.
-
-    Raises:
-        UserError: It is not.
-    """
-    root = expanded(root)
-    if not is_folder(root):
-        raise UserError(f"--root {printable(root)} is not a folder: make it, or name another")
-    return root

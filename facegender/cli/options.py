@@ -1,92 +1,113 @@
-"""Options that several commands have, and how what was typed becomes the settings of a run."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml
-from facegender.runs.presets import default_of, shown
+from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml, to_text
+from facegender.runs.presets import default_of
 from facegender.support.errors import UserError
-from facegender.support.files import expanded
+from facegender.support.files import expanded, is_folder
+from facegender.support.text import printable
 
-Text = str | None
 
-
-def filled(text: str) -> str:
-    """A value that was given, which an empty one was not, e.g. that of a variable of a script that is not set."""
+def not_empty(text: str) -> str:
+    """Refuse an empty value, e.g. that of a script's variable that is not set."""
     if not text.strip():
         raise typer.BadParameter("must not be empty: leave it out, or give a value")
     return text
 
 
-def filled_path(text: str | Path) -> Path:
-    """A path that was given."""
-    return Path(filled(str(text)))
-
-
-def setting(field: str, text: str, metavar: str = "N") -> Any:
-    """An option that stands for one field of `TrainConfig`, whose default it names in its help."""
-    default = FIELDS[field].default
-    others = {recipe: default_of(field, recipe) for recipe in RECIPES}
-    differing = "".join(f"; {recipe}: {shown(value)}" for recipe, value in others.items() if value != default)
-    note = "" if default is None else f" (default: {shown(default)}{differing})"
-    return typer.Option(option_of(field), metavar=metavar, help=text + note, show_default=False)
+def to_path(text: str | Path) -> Path:
+    """Convert an argument to a path, and refuse an empty one, which would mean the current folder."""
+    return Path(not_empty(str(text)))
 
 
 Root = Annotated[
-    Path, typer.Option("--root", metavar="DIR", parser=filled_path, help="Where checkpoints/ and visuals/ live.")
+    Path, typer.Option("--root", metavar="DIR", parser=to_path, help="Folder with checkpoints/ and visuals/.")
 ]
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", parser=filled_path, help="Settings as TOML.")]
-
-Data = Annotated[Text, setting("data", "Folder with female/ and male/; without it datasets/ is searched.", "DIR")]
-Demo = Annotated[bool, typer.Option("--demo", help="Train on faces that the program draws.")]
-DemoFaces = Annotated[Text, setting("demo_faces", "Demo faces per class.")]
-BatchSize = Annotated[Text, setting("batch_size", "Photographs a step on each device.")]
-ImageSize = Annotated[Text, setting("image_size", "Side in pixels that photographs are resized to.")]
-Widths = Annotated[Text, setting("widths", "Channels of the three convolutions or stages.", "A,B,C")]
-ValSplit = Annotated[Text, setting("val_split", "Share kept for validation.", "X")]
-Seed = Annotated[Text, setting("seed", "Of everything random.")]
-Recipe = Annotated[
-    Text, setting("recipe", "How to train; `facegender recipes` prints what each one does and sets.", "NAME")
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", parser=to_path, help="TOML file of settings; options come first."),
 ]
-ClassWeights = Annotated[
-    Text, setting("class_weights", "auto: all classes count the same, however many photographs.", "KIND")
-]
-Precision = Annotated[
-    Text, setting("precision", "auto takes bf16 where it is faster than 32; or 32, bf16, 16.", "KIND")
-]
-Accelerator = Annotated[Text, setting("accelerator", "auto, cpu, gpu, cuda or mps.", "KIND")]
-Workers = Annotated[Text, setting("workers", "Processes that load batches.")]
 
 
-def typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a command's arguments those that were given and stand for a field of `TrainConfig`."""
-    return {name: value for name, value in arguments.items() if name in FIELDS and value not in (None, False)}
+def root_folder(root: Path) -> Path:
+    """The root with ``~`` expanded.
+
+    Raises:
+        UserError: It is not a folder.
+    """
+    root = expanded(root)
+    if not is_folder(root):
+        raise UserError(f"--root {printable(root)} is not a folder: create it, or name another one")
+    return root
 
 
-def arguments_of(given: Mapping[str, Any]) -> list[str]:
-    """What `typed` gave as the arguments of another command."""
+def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each of some fields of `TrainConfig`.
+
+    The command gets those that were typed as its first argument ``given``, from field name to text, or True for a flag.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def wrapper(**arguments: Any) -> None:
+            given = {name: arguments.pop(name) for name in names}
+            command(
+                {name: value for name, value in given.items() if value is not None and value is not False}, **arguments
+            )
+
+        signature = inspect.signature(command, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+        wrapper.__signature__ = signature.replace(parameters=[*map(_parameter, names), *own])  # type: ignore[attr-defined] # Typer reads it
+        return wrapper
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    """The parameter that Typer makes an option for a field from; values are kept as text, see `parse`."""
+    field = FIELDS[name]
+    defaults = {recipe: default_of(name, recipe) for recipe in RECIPES}
+    notes = [", ".join(field.choices)] if field.choices else []
+    is_flag = field.type is bool
+    if not is_flag and field.default is not None:
+        notes.append(f"default: {to_text(field.default)}")
+    notes += [f"{recipe}: {to_text(value)}" for recipe, value in defaults.items() if value != field.default]
+    note = f" ({'; '.join(notes)})" if notes else ""
+    option = typer.Option(
+        option_of(name), metavar="" if is_flag else field.metavar, help=field.help + note, show_default=False
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=False if is_flag else None,
+        annotation=Annotated[bool if is_flag else str | None, option],
+    )
+
+
+def to_arguments(given: Mapping[str, Any]) -> list[str]:
+    """The typed settings as arguments of another command."""
     return [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
 
 
-def settings_of(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
-    """Settings of a run: those of a file, and before them those of the command line.
-
-    Args:
-        given: What `typed` gave.
-        config: The file, if there is one.
+def read_settings(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
+    """Convert the typed settings, and merge them over those of a TOML file.
 
     Raises:
         UserError: A value or the file cannot be used.
     """
-    options: dict[str, Any] = {}
+    typed: dict[str, Any] = {}
     for name, value in given.items():
         try:
-            options[name] = parse(name, value) if isinstance(value, str) else value
+            typed[name] = parse(name, value) if isinstance(value, str) else value
         except UserError as error:
             raise UserError(f"{option_of(name)} {error}") from None
     if "demo" in given and "data" in given:
@@ -95,4 +116,4 @@ def settings_of(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]
     if "demo" in given or "data" in given:
         # The command line decides between photographs and demo faces, also against a file that has the other.
         settings = {name: value for name, value in settings.items() if name not in ("demo", "data")}
-    return settings | options
+    return settings | typed

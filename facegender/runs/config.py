@@ -1,190 +1,276 @@
-"""What a training run is asked to do: the values of the reference recipe, their limits, and one check for all doors."""
+"""The configuration of a training run: every field with its type, default, limits, help and label, in one place."""
 
 from __future__ import annotations
 
-import math
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
 from facegender.support.errors import UserError
 from facegender.support.files import read_regular
 
-Recipe = Literal["reference", "tuned"]
-Precision = Literal["auto", "32", "bf16", "16"]
-ClassWeights = Literal["none", "auto"]
-Cache = Literal["auto", "disk", "memory", "gpu"]
-
-RECIPES: tuple[str, ...] = get_args(Recipe)
-PRECISIONS: tuple[str, ...] = get_args(Precision)
-CLASS_WEIGHTS: tuple[str, ...] = get_args(ClassWeights)
-CACHES: tuple[str, ...] = get_args(Cache)
-STRATEGIES = ("auto", "ddp")
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DEVICES = re.compile(r"0*[1-9][0-9]{0,4}")
+
+Check = Callable[[Any], str]
+"""Returns what is wrong with a value of a field's type, as a clause such as "must be …, not 0"; "" if nothing is."""
 
 
-class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training run. The defaults are the reference recipe's; those of others are in `facegender.runs.presets`.
+@dataclass(frozen=True)
+class Field:
+    """One field of `TrainConfig`. The command line, TOML files and the interface's form all read it.
 
     Attributes:
-        data: Folder with ``male/`` and ``female/``; None looks for one (see `facegender.data.dataset.locate`).
-        demo: Draw demo faces instead of reading photographs.
-        demo_faces: How many demo faces to draw, per class.
-        batch_size: Photographs a step on each device.
-        learning_rate: At the start, or where a recipe raises it first, at its highest.
-        step_size: Epochs between two reductions of the learning rate (StepLR).
-        gamma: What the learning rate is multiplied with at each reduction.
-        image_size: Side in pixels that photographs are resized to (not cropped).
-        widths: Output channels of the three convolutions, or stages of convolutions.
-        val_split: Share of the photographs kept for validation, in (0, 1).
-        class_weights: "auto" lets all classes count the same in the loss, however many photographs each has.
-        patience: Epochs without a better validation accuracy after which training ends; 0 trains all epochs.
-        precision: "auto" is bf16 on a GPU that has it, and on a processor where the recipe gains from it and no other
-            process trains along; else 32. A resumed run keeps what it was.
-        devices: Number of devices, or "auto".
-        strategy: One of `STRATEGIES`: Lightning's choice, or one process a device with a copy of the network each.
-        cache: Where the decoded photographs are held while a run trains; "auto" chooses by their size.
-        workers: Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.
-        visualize_every: Epochs between two frames of feature maps; 0 saves none.
-        probes: Validation photographs whose feature maps are kept.
+        help: Help of the option of ``facegender train``.
+        check: Refuses values outside the limits.
+        metavar: Stands for the value in ``--help``; derived from the type where empty.
+        label: Label in the form; the name in words where empty.
+        hint: Note beside the field of the form; the choices where empty.
+        name: Name in `TrainConfig`; this and the next two are read from there.
+        type: Type of the value.
+        default: Default of the reference recipe.
     """
 
-    data: str | None = None
-    demo: bool = False
-    demo_faces: int = 120
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    step_size: int = 10
-    gamma: float = 0.1
-    image_size: int = 512
-    widths: tuple[int, int, int] = (32, 64, 128)
-    val_split: float = 0.2
-    seed: int = 42
-    recipe: Recipe = "reference"
-    class_weights: ClassWeights = "none"
-    patience: int = 0
-    precision: Precision = "auto"
-    accelerator: str = "auto"
-    devices: str = "auto"
-    num_nodes: int = 1
-    strategy: str = "auto"
-    cache: Cache = "auto"
-    workers: int = 0
-    visualize_every: int = 1
-    probes: int = 4
+    help: str
+    check: Check = lambda value: ""
+    metavar: str = ""
+    label: str = ""
+    hint: str = ""
+    name: str = ""
+    type: Any = str
+    default: Any = None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All values, where there are only a few."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def expected(self) -> str:
+        """What the field takes, in words, for an error message."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if get_origin(self.type) is tuple:
+            return f"three numbers such as {to_text(self.default)}"
+        return {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "text")
 
 
-FIELDS: dict[str, Any] = {field.name: field for field in msgspec.structs.fields(TrainConfig)}
-
-_LIMITS: dict[str, tuple[float, float]] = {
-    "demo_faces": (10, 100_000),
-    "epochs": (1, 100_000),
-    "batch_size": (1, 65_536),
-    "step_size": (1, 100_000),
-    "image_size": (16, 4096),
-    "seed": (0, 2**32 - 1),
-    "patience": (0, 100_000),
-    "num_nodes": (1, 4096),
-    "workers": (0, 256),
-    "visualize_every": (0, 100_000),
-    "probes": (1, 64),
-}
+def _between(low: int, high: int) -> Check:
+    return lambda value: "" if low <= value <= high else f"must be between {low} and {high}, not {value}"
 
 
-def check(field: str, value: Any) -> str:
-    """What is wrong with one value, as a clause without the field's name; empty if nothing is.
-
-    Args:
-        field: A field of `TrainConfig`.
-        value: Already of the field's type.
-    """
-    if field in _LIMITS:
-        low, high = _LIMITS[field]
-        if not low <= value <= high:
-            return f"must be between {int(low)} and {int(high)}, not {value}"
-    elif field in ("learning_rate", "gamma"):
-        high = 10.0 if field == "learning_rate" else 1.0
-        if not (math.isfinite(value) and 0 < value <= high):
-            return f"must be above 0 and at most {high:g}, not {value:g}"
-    elif field == "val_split":
-        if not 0 < value < 1:
-            return f"must be between 0 and 1, not {value:g}"
-    elif field == "widths":
-        if any(not 1 <= width <= 4096 for width in value):
-            return "must be three numbers between 1 and 4096"
-    elif field == "devices":
-        if value != "auto" and not _DEVICES.fullmatch(value):
-            return f"must be auto or a number of devices, not {_shown(value)}"
-    elif field == "accelerator":
-        if value not in ("auto", "cpu", "gpu", "cuda", "mps"):
-            return f"must be auto, cpu, gpu, cuda or mps, not {_shown(value)}"
-    elif field == "strategy":
-        if value not in STRATEGIES:
-            return f"must be {' or '.join(STRATEGIES)}, not {_shown(value)}"
-    elif field == "data" and value is not None:
-        if not value.strip():
-            return "must not be empty"
-        if "\0" in value:
-            return "must not have a zero byte in it"
-    return ""
+def _above_zero_to(high: float) -> Check:
+    return lambda value: "" if 0 < value <= high else f"must be above 0 and at most {high:g}, not {value:g}"
 
 
-def _shown(text: str) -> str:
-    """A value in a message: whatever is in it, and however long it is."""
-    text = _clipped(text)
-    return text if text and text.isprintable() else repr(text)
+def _matches(pattern: str, expected: str) -> Check:
+    return lambda value: "" if re.fullmatch(pattern, value) else f"must be {expected}, not {_quoted(value)}"
 
 
-def _clipped(text: str) -> str:
-    return text if len(text) <= 64 else text[:63] + "…"
+def _check_share(value: float) -> str:
+    return "" if 0 < value < 1 else f"must be between 0 and 1, not {value:g}"
 
 
-def parse(field: str, text: str) -> Any:
-    """The value that a person's text means for a field.
+def _check_widths(value: tuple[int, ...]) -> str:
+    return "" if all(1 <= width <= 4096 for width in value) else "must be three numbers between 1 and 4096"
+
+
+def _check_folder(value: str | None) -> str:
+    if value is None:
+        return ""
+    if not value.strip():
+        return "must not be empty"
+    return "must not have a zero byte in it" if "\0" in value else ""
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One training run. The defaults are the reference recipe's; `facegender.runs.presets` has those of the others."""
+
+    data: Annotated[
+        str | None,
+        Field(
+            "Folder with female/ and male/; by default datasets/ and the Kaggle download are searched.",
+            _check_folder,
+            metavar="DIR",
+            label="photographs",
+        ),
+    ] = None
+    demo: Annotated[bool, Field("Train on drawn demo faces instead of photographs.")] = False
+    demo_faces: Annotated[int, Field("Demo faces per class.", _between(10, 100_000))] = 120
+    epochs: Annotated[int, Field("Passes over the training photographs.", _between(1, 100_000))] = 10
+    batch_size: Annotated[
+        int, Field("Photographs per step on each device.", _between(1, 65_536), hint="photographs per step")
+    ] = 32
+    learning_rate: Annotated[
+        float,
+        Field("Initial learning rate; with the tuned recipe the highest.", _above_zero_to(10), hint="at the start"),
+    ] = 1e-3
+    step_size: Annotated[
+        int,
+        Field("Epochs between learning rate reductions.", _between(1, 100_000), hint="epochs between reductions"),
+    ] = 10
+    gamma: Annotated[
+        float,
+        Field("Factor of each learning rate reduction.", _above_zero_to(1), hint="factor of each reduction"),
+    ] = 0.1
+    image_size: Annotated[
+        int,
+        Field(
+            "Side in pixels that photographs are resized to (not cropped).",
+            _between(16, 4096),
+            hint="pixels per side",
+        ),
+    ] = 512
+    widths: Annotated[
+        tuple[int, int, int],
+        Field("Output channels of the three convolutions or stages.", _check_widths, metavar="A,B,C"),
+    ] = (32, 64, 128)
+    val_split: Annotated[
+        float,
+        Field(
+            "Share of photographs kept for validation.",
+            _check_share,
+            label="validation share",
+            hint="between 0 and 1",
+        ),
+    ] = 0.2
+    seed: Annotated[
+        int,
+        Field(
+            "Seed of the split, the weights, the order and the augmentation.",
+            _between(0, 2**32 - 1),
+            hint="same seed, same split",
+        ),
+    ] = 42
+    recipe: Annotated[
+        Literal["reference", "tuned"],
+        Field("Network, optimiser and augmentation; `facegender recipes` describes each."),
+    ] = "reference"
+    class_weights: Annotated[
+        Literal["none", "auto"],
+        Field("auto: every class has the same weight in the loss, however many photographs it has."),
+    ] = "none"
+    patience: Annotated[
+        int,
+        Field(
+            "Stop after this many epochs without a better validation accuracy; 0 trains all epochs.",
+            _between(0, 100_000),
+            hint="epochs without a gain; 0 = off",
+        ),
+    ] = 0
+    precision: Annotated[
+        Literal["auto", "32", "bf16", "16"],
+        Field(
+            "auto: bf16 on a GPU that has it, or on a processor where it is faster and nothing else trains; else 32."
+            " A resumed run keeps its precision."
+        ),
+    ] = "auto"
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Field("Hardware to train on.")] = "auto"
+    devices: Annotated[
+        str,
+        Field(
+            "Number of devices, or auto.",
+            _matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"),
+            metavar="N",
+        ),
+    ] = "auto"
+    num_nodes: Annotated[int, Field("Number of machines.", _between(1, 4096))] = 1
+    strategy: Annotated[
+        str,  # manifests of earlier versions have others
+        Field(
+            "auto: Lightning's choice; ddp: one process per device, each with a copy of the network.",
+            _matches("auto|ddp", "auto or ddp"),
+        ),
+    ] = "auto"
+    cache: Annotated[
+        Literal["auto", "disk", "memory", "gpu"],
+        Field("Where decoded photographs are kept while a run trains; auto chooses by their size."),
+    ] = "auto"
+    workers: Annotated[
+        int,
+        Field(
+            "Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.",
+            _between(0, 256),
+        ),
+    ] = 0
+    visualize_every: Annotated[
+        int,
+        Field(
+            "Epochs between two frames of feature maps; 0 saves none.",
+            _between(0, 100_000),
+            label="pictures every",
+            hint="epochs; 0 saves none",
+        ),
+    ] = 1
+    probes: Annotated[
+        int,
+        Field(
+            "Validation photographs whose feature maps are saved.",
+            _between(1, 64),
+            label="probe images",
+            hint="photographs to look inside",
+        ),
+    ] = 4
+
+
+def _complete(info: msgspec.structs.FieldInfo) -> Field:
+    """A field with what its declaration in `TrainConfig` says, and with a metavar, a label and a hint in any case."""
+    kind, declared = get_args(info.type)
+    field: Field = replace(declared, name=info.name, type=kind, default=info.default)
+    return replace(
+        field,
+        metavar=field.metavar or {int: "N", float: "X"}.get(kind, "NAME"),
+        label=field.label or info.name.replace("_", " "),
+        hint=field.hint or " or ".join(filter(None, (", ".join(field.choices[:-1]), *field.choices[-1:]))),
+    )
+
+
+FIELDS: dict[str, Field] = {info.name: _complete(info) for info in msgspec.structs.fields(TrainConfig)}
+RECIPES = FIELDS["recipe"].choices
+
+
+def parse(name: str, text: str) -> Any:
+    """Convert the text that a person typed for a field.
 
     Raises:
-        UserError: The text is no value of the field's type or lies outside its limits; the message is a clause.
+        UserError: The text does not fit the field's type or limits; the message is a clause without the field's name.
     """
-    kind = FIELDS[field].type
-    text = text.strip()
-    value: Any
-    try:
-        value = [part.strip() for part in text.split(",")] if field == "widths" else text
-        value = msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
-        raise UserError(f"must be {_wanted(field)}") from None
-    if problem := check(field, value):
+    field, text = FIELDS[name], text.strip()
+    is_tuple = get_origin(field.type) is tuple
+    value = _convert(field, [part.strip() for part in text.split(",")] if is_tuple else text)
+    if problem := field.check(value):
         raise UserError(problem)
     return value
 
 
-def _wanted(field: str) -> str:
-    """What a field takes, in words."""
-    choices = {"recipe": RECIPES, "precision": PRECISIONS, "class_weights": CLASS_WEIGHTS, "cache": CACHES}
-    if field in choices:
-        return "one of " + ", ".join(choices[field])
-    if field == "widths":
-        return "three numbers, 32,64,128"
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(FIELDS[field].type, "text")
+def _convert(field: Field, value: Any) -> Any:
+    try:
+        return msgspec.convert(value, field.type, strict=False)
+    except msgspec.ValidationError:
+        raise UserError(f"must be {field.expected}") from None
 
 
-def option_of(field: str) -> str:
-    """The option of `facegender train` that stands for a field."""
-    return f"--{field.replace('_', '-')}"
+def to_text(value: Any) -> str:
+    """The text that `parse` converts to a value."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def option_of(name: str) -> str:
+    """The option of ``facegender train`` for a field, e.g. "--batch-size"."""
+    return f"--{name.replace('_', '-')}"
 
 
 def validate(config: TrainConfig) -> TrainConfig:
-    """The same configuration, if every field is within its limits.
+    """Return the same configuration if every field is within its limits.
 
     Raises:
-        UserError: The first field that is not, as the option of `facegender train`.
+        UserError: Names the first field that is not, as the option of ``facegender train``.
     """
-    for name in FIELDS:
-        if problem := check(name, getattr(config, name)):
+    for name, field in FIELDS.items():
+        if problem := field.check(getattr(config, name)):
             raise UserError(f"{option_of(name)} {problem}")
     if config.demo and config.data:
         raise UserError("--demo and --data exclude each other: give one of them")
@@ -193,43 +279,53 @@ def validate(config: TrainConfig) -> TrainConfig:
     return config
 
 
+def _quoted(text: str) -> str:
+    """A value for a message, whatever it contains and however long it is."""
+    text = _shortened(text)
+    return text if text and text.isprintable() else repr(text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 64 else text[:63] + "…"
+
+
 def check_run_name(name: str) -> str:
-    """The same name, if it can be a folder's name on every system and is safe on a screen.
+    """Return the same name if it can name a folder on every system and is safe to show in a terminal.
 
     Raises:
-        UserError: It is not.
+        UserError: It cannot, or is not.
     """
     if not RUN_NAME.fullmatch(name):
         raise UserError(
-            f"run name {_clipped(name)!r}: use 1 to 64 letters, digits, '.', '_' or '-', "
+            f"run name {_shortened(name)!r}: use 1 to 64 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit"
         )
     return name
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The fields set in a TOML file, e.g. ``epochs = 5``, converted to their types.
+    """Read the fields that a TOML file sets, e.g. ``epochs = 5``, converted to their types.
 
     Raises:
-        UserError: The file is missing, is no TOML, or names something `TrainConfig` does not have.
+        UserError: The file is missing, is not TOML, or sets something that `TrainConfig` does not have.
     """
     try:
         raw = msgspec.toml.decode(read_regular(path), type=dict[str, Any])
     except OSError as error:
         raise UserError(f"--config {path}: {error.strerror or error}; give a readable TOML file") from None
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # the last two of too many digits or brackets
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # the last two: too many digits or brackets
         raise UserError(f"--config {path}: not a TOML table ({error})") from None
     raw = {key.replace("-", "_"): value for key, value in raw.items()}
     if unknown := sorted(set(raw) - set(FIELDS)):
-        import difflib  # the first screen does not wait for what only a mistake needs
+        import difflib  # only a mistake needs it; the interface's first screen should not wait for it
 
         close = difflib.get_close_matches(unknown[0], FIELDS, 1)
-        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(FIELDS)}"
+        remedy = f"did you mean {close[0]!r}?" if close else f"the settings are {', '.join(FIELDS)}"
         raise UserError(f"--config {path}: unknown setting {unknown[0]!r}; {remedy}")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         try:
-            values[key] = msgspec.convert(value, FIELDS[key].type, strict=False)
-        except msgspec.ValidationError:
-            raise UserError(f"--config {path}: {key} must be {_wanted(key)}") from None
+            values[key] = _convert(FIELDS[key], value)
+        except UserError as error:
+            raise UserError(f"--config {path}: {key} {error}") from None
     return values

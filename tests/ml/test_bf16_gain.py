@@ -10,7 +10,7 @@ import torch
 
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import RunFolder
-from facegender.runs.presets import configured
+from facegender.runs.presets import configure
 from facegender.training import hardware as place
 from facegender.training import resume as resuming
 from facegender.training.hardware import hardware
@@ -29,7 +29,7 @@ def _measured_anew() -> Iterator[None]:
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
     monkeypatch.setattr(place, "processor_has_bf16", lambda: True)
     monkeypatch.setattr(place, "bf16_gain", lambda: gain)
-    return hardware(configured({"accelerator": "cpu", **given})).precision
+    return hardware(configure({"accelerator": "cpu", **given})).precision
 
 
 def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +69,9 @@ def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch)
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
-    assert hardware(configured({"accelerator": "cpu"})).precision == "32"
+    assert hardware(configure({"accelerator": "cpu"})).precision == "32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert hardware(configured({"accelerator": "cpu"})).precision == "32"
+    assert hardware(configure({"accelerator": "cpu"})).precision == "32"
 
 
 def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
@@ -79,6 +79,6 @@ def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
 ) -> None:
     monkeypatch.setattr(place, "processor_has_bf16", lambda: False)
     monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
-    here = hardware(configured({"accelerator": "cpu"}))
+    here = hardware(configure({"accelerator": "cpu"}))
     point = ResumePoint(tmp_path, 1, 0, 1, "cpu", "bf16")
-    assert as_before(here, configured({}), point) == here
+    assert as_before(here, configure({}), point) == here

@@ -16,7 +16,7 @@ from textual.widgets import Input, Static
 
 from facegender.runs.config import TrainConfig, check_run_name
 from facegender.runs.folder import RunFolder
-from facegender.runs.presets import configured, default_of
+from facegender.runs.presets import configure, default_of
 from facegender.support.errors import UserError
 from tui.host.processes import Trainers
 from tui.screens.new_run import NewRun
@@ -146,7 +146,7 @@ async def test_what_is_wrong_is_said_in_full_on_a_common_screen(root: Path, star
         with pytest.raises(UserError) as refused:
             check_run_name("a name that is far too long " * 3)
         for field, message in (
-            ("accelerator", "accelerator: must be auto, cpu, gpu, cuda or mps, not abacus"),
+            ("accelerator", "accelerator: must be one of auto, cpu, gpu, cuda, mps"),
             ("name", f"run name: {refused.value}"),
         ):
             app.screen.query_one(f"#field-{field}", Input).focus()
@@ -184,7 +184,7 @@ async def test_another_recipe_changes_what_stood_at_the_defaults_of_the_first(ro
         await pilot.press("ctrl+s")
         await until(lambda: started)
     config, _ = started[0]
-    assert config == configured({"recipe": "tuned", "epochs": 7})
+    assert config == configure({"recipe": "tuned", "epochs": 7})
 
 
 async def test_half_a_recipe_changes_nothing_and_the_way_back_is_open(root: Path, started: Started) -> None:
@@ -218,7 +218,7 @@ async def test_demo_is_the_word_for_drawn_faces(root: Path, started: Started) ->
         ("gamma", "2", "must be above 0 and at most 1, not 2"),
         ("val_split", "1", "must be between 0 and 1, not 1"),
         ("precision", "8", "must be one of auto, 32, bf16, 16"),
-        ("accelerator", "abacus", "must be auto, cpu, gpu, cuda or mps, not abacus"),
+        ("accelerator", "abacus", "must be one of auto, cpu, gpu, cuda, mps"),
         ("data", "nowhere", "there is no such folder"),
         ("data", "~nobody-of-that-name", "there is no such folder"),
         ("data", "x" * 5000, "there is no such folder"),
@@ -252,7 +252,7 @@ async def test_what_is_wrong_is_said_in_full_beside_the_field_too(root: Path, st
         for field, message in (
             ("recipe", "must be one of reference, tuned"),
             ("data", "there is no such folder"),
-            ("accelerator", "must be auto, cpu, gpu, cuda or mps"),
+            ("accelerator", "must be one of auto, cpu, gpu, cuda, mps"),
         ):
             place = app.screen.query_one(f"#note-{field}", Static)
 

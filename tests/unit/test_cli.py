@@ -88,7 +88,7 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--demo", "--strategy=deepspeed_stage_2"], "--strategy must be auto or ddp, not deepspeed_stage_2"),
         (["train", "--devices="], "--devices must be auto or a number of devices, not ''"),
         (["train", "--devices=" + "9" * 5000], "--devices must be auto or a number of devices, not 999"),
-        (["train", "--accelerator=\x1b[2J\n"], "--accelerator must be auto, cpu, gpu, cuda or mps"),
+        (["train", "--accelerator=\x1b[2J\n"], "--accelerator must be one of auto, cpu, gpu, cuda, mps"),
         (["train", "--learning-rate=1e999"], "--learning-rate must be"),
         (["train", "--val-split=nan"], "--val-split must be between 0 and 1"),
         (["train", "--run=\u202ea\nb"], "run name"),

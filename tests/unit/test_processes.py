@@ -19,7 +19,7 @@ from piloting import until
 from facegender.cli.commands import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder
-from facegender.runs.presets import configured
+from facegender.runs.presets import configure
 from facegender.support.errors import UserError
 from tui.host.processes import ClassifierProcess, Trainers, lines_of, train_arguments
 
@@ -84,7 +84,7 @@ def test_every_field_that_differs_becomes_an_option_that_means_it() -> None:
 
 
 def test_what_another_recipe_would_set_otherwise_is_said_and_what_it_does_not_use_is_not() -> None:
-    tuned = configured({"recipe": "tuned"})
+    tuned = configure({"recipe": "tuned"})
     assert train_arguments(tuned) == ["--recipe=tuned"]
     full = msgspec.structs.replace(tuned, image_size=512, step_size=3)
     assert train_arguments(full) == ["--image-size=512", "--recipe=tuned"]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.runs.config import FIELDS, TrainConfig, option_of
+from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
-from facegender.runs.presets import UNUSED, default_of, shown
+from facegender.runs.presets import UNUSED, default_of
 from facegender.runs.protocol import Answer, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
@@ -33,7 +33,7 @@ def train_arguments(config: TrainConfig) -> list[str]:
         is_default = value == (FIELDS[name].default if name == "recipe" else default_of(name, config.recipe))
         if is_default or name in UNUSED[config.recipe]:
             continue
-        arguments.append(option_of(name) if value is True else f"{option_of(name)}={shown(value)}")
+        arguments.append(option_of(name) if value is True else f"{option_of(name)}={to_text(value)}")
     return arguments
 
 

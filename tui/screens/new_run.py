@@ -27,23 +27,14 @@ from tui.screens.base import ReadyScreen
 
 DEMO = "demo"
 
+_FORM = (
+    "recipe", "image_size", "epochs", "patience", "batch_size", "learning_rate", "step_size", "gamma", "val_split",
+    "seed", "precision", "accelerator", "visualize_every", "probes",
+)  # fmt: skip
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),
-    ("data", "photographs", "a folder, or the word demo"),
-    ("recipe", "recipe", "reference or tuned"),
-    ("image_size", "image size", "pixels a side"),
-    ("epochs", "epochs", ""),
-    ("patience", "patience", "epochs without a gain; 0 waits"),
-    ("batch_size", "batch size", "photographs a step"),
-    ("learning_rate", "learning rate", "of the optimiser"),
-    ("step_size", "step size", "epochs between reductions"),
-    ("gamma", "gamma", "factor of each reduction"),
-    ("val_split", "validation share", "share kept apart"),
-    ("seed", "seed", "same seed, same split"),
-    ("precision", "precision", "auto, 32, bf16 or 16"),
-    ("accelerator", "accelerator", "auto, cpu, gpu or mps"),
-    ("visualize_every", "pictures every", "epochs; 0 saves none"),
-    ("probes", "probe images", "photographs to look inside"),
+    ("data", FIELDS["data"].label, "a folder, or the word demo"),
+    *((name, FIELDS[name].label, FIELDS[name].hint) for name in _FORM),
 )
 
 _LABELS = {field: label for field, label, _ in _ROWS}

@@ -1,0 +1,90 @@
+"""``facegender train``, ``find-lr`` and ``recipes``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facegender.cli.options import (
+    Config,
+    Root,
+    not_empty,
+    read_settings,
+    root_folder,
+    settings_options,
+    to_arguments,
+)
+from facegender.runs.config import FIELDS, RECIPES
+from facegender.runs.presets import configure, describe
+from facegender.support.errors import print_error
+from facegender.support.text import printable
+
+
+@settings_options(FIELDS)
+def train(
+    given: dict[str, Any],
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="NAME", parser=not_empty, help="Name of the run; random if it is not given."),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", parser=not_empty, help="Continue a run from its last checkpoint."),
+    ] = None,
+    root: Root = Path(),
+    config: Config = None,
+) -> None:
+    """Train without an interface. Ctrl-C finishes the batch, saves and ends; --resume continues from there."""
+    settings = read_settings(given, config)
+    from facegender.training.run import train as start
+
+    status = start(configure(settings), root_folder(root), run, resume, changes=settings)
+    raise typer.Exit(1 if status == "failed" else 0)
+
+
+@settings_options(
+    (
+        "data", "demo", "demo_faces", "batch_size", "image_size", "widths", "val_split", "seed", "recipe",
+        "class_weights", "precision", "accelerator", "workers",
+    )
+)  # fmt: skip
+def find_lr(
+    given: dict[str, Any],
+    batches: Annotated[
+        int, typer.Option("--batches", metavar="N", min=20, max=10_000, help="Number of learning rates to try.")
+    ] = 100,
+    root: Root = Path(),
+    config: Config = None,
+) -> None:
+    """Suggest a learning rate: train on some batches, raising it with each, and find where the loss falls fastest.
+
+    Uses one device and saves nothing: no run, no checkpoint.
+    """
+    settings = configure(read_settings(given, config))
+    folder = root_folder(root)
+    if not settings.demo:
+        from facegender.data.dataset import locate
+
+        locate(settings.data, folder)  # report a mistyped folder before torch is imported
+    from facegender.training.lr_finder import find_learning_rate
+
+    curve = find_learning_rate(settings, folder, batches)
+    suggestion = curve.suggestion()
+    if curve.can_be_judged:
+        print("\n".join(curve.lines()))
+    if suggestion is None:
+        print_error(f"no learning rate to suggest: {curve.objection()}")
+        raise typer.Exit(1)
+    print(f"suggested learning rate: {suggestion:g}")
+    command = ["facegender", "train", *to_arguments(given), f"--learning-rate={suggestion:g}"]
+    command += [] if config is None else [f"--config={config}"]
+    command += [] if root == Path() else [f"--root={root}"]
+    print(f"train with it: {printable(shlex.join(command))}")
+
+
+def recipes() -> None:
+    """Describe each recipe and its defaults, which options of `facegender train` override."""
+    print("\n\n".join("\n".join(describe(recipe)) for recipe in RECIPES))
