@@ -13,6 +13,7 @@ import pytest
 import recorded
 from piloting import running, screen_text, until
 
+from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Event, decode, encode
 from facegender.runs.frames import write_frame
 from facegender.runs.summary import summarise
@@ -107,7 +108,8 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
 
 @TEXTS
 async def test_no_pane_shows_what_could_control_the_terminal(root: Path, text: str) -> None:
-    folder = recorded.write_run(root, end="completed", data=f"/data/{text}")
+    config = TrainConfig(data=f"/data/{text}", accelerator=f"gpu{text}")
+    folder = recorded.write_run(root, end="completed", data=f"/data/{text}", config=config)
     lines = [json.loads(line) for line in folder.journal_path.read_bytes().splitlines()]
     for line in lines:
         if "classes" in line:
@@ -120,4 +122,7 @@ async def test_no_pane_shows_what_could_control_the_terminal(root: Path, text: s
         assert screen_text(app).replace("\n", "").isprintable()
         await pilot.press("r")
         await until(lambda: "/data/" in screen_text(app))
+        assert screen_text(app).replace("\n", "").isprintable()
+        await pilot.press("t")
+        await until(lambda: "accelerator" in screen_text(app))
         assert screen_text(app).replace("\n", "").isprintable()

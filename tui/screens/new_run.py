@@ -20,7 +20,7 @@ from facegender.runs.folder import list_runs
 from facegender.runs.presets import UNUSED, default_of
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder, kaggle_cache, typed_path
-from facegender.support.text import one_line
+from facegender.support.text import one_line, printable
 from tui.completion import complete_path
 from tui.messages import StartRun
 from tui.screens.base import ReadyScreen
@@ -143,9 +143,11 @@ class NewRun(ReadyScreen[None]):
         if field == "name":
             return ""
         if field == "data":
-            return DEMO if self._config.demo else (self._config.data or "")
-        value = getattr(self._config, field)
-        return str(value)
+            text = DEMO if self._config.demo else (self._config.data or "")
+        else:
+            text = str(getattr(self._config, field))
+        # What the terminal cannot show cannot be edited either, so the field starts empty.
+        return text if text == printable(text) else ""
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
