@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from facegender.runs.data_folders import default_data_folders
 from facegender.support.errors import UserError
-from facegender.support.files import exists, expanded, is_folder, kaggle_cache
+from facegender.support.files import exists, expanded, is_folder
 from facegender.support.text import printable
 
 CLASSES = ("female", "male")
@@ -38,7 +39,7 @@ def locate(data: str | None, root: Path) -> Path:
     """
     if data is not None:
         return _locate_named(expanded(data))
-    places = [root / "datasets", kaggle_cache()]
+    places = default_data_folders(root)
     for place in places:
         if (found := find_classes(place)) is not None:
             return found

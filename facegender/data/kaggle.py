@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from facegender.data.dataset import find_classes
+from facegender.runs.data_folders import KAGGLE_DATASET
 from facegender.support.errors import UserError
-from facegender.support.files import KAGGLE_DATASET
 from facegender.support.text import one_line, printable
 
 

@@ -85,7 +85,7 @@ _ANIMALS = [
 
 
 def fresh_names() -> Iterator[str]:
-    """Names, without end: an animal and a number, e.g. "otter-3"."""
+    """Yield names without end: an animal and a number, e.g. "otter-3"."""
     generator = random.Random()
     while True:
         yield f"{generator.choice(_ANIMALS)}-{generator.randint(1, 999)}"

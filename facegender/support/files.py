@@ -12,8 +12,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-KAGGLE_DATASET = "ashwingupta3012/male-and-female-faces-dataset"
-
 
 def exists(path: Path) -> bool:
     """Whether something is there; False also where that cannot be told, e.g. on a network disk that is away."""
@@ -54,12 +52,6 @@ def typed_path(text: str, base: Path) -> Path:
     except ValueError:  # an odd quote, as in the name of a file
         return path
     return base / expanded(words[0]) if len(words) == 1 else path
-
-
-def kaggle_cache() -> Path:
-    """Where kagglehub keeps the reference data set. The same rule as kagglehub's, which takes long to import."""
-    cache = os.environ.get("KAGGLEHUB_CACHE") or os.path.expanduser("~/.cache/kagglehub")  # noqa: PTH111 - never raises
-    return Path(cache) / "datasets" / KAGGLE_DATASET
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from facegender.runs.config import FIELDS, RECIPES, TrainConfig, check_run_name, parse
+from facegender.runs.data_folders import default_data_folders
 from facegender.runs.folder import list_runs
 from facegender.runs.presets import UNUSED, default_of
 from facegender.support.errors import UserError
-from facegender.support.files import is_folder, kaggle_cache, typed_path
+from facegender.support.files import is_folder, typed_path
 from facegender.support.text import one_line, printable
 from tui.completion import complete_path
 from tui.messages import StartRun
@@ -225,7 +226,7 @@ class NewRun(ReadyScreen[None]):
 
     def _find(self, text: str) -> None:
         # Without a name the trainer searches below the root, and then what Kaggle's program downloaded.
-        places = [typed_path(text, self._root)] if text else [self._root / "datasets", kaggle_cache()]
+        places = [typed_path(text, self._root)] if text else default_data_folders(self._root)
         self.post_message(self.Found(text, next(filter(is_folder, places), None)))
 
     def _list_names(self) -> None:
