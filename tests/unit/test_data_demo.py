@@ -1,20 +1,18 @@
-import io
-import sys
-import types
+import random
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from facegender.data import kaggle
 from facegender.data.dataset import list_files, locate
 from facegender.data.demo.faces import demo_photographs, draw_face, write_demo_faces
+from facegender.data.demo.look import BEARD_ODDS, CLOTHES_ODDS, HAIR_ODDS, HAIR_STYLES, Look
 from facegender.data.image import open_photograph
 from facegender.support.errors import UserError
 
 
 @pytest.fixture(autouse=True)
-def folder_for_the_cache(tmp_path, monkeypatch):
+def cache_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache"))
 
 
@@ -39,8 +37,20 @@ def test_a_face_is_the_same_person_at_every_size():
     assert np.abs(small - large)[:56].mean() < 6
 
 
+def test_the_traits_of_a_seed_are_the_same_on_every_machine():
+    look = Look(1, random.Random("face 1 7"))
+    assert (look.style, look.beard, look.glasses, look.skin) == ("short", "full", True, (203, 149, 110))
+    assert look.width == pytest.approx(0.750331)
+
+
+def test_every_hair_style_is_drawn_and_no_trait_belongs_to_one_class_alone():
+    styles = {Look(label, random.Random(seed)).style for seed in range(200) for label in (0, 1)}
+    assert styles == set(HAIR_STYLES)
+    assert all(min(odds) > 0 for table in (HAIR_ODDS, BEARD_ODDS, CLOTHES_ODDS) for odds in table)
+
+
 def test_every_picture_says_demo_in_its_corner():
-    """All pictures are light letters on a darkened box there, whatever is drawn beneath."""
+    """Light letters stand on a darkened box there, whatever is drawn beneath."""
     for seed in range(6):
         corner = np.asarray(draw_face(seed % 2, seed, 256), dtype=float)[-28:, -56:].mean(axis=2)
         assert corner.max() > 220
@@ -62,9 +72,9 @@ def test_the_classes_overlap_but_can_be_told_apart_by_their_average():
 
 
 def test_photographs_hold_both_classes_and_come_from_the_cache_the_second_time():
-    told = []
-    first = demo_photographs(5, 32, 42, lambda *what: told.append(what)).complete()
-    assert told[-1] == ("decoding", 10, 10)
+    reports = []
+    first = demo_photographs(5, 32, 42, lambda *what: reports.append(what)).complete()
+    assert reports[-1] == ("decoding", 10, 10)
     assert first.images.shape == (10, 32, 32, 3)
     assert first.labels.tolist() == [0, 1] * 5
     assert len(set(first.digests)) == 10
@@ -82,63 +92,14 @@ def test_written_faces_are_a_data_folder(tmp_path):
     assert all(open_photograph(path).size == (48, 48) for path, _ in files)
 
 
-def test_faces_may_be_written_again_but_never_between_somebodys_files(tmp_path):
+def test_faces_may_be_written_again_but_never_among_other_files(tmp_path):
     folder = tmp_path / "faces"
     assert write_demo_faces(folder, 2, 32, 1) == 4
     assert write_demo_faces(folder, 2, 32, 2) == 4
-    assert write_demo_faces(folder, 1, 32, 2) == 4, "those of before are still there"
+    assert write_demo_faces(folder, 1, 32, 2) == 4, "those of the earlier call are still there"
     (folder / "female" / "grandma.jpg").write_bytes(b"x")
-    with pytest.raises(UserError, match="grandma"):
+    with pytest.raises(UserError, match=r"grandma.jpg: is no demo face; name an empty or a new folder"):
         write_demo_faces(folder, 2, 32, 1)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="file: cannot be written"):
         write_demo_faces(tmp_path / "file", 2, 32, 1)
-
-
-# Kaggle -------------------------------------------------------------------------------------------------------------
-
-
-def stub(monkeypatch, dataset_download) -> None:
-    module = types.ModuleType("kagglehub")
-    module.dataset_download = dataset_download
-    monkeypatch.setitem(sys.modules, "kagglehub", module)
-
-
-def test_a_download_gives_the_folder_of_the_classes(tmp_path, monkeypatch):
-    asked = []
-
-    def dataset_download(handle):
-        asked.append(handle)
-        for name in ("Male Faces", "Female Faces"):
-            (tmp_path / "set" / "Male and Female face dataset" / name).mkdir(parents=True)
-        return str(tmp_path / "set")
-
-    stub(monkeypatch, dataset_download)
-    assert kaggle.download() == tmp_path / "set" / "Male and Female face dataset"
-    assert asked == ["ashwingupta3012/male-and-female-faces-dataset"]
-
-
-@pytest.mark.parametrize("error", [ConnectionError("no\nroute \x1b[31m"), OSError(28, "No space left"), RuntimeError()])
-def test_a_failed_download_is_one_line_with_the_remedies(monkeypatch, error):
-    def dataset_download(handle):
-        raise error
-
-    stub(monkeypatch, dataset_download)
-    with pytest.raises(UserError) as caught:
-        kaggle.download()
-    message = str(caught.value)
-    assert message.isprintable()
-    for part in ("kaggle.json", "--data", "--demo"):
-        assert part in message
-
-
-def test_a_download_without_the_classes_is_refused(tmp_path, monkeypatch):
-    stub(monkeypatch, lambda handle: str(tmp_path))
-    with pytest.raises(UserError, match="no folders female/ and male/"):
-        kaggle.download()
-
-
-def test_a_face_survives_being_saved_as_jpeg():
-    data = io.BytesIO()
-    draw_face(0, 0, 64).save(data, "jpeg", quality=92)
-    assert len(data.getvalue()) < 8000

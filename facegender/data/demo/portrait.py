@@ -1,113 +1,135 @@
-"""A demo face from back to front at twice the size or more, then light, softness, grain and the mark."""
+"""Draw a demo face from back to front on a larger canvas, then reduce it and add light, grain and the mark "demo"."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from facegender.data.demo.brush import WHITE, Pen, mirrored, mixed, oval, shaded, smooth
-from facegender.data.demo.features import draw_extras, draw_eye, draw_head, draw_mouth, draw_nose
 from facegender.data.demo.hair import draw_back_hair, draw_beard, draw_front_hair
-from facegender.data.demo.looks import Look
+from facegender.data.demo.look import Look
+from facegender.data.demo.pen import INK, MIRROR, WHITE, Pen, curve, mix, oval, shade, symmetric
 
 
-def draw_portrait(look: Look, side: int, grain: int) -> Image.Image:
-    """A face as an RGB picture of side × side pixels; the same at every size but for the sharpness.
+def draw_portrait(look: Look, side: int, seed: int) -> Image.Image:
+    """Draw a face as a square RGB picture; it is the same picture at every size.
 
     Args:
-        look: What it looks like.
+        look: The traits of the face.
         side: In pixels.
-        grain: Seed of the film grain.
+        seed: Seed of the grain.
     """
-    pen = Pen(look, side * (2 if side >= 192 else 3))
-    draw_backdrop(pen)
-    draw_back_hair(pen)
-    draw_body(pen)
-    draw_head(pen)
-    draw_nose(pen)
+    scale = 2 if side >= 192 else 3
+    pen = Pen(look, side * scale)
+    pen.soft(oval(0.0, -0.3, 1.4, 1.4), mix(look.backdrop, WHITE, 0.5), 0.5, 0.4)
+    draw_back_hair(pen, look)
+    _draw_body(pen, look)
+    _draw_head(pen, look)
+    _draw_eyes(pen, look)
+    draw_beard(pen, look)
+    _draw_mouth(pen, look)
+    draw_front_hair(pen, look)
+    if look.glasses:
+        _draw_glasses(pen, look)
+    pixels = np.asarray(pen.image.reduce(scale), dtype=np.float32)
+    gain = 1.0 + look.light * np.linspace(-1.0, 1.0, side, dtype=np.float32)[None, :, None]
+    grain = look.grain * np.random.default_rng(seed).standard_normal((side, side, 1), dtype=np.float32)
+    return _mark(Image.fromarray(np.clip(pixels * gain + grain, 0, 255).astype(np.uint8)))
+
+
+def _draw_body(pen: Pen, look: Look) -> None:
+    neck, skin = look.neck, shade(look.skin, 0.12)
+    shoulders = 2.0 * neck + 0.55
+    outline = [(neck, 1.24), (0.62 * shoulders, 1.42), (0.95 * shoulders, 1.62), (1.15 * shoulders, 3.0)]
+    pen.fill(symmetric((0.0, 1.26), *outline, (0.0, 3.0)), look.clothes)
+    pen.fill(symmetric((0.0, 1.0), (neck, 1.1), (1.1 * neck, 1.26), (0.7 * neck, 1.42), (0.0, look.neckline)), skin)
+    pen.fill(symmetric((0.0, 0.3), (neck, 0.4), (0.97 * neck, 1.0), (1.04 * neck, 1.24), (0.0, 1.5)), skin)
+    pen.soft(oval(0.0, 1.0, 0.8 * neck, 0.22), shade(look.skin, 0.5), 0.8, 0.07)
+    collar = curve((1.12 * neck, 1.25), (0.7 * neck, 1.43), (0.0, look.neckline))
+    for half in (collar, collar * MIRROR):
+        pen.line(half, 0.05, shade(look.clothes, 0.3), 0.8, 0.0)
+
+
+def _draw_head(pen: Pen, look: Look) -> None:
+    """Draw ears, face, cheeks and nose."""
+    width, skin = look.width, look.skin
+    for x in (-width, width):
+        pen.fill(oval(1.05 * x, 0.08, 0.1, 0.19), shade(skin, 0.14))
+        pen.fill(oval(1.07 * x, 0.08, 0.05, 0.11), shade(skin, 0.32), 0.7)
+        if look.earrings:
+            pen.fill(oval(1.08 * x, 0.31, 0.042, 0.05), (226, 190, 96))
+    skull = [(0.0, -1.0), (0.5 * width, -0.92), (0.87 * width, -0.62), (width, -0.15), (0.965 * width, 0.25)]
+    pen.fill(symmetric(*skull, (look.jaw, 0.62), (0.52 * look.jaw, 0.92), (0.0, 1.0)), shade(skin, 0.1))
+    lit = 1.0 if look.light > 0 else -1.0
+    pen.soft(oval(lit * 0.08, -0.02, 0.74 * width, 0.8), mix(skin, WHITE, 0.06), 0.95, 0.12)
     for sign in (-1.0, 1.0):
-        draw_eye(pen, sign)
-    draw_beard(pen)
-    draw_mouth(pen)
-    draw_front_hair(pen)
-    draw_extras(pen)
-    return _marked(_developed(pen, side, grain))
-
-
-def draw_backdrop(pen: Pen) -> None:
-    """What is behind the person."""
-    near, far = pen.look.backdrop
-    ramp = Image.linear_gradient("L").rotate(90 * (pen.look.part > 0)).resize((pen.canvas, pen.canvas))
-    pen.image.paste(far, (0, 0), ramp)
-    glow = oval(0.9 * pen.look.part, -0.5, 1.2, 1.2)
-    pen.soft(glow, mixed(near, WHITE, 0.5), 0.45, 0.35)
-
-
-def draw_body(pen: Pen) -> None:
-    """Shoulders, clothes and neck."""
-    look = pen.look
-    n, s = look.neck, look.shoulders
-    half = [(0.0, 1.26), (n, 1.24), (0.62 * s, 1.42), (0.95 * s, 1.62), (1.1 * s, 2.1), (1.15 * s, 3.0), (0.0, 3.0)]
-    pen.fill(smooth(mirrored(half), closed=True), look.clothes)
-    neck = [(0.0, 0.3), (n, 0.4), (0.97 * n, 1.0), (1.04 * n, 1.24), (0.0, 1.5)]
-    deep = {"round": 1.5, "vee": 1.95, "collar": 1.6, "wide": 1.62}[look.neckline]
-    opening = [(0.0, 1.0), (n * 0.96, 1.1), (n * 1.06, 1.26)]
-    opening += {"vee": [(0.55 * n, 1.6)], "wide": [(1.5 * n, 1.42), (0.9 * n, 1.58)]}.get(
-        look.neckline, [(0.8 * n, 1.44)]
+        pen.soft(oval(sign * 0.43, 0.36, 0.15, 0.1), mix(skin, (214, 74, 74), 0.5), 0.3 + 0.3 * look.make_up, 0.07)
+        pen.soft(oval(sign * 0.345, -0.03, 0.2, 0.11), shade(skin, 0.4), 0.4, 0.05)
+    nose, tip, dark = look.nose, 0.43, shade(skin, 0.42)
+    flank = curve(
+        (-0.05, -0.08), (-0.07, 0.15), (-nose, tip - 0.08), (-0.8 * nose, tip + 0.02), (0.0, tip), closed=True
     )
-    skin = shaded(look.skin, 0.1)
-    pen.fill(smooth(mirrored([*opening, (0.0, deep)]), closed=True), skin)
-    throat = smooth(mirrored(neck), closed=True)
-    pen.fill(throat, skin)
-    with pen.clipped(throat, 0.5):
-        pen.soft(oval(0.0, 0.98, look.width * 0.72, 0.26), shaded(look.skin, 0.5), 0.75, 0.07)
-    if look.neckline == "collar":
-        for sign in (-1.0, 1.0):
-            flap = np.array([(sign * n * 1.02, 1.16), (sign * n * 1.35, 1.32), (sign * n * 0.75, 1.78), (0.0, 1.56)])
-            pen.fill(flap, mixed(look.clothes, WHITE, 0.22))
-            pen.stroke(flap[1:], 0.02, shaded(look.clothes, 0.4), 0.6, 0.0)
-    elif look.neckline == "round":
-        collar = smooth([(-n * 1.04, 1.25), (-n * 0.75, 1.44), (0.0, 1.53), (n * 0.75, 1.44), (n * 1.04, 1.25)])
-        pen.stroke(collar, 0.06, shaded(look.clothes, 0.3), 0.8, 0.0)
+    pen.soft(flank * np.array([lit, 1.0]), dark, 0.55, 0.025)
+    pen.soft(oval(lit * 0.02, 0.2, 0.03, 0.17), mix(skin, WHITE, 0.7), 0.4, 0.03)
+    wing = [(nose, tip - 0.05), (0.85 * nose, tip + 0.01)]
+    pen.line(curve(*wing, (0.0, tip + 0.03), *((-x, y) for x, y in reversed(wing))), 0.028, dark, 0.9)
+
+
+def _draw_eyes(pen: Pen, look: Look) -> None:
+    """Draw eyes and brows: the right of the picture, and its mirror image."""
+    x, y, width, height = 0.345, 0.04, look.eye, 0.52 * look.eye
+    inner, outer = x - width, x + width
+    upper = curve((inner, y + 0.018), (x - 0.4 * width, y - 0.8 * height), (x + 0.15 * width, y - height), (outer, y))
+    lower = curve((outer, y), (x + 0.3 * width, y + 0.62 * height), (x - 0.4 * width, y + 0.6 * height), (inner, y))
+    crease = curve((outer, y - 0.5 * height), (x, y - 1.75 * height), (inner, y - 0.4 * height))
+    brow = curve((inner - 0.02, -0.155), (x - 0.3 * width, -0.2), (x + 0.55 * width, -0.225), (outer + 0.05, -0.15))
+    lid = mix(shade(look.skin, 0.15), (110, 70, 120), 0.6 * look.make_up)
+    lashes = mix(shade(look.skin, 0.7), INK, min(1.0, 0.2 + look.make_up))
     for sign in (-1.0, 1.0):
-        fold = smooth([(sign * 0.7 * s, 1.62), (sign * 0.78 * s, 1.9), (sign * 0.74 * s, 2.3)])
-        pen.stroke(fold, 0.035, shaded(look.clothes, 0.5), 0.45)
+        side = np.array([sign, 1.0])
+        pen.fill(np.concatenate([upper, lower]) * side, (246, 243, 240))
+        for radius, colour in ((0.5, shade(look.iris, 0.35)), (0.42, look.iris), (0.21, INK)):
+            pen.fill(oval(sign * x, y - 0.06 * width, radius * width, radius * width), colour)
+        pen.fill(oval(sign * x - 0.15 * width, y - 0.22 * width, 0.08 * width, 0.08 * width), WHITE, 0.95)
+        pen.fill(np.concatenate([upper, crease]) * side, lid)
+        pen.line(upper * side, 0.03 + 0.025 * look.make_up, lashes, 0.95, 0.6)
+        pen.line(lower * side, 0.014, shade(look.skin, 0.7), 0.55)
+        pen.line(brow * side, look.brow, mix(look.hair, INK, 0.35), 0.88, 0.9)
 
 
-def _developed(pen: Pen, side: int, grain: int) -> Image.Image:
-    """The canvas as a photograph: reduced, lit from one side, a little soft, with grain."""
-    look = pen.look
-    image = pen.image.reduce(pen.canvas // side)
-    if look.blur * side > 0.15:
-        image = image.filter(ImageFilter.GaussianBlur(look.blur * side))
-    axis = np.linspace(-1.0, 1.0, side, dtype=np.float32)
-    ramp = math.cos(look.light_angle) * axis[None, :] + math.sin(look.light_angle) * axis[:, None]
-    gain = 1.0 + 0.55 * look.light * ramp
-    noise = np.random.default_rng(grain).standard_normal((side, side), dtype=np.float32)
-    noise *= look.noise
-    bands = []
-    for band, tint in zip(image.split(), (1.0 + look.warmth, 1.0, 1.0 - look.warmth), strict=True):
-        # One channel at a time, in place: three small arrays stay in the processor's cache.
-        values = np.asarray(band, dtype=np.float32) * np.float32(tint)
-        values *= gain
-        values += noise
-        np.clip(values, 0, 255, out=values)
-        bands.append(Image.fromarray(values.astype(np.uint8)))
-    return Image.merge("RGB", bands)
+def _draw_mouth(pen: Pen, look: Look) -> None:
+    y, width, lips, corner = 0.655, 0.27, look.lips, 0.655 - look.smile
+    lipstick = mix(look.skin, (172, 46, 60), 0.38 + 0.4 * min(1.0, look.make_up))
+    pen.soft(oval(0.0, y + lips + 0.07, 0.16, 0.035), shade(look.skin, 0.45), 0.5, 0.03)
+    bow = [
+        (0.14 * width, y - 0.8 * lips),
+        (0.5 * width, y - 0.6 * lips),
+        (width, corner),
+        (0.55 * width, y + 0.75 * lips),
+    ]
+    pen.fill(symmetric((0.0, y - 0.6 * lips), *bow, (0.0, y + lips + 0.3 * look.smile)), mix(lipstick, INK, 0.1))
+    middle = curve((-width, corner), (-0.4 * width, y + 0.012), (0.4 * width, y + 0.012), (width, corner))
+    pen.fill(oval(0.0, y + 0.55 * lips + 0.2 * look.smile, 0.35 * width, 0.2 * lips), mix(lipstick, WHITE, 0.35), 0.7)
+    pen.line(middle, 0.018, shade(lipstick, 0.7), 0.8)
 
 
-def _marked(image: Image.Image) -> Image.Image:
-    """The picture with the word "demo" in a corner, so that it says of itself what it is."""
-    side = image.width
-    size = max(7, round(side * 0.05))
-    font = ImageFont.load_default(size)
+def _draw_glasses(pen: Pen, look: Look) -> None:
+    frame = (58, 46, 42)
+    for sign in (-1.0, 1.0):
+        rim = oval(sign * 0.345, 0.06, 0.25, 0.2)
+        pen.fill(rim, WHITE, 0.1)
+        pen.line(rim, 0.032, frame, 1.0, 0.0)
+        pen.line(np.array([(sign * 0.59, 0.02), (sign * (look.width + 0.03), -0.02)]), 0.035, frame, 1.0, 0.0)
+    pen.line(curve((-0.1, 0.03), (0.0, -0.01), (0.1, 0.03)), 0.03, frame, 1.0, 0.0)
+
+
+def _mark(image: Image.Image) -> Image.Image:
+    """Write "demo" on a dark box in the lower right corner, so that the picture itself says what it is."""
+    margin = max(2, round(image.width / 40))
+    corner = (image.width - margin, image.width - margin)
+    font = ImageFont.load_default(max(7, round(image.width / 20)))
     draw = ImageDraw.Draw(image, "RGBA")
-    left, top, right, bottom = draw.textbbox((0, 0), "demo", font=font)
-    margin, pad = max(1, side // 64), max(1, side // 100)
-    x, y = side - margin - pad - right, side - margin - pad - bottom
-    box = (x + left - pad, y + top - pad, x + right + pad, y + bottom + pad)
-    draw.rounded_rectangle(box, radius=pad * 2, fill=(0, 0, 0, 110))
-    draw.text((x, y), "demo", font=font, fill=(255, 255, 255, 235))
+    left, top, right, bottom = draw.textbbox(corner, "demo", font, anchor="rb")
+    pad = margin / 2
+    draw.rounded_rectangle((left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(0, 0, 0, 110))
+    draw.text(corner, "demo", (255, 255, 255, 235), font, anchor="rb")
     return image
