@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import DamagedCheckpoint, count, network_weights, read_checkpoint
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
-from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.support.errors import UserError
-from facegender.support.files import expanded, is_file
 from facegender.support.text import one_line, printable
 
 
@@ -148,41 +145,6 @@ class Classifier:
             epoch=self.epoch,
             checkpoint=self.checkpoint,
         )
-
-
-def choose_checkpoint(root: Path, which: str | None = None, option: str = "--checkpoint ") -> Path:
-    """The checkpoint file that a person means.
-
-    Args:
-        root: Where ``checkpoints/`` is.
-        which: Name of a run or path of a file; None means the newest run that has a checkpoint. Of a run it is
-            ``best.ckpt``, or ``last.ckpt`` as long as there is no best.
-        option: What stands before a file's name where it was given on the command line.
-
-    Raises:
-        UserError: There is none.
-    """
-    if which is None:
-        for run in list_runs(root):
-            if path := _checkpoint_of(run):
-                return path
-        raise UserError(
-            f"no checkpoint in {printable(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
-        )
-    path = expanded(which)
-    if os.sep in which or path.suffix == ".ckpt" or is_file(path):
-        if not is_file(path):
-            raise UserError(f"{option}{printable(path)}: no such file; give a run or a checkpoint of one")
-        return path
-    run = open_run(root, which)
-    found = _checkpoint_of(run)
-    if found is None:
-        raise UserError(f"run {which} has no checkpoint yet: it saves the first one at the end of its first epoch")
-    return found
-
-
-def _checkpoint_of(run: RunFolder) -> Path | None:
-    return next((path for path in (run.best_checkpoint, run.last_checkpoint) if is_file(path)), None)
 
 
 def load_classifier(checkpoint: Path) -> Classifier:

@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.checkpoints import checkpoint_of
+from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, Request
 from facegender.support.cache_dir import cache_folder
@@ -37,7 +38,7 @@ def frames_folder() -> Path:
 
 
 class Worker:
-    """Classifies with the newest checkpoint of whichever run is asked for.
+    """Classifies with a checkpoint of whichever run is asked for.
 
     Args:
         root: Where ``checkpoints/`` is; relative paths of files are relative to it.
@@ -72,7 +73,8 @@ class Worker:
         from facegender.runs.frames import Frame, write_frame
 
         started = time.perf_counter()
-        classifier = self._newest(open_run(self._root, request.run))
+        run = open_run(self._root, request.run)
+        classifier = self._load(checkpoint_of(run, request.checkpoint))
         path = self._root / expanded(request.path)
         image = open_photograph(path)
         pixels = classifier.pixels(image)
@@ -104,25 +106,20 @@ class Worker:
             run=request.run,
             checkpoint=classifier.checkpoint.name,
             epoch=classifier.epoch,
+            epochs=manifest.config.epochs if (manifest := run.read_manifest()) else 0,
             frame=str(target),
             image_size=image.size,
             seconds=time.perf_counter() - started,
         )
 
-    def _newest(self, run: RunFolder) -> Classifier:
-        """The run's classifier, loaded again when its file has been replaced."""
+    def _load(self, path: Path) -> Classifier:
+        """The classifier of a checkpoint file, loaded again after the file was replaced."""
         from facegender.classifier import load_classifier
 
-        path = run.last_checkpoint
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            raise UserError(
-                f"run {run.name} has no {path.name} yet: it saves the first one after its first epoch"
-            ) from None
+        status = path.stat()
         identity = str(path), status.st_ino, status.st_mtime_ns, status.st_size
         if self._loaded is None or self._loaded[0] != identity:
-            self._loaded = None  # two networks at once would be twice the memory
+            self._loaded = None  # two networks at once would take twice the memory
             self._loaded = identity, load_classifier(path)
         return self._loaded[1]
 

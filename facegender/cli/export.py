@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facegender.runs.checkpoints import find_checkpoint
 from facegender.support.errors import UserError
 from facegender.support.files import expanded, is_folder, replacing
 from facegender.support.text import one_line, printable
@@ -47,7 +48,7 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
     All take photographs as (N, 3, S, S) float32 in [-1, 1] and give (N, classes) logits.
 
     Args:
-        which: A run or a checkpoint file, as for `choose_checkpoint`.
+        which: A run or a checkpoint file, as for `find_checkpoint`.
         form: One of `facegender.cli.export.FORMATS`.
         target: The file; overwritten if it is there.
 
@@ -59,10 +60,10 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
     """
     if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
-    from facegender.classifier import choose_checkpoint, load_classifier
+    from facegender.classifier import load_classifier
 
-    checkpoint = choose_checkpoint(root, which, option="")
-    classifier = load_classifier(checkpoint)
+    checkpoint = find_checkpoint(root, which, option="")
+    classifier = load_classifier(checkpoint.path)
     try:
         with replacing(target) as temporary:
             _write(classifier, form, temporary)
@@ -73,7 +74,7 @@ def export_network(root: Path, which: str, form: str, target: Path) -> str:
     except RuntimeError as error:  # what torch makes of a file that it cannot write
         raise UserError(f"{printable(target)}: {one_line(str(error))[:150]}; name another --output") from None
     size = target.stat().st_size / 1e6
-    return f"{printable(target)}: {size:.1f} MB, epoch {classifier.epoch} of {printable(checkpoint)}"
+    return f"{printable(target)}: {size:.1f} MB, {checkpoint.describe(classifier.epoch)}"
 
 
 def _write(classifier: Classifier, form: str, path: Path) -> None:

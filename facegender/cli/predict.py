@@ -15,10 +15,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from facegender.classifier import Classifier, Prediction, choose_checkpoint, load_classifier
+from facegender.classifier import Classifier, Prediction, load_classifier
 from facegender.data.dataset import is_system
 from facegender.data.image import Unreadable, open_photograph
 from facegender.rendering.pictures import heat_overlay, write_png
+from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_folder, typed_path
 from facegender.support.text import counted, printable
@@ -42,7 +43,7 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
     """Classify files and folders, or what is typed if there are none, and print what the network says.
 
     Args:
-        which: As for `choose_checkpoint`.
+        which: As for `find_checkpoint`.
         heatmaps: Folder for pictures of where the network looked.
 
     Returns:
@@ -57,34 +58,23 @@ def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: For
             heatmaps.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--heatmap {printable(heatmaps)}: {error.strerror}; name a folder to write in") from None
-    classifier = load_classifier(choose_checkpoint(root, which))
-    for_a_person = form == "text" and sys.stdout.isatty()
-    if for_a_person:
-        # Not on the standard output, which programs read, and for them JSON and CSV have it in each line.
-        print_error(f"{answerer(classifier)} answers")
-    report = _Report(classifier, form, heatmaps)
+    checkpoint = find_checkpoint(root, which)
+    report = _Report(checkpoint, load_classifier(checkpoint.path), form, heatmaps)
     if not paths:
         return report.ask()
     single = len(paths) == 1 and not is_folder(paths[0])
     for path in _files(paths, report.refuse):
         report.classify(path, titled=not single)
-    if for_a_person and not single:
+    if form == "text" and sys.stdout.isatty() and not single:
         print_error(report.summary())
     return report.complete
-
-
-def answerer(classifier: Classifier) -> str:
-    """Which network it is: of a run its name, else the file's path, and the epoch it was saved in."""
-    path = classifier.checkpoint
-    of_run = path.parent.parent.name == "checkpoints"
-    name = f"{path.parent.name}/{path.name}" if of_run else str(path)
-    return f"{printable(name)} of epoch {classifier.epoch}"
 
 
 class _Report:
     """Classifies one file after another and prints it."""
 
-    def __init__(self, classifier: Classifier, form: Form, heatmaps: Path | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, classifier: Classifier, form: Form, heatmaps: Path | None) -> None:
+        self._checkpoint = checkpoint
         self._classifier = classifier
         self._form = form
         self._heatmaps = heatmaps
@@ -119,6 +109,8 @@ class _Report:
             self.refuse(path, error.reason)
             return
         prediction = self._classifier.classify(image)
+        if not self._printed:
+            print_error(self._checkpoint.describe(prediction.epoch))
         heatmap = None
         try:
             if self._heatmaps is not None:

@@ -1,35 +1,41 @@
-"""What the interface and its warm classify process say to each other: one JSON object a line, in either direction."""
+"""Messages between the interface and its classify process: one JSON object per line, in either direction."""
 
 from __future__ import annotations
 
 import msgspec
+
+from facegender.runs.checkpoints import CheckpointChoice
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """Classify one file.
 
     Attributes:
-        id: Comes back in the answer.
+        id: Is repeated in the answer.
         path: The file; relative paths are relative to the root folder.
-        run: Classify with this run's newest checkpoint, ``last.ckpt``.
+        run: The run whose network classifies it.
+        checkpoint: Which checkpoint of the run; "auto" is the best one, or the newest while the run trains.
     """
 
     id: int
     path: str
     run: str
+    checkpoint: CheckpointChoice = "auto"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of it.
+    """The result, or why there is none.
 
     Attributes:
-        id: Of the request; -1 where a line was none.
-        error: One line for the person; empty when ``ok``.
-        probabilities: Per class name, each in [0, 1].
-        checkpoint: File name of the checkpoint that answered.
-        epoch: The epoch that it was saved in, at its end or, by a run that was stopped, before; counted from 0.
-        frame: Path of a frame file with one probe: the photograph, its maps in all layers, and the heatmap of
-            where the network looked (Grad-CAM).
+        id: That of the request; -1 if the line was not a request.
+        error: One line for the person; empty if ``ok``.
+        probabilities: Class name to probability, in [0, 1].
+        checkpoint: File name of the checkpoint that was used.
+        epoch: The epoch in which it was saved, counted from 0.
+        epochs: Epochs that the run was configured for; 0 if unknown.
+        frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the Grad-CAM
+            heatmap of the predicted class.
+        image_size: Width and height of the photograph in pixels.
     """
 
     id: int = -1
@@ -42,6 +48,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     checkpoint: str = ""
     epoch: int = -1
+    epochs: int = 0
     frame: str = ""
     image_size: tuple[int, int] = (0, 0)
     seconds: float = 0.0

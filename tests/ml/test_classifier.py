@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from facegender.classifier import Classifier, choose_checkpoint, load_classifier
+from facegender.classifier import Classifier, load_classifier
 from facegender.data.image import Unreadable
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
@@ -18,7 +18,7 @@ from facegender.support.errors import UserError
 
 @pytest.fixture(scope="module")
 def classifier(trained: Path) -> Classifier:
-    return load_classifier(choose_checkpoint(trained))
+    return load_classifier(RunFolder(trained, "done").best_checkpoint)
 
 
 def test_a_classifier_answers_as_the_network_did_while_training(trained: Path) -> None:
@@ -57,26 +57,6 @@ def test_the_heatmap_has_the_size_of_the_network_input(classifier: Classifier) -
     assert heat.shape == (32, 32)
     assert heat.min() >= 0
     assert heat.max() <= 1
-
-
-def test_the_newest_runs_best_checkpoint_is_chosen_and_a_run_or_a_file_can_be_named(trained: Path) -> None:
-    folder = RunFolder(trained, "done")
-    assert choose_checkpoint(trained) == folder.best_checkpoint
-    assert choose_checkpoint(trained, "done") == folder.best_checkpoint
-    assert choose_checkpoint(trained, str(folder.last_checkpoint)) == folder.last_checkpoint
-
-
-def test_without_any_checkpoint_the_remedy_is_named(tmp_path: Path, trained: Path) -> None:
-    with pytest.raises(UserError, match="train a run"):
-        choose_checkpoint(tmp_path)
-    with pytest.raises(UserError, match="known runs: done"):
-        choose_checkpoint(trained, "other")
-    with pytest.raises(UserError, match="no such file"):
-        choose_checkpoint(trained, "missing.ckpt")
-    RunFolder(tmp_path, "young").path.mkdir(parents=True)
-    RunFolder(tmp_path, "young").log_path.touch()
-    with pytest.raises(UserError, match="no checkpoint yet"):
-        choose_checkpoint(tmp_path, "young")
 
 
 class Evil:

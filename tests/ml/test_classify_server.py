@@ -32,10 +32,12 @@ def worker(root: Path, tmp_path: Path) -> Worker:
     return Worker(root, tmp_path / "frames")
 
 
-def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker) -> None:
+def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker, root: Path) -> None:
     answer = worker.answer(Request(id=7, path="face.png", run="done"))
     assert answer.ok, answer.error
-    assert (answer.id, answer.run, answer.checkpoint, answer.epoch) == (7, "done", "last.ckpt", 2)
+    best = load_classifier(RunFolder(root, "done").best_checkpoint)
+    assert (answer.id, answer.run, answer.checkpoint) == (7, "done", "best.ckpt")
+    assert (answer.epoch, answer.epochs) == (best.epoch, 3)
     assert answer.image_size == (40, 60)
     assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert answer.confidence == max(answer.probabilities.values()) == answer.probabilities[answer.label]
@@ -52,9 +54,9 @@ def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker) -> No
 
 def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Path) -> None:
     folder = RunFolder(root, "done")
-    first = worker.answer(Request(id=1, path="face.png", run="done"))
+    first = worker.answer(Request(id=1, path="face.png", run="done", checkpoint="last"))
     shutil.copy(folder.best_checkpoint, folder.path / "new").replace(folder.last_checkpoint)
-    second = worker.answer(Request(id=2, path="face.png", run="done"))
+    second = worker.answer(Request(id=2, path="face.png", run="done", checkpoint="last"))
     best = load_classifier(folder.best_checkpoint)
     assert (first.epoch, second.epoch) == (2, best.epoch)
     expected = best.classify(open_photograph(root / "face.png"))
@@ -81,7 +83,7 @@ def test_a_run_without_a_checkpoint_yet_says_when_there_will_be_one(worker: Work
     folder = RunFolder(root, "young")
     folder.path.mkdir()
     folder.log_path.touch()
-    assert "after its first epoch" in worker.answer(Request(id=1, path="face.png", run="young")).error
+    assert "at the end of its first epoch" in worker.answer(Request(id=1, path="face.png", run="young")).error
 
 
 def test_only_the_newest_frames_are_kept(worker: Worker, tmp_path: Path) -> None:

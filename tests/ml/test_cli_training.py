@@ -106,26 +106,25 @@ def test_a_run_that_finds_no_room_once_it_trains_has_failed(
     assert RunFolder(tmp_path, "a").state() == "failed"
 
 
+ANSWERED = r"facegender: run done, best\.ckpt, epoch [1-3] of 3, trained on demo faces"
+
+
 def test_one_photograph_is_exactly_three_lines(trained: Path, photographs: Path, capsys: Capture) -> None:
     assert run(["predict", str(photographs / "a.png"), "--root", str(trained)]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
     assert re.fullmatch(
         r"Predicted: (female|male)\n"
         r"Confidence: \d{2,3}\.\d\d%\n"
         r"Probabilities: Female: \d{1,3}\.\d\d%, Male: \d{1,3}\.\d\d%\n",
-        captured.out,
+        capsys.readouterr().out,
     )
 
 
-def test_at_a_terminal_a_line_beside_the_answer_says_which_network_gave_it(
-    trained: Path, photographs: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_run_checkpoint_and_epoch_are_named_once_on_stderr_in_every_format(
+    trained: Path, photographs: Path, capsys: Capture, form: list[str]
 ) -> None:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert run(["predict", str(photographs / "a.png"), "--root", str(trained)]) == 0
-    captured = capsys.readouterr()
-    assert re.fullmatch(r"facegender: done/best\.ckpt of epoch [0-2] answers\n", captured.err)
-    assert len(captured.out.splitlines()) == 3
+    assert run(["predict", str(photographs), "--root", str(trained), *form]) == 0
+    assert re.fullmatch(ANSWERED + "\n", capsys.readouterr().err)
 
 
 def test_at_a_terminal_several_photographs_are_counted_at_the_end(
@@ -155,7 +154,8 @@ def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at
     blocks = [block.splitlines() for block in captured.out.split("\n\n")]
     assert [block[0] for block in blocks] == [str(photographs / "a.png"), str(photographs / "below" / "b.jpg")]
     assert all(len(block) == 4 for block in blocks)
-    (line,) = captured.err.splitlines()
+    answered, line = captured.err.splitlines()
+    assert re.fullmatch(ANSWERED, answered)
     assert line.startswith("facegender: ")
     assert "\x1b" not in line
 
@@ -168,7 +168,7 @@ def test_files_in_a_folder_that_are_no_pictures_by_their_names_are_passed_over(
     assert run(["predict", str(photographs), "--root", str(trained)]) == 0
     captured = capsys.readouterr()
     assert captured.out.count("Predicted: ") == 2
-    (line,) = captured.err.splitlines()
+    _, line = captured.err.splitlines()
     assert line.endswith("passed over 3 files that are no pictures")
     assert run(["predict", str(photographs / "labels.csv"), "--root", str(trained)]) == 2
     assert "labels.csv" in capsys.readouterr().err
@@ -240,7 +240,7 @@ def test_without_a_path_names_are_read_until_an_empty_line(
     assert run(["predict", "--root", str(trained)]) == 2
     captured = capsys.readouterr()
     assert captured.out.count("Predicted: ") == 2
-    assert len(captured.err.splitlines()) == 1
+    assert len(captured.err.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
