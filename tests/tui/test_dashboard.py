@@ -31,9 +31,9 @@ SIZES = pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=lambda size:
 
 
 async def seen(app: WatchedApp, epoch: int) -> None:
-    """Wait until the pictures of an epoch are shown."""
+    """Wait until the pictures of an epoch, counted from 0, are shown."""
     browser = app.dashboard.browser
-    await until(lambda: f"epoch {epoch}" in title(browser) and browser.view.mosaic.shown_picture is not None)
+    await until(lambda: f"epoch {epoch + 1}" in title(browser) and browser.view.mosaic.shown_picture is not None)
 
 
 async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
@@ -135,11 +135,11 @@ async def test_curves_numbers_pictures_and_log_of_a_run_are_on_one_large_screen(
     recorded.write_run(root)
     async with running(root) as (app, _):
         await seen(app, 2)
-        await until_said(app, "best 0.620 at epoch 2")
+        await until_said(app, "best 0.620 at epoch 3")
         shown = screen_text(app)
         for text in ("Loss", "validation 0.580", "macro F1 0.750", "3/5 epochs", "▸conv1◂", "conv3", "● live"):
             assert text in shown, shown
-        assert "epoch 2: loss 0.4800" in shown
+        assert "epoch 3: loss 0.4800" in shown
         assert re.search("[⠁-⣿]", shown)
         assert re.search("[▀▄]", shown)
 
@@ -179,9 +179,9 @@ async def test_demo_faces_say_so(root: Path) -> None:
 async def test_an_epoch_that_is_over_is_said_to_be_whole(root: Path) -> None:
     folder = recorded.write_run(root)
     async with running(root) as (app, _):
-        await until_said(app, "100 % of epoch 2  batch 5/5")
+        await until_said(app, "100 % of epoch 3  batch 5/5")
         recorded.append(folder, recorded.epoch_started(3))
-        await until_said(app, "0 % of epoch 3  batch 0/5")
+        await until_said(app, "0 % of epoch 4  batch 0/5")
 
 
 # Every key, every size
@@ -244,7 +244,7 @@ async def test_on_the_smallest_screens_the_run_and_its_panes_are_still_told(root
     recorded.write_run(root)
     async with running(root, (20, 5)) as (app, pilot):
         await until_said(app, "otter-3  ● training")
-        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "the best so"), ("S", "y yes    n no")):
+        for key, said in (("3", "best 0.620"), ("4", "load of the"), ("6", "best so far"), ("S", "y yes    n no")):
             await pilot.press(key)
             await until_said(app, said)
         assert all(len(row) <= 20 for row in screen_text(app).splitlines())
@@ -261,7 +261,7 @@ async def test_left_and_right_go_through_the_epochs_and_the_last_one_follows(roo
         assert browser.selection.follows_live
         await press(app, pilot, "left")
         assert browser.selection.epoch == 2
-        assert "epoch 2 of 3" in title(browser)
+        assert "epoch 3 of 4" in title(browser)
         await press(app, pilot, "left", "left", "left")
         assert browser.selection.epoch == 0
         await press(app, pilot, "right")
@@ -269,10 +269,10 @@ async def test_left_and_right_go_through_the_epochs_and_the_last_one_follows(roo
         await press(app, pilot, "right", "right")
         assert browser.selection.follows_live
         await press(app, pilot, "home")
-        assert "epoch 0 of 3" in title(browser)
+        assert "epoch 1 of 4" in title(browser)
         await press(app, pilot, "end")
         assert browser.selection.follows_live
-        assert "epoch 3 ● live" in title(browser)
+        assert "epoch 4 ● live" in title(browser)
 
 
 async def test_shift_and_an_arrow_are_ten_epochs(root: Path) -> None:
@@ -282,7 +282,7 @@ async def test_shift_and_an_arrow_are_ten_epochs(root: Path) -> None:
     recorded.add_epoch(folder, 14)
     recorded.append(folder, recorded.frame_saved(24))
     async with running(root) as (app, pilot):
-        await until(lambda: "epoch 24" in title(app.dashboard.browser))
+        await until(lambda: "epoch 25" in title(app.dashboard.browser))
         await press(app, pilot, "shift+left")
         assert app.dashboard.browser.selection.epoch == 14
         await press(app, pilot, "shift+right")
@@ -366,7 +366,7 @@ async def test_hjkl_move_a_cursor_in_the_mosaic_and_stop_at_its_edges(root: Path
         assert browser.selection.channel == 8
         await press(app, pilot, "j")
         assert browser.selection.channel == 8
-        await until_said(app, "channel 8/9")
+        await until_said(app, "channel 9 of 9")
         assert "zero" in screen_text(app)
 
 
@@ -440,7 +440,7 @@ async def test_an_epoch_that_arrives_while_following_is_shown(root: Path) -> Non
         await seen(app, 2)
         await until(lambda: browser.view.mosaic.picture.key != before)
         await until_said(app, "3/5 epochs")
-        await until_said(app, "epoch 2: loss 0.4800")
+        await until_said(app, "epoch 3: loss 0.4800")
 
 
 async def test_an_epoch_that_arrives_while_looking_back_does_not_move_the_view_until_end_is_pressed(root: Path) -> None:
@@ -450,7 +450,7 @@ async def test_an_epoch_that_arrives_while_looking_back_does_not_move_the_view_u
         await seen(app, 1)
         await press(app, pilot, "home")
         recorded.add_epoch(folder, 2)
-        await until(lambda: "epoch 0 of 2" in title(browser))
+        await until(lambda: "epoch 1 of 3" in title(browser))
         assert browser._picture.request.epoch == 0
         await press(app, pilot, "end")
         await seen(app, 2)
@@ -475,7 +475,7 @@ async def test_a_run_that_ends_is_told_at_once(root: Path) -> None:
         recorded.append(folder, RunFinished(time=2000.0, status="completed"))
         await until_said(app, "✓ completed")
         await until_said(app, "training is complete")
-        await until_said(app, "epoch 2 latest")
+        await until_said(app, "epoch 3 latest")
 
 
 async def test_a_run_that_goes_on_is_live_again(root: Path) -> None:
@@ -503,7 +503,7 @@ async def test_a_loss_that_is_no_number_is_shown_as_such(root: Path) -> None:
     async with running(root) as (app, _):
         await until_said(app, "validation NaN")
         await until_said(app, "×")
-        assert "best 0.600 at epoch 0" in screen_text(app)
+        assert "best 0.600 at epoch 1" in screen_text(app)
 
 
 async def test_the_load_of_the_machine_is_told_from_one_that_was_measured_at_the_end(root: Path) -> None:
@@ -554,9 +554,9 @@ async def test_a_run_that_crashed_before_it_began_says_so(folder: RunFolder) -> 
     folder.log_path.write_text("ModuleNotFoundError: No module named 'torch'\n")
     async with running(folder.root) as (app, _):
         await until_said(app, "✗ crashed")
-        await until_said(app, "never began")
+        await until_said(app, "never started")
         await until_said(app, "this run crashed before its first pictures were saved")
-        await until_said(app, "the last lines of train.log of otter-3")
+        await until_said(app, "last lines of train.log of otter-3")
         await until_said(app, "No module named 'torch'")
 
 
@@ -728,9 +728,9 @@ async def test_no_pane_is_empty_before_there_is_anything_to_show(root: Path) -> 
             "1": "the loss appears with the first batches",
             "2": "accuracy appears with the first batches",
             "3": "best epoch: known after the first validation",
-            "4": "load of the machine: shown once the trainer reports it",
+            "4": "load of the machine: shown when the trainer reports it",
             "5": "no run is open: t starts one",
-            "6": "what the trainer reports appears here",
+            "6": "the trainer's messages appear here",
         }
         for key, text in said.items():
             await pilot.press(key)
@@ -838,7 +838,7 @@ async def test_the_log_stays_at_its_end_when_it_is_enlarged_shrunk_or_hidden(roo
     for epoch in range(3, 15):
         recorded.add_epoch(folder, epoch, frame_file=False)
     async with running(root) as (app, pilot):
-        await until_said(app, "epoch 14: loss")
+        await until_said(app, "epoch 15: loss")
         log = app.dashboard.query_one(RunLog)
         await until(lambda: log.max_scroll_y > 0 and log.scroll_y == log.max_scroll_y)
         for key in "6+_":
@@ -850,4 +850,4 @@ async def test_the_log_stays_at_its_end_when_it_is_enlarged_shrunk_or_hidden(roo
         recorded.add_epoch(folder, 15, frame_file=False)
         await pilot.pause(0.5)
         await pilot.resize_terminal(*LARGE)
-        await until_said(app, "epoch 15: loss")
+        await until_said(app, "epoch 16: loss")

@@ -143,7 +143,7 @@ def layer_title(layer: int, *, layers: tuple[str, ...] = RESIDUAL, follows: bool
 
 def test_a_title_that_fits_has_every_layer_and_no_number() -> None:
     text = title_line(layer_title(1, layers=("conv1", "conv2", "conv3")), 74).plain
-    assert text == " conv1  ▸conv2◂  conv3   feature maps  epoch 12 ● live  probe 1/4"
+    assert text == " conv1  ▸conv2◂  conv3   feature maps  epoch 13 ● live  probe 1/4"
 
 
 @pytest.mark.parametrize("layer", range(len(RESIDUAL)))
@@ -152,7 +152,7 @@ def test_long_names_leave_room_for_view_epoch_and_probe(layer: int, follows: boo
     text = title_line(layer_title(layer, follows=follows), 74)
     assert text.cell_len <= 74
     assert f"▸{RESIDUAL[layer]}◂ {layer + 1}/{len(RESIDUAL)} " in text.plain
-    assert " feature maps  epoch 12 " in text.plain
+    assert " feature maps  epoch 13 " in text.plain
     assert text.plain.endswith("  probe 1/4")
 
 

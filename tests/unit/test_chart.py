@@ -11,8 +11,7 @@ from piloting import until
 from textual.app import App, ComposeResult
 from textual.strip import Strip
 
-from tui.run.curves import Curve
-from tui.run.smoothing import Smoother
+from tui.run.curves import Curve, Smoother
 from tui.widgets.chart import Chart
 from tui.widgets.plotting import Canvas, log_ticks, nice_ticks, reduced_to_columns, short
 

@@ -9,10 +9,9 @@ import pytest
 import recorded
 
 from facegender.runs.events import RunFinished
-from tui.run.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, StepCurves
-from tui.run.smoothing import Smoother
+from tui.run.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, Smoother, StepCurves
+from tui.run.series import StepColumns
 from tui.run.state import RunState, apply, apply_all
-from tui.run.step_columns import StepColumns
 
 
 def noise(count: int, seed: int = 0) -> np.ndarray:
@@ -76,7 +75,7 @@ def test_buckets_filled_in_parts_have_the_first_lowest_highest_and_last_of_their
         for figure in (part[0], part.min(), part.max(), part[-1])
     ]
     np.testing.assert_array_equal(buckets.points(), wanted)
-    assert len(buckets.places(np.arange(len(values)))) == len(wanted)
+    assert len(buckets.points_x(np.arange(len(values)))) == len(wanted)
 
 
 def test_a_bucket_passes_over_what_is_no_number() -> None:
@@ -143,7 +142,7 @@ def test_minutes_are_those_of_the_header_without_what_lies_between_the_parts_of_
         recorded.steps(1, time=90_003.0, seconds=[90_001.0, 90_001.5, 90_002.0, 90_002.5, 90_003.0]),
         recorded.epoch_finished(1, time=90_004.0),
     ]
-    state = apply_all(RunState("otter-3", observed="training"), events)
+    state = apply_all(RunState("otter-3", process_state="training"), events)
     curves = StepCurves()
     assert curves.update(state.steps)
     shown = curves.curves(state, "minutes", 0.0)
@@ -160,7 +159,7 @@ def test_what_is_not_finite_is_marked_where_it_happened_however_much_is_reduced(
     curves, steps = StepCurves(), many_steps(50_000, loss)
     assert curves.update(steps)
     curve = curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0]
-    assert curve.broken.tolist() == [124.0, 40_001.0]
+    assert curve.non_finite_x.tolist() == [124.0, 40_001.0]
     assert not np.isinf(curve.y).any()
 
 
@@ -168,7 +167,7 @@ def test_a_run_of_nothing_but_nan_keeps_a_bounded_number_of_marks() -> None:
     curves, steps = StepCurves(), many_steps(100_000, np.full(100_000, math.nan))
     while not curves.update(steps):
         pass
-    assert 0 < len(curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0].broken) <= BUCKETS
+    assert 0 < len(curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0].non_finite_x) <= BUCKETS
 
 
 def test_steps_that_were_trained_again_take_the_place_of_the_old_ones() -> None:

@@ -12,14 +12,14 @@ from tui.widgets.facts import RunFacts
 
 def said(*events: AnyEvent) -> list[str]:
     """The lines of the pane after some events."""
-    state = apply_all(RunState("otter-3", observed="training"), events)
+    state = apply_all(RunState("otter-3", process_state="training"), events)
     return RunFacts().lines(state).plain.splitlines()
 
 
 def test_a_run_without_patience_says_nothing_of_it() -> None:
     lines = said(recorded.run_started(), recorded.epoch_finished(0))
     assert not any("patience" in line for line in lines)
-    assert lines[0] == "best 0.600 at epoch 0   learning rate 0.001"
+    assert lines[0] == "best 0.600 at epoch 1   learning rate 0.001"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_run_that_ended_early_says_why(patience: int, epochs: str) -> None:
     events = [recorded.epoch_finished(epoch, epochs_since_best=epoch) for epoch in range(patience + 1)]
     end = RunFinished(time=2000.0, status="completed")
     lines = said(recorded.run_started(patience=patience), *events, end)
-    assert lines[1] == f"ended early: {epochs} without a better one"
+    assert lines[1] == f"ended early: {epochs} without improvement"
     assert not any("patience" in line for line in lines)
 
 

@@ -99,13 +99,13 @@ def test_a_run_folder_with_something_else_in_the_place_of_a_file_is_looked_at_wi
 
 @KINDS
 def test_the_interface_follows_such_a_run_without_waiting(root: Path, make: Maker) -> None:
-    from tui.run.follow import observed
+    from tui.run.follow import inspect_folder
 
     folder = RunFolder(root, "otter-3")
     folder.path.mkdir(parents=True)
     for path in (folder.manifest_path, folder.journal_path, folder.log_path):
         make(path)
-    state, exists = observed(RunState(folder.name), folder)
+    state, exists = inspect_folder(RunState(folder.name), folder)
     assert exists
     assert state.log_tail == ()
 

@@ -16,7 +16,7 @@ import recorded
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
 from tui.run import follow
-from tui.run.follow import Follower, FollowFailed, RunFollowed
+from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState, apply_all
 
 
@@ -27,7 +27,7 @@ class Followed:
         self.posted: queue.Queue[Any] = queue.Queue()
         self.follower = Follower(folder, self.posted.put)
 
-    def until(self, wanted: Any, timeout_s: float = 10.0) -> RunFollowed:
+    def until(self, wanted: Any, timeout_s: float = 10.0) -> RunUpdated:
         """The first message of which something holds."""
         end = time.monotonic() + timeout_s
         while True:
@@ -48,7 +48,7 @@ def run(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RunFolder
 def test_the_state_is_what_the_events_say(run: tuple[RunFolder, Followed]) -> None:
     folder, followed = run
     state = followed.until(lambda message: len(message.state.epochs) == 3).state
-    assert (state.observed, state.frames) == ("training", (0, 1, 2))
+    assert (state.process_state, state.frames) == ("training", (0, 1, 2))
     recorded.append(folder, RunFinished(time=time.time(), status="stopped"))
     assert followed.until(lambda message: message.state.state == "stopped").exists
 
@@ -110,14 +110,14 @@ def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = recorded.write_run(root)
-    known, exists = follow.observed(RunState(folder.name), folder)
-    assert (known.observed, exists) == ("training", True)
+    known, exists = follow.inspect_folder(RunState(folder.name), folder)
+    assert (known.process_state, exists) == ("training", True)
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tui.run.follow.os.scandir", refuse)
-    assert follow.observed(known, folder) == (known, True)
+    assert follow.inspect_folder(known, folder) == (known, True)
 
 
 def test_pictures_that_are_made_again_are_told_by_a_later_time(run: tuple[RunFolder, Followed]) -> None:

@@ -12,10 +12,10 @@ import recorded
 
 from facegender.runs.events import AnyEvent, CheckpointSaved, Event, Heartbeat, Notice, RunFinished, System
 from tui.inspect.selection import MODES, Selection
+from tui.run.series import StepColumns
 from tui.run.state import LOG_LINES, RunState, apply, apply_all
-from tui.run.step_columns import StepColumns
 
-NEW = RunState("otter-3", observed="training")
+NEW = RunState("otter-3", process_state="training")
 
 
 def after(*events: AnyEvent, state: RunState = NEW) -> RunState:
@@ -41,7 +41,7 @@ def test_run_started_sets_the_clock_and_logs_where_it_trains() -> None:
     state = after(recorded.run_started(time=77.0))
     assert state.started is not None
     assert (state.since, state.epoch, state.epochs_done) == (77.0, -1, 0.0)
-    assert [line.text for line in state.log] == ["begins on cpu (CPU), 160 photographs to train, 40 to validate"]
+    assert [line.text for line in state.log] == ["started on cpu (CPU), 160 photographs to train, 40 to validate"]
 
 
 def test_run_started_tells_of_demo_faces_and_of_skipped_files() -> None:
@@ -88,7 +88,7 @@ def test_epoch_finished_completes_the_epoch_and_logs_it() -> None:
     state = after_epochs(2)
     assert [epoch.epoch for epoch in state.epochs] == [0, 1]
     assert state.epochs_done == 2.0
-    assert state.log[-1].text == ("epoch 1: loss 0.4900, validation loss 0.5900, accuracy 0.610, the best so far")
+    assert state.log[-1].text == ("epoch 2: loss 0.4900, validation loss 0.5900, accuracy 0.610, best so far")
 
 
 def test_frame_saved_adds_its_epoch_once_and_in_order() -> None:
@@ -119,7 +119,7 @@ def test_a_heartbeat_changes_nothing() -> None:
     ("status", "level", "text"),
     [
         ("completed", "info", "training is complete"),
-        ("stopped", "warning", "training was stopped; `resume` goes on from here"),
+        ("stopped", "warning", "training was stopped; resume continues from here"),
         ("failed", "error", "training failed: out of memory"),
     ],
 )
@@ -130,7 +130,7 @@ def test_run_finished_is_the_last_word(status: str, level: str, text: str) -> No
 
 
 def test_what_the_run_said_goes_before_what_was_observed() -> None:
-    state = replace(after(RunFinished(time=1.0, status="completed")), observed="crashed")
+    state = replace(after(RunFinished(time=1.0, status="completed")), process_state="crashed")
     assert state.state == "completed"
 
 
@@ -202,7 +202,7 @@ def test_a_run_that_had_ended_is_live_again_when_it_goes_on() -> None:
 
 
 def test_the_tail_of_a_crash_is_forgotten_when_the_run_goes_on() -> None:
-    crashed = replace(after_epochs(1), observed="crashed", log_tail=("RuntimeError",))
+    crashed = replace(after_epochs(1), process_state="crashed", log_tail=("RuntimeError",))
     assert apply(crashed, recorded.run_started(resumed=True, start_epoch=1, start_step=5)).log_tail == ()
 
 
@@ -279,7 +279,7 @@ def test_time_passes_while_a_run_is_live_and_stands_still_afterwards() -> None:
     assert state.elapsed_s(900.0) == 0.0
     ended = apply(state, RunFinished(time=1008.0, status="completed"))
     assert ended.elapsed_s(5000.0) == 8.0
-    assert replace(state, observed="crashed").elapsed_s(5000.0) == 3.0
+    assert replace(state, process_state="crashed").elapsed_s(5000.0) == 3.0
 
 
 def goes_on(time: float) -> AnyEvent:
@@ -339,7 +339,7 @@ def test_time_left_is_judged_by_the_speed_in_the_first_epoch() -> None:
 def test_nothing_is_left_of_a_run_that_ended() -> None:
     state = apply(after_epochs(2), RunFinished(time=3000.0, status="stopped"))
     assert state.left_s() is None
-    assert replace(after_epochs(2), observed="crashed").left_s() is None
+    assert replace(after_epochs(2), process_state="crashed").left_s() is None
 
 
 def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:

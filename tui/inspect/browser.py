@@ -22,11 +22,11 @@ from tui.inspect.view import LayerTitle, LayerView, title_line
 from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
-MADE_BYTES = 24 << 20
+CACHE_BYTES = 24 << 20
 """What pictures that were made may take, to be shown again at once."""
 AHEAD_AFTER_S = 0.12
 """How long a picture must have been looked at before its neighbour is made, in case it is wanted next."""
-LEAST_PX = 8
+MIN_PX = 8
 
 
 class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
@@ -47,7 +47,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             super().__init__()
             self.picture = picture
 
-    class Refused(Message):
+    class ComposeFailed(Message):
         """A picture could not be made; ``why`` is one line."""
 
         def __init__(self, request: LayerRequest, why: str) -> None:
@@ -56,12 +56,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self.why = why
 
     def __init__(
-        self, waiting: str, *, caption: Callable[[LayerPicture], Text] | None = None, id: str | None = None
+        self, placeholder: str, *, caption: Callable[[LayerPicture], Text] | None = None, id: str | None = None
     ) -> None:
         """Make an empty pane.
 
         Args:
-            waiting: What stands there before there is a picture.
+            placeholder: What stands there before there is a picture.
             caption: What to write beside the photograph, if not what a probe of a run has.
         """
         super().__init__(id=id)
@@ -69,7 +69,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.selection = Selection()
         self.heatmap = True
         self.aspect = 1.0
-        self.waiting = waiting
+        self.placeholder = placeholder
         self._path_of: Callable[[int], Path] | None = None
         self._frames: tuple[int, ...] = ()
         self._layers: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing = False
-        self._made: ByteCache[LayerPicture] = ByteCache(MADE_BYTES)
+        self._pictures: ByteCache[LayerPicture] = ByteCache(CACHE_BYTES)
         self._player: Timer | None = None
         self._direction = 0
         self._travelling = False
@@ -88,7 +88,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def compose(self) -> ComposeResult:
         """The title and the view."""
         yield PaneTitle()
-        yield LayerView(self.waiting, self._caption)
+        yield LayerView(self.placeholder, self._caption)
 
     @property
     def view(self) -> LayerView:
@@ -121,7 +121,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         times: Mapping[int, float] | None = None,
         *,
         live: bool,
-        waiting: str,
+        placeholder: str,
     ) -> None:
         """Take note of which epochs have pictures.
 
@@ -129,11 +129,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             times: When those of an epoch were made, where it is known: made again, they are shown again.
         """
         times = times or {}
-        known = self._frames, self._layers, self._times, self._live, self.waiting
-        if (frames, layers, times, live, waiting) == known:
+        known = self._frames, self._layers, self._times, self._live, self.placeholder
+        if (frames, layers, times, live, placeholder) == known:
             return
         self._frames, self._layers, self._times = frames, layers or self._layers, times
-        self._live, self.waiting = live, waiting
+        self._live, self.placeholder = live, placeholder
         self._request()
 
     # Moving about
@@ -226,7 +226,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def redraw(self) -> None:
         """Have the picture made again, whatever it is."""
         self._wanted = None
-        self._made.clear()
+        self._pictures.clear()
         self._request()
 
     @on(LayerView.Resized)
@@ -238,7 +238,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         if epoch is None or self._path_of is None:
             self._show_title()
             if self._picture is None:
-                self.view.clear(self.waiting)
+                self.view.clear(self.placeholder)
             return
         if self.view.is_empty:
             # The places for the pictures have no size before they are laid out.
@@ -252,7 +252,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         request = LayerRequest(
             file=self._path_of(epoch),
             epoch=epoch,
-            made=self._times.get(epoch, 0.0),
+            written_at=self._times.get(epoch, 0.0),
             layer=choice.layer,
             probe=choice.probe,
             mode=choice.mode,
@@ -271,7 +271,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         else:
             # The title changes with the picture: one repaint of the pane instead of two.
             self._wanted = request
-            if (made := self._made.get(request)) is not None:
+            if (made := self._pictures.get(request)) is not None:
                 self._show_picture(made)
             elif not self._composing:
                 self._compose_next(request)
@@ -280,18 +280,18 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         if request == self._preparing:
             return  # it is shown when it is made
         self._composing = True
-        self.run_worker(partial(self._make, request), thread=True, group="compose")
+        self.run_worker(partial(self._compose_in_thread, request), thread=True, group="compose")
 
-    def _make(self, request: LayerRequest) -> None:
+    def _compose_in_thread(self, request: LayerRequest) -> None:
         # numpy and Pillow are imported here, after the first screen was painted.
         from tui.inspect.composing import compose
 
         try:
             picture = compose(request)
-            self._made.put(request, picture, picture.mosaic.pixels.nbytes)
+            self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
             self.post_message(self.Composed(picture))
         except NotComposed as error:
-            self.post_message(self.Refused(request, str(error)))
+            self.post_message(self.ComposeFailed(request, str(error)))
 
     @on(Composed)
     def _composed(self, event: Composed) -> None:
@@ -323,8 +323,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         index = epochs.index(at) + (self._direction or 1) if at in epochs else -1
         if self._picture is shown and not self._composing and self._path_of and 0 <= index < len(epochs):
             epoch = epochs[index]
-            made = self._times.get(epoch, 0.0)
-            request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, made=made)
+            written_at = self._times.get(epoch, 0.0)
+            request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, written_at=written_at)
             self._prepare(request)
 
     @work(group="ahead", exclusive=True)
@@ -332,12 +332,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         from tui.inspect.composing import compose
 
         mosaic = self.view.mosaic
-        picture = self._made.get(request)
+        picture = self._pictures.get(request)
         if picture is None:
             self._preparing = request
             try:
                 picture = await asyncio.to_thread(compose, request)
-                self._made.put(request, picture, picture.mosaic.pixels.nbytes)
+                self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
             except NotComposed:
                 return
             finally:
@@ -350,8 +350,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         if mosaic.is_attached:  # the screen may have been left
             await mosaic.prepare(picture.mosaic, send=self._travelling)
 
-    @on(Refused)
-    def _refused(self, event: Refused) -> None:
+    @on(ComposeFailed)
+    def _compose_failed(self, event: ComposeFailed) -> None:
         event.stop()
         self._composing = False
         if self._wanted is None:
@@ -394,4 +394,4 @@ def _place(request: LayerRequest) -> tuple[object, ...]:
 
 
 def _at_least(area_px: tuple[int, int]) -> tuple[int, int]:
-    return max(LEAST_PX, area_px[0]), max(LEAST_PX, area_px[1])
+    return max(MIN_PX, area_px[0]), max(MIN_PX, area_px[1])

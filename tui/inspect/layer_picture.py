@@ -23,7 +23,7 @@ class LayerRequest:
     Attributes:
         file: The frame file.
         epoch: The epoch it is of, of the checkpoint for a classified file.
-        made: When the file was announced, 0 where that is not known: a run that goes on may write it again.
+        written_at: When the file was announced, 0 where that is not known: a run that goes on may write it again.
         area_px: (width, height) of the place for the mosaic, in pixels of the terminal.
         wide_area_px: The same if what stands beside it is made narrow.
         photograph_px: The same for the probe photograph; (0, 0) for none.
@@ -45,7 +45,7 @@ class LayerRequest:
     terminal_enlarges: bool = False
     heatmap: bool = False
     aspect: float = 1.0
-    made: float = 0.0
+    written_at: float = 0.0
     wide_area_px: tuple[int, int] = (0, 0)
     narrow_photograph_px: tuple[int, int] = (0, 0)
 

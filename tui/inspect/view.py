@@ -22,7 +22,7 @@ from tui.widgets.status import bar
 _VIRIDIS = ("#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725")
 _DIVERGING = ("#053061", "#2f79b5", "#90c4dd", "#dfecf3", "#f7f7f7", "#fbe5d8", "#f3a481", "#c13639", "#67001f")
 _NAMES = {"maps": "feature maps", "filters": "filters", "average": "channel average"}
-LEAST_NAME = 8
+MIN_NAME = 8
 """What is always left of a layer's name."""
 
 
@@ -84,22 +84,22 @@ class LayerView(Horizontal):
     class Resized(Message):
         """The place for the picture has another size in pixels."""
 
-    def __init__(self, waiting: str, caption: Callable[[LayerPicture], Text] | None = None) -> None:
+    def __init__(self, placeholder: str, caption: Callable[[LayerPicture], Text] | None = None) -> None:
         """Make an empty view.
 
         Args:
-            waiting: What stands there before there is a picture.
+            placeholder: What stands there before there is a picture.
             caption: What to write beside the photograph; with one of its own, that always keeps its width.
         """
         super().__init__(classes="-empty")
-        self._waiting = waiting
+        self._placeholder = placeholder
         self._caption = caption or probe_caption
         self._side_stays = caption is not None
         self._words = Text()
 
     def compose(self) -> ComposeResult:
         """The picture, the photograph with its caption, and the legend."""
-        yield PictureView(id="mosaic", placeholder=self._waiting)
+        yield PictureView(id="mosaic", placeholder=self._placeholder)
         with Column(id="side"):
             yield PictureView(id="photograph")
             yield Static(id="caption", markup=False)
@@ -211,8 +211,8 @@ class LayerView(Horizontal):
         elif request.channel is None:
             out.append(f"{picture.channels} {'filters' if signed else 'maps'}  ")
         else:
-            out.append(f"{'filter' if signed else 'channel'} {min(request.channel, picture.channels - 1)}", "bold")
-            out.append(f"/{picture.channels}  ", "dim")
+            out.append(f"{'filter' if signed else 'channel'} {min(request.channel, picture.channels - 1) + 1}", "bold")
+            out.append(f" of {picture.channels}  ", "dim")
         if picture.channel_stats:
             mean, _, _, high, zero = picture.channel_stats
             out.append(f"mean {fmt.significant(mean)}  max {fmt.significant(high)}  zero {100 * zero:.0f} %  ", "dim")
@@ -282,7 +282,7 @@ def _layer_names(title: LayerTitle, around: int, shorter_by: int = 0) -> Text:
         if index != title.layer:
             out.append(f" {name}  ", "dim")
             continue
-        if shorter_by and (cut := min(shorter_by + 1, len(name) - LEAST_NAME)) > 1:
+        if shorter_by and (cut := min(shorter_by + 1, len(name) - MIN_NAME)) > 1:
             name = "…" + name[cut:]
         out.append(f"▸{name}◂ ", "bold")
         if len(shown) < len(title.layers):
@@ -293,12 +293,12 @@ def _layer_names(title: LayerTitle, around: int, shorter_by: int = 0) -> Text:
 def _title_rest(title: LayerTitle, hint: bool) -> Text:
     """View, epoch and probe; ``hint`` says which key leads to the latest epoch."""
     out = Text(f" {_NAMES[title.mode]}")
-    if title.epoch is not None:
-        out.append(f"  epoch {title.epoch}", "bold")
+    if title.epoch is not None and title.newest is not None:
+        out.append(f"  epoch {title.epoch + 1}", "bold")
         if title.follows:
             out.append(" ● live" if title.live else " latest", "#98c379" if title.live else "dim")
         else:
-            out.append(f" of {title.newest}{', End: latest' if hint else ''}", "#e5c07b")
+            out.append(f" of {title.newest + 1}{', End: latest' if hint else ''}", "#e5c07b")
     if title.probes > 1 and title.mode != "filters":
         out.append(f"  probe {title.probe + 1}/{title.probes}", "dim")
     return out

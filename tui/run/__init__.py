@@ -1,1 +1,1 @@
-"""From a journal to curves: follow it, fold it into a state, reduce the steps to what a chart can show."""
+"""From journal to curves: follow the journal, fold it into a state, reduce its steps to what a chart can show."""

@@ -1,50 +1,107 @@
-"""From the steps of a run to the curves of its charts: smoothed, and reduced as they come, never all over again.
+"""From the steps of a run to the curves of its charts: smoothed and reduced incrementally.
 
-A run may have millions of steps, and its charts are drawn anew several times a second. Each curve is therefore kept in
-at most some thousand buckets of steps; what a redraw costs depends on their number and on how many steps came since.
+A run may have millions of steps, and its charts are redrawn several times a second. Each curve is therefore kept in at
+most a few thousand buckets of steps; the cost of a redraw depends on their number and on how many steps are new.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from tui import format as fmt
-from tui.run.smoothing import Floats, Smoother
-from tui.run.state import Part, RunState
-from tui.run.step_columns import StepColumns
+from tui.run.series import StepColumns
+from tui.run.state import RunState, TrainingSegment
+
+Floats = npt.NDArray[np.float64]
 
 Axis = Literal["epochs", "steps", "minutes"]
 X_AXES: tuple[Axis, ...] = ("epochs", "steps", "minutes")
 SMOOTHING = (0.8, 0.0, 0.97)
 
 BUCKETS = 4096
-"""More than any chart has columns of dots, so that reducing does not show."""
+"""More than any chart has columns of dots, so that the reduction is not visible."""
 STEPS_AT_ONCE = 60_000
-"""As many as are taken in in some milliseconds."""
+"""Steps added in one call of `StepCurves.update`, which takes a few milliseconds."""
+
+
+class Smoother:
+    """Exponential moving average with bias correction, as in TensorBoard; NaNs are kept and skipped.
+
+    Call it with consecutive parts of a curve. Values are averaged in blocks: five times, each value adds the weighted
+    one 1, 2, 4, 8 and 16 positions before it, which covers the whole block; then the average is carried from block to
+    block. (A matrix product would do the same, but BLAS would start threads on a machine that is busy training.)
+
+    Args:
+        weight: Weight of the past, in [0, 1); 0 does not smooth.
+    """
+
+    _BLOCK = 32
+
+    def __init__(self, weight: float) -> None:
+        self._weight = weight
+        self._unbiased_from = math.ceil(-40 / math.log(weight)) if weight > 0 else 0
+        self._average = 0.0
+        self._count = 0
+        self._decay = weight ** np.arange(1, self._BLOCK + 1)
+
+    def __call__(self, y: Floats) -> Floats:
+        """Smooth the next (N,) values; returns (N,)."""
+        if self._weight <= 0:
+            return y
+        finite = np.isfinite(y)
+        values = y[finite]
+        out = np.full(len(y), np.nan)
+        if len(values):
+            averages = self._averages(values)
+            # Bias correction: the average starts at zero. After some hundred values the bias vanishes.
+            bias = self._weight ** np.arange(self._count + 1, min(self._count + len(values), self._unbiased_from) + 1)
+            averages[: len(bias)] /= 1 - bias
+            out[finite] = averages
+            self._count += len(values)
+        return out
+
+    def _averages(self, values: Floats) -> Floats:
+        blocks = -(-len(values) // self._BLOCK)
+        within = np.zeros((blocks, self._BLOCK))
+        within.ravel()[: len(values)] = (1 - self._weight) * values
+        back = 1
+        while back < self._BLOCK:
+            within[:, back:] += self._weight**back * within[:, :-back]
+            back *= 2
+        carried = np.empty(blocks)
+        average, decay = self._average, float(self._decay[-1])
+        for block, last in enumerate(within[:, -1].tolist()):
+            carried[block] = average
+            average = average * decay + last
+        averages: Floats = (within + carried[:, None] * self._decay).ravel()[: len(values)]
+        self._average = float(averages[-1])
+        return averages
 
 
 class Buckets:
-    """A growing row of values reduced to the first, lowest, highest and last of every so many.
+    """A growing series reduced to the first, lowest, highest and last value of each bucket.
 
     Attributes:
-        size: How many values share a bucket; a power of two.
-        length: How many values there are.
+        size: Values per bucket; a power of two, doubled when there are too many buckets.
+        length: Values in all.
     """
 
     def __init__(self) -> None:
         self.size = 1
         self.length = 0
-        # (4, N): first, lowest, highest and last. A bucket without any finite value has NaN.
+        # (4, N) float64: first, lowest, highest and last; NaN where a bucket has no finite value.
         self._values = np.empty((4, 0))
 
     def extend(self, values: Floats) -> None:
-        """Add values at the end."""
+        """Append values."""
         if not len(values):
             return
-        # Whole buckets, with NaNs in the place of what the last one has already and of what the new last one lacks.
+        # Pad to whole buckets with NaN: before the values where the last bucket is partly full, and after them.
         before = self.length % self.size
         self.length += len(values)
         padded = np.full(-(-(before + len(values)) // self.size) * self.size, np.nan)
@@ -67,11 +124,11 @@ class Buckets:
             self.size *= 2
 
     def points(self) -> Floats:
-        """(N,) values in the order they are drawn in: four a bucket, or one where a bucket holds one value."""
+        """Return the (N,) values to draw, in order: four per bucket, or one if buckets hold one value."""
         return self._values[0] if self.size == 1 else self._values.T.ravel()
 
-    def places(self, x: Floats) -> Floats:
-        """(N,) where the points lie, of the (length,) places of the values."""
+    def points_x(self, x: Floats) -> Floats:
+        """Return the (N,) x coordinates of `points`, from the (length,) x coordinates of all values."""
         return x[: self.length] if self.size == 1 else np.repeat(x[: self.length : self.size], 4)
 
 
@@ -80,12 +137,12 @@ def _merged(left: Floats, right: Floats) -> Floats:
 
 
 class _Metric:
-    """One metric of the steps, in buckets for every weight of smoothing."""
+    """One per-step metric, in buckets for each smoothing weight."""
 
     def __init__(self) -> None:
         self.smoothers = {weight: Smoother(weight) for weight in SMOOTHING}
         self.buckets = {weight: Buckets() for weight in SMOOTHING}
-        self.broken: list[int] = []
+        self.non_finite: list[int] = []
 
     def extend(self, values: Floats) -> None:
         begin = self.buckets[0.0].length
@@ -97,13 +154,13 @@ class _Metric:
             buckets.extend(self.smoothers[weight](values))
 
     def _mark(self, indices: np.ndarray) -> None:
-        """Keep where values were not finite: in a bucket one place stands for all."""
+        """Remember the indices of non-finite values, at most one per bucket."""
         size = self.buckets[0.0].size
-        last = self.broken[-1] // size if self.broken else -1
+        last = self.non_finite[-1] // size if self.non_finite else -1
         _, firsts = np.unique(indices // size, return_index=True)
-        self.broken += [int(index) for index in indices[firsts] if index // size != last]
-        while len(self.broken) > BUCKETS:
-            self.broken = self.broken[::2]
+        self.non_finite += [int(index) for index in indices[firsts] if index // size != last]
+        while len(self.non_finite) > BUCKETS:
+            self.non_finite = self.non_finite[::2]
 
 
 @dataclass(frozen=True)
@@ -112,11 +169,11 @@ class Curve:
 
     Attributes:
         x: (N,) ascending, finite.
-        y: (N,); what is not finite interrupts the line and is marked at the bottom.
-        colour: For Rich, e.g. "#61afef".
-        points: Mark every point, for lines of few points.
-        broken: (M,) where values were not finite, of a curve whose points stand for several values; None tells that
-            ``y`` has all of them.
+        y: (N,); a non-finite value interrupts the line and is marked at the bottom.
+        colour: A Rich colour, e.g. "#61afef".
+        points: Mark every point, for lines with few points.
+        non_finite_x: (M,) x coordinates of non-finite values, for a curve whose points stand for several values; None
+            if they are all in ``y``.
     """
 
     name: str
@@ -124,16 +181,16 @@ class Curve:
     y: Floats
     colour: str
     points: bool = False
-    broken: Floats | None = None
+    non_finite_x: Floats | None = None
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What both charts show.
+    """The curves of both charts.
 
     Attributes:
-        loss, accuracy: Training and validation.
-        x_range: From the beginning to the planned end, or to the last step where that is further.
+        loss, accuracy: The training and the validation curve.
+        x_range: From the start to the planned end, or to the last step if that is later.
     """
 
     loss: tuple[Curve, ...]
@@ -142,7 +199,7 @@ class Curves:
 
 
 class StepCurves:
-    """Keeps the reduced curves of one run and brings them up to date."""
+    """The reduced curves of one run, updated incrementally."""
 
     def __init__(self) -> None:
         self._begin(StepColumns())
@@ -153,9 +210,9 @@ class StepCurves:
         self._loss, self._accuracy = _Metric(), _Metric()
 
     def update(self, steps: StepColumns) -> bool:
-        """Take in steps that came; whether all of them are in. Otherwise call again, a moment later.
+        """Add new steps, at most `STEPS_AT_ONCE`; returns False if there are more, so that it must be called again.
 
-        Steps that are no continuation of those before, as of a run that was resumed, are taken in from their beginning.
+        If the steps do not continue those before, as in a run resumed from an earlier step, it starts over.
         """
         if steps.history is not self._history or len(steps) < self._length:
             self._begin(steps)
@@ -166,47 +223,54 @@ class StepCurves:
         return end == len(steps)
 
     def curves(self, state: RunState, axis: Axis, weight: float) -> Curves:
-        """The curves of what was taken in.
+        """Return the curves of the steps added so far.
 
         Args:
             state: The run whose steps were given to `update`.
-            weight: Of the past in the smoothed training curves, one of `SMOOTHING`.
+            axis: The unit of x. In epochs, 1.0 is the end of the first epoch, where its validation is drawn.
+            weight: Smoothing weight of the training curves, one of `SMOOTHING`.
         """
         steps, started, length = state.steps, state.started, self._length
         per_epoch = max(1, started.steps_per_epoch if started else 1)
-        # Of a run whose beginning is not known, the clock begins with its first step.
-        parts = state.parts or (Part(float(steps.seconds[0]) if length else 0.0, 0.0),)
+        # If the start of the run is unknown, minutes count from its first step.
+        segments = state.segments or (TrainingSegment(float(steps.seconds[0]) if length else 0.0, 0.0),)
 
-        def places(column: Floats) -> Floats:
+        def to_axis(column: Floats) -> Floats:
             if axis == "minutes":
-                return _trained_s(column, parts) / 60
+                return _trained_s(column, segments) / 60
             return column / per_epoch if axis == "epochs" else column
 
         along = (steps.seconds if axis == "minutes" else steps.step)[:length]
-        ends = places(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
+        ends = to_axis(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
         planned = float(started.epochs) if started else 1.0
-        last = max(float(place[-1]) if len(place) else 0.0 for place in (places(along[-1:]), ends))
-        least = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
+        last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along[-1:]), ends))
+        planned_end = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
         pairs = []
         for metric, validation in (
             (self._loss, [epoch.validation_loss for epoch in state.epochs]),
             (self._accuracy, [epoch.validation_accuracy for epoch in state.epochs]),
         ):
             buckets = metric.buckets[weight]
-            broken = places(along[np.array(metric.broken, int)]) if metric.broken else np.empty(0)
+            non_finite_x = to_axis(along[np.array(metric.non_finite, int)])
             pairs.append(
                 (
-                    Curve("train", places(buckets.places(along)), buckets.points(), fmt.TRAIN_COLOUR, broken=broken),
+                    Curve(
+                        "train",
+                        to_axis(buckets.points_x(along)),
+                        buckets.points(),
+                        fmt.TRAIN_COLOUR,
+                        non_finite_x=non_finite_x,
+                    ),
                     Curve("validation", ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True),
                 )
             )
-        return Curves(pairs[0], pairs[1], (0.0, max(last, least, 1e-9)))
+        return Curves(pairs[0], pairs[1], (0.0, max(last, planned_end, 1e-9)))
 
 
-def _trained_s(times: Floats, parts: tuple[Part, ...]) -> Floats:
-    """How long the run had trained at times in seconds since 1970: as in its header, without the time between parts."""
-    since = np.array([part.since for part in parts])
-    before_s = np.array([part.before_s for part in parts])
-    part = np.maximum(np.searchsorted(since, times, side="right") - 1, 0)
-    trained_s: Floats = before_s[part] + times - since[part]
+def _trained_s(times: Floats, segments: tuple[TrainingSegment, ...]) -> Floats:
+    """Seconds of training at (N,) times in seconds since 1970, without the time between segments."""
+    since = np.array([segment.since for segment in segments])
+    before_s = np.array([segment.before_s for segment in segments])
+    segment = np.maximum(np.searchsorted(since, times, side="right") - 1, 0)
+    trained_s: Floats = before_s[segment] + times - since[segment]
     return trained_s

@@ -1,7 +1,7 @@
-"""Follows a run in a thread: reads its journal, folds it into a `RunState`, posts the state. The only reader of a run.
+"""Follow a run in a thread: read its journal, fold it into a `RunState`, post the state.
 
-The interface gets whole states and not events, so nothing piles up where it is slower than the journal: a state takes
-the place of the one before it, and taking it costs the interface the same whether ten steps or a million came.
+The thread posts whole states, not events, so nothing queues up when the interface is slower than the journal: each
+state replaces the one before it, and costs the interface the same whether ten steps or a million were added.
 """
 
 from __future__ import annotations
@@ -20,22 +20,24 @@ from facegender.support.text import one_line
 from tui.run.state import RunState, apply_all
 
 POLL_S = 0.15
-OBSERVE_EVERY = 7
-OBSERVE_ENDED_EVERY = 20
+INSPECT_EVERY = 7
+"""Polls between two looks at the run folder of a live run."""
+INSPECT_ENDED_EVERY = 20
+"""The same for a run that has ended: an idle dashboard must not keep a cluster's disk busy."""
 BATCH_BYTES = 1 << 17
-"""As much as is read and folded in some milliseconds."""
-BREATH_S = 0.0005
-"""Between two batches, so that the interface, which shares the interpreter with this thread, gets a turn."""
+"""Reading and folding this much takes a few milliseconds."""
+YIELD_S = 0.0005
+"""Pause between two batches, during which the interface gets Python's global interpreter lock."""
 POST_EVERY_S = 0.1
-"""While there is more to read; nobody sees more states than this."""
+"""At most one state in this time while there is more to read."""
 
 
-class RunFollowed(Message):
-    """How a run stands now.
+class RunUpdated(Message):
+    """The state of the run has changed.
 
     Attributes:
-        state: By its journal, and by its folder and process.
-        exists: Whether the run folder is still there.
+        state: From the journal, the run folder and the trainer's process.
+        exists: Whether the run folder still exists.
     """
 
     def __init__(self, state: RunState, exists: bool) -> None:
@@ -45,7 +47,7 @@ class RunFollowed(Message):
 
 
 class FollowFailed(Message):
-    """The thread met what it was not made for and has ended; ``why`` is one line."""
+    """The thread has ended with an error; ``why`` is one line."""
 
     def __init__(self, run: str, why: str) -> None:
         super().__init__()
@@ -54,9 +56,9 @@ class FollowFailed(Message):
 
 
 class Follower:
-    """The thread that follows one run, from now until it is stopped.
+    """A thread that follows one run from construction until `stop`.
 
-    A thread of its own, and no worker: a file system that hangs must not keep the program from ending.
+    It is a daemon thread, not a worker: a file system that hangs must not keep the program from ending.
     """
 
     def __init__(self, folder: RunFolder, post: Callable[[Message], object]) -> None:
@@ -64,16 +66,17 @@ class Follower:
         Thread(target=follow, args=(folder, post, self._cancelled), name="follow", daemon=True).start()
 
     def stop(self) -> None:
-        """End it, without waiting for that; it may post once more."""
+        """Ask the thread to end, without waiting for it; it may post once more."""
         self._cancelled.set()
 
 
 def follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Event) -> None:
-    """Read the journal until cancelled. Runs in a thread of its own.
+    """Follow a run until cancelled.
 
     Args:
-        post: Thread-safe, e.g. a widget's ``post_message``.
-        cancelled: Set from outside to end; also the clock of the polling.
+        folder: The run.
+        post: Must be thread-safe, e.g. a widget's ``post_message``.
+        cancelled: Set it to end; the polling also waits on it.
     """
     try:
         _follow(folder, post, cancelled)
@@ -83,14 +86,14 @@ def follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Even
 
 def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Event) -> None:
     reader = JournalReader(folder.journal_path)
-    state, exists = observed(RunState(folder.name), folder)
+    state, exists = inspect_folder(RunState(folder.name), folder)
     posted: tuple[RunState | None, bool] = None, exists
     rounds = 0
     post_at = 0.0
     while not cancelled.is_set():
         events = reader.read(BATCH_BYTES)
         if reader.restarted:
-            state = RunState(folder.name, observed=state.observed)
+            state = RunState(folder.name, process_state=state.process_state)
         if events:
             state = apply_all(state, events)
         behind = not reader.caught_up
@@ -98,33 +101,32 @@ def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Eve
             if not state.read:
                 state = replace(state, read=True)
             rounds += 1
-            # An idle dashboard must not keep a cluster's disk busy with a run that has ended.
-            every = OBSERVE_EVERY if state.live else OBSERVE_ENDED_EVERY
+            every = INSPECT_EVERY if state.live else INSPECT_ENDED_EVERY
             if rounds % every == 0 or (events and not state.live):
-                state, exists = observed(state, folder)
+                state, exists = inspect_folder(state, folder)
         new = state is not posted[0] or exists != posted[1]
         if new and (not behind or time.monotonic() >= post_at):
-            post(RunFollowed(state, exists))
+            post(RunUpdated(state, exists))
             posted, post_at = (state, exists), time.monotonic() + POST_EVERY_S
-        cancelled.wait(BREATH_S if behind else POLL_S)
+        cancelled.wait(YIELD_S if behind else POLL_S)
 
 
-def observed(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:
-    """The state with what a look at the run folder adds to it, and whether the folder is still there.
+def inspect_folder(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:
+    """Update a state from the run folder; the second value tells whether the folder still exists.
 
-    A folder that is there and cannot be looked into, because of its permissions or because a network disk does not
-    answer, tells nothing: what is known of the run stays.
+    The state stays as it is if the folder cannot be read, because of its permissions or because a network disk does
+    not answer.
     """
     try:
         with os.scandir(folder.path):
             pass
-        stands = folder.state()
-        tail = tuple(folder.log_tail()) if stands in ("crashed", "failed") else ()
-        # While a run is live its journal announces every frame; folders of thousands of files are slow to list.
-        frames = state.frames if stands in LIVE_STATES else tuple(folder.frame_epochs())
+        process_state = folder.state()
+        tail = tuple(folder.log_tail()) if process_state in ("crashed", "failed") else ()
+        # The journal of a live run announces every frame; listing a folder of thousands of files is slow.
+        frames = state.frames if process_state in LIVE_STATES else tuple(folder.frame_epochs())
     except (FileNotFoundError, NotADirectoryError):
         return state, False
     except OSError:
         return state, True
-    looked = replace(state, observed=stands, log_tail=tail, frames=frames)
-    return (state if looked == state else looked), True
+    updated = replace(state, process_state=process_state, log_tail=tail, frames=frames)
+    return (state if updated == state else updated), True

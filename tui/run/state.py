@@ -1,4 +1,4 @@
-"""What the interface knows of a run, and the pure step from one event to the next. Nothing here knows a screen.
+"""The state of a run as the interface shows it, and the pure fold of journal events into it.
 
 Decoded events hold no character that could control a terminal, so nothing here has to be escaped.
 """
@@ -25,14 +25,14 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import LIVE_STATES, State
-from tui.run.step_columns import StepColumns
+from tui.run.series import StepColumns
 
 LOG_LINES = 500
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """A sentence of the log pane."""
+    """A line of the log pane."""
 
     time: float
     level: Level
@@ -40,12 +40,12 @@ class LogLine:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The time that one process trained of a run, which a later one may go on with.
+class TrainingSegment:
+    """The time during which one process trained the run; a resumed run has several.
 
     Attributes:
-        since: When it began, in seconds since 1970.
-        before_s: Seconds that the parts before it trained.
+        since: When the process began, in seconds since 1970.
+        before_s: Seconds of training in all earlier segments.
     """
 
     since: float
@@ -54,23 +54,23 @@ class Part:
 
 @dataclass(frozen=True)
 class RunState:
-    """Everything that is shown of a run.
+    """Everything that the interface shows of a run.
 
     Attributes:
-        observed: How the run stands by its folder and process; the journal cannot tell that a process died.
-        read: The journal was read to its end, if only once; before that little of the rest means anything.
-        epoch: Epoch in training or last trained, counted from 0; -1 before the first.
+        process_state: The state by the run folder and the process; the journal cannot tell that a process died.
+        read: The journal has been read to its end at least once; before that most other fields are incomplete.
+        epoch: The epoch in training or trained last, counted from 0; -1 before the first.
         batch: Batches done in that epoch.
-        frames: Epochs whose pictures were announced, ascending.
-        frame_times: When the pictures of an epoch were last announced; a run that goes on may make some again.
-        log_tail: The end of ``train.log``, filled in where a run crashed or failed.
-        parts: One for each process that trained, the last one of the process that trains now, or trained last.
-        trained_until: Time of the newest event that only a trainer at work writes: one that is still starting says how
-            busy the machine is, perhaps days after the one before it died.
+        frames: Epochs with a frame file, ascending.
+        frame_times: When an epoch's frame file was last written; a resumed run may write some again.
+        log_tail: The last lines of ``train.log`` of a run that crashed or failed.
+        segments: One for each process that has trained the run, the latest last.
+        trained_until: Time of the newest event that a trainer writes only while it trains. System events do not count:
+            a resuming trainer writes them while it starts, perhaps days after the last one died.
     """
 
     name: str
-    observed: State = "starting"
+    process_state: State = "starting"
     read: bool = False
     started: RunStarted | None = None
     epoch: int = -1
@@ -86,17 +86,17 @@ class RunState:
     log: tuple[LogLine, ...] = ()
     log_tail: tuple[str, ...] = ()
     finished: RunFinished | None = None
-    parts: tuple[Part, ...] = ()
+    segments: tuple[TrainingSegment, ...] = ()
     trained_until: float = 0.0
 
     @property
     def state(self) -> State:
-        """The one word for how the run stands."""
-        return self.finished.status if self.finished else self.observed
+        """The state in one word."""
+        return self.finished.status if self.finished else self.process_state
 
     @property
     def live(self) -> bool:
-        """Whether a trainer is at work."""
+        """Whether a trainer is running."""
         return self.state in LIVE_STATES
 
     @property
@@ -107,24 +107,24 @@ class RunState:
 
     @property
     def patience(self) -> int:
-        """Epochs without a better one after which the run ends; 0 for never."""
+        """Early stopping: the run ends after this many epochs without improvement; 0 for never."""
         return self.started.patience if self.started else 0
 
     @property
     def epochs_since_best(self) -> int:
-        """How many of these are over."""
+        """Epochs since the last improvement."""
         return self.epochs[-1].epochs_since_best if self.epochs else 0
 
     @property
     def ended_early(self) -> bool:
-        """Whether the run has ended before its last epoch because its patience was over."""
+        """Whether early stopping has ended the run before its last epoch."""
         if self.started is None or self.state != "completed":
             return False
         return 0 < self.patience <= self.epochs_since_best and self.epochs_done < self.started.epochs
 
     @property
     def epochs_done(self) -> float:
-        """Epochs trained, the running one as a fraction."""
+        """Epochs trained, with the running one as a fraction."""
         if self.started is None or self.epoch < 0:
             return 0.0
         if self.epochs and self.epochs[-1].epoch == self.epoch:
@@ -133,7 +133,7 @@ class RunState:
 
     @property
     def epoch_progress(self) -> tuple[int, float]:
-        """The epoch at hand and the share of it that is trained; one that is over is at hand until the next begins."""
+        """The current epoch, counted from 0, and the share of it that is trained; 1.0 until the next one begins."""
         whole, share = divmod(self.epochs_done, 1.0)
         if self.batch and whole > self.epoch:
             return self.epoch, 1.0
@@ -141,17 +141,17 @@ class RunState:
 
     @property
     def since(self) -> float:
-        """When the present or last part of the run began; 0 before the first."""
-        return self.parts[-1].since if self.parts else 0.0
+        """When the current or last segment began; 0 before the first."""
+        return self.segments[-1].since if self.segments else 0.0
 
     def elapsed_s(self, now: float) -> float:
-        """Seconds that the run has trained, or did: all its parts together, without the time between them."""
-        if not self.parts:
+        """Seconds of training in all segments, without the time between them."""
+        if not self.segments:
             return 0.0
-        return self.parts[-1].before_s + max(0.0, (now if self.live else self.trained_until) - self.since)
+        return self.segments[-1].before_s + max(0.0, (now if self.live else self.trained_until) - self.since)
 
     def left_s(self) -> float | None:
-        """Seconds to the end as it looks now; None while unknown."""
+        """Estimated seconds to the end; None while unknown."""
         if self.started is None or not self.live:
             return None
         left = self.started.epochs - self.epochs_done
@@ -164,7 +164,7 @@ class RunState:
 
 
 def apply(state: RunState, event: AnyEvent) -> RunState:
-    """The state after an event. Pure: neither argument changes."""
+    """Fold an event into a state. Neither argument is changed."""
     if isinstance(event, Steps):
         return _stepped(state, [event])
     if not isinstance(event, RunStarted | Notice | System | Heartbeat):
@@ -177,8 +177,8 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
         case EpochFinished():
             epochs = (*(epoch for epoch in state.epochs if epoch.epoch < event.epoch), event)
             text = (
-                f"epoch {event.epoch}: loss {event.train_loss:.4f}, validation loss {event.validation_loss:.4f}, "
-                f"accuracy {event.validation_accuracy:.3f}{', the best so far' if event.best else ''}"
+                f"epoch {event.epoch + 1}: loss {event.train_loss:.4f}, validation loss {event.validation_loss:.4f}, "
+                f"accuracy {event.validation_accuracy:.3f}{', best so far' if event.best else ''}"
             )
             state = replace(state, epochs=epochs, epoch=event.epoch, learning_rate=event.learning_rate)
             return _logged(state, event.time, "info", text)
@@ -191,9 +191,9 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             return replace(state, system=event)
         case Notice():
             if state.finished is not None:
-                # A process that goes on with the run has begun; the time until now is not its own.
-                parts = _with_part(state, event.time)
-                state = replace(state, finished=None, parts=parts, batch=0, images_per_second=0.0)
+                # A resuming process has started: the time until now is not training time.
+                segments = _with_segment(state, event.time)
+                state = replace(state, finished=None, segments=segments, batch=0, images_per_second=0.0)
             return _logged(state, event.time, event.level, event.text)
         case RunFinished():
             return _run_finished(state, event)
@@ -202,7 +202,7 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
 
 
 def apply_all(state: RunState, events: Iterable[AnyEvent]) -> RunState:
-    """The state after several events; lines of steps that follow each other are taken in one go."""
+    """Fold several events into a state; consecutive lines of steps are folded at once."""
     for kind, group in groupby(events, type):
         if kind is Steps:
             state = _stepped(state, [event for event in group if isinstance(event, Steps)])
@@ -225,14 +225,14 @@ def _stepped(state: RunState, events: Sequence[Steps]) -> RunState:
     )
 
 
-def _with_part(state: RunState, since: float) -> tuple[Part, ...]:
-    """The parts of a run of which another one begins; it takes the place of one in which nothing was trained."""
-    if not state.parts:
-        return (Part(since, 0.0),)
-    last = state.parts[-1]
+def _with_segment(state: RunState, since: float) -> tuple[TrainingSegment, ...]:
+    """The segments with one more that begins now; a last segment without any training is replaced."""
+    if not state.segments:
+        return (TrainingSegment(since, 0.0),)
+    last = state.segments[-1]
     trained_s = max(0.0, state.trained_until - last.since)
-    kept = state.parts if trained_s else state.parts[:-1]
-    return (*kept, Part(since, last.before_s + trained_s))
+    kept = state.segments if trained_s else state.segments[:-1]
+    return (*kept, TrainingSegment(since, last.before_s + trained_s))
 
 
 def _run_started(state: RunState, event: RunStarted) -> RunState:
@@ -240,7 +240,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         state,
         started=event,
         finished=None,
-        parts=_with_part(state, event.time),
+        segments=_with_segment(state, event.time),
         steps=state.steps.until(event.start_step),
         epochs=tuple(epoch for epoch in state.epochs if epoch.epoch < event.start_epoch),
         epoch=event.start_epoch - 1,
@@ -253,7 +253,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         state,
         event.time,
         "info",
-        f"{'resumed' if event.resumed else 'begins'} on {event.device} ({event.device_name}), "
+        f"{'resumed' if event.resumed else 'started'} on {event.device} ({event.device_name}), "
         f"{photographs[0]} {noun} to train, {photographs[1]} to validate",
     )
     if event.skipped_files:
@@ -265,7 +265,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
 def _run_finished(state: RunState, event: RunFinished) -> RunState:
     texts: dict[str, tuple[Level, str]] = {
         "completed": ("info", "training is complete"),
-        "stopped": ("warning", "training was stopped; `resume` goes on from here"),
+        "stopped": ("warning", "training was stopped; resume continues from here"),
         "failed": ("error", f"training failed: {event.error}"),
     }
     level, text = texts[event.status]

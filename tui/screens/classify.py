@@ -96,14 +96,14 @@ class Classify(PictureActions, PromptScreen):
         self.browser.aspect = width / height if width and height else 1.0
         self.browser.open(lambda _: Path(answer.frame))
         self.browser.selection = replace(self.browser.selection, layer=layer)
-        self.browser.update_frames((answer.epoch,), (), live=False, waiting="")
+        self.browser.update_frames((answer.epoch,), (), live=False, placeholder="")
 
     def _title(self, path: Path, note: str) -> None:
         shown = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(path.parent)}", "dim"))
         self.query_one("#title", Static).update(shown)
 
     def _say(self, text: str) -> None:
-        self.browser.update_frames((), (), live=False, waiting=text)
+        self.browser.update_frames((), (), live=False, placeholder=text)
 
     def _caption(self, picture: LayerPicture) -> Text:
         answer = self._answer

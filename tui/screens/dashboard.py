@@ -17,7 +17,7 @@ from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
 from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
-from tui.run.follow import Follower, FollowFailed, RunFollowed
+from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.prompting import PromptScreen
 from tui.widgets.chart import Chart
@@ -56,7 +56,7 @@ class Dashboard(PictureActions, PromptScreen):
         # As on most terminals, so that the first screen is not styled and drawn twice.
         self.add_class("-tall")
         self.folder = folder
-        self.state: RunState | None = RunState(folder.name, observed=folder.state()) if folder else None
+        self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
         self._follower: Follower | None = None
         self._curves: StepCurves | None = None
         self._pane = "layers"
@@ -122,8 +122,8 @@ class Dashboard(PictureActions, PromptScreen):
         self._follower = Follower(folder, self.post_message)
         self._stale = True
 
-    @on(RunFollowed)
-    def _run_followed(self, event: RunFollowed) -> None:
+    @on(RunUpdated)
+    def _run_updated(self, event: RunUpdated) -> None:
         if self.state is None or event.state.name != self.state.name:
             return
         self.state, self._stale = event.state, True
@@ -162,7 +162,7 @@ class Dashboard(PictureActions, PromptScreen):
         state = self.state
         self.query_one(StatusLines).show(state, time.time())
         if state is None:
-            state = RunState("", observed="completed", read=True)
+            state = RunState("", process_state="completed", read=True)
         useless = "resume" if state.live else "stop"
         self.query_one(KeyHints).leave_out(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
@@ -171,10 +171,10 @@ class Dashboard(PictureActions, PromptScreen):
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
         self.browser.update_frames(
-            state.frames, layers, state.frame_times, live=state.live, waiting=self._waiting(state)
+            state.frames, layers, state.frame_times, live=state.live, placeholder=self._placeholder(state)
         )
 
-    def _waiting(self, state: RunState) -> str:
+    def _placeholder(self, state: RunState) -> str:
         if not state.name:
             return "no run is open: t starts one, r lists runs"
         if not state.read:

@@ -1,4 +1,4 @@
-"""A widget that draws curves, or says what will stand there."""
+"""A widget that draws curves, or a placeholder text."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Chart(Widget):
-    """Curves over a common x axis, with a y axis that fits itself.
+    """Curves over a common x axis, with a y axis that adapts to their range.
 
-    Non-finite values are told by a ``×`` on the axis, below where they happened.
+    A ``×`` on the x axis marks each non-finite value.
     """
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; }
     """
 
-    def __init__(self, waiting: str, *, id: str | None = None, limits: tuple[float, float] | None = None) -> None:
+    def __init__(self, placeholder: str, *, id: str | None = None, limits: tuple[float, float] | None = None) -> None:
         """Make an empty chart.
 
         Args:
-            waiting: What stands there before there is a point to show.
-            limits: The y axis never shows more than this, e.g. (0, 1) for a share.
+            placeholder: Shown before there is a point to draw.
+            limits: Bounds of the y axis, e.g. (0, 1) for a share.
         """
         super().__init__(id=id)
-        self.waiting = waiting
+        self.placeholder = placeholder
         self.limits = limits
         self.logarithmic = False
         self._curves: tuple[Curve, ...] = ()
@@ -42,13 +42,13 @@ class Chart(Widget):
         self._rows_size = Size(0, 0)
 
     def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str) -> None:
-        """Show other curves."""
+        """Show curves."""
         self._curves, self._x_range, self._x_name = curves, x_range, x_name
         self._rows = None
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """One row, from rows that are made once for a set of curves and a size."""
+        """Return a row; all rows are drawn once for each set of curves and size."""
         if self._rows is None or self._rows_size != self.size:
             self._rows, self._rows_size = self._draw(self.size.width, self.size.height), self.size
         return self._rows[y] if y < len(self._rows) else Strip.blank(self.size.width, self.rich_style)
@@ -61,7 +61,7 @@ class Chart(Widget):
 
             plot = Plot(self._curves, self._x_range, self._x_name, self.limits, self.logarithmic, base)
             rows = plot.strips(width, height)
-        return rows or _message(self.waiting, width, height, base)
+        return rows or _message(self.placeholder, width, height, base)
 
 
 def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:

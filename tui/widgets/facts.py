@@ -1,4 +1,4 @@
-"""Panes of words and numbers: how good the run is, and how busy the machine."""
+"""The run and machine panes: metrics of the run, and the load of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAST = "#7f848e"
 
 
 class Facts(Widget):
-    """Lines of text made from a run's state; says what will be there while there is nothing."""
+    """Lines of text made from a run's state."""
 
     DEFAULT_CSS = """
     Facts { height: auto; width: 1fr; }
@@ -34,23 +34,25 @@ class Facts(Widget):
             self.refresh(layout=True)
 
     def lines(self, state: RunState) -> Text:
-        """The text for a state."""
+        """Return the text for a state."""
         raise NotImplementedError
 
     def render(self) -> Text:
-        """The present text."""
+        """Return the current text."""
         return self._text
 
 
 class RunFacts(Facts):
-    """Best epoch, learning rate, patience, and per class how many validation photographs were told right."""
+    """Best epoch, learning rate, patience, and the validation metrics of each class."""
 
     def lines(self, state: RunState) -> Text:
-        """See the class."""
+        """Return the text for a state."""
         out = Text()
         best = state.best
         if best is not None:
-            out.append("best ").append(fmt.figure(best.validation_accuracy), "bold").append(f" at epoch {best.epoch}")
+            out.append("best ").append(fmt.figure(best.validation_accuracy), "bold").append(
+                f" at epoch {best.epoch + 1}"
+            )
         else:
             words = "known after the first validation" if state.read else "reading the run"
             out.append(f"best epoch: {words}", "dim")
@@ -58,7 +60,7 @@ class RunFacts(Facts):
         if rate == rate:
             out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")
         if state.ended_early:
-            out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without a better one", "#e5c07b")
+            out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without improvement", "#e5c07b")
         elif state.patience > 0:
             out.append(
                 f"\npatience {state.epochs_since_best} of {state.patience}", "" if state.epochs_since_best else "dim"
@@ -66,15 +68,15 @@ class RunFacts(Facts):
         if state.epochs:
             last = state.epochs[-1]
             width = max([7, *map(len, last.classes)])
-            out.append(f"\n{'':<{width}} right wrong  precision recall   F1", "dim")
+            out.append(f"\n{'':<{width}} correct wrong  precision recall   F1", "dim")
             rows = zip(last.classes, last.confusion, last.precision, last.recall, last.f1, strict=False)
             for number, (name, row, precision, recall, f1) in enumerate(rows):
-                right = row[number] if number < len(row) else 0
+                correct = row[number] if number < len(row) else 0
                 out.append("\n").append(name.ljust(width), fmt.CLASS_COLOURS[number % 2])
-                out.append(f" {right:>5} {sum(row) - right:>5}")
+                out.append(f" {correct:>7} {sum(row) - correct:>5}")
                 out.append(f"  {fmt.figure(precision):>9} {fmt.figure(recall):>6} {fmt.figure(f1):>5}")
             out.append(f"\nmacro F1 {fmt.figure(last.macro_f1)}").append(
-                f"   loss {fmt.figure(last.validation_loss)}   of epoch {last.epoch}", "dim"
+                f"   loss {fmt.figure(last.validation_loss)}   of epoch {last.epoch + 1}", "dim"
             )
         if state.started is not None:
             train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
@@ -88,12 +90,12 @@ class MachineFacts(Facts):
     """CPU, memory and GPUs of the machine that trains."""
 
     def lines(self, state: RunState) -> Text:
-        """See the class."""
+        """Return the text for a state."""
         system = state.system
         if system is None:
-            return Text("load of the machine: shown once the trainer reports it", "dim")
-        # Of a run that has ended this is no load but the last one that was measured.
-        now = "" if state.live else "dim"
+            return Text("load of the machine: shown when the trainer reports it", "dim")
+        # The last measurement of a run that has ended is not the current load.
+        style = "" if state.live else "dim"
         out = Text()
         if not state.live:
             measured = time.strftime("%H:%M:%S on %d %b", time.localtime(system.time))
@@ -110,9 +112,9 @@ class MachineFacts(Facts):
             of = f"{fmt.gib(gpu.memory_used_bytes)}/{fmt.gib(gpu.memory_total_bytes)} GiB"
             rows.append(("", used, of))
         for number, (name, share, text) in enumerate(rows):
-            out.append("\n" if number else "").append(f"{name:<5}", now)
-            colour = _PAST if now else "#98c379" if share < 0.9 else "#e5c07b"
-            out.append_text(bar(share, 12, colour)).append(f" {text}", now)
+            out.append("\n" if number else "").append(f"{name:<5}", style)
+            colour = _PAST if style else "#98c379" if share < 0.9 else "#e5c07b"
+            out.append_text(bar(share, 12, colour)).append(f" {text}", style)
         return out
 
 

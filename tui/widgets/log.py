@@ -1,4 +1,4 @@
-"""The log pane: what the trainer said, and the end of its log file where it died."""
+"""The log pane: the trainer's messages, and the end of ``train.log`` of a run that crashed or failed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLES = {"info": "", "warning": "#e5c07b", "error": "#e06c75"}
 
 
 class RunLog(VerticalScroll, can_focus=False):
-    """All lines as one text, scrolled to its end until somebody scrolls up."""
+    """All lines as one text, which stays scrolled to its end until the user scrolls up."""
 
     DEFAULT_CSS = """
     RunLog {
@@ -33,7 +33,7 @@ class RunLog(VerticalScroll, can_focus=False):
         yield Static(id="log-text", markup=False)
 
     def on_mount(self) -> None:
-        """Stay at the end, whatever comes and whatever the size, until somebody scrolls."""
+        """Stay at the end until the user scrolls, whatever is appended and whatever the size."""
         self.anchor()
 
     def show(self, state: RunState) -> None:
@@ -48,8 +48,8 @@ class RunLog(VerticalScroll, can_focus=False):
             for line in state.log
         ]
         if state.log_tail:
-            lines.append(Text(f"the last lines of train.log of {state.name}:", "#e06c75"))
+            lines.append(Text(f"last lines of train.log of {state.name}:", "#e06c75"))
             lines += [Text("  " + text, "dim") for text in state.log_tail]
         if not lines:
-            lines.append(Text("what the trainer reports appears here", "dim"))
+            lines.append(Text("the trainer's messages appear here", "dim"))
         self.query_one("#log-text", Static).update(Text("\n").join(lines))

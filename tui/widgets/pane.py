@@ -1,4 +1,4 @@
-"""Bordered places with a title: a plain one, one for a chart whose title is its key, and a title by itself."""
+"""Bordered panes with a title; the title of a chart pane is the legend of its curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BRIEF = {"validation": "val"}
 
 
 class Pane(Vertical, can_focus=True):
-    """A bordered place with a title."""
+    """A bordered container with a title."""
 
     def __init__(self, title: str, *children: Widget, id: str) -> None:
         super().__init__(*children, id=id)
@@ -28,7 +28,7 @@ class Pane(Vertical, can_focus=True):
 
 
 class ChartPane(Pane):
-    """A chart; the title names its curves in their colours, with the newest value of each."""
+    """A chart; the title is its legend: the curves in their colours, each with its newest value."""
 
     def __init__(self, title: str, chart: Chart, *, id: str) -> None:
         super().__init__(title, chart, id=id)
@@ -38,25 +38,25 @@ class ChartPane(Pane):
         self.chart = chart
 
     def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool) -> None:
-        """Show other curves.
+        """Show curves.
 
         Args:
-            raw: Say that they are not smoothed.
+            raw: Note in the title that they are not smoothed.
         """
         self.chart.show(curves, x_range, x_name)
         self._curves, self._raw = curves, raw
         self._show_title()
 
     def clear(self) -> None:
-        """Show no curve."""
+        """Show no curves."""
         self.show((), (0.0, 1.0), "", raw=False)
 
     def on_resize(self) -> None:
-        """Say as much as fits now."""
+        """Fit the title into the new width."""
         self._show_title()
 
     def _show_title(self) -> None:
-        """The first of these that fits: with all, without the dashes, with shorter words, without the notes."""
+        """Use the first that fits: with everything, without dashes, with short names, without notes."""
         room = self.outer_size.width - 6
         for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
             title = self._title(dash, brief=brief, notes=notes)
@@ -78,7 +78,7 @@ class ChartPane(Pane):
 
 
 class PaneTitle(Widget):
-    """The upper edge of a pane with its title: a widget of its own, so that another title repaints one row only."""
+    """The upper edge of a pane with its title: a widget of its own, so that a new title repaints one row only."""
 
     DEFAULT_CSS = """
     PaneTitle { height: 1; width: 1fr; }
@@ -92,7 +92,7 @@ class PaneTitle(Widget):
 
     @property
     def title(self) -> Text:
-        """What stands there."""
+        """The title."""
         return self._title
 
     @title.setter
@@ -103,11 +103,11 @@ class PaneTitle(Widget):
 
     @property
     def room(self) -> int:
-        """The cells there are for the title."""
+        """The width for the title in cells."""
         return max(0, self.size.width - 6)
 
     def render(self) -> Text:
-        """The edge."""
+        """Return the edge with the title in it."""
         room = max(0, self.size.width - 4)
         title = Text.assemble(" ", self._title, " ") if self._title else Text()
         title.truncate(room)

@@ -1,6 +1,6 @@
-"""A line chart in braille dots as strips: reducing, ticks, canvas and axes. Knows no widget.
+"""Line charts in braille dots: reduction, ticks, canvas and axes, as Textual strips.
 
-Imported when there is something to draw, so that the first screen does not wait for numpy.
+Imported with the first curve, so that the first screen does not wait for numpy.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from tui.run.curves import Curve
-from tui.run.smoothing import Floats
+from tui.run.curves import Curve, Floats
 
-MOST_POWER = 308.25
-"""Ten to the power of more may be more than a float holds."""
+Ints = npt.NDArray[np.int_]
+
+MAX_POWER = 308.25
+"""Ten to a larger power may overflow a float."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
 
 
 def reduced_to_columns(x: Floats, y: Floats, x_range: tuple[float, float], columns: int) -> tuple[Floats, Floats]:
-    """At most four points a column: its first, lowest, highest and last, so that no peak is lost.
+    """Reduce a curve to four points per column: its first, lowest, highest and last, so that no peak is lost.
 
     Returns:
-        x in columns (float) and y; a NaN stands where the curve is interrupted.
+        x in columns (float) and y; NaN where the curve is interrupted.
     """
     low, high = x_range
     position = (x - low) / ((high - low) or 1.0) * (columns - 1)
@@ -54,13 +55,13 @@ class Canvas:
         self.colour = np.full((height, width), -1, np.int8)
 
     def line(self, x: Floats, y: Floats, colour: int) -> None:
-        """Draw through points given in dots, y downwards; a non-finite point interrupts the line."""
-        finite, xs, ys = self._places(x, y)
+        """Draw a line through points in dots, y downwards; a non-finite point interrupts it."""
+        finite, xs, ys = self._rounded(x, y)
         if not len(xs):
             return
         joined = np.diff(np.flatnonzero(finite)) == 1
         steps = np.where(joined, np.maximum(np.abs(np.diff(xs)), np.abs(np.diff(ys))), 0)
-        # The dots between two points: number 1 to steps - 1 of each pair.
+        # The dots between two points: numbers 1 to steps - 1 of each pair.
         between = np.maximum(steps - 1, 0)
         pair = np.repeat(np.arange(len(steps)), between)
         number = np.arange(len(pair)) - np.repeat(np.cumsum(between) - between, between) + 1
@@ -70,19 +71,19 @@ class Canvas:
         self._set(np.concatenate([xs, between_x]), np.concatenate([ys, between_y]), colour)
 
     def mark(self, x: Floats, y: Floats, colour: int) -> None:
-        """A small cross of dots around each finite point."""
-        _, xs, ys = self._places(x, y)
+        """Draw a small cross around each finite point."""
+        _, xs, ys = self._rounded(x, y)
         for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
             self._set(xs + dx, ys + dy, colour)
 
-    def _places(self, x: Floats, y: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int_], npt.NDArray[np.int_]]:
-        """Which points are finite, and those in whole dots; the far outside comes nearer, or it would take forever."""
+    def _rounded(self, x: Floats, y: Floats) -> tuple[npt.NDArray[np.bool_], Ints, Ints]:
+        """Return which points are finite, and those points in whole dots, clipped to bound the work for a line."""
         finite = np.isfinite(y)
         xs = np.clip(x[finite], -2 * self.width, 4 * self.width)
         ys = np.clip(y[finite], -4 * self.height, 8 * self.height)
         return finite, np.rint(xs).astype(int), np.rint(ys).astype(int)
 
-    def _set(self, x: npt.NDArray[np.int_], y: npt.NDArray[np.int_], colour: int) -> None:
+    def _set(self, x: Ints, y: Ints, colour: int) -> None:
         inside = (x >= 0) & (x < 2 * self.width) & (y >= 0) & (y < 4 * self.height)
         x, y = x[inside], y[inside]
         np.bitwise_or.at(self.dots, (y // 4, x // 2), _DOTS[y % 4, x % 2])
@@ -90,7 +91,7 @@ class Canvas:
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """About ``count`` round numbers within a range: steps of 1, 2 or 5 times a power of ten."""
+    """Return about ``count`` round numbers within a range: steps of 1, 2 or 5 times a power of ten."""
     span = high - low
     if not (math.isfinite(span) and span > 0 and count > 0):
         return [low]
@@ -103,13 +104,14 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, count: int) -> list[float]:
-    """At most ``count`` logarithms of round numbers within a range: of 1, 2 and 5 times powers of ten, or of fewer.
+    """Return at most ``count`` ticks of a logarithmic axis, as powers of ten.
+
+    The ticks are 1, 2 and 5 times powers of ten, or fewer of these. If the range has less than two of them, they are
+    those of a linear axis.
 
     Args:
         low, high: The range, in powers of ten.
-
-    Returns:
-        Where it has less than two of these, logarithms of what a linear axis would have, as many as there are.
+        count: The most ticks.
     """
     powers = range(math.floor(low), math.floor(high) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
@@ -117,14 +119,14 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
         if 2 <= len(ticks) <= count:
             return ticks
         if len(ticks) < 2:
-            least, most = (10.0 ** min(end, MOST_POWER) for end in (low, high))
-            linear = [math.log10(tick) for tick in nice_ticks(least, most, count) if tick > 0]
+            lowest, highest = (10.0 ** min(end, MAX_POWER) for end in (low, high))
+            linear = [math.log10(tick) for tick in nice_ticks(lowest, highest, count) if tick > 0]
             return linear or ticks or [low]
     return ticks[:: math.ceil(len(ticks) / count)]
 
 
 def short(value: float) -> str:
-    """A number for an axis, in at most six characters where possible."""
+    """Format a number for an axis, in at most six characters where possible."""
     if value == 0:
         return "0"
     size = abs(value)
@@ -140,8 +142,8 @@ class Plot:
     """Curves and their axes.
 
     Attributes:
-        limits: The y axis never shows more than this, e.g. (0, 1) for a share.
-        base: Style of what has no colour of its own.
+        limits: Bounds of the y axis, e.g. (0, 1) for a share.
+        base: Style of everything but the curves.
     """
 
     curves: tuple[Curve, ...]
@@ -152,7 +154,7 @@ class Plot:
     base: Style
 
     def strips(self, width: int, height: int) -> list[Strip]:
-        """The rows of a chart of that size in cells; none where nothing can be drawn."""
+        """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
         base = self.base
         finite = [curve.y[np.isfinite(curve.y)] for curve in self.curves]
         if self.logarithmic:
@@ -167,7 +169,7 @@ class Plot:
         margin = max(4, max(map(len, labels))) + 1
         columns = width - margin
         canvas = Canvas(columns, rows)
-        broken: dict[int, int] = {}
+        non_finite: dict[int, int] = {}
         for number, curve in enumerate(self.curves):
             y = curve.y
             if self.logarithmic:
@@ -179,9 +181,9 @@ class Plot:
             if curve.points:
                 canvas.mark(xs, down, number)
             span = (self.x_range[1] - self.x_range[0]) or 1.0
-            bad = curve.x[~np.isfinite(curve.y)] if curve.broken is None else curve.broken
-            for column in np.unique(((bad - self.x_range[0]) / span * (columns - 1)).astype(int)).tolist():
-                broken.setdefault(column, number)
+            bad_x = curve.x[~np.isfinite(curve.y)] if curve.non_finite_x is None else curve.non_finite_x
+            for column in np.unique(((bad_x - self.x_range[0]) / span * (columns - 1)).astype(int)).tolist():
+                non_finite.setdefault(column, number)
         label_rows = {
             round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
         }
@@ -192,7 +194,7 @@ class Plot:
             rows_drawn[0] = Strip.join(
                 [rows_drawn[0].crop(0, width - len(note)), Strip([Segment(note, base + Style(dim=True))])]
             )
-        return [*rows_drawn, self._axis(margin, columns, broken, base)]
+        return [*rows_drawn, self._axis(margin, columns, non_finite, base)]
 
     def _y_range(self, values: Floats) -> tuple[float, float]:
         if not len(values):
@@ -200,9 +202,9 @@ class Plot:
         shown = np.log10(values) if self.logarithmic else values
         low, high = float(shown.min()), float(shown.max())
         if not self.logarithmic and len(shown) > 50:
-            # A few first batches with an enormous loss would press the rest of the curve flat onto the axis.
-            usual = 1.5 * float(np.quantile(shown, 0.9))
-            high = usual if 0 < usual < high else high
+            # Otherwise a few first batches with an enormous loss would flatten the rest of the curve.
+            typical = 1.5 * float(np.quantile(shown, 0.9))
+            high = typical if 0 < typical < high else high
         if high - low < 1e-9:
             low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
         pad = (high - low) * 0.05
@@ -225,7 +227,7 @@ class Plot:
             start = end
         return Strip(segments, margin + canvas.width)
 
-    def _axis(self, margin: int, columns: int, broken: dict[int, int], base: Style) -> Strip:
+    def _axis(self, margin: int, columns: int, non_finite: dict[int, int], base: Style) -> Strip:
         low, high = self.x_range
         line = [" "] * columns
         name = f" {self.x_name}"[:columns]
@@ -239,9 +241,11 @@ class Plot:
         line[room:] = name
         dim = base + Style(dim=True)
         segments = [Segment(" " * (margin - 1) + "└", dim)]
-        # Where a label or the name stands already, the mark goes to the nearest free place.
+        # If a label is in the way, the mark moves to the nearest free column.
         free = [column for column, cell in enumerate(line) if cell == " "]
-        marks = {min(free, key=lambda at: abs(at - column)): curve for column, curve in broken.items()} if free else {}
+        marks = {}
+        for column, curve in non_finite.items() if free else ():
+            marks[min(free, key=lambda other: abs(other - column))] = curve
         for column, cell in enumerate(line):
             if column in marks:
                 segments.append(Segment("×", base + Style(color=self.curves[marks[column]].colour, bold=True)))

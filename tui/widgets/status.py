@@ -1,4 +1,4 @@
-"""The two lines at the top: which run, how it stands, how far it is and how fast."""
+"""The two lines at the top: the run with its state, its progress and its speed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from textual.widget import Widget
 from tui import format as fmt
 from tui.run.state import RunState
 
-Part = tuple[str, str]
+Field = tuple[str, str]
+"""Text and Rich style."""
 
 
-def fitted(left: Sequence[Part], right: Sequence[Part], width: int) -> Text:
-    """Parts on the left and on the right of a line; where they do not fit, the later ones of the left go first.
+def fitted(left: Sequence[Field], right: Sequence[Field], width: int) -> Text:
+    """Lay out fields on both sides of a line, leaving out those that do not fit.
 
     Args:
-        left: Text and Rich style of each part, the most important first.
-        right: The same, kept as long as there is room for the first of the left beside it.
+        left: The most important first; the last ones are left out first.
+        right: Left out only if they do not fit beside the first of the left.
+        width: The line's width in cells.
     """
     right_text = Text("  ").join(Text(text, style) for text, style in right)
     if left and right_text.cell_len + Text(left[0][0]).cell_len + 3 > width:
@@ -26,10 +28,10 @@ def fitted(left: Sequence[Part], right: Sequence[Part], width: int) -> Text:
     room = width - right_text.cell_len - (2 if right else 0)
     line = Text()
     for text, style in left:
-        part = Text(("  " if line else " ") + text, style)
-        if line.cell_len + part.cell_len > room:
+        field = Text(("  " if line else " ") + text, style)
+        if line.cell_len + field.cell_len > room:
             break
-        line.append_text(part)
+        line.append_text(field)
     if right_text.cell_len < width:
         line.append(" " * max(0, width - line.cell_len - right_text.cell_len - 1))
         line.append_text(right_text)
@@ -38,7 +40,7 @@ def fitted(left: Sequence[Part], right: Sequence[Part], width: int) -> Text:
 
 
 class StatusLines(Widget):
-    """Two lines that are always there."""
+    """The two lines at the top of the dashboard."""
 
     DEFAULT_CSS = """
     StatusLines { height: 2; width: 1fr; background: $panel; }
@@ -55,7 +57,7 @@ class StatusLines(Widget):
         self.refresh()
 
     def render(self) -> Text:
-        """Both lines for the width there is."""
+        """Return both lines, laid out for the current width."""
         width = self.size.width
         if self._state is None:
             return fitted(
@@ -65,7 +67,7 @@ class StatusLines(Widget):
 
     def _first(self, state: RunState, width: int) -> Text:
         sign, colour = fmt.SIGNS[state.state]
-        left: list[Part] = [(state.name, "bold"), (f"{sign} {state.state}", colour)]
+        left: list[Field] = [(state.name, "bold"), (f"{sign} {state.state}", colour)]
         started = state.started
         if started is not None:
             left.append((f"{int(state.epochs_done)}/{started.epochs} epochs", ""))
@@ -76,7 +78,7 @@ class StatusLines(Widget):
             left.append((f"{started.image_size} px", "dim"))
             if started.demo:
                 left.insert(2, ("demo faces", "#e5c07b"))
-        right: list[Part] = []
+        right: list[Field] = []
         if state.since:
             right.append((fmt.duration(state.elapsed_s(self._now)), ""))
             if state.live:
@@ -89,22 +91,22 @@ class StatusLines(Widget):
             text = "reading the run"
             if state.read:
                 starting = "the trainer is starting: importing torch and reading the photographs"
-                text = starting if state.live else "never began"
+                text = starting if state.live else "never started"
             return fitted([(text, "dim")], [], width)
         epoch, share = state.epoch_progress
-        parts: list[Part] = []
+        fields: list[Field] = []
         if state.live:
-            parts.append((f"{100 * share:.0f} % of epoch {epoch}", ""))
-            parts.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
+            fields.append((f"{100 * share:.0f} % of epoch {epoch + 1}", ""))
+            fields.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
         if state.images_per_second:
-            parts.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
+            fields.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
         if state.system is not None and state.live:
             for gpu in state.system.gpus[:1]:
                 used, total = fmt.gib(gpu.memory_used_bytes), fmt.gib(gpu.memory_total_bytes)
-                parts.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used}/{total} GiB", "dim"))
+                fields.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used}/{total} GiB", "dim"))
             if not state.system.gpus:
-                parts.append((f"CPU {state.system.cpu_percent:.0f} %", "dim"))
-        words = fitted([("", ""), *parts], [], max(0, width - 12))
+                fields.append((f"CPU {state.system.cpu_percent:.0f} %", "dim"))
+        words = fitted([("", ""), *fields], [], max(0, width - 12))
         bar_width = max(0, min(60, width - words.cell_len - 3))
         line = Text(" ")
         line.append_text(bar(share if state.live else state.epochs_done / max(1, started.epochs), bar_width))
@@ -114,7 +116,7 @@ class StatusLines(Widget):
 
 
 def bar(share: float, width: int, colour: str = fmt.TRAIN_COLOUR) -> Text:
-    """A progress bar in half cells."""
+    """Return a progress bar, accurate to half a cell."""
     halves = round(min(1.0, max(0.0, share)) * 2 * width)
     full, half = divmod(halves, 2)
     text = Text("━" * full + ("╸" if half else ""), colour)

@@ -1,4 +1,4 @@
-"""Per-step figures of a run in columns that are appended to without being copied."""
+"""The per-step metrics of a run, in columns that grow without being copied."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class StepColumns:
-    """Per-step figures in columns: step, seconds since 1970, loss, accuracy.
+    """Per-step metrics in columns: step, seconds since 1970, loss, accuracy.
 
-    Values behave as immutable; a longer value shares its memory with the shorter one it was made from, so that
-    a run of a million steps is appended to without being copied. One thread may append while another reads. numpy is
-    imported with the first step, which the first screen does not wait for.
+    Instances are immutable to their users. `extended` shares memory with the instance it extends, so appending to a
+    run of a million steps copies nothing. One thread may append while another reads. numpy is imported with the first
+    step, so that the first screen does not wait for it.
 
     Attributes:
-        history: The same object in two values means that the shorter one is the beginning of the longer one.
+        history: Two instances with the same object hold the same steps, as far as the shorter one goes.
     """
 
     _WIDTH = 4
@@ -69,7 +69,7 @@ class StepColumns:
         return np.empty(0) if self._table is None else self._table[row, : self._length]
 
     def extended(self, *events: Steps) -> StepColumns:
-        """With the steps of events at the end; columns of unequal length count as far as the shortest."""
+        """Append the steps of events; columns of unequal length count as far as the shortest."""
         import numpy as np
 
         columns: list[tuple[Sequence[float], ...]]
@@ -78,7 +78,7 @@ class StepColumns:
         end = self._length + sum(counts)
         table, used, history = self._table, self._used, self.history
         if table is None or used[0] != self._length or end > table.shape[1]:
-            if used[0] != self._length:  # another value went on from here already
+            if used[0] != self._length:  # another instance was already extended from here
                 history = object()
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
             if self._table is not None:
@@ -91,7 +91,7 @@ class StepColumns:
         return StepColumns(table, end, used, history)
 
     def until(self, step: int) -> StepColumns:
-        """Only the steps up to and including ``step``."""
+        """Keep only the steps up to and including ``step``."""
         length = int(self.step.searchsorted(step, side="right"))
         return self if length == self._length else StepColumns(self._table, length, self._used)
 
