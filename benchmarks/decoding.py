@@ -88,10 +88,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     given = parser.parse_args()
-    from facegender.data.dataset import list_files, locate
+    from facegender.data.dataset import find_data_folder, list_labelled_files
     from facegender.support.machine import available_processors
 
-    files = [path for path, _ in list_files(locate(str(given.folder), Path()))]
+    files = [path for path, _ in list_labelled_files(find_data_folder(str(given.folder), Path()))]
     cores = available_processors()
     machine = description()
     print(machine)

@@ -301,14 +301,14 @@ VARIANTS: dict[str, Callable[[Task], Result]] = {
 @contextlib.contextmanager
 def _some(folder: Path, count: int | None) -> Iterator[Path]:
     """A folder of as many photographs, half of each class, by links; without a count the folder itself."""
-    from facegender.data.dataset import CLASSES, list_files
+    from facegender.data.dataset import CLASSES, list_labelled_files
 
     if count is None:
         yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
         by_class: dict[int, list[Path]] = {}
-        for path, label in list_files(folder):
+        for path, label in list_labelled_files(folder):
             by_class.setdefault(label, []).append(path)
         for label, paths in sorted(by_class.items()):
             (Path(scratch) / CLASSES[label]).mkdir()

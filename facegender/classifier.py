@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from facegender.data.image import open_photograph, resize
+from facegender.data.image import open_image, resize
 from facegender.interpret.activations import Activations, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
@@ -105,10 +105,10 @@ class Classifier:
             photograph: A file, or an upright RGB image.
 
         Raises:
-            facegender.data.image.Unreadable: The file holds no photograph.
+            facegender.data.image.UnreadableImage: The file holds no photograph.
             UserError: The network's answer is no number.
         """
-        image = photograph if isinstance(photograph, Image.Image) else open_photograph(photograph)
+        image = photograph if isinstance(photograph, Image.Image) else open_image(photograph)
         with torch.inference_mode():
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)

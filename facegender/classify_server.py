@@ -52,11 +52,11 @@ class Worker:
 
     def answer(self, request: Request) -> Answer:
         """Classify a file; whatever goes wrong is an answer too."""
-        from facegender.data.image import Unreadable
+        from facegender.data.image import UnreadableImage
 
         try:
             return self._classify(request)
-        except Unreadable as error:
+        except UnreadableImage as error:
             problem = f"{printable(request.path)}: {error.reason}"
         except UserError as error:
             problem = str(error)
@@ -67,7 +67,7 @@ class Worker:
     def _classify(self, request: Request) -> Answer:
         import numpy as np
 
-        from facegender.data.image import open_photograph
+        from facegender.data.image import open_image
         from facegender.interpret.activations import layer_frames, numpy_of
         from facegender.interpret.layers import filters, maps_of
         from facegender.runs.frames import Frame, write_frame
@@ -76,7 +76,7 @@ class Worker:
         run = open_run(self._root, request.run)
         classifier = self._load(checkpoint_of(run, request.checkpoint))
         path = self._root / expanded(request.path)
-        image = open_photograph(path)
+        image = open_image(path)
         pixels = classifier.pixels(image)
         activations, layers = classifier.activations(pixels)
         prediction = classifier.prediction(activations.logits)

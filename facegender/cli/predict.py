@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from facegender.classifier import Classifier, Prediction, load_classifier
-from facegender.data.dataset import is_system
-from facegender.data.image import Unreadable, open_photograph
+from facegender.data.dataset import is_system_name
+from facegender.data.image import UnreadableImage, open_image
 from facegender.rendering.pictures import heat_overlay, write_png
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
@@ -104,8 +104,8 @@ class _Report:
 
     def classify(self, path: Path, *, titled: bool) -> None:
         try:
-            image = open_photograph(path)
-        except Unreadable as error:
+            image = open_image(path)
+        except UnreadableImage as error:
             self.refuse(path, error.reason)
             return
         prediction = self._classifier.classify(image)
@@ -214,9 +214,9 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
             continue
         count = passed_over = 0
         for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not is_system(name))
+            folders[:] = sorted(name for name in folders if not is_system_name(name))
             for name in sorted(names):
-                if is_system(name):
+                if is_system_name(name):
                     continue
                 if Path(name).suffix.lower().removeprefix(".") in _NO_PICTURES:
                     passed_over += 1

@@ -66,9 +66,9 @@ def find_lr(
     settings = configure(read_settings(given, config))
     folder = root_folder(root)
     if not settings.demo:
-        from facegender.data.dataset import locate
+        from facegender.data.dataset import find_data_folder
 
-        locate(settings.data, folder)  # report a mistyped folder before torch is imported
+        find_data_folder(settings.data, folder)  # report a mistyped folder before torch is imported
     from facegender.training.lr_finder import find_learning_rate
 
     curve = find_learning_rate(settings, folder, batches)

@@ -17,7 +17,14 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 from facegender.data.cache.decoder import Indices
 from facegender.data.cache.file import Bytes
 from facegender.data.cache.photos import Photographs, Progress, photographs_of
-from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, too_few
+from facegender.data.dataset import (
+    CLASSES,
+    find_data_folder,
+    list_labelled_files,
+    other_data_folder,
+    split_indices,
+    too_few_message,
+)
 from facegender.data.demo.faces import demo_photographs
 from facegender.data.loader import (
     BatchLoader,
@@ -107,11 +114,11 @@ class FaceDataModule(pl.LightningDataModule):
             photographs = demo_photographs(config.demo_faces, config.image_size, config.seed, self._progress)
             self.source = DEMO_SOURCE
         else:
-            self._folder = locate(config.data, self.root)
-            files, labels = zip(*list_files(self._folder), strict=True)
+            self._folder = find_data_folder(config.data, self.root)
+            files, labels = zip(*list_labelled_files(self._folder), strict=True)
             photographs = photographs_of(files, labels, config.image_size, progress=self._progress, folder=self._folder)
             self.source = str(self._folder)
-            if config.data and (other := also_found(expanded(config.data), self._folder)):
+            if config.data and (other := other_data_folder(expanded(config.data), self._folder)):
                 self._left_out = (
                     f"the photographs are those of {printable(self._folder)}; {printable(other)} has folders "
                     "female/ and male/ too, and is left out: name the one that is meant with --data"
@@ -120,7 +127,7 @@ class FaceDataModule(pl.LightningDataModule):
             for label, name in enumerate(CLASSES):
                 if not (photographs.labels == label).any():
                     raise self._none_of(name, photographs)
-            self._train, self._validation = split(
+            self._train, self._validation = split_indices(
                 photographs.labels, photographs.digests, config.val_split, config.seed
             )
             photographs.prefer(self._order())
@@ -151,7 +158,7 @@ class FaceDataModule(pl.LightningDataModule):
             if not any(found):
                 raise self._none_of(name, photographs)
             if not all(found):
-                raise UserError(too_few(name))
+                raise UserError(too_few_message(name))
 
     def reside(self, device: torch.device, processes: int = 1, *, alone: bool = True) -> str:
         """Choose where batches come from, and say so.

@@ -24,7 +24,7 @@ _MAX_FOLDERS = 20_000
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "$recycle.bin"}
 
 
-def locate(data: str | None, root: Path) -> Path:
+def find_data_folder(data: str | None, root: Path) -> Path:
     """The folder that holds the two class folders.
 
     Looks in ``data``, or without it in ``datasets/`` below the root and then in kagglehub's cache; each time for the
@@ -38,10 +38,10 @@ def locate(data: str | None, root: Path) -> Path:
         UserError: There is no such folder; the message says where was looked, and what to do.
     """
     if data is not None:
-        return _locate_named(expanded(data))
+        return _find_named(expanded(data))
     places = default_data_folders(root)
     for place in places:
-        if (found := find_classes(place)) is not None:
+        if (found := shallowest_data_folder(place)) is not None:
             return found
     looked = " and ".join(printable(place) for place in places)
     raise UserError(
@@ -50,7 +50,7 @@ def locate(data: str | None, root: Path) -> Path:
     )
 
 
-def _locate_named(folder: Path) -> Path:
+def _find_named(folder: Path) -> Path:
     if not exists(folder):
         raise UserError(
             f"--data {printable(folder)}: no such folder; name one that holds female/ and male/, or use --demo"
@@ -59,7 +59,7 @@ def _locate_named(folder: Path) -> Path:
         raise UserError(f"--data {printable(folder)}: is a file; name the folder that holds female/ and male/")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(f"--data {printable(folder)}: permission denied; make the folder readable or name another")
-    found = find_classes(folder)
+    found = shallowest_data_folder(folder)
     if found is not None:
         return found
     alone = [(path, classes) for path, classes in _walk(folder) if classes]
@@ -79,12 +79,12 @@ def _locate_named(folder: Path) -> Path:
     )
 
 
-def find_classes(folder: Path) -> Path | None:
+def shallowest_data_folder(folder: Path) -> Path | None:
     """The shallowest folder at or below ``folder`` that has both class folders; of several versions the newest."""
     return next((path for path, classes in _walk(folder) if len(classes) == len(CLASSES)), None)
 
 
-def also_found(folder: Path, used: Path) -> Path | None:
+def other_data_folder(folder: Path, used: Path) -> Path | None:
     """Another folder at or below ``folder`` that has both class folders, beside the one that is used."""
     found = (path for path, classes in _walk(folder) if len(classes) == len(CLASSES))
     return next((path for path in found if path != used), None)
@@ -103,13 +103,13 @@ def class_folders(folder: Path) -> dict[str, Path]:
     return {name: found[name] for name in CLASSES if name in found}
 
 
-def list_files(folder: Path) -> list[tuple[Path, int]]:
+def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:
     """Every file of the class folders and their sub-folders with its label, in an order that only names decide.
 
-    System files are in the list too: `system_file` says which those are, so that they are reported and not lost.
+    System files are in the list too: `system_file_reason` says which those are, so that they are reported and not lost.
 
     Args:
-        folder: What `locate` gave.
+        folder: What `find_data_folder` gave.
 
     Raises:
         UserError: A class folder has no file.
@@ -130,15 +130,15 @@ def list_files(folder: Path) -> list[tuple[Path, int]]:
     return files
 
 
-def system_file(path: Path, folder: Path) -> str:
+def system_file_reason(path: Path, folder: Path) -> str:
     """Why a file below ``folder`` is none of the photographs, judged by its name; empty if it may be one."""
     *above, name = path.relative_to(folder).parts
-    if is_system(name):
+    if is_system_name(name):
         return "hidden file" if name.startswith(".") else "system file"
-    return "in a hidden folder" if any(map(is_system, above)) else ""
+    return "in a hidden folder" if any(map(is_system_name, above)) else ""
 
 
-def split(
+def split_indices(
     labels: npt.NDArray[np.int64], digests: Sequence[str], val_split: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which photographs to train on and which to validate with: stratified, and the same for the same contents.
@@ -179,18 +179,18 @@ def split(
         if not taken and len(mine) > 1:
             taken = [min(mine, key=lambda digest: len(groups[digest]))]
         if not taken:
-            raise UserError(too_few(name))
+            raise UserError(too_few_message(name))
         validation += [index for digest in taken for index in groups[digest]]
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[validation] = True
     for label, name in enumerate(CLASSES):
         of_class = labels == label
         if not (of_class & chosen).any() or not (of_class & ~chosen).any():
-            raise UserError(too_few(name))
+            raise UserError(too_few_message(name))
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def too_few(name: str) -> str:
+def too_few_message(name: str) -> str:
     """What is said where a class has too little for two sides."""
     return f"too few different {name} photographs: at least two are needed, one to train on and one to validate with"
 
@@ -201,7 +201,7 @@ def _class_of(folder_name: str) -> str | None:
     return name if name in CLASSES else None
 
 
-def is_system(name: str) -> bool:
+def is_system_name(name: str) -> bool:
     """Whether a file or folder is hidden, or an operating system's own, judged by its name."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
@@ -219,7 +219,9 @@ def _walk(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
                 return
             classes = class_folders(path)
             yield path, classes
-            below += [child for child in _folders(path) if child not in classes.values() and not is_system(child.name)]
+            below += [
+                child for child in _folders(path) if child not in classes.values() and not is_system_name(child.name)
+            ]
         level = below
 
 

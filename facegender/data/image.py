@@ -8,7 +8,6 @@ import io
 import os
 import re
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +57,9 @@ MAX_BYTES = 512 * 2**20
 # Pillow raises by itself above twice this, also for pictures that hide inside a container such as ICO.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 
+# Pillow warns about much in odd files that does no harm; what does is an `UnreadableImage`.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 # Their pixels need the file no more once they are loaded; a copy of them would cost a twentieth of all the work.
 _LOADED_FOR_GOOD = ("JPEG", "PNG")
 _TAIL_BYTES = 1024  # cameras put some data of their own behind a picture's end
@@ -74,7 +76,7 @@ _UPRIGHT = {
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-class Unreadable(Exception):
+class UnreadableImage(Exception):
     """No photograph can be made of a file.
 
     Attributes:
@@ -86,21 +88,20 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-def open_photograph(path: Path | str) -> Image.Image:
+def open_image(path: Path | str) -> Image.Image:
     """The photograph of a file: RGB, turned upright, the first frame of an animation, transparency on white.
 
     Raises:
-        Unreadable: The file holds none, or one that is too small or too large.
+        UnreadableImage: The file holds none, or one that is too small or too large.
     """
-    with quiet():
-        return decode(read_bytes(path))
+    return decode_image(read_bytes(path))
 
 
 def read_bytes(path: Path | str) -> bytes:
     """The content of a regular file.
 
     Raises:
-        Unreadable: It is missing, empty, too large, protected or no regular file.
+        UnreadableImage: It is missing, empty, too large, protected or no regular file.
     """
     try:
         # Without waiting, as a named pipe or a device would block or never end.
@@ -108,22 +109,22 @@ def read_bytes(path: Path | str) -> bytes:
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+                raise UnreadableImage("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
             if status.st_size == 0:
-                raise Unreadable("empty file")
+                raise UnreadableImage("empty file")
             if status.st_size > MAX_BYTES:
-                raise Unreadable(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
+                raise UnreadableImage(f"too large ({status.st_size >> 20} MiB, at most {MAX_BYTES >> 20})")
             return _read(file, status.st_size)
         finally:
             os.close(file)
     except FileNotFoundError:
-        raise Unreadable("no such file") from None
+        raise UnreadableImage("no such file") from None
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise Unreadable("not a regular file") from None
-        raise Unreadable((error.strerror or "cannot be read").lower()) from None
+            raise UnreadableImage("not a regular file") from None
+        raise UnreadableImage((error.strerror or "cannot be read").lower()) from None
     except ValueError:
-        raise Unreadable("not a file name") from None
+        raise UnreadableImage("not a file name") from None
 
 
 def _read(file: int, size: int) -> bytes:
@@ -134,11 +135,11 @@ def _read(file: int, size: int) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Image.Image:
-    """What `open_photograph` gives, from a file's content. Call it within `quiet`, or after `silence`.
+def decode_image(data: bytes) -> Image.Image:
+    """Decode a file's content to what `open_image` returns.
 
     Raises:
-        Unreadable: As there.
+        UnreadableImage: As there.
     """
     with _refusing(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_size(image)
@@ -148,16 +149,16 @@ def decode(data: bytes) -> Image.Image:
         return _upright(_as_rgb(image), image)
 
 
-def check(data: bytes) -> None:
-    """Refuse most of what `decode` would, at a small part of its cost. Call it within `quiet`, or after `silence`.
+def check_image(data: bytes) -> None:
+    """Refuse most of what `decode_image` would refuse, at a small part of its cost.
 
     What this lets pass may still turn out damaged, too small or too large.
 
     Raises:
-        Unreadable: As there.
+        UnreadableImage: As there.
     """
     if not _begins_and_ends_as_it_should(data):
-        decode(data)
+        decode_image(data)
 
 
 def _begins_and_ends_as_it_should(data: bytes) -> bool:
@@ -175,28 +176,28 @@ def _refusing(data: bytes) -> Iterator[None]:
     """Turns whatever decoding a file's content raises into a reason."""
     try:
         yield
-    except Unreadable:
+    except UnreadableImage:
         raise
     except UnidentifiedImageError:
-        raise Unreadable(_foreign(data)) from None
+        raise UnreadableImage(_foreign(data)) from None
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
-        raise Unreadable(_too_large(int(pixels[1]) if pixels else 2 * MAX_PIXELS)) from None
+        raise UnreadableImage(_too_large(int(pixels[1]) if pixels else 2 * MAX_PIXELS)) from None
     except MemoryError:
-        raise Unreadable("not enough memory to decode it") from None
+        raise UnreadableImage("not enough memory to decode it") from None
     except Exception as error:
         # The boundary to a dozen decoders: on damaged files they raise what their parsers happen to run into,
         # from struct.error to SyntaxError.
         truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
-        raise Unreadable("truncated image" if truncated else "damaged image") from None
+        raise UnreadableImage("truncated image" if truncated else "damaged image") from None
 
 
 def _check_size(image: Image.Image) -> None:
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise Unreadable(f"too small ({width}×{height} px, at least {MIN_SIDE} a side)")
+        raise UnreadableImage(f"too small ({width}×{height} px, at least {MIN_SIDE} a side)")
     if width * height > MAX_PIXELS:
-        raise Unreadable(_too_large(width * height))
+        raise UnreadableImage(_too_large(width * height))
 
 
 def _too_large(pixels: int) -> str:
@@ -234,7 +235,8 @@ def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         top = 65535.0
     else:
         top = 255.0 if high <= 255 else 65535.0 if high <= 65535 else high
-    scaled = (values - low) * (255.0 / max(top - low, 1e-30))
+    with np.errstate(over="ignore"):
+        scaled = (values - low) * (255.0 / max(top - low, 1e-30))
     bytes_: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return bytes_
 
@@ -258,40 +260,3 @@ def _foreign(data: bytes) -> str:
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")):
         return "damaged image"
     return "not an image"
-
-
-def silence() -> None:
-    """Keeps Pillow's warnings about odd files off the terminal from now on.
-
-    For threads that decode while others work: `quiet` would put back what filters there were when it began.
-    """
-    warnings.filterwarnings("ignore", module=r"PIL\.|facegender\.data\.photograph")
-
-
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_quiet_filters: contextlib.AbstractContextManager[Any] | None = None
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps Pillow's warnings about odd files off the terminal; may be entered by several threads at once.
-
-    ``warnings.catch_warnings`` alone is not safe in threads: the filters are the process's, and whoever leaves
-    last would restore what another thread had set.
-    """
-    global _quiet_depth, _quiet_filters
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _quiet_filters = warnings.catch_warnings()
-            _quiet_filters.__enter__()
-            warnings.simplefilter("ignore")
-        _quiet_depth += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_depth -= 1
-            if _quiet_depth == 0 and _quiet_filters is not None:
-                _quiet_filters.__exit__(None, None, None)
-                _quiet_filters = None

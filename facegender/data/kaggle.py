@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facegender.data.dataset import find_classes
+from facegender.data.dataset import shallowest_data_folder
 from facegender.runs.data_folders import KAGGLE_DATASET
 from facegender.support.errors import UserError
 from facegender.support.text import one_line, printable
@@ -30,7 +30,7 @@ def download() -> Path:
             f"cannot download {KAGGLE_DATASET} ({reason}): check the network and, if Kaggle asks who you are, put an "
             "API token into ~/.kaggle/kaggle.json; or name a folder with --data DIR, or use --demo"
         ) from None
-    found = find_classes(path)
+    found = shallowest_data_folder(path)
     if found is None:
         raise UserError(
             f"{printable(path)}: was downloaded but has no folders female/ and male/; name them with --data DIR"

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from facegender.data.dataset import locate
+from facegender.data.dataset import find_data_folder
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
 from facegender.runs.folder import RunFolder
@@ -141,7 +141,7 @@ def _work(session: Session) -> None:
     session.start()
     if not claim.config.demo:
         # Looked for here as well, so that a mistyped folder is answered before torch is imported.
-        locate(claim.config.data, claim.folder.root)
+        find_data_folder(claim.config.data, claim.folder.root)
     from facegender.training.fit import fit
 
     fit(session)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from facegender.classifier import Classifier, load_classifier
-from facegender.data.image import Unreadable
+from facegender.data.image import UnreadableImage
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.support.errors import UserError
@@ -48,7 +48,7 @@ def test_any_size_of_photograph_is_classified_and_a_file_without_one_is_not(
     Image.new("RGB", (300, 20), "teal").save(tmp_path / "wide.png")
     assert classifier.classify(tmp_path / "wide.png").label in ("female", "male")
     (tmp_path / "no.jpg").write_bytes(b"nothing")
-    with pytest.raises(Unreadable):
+    with pytest.raises(UnreadableImage):
         classifier.classify(tmp_path / "no.jpg")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from facegender.classifier import load_classifier
 from facegender.classify_server import KEPT_FRAMES, Worker, frames_folder, serve
-from facegender.data.image import open_photograph
+from facegender.data.image import open_image
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.protocol import Answer, Request
@@ -59,7 +59,7 @@ def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Pa
     second = worker.answer(Request(id=2, path="face.png", run="done", checkpoint="last"))
     best = load_classifier(folder.best_checkpoint)
     assert (first.epoch, second.epoch) == (2, best.epoch)
-    expected = best.classify(open_photograph(root / "face.png"))
+    expected = best.classify(open_image(root / "face.png"))
     assert tuple(second.probabilities.values()) == pytest.approx(expected.probabilities)
 
 

@@ -52,13 +52,13 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding takes so long that the first epoch overtakes it."""
-    original = photos.decode
+    original = photos.decode_image
 
     def decode(data: bytes) -> object:
         time.sleep(0.02)
         return original(data)
 
-    monkeypatch.setattr(photos, "decode", decode)
+    monkeypatch.setattr(photos, "decode_image", decode)
     monkeypatch.setattr("facegender.data.cache.decoder.available_processors", lambda: 1)
 
 

@@ -151,7 +151,7 @@ class Gate:
     def __init__(self, monkeypatch) -> None:
         self.open = threading.Event()
         self.decoded: list[str] = []
-        original = photos.decode
+        original = photos.decode_image
 
         def decode(data: bytes):
             self.open.wait(20)
@@ -159,7 +159,7 @@ class Gate:
             self.decoded.append(str(image.getpixel((0, 0))[0] // 20))
             return image
 
-        monkeypatch.setattr(photos, "decode", decode)
+        monkeypatch.setattr(photos, "decode_image", decode)
 
 
 def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
@@ -177,13 +177,13 @@ def test_what_is_known_without_decoding_is_known_at_once(files, monkeypatch):
 def test_who_waits_for_some_photographs_gets_those_and_not_all(files, monkeypatch):
     monkeypatch.setattr("facegender.data.cache.decoder.decoding_threads", lambda: 1)
     let_through = threading.Semaphore(0)
-    original = photos.decode
+    original = photos.decode_image
 
     def decode(data: bytes):
         let_through.acquire(timeout=20)
         return original(data)
 
-    monkeypatch.setattr(photos, "decode", decode)
+    monkeypatch.setattr(photos, "decode_image", decode)
     photographs = photographs_of(files, LABELS, 16)
     let_through.release(3)  # whatever was begun first, then the two that are waited for
     assert photographs.wait(np.array([7, 4])).all()
@@ -248,13 +248,13 @@ def interrupted(files, monkeypatch, at: int) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("facegender.data.cache.decoder.decoding_threads", lambda: 1)
         let_through = threading.Semaphore(at)
-        original = photos.decode
+        original = photos.decode_image
 
         def decode(data: bytes):
             let_through.acquire(timeout=20)
             return original(data)
 
-        patch.setattr(photos, "decode", decode)
+        patch.setattr(photos, "decode_image", decode)
         photographs = photographs_of(files, LABELS, 16)
         photographs.wait(np.arange(at))
         let_through.release(20)

@@ -4,7 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facegender.data.dataset import CLASSES, also_found, list_files, locate, split, system_file
+from facegender.data.dataset import (
+    CLASSES,
+    find_data_folder,
+    list_labelled_files,
+    other_data_folder,
+    split_indices,
+    system_file_reason,
+)
 from facegender.support.errors import UserError
 
 
@@ -33,37 +40,37 @@ def make(folder: Path, *names: str) -> Path:
 )
 def test_class_folders_are_found_in_any_case_and_as_the_reference_set_names_them(tmp_path, names):
     make(tmp_path, f"{names[0]}/a.jpg", f"{names[1]}/b.jpg")
-    assert locate(str(tmp_path), tmp_path) == tmp_path
-    assert [(path.name, label) for path, label in list_files(tmp_path)] == [("a.jpg", 0), ("b.jpg", 1)]
+    assert find_data_folder(str(tmp_path), tmp_path) == tmp_path
+    assert [(path.name, label) for path, label in list_labelled_files(tmp_path)] == [("a.jpg", 0), ("b.jpg", 1)]
 
 
 def test_datasets_below_the_root_is_searched_however_deep_the_reference_set_lies(tmp_path):
     nested = tmp_path / "datasets/ashwingupta3012/male-and-female-faces-dataset/versions/1/Male and Female face dataset"
     make(nested)
-    assert locate(None, tmp_path) == nested
-    assert locate(str(tmp_path / "datasets"), tmp_path / "elsewhere") == nested
+    assert find_data_folder(None, tmp_path) == nested
+    assert find_data_folder(str(tmp_path / "datasets"), tmp_path / "elsewhere") == nested
 
 
 def test_kagglehubs_cache_is_looked_in_last_and_its_newest_version_wins(tmp_path):
     versions = tmp_path / "kagglehub/datasets/ashwingupta3012/male-and-female-faces-dataset/versions"
     for number in ("1", "2", "10"):
         make(versions / number / "Male and Female face dataset", "Male Faces/1.jpg", "Female Faces/0.jpg")
-    assert locate(None, tmp_path) == versions / "10" / "Male and Female face dataset"
+    assert find_data_folder(None, tmp_path) == versions / "10" / "Male and Female face dataset"
     make(tmp_path / "datasets")
-    assert locate(None, tmp_path) == tmp_path / "datasets"
+    assert find_data_folder(None, tmp_path) == tmp_path / "datasets"
 
 
 def test_the_shallowest_of_several_wins(tmp_path):
     make(tmp_path / "a" / "deep" / "er")
     make(tmp_path / "z")
-    assert locate(str(tmp_path), tmp_path) == tmp_path / "z"
+    assert find_data_folder(str(tmp_path), tmp_path) == tmp_path / "z"
 
 
 def test_hidden_and_resource_fork_folders_are_no_data_sets(tmp_path):
     make(tmp_path / "__MACOSX")
     make(tmp_path / ".cache")
     make(tmp_path / "x" / "faces")
-    assert locate(str(tmp_path), tmp_path) == tmp_path / "x" / "faces"
+    assert find_data_folder(str(tmp_path), tmp_path) == tmp_path / "x" / "faces"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def test_hidden_and_resource_fork_folders_are_no_data_sets(tmp_path):
 def test_a_folder_that_will_not_do_gets_one_line_with_the_remedy(tmp_path, prepare, given, said):
     prepare(tmp_path)
     with pytest.raises(UserError) as error:
-        locate(str(tmp_path / given), tmp_path)
+        find_data_folder(str(tmp_path / given), tmp_path)
     message = str(error.value)
     assert "\n" not in message
     assert "--data" in message
@@ -89,22 +96,22 @@ def test_a_folder_that_will_not_do_gets_one_line_with_the_remedy(tmp_path, prepa
 
 def test_with_nothing_anywhere_the_message_says_where_it_looked_and_offers_demo_faces(tmp_path):
     with pytest.raises(UserError) as error:
-        locate(None, tmp_path)
+        find_data_folder(None, tmp_path)
     for part in (str(tmp_path / "datasets"), "kagglehub", "--data DIR", "--demo"):
         assert part in str(error.value)
 
 
 def test_a_name_that_could_control_a_terminal_is_shown_harmless(tmp_path):
     with pytest.raises(UserError) as error:
-        locate(str(tmp_path / "evil\x1b[2J\x07"), tmp_path)
+        find_data_folder(str(tmp_path / "evil\x1b[2J\x07"), tmp_path)
     assert str(error.value).isprintable()
 
 
 def test_a_second_data_set_in_the_same_folder_is_found_too(tmp_path):
     make(tmp_path / "made", "female/a.jpg", "male/b.jpg")
-    assert also_found(tmp_path, locate(str(tmp_path), tmp_path)) is None
+    assert other_data_folder(tmp_path, find_data_folder(str(tmp_path), tmp_path)) is None
     make(tmp_path / "real", "Female/a.jpg", "Male/b.jpg")
-    assert also_found(tmp_path, locate(str(tmp_path), tmp_path)) == tmp_path / "real"
+    assert other_data_folder(tmp_path, find_data_folder(str(tmp_path), tmp_path)) == tmp_path / "real"
 
 
 def test_links_in_a_circle_end(tmp_path):
@@ -112,21 +119,21 @@ def test_links_in_a_circle_end(tmp_path):
     (tmp_path / "set" / "female" / "again").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "loop").symlink_to(tmp_path)
     (tmp_path / "set" / "male" / "self").symlink_to("self")
-    assert locate(str(tmp_path), tmp_path) == tmp_path / "set"
-    files = [(str(path.relative_to(tmp_path / "set")), label) for path, label in list_files(tmp_path / "set")]
+    assert find_data_folder(str(tmp_path), tmp_path) == tmp_path / "set"
+    files = [(str(path.relative_to(tmp_path / "set")), label) for path, label in list_labelled_files(tmp_path / "set")]
     assert files == [("female/a.jpg", 0), ("male/b.jpg", 1), ("male/self", 1)]
 
 
 def test_files_in_sub_folders_count_and_the_order_is_that_of_the_names(tmp_path):
     make(tmp_path, "male/z.jpg", "male/sub folder/y.jpg", "female/b.jpg", "female/a.jpg", "other/c.jpg", "loose.jpg")
-    names = [(str(path.relative_to(tmp_path)), label) for path, label in list_files(tmp_path)]
+    names = [(str(path.relative_to(tmp_path)), label) for path, label in list_labelled_files(tmp_path)]
     assert names == [("female/a.jpg", 0), ("female/b.jpg", 0), ("male/sub folder/y.jpg", 1), ("male/z.jpg", 1)]
 
 
 def test_a_name_that_is_no_unicode_is_listed_like_any_other(tmp_path):
     make(tmp_path)
     (tmp_path / "male" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
-    assert len(list_files(tmp_path)) == 3
+    assert len(list_labelled_files(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("name", ["female", "male"])
@@ -134,7 +141,7 @@ def test_an_empty_class_folder_is_named(tmp_path, name):
     make(tmp_path)
     next((tmp_path / name).iterdir()).unlink()
     with pytest.raises(UserError, match=f"{name}: is empty"):
-        list_files(tmp_path)
+        list_labelled_files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def test_an_empty_class_folder_is_named(tmp_path, name):
     ],
 )
 def test_system_files_are_known_by_their_names(file, said):
-    assert system_file(Path("/data") / file, Path("/data")) == said
+    assert system_file_reason(Path("/data") / file, Path("/data")) == said
 
 
 # The split ----------------------------------------------------------------------------------------------------------
@@ -165,7 +172,7 @@ def labels_and_digests(per_class: int):
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
 def test_the_split_takes_the_asked_share_of_each_class_and_every_photograph_once(share):
     labels, digests = labels_and_digests(100)
-    train, validation = split(labels, digests, share, 42)
+    train, validation = split_indices(labels, digests, share, 42)
     assert sorted([*train, *validation]) == list(range(200))
     assert train.dtype == validation.dtype == np.int64
     for label in range(len(CLASSES)):
@@ -174,20 +181,20 @@ def test_the_split_takes_the_asked_share_of_each_class_and_every_photograph_once
 
 def test_the_split_depends_on_contents_and_seed_and_on_no_order():
     labels, digests = labels_and_digests(50)
-    _, validation = split(labels, digests, 0.2, 42)
+    _, validation = split_indices(labels, digests, 0.2, 42)
     order = np.random.default_rng(0).permutation(100)
-    _, shuffled = split(labels[order], [digests[i] for i in order], 0.2, 42)
+    _, shuffled = split_indices(labels[order], [digests[i] for i in order], 0.2, 42)
     assert {digests[i] for i in validation} == {digests[order[i]] for i in shuffled}
-    _, other = split(labels, digests, 0.2, 43)
+    _, other = split_indices(labels, digests, 0.2, 43)
     assert set(other) != set(validation)
 
 
 def test_photographs_that_are_added_later_move_few_of_the_others():
     labels, digests = labels_and_digests(100)
-    before = {digests[i] for i in split(labels, digests, 0.2, 42)[1]}
+    before = {digests[i] for i in split_indices(labels, digests, 0.2, 42)[1]}
     more_labels = np.concatenate([labels, np.array([0, 1] * 5)])
     more_digests = [*digests, *(f"new {i}" for i in range(10))]
-    after = {more_digests[i] for i in split(more_labels, more_digests, 0.2, 42)[1]}
+    after = {more_digests[i] for i in split_indices(more_labels, more_digests, 0.2, 42)[1]}
     assert len(before - after) <= 4
 
 
@@ -196,7 +203,7 @@ def test_exact_copies_stay_together_even_when_filed_under_both_classes():
     digests[:9] = ["same"] * 9
     digests[20] = digests[100] = "both"
     for seed in range(30):
-        train, validation = split(labels, digests, 0.25, seed)
+        train, validation = split_indices(labels, digests, 0.25, seed)
         assert not {digests[i] for i in train} & {digests[i] for i in validation}
         assert len(train) + len(validation) == 120
 
@@ -204,7 +211,7 @@ def test_exact_copies_stay_together_even_when_filed_under_both_classes():
 def test_a_class_of_a_few_large_groups_still_has_some_on_both_sides():
     labels = np.array([0] * 10 + [1] * 10)
     digests = ["a"] * 7 + ["b"] * 3 + [str(i) for i in range(10)]
-    train, validation = split(labels, digests, 0.1, 1)
+    train, validation = split_indices(labels, digests, 0.1, 1)
     assert set(labels[train]) == set(labels[validation]) == {0, 1}
 
 
@@ -214,4 +221,4 @@ def test_a_class_of_a_few_large_groups_still_has_some_on_both_sides():
 )
 def test_too_few_different_photographs_are_refused(labels, digests):
     with pytest.raises(UserError, match="too few different"):
-        split(np.array(labels, dtype=np.int64), list(digests), 0.5, 0)
+        split_indices(np.array(labels, dtype=np.int64), list(digests), 0.5, 0)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facegender.data.dataset import list_files, locate
+from facegender.data.dataset import find_data_folder, list_labelled_files
 from facegender.data.demo.faces import demo_photographs, draw_face, write_demo_faces
 from facegender.data.demo.look import BEARD_ODDS, CLOTHES_ODDS, HAIR_ODDS, HAIR_STYLES, Look
-from facegender.data.image import open_photograph
+from facegender.data.image import open_image
 from facegender.support.errors import UserError
 
 
@@ -87,9 +87,9 @@ def test_photographs_hold_both_classes_and_come_from_the_cache_the_second_time()
 
 def test_written_faces_are_a_data_folder(tmp_path):
     write_demo_faces(tmp_path / "faces", 3, 48, 42)
-    files = list_files(locate(str(tmp_path / "faces"), tmp_path))
+    files = list_labelled_files(find_data_folder(str(tmp_path / "faces"), tmp_path))
     assert [label for _, label in files] == [0, 0, 0, 1, 1, 1]
-    assert all(open_photograph(path).size == (48, 48) for path, _ in files)
+    assert all(open_image(path).size == (48, 48) for path, _ in files)
 
 
 def test_faces_may_be_written_again_but_never_among_other_files(tmp_path):

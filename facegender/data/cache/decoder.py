@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from facegender.data.cache.file import Bytes
 from facegender.data.cache.places import Places
-from facegender.data.image import Unreadable
+from facegender.data.image import UnreadableImage
 from facegender.support.machine import available_processors
 
 Indices = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ class Building:
 
         Args:
             places: Closed when all is done, or by `close`.
-            read: The photograph of a place, (S, S, 3) uint8; raises `Unreadable`. Called by several threads.
+            read: The photograph of a place, (S, S, 3) uint8; raises `UnreadableImage`. Called by several threads.
             report: Is told (done, count) by one thread at a time.
             threads: How many; by default `decoding_threads`.
         """
@@ -142,7 +142,7 @@ class Building:
         if not self.places.held(place):
             try:
                 pixels = self._read(place)
-            except Unreadable as error:
+            except UnreadableImage as error:
                 return error.reason
             self.places.put(place, pixels)
         return ""

@@ -18,7 +18,7 @@ from facegender.data.cache.decoder import Building, Indices
 from facegender.data.cache.file import Busy, Bytes, Description, Unfinished
 from facegender.data.cache.places import Places, refusal
 from facegender.data.cache.survey import survey
-from facegender.data.image import decode, read_bytes, resize, silence
+from facegender.data.image import decode_image, read_bytes, resize
 from facegender.runs.folder import Skipped
 from facegender.support.cache_dir import cache_folder
 from facegender.support.text import printable
@@ -170,7 +170,7 @@ def photographs_of(
         )
 
     def read(index: int) -> Bytes:
-        return resize(decode(read_bytes(files[index])), image_size)
+        return resize(decode_image(read_bytes(files[index])), image_size)
 
     key = _key(files, names, image_size)
     description, source = open_set(key, len(files), image_size, look, read, progress)
@@ -219,7 +219,6 @@ def open_set(
     if (stored := store.load(key)) is not None:
         tell(DECODING, count, count)
         return stored[1], stored[0]
-    silence()
     file, problem = _file(key, count * side * side * 3, tell)
     try:
         if (stored := store.load(key)) is not None:  # another process has built it meanwhile

@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from facegender.data.cache.decoder import decoding_threads
-from facegender.data.dataset import system_file
-from facegender.data.image import Unreadable, check, read_bytes
+from facegender.data.dataset import system_file_reason
+from facegender.data.image import UnreadableImage, check_image, read_bytes
 
 _AT_ONCE = 32
 
@@ -22,17 +22,17 @@ def survey(
 
     Args:
         files: At or below the folder.
-        folder: See `system_file`.
+        folder: See `system_file_reason`.
         report: Is told (files done, files in all), in the caller's thread.
     """
 
     def look(index: int) -> tuple[str, str]:
-        if refused := system_file(files[index], folder):
+        if refused := system_file_reason(files[index], folder):
             return "", refused
         try:
             data = read_bytes(files[index])
-            check(data)
-        except Unreadable as error:
+            check_image(data)
+        except UnreadableImage as error:
             return "", error.reason
         return digest_of(data), ""
 
