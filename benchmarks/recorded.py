@@ -12,7 +12,7 @@ from facegender.runs.events import EpochFinished, FrameSaved, LayerInfo, RunFini
 from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.frames import Frame, LayerFrame, write_frame
 from facegender.runs.journal import JournalWriter
-from facegender.runs.process import Process
+from facegender.runs.lock import Process
 
 LAYERS = (("conv1", 32, 128, 3, 7), ("conv2", 64, 128, 32, 5), ("conv3", 128, 64, 64, 3))
 

@@ -29,7 +29,7 @@ from facegender.runs.events import (
 from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.frames import Frame, LayerFrame, write_frame
 from facegender.runs.journal import JournalWriter
-from facegender.runs.process import Process
+from facegender.runs.lock import Process
 
 CLASSES = ["female", "male"]
 LAYERS = {"conv1": (4, 8), "conv2": (6, 4), "conv3": (9, 4)}
@@ -181,9 +181,8 @@ def frame(epoch: int, *, probes: int = 2, heatmap: bool = False, names: Sequence
 
 def dead_process() -> Process:
     """A process of this host that has ended."""
-    this = Process.this()
     # Linux gives out no number above 2**22.
-    return Process(pid=2**22 + 1, started=this.started, host=this.host)
+    return Process(pid=2**22 + 1, host=Process.this().host)
 
 
 def manifest(folder: RunFolder, **changes: Any) -> Manifest:

@@ -1,87 +1,46 @@
-"""A run folder: where a run's files are, who runs it, how it stands, and the stop request.
+"""A run folder: where a run's files are, who trains it, how it stands, and the stop request.
 
-``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log``, the checkpoints, and while a
-trainer works on it ``claim``; ``visuals/<run>/`` has the pictures.
+``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log``, the checkpoints and the file
+``lock``; ``visuals/<run>/`` has the pictures.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import random
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from facegender.runs.config import RUN_NAME, TrainConfig, check_run_name
 from facegender.runs.events import RunFinished
 from facegender.runs.journal import read_tail
-from facegender.runs.lock import ClaimFile, is_fresh, modified
-from facegender.runs.process import Process
+from facegender.runs.lock import Process, RunLock, is_fresh, modified
 from facegender.support.errors import UserError
-from facegender.support.files import exists, is_folder, open_regular, read_regular, replacing
+from facegender.support.files import (
+    NotRegular,
+    exists,
+    is_folder,
+    make_private_folder,
+    open_regular,
+    read_regular,
+    replacing,
+)
 from facegender.support.text import printable
 
-_ANIMALS = [
-    "badger",
-    "beaver",
-    "bison",
-    "crane",
-    "curlew",
-    "dolphin",
-    "dormouse",
-    "eagle",
-    "egret",
-    "falcon",
-    "ferret",
-    "finch",
-    "fox",
-    "gecko",
-    "gull",
-    "hare",
-    "heron",
-    "ibex",
-    "jay",
-    "kestrel",
-    "koala",
-    "lark",
-    "lemur",
-    "lynx",
-    "marmot",
-    "marten",
-    "mole",
-    "moose",
-    "newt",
-    "osprey",
-    "otter",
-    "owl",
-    "panda",
-    "pika",
-    "plover",
-    "puffin",
-    "quail",
-    "raven",
-    "robin",
-    "seal",
-    "shrew",
-    "sparrow",
-    "stoat",
-    "stork",
-    "swan",
-    "swift",
-    "tapir",
-    "tern",
-    "toad",
-    "vole",
-    "walrus",
-    "weasel",
-    "wombat",
-    "wren",
-    "zebra",
-]
+_ANIMALS = (
+    "badger", "beaver", "bison", "crane", "curlew", "dolphin", "dormouse", "eagle", "egret", "falcon", "ferret",
+    "finch", "fox", "gecko", "gull", "hare", "heron", "ibex", "jay", "kestrel", "koala", "lark", "lemur", "lynx",
+    "marmot", "marten", "mole", "moose", "newt", "osprey", "otter", "owl", "panda", "pika", "plover", "puffin",
+    "quail", "raven", "robin", "seal", "shrew", "sparrow", "stoat", "stork", "swan", "swift", "tapir", "tern", "toad",
+    "vole", "walrus", "weasel", "wombat", "wren", "zebra",
+)  # fmt: skip
 
 
 def fresh_names() -> Iterator[str]:
@@ -111,12 +70,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``run.json``.
 
     Attributes:
-        process: That trains or last trained it.
+        process: The process that trains the run, or trained it last.
         created: Seconds since 1970.
-        program: Name and version of what wrote it last.
+        program: Name and version of the program that wrote the manifest last.
         data: The folder that was read, or "demo faces".
-        data_digest: Of the photographs and their labels; tells whether they are still the same.
-        layers: Convolutions in the order of the network.
+        data_digest: A hash of the photographs and their labels, which tells whether they are still the same.
+        parameters: Number of the network's parameters.
+        layers: Names of the convolutions in the order of the forward pass.
+        skipped: Files that no photograph could be read from.
+        version: Version of this file's format; raised when an older program would misread it.
     """
 
     run: str
@@ -147,17 +109,42 @@ class RunFolder:
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
         self._manifest: Manifest | None = None
-        self.claim = ClaimFile(self.path / "claim", [self.journal_path])
+        self.lock = RunLock(self.path / "lock")
 
     def __repr__(self) -> str:
         return f"RunFolder({self.name!r})"
 
+    def make_visuals(self) -> None:
+        """Make the folder of the pictures where it is missing.
+
+        Raises:
+            OSError: It cannot be made, or a symbolic link stands in its place.
+        """
+        self._refuse_linked_visuals()
+        with contextlib.suppress(FileExistsError):
+            make_private_folder(self.visuals)
+
+    def refuse_links(self) -> None:
+        """Check that whoever writes to this folder writes to nothing else.
+
+        Raises:
+            NotRegular: A symbolic link, a pipe or the like stands where the trainer appends or makes files.
+        """
+        self._refuse_linked_visuals()
+        for path in (self.journal_path, self.log_path):
+            if os.path.lexists(path):
+                open_regular(path, append=True).close()
+
+    def _refuse_linked_visuals(self) -> None:
+        if self.visuals.is_symlink():
+            raise NotRegular(errno.ELOOP, f"visuals/{self.name} is a symbolic link", str(self.visuals))
+
     def frame_path(self, epoch: int) -> Path:
-        """The frame file of an epoch."""
+        """The frame file of an epoch, counted from 0."""
         return self.visuals / f"epoch_{epoch}.safetensors"
 
     def frame_epochs(self) -> list[int]:
-        """The epochs whose frame files exist, in order."""
+        """The epochs whose frame files exist, in order and counted from 0."""
         try:
             names = [path.name for path in self.visuals.iterdir()]
         except OSError:
@@ -165,18 +152,45 @@ class RunFolder:
         return sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
 
     def read_manifest(self) -> Manifest | None:
-        """The manifest, or None where there is none that can be read."""
+        """Read the manifest. Fields that this version does not know are skipped.
+
+        Returns:
+            None where there is none that can be read.
+        """
         try:
             return msgspec.json.decode(read_regular(self.manifest_path), type=Manifest)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest atomically."""
-        data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+        """Replace the manifest atomically, keeping the fields of the old file that this version does not know."""
+        plain = msgspec.to_builtins(manifest)
+        old = self._read_plain_manifest()
+        plain = {**old, **plain}
+        if isinstance(old_config := old.get("config"), dict):
+            plain["config"] = {**old_config, **plain["config"]}
         with replacing(self.manifest_path) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1))
         self._manifest = manifest
+
+    def _read_plain_manifest(self) -> dict[str, Any]:
+        try:
+            return msgspec.json.decode(read_regular(self.manifest_path), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+
+    def check_version(self) -> None:
+        """Refuse a run whose manifest a later version of this program wrote in another way.
+
+        Raises:
+            UserError: It did.
+        """
+        version = self._read_plain_manifest().get("version")
+        if isinstance(version, int) and version > MANIFEST_VERSION:
+            raise UserError(
+                f"run {self.name} was written by a newer version of this program (run.json of version {version}, "
+                f"known is {MANIFEST_VERSION}): update facegender-tui"
+            )
 
     def restore_manifest(self) -> None:
         """Write the manifest again that this object has written last, if somebody has removed it."""
@@ -190,12 +204,12 @@ class RunFolder:
             UserError: The run folder is gone.
         """
         try:
-            self.stop_path.touch()
+            open_regular(self.stop_path, append=True).close()
         except OSError as error:
             raise UserError(f"run {self.name}: cannot write the stop request ({error.strerror})") from None
 
     def stop_requested(self) -> bool:
-        """Whether somebody asked."""
+        """Tell whether somebody asked the trainer to stop."""
         return exists(self.stop_path)
 
     def clear_stop_request(self) -> None:
@@ -207,22 +221,23 @@ class RunFolder:
         self.stop_path.unlink(missing_ok=True)
 
     def is_untouched(self) -> bool:
-        """Whether no trainer has left anything in the folder.
+        """Tell whether no trainer has left anything in the folder.
 
         Whoever starts a trainer in the background makes the folder first, to have a place for its output, and may have
         asked it to stop before it began.
 
         Raises:
-            OSError: It cannot be looked into.
+            OSError: The folder cannot be read.
         """
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
-        return names <= {self.log_path.name, self.stop_path.name, "claim"}
+        # Earlier versions had a file "claim" in the place of the lock.
+        return names <= {self.log_path.name, self.stop_path.name, self.lock.path.name, "claim"}
 
     def state(self, *, now: float | None = None) -> State:
-        """How the run stands: the journal's last word, else its process, else whether anything was written lately.
+        """Tell how the run stands: by the journal's last line, else by whether a trainer is at work.
 
         Args:
-            now: Seconds since 1970.
+            now: Seconds since 1970; the present time if not given.
         """
         tail = read_tail(self.journal_path)
         manifest = self.read_manifest()
@@ -230,16 +245,25 @@ class RunFolder:
             return tail[-1].status
         if manifest is None:
             return "starting" if is_fresh([self.log_path], now) else "crashed"
-        presence = manifest.process.presence()
-        if presence == "out of sight" and not is_fresh([self.journal_path, self.manifest_path, self.claim.path], now):
-            presence = "gone"
-        if presence == "gone":
+        if not self._has_trainer(manifest.process, now):
             return "crashed"
-        seen = max((event.time for event in tail), default=0.0)
-        return "training" if seen >= manifest.created else "starting"
+        newest = max((event.time for event in tail), default=0.0)
+        return "training" if newest >= manifest.created else "starting"
+
+    def _has_trainer(self, process: Process, now: float | None) -> bool:
+        held = self.lock.is_held_by_other()
+        if held is not None and (held or process.is_local):
+            return held
+        # The lock tells nothing: the run is one of an earlier version, or another machine's lock is not seen here.
+        if held is None and process.is_local:
+            import psutil  # takes a while, and the first screen waits for this module
+
+            if not psutil.pid_exists(process.pid):
+                return False
+        return is_fresh([self.journal_path, self.manifest_path, self.lock.path], now)
 
     def log_tail(self, lines: int = 12) -> list[str]:
-        """The last lines of ``train.log``, safe for a terminal; progress bars count as their final state."""
+        """The last lines of ``train.log``, safe for a terminal; of a progress bar only its final state."""
         try:
             with open_regular(self.log_path) as file:
                 size = file.seek(0, os.SEEK_END)
@@ -254,9 +278,12 @@ class RunFolder:
         """Remove the run's two folders.
 
         Raises:
-            UserError: The run is live, or a file resists.
+            UserError: The run is live, one of its folders is a symbolic link, or a file cannot be removed.
         """
-        if self.state() in LIVE_STATES or self.claim.is_held():
+        for folder in (self.path, self.visuals):
+            if folder.is_symlink():
+                raise UserError(f"run {self.name}: {printable(folder)} is a symbolic link: remove the link first")
+        if self.state() in LIVE_STATES or self.lock.is_held_by_other():
             raise UserError(f"run {self.name} is still training: stop it first")
         try:
             for folder in (self.path, self.visuals):
@@ -264,12 +291,12 @@ class RunFolder:
                     shutil.rmtree(folder)
         except OSError as error:
             raise UserError(
-                f"run {self.name}: cannot delete {printable(str(error.filename))} ({error.strerror})"
+                f"run {self.name}: cannot delete {printable(error.filename or self.path)} ({error.strerror or error})"
             ) from None
 
 
 def list_runs(root: Path) -> list[RunFolder]:
-    """The runs below a root, newest first. A folder counts once it has a manifest, a journal or a log."""
+    """List the runs below a root, newest first. A folder counts once it has a manifest, a journal or a log."""
     found: list[tuple[float, RunFolder]] = []
     try:
         entries = list(os.scandir(root / "checkpoints"))
@@ -287,38 +314,40 @@ def list_runs(root: Path) -> list[RunFolder]:
 
 
 def open_run(root: Path, name: str) -> RunFolder:
-    """An existing run.
+    """Find an existing run.
 
     Raises:
-        UserError: There is none of that name; the message lists some that exist.
+        UserError: There is none of that name, and the message lists some that exist; or a newer version wrote it.
     """
     folder = RunFolder(root, name)
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
         remedy = f"known runs: {known}" if known else "there are no runs yet; `facegender train` starts one"
         raise UserError(f"no run {name} in {printable(root / 'checkpoints')}: {remedy}")
+    folder.check_version()
     return folder
 
 
 def create_run(root: Path, name: str | None = None) -> RunFolder:
-    """A run folder that no trainer has used yet; without a name one is drawn.
+    """Make a run folder that no trainer has used yet; without a name one is drawn.
 
-    A named folder that exists is taken over as long as it `is_untouched` and no trainer has claimed it. This is no
-    promise that nobody else takes it over as well: that is what the claim is for.
+    A named folder that exists is used as long as it `is_untouched` and its lock is free. Somebody else may use it as
+    well meanwhile: only the lock decides.
 
     Raises:
-        UserError: The name is taken or no name for a folder, or the root cannot be written.
+        UserError: The name is taken or cannot be a folder's name, or the root cannot be written.
     """
     names = iter([name]) if name else fresh_names()
     for candidate in names:
         folder = RunFolder(root, candidate)
         try:
             try:
-                folder.path.mkdir(parents=True)
+                make_private_folder(folder.path)
             except FileExistsError:
-                if not name or not is_folder(folder.path) or not folder.is_untouched() or folder.claim.is_held():
+                taken = not is_folder(folder.path) or not folder.is_untouched() or folder.lock.is_held_by_other()
+                if not name or taken:
                     continue
-            folder.visuals.mkdir(parents=True, exist_ok=True)
+            folder.make_visuals()
         except OSError as error:
             raise UserError(f"cannot write below {printable(root)} ({error.strerror}): choose another --root") from None
         return folder

@@ -228,7 +228,8 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None
     except (OSError, DamagedTensors, msgspec.ValidationError) as error:
-        raise FrameUnreadable(f"{path.name} cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise FrameUnreadable(f"{path.name} cannot be read ({reason})") from None
 
 
 def _json_or_text(text: str) -> Any:

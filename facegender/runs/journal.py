@@ -21,13 +21,13 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = open_regular(path, append=True)
         try:
-            size = os.fstat(self._fd).st_size
-            if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            size = os.fstat(self._file.fileno()).st_size
+            if size and os.pread(self._file.fileno(), 1, size - 1) != b"\n":
                 self._write(b"\n")
         except OSError:
-            os.close(self._fd)
+            self._file.close()
             raise
 
     def write(self, *events: Event) -> None:
@@ -41,7 +41,7 @@ class JournalWriter:
 
     def _write(self, data: bytes) -> None:
         while data:
-            data = data[os.write(self._fd, data) :]
+            data = data[os.write(self._file.fileno(), data) :]
 
     def is_at(self, path: Path) -> bool:
         """Whether the file that is written to is still the one at a path; True where that cannot be told."""
@@ -51,12 +51,12 @@ class JournalWriter:
             return False
         except OSError:
             return True
-        own = os.fstat(self._fd)
+        own = os.fstat(self._file.fileno())
         return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
     def content(self) -> bytes:
         """All that was written, also where the file has no name any more."""
-        with open(os.dup(self._fd), "rb") as file:  # noqa: PTH123 - it has no path
+        with open(os.dup(self._file.fileno()), "rb") as file:  # noqa: PTH123 - it has no path
             file.seek(0)
             return file.read()
 
@@ -67,9 +67,9 @@ class JournalWriter:
     def close(self) -> None:
         """Flush to the disk and close."""
         try:
-            os.fsync(self._fd)
+            os.fsync(self._file.fileno())
         finally:
-            os.close(self._fd)
+            self._file.close()
 
     def __enter__(self) -> JournalWriter:
         return self

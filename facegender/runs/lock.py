@@ -1,161 +1,171 @@
-"""The file ``claim`` in a run folder: which process works on the run. At most one does, also on network file systems.
+"""The file ``lock`` in a run folder: the process that trains the run holds it with flock(2).
 
-It is made with ``O_EXCL``, which needs no lock server. What a process left behind that is gone is taken over, and as
-two may find it at the same time, whoever takes over first makes a second file that is named after the content it
-replaces: nobody can replace a claim that they did not find stale themselves.
+The kernel lets go of the lock when the process ends, however it ends, so a run without a last line in its journal whose
+lock is free has crashed. The file stays, and says which process held it last.
+
+Not every network file system tells other machines of such a lock. There a journal that was written to lately is the
+sign of a trainer at work, see `is_fresh`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
+import socket
 import time
-import zlib
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
 import msgspec
 
-from facegender.runs.process import LOST_AFTER_S, Process
-from facegender.support.files import read_regular
+from facegender.support.files import open_regular, read_regular
 
-ATTEMPTS = 20
+LOST_AFTER_S = 60.0
+"""How long a trainer whose lock cannot be seen may write nothing before it counts as gone."""
+
+_ATTEMPTS = 5
+_RETRY_S = 0.02
 
 
-class Held(Exception):
-    """Another process has the claim.
+class Process(msgspec.Struct, frozen=True, kw_only=True):
+    """The process that trains a run, or trained it last."""
+
+    pid: int
+    host: str
+
+    @classmethod
+    def this(cls) -> Process:
+        """Describe the calling process."""
+        return cls(pid=os.getpid(), host=socket.gethostname())
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it belongs to this machine."""
+        return self.host == socket.gethostname()
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class LockHeld(Exception):
+    """Another process holds the lock.
 
     Attributes:
-        holder: That process, if its claim can be read.
+        holder: That process; None where the file does not name it.
     """
 
     def __init__(self, holder: Process | None) -> None:
-        super().__init__(f"process {holder.pid} on {holder.host}" if holder else "another process")
+        super().__init__(str(holder) if holder else "another process")
         self.holder = holder
 
 
-class ClaimFile:
-    """The claim of one run folder. Creating the object touches nothing.
+class RunLock:
+    """The lock of one run folder. Creating the object touches nothing."""
 
-    Args:
-        path: The file.
-        signs: Files that the holder writes to now and then. Where the holder cannot be seen from here, they tell.
-    """
-
-    def __init__(self, path: Path, signs: Sequence[Path]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._signs = signs
-        self._content = b""
+        self._file: FileIO | None = None
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Make the calling process the holder.
 
         Raises:
-            Held: Another process is.
+            LockHeld: Another process, or another object of this one, is.
             OSError: The folder cannot be written.
         """
-        content = msgspec.json.encode(Process.this())
-        found: bytes | None = None
-        for _ in range(ATTEMPTS):
-            try:
-                self._create(self.path, content)
-            except FileExistsError:
-                found = self._read()
-                if found is None:
-                    continue
-                if self._is_live(found):
-                    raise Held(_decode(found)) from None
-                if not self._replace(found, content):
-                    continue
-            if self._read() == content:
-                self._content = content
-                return
-        raise Held(_decode(found))
+        # More than one attempt: whoever calls `is_held_by_other` holds a shared lock for a moment.
+        for attempt in range(_ATTEMPTS):
+            time.sleep(_RETRY_S if attempt else 0.0)
+            with contextlib.ExitStack() as on_failure:
+                file = on_failure.enter_context(open_regular(self.path, append=True))
+                if _try_lock(file, fcntl.LOCK_EX) is not False and self._is_at_path(file):
+                    file.truncate(0)
+                    file.write(msgspec.json.encode(Process.this()))
+                    self._file = file
+                    on_failure.pop_all()
+                    return
+        raise LockHeld(self._read_holder())
 
     def release(self) -> None:
-        """Remove the claim, if this object took it and still has it."""
-        content, self._content = self._content, b""
-        if content and self._read() == content:
+        """Let others have the lock. Calling it without holding the lock does nothing."""
+        file, self._file = self._file, None
+        if file is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()
-
-    def is_held(self) -> bool:
-        """Whether a process that is alive, or may be, has the claim."""
-        content = self._read()
-        return content is not None and self._is_live(content)
+                file.close()
 
     def refresh(self) -> None:
-        """Show that the holder is alive, where it has nothing else to show it with."""
-        if self._content:
+        """Show other machines that the holder is alive, where it can write nothing else that `is_fresh` looks at."""
+        if self._file is not None:
             with contextlib.suppress(OSError):
-                os.utime(self.path)
+                os.utime(self._file.fileno())
 
-    def _create(self, path: Path, content: bytes) -> None:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        try:
-            os.write(descriptor, content)
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
+    def is_held_by_other(self) -> bool | None:
+        """Tell whether another process, or another object of this one, holds the lock.
 
-    def _replace(self, stale: bytes, content: bytes) -> bool:
-        """Put a claim in the place of a stale one, unless somebody else does; whether it was done."""
-        right = self.path.with_name(f".{self.path.name}.{zlib.crc32(stale):08x}")
-        try:
-            self._create(right, b"")
-        except FileExistsError:
-            if not is_fresh([right]):  # whoever made it was killed between two lines of this function
-                right.unlink(missing_ok=True)
-            time.sleep(0.01)
+        Returns:
+            None where that cannot be told: there is no lock file, as in runs of an earlier version, or the file system
+            has no locks.
+        """
+        if self._file is not None:
             return False
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
-            if self._read() != stale:
-                return False
-            temporary.write_bytes(content)
-            temporary.replace(self.path)
-            return True
-        finally:
-            temporary.unlink(missing_ok=True)
-            right.unlink(missing_ok=True)
-
-    def _read(self) -> bytes | None:
-        try:
-            return read_regular(self.path)
-        except FileNotFoundError:
+            with open_regular(self.path) as file:
+                free = _try_lock(file, fcntl.LOCK_SH)
+        except OSError:
             return None
-        except OSError:  # it is there, and whose it is cannot be told
-            return b""
+        return None if free is None else not free
 
-    def _is_live(self, content: bytes) -> bool:
-        process = _decode(content)
-        presence = process.presence() if process else "out of sight"
-        if presence == "out of sight":
-            return is_fresh([self.path, *self._signs] if process else [self.path])
-        return presence == "alive"
+    def is_lost(self) -> bool:
+        """Tell whether somebody removed, renamed or replaced the folder of a lock that this object holds.
+
+        Returns:
+            False also where the disk does not answer.
+        """
+        return self._file is not None and not self._is_at_path(self._file)
+
+    def _is_at_path(self, file: FileIO) -> bool:
+        try:
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def _read_holder(self) -> Process | None:
+        try:
+            return msgspec.json.decode(read_regular(self.path), type=Process)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+def _try_lock(file: FileIO, kind: int) -> bool | None:
+    """Lock a file without waiting: whether it worked, or None where the file system has no locks."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            return None
+        raise
+    return True
 
 
 def is_fresh(signs: Sequence[Path], now: float | None = None) -> bool:
-    """Whether one of some files was written to lately, by the clock of the file system that they are on.
+    """Tell whether one of some files was written to lately, by the clock of the file system that they are on.
 
-    That clock may be ahead of ours: a file from the future is fresh, as calling a dead run live costs a minute and
-    calling a live run dead may cost the run.
+    That clock may be ahead of ours: a file from the future is fresh, because to call a dead run live costs a minute and
+    to call a live run dead may cost the run.
     """
     return (time.time() if now is None else now) - max(map(modified, signs)) <= LOST_AFTER_S
 
 
 def modified(path: Path) -> float:
-    """When a file was last written to; 0 where it is missing or cannot be looked at."""
+    """When a file was last written to, in seconds since 1970; 0 where it is missing or cannot be looked at."""
     try:
         return path.stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _decode(content: bytes | None) -> Process | None:
-    try:
-        return msgspec.json.decode(content or b"", type=Process)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None

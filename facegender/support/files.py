@@ -58,7 +58,8 @@ def typed_path(text: str, base: Path) -> Path:
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that replaces it when the block ends without an exception.
 
-    The temporary file exists already, under a name that no other process or thread uses.
+    The temporary file exists already, under a name that no other process or thread uses, with the permissions of
+    `permissions_in`.
 
     Args:
         durable: Flush the file and the folder entry to the disk, so that the new file survives a power loss.
@@ -67,8 +68,9 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         OSError: The folder is missing, or the disk is full or gone.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    mode = permissions_in(path.parent)
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
         yield temporary
         if durable:
             _flush(temporary)
@@ -90,36 +92,40 @@ def _flush(path: Path) -> None:
 
 
 class NotRegular(OSError):
-    """A folder, a pipe, a socket or a device stands in the place of a file."""
+    """A folder, a link, a pipe, a socket or a device stands in the place of a file."""
 
 
 def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
-    """Open a regular file for reading bytes, unbuffered, or for appending to it.
+    """Open a regular file for reading bytes, unbuffered, or for reading and appending.
 
     Opening a named pipe waits until somebody opens its other end, which may be never, and reading a terminal or another
     device waits for input. Nothing that lies in a run folder may hold up a command or the interface, so the file is
-    opened without waiting and looked at before anything is read. It is the open file that is looked at and not the
-    path, which might mean something else a moment later.
+    opened without waiting and checked before anything is read. The check is of the open file and not of the path, which
+    might mean something else a moment later.
 
     Args:
-        append: Open for appending instead, and make the file where it is missing.
+        append: Make the file where it is missing, see `permissions_in`. A symbolic link is refused then, as it could
+            lead the writer to any file of the user.
 
     Raises:
-        NotRegular: There is something else of that name.
-        OSError: It is missing or cannot be opened.
+        NotRegular: Something else has that name.
+        OSError: The file is missing or cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT if append else os.O_RDONLY
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW if append else os.O_RDONLY
     try:
-        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, permissions_in(path.parent))
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket, or a pipe without a reader
-            raise NotRegular(f"{path.name} is no regular file") from None
+        if error.errno == errno.ELOOP and path.is_symlink():
+            raise NotRegular(error.errno, f"{path.name} is a symbolic link", str(path)) from None
+        if error.errno == errno.ENXIO:  # a socket
+            raise NotRegular(error.errno, f"{path.name} is no regular file", str(path)) from None
         raise
     try:
-        _check(os.fstat(descriptor), path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotRegular(errno.EINVAL, f"{path.name} is no regular file", str(path))
         # Regular files do not know O_NONBLOCK, but a child that inherits the descriptor should not either.
         os.set_blocking(descriptor, True)
-        return io.FileIO(descriptor, "ab" if append else "rb")
+        return io.FileIO(descriptor, "ab+" if append else "rb")
     except BaseException:
         os.close(descriptor)
         raise
@@ -129,13 +135,41 @@ def read_regular(path: Path) -> bytes:
     """All bytes of a regular file.
 
     Raises:
-        NotRegular: There is something else of that name.
-        OSError: It is missing or cannot be read.
+        NotRegular: Something else has that name.
+        OSError: The file is missing or cannot be read.
     """
     with open_regular(path) as file:
         return file.readall()
 
 
-def _check(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise NotRegular(f"{path.name} is no regular file")
+def permissions_in(folder: Path) -> int:
+    """The permissions of a new file: for the user alone in a folder that only the user can enter, else by the umask."""
+    try:
+        return 0o666 if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) else 0o600
+    except OSError:
+        return 0o666
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder for the user alone, unless its parent is shared with a group on purpose.
+
+    Such a parent has the setgid bit or a default access control list; then the umask or the list decides.
+
+    Raises:
+        FileExistsError: Something of that name exists.
+        OSError: The folder cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from None
+    path.mkdir(0o777 if _is_shared(path.parent) else 0o700)
+
+
+def _is_shared(folder: Path) -> bool:
+    if folder.stat().st_mode & stat.S_ISGID:
+        return True
+    try:
+        return bool(os.getxattr(folder, "system.posix_acl_default"))
+    except (OSError, AttributeError):  # no list, a file system without lists, or a system without getxattr
+        return False

@@ -1,9 +1,11 @@
-"""Takes possession of a run folder, new or to be resumed. Light, so that a bad argument is answered at once."""
+"""Sets up the folder of a run before it trains, a new one or one to resume: checks, locks, writes the manifest.
+
+Imports nothing heavy, so that a bad argument is answered at once.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -18,50 +20,11 @@ from facegender.runs.config import TrainConfig, option_of, validate
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
-from facegender.runs.lock import Held
-from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError
-from facegender.support.files import exists, expanded
+from facegender.support.files import NotRegular, exists, expanded
 from facegender.support.text import counted, one_line, printable
-
-
-class FolderWatch:
-    """Remembers which folder a path led to.
-
-    It is kept open meanwhile, so that a folder that takes its place cannot be given the same number.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Look at a folder.
-
-        Raises:
-            OSError: There is none.
-        """
-        self._path = path
-        self._descriptor: int | None = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._identity = _identity(os.fstat(self._descriptor))
-
-    def is_gone(self) -> bool:
-        """Whether it was removed or renamed, or another one is in its place; False where that cannot be told."""
-        try:
-            return _identity(self._path.stat()) != self._identity
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:
-            return False
-
-    def close(self) -> None:
-        """Let it go; does nothing the second time."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
 
 RESUME_MAY_CHANGE = (
     "epochs",
@@ -74,23 +37,23 @@ RESUME_MAY_CHANGE = (
     "cache",
     "workers",
 )
-"""What may differ when a run goes on: how long, on what hardware, and where its photographs are now."""
+"""What may change when a run is resumed: how long it trains, on what hardware, and where its photographs are."""
 
-PATIENCE_S = 5.0
-"""How long to wait for a trainer that has ended its run but not yet itself."""
+WAIT_FOR_LOCK_S = 5.0
+"""How long to wait for a trainer that has written its last line but still holds the lock."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A run folder that belongs to this process alone, until `release`.
+    """A run that this process is about to train: its folder, its configuration, and how it stood before.
 
     Attributes:
+        folder: Locked by this process, but for those of a run's processes that write nothing.
         config: What to train, complete and checked.
-        resumed: The run is not new: training goes on from ``last.ckpt``, or from the start if it never had one.
+        resumed: Training continues from ``last.ckpt``, or from the start if the run never saved one.
         created: The folder did not exist before.
         ended: How the run had ended before it was resumed; None if it had not, or is new.
         before: The manifest before the run was resumed; None if it is new.
-        watch: On the folder; None in a process that does not own it.
     """
 
     folder: RunFolder
@@ -99,16 +62,15 @@ class Claim:
     created: bool = False
     ended: RunFinished | None = None
     before: Manifest | None = None
-    watch: FolderWatch | None = None
 
     def is_gone(self) -> bool:
-        """Whether somebody has removed or renamed the folder since."""
-        return self.watch is not None and self.watch.is_gone()
+        """Tell whether somebody has removed, renamed or replaced the folder since."""
+        return self.folder.lock.is_lost()
 
     def abandon(self, error: str) -> bool:
         """Give the folder back because nothing was trained.
 
-        A folder that was made for this run goes away. A resumed one stands as it stood before.
+        A folder that was made for this run is removed. A resumed run stands as it stood before.
 
         Returns:
             Whether the folder is gone; if not, the journal says why, if it can be written.
@@ -130,20 +92,18 @@ class Claim:
         with contextlib.suppress(OSError), JournalWriter(self.folder.journal_path) as journal:
             journal.write(*lines)
         if self.before:
-            # Last, as a run without a last word counts as crashed from then on: the process that it names is gone.
+            # Last: from then on the manifest names a process that has ended, and a run without a last line has crashed.
             with contextlib.suppress(OSError):
                 self.folder.write_manifest(self.before)
         return False
 
     def release(self) -> None:
-        """Let others have the folder; does nothing the second time."""
-        self.folder.claim.release()
-        if self.watch is not None:
-            self.watch.close()
+        """Let others have the folder. A second call does nothing."""
+        self.folder.lock.release()
 
 
 def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
-    """A folder for a new run, with its manifest.
+    """Make and lock the folder of a new run, and write its manifest.
 
     Raises:
         UserError: The configuration or the name cannot be used, or another trainer has the folder.
@@ -153,26 +113,37 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
         config = msgspec.structs.replace(config, data=_absolute(config.data))
     existed = run is not None and exists(RunFolder(root, run).path)
     folder = create_run(root, run)
-    with _removed_if_refused(folder, new=not existed), _writing(folder), _claimed(folder):
-        if not folder.is_untouched():  # whoever had claimed it has trained in it since we looked
-            raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
-        folder.write_manifest(
-            Manifest(run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program())
-        )
-        return Claim(folder, config, created=not existed, watch=FolderWatch(folder.path))
+    try:
+        with _write_errors(folder), _locked(folder):
+            if not folder.is_untouched():  # another trainer has used it since `create_run` looked
+                raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
+            folder.refuse_links()
+            manifest = Manifest(
+                run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program()
+            )
+            try:
+                folder.write_manifest(manifest)
+            except BaseException:
+                folder.lock.path.unlink(missing_ok=True)
+                raise
+            return Claim(folder, config, created=not existed)
+    except BaseException:
+        if not existed:
+            _remove_empty(folder)
+        raise
 
 
 def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
-    """The folder of a run that goes on.
+    """Lock the folder of a run to resume, and write its new process and configuration into the manifest.
 
     Args:
         changes: Fields of the configuration that were given anew.
 
     Raises:
-        UserError: There is no such run, it is live, it has nothing to go on from, or a change is not possible.
+        UserError: There is no such run, it is live, it has nothing to resume from, or a change is not possible.
     """
     folder = open_run(root, run)
-    with _writing(folder), _claimed(folder, PATIENCE_S):
+    with _write_errors(folder), _locked(folder, WAIT_FOR_LOCK_S):
         return _resume(folder, changes)
 
 
@@ -196,16 +167,16 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
         raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")
+    folder.refuse_links()
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
-    _clear_temporaries(folder)
-    # The process first: whoever reads the journal's new line must find the process that wrote it alive.
+    _remove_leftovers(folder)
     folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_program()))
     with JournalWriter(folder.journal_path) as journal:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
-    return Claim(folder, config, resumed=True, ended=ended, before=manifest, watch=FolderWatch(folder.path))
+    return Claim(folder, config, resumed=True, ended=ended, before=manifest)
 
 
 def _absolute(data: str) -> str:
@@ -220,46 +191,44 @@ def _had_checkpoint(folder: RunFolder) -> bool:
     )
 
 
-def _clear_temporaries(folder: RunFolder) -> None:
-    """Removes what a trainer that was killed had not finished writing; the claim's own files are others' too."""
-    for place in (folder.path, folder.visuals):
-        for path in place.glob(".*.tmp"):
-            if not path.name.startswith(f".{folder.claim.path.name}."):
-                path.unlink(missing_ok=True)
+def _remove_leftovers(folder: RunFolder) -> None:
+    """Remove what a trainer that was killed had not finished writing, and the lock of an earlier version."""
+    for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _claimed(folder: RunFolder, patience_s: float = 0.0) -> Iterator[None]:
-    """Claims a folder, and lets it go again if the block fails.
+def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
+    """Lock a folder, and unlock it again if the block raises.
 
     Args:
-        patience_s: How long to wait for a trainer that has written its last line already.
+        timeout_s: How long to wait for a trainer that has written its last line already.
 
     Raises:
-        UserError: Another trainer has it.
+        UserError: Another trainer holds the lock.
     """
-    until = time.monotonic() + patience_s
+    until = time.monotonic() + timeout_s
     while True:
         try:
-            folder.claim.take()
+            folder.lock.acquire()
             break
-        except Held as held:
+        except LockHeld as held:
             if time.monotonic() >= until or folder.state() in LIVE_STATES:
                 raise UserError(_refusal(folder, held)) from None
         time.sleep(0.05)
     try:
         yield
     except BaseException:
-        folder.claim.release()
+        folder.lock.release()
         raise
 
 
-def _refusal(folder: RunFolder, held: Held | None = None) -> str:
-    """Why a folder cannot be claimed, and what to do."""
+def _refusal(folder: RunFolder, held: LockHeld | None = None) -> str:
+    """Say why a folder cannot be locked, and what to do."""
     run, state, manifest = folder.name, folder.state(), folder.read_manifest()
     holder = held.holder if held else manifest.process if manifest else None
     where, gone = "", ""
-    if holder is not None and holder.presence() == "out of sight":
+    if holder is not None and not holder.is_local:
         where = f" on {printable(holder.host)}"
         gone = f"; if that process is gone, try again in {LOST_AFTER_S:.0f} s"
     if state in LIVE_STATES:
@@ -268,19 +237,8 @@ def _refusal(folder: RunFolder, held: Held | None = None) -> str:
     return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
 
 
-@contextlib.contextmanager
-def _removed_if_refused(folder: RunFolder, *, new: bool) -> Iterator[None]:
-    """Removes a folder that was made for a run that then could not be claimed."""
-    try:
-        yield
-    except BaseException:
-        if new:
-            _remove_empty(folder)
-        raise
-
-
 def _remove_empty(folder: RunFolder) -> None:
-    """Removes the run's folders and those they are in, if they are empty: other runs may be there."""
+    """Remove the run's folders and those they are in, if they are empty: other runs may be there."""
     for path in (folder.path, folder.visuals):
         with contextlib.suppress(OSError):
             path.rmdir()
@@ -289,14 +247,14 @@ def _remove_empty(folder: RunFolder) -> None:
 
 
 @contextlib.contextmanager
-def _writing(folder: RunFolder) -> Iterator[None]:
-    """Turns what a disk raises into a line for the person."""
+def _write_errors(folder: RunFolder) -> Iterator[None]:
+    """Turn what a disk raises into a line for the user."""
     try:
         yield
     except OSError as error:
         reason = one_line(error.strerror or str(error))
         path = printable(error.filename or folder.path)
-        remedy = "move it away" if isinstance(error, IsADirectoryError) else "choose another --root"
+        remedy = "move it away" if isinstance(error, IsADirectoryError | NotRegular) else "choose another --root"
         raise UserError(f"cannot write {path} ({reason}): {remedy}") from None
 
 

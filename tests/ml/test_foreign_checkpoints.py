@@ -21,7 +21,7 @@ from facegender.__main__ import run
 from facegender.classifier import load_classifier
 from facegender.network.checkpoint_file import DamagedCheckpoint, read_checkpoint
 from facegender.runs.folder import RunFolder
-from facegender.runs.process import Process
+from facegender.runs.lock import Process
 from facegender.support.errors import UserError
 from facegender.training.run import train
 from facegender.training.stop import StopSwitch
@@ -120,7 +120,7 @@ SPOILED = {
 def refuse(root: Path, capsys: Capture) -> None:
     """Resuming gives one safe line and leaves the run as it was, but for a notice in its journal."""
     folder = RunFolder(root, "a")
-    kept = [path for path in folder.path.iterdir() if path.name not in ("events.jsonl", "train.log")]
+    kept = [path for path in folder.path.iterdir() if path.name not in ("events.jsonl", "train.log", "lock")]
     before = {path.name: path.read_bytes() for path in kept}
     state, journal = folder.state(), folder.journal_path.read_bytes()
     capsys.readouterr()
@@ -130,13 +130,13 @@ def refuse(root: Path, capsys: Capture) -> None:
     assert line.startswith("facegender: ")
     assert line.isprintable()
     assert len(line) < 400
-    after = [path for path in folder.path.iterdir() if path.name not in ("events.jsonl", "train.log")]
+    after = [path for path in folder.path.iterdir() if path.name not in ("events.jsonl", "train.log", "lock")]
     assert {path.name: path.read_bytes() for path in after} == before
     assert folder.state() == state
     text = folder.journal_path.read_bytes()
     assert text.startswith(journal.rstrip(b"\n"))
     assert text.endswith(b"}\n")
-    assert not folder.claim.is_held()
+    assert not folder.lock.is_held_by_other()
 
 
 def copy_of(root: Path, target: Path) -> RunFolder:
@@ -200,7 +200,7 @@ def test_a_damaged_checkpoint_is_refused_and_a_crashed_run_stays_crashed(
     folder = copy_of(stopped, tmp_path)
     manifest = folder.read_manifest()
     assert manifest is not None
-    gone = Process(pid=2**22 - 3, started=1.0, host=manifest.process.host)
+    gone = Process(pid=2**22 - 3, host=manifest.process.host)
     folder.write_manifest(msgspec.structs.replace(manifest, process=gone))
     lines = folder.journal_path.read_bytes().splitlines(keepends=True)
     folder.journal_path.write_bytes(b"".join(lines[:-1]))

@@ -13,7 +13,6 @@ import pytest
 from facegender.runs.events import FrameSaved, RunFinished
 from facegender.runs.folder import RunFolder
 from facegender.training.run import train
-from facegender.training.run_lock import FolderWatch
 from facegender.training.stop import StopSwitch
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, tiny
 
@@ -120,23 +119,3 @@ def test_a_removed_visuals_folder_is_made_again_with_the_next_frame(tmp_path: Pa
     assert RunFolder(tmp_path, "a").frame_epochs()[-1] == 2
     announced = [event.epoch for event in events_of(tmp_path, "a") if isinstance(event, FrameSaved)]
     assert announced[-1] == 2
-
-
-def test_a_disk_that_does_not_answer_is_not_a_folder_that_is_gone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watch = FolderWatch(tmp_path)
-    assert not watch.is_gone()
-
-    def fail(self: Path) -> None:
-        raise OSError(5, "Input/output error")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "stat", fail)
-        assert not watch.is_gone()
-    tmp_path.rmdir()
-    assert watch.is_gone()
-    tmp_path.mkdir()
-    assert watch.is_gone()
-    watch.close()
-    watch.close()

@@ -19,7 +19,7 @@ from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, EpochStarted, Notice, RunFinished, RunStarted
 from facegender.runs.folder import RunFolder, create_run
-from facegender.runs.process import Process
+from facegender.runs.lock import Process
 from facegender.support.errors import UserError
 from facegender.training.run import train
 from facegender.training.stop import StopSwitch
@@ -146,7 +146,7 @@ def test_a_crashed_run_is_resumed_from_its_last_epoch(tmp_path: Path, trained: P
     folder = RunFolder(tmp_path, "a")
     manifest = folder.read_manifest()
     assert manifest is not None
-    gone = Process(pid=2**22 - 3, started=1.0, host=manifest.process.host)
+    gone = Process(pid=2**22 - 3, host=manifest.process.host)
     folder.write_manifest(msgspec.structs.replace(manifest, process=gone, config=tiny(epochs=3)))
     lines = folder.journal_path.read_bytes().splitlines(keepends=True)
     folder.journal_path.write_bytes(b"".join(lines[:-1]) + b'{"type":"steps","ti')
@@ -175,7 +175,7 @@ def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Pat
     assert "no last.ckpt" in refused(tmp_path, resume="a", changes={"epochs": 5})
     manifest = folder.read_manifest()
     assert manifest is not None
-    folder.write_manifest(msgspec.structs.replace(manifest, process=Process.this()))
+    folder.lock.acquire()
     lines = folder.journal_path.read_bytes().splitlines(keepends=True)
     folder.journal_path.write_bytes(b"".join(lines[:-1]))
     assert "stop it first" in refused(tmp_path, resume="a")
@@ -249,7 +249,7 @@ def test_a_stop_request_from_before_the_trainer_began_is_obeyed(tmp_path: Path, 
     assert isinstance(events[-1], RunFinished)
     assert events[-1].status == folder.state() == "stopped"
     assert not folder.stop_requested()
-    assert not folder.claim.is_held()
+    assert not folder.lock.is_held_by_other()
     notices = [event.text for event in events if isinstance(event, Notice)]
     assert notices[-1].endswith("resumed, it begins again")
 
@@ -266,17 +266,17 @@ def test_a_run_that_ends_waits_for_a_stuck_disk_once(tmp_path: Path, monkeypatch
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     folder = create_run(tmp_path, "a")
     folder.log_path.mkdir()
-    with pytest.raises(UserError, match=r"train\.log: IsADirectoryError"):
+    with pytest.raises(UserError, match=r"train\.log \(Is a directory\): move it away"):
         train(tiny(), tmp_path, "a", show=False)
-    assert not folder.claim.path.exists()
+    assert not folder.lock.is_held_by_other()
 
 
-def test_a_trainer_holds_its_claim_while_it_trains(tmp_path: Path, at_step: At) -> None:
+def test_a_trainer_holds_its_lock_while_it_trains(tmp_path: Path, at_step: At) -> None:
     refusals = []
     at_step(1, lambda: refusals.append(refused(tmp_path, resume="a")))
     assert train(tiny(epochs=1), tmp_path, "a", show=False) == "completed"
     assert "is training right now: stop it first" in refusals[0]
-    assert not RunFolder(tmp_path, "a").claim.path.exists()
+    assert not RunFolder(tmp_path, "a").lock.is_held_by_other()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 import recorded
 
@@ -19,7 +18,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, RunFinished
 from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.journal import JournalWriter
-from facegender.runs.process import Process
+from facegender.runs.lock import Process
 
 Capture = pytest.CaptureFixture[str]
 
@@ -34,9 +33,10 @@ def finished(epoch: int, accuracy: float) -> EpochFinished:
 
 def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
     folder = create_run(root, name)
-    process = Process.this() if live else msgspec.structs.replace(Process.this(), started=1.0)
     config = TrainConfig(epochs=4)
-    folder.write_manifest(Manifest(run=name, config=config, process=process, created=time.time() - 120, program="x"))
+    folder.write_manifest(
+        Manifest(run=name, config=config, process=Process.this(), created=time.time() - 120, program="x")
+    )
     with JournalWriter(folder.journal_path) as journal:
         journal.write(finished(0, 0.5), finished(1, 0.75), finished(1, 0.7))
         if not live:

@@ -69,18 +69,25 @@ def test_a_refused_file_stays_open_nowhere(tmp_path: Path) -> None:
         assert after.fileno() == free
 
 
-def test_a_regular_file_is_read_and_appended_to_also_through_a_link(tmp_path: Path) -> None:
+def test_a_regular_file_is_appended_to_and_read_also_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    with open_regular(tmp_path / "file", append=True) as file:
-        file.write(b"one ")
-    with open_regular(tmp_path / "link", append=True) as file:
-        assert os.get_blocking(file.fileno())
-        file.write(b"two")
+    for text in (b"one ", b"two"):
+        with open_regular(tmp_path / "file", append=True) as file:
+            assert os.get_blocking(file.fileno())
+            file.write(text)
     assert read_regular(tmp_path / "link") == b"one two"
 
 
+def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with pytest.raises(NotRegular, match="link is a symbolic link"):
+        open_regular(tmp_path / "link", append=True)
+    assert (tmp_path / "file").read_text() == "precious"
+
+
 @KINDS
-@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "train.log", "claim"])
+@pytest.mark.parametrize("name", ["run.json", "events.jsonl", "train.log", "lock"])
 def test_a_run_folder_with_something_else_in_the_place_of_a_file_is_looked_at_without_waiting(
     root: Path, make: Maker, name: str
 ) -> None:
@@ -92,7 +99,7 @@ def test_a_run_folder_with_something_else_in_the_place_of_a_file_is_looked_at_wi
     # Without a manifest there is no process to ask about, and the log is fresh.
     state = "starting" if name == "run.json" else "crashed"
     assert folder.state() == state
-    folder.claim.is_held()
+    folder.lock.is_held_by_other()
     folder.log_tail()
     assert summarise(folder).state == state
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import psutil
 import pytest
 import recorded
 
@@ -20,10 +22,10 @@ from facegender.runs.folder import (
     list_runs,
     open_run,
 )
-from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.runs.lock import LOST_AFTER_S, Process
 from facegender.support.errors import UserError
 
-ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
+ELSEWHERE = Process(pid=1, host="another-host.example")
 
 
 # Making and finding
@@ -137,6 +139,100 @@ def test_a_manifest_that_cannot_be_read_is_none(folder: RunFolder) -> None:
         assert folder.read_manifest() is None
 
 
+@pytest.fixture
+def newer(folder: RunFolder) -> dict[str, Any]:
+    """The manifest of a version that knows more fields."""
+    folder.write_manifest(recorded.manifest(folder))
+    plain = json.loads(folder.manifest_path.read_bytes())
+    plain["mixed"] = {"with": ["this"]}
+    plain["config"]["mixup"] = 0.2
+    folder.manifest_path.write_text(json.dumps(plain))
+    return plain
+
+
+def test_fields_of_a_manifest_that_this_version_does_not_know_are_skipped_and_kept(
+    folder: RunFolder, newer: dict[str, Any]
+) -> None:
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    assert manifest.config.epochs == 5
+    assert open_run(folder.root, folder.name).name == folder.name
+    folder.write_manifest(msgspec.structs.replace(manifest, data="/elsewhere"))
+    assert json.loads(folder.manifest_path.read_bytes()) == {**newer, "data": "/elsewhere"}
+
+
+def test_a_manifest_of_a_newer_version_is_refused_with_what_to_do(folder: RunFolder, newer: dict[str, Any]) -> None:
+    folder.manifest_path.write_text(json.dumps({**newer, "version": 2}))
+    with pytest.raises(UserError, match=r"newer version .* update facegender-tui"):
+        open_run(folder.root, folder.name)
+
+
+# Permissions
+
+
+def modes(folder: RunFolder) -> dict[str, int]:
+    """The permissions of a run's folders and of all files in them."""
+    paths = [folder.path, folder.visuals, *folder.path.iterdir(), *folder.visuals.iterdir()]
+    return {path.name: path.stat().st_mode & 0o777 for path in paths}
+
+
+def write_files(folder: RunFolder) -> None:
+    folder.write_manifest(recorded.manifest(folder))
+    folder.request_stop()
+    folder.lock.acquire()
+    folder.lock.release()
+    recorded.add_epoch(folder, 0)
+
+
+@pytest.fixture
+def _umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_umask")
+def test_a_run_is_for_the_user_alone(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "root", "a")
+    write_files(folder)
+    assert {folder.path.stat().st_mode & 0o777, folder.visuals.stat().st_mode & 0o777} == {0o700}
+    files = {name: mode for name, mode in modes(folder).items() if name != "a"}
+    assert files == dict.fromkeys(("run.json", "stop", "lock", "events.jsonl", "epoch_0.safetensors"), 0o600)
+
+
+@pytest.mark.usefixtures("_umask")
+def test_a_run_below_a_folder_that_a_group_shares_is_shared(tmp_path: Path) -> None:
+    for name in ("checkpoints", "visuals"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o2775)
+    folder = create_run(tmp_path, "a")
+    write_files(folder)
+    assert folder.path.stat().st_mode & 0o777 == 0o755
+    assert {mode for name, mode in modes(folder).items() if name != "a"} == {0o644}
+
+
+# Links and pipes in the place of files
+
+
+def test_stopping_a_run_writes_through_no_link(folder: RunFolder, tmp_path: Path) -> None:
+    folder.stop_path.symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match="symbolic link"):
+        folder.request_stop()
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("which", ["path", "visuals"])
+def test_a_run_with_a_link_in_the_place_of_a_folder_is_not_deleted_by_half(root: Path, which: str) -> None:
+    folder = recorded.write_run(root, end="completed")
+    linked: Path = getattr(folder, which)
+    linked.rename(root / "elsewhere")
+    linked.symlink_to(root / "elsewhere")
+    with pytest.raises(UserError, match="is a symbolic link: remove the link first"):
+        folder.delete()
+    assert folder.manifest_path.exists()
+    assert folder.frame_epochs() == [0, 1, 2]
+
+
 # How a run stands
 
 
@@ -146,46 +242,70 @@ def test_a_folder_with_only_a_fresh_log_is_starting(folder: RunFolder) -> None:
     assert folder.state(now=time.time() + LOST_AFTER_S + 5) == "crashed"
 
 
-def test_a_run_whose_process_lives_but_has_said_nothing_is_starting(folder: RunFolder) -> None:
+def test_a_run_whose_lock_is_held_is_starting_until_its_journal_says_something(folder: RunFolder) -> None:
     folder.write_manifest(recorded.manifest(folder))
-    assert folder.state() == "starting"
+    folder.lock.acquire()
+    seen = RunFolder(folder.root, folder.name)
+    assert seen.state() == "starting"
+    recorded.append(folder, Heartbeat(time=time.time()))
+    assert seen.state() == "training"
 
 
-def test_a_run_whose_process_lives_and_has_said_something_is_training(root: Path) -> None:
-    assert recorded.write_run(root).state() == "training"
+def test_a_run_whose_lock_is_held_lives_however_long_it_says_nothing(root: Path) -> None:
+    folder = recorded.write_run(root)
+    folder.lock.acquire()
+    assert RunFolder(root, folder.name).state(now=time.time() + 10 * LOST_AFTER_S) == "training"
 
 
 @pytest.mark.parametrize("end", ["completed", "stopped", "failed"])
-def test_a_run_that_ended_by_its_own_will_is_what_it_said_it_is(root: Path, end: str) -> None:
+def test_a_run_whose_journal_has_a_last_line_is_what_that_says(root: Path, end: str) -> None:
     assert recorded.write_run(root, "gone", end=end, process=recorded.dead_process()).state() == end
     assert recorded.write_run(root, "there", end=end).state() == end
 
 
-def test_a_run_whose_process_is_gone_without_a_word_has_crashed(root: Path) -> None:
-    assert recorded.write_run(root, process=recorded.dead_process()).state() == "crashed"
+def test_a_run_whose_lock_is_free_without_a_last_line_has_crashed(root: Path) -> None:
+    folder = recorded.write_run(root)
+    folder.lock.acquire()
+    folder.lock.release()
+    assert folder.state() == "crashed"
 
 
-def test_a_process_number_that_was_given_to_another_process_does_not_keep_a_run_alive(root: Path) -> None:
-    this = Process.this()
-    earlier = msgspec.structs.replace(this, started=this.started - 3600, ticks=max(-1, this.ticks - 360_000))
-    assert recorded.write_run(root, process=earlier).state() == "crashed"
+def test_a_trainer_that_was_killed_is_noticed_at_once(root: Path) -> None:
+    folder = recorded.write_run(root)
+    script = "from facegender.runs.lock import RunLock; import pathlib, sys, time\n"
+    script += "lock = RunLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('locked', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", script, str(folder.lock.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"locked\n"
+        assert folder.state() == "training"
+        child.kill()
+    assert folder.state() == "crashed"
 
 
-def test_a_process_that_ended_but_was_not_collected_counts_as_gone(root: Path) -> None:
-    child = subprocess.Popen([sys.executable, "-S", "-c", "pass"])
-    try:
-        of_child = psutil.Process(child.pid)
-        process = Process.of(child.pid)
-        end = time.monotonic() + 10
-        while of_child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
-            os.sched_yield()
-        assert process.presence() == "gone"
-    finally:
-        child.wait()
-    assert process.presence() == "gone"
+# Runs of earlier versions had no lock but a file "claim", and more in the manifest about their process.
 
 
-def test_a_run_on_another_host_lives_as_long_as_its_heart_beats(root: Path) -> None:
+def earlier_version(root: Path, process: Process) -> RunFolder:
+    folder = recorded.write_run(root)
+    plain = json.loads(folder.manifest_path.read_bytes())
+    plain["process"] = {**msgspec.to_builtins(process), "started": 1.0, "boot": "b", "ticks": 5, "namespace": "pid:[1]"}
+    folder.manifest_path.write_text(json.dumps(plain))
+    (folder.path / "claim").write_text(json.dumps(plain["process"]))
+    return folder
+
+
+def test_a_run_of_an_earlier_version_whose_process_is_gone_has_crashed(root: Path) -> None:
+    assert earlier_version(root, recorded.dead_process()).state() == "crashed"
+
+
+def test_a_run_of_an_earlier_version_whose_process_number_lives_is_live_as_long_as_it_writes(root: Path) -> None:
+    folder = earlier_version(root, Process.this())
+    assert folder.state() == "training"
+    assert folder.state(now=time.time() + LOST_AFTER_S + 5) == "crashed"
+
+
+def test_a_run_on_another_host_lives_as_long_as_its_journal_is_written(root: Path) -> None:
     folder = recorded.write_run(root, process=ELSEWHERE, created=1000.0, epochs_done=0)
     recorded.append(folder, Heartbeat(time=time.time()))
     last = time.time()
@@ -196,7 +316,7 @@ def test_a_run_on_another_host_lives_as_long_as_its_heart_beats(root: Path) -> N
     assert folder.state(now=last + LOST_AFTER_S + 5) == "training"
 
 
-def test_a_run_on_another_host_has_as_long_to_begin(folder: RunFolder) -> None:
+def test_a_run_on_another_host_has_as_long_to_start(folder: RunFolder) -> None:
     folder.write_manifest(recorded.manifest(folder, process=ELSEWHERE, created=1000.0))
     os.utime(folder.manifest_path, (1000.0, 1000.0))
     assert folder.state(now=1000.0 + LOST_AFTER_S - 1) == "starting"
@@ -309,7 +429,7 @@ def test_a_run_without_pictures_can_be_deleted(root: Path) -> None:
     assert not folder.path.exists()
 
 
-def test_the_last_word_counts_and_not_an_earlier_one(root: Path) -> None:
+def test_the_last_line_counts_and_not_an_earlier_one(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped")
     recorded.append(folder, Notice(time=time.time(), level="info", text="resuming"))
     recorded.append(folder, RunFinished(time=time.time(), status="completed"))

@@ -135,12 +135,12 @@ def test_a_disk_that_recovers_in_time_gets_the_last_line(folder: RunFolder, disk
 
 
 def test_a_failing_journal_still_shows_a_sign_of_life(folder: RunFolder, disk: Disk, journal: JournalThread) -> None:
-    folder.claim.take()
-    os.utime(folder.claim.path, (0, 0))
+    folder.lock.acquire()
+    os.utime(folder.lock.path, (0, 0))
     disk.room = 0
     journal.start()
     journal.put(recorded.run_started())
-    wait_for(lambda: folder.claim.path.stat().st_mtime > 1)
+    wait_for(lambda: folder.lock.path.stat().st_mtime > 1)
     disk.room = 10**9
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import shutil
 import threading
 import time
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,19 +19,12 @@ from facegender.__main__ import run
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, create_run, list_runs
-from facegender.runs.lock import ClaimFile, Held
-from facegender.runs.process import LOST_AFTER_S, Process
+from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process, RunLock
 from facegender.support.errors import UserError
-from facegender.training import run_lock as claiming
+from facegender.training import run_lock
 from facegender.training.run_lock import claim_new, claim_resume
 
-ELSEWHERE = Process(pid=1, started=0.0, host="another-host.example")
-
-
-def leave(folder: RunFolder, process: Process | None, age_s: float = 0.0) -> None:
-    """A claim that another process made."""
-    folder.claim.path.write_bytes(msgspec.json.encode(process) if process else b"")
-    os.utime(folder.claim.path, (time.time() - age_s,) * 2)
+ELSEWHERE = Process(pid=1, host="another-host.example")
 
 
 def at_once(count: int, action: Callable[[], object]) -> list[object]:
@@ -41,7 +36,7 @@ def at_once(count: int, action: Callable[[], object]) -> list[object]:
         barrier.wait()
         try:
             results.append(action())
-        except (Held, UserError) as error:
+        except (LockHeld, UserError) as error:
             results.append(error)
 
     threads = [threading.Thread(target=act) for _ in range(count)]
@@ -52,101 +47,121 @@ def at_once(count: int, action: Callable[[], object]) -> list[object]:
     return results
 
 
-def test_a_claim_is_held_until_it_is_released(folder: RunFolder) -> None:
-    folder.claim.take()
+# The lock
+
+
+def test_a_lock_is_held_until_it_is_released(folder: RunFolder) -> None:
     other = RunFolder(folder.root, folder.name)
-    assert other.claim.is_held()
-    with pytest.raises(Held, match=f"process {os.getpid()}"):
-        other.claim.take()
-    other.claim.release()
-    assert folder.claim.is_held()
-    folder.claim.release()
-    assert not folder.claim.is_held()
-    assert list(folder.path.iterdir()) == []
-    other.claim.take()
+    assert other.lock.is_held_by_other() is None
+    folder.lock.acquire()
+    assert other.lock.is_held_by_other()
+    assert not folder.lock.is_held_by_other()
+    with pytest.raises(LockHeld, match=f"process {os.getpid()} on "):
+        other.lock.acquire()
+    other.lock.release()
+    assert other.lock.is_held_by_other()
+    folder.lock.release()
+    folder.lock.release()
+    assert other.lock.is_held_by_other() is False
+    other.lock.acquire()
 
 
-@pytest.mark.parametrize("stale", [False, True])
-def test_of_many_at_once_one_gets_it(folder: RunFolder, stale: bool) -> None:
-    for _ in range(5):
-        if stale:
-            leave(folder, recorded.dead_process())
-        results = at_once(8, lambda: ClaimFile(folder.claim.path, []).take())
-        assert len([result for result in results if result is None]) == 1
-        assert [path.name for path in folder.path.iterdir()] == ["claim"]
-        folder.claim.path.unlink()
+def test_of_many_at_once_one_gets_the_lock(folder: RunFolder) -> None:
+    locks = [RunLock(folder.lock.path) for _ in range(8)]
+    remaining = iter(locks)
+    results = at_once(8, lambda: next(remaining).acquire())
+    assert len([result for result in results if result is None]) == 1
 
 
-def test_what_a_dead_process_left_is_taken_over_at_once(folder: RunFolder) -> None:
-    leave(folder, recorded.dead_process())
-    assert not folder.claim.is_held()
-    folder.claim.take()
-    assert msgspec.json.decode(folder.claim.path.read_bytes(), type=Process) == Process.this()
+def test_whoever_looks_at_a_lock_does_not_keep_others_from_it(folder: RunFolder) -> None:
+    folder.lock.path.touch()
+    stop = threading.Event()
+    looks = []
+
+    def look() -> None:
+        while not stop.is_set():
+            looks.append(RunLock(folder.lock.path).is_held_by_other())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        for _ in range(50):
+            folder.lock.acquire()
+            folder.lock.release()
+    finally:
+        stop.set()
+        thread.join()
+    assert looks
 
 
-def test_a_holder_on_another_machine_is_gone_when_it_has_written_nothing_for_a_while(folder: RunFolder) -> None:
-    leave(folder, ELSEWHERE, age_s=LOST_AFTER_S + 5)
-    folder.journal_path.touch()
-    with pytest.raises(Held, match=r"another-host\.example"):
-        folder.claim.take()
-    os.utime(folder.journal_path, (0, 0))
-    folder.claim.take()
+@pytest.mark.parametrize("change", ["remove", "rename", "replace"])
+def test_a_lock_is_lost_when_its_folder_is_removed_renamed_or_replaced(folder: RunFolder, change: str) -> None:
+    assert not folder.lock.is_lost()
+    folder.lock.acquire()
+    assert not folder.lock.is_lost()
+    if change == "rename":
+        folder.path.rename(folder.path.with_name("other"))
+    else:
+        shutil.rmtree(folder.path)
+    if change == "replace":
+        folder.path.mkdir()
+        RunLock(folder.lock.path).acquire()
+    assert folder.lock.is_lost()
+    folder.lock.release()
+    assert not folder.lock.is_lost()
 
 
-def test_a_claim_that_is_being_written_is_respected_for_a_while(folder: RunFolder) -> None:
-    leave(folder, None)
-    with pytest.raises(Held):
-        folder.claim.take()
-    leave(folder, None, age_s=LOST_AFTER_S + 5)
-    folder.claim.take()
+def test_a_lock_on_a_disk_that_does_not_answer_is_not_lost(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.lock.acquire()
+
+    def fail(self: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "stat", fail)
+    assert not folder.lock.is_lost()
 
 
-def test_nobody_removes_a_claim_that_was_taken_over(folder: RunFolder) -> None:
-    folder.claim.take()
-    leave(folder, ELSEWHERE)
-    folder.claim.release()
-    assert folder.claim.path.exists()
+def test_where_the_file_system_has_no_locks_the_journal_tells_of_a_trainer(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    folder = recorded.write_run(root)
+    folder.lock.acquire()
+    seen = RunFolder(root, folder.name)
+    assert seen.lock.is_held_by_other() is None
+    assert seen.state() == "training"
+    assert seen.state(now=time.time() + LOST_AFTER_S + 5) == "crashed"
 
 
-def test_who_was_killed_while_taking_over_does_not_block_the_run_for_ever(folder: RunFolder) -> None:
-    leave(folder, recorded.dead_process())
-
-    class Killed(BaseException):
-        pass
-
-    def replace(self: ClaimFile, stale: bytes, content: bytes) -> bool:
-        (folder.path / f".claim.{zlib.crc32(stale):08x}").touch()
-        raise Killed
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClaimFile, "_replace", replace)
-        with pytest.raises(Killed):
-            folder.claim.take()
-    with pytest.raises(Held):
-        folder.claim.take()
-    (right,) = (path for path in folder.path.iterdir() if path.name.startswith(".claim"))
-    os.utime(right, (0, 0))
-    folder.claim.take()
-    assert [path.name for path in folder.path.iterdir()] == ["claim"]
+def test_a_link_in_the_place_of_the_lock_is_not_written_through(folder: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("precious")
+    folder.lock.path.symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic link"):
+        folder.lock.acquire()
+    assert (tmp_path / "target").read_text() == "precious"
 
 
-def test_a_folder_with_nothing_but_a_claim_is_no_run_yet_and_free_when_its_holder_is_gone(root: Path) -> None:
+def test_a_folder_with_nothing_but_a_lock_is_no_run_yet_and_can_be_used_once_the_lock_is_free(root: Path) -> None:
     folder = create_run(root, "otter-3")
-    folder.claim.take()
+    folder.lock.acquire()
     assert list_runs(root) == []
     with pytest.raises(UserError, match="exists already"):
         create_run(root, "otter-3")
-    leave(folder, recorded.dead_process())
+    folder.lock.release()
     assert create_run(root, "otter-3").path == folder.path
 
 
-def test_a_claim_does_not_change_how_a_run_stands_but_keeps_it_from_being_deleted(root: Path) -> None:
-    folder = recorded.write_run(root, end="stopped")
-    folder.claim.take()
+def test_a_lock_does_not_change_how_an_ended_run_stands_but_keeps_it_from_being_deleted(root: Path) -> None:
+    holder = recorded.write_run(root, end="stopped")
+    holder.lock.acquire()
+    folder = RunFolder(root, "otter-3")
     assert folder.state() == "stopped"
     with pytest.raises(UserError, match="still training"):
         folder.delete()
-    folder.claim.release()
+    holder.lock.release()
     folder.delete()
 
 
@@ -158,6 +173,7 @@ def test_of_two_new_trainers_of_one_name_one_gets_the_folder(root: Path) -> None
         results = at_once(4, lambda number=number: claim_new(TrainConfig(demo=True), root, f"run-{number}"))
         assert len([result for result in results if not isinstance(result, Exception)]) == 1
         assert all("run-" in str(result) for result in results)
+        assert RunFolder(root, f"run-{number}").state() == "starting"
 
 
 def test_of_two_that_resume_a_run_one_gets_it(root: Path) -> None:
@@ -172,37 +188,50 @@ def test_of_two_that_resume_a_run_one_gets_it(root: Path) -> None:
 def test_a_trainer_too_many_is_one_line_and_exit_code_2(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(claiming, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(run_lock, "WAIT_FOR_LOCK_S", 0.0)
     folder = recorded.write_run(root, "otter-3", end="stopped")
     folder.last_checkpoint.touch()
     journal = folder.journal_path.read_bytes()
-    folder.claim.take()
-    create_run(root, "heron-7").claim.take()
+    folder.lock.acquire()
+    new = create_run(root, "heron-7")
+    new.lock.acquire()
     for option, name in (("--resume", "otter-3"), ("--run", "heron-7")):
         assert run(["train", "--demo", option, name, "--root", str(root)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert name in line
     assert folder.journal_path.read_bytes() == journal
-    assert not (root / "checkpoints" / "heron-7" / "run.json").exists()
+    assert not new.manifest_path.exists()
 
 
 def test_a_run_that_has_just_ended_is_resumed_as_soon_as_its_trainer_lets_go(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped")
     folder.last_checkpoint.touch()
-    folder.claim.take()
-    threading.Timer(0.2, folder.claim.release).start()
+    folder.lock.acquire()
+    threading.Timer(0.2, folder.lock.release).start()
     claim = claim_resume(root, "otter-3", {})
     assert claim.ended is not None
     claim.release()
     claim.release()
-    assert not folder.claim.is_held()
+    assert not folder.lock.is_held_by_other()
 
 
-def test_what_is_refused_leaves_no_claim_behind(root: Path) -> None:
+def test_what_is_refused_is_not_locked_afterwards(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped")
     with pytest.raises(UserError, match=r"no last\.ckpt"):
         claim_resume(root, "otter-3", {})
-    assert not folder.claim.path.exists()
+    assert not folder.lock.is_held_by_other()
+
+
+def test_nothing_is_left_of_a_new_run_whose_manifest_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: RunFolder, manifest: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunFolder, "write_manifest", fail)
+    with pytest.raises(UserError, match="No space left on device"):
+        claim_new(TrainConfig(demo=True), root, "otter-3")
+    assert list(root.iterdir()) == []
 
 
 def test_a_run_that_was_trained_meanwhile_is_not_begun_a_second_time(
@@ -213,13 +242,70 @@ def test_a_run_that_was_trained_meanwhile_is_not_begun_a_second_time(
         recorded.append(folder, RunFinished(time=time.time(), status="completed"))
         return folder
 
-    monkeypatch.setattr(claiming, "create_run", create)
+    monkeypatch.setattr(run_lock, "create_run", create)
     with pytest.raises(UserError, match="exists already"):
         claim_new(TrainConfig(demo=True), root, "otter-3")
-    assert not (root / "checkpoints" / "otter-3" / "claim").exists()
+    folder = RunFolder(root, "otter-3")
+    assert folder.state() == "completed"
+    assert not folder.lock.is_held_by_other()
 
 
 def test_a_live_trainer_on_another_machine_is_named_with_what_to_do(root: Path) -> None:
     recorded.write_run(root, process=ELSEWHERE)
     with pytest.raises(UserError, match=r"on another-host\.example: stop it first .* try again in 60 s"):
+        claim_resume(root, "otter-3", {})
+
+
+def test_the_file_that_an_earlier_version_left_in_the_place_of_a_lock_blocks_nothing(root: Path) -> None:
+    folder = recorded.write_run(root, process=recorded.dead_process())
+    folder.last_checkpoint.touch()
+    claim_file = folder.path / "claim"
+    claim_file.write_bytes(msgspec.json.encode(recorded.dead_process()))
+    assert claim_resume(root, "otter-3", {}).resumed
+    assert not claim_file.exists()
+
+
+# Resuming writes to nothing but the run's own files
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to(path.parents[2] / "target")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [make_link, os.mkfifo], ids=["link", "named pipe"])
+@pytest.mark.parametrize("name", ["train.log", "events.jsonl"])
+def test_a_link_or_a_pipe_in_the_place_of_a_file_is_refused_in_one_line_and_nothing_is_changed(
+    root: Path, capsys: pytest.CaptureFixture[str], name: str, make: Callable[[Path], None]
+) -> None:
+    folder = recorded.write_run(root, process=recorded.dead_process())
+    folder.last_checkpoint.touch()
+    manifest = folder.manifest_path.read_bytes()
+    (folder.path / name).unlink()
+    make(folder.path / name)
+    assert run(["train", "--resume", "otter-3", "--root", str(root)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    kind = "symbolic link" if make is make_link else "no regular file"
+    assert f"{name} ({name} is " in line
+    assert kind in line
+    assert line.endswith("move it away")
+    assert not (root / "target").exists()
+    assert folder.manifest_path.read_bytes() == manifest
+
+
+def test_visuals_that_are_a_link_are_refused_in_one_line(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = recorded.write_run(root, end="stopped")
+    folder.last_checkpoint.touch()
+    folder.visuals.rename(root / "elsewhere")
+    folder.visuals.symlink_to(root / "elsewhere")
+    assert run(["train", "--resume", "otter-3", "--root", str(root)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "visuals/otter-3 is a symbolic link" in line
+    assert folder.state() == "stopped"
+
+
+def test_a_run_of_a_newer_version_is_not_resumed(root: Path) -> None:
+    folder = recorded.write_run(root, end="stopped", version=2)
+    folder.last_checkpoint.touch()
+    with pytest.raises(UserError, match="update facegender-tui"):
         claim_resume(root, "otter-3", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import threading
@@ -11,12 +12,12 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunFinished, RunStarted, Steps
+from facegender.support.files import open_regular
 from facegender.support.text import printable
 
 MAX_WAITING = 5000
@@ -44,7 +45,8 @@ class TrainLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: IO[str] = path.open("a", buffering=1, encoding="utf-8", errors="replace")
+        writer = io.BufferedWriter(open_regular(path, append=True))
+        self._file = io.TextIOWrapper(writer, encoding="utf-8", errors="replace", line_buffering=True)
         self.is_output = _is_same_file(1, self._file.fileno())
         self._handler = logging.StreamHandler(self._file)
         self._handler.setLevel(logging.WARNING)

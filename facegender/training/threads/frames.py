@@ -101,7 +101,7 @@ class FrameThread:
     def _save(self, pending: PendingFrame) -> FrameSaved:
         frame = pending.frame()
         folder = self._folder.visuals
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder.make_visuals()
         path = self._folder.frame_path(frame.epoch)
         pictures = [f"epoch_{frame.epoch}.png", f"epoch_{frame.epoch}_filters.png"]
         with _all_or_none([path, *(folder / name for name in pictures)]):

@@ -297,7 +297,7 @@ class JournalThread:
             self._drop_the_least()
             self._let_go()  # opening it again closes a torn line
             self._wrote_at = now
-            self._folder.claim.refresh()  # whoever watches from another machine has no other sign of life
+            self._folder.lock.refresh()  # whoever watches from another machine has no other sign of life
 
     def _drop_the_least(self) -> None:
         """Keep what waits within limits: first the load of the machine goes, then single steps, the oldest first."""
