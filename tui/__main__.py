@@ -49,12 +49,13 @@ def _absolute(option: str, path: Path) -> Path:
     """The path with ``~`` replaced and begun at the current folder.
 
     Raises:
-        UserError: There is no such user.
+        UserError: There is no such user, or the path is not valid UTF-8.
     """
     from facegender.support.errors import UserError
+    from facegender.support.files import require_utf8
 
     try:
-        return path.expanduser().absolute()
+        return require_utf8(path.expanduser().absolute(), option)
     except RuntimeError:
         raise UserError(f"{option} {path}: no such user; write the path in full") from None
 

@@ -13,7 +13,7 @@ import typer
 from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml, to_text
 from facegender.runs.presets import default_of
 from facegender.support.errors import UserError
-from facegender.support.files import expanded, is_folder
+from facegender.support.files import expanded, is_folder, require_utf8
 from facegender.support.text import printable
 
 
@@ -42,12 +42,12 @@ def root_folder(root: Path) -> Path:
     """The root with ``~`` expanded.
 
     Raises:
-        UserError: It is not a folder.
+        UserError: It is not a folder, or its path is not valid UTF-8.
     """
     root = expanded(root)
     if not is_folder(root):
         raise UserError(f"--root {printable(root)} is not a folder: create it, or name another one")
-    return root
+    return require_utf8(root, "--root")
 
 
 def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:

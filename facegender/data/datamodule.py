@@ -19,9 +19,9 @@ from facegender.data.cache.file import Bytes
 from facegender.data.cache.photos import Photographs, Progress, photographs_of
 from facegender.data.dataset import (
     CLASSES,
+    data_folders,
     find_data_folder,
     list_labelled_files,
-    other_data_folder,
     split_indices,
     too_few_message,
 )
@@ -118,7 +118,8 @@ class FaceDataModule(pl.LightningDataModule):
             files, labels = zip(*list_labelled_files(self._folder), strict=True)
             photographs = photographs_of(files, labels, config.image_size, progress=self._progress, folder=self._folder)
             self.source = str(self._folder)
-            if config.data and (other := other_data_folder(expanded(config.data), self._folder)):
+            found = data_folders(expanded(config.data)) if config.data else iter(())
+            if other := next((path for path in found if path != self._folder), None):
                 self._left_out = (
                     f"the photographs are those of {printable(self._folder)}; {printable(other)} has folders "
                     "female/ and male/ too, and is left out: name the one that is meant with --data"

@@ -1,4 +1,4 @@
-"""Where the photographs are, which files there are, and which of them are kept for validation."""
+"""Find the data folder, list its files with their labels, and split them into training and validation."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ import numpy.typing as npt
 
 from facegender.runs.data_folders import default_data_folders
 from facegender.support.errors import UserError
-from facegender.support.files import exists, expanded, is_folder
+from facegender.support.files import exists, expanded, is_folder, require_utf8
 from facegender.support.text import printable
 
 CLASSES = ("female", "male")
 
-# Enough for a data set with its owner, versions and editions; a wrong --data such as / still ends at once.
+# Deep enough for a data set in folders of its owner, version and edition; a wrong --data such as / still ends at once.
 _MAX_DEPTH = 7
 _MAX_FOLDERS = 20_000
 _SYSTEM_NAMES = {"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "$recycle.bin"}
 
 
 def find_data_folder(data: str | None, root: Path) -> Path:
-    """The folder that holds the two class folders.
-
-    Looks in ``data``, or without it in ``datasets/`` below the root and then in kagglehub's cache; each time for the
-    shallowest folder that has both class folders. Never uses the network.
+    """Find the folder that contains the two class folders, without using the network.
 
     Args:
-        data: A folder that a person named, or None.
+        data: The folder to search. None searches ``datasets/`` below the root, and then kagglehub's cache.
         root: The folder that the program works in.
 
+    Returns:
+        The shallowest folder with both class folders.
+
     Raises:
-        UserError: There is no such folder; the message says where was looked, and what to do.
+        UserError: No such folder; the message says where it was looked for, and what to do.
     """
     if data is not None:
-        return _find_named(expanded(data))
-    places = default_data_folders(root)
-    for place in places:
-        if (found := shallowest_data_folder(place)) is not None:
-            return found
-    looked = " and ".join(printable(place) for place in places)
+        return require_utf8(_find_named(expanded(data)), "--data")
+    searched = default_data_folders(root)
+    for folder in searched:
+        if found := next(data_folders(folder), None):
+            return require_utf8(found, "--data")
+    names = " and ".join(map(printable, searched))
     raise UserError(
-        f"no photographs found: looked for a folder with female/ and male/ in {looked}; "
+        f"no photographs found: looked for a folder with female/ and male/ in {names}; "
         "name one with --data DIR, or use --demo for faces that the program draws"
     )
 
@@ -59,18 +59,16 @@ def _find_named(folder: Path) -> Path:
         raise UserError(f"--data {printable(folder)}: is a file; name the folder that holds female/ and male/")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UserError(f"--data {printable(folder)}: permission denied; make the folder readable or name another")
-    found = shallowest_data_folder(folder)
-    if found is not None:
+    if found := next(data_folders(folder), None):
         return found
-    alone = [(path, classes) for path, classes in _walk(folder) if classes]
-    if alone:
-        path, classes = alone[0]
-        have = next(iter(classes))
-        missing = next(name for name in CLASSES if name != have)
-        raise UserError(
-            f"--data {printable(folder)}: no folder {missing}/ beside {printable(classes[have])}; "
-            f"put the {missing} photographs into {printable(path / missing)}"
-        )
+    for path, classes in _walk(folder):
+        for missing in CLASSES:
+            if classes and missing not in classes:
+                (present,) = classes.values()
+                raise UserError(
+                    f"--data {printable(folder)}: no folder {missing}/ beside {printable(present)}; "
+                    f"put the {missing} photographs into {printable(path / missing)}"
+                )
     if folder.name.lower() in CLASSES:
         raise UserError(f"--data {printable(folder)}: is a class folder itself; name the folder above it")
     raise UserError(
@@ -79,51 +77,46 @@ def _find_named(folder: Path) -> Path:
     )
 
 
-def shallowest_data_folder(folder: Path) -> Path | None:
-    """The shallowest folder at or below ``folder`` that has both class folders; of several versions the newest."""
-    return next((path for path, classes in _walk(folder) if len(classes) == len(CLASSES)), None)
+def data_folders(folder: Path) -> Iterator[Path]:
+    """The folders at or below a folder that contain both class folders.
 
-
-def other_data_folder(folder: Path, used: Path) -> Path | None:
-    """Another folder at or below ``folder`` that has both class folders, beside the one that is used."""
-    found = (path for path, classes in _walk(folder) if len(classes) == len(CLASSES))
-    return next((path for path in found if path != used), None)
+    The shallowest comes first; among folders with version numbers for names the newest does.
+    """
+    return (path for path, classes in _walk(folder) if len(classes) == len(CLASSES))
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
-    """The class folders directly in a folder, by class; "male", "Male" and "Male Faces" are the same class."""
+    """The class folders directly in a folder, by class; "male", "Male" and "Male Faces" name the same class."""
     found: dict[str, Path] = {}
-    for path in _folders(folder):
+    for path in _subfolders(folder):
         name = _class_of(path.name)
-        if name is not None:
-            # On a file system that tells case apart, the plainest spelling wins.
-            if name in found and found[name].name == name:
-                continue
+        # Where a file system distinguishes case, the exact name of the class is preferred.
+        if name is not None and not (name in found and found[name].name == name):
             found[name] = path
     return {name: found[name] for name in CLASSES if name in found}
 
 
 def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:
-    """Every file of the class folders and their sub-folders with its label, in an order that only names decide.
+    """List all files in the class folders and their subfolders with their labels, sorted by name within each class.
 
-    System files are in the list too: `system_file_reason` says which those are, so that they are reported and not lost.
+    System files are listed too, so that they are reported as skipped; see `system_file_reason`.
 
     Args:
-        folder: What `find_data_folder` gave.
+        folder: The result of `find_data_folder`.
 
     Raises:
-        UserError: A class folder has no file.
+        UserError: A class folder is missing or empty.
     """
     folders = class_folders(folder)
     files: list[tuple[Path, int]] = []
     for label, name in enumerate(CLASSES):
         if name not in folders:
             raise UserError(f"{printable(folder)}: no folder {name}/; put the {name} photographs there")
-        # A link that leads up and into the other class's folder must not bring its photographs in here.
-        barred = set[tuple[int, int]]()
+        # Do not follow a link that leads up and into the folder of the other class.
+        visited = set[tuple[int, int]]()
         for path in (folder, *(path for other, path in folders.items() if other != name)):
-            _is_new(path, barred)
-        found = sorted(_files(folders[name], barred), key=lambda path: os.fsencode(path.relative_to(folder)))
+            _visit(path, visited)
+        found = sorted(_files(folders[name], visited), key=lambda path: os.fsencode(path.relative_to(folder)))
         if not found:
             raise UserError(f"{printable(folders[name])}: is empty; put the {name} photographs there, or use --demo")
         files += [(path, label) for path in found]
@@ -131,7 +124,7 @@ def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:
 
 
 def system_file_reason(path: Path, folder: Path) -> str:
-    """Why a file below ``folder`` is none of the photographs, judged by its name; empty if it may be one."""
+    """Why a file below `folder` is not a photograph, going by its name, e.g. "hidden file"; empty if it may be one."""
     *above, name = path.relative_to(folder).parts
     if is_system_name(name):
         return "hidden file" if name.startswith(".") else "system file"
@@ -139,94 +132,92 @@ def system_file_reason(path: Path, folder: Path) -> str:
 
 
 def split_indices(
-    labels: npt.NDArray[np.int64], digests: Sequence[str], val_split: float, seed: int
+    labels: npt.NDArray[np.int64], groups: Sequence[str], val_split: float, seed: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Which photographs to train on and which to validate with: stratified, and the same for the same contents.
+    """Split photographs into training and validation, stratified by class.
 
-    Each photograph's side is decided by a hash of its content and the seed. So the order of the files says nothing,
-    exact duplicates stay together (also where somebody filed one under both classes), and photographs that are added
-    later move few of the others.
+    A hash of its group and the seed decides the side of each photograph. So the order of the files has no influence,
+    a group stays together (even one that is filed under both classes), and photographs that are added later move few
+    of the others.
 
     Args:
         labels: (N,) int64.
-        digests: N content hashes.
-        val_split: Share of each class to validate with, in (0, 1).
-        seed: Another seed is another split.
+        groups: The group of each of the N photographs: the hash of its content, or one that copies of it share.
+        val_split: Share of each class for validation, in (0, 1).
+        seed: Another seed gives another split.
 
     Returns:
         Indices for training and for validation, each (n,) int64 and ascending.
 
     Raises:
-        UserError: A class has too few different photographs to have some on both sides.
+        UserError: A class has too few different photographs for both sides.
     """
-    groups: dict[str, list[int]] = {}
-    for index, digest in enumerate(digests):
-        groups.setdefault(digest, []).append(index)
-    ranks = {digest: hashlib.blake2b(f"{seed}:{digest}".encode(), digest_size=16).digest() for digest in groups}
-    validation: list[int] = []
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    ranks = {group: hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=16).digest() for group in members}
+    in_validation = np.zeros(len(labels), dtype=bool)
     for label, name in enumerate(CLASSES):
         # A group that is filed under both classes counts for the first.
-        mine = [digest for digest, members in groups.items() if min(labels[i] for i in members) == label]
-        mine.sort(key=ranks.__getitem__)
-        total = sum(len(groups[digest]) for digest in mine)
-        target = min(max(1, round(total * val_split)), total - 1)
-        taken: list[str] = []
-        room = target
-        for digest in mine:
-            if len(groups[digest]) <= room:
-                taken.append(digest)
-                room -= len(groups[digest])
-        if not taken and len(mine) > 1:
-            taken = [min(mine, key=lambda digest: len(groups[digest]))]
-        if not taken:
+        of_class = [group for group, indices in members.items() if min(labels[i] for i in indices) == label]
+        of_class.sort(key=ranks.__getitem__)
+        total = sum(len(members[group]) for group in of_class)
+        room = min(max(1, round(total * val_split)), total - 1)
+        chosen: list[str] = []
+        for group in of_class:
+            if len(members[group]) <= room:
+                chosen.append(group)
+                room -= len(members[group])
+        if not chosen and len(of_class) > 1:
+            chosen = [min(of_class, key=lambda group: len(members[group]))]
+        if not chosen:
             raise UserError(too_few_message(name))
-        validation += [index for digest in taken for index in groups[digest]]
-    chosen = np.zeros(len(labels), dtype=bool)
-    chosen[validation] = True
+        in_validation[[index for group in chosen for index in members[group]]] = True
     for label, name in enumerate(CLASSES):
-        of_class = labels == label
-        if not (of_class & chosen).any() or not (of_class & ~chosen).any():
+        sides = in_validation[labels == label]
+        if sides.all() or not sides.any():
             raise UserError(too_few_message(name))
-    return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
 
 
-def too_few_message(name: str) -> str:
-    """What is said where a class has too little for two sides."""
-    return f"too few different {name} photographs: at least two are needed, one to train on and one to validate with"
+def too_few_message(class_name: str) -> str:
+    """The error message for a class with too few photographs to have some on both sides of the split."""
+    return (
+        f"too few different {class_name} photographs: at least two are needed, one to train on and one to validate with"
+    )
+
+
+def is_system_name(name: str) -> bool:
+    """Whether a file or folder is hidden or belongs to an operating system, going by its name."""
+    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
 def _class_of(folder_name: str) -> str | None:
-    """The class whose folder a name is; the reference data set has its classes in "Female Faces" and "Male Faces"."""
+    """The class that a folder is named after; the reference data set has "Female Faces" and "Male Faces"."""
     name = re.sub(r"[ _-]faces$", "", folder_name.casefold())
     return name if name in CLASSES else None
 
 
-def is_system_name(name: str) -> bool:
-    """Whether a file or folder is hidden, or an operating system's own, judged by its name."""
-    return name.startswith(".") or name.lower() in _SYSTEM_NAMES
-
-
 def _walk(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """Folders at and below a folder with the class folders in each, level by level."""
-    level, seen, count = [folder], set[tuple[int, int]](), 0
+    """Yield the folders at and below a folder, level by level, each with the class folders in it."""
+    level, visited, count = [folder], set[tuple[int, int]](), 0
     for _ in range(_MAX_DEPTH + 1):
         below: list[Path] = []
         for path in level:
-            if not _is_new(path, seen):
+            if not _visit(path, visited):
                 continue
             count += 1
             if count > _MAX_FOLDERS:
                 return
             classes = class_folders(path)
             yield path, classes
-            below += [
-                child for child in _folders(path) if child not in classes.values() and not is_system_name(child.name)
-            ]
+            others = (child for child in _subfolders(path) if child not in classes.values())
+            below += [child for child in others if not is_system_name(child.name)]
         level = below
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, by name, but version numbers from the newest; none where it cannot be read."""
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder: version numbers from the newest, then names in order; empty if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             names = [entry.name for entry in entries if _is_folder(entry)]
@@ -236,9 +227,9 @@ def _folders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _files(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """All that is no folder, at and below a folder. A folder that was seen, also by way of a link, is left out."""
-    if not _is_new(folder, seen):
+def _files(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield all files at and below a folder, but none of folders that were visited, be it by way of a link."""
+    if not _visit(folder, visited):
         return
     try:
         with os.scandir(folder) as entries:
@@ -247,7 +238,7 @@ def _files(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
         raise UserError(f"{printable(folder)}: {error.strerror}; make the folder readable") from None
     for entry in found:
         if _is_folder(entry):
-            yield from _files(folder / entry.name, seen)
+            yield from _files(folder / entry.name, visited)
         else:
             yield folder / entry.name
 
@@ -259,13 +250,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+def _visit(folder: Path, visited: set[tuple[int, int]]) -> bool:
+    """Add a folder to those that were visited; False if it was among them, or cannot be read."""
     try:
         status = folder.stat()
     except OSError:
         return False
     key = (status.st_dev, status.st_ino)
-    if key in seen:
+    if key in visited:
         return False
-    seen.add(key)
+    visited.add(key)
     return True

@@ -12,6 +12,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from facegender.support.errors import UserError
+from facegender.support.text import printable
+
 
 def exists(path: Path) -> bool:
     """Whether something is there; False also where that cannot be told, e.g. on a network disk that is away."""
@@ -31,6 +34,25 @@ def is_file(path: Path) -> bool:
 def expanded(path: Path | str) -> Path:
     """The path with the home folder in the place of a leading ``~``; that of an unknown user stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
+
+
+def require_utf8(path: Path, option: str) -> Path:
+    """Refuse a path that is not valid UTF-8: JSON cannot hold it, and torch cannot open a file below it.
+
+    Args:
+        path: The path to check; returned unchanged.
+        option: The option that the path was given with, for the message.
+
+    Raises:
+        UserError: Some byte of the path is not part of a UTF-8 character.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{option} {printable(path)}: the path is not valid UTF-8; rename the folder, or name a symbolic link to it"
+        ) from None
+    return path
 
 
 def typed_path(text: str, base: Path) -> Path:

@@ -23,7 +23,7 @@ from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError
-from facegender.support.files import NotRegular, exists, expanded
+from facegender.support.files import NotRegular, exists, expanded, require_utf8
 from facegender.support.text import counted, one_line, printable
 
 RESUME_MAY_CHANGE = (
@@ -180,7 +180,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
 
 
 def _absolute(data: str) -> str:
-    return str(expanded(data).absolute())
+    return str(require_utf8(expanded(data).absolute(), "--data"))
 
 
 def _had_checkpoint(folder: RunFolder) -> bool:

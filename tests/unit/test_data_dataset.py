@@ -6,9 +6,9 @@ import pytest
 
 from facegender.data.dataset import (
     CLASSES,
+    data_folders,
     find_data_folder,
     list_labelled_files,
-    other_data_folder,
     split_indices,
     system_file_reason,
 )
@@ -51,7 +51,7 @@ def test_datasets_below_the_root_is_searched_however_deep_the_reference_set_lies
     assert find_data_folder(str(tmp_path / "datasets"), tmp_path / "elsewhere") == nested
 
 
-def test_kagglehubs_cache_is_looked_in_last_and_its_newest_version_wins(tmp_path):
+def test_kagglehubs_cache_is_searched_last_and_its_newest_version_wins(tmp_path):
     versions = tmp_path / "kagglehub/datasets/ashwingupta3012/male-and-female-faces-dataset/versions"
     for number in ("1", "2", "10"):
         make(versions / number / "Male and Female face dataset", "Male Faces/1.jpg", "Female Faces/0.jpg")
@@ -66,7 +66,7 @@ def test_the_shallowest_of_several_wins(tmp_path):
     assert find_data_folder(str(tmp_path), tmp_path) == tmp_path / "z"
 
 
-def test_hidden_and_resource_fork_folders_are_no_data_sets(tmp_path):
+def test_hidden_and_system_folders_are_no_data_sets(tmp_path):
     make(tmp_path / "__MACOSX")
     make(tmp_path / ".cache")
     make(tmp_path / "x" / "faces")
@@ -83,7 +83,7 @@ def test_hidden_and_resource_fork_folders_are_no_data_sets(tmp_path):
         (lambda root: make(root), "male", ["is a class folder itself"]),
     ],
 )
-def test_a_folder_that_will_not_do_gets_one_line_with_the_remedy(tmp_path, prepare, given, said):
+def test_an_unusable_folder_gets_one_line_with_the_remedy(tmp_path, prepare, given, said):
     prepare(tmp_path)
     with pytest.raises(UserError) as error:
         find_data_folder(str(tmp_path / given), tmp_path)
@@ -94,27 +94,38 @@ def test_a_folder_that_will_not_do_gets_one_line_with_the_remedy(tmp_path, prepa
         assert part in message
 
 
-def test_with_nothing_anywhere_the_message_says_where_it_looked_and_offers_demo_faces(tmp_path):
+def test_without_any_data_the_message_says_where_it_looked_and_offers_demo_faces(tmp_path):
     with pytest.raises(UserError) as error:
         find_data_folder(None, tmp_path)
     for part in (str(tmp_path / "datasets"), "kagglehub", "--data DIR", "--demo"):
         assert part in str(error.value)
 
 
-def test_a_name_that_could_control_a_terminal_is_shown_harmless(tmp_path):
+def test_control_characters_of_a_name_do_not_reach_the_message(tmp_path):
     with pytest.raises(UserError) as error:
         find_data_folder(str(tmp_path / "evil\x1b[2J\x07"), tmp_path)
     assert str(error.value).isprintable()
 
 
-def test_a_second_data_set_in_the_same_folder_is_found_too(tmp_path):
-    make(tmp_path / "made", "female/a.jpg", "male/b.jpg")
-    assert other_data_folder(tmp_path, find_data_folder(str(tmp_path), tmp_path)) is None
+def test_all_data_sets_in_a_folder_are_found_the_shallowest_first(tmp_path):
+    make(tmp_path / "a" / "deep", "female/a.jpg", "male/b.jpg")
     make(tmp_path / "real", "Female/a.jpg", "Male/b.jpg")
-    assert other_data_folder(tmp_path, find_data_folder(str(tmp_path), tmp_path)) == tmp_path / "real"
+    assert list(data_folders(tmp_path)) == [tmp_path / "real", tmp_path / "a" / "deep"]
 
 
-def test_links_in_a_circle_end(tmp_path):
+def test_a_data_folder_whose_path_is_not_utf_8_is_refused_and_a_link_to_it_works(tmp_path):
+    odd = make(tmp_path / os.fsdecode(b"caf\xe9"))
+    for data in (str(odd), str(tmp_path)):
+        with pytest.raises(
+            UserError, match="not valid UTF-8; rename the folder, or name a symbolic link to it"
+        ) as error:
+            find_data_folder(data, tmp_path)
+        assert str(error.value).isprintable()
+    (tmp_path / "datasets").symlink_to(odd)
+    assert find_data_folder(None, tmp_path) == tmp_path / "datasets"
+
+
+def test_circular_links_are_followed_once(tmp_path):
     make(tmp_path / "set", "female/a.jpg", "male/b.jpg")
     (tmp_path / "set" / "female" / "again").symlink_to(tmp_path / "set")
     (tmp_path / "set" / "loop").symlink_to(tmp_path)
@@ -124,20 +135,20 @@ def test_links_in_a_circle_end(tmp_path):
     assert files == [("female/a.jpg", 0), ("male/b.jpg", 1), ("male/self", 1)]
 
 
-def test_files_in_sub_folders_count_and_the_order_is_that_of_the_names(tmp_path):
+def test_files_in_subfolders_are_listed_in_the_order_of_their_names(tmp_path):
     make(tmp_path, "male/z.jpg", "male/sub folder/y.jpg", "female/b.jpg", "female/a.jpg", "other/c.jpg", "loose.jpg")
     names = [(str(path.relative_to(tmp_path)), label) for path, label in list_labelled_files(tmp_path)]
     assert names == [("female/a.jpg", 0), ("female/b.jpg", 0), ("male/sub folder/y.jpg", 1), ("male/z.jpg", 1)]
 
 
-def test_a_name_that_is_no_unicode_is_listed_like_any_other(tmp_path):
+def test_a_file_name_that_is_not_utf_8_is_listed_like_any_other(tmp_path):
     make(tmp_path)
     (tmp_path / "male" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"x")
     assert len(list_labelled_files(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("name", ["female", "male"])
-def test_an_empty_class_folder_is_named(tmp_path, name):
+def test_an_empty_class_folder_is_an_error(tmp_path, name):
     make(tmp_path)
     next((tmp_path / name).iterdir()).unlink()
     with pytest.raises(UserError, match=f"{name}: is empty"):
@@ -157,68 +168,68 @@ def test_an_empty_class_folder_is_named(tmp_path, name):
         ("male/noextension", ""),
     ],
 )
-def test_system_files_are_known_by_their_names(file, said):
+def test_system_files_are_recognised_by_their_names(file, said):
     assert system_file_reason(Path("/data") / file, Path("/data")) == said
 
 
 # The split ----------------------------------------------------------------------------------------------------------
 
 
-def labels_and_digests(per_class: int):
+def labels_and_groups(per_class: int):
     labels = np.repeat(np.arange(2), per_class).astype(np.int64)
-    return labels, [f"digest {i}" for i in range(2 * per_class)]
+    return labels, [f"group {i}" for i in range(2 * per_class)]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.99])
-def test_the_split_takes_the_asked_share_of_each_class_and_every_photograph_once(share):
-    labels, digests = labels_and_digests(100)
-    train, validation = split_indices(labels, digests, share, 42)
+def test_the_split_has_the_requested_share_of_each_class_and_every_photograph_once(share):
+    labels, groups = labels_and_groups(100)
+    train, validation = split_indices(labels, groups, share, 42)
     assert sorted([*train, *validation]) == list(range(200))
     assert train.dtype == validation.dtype == np.int64
     for label in range(len(CLASSES)):
         assert (labels[validation] == label).sum() == round(share * 100)
 
 
-def test_the_split_depends_on_contents_and_seed_and_on_no_order():
-    labels, digests = labels_and_digests(50)
-    _, validation = split_indices(labels, digests, 0.2, 42)
+def test_the_split_depends_on_contents_and_seed_but_not_on_the_order():
+    labels, groups = labels_and_groups(50)
+    _, validation = split_indices(labels, groups, 0.2, 42)
     order = np.random.default_rng(0).permutation(100)
-    _, shuffled = split_indices(labels[order], [digests[i] for i in order], 0.2, 42)
-    assert {digests[i] for i in validation} == {digests[order[i]] for i in shuffled}
-    _, other = split_indices(labels, digests, 0.2, 43)
+    _, shuffled = split_indices(labels[order], [groups[i] for i in order], 0.2, 42)
+    assert {groups[i] for i in validation} == {groups[order[i]] for i in shuffled}
+    _, other = split_indices(labels, groups, 0.2, 43)
     assert set(other) != set(validation)
 
 
-def test_photographs_that_are_added_later_move_few_of_the_others():
-    labels, digests = labels_and_digests(100)
-    before = {digests[i] for i in split_indices(labels, digests, 0.2, 42)[1]}
+def test_added_photographs_move_few_of_the_others():
+    labels, groups = labels_and_groups(100)
+    before = {groups[i] for i in split_indices(labels, groups, 0.2, 42)[1]}
     more_labels = np.concatenate([labels, np.array([0, 1] * 5)])
-    more_digests = [*digests, *(f"new {i}" for i in range(10))]
-    after = {more_digests[i] for i in split_indices(more_labels, more_digests, 0.2, 42)[1]}
+    more_groups = [*groups, *(f"new {i}" for i in range(10))]
+    after = {more_groups[i] for i in split_indices(more_labels, more_groups, 0.2, 42)[1]}
     assert len(before - after) <= 4
 
 
-def test_exact_copies_stay_together_even_when_filed_under_both_classes():
-    labels, digests = labels_and_digests(60)
-    digests[:9] = ["same"] * 9
-    digests[20] = digests[100] = "both"
+def test_a_group_stays_together_even_when_filed_under_both_classes():
+    labels, groups = labels_and_groups(60)
+    groups[:9] = ["same"] * 9
+    groups[20] = groups[100] = "both"
     for seed in range(30):
-        train, validation = split_indices(labels, digests, 0.25, seed)
-        assert not {digests[i] for i in train} & {digests[i] for i in validation}
+        train, validation = split_indices(labels, groups, 0.25, seed)
+        assert not {groups[i] for i in train} & {groups[i] for i in validation}
         assert len(train) + len(validation) == 120
 
 
-def test_a_class_of_a_few_large_groups_still_has_some_on_both_sides():
+def test_a_class_of_a_few_large_groups_has_some_on_both_sides():
     labels = np.array([0] * 10 + [1] * 10)
-    digests = ["a"] * 7 + ["b"] * 3 + [str(i) for i in range(10)]
-    train, validation = split_indices(labels, digests, 0.1, 1)
+    groups = ["a"] * 7 + ["b"] * 3 + [str(i) for i in range(10)]
+    train, validation = split_indices(labels, groups, 0.1, 1)
     assert set(labels[train]) == set(labels[validation]) == {0, 1}
 
 
 @pytest.mark.parametrize(
-    ("labels", "digests"),
+    ("labels", "groups"),
     [([0, 1, 1], "abc"), ([0, 0, 0, 1, 1], "aaabc"), ([0, 0, 1, 1], "abab"), ([0, 0], "ab"), ([], "")],
 )
-def test_too_few_different_photographs_are_refused(labels, digests):
+def test_too_few_different_photographs_are_refused(labels, groups):
     with pytest.raises(UserError, match="too few different"):
-        split_indices(np.array(labels, dtype=np.int64), list(digests), 0.5, 0)
+        split_indices(np.array(labels, dtype=np.int64), list(groups), 0.5, 0)

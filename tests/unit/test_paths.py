@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import recorded
 
+from facegender.__main__ import run
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
 from facegender.support.cache_dir import cache_folder
@@ -98,3 +99,13 @@ def test_the_cache_folder_is_chosen_by_the_environment_or_is_the_user_s(monkeypa
 def test_a_complaint_is_one_safe_line(capfd: pytest.CaptureFixture[str]) -> None:
     print_error("two\nlines \x1b[2J")
     assert capfd.readouterr().err == "facegender: two lines \ufffd[2J\n"
+
+
+def test_a_path_that_is_not_utf_8_is_refused_before_a_run_folder_exists(root: Path, capfd) -> None:
+    odd = root / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    for arguments in (["--root", str(odd), "--demo"], ["--root", str(root), "--data", str(odd)]):
+        assert run(["train", "--run", "otter-3", *arguments]) == 2
+        message = capfd.readouterr().err
+        assert f"{root}/caf\ufffd: the path is not valid UTF-8; rename the folder, or name a symbolic link" in message
+    assert [path for path in root.rglob("*") if path != odd] == []
