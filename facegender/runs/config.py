@@ -13,6 +13,7 @@ import msgspec
 from facegender.support.errors import UserError
 from facegender.support.files import read_regular
 
+OnNan = Literal["stop", "skip", "continue"]
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Check = Callable[[Any], str]
@@ -161,6 +162,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
             hint="epochs without a gain; 0 = off",
         ),
     ] = 0
+    on_nan: Annotated[
+        OnNan,
+        Field(
+            "When the loss is not finite: fail and keep the last good checkpoint, skip the batch, or train on.",
+            label="if loss is NaN",
+        ),
+    ] = "stop"
     precision: Annotated[
         Literal["auto", "32", "bf16", "16"],
         Field(

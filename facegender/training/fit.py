@@ -21,6 +21,7 @@ from facegender.runs.events import Event, Status
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.training.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import Patience
 from facegender.training.callbacks.recorder import RunInfo, RunRecorder, Sink
 from facegender.training.callbacks.skipped_files import PhotographAccount
@@ -84,6 +85,8 @@ def run_nonzero_rank(
         _fit(claim, place, data, NullSink(), stop, resume_point(claim))
     except Stopped:
         return "stopped"
+    except Diverged:  # the first process says so
+        return "failed"
     finally:
         data.close()
     return "completed"
@@ -137,7 +140,8 @@ def _fit(
     recorder = RunRecorder(
         sink, info, lambda: checkpoints.improved, lambda: patience.epochs_since_best if patience else 0
     )
-    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, checkpoints]
+    guard = DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), announce)
+    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, guard, checkpoints]
     callbacks += [callback for callback in (patience, account) if callback]
     trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
     if trainer.is_global_zero and isinstance(sink, Session):

@@ -29,6 +29,7 @@ from facegender.support.text import counted, one_line, printable
 RESUME_MAY_CHANGE = (
     "epochs",
     "patience",
+    "on_nan",
     "data",
     "accelerator",
     "devices",

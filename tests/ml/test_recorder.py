@@ -176,7 +176,7 @@ def test_a_loss_that_is_not_a_number_arrives_as_such_and_training_goes_on(
         return {**output, "loss": output["loss"] * scale, "outcome": output["outcome"] * scale}
 
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
-    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    assert train(tiny(on_nan="continue", epochs=2), tmp_path, "a", show=False) == "completed"
     events = events_of(tmp_path, "a")
     losses = losses_of(events)
     assert math.isfinite(losses[5])

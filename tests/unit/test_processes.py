@@ -58,6 +58,7 @@ CHANGED: dict[str, object] = {
     "seed": 7,
     "class_weights": "auto",
     "patience": 5,
+    "on_nan": "skip",
     "precision": "bf16",
     "accelerator": "cpu",
     "devices": "2",

@@ -30,7 +30,7 @@ DEMO = "demo"
 
 _FORM = (
     "recipe", "image_size", "epochs", "patience", "batch_size", "learning_rate", "step_size", "gamma", "val_split",
-    "seed", "precision", "accelerator", "visualize_every", "probes",
+    "seed", "on_nan", "precision", "accelerator", "visualize_every", "probes",
 )  # fmt: skip
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),

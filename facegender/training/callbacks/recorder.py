@@ -7,6 +7,7 @@ microseconds, so it wakes nobody and asks Lightning nothing there.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -203,7 +204,7 @@ class RunRecorder(Callback):
         self._steps = EpochSteps(0, 0, 0.0, 1, deque())
         self._carried: list[float] | None = None
         self._epoch_began = self._train_ended = 0.0
-        self._epoch_images = self._images_before = 0
+        self._images_before = 0
         self._dropped = 0
 
     # What a checkpoint in the middle of an epoch has to remember, so that the epoch's means are those of all its steps.
@@ -221,16 +222,17 @@ class RunRecorder(Callback):
         """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
         self._sum_up()
         assert self._sums is not None
-        own = torch.cat([self._sums, self._sums.new_tensor([self._epoch_images])])
-        total: Tensor = trainer.strategy.reduce(own, reduce_op="sum")
+        total: Tensor = trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
         return total
 
     def _sum_up(self) -> None:
         steps, self._unsummed = self._unsummed, []
-        if steps:
+        # Batches of one size are summed together: a size for each would have to be copied to the device.
+        for images, same in itertools.groupby(steps, key=lambda step: step.images):
             assert self._sums is not None
-            self._sums += torch.stack([step.outcome for step in steps]).to(self._sums.dtype).sum(0)
-            self._epoch_images += sum(step.images for step in steps)
+            rows = torch.stack([step.outcome for step in same]).to(self._sums.dtype)
+            counted = rows.isfinite().all(1) | (self._info.config.on_nan != "skip")
+            self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Finds the layers and reports the beginning."""
@@ -279,13 +281,12 @@ class RunRecorder(Callback):
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         # Single precision would lose photographs above 16 million and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(2, dtype=dtype, device=pl_module.device)
+        self._sums = torch.zeros(3, dtype=dtype, device=pl_module.device)
         self._unsummed.clear()
-        self._epoch_images = self._images_before = 0
+        self._images_before = 0
         if self._carried:
-            loss, correct, images = self._carried
-            self._epoch_images = self._images_before = int(images)
-            self._sums += self._sums.new_tensor([loss, correct])
+            self._images_before = int(self._carried[2])
+            self._sums += self._sums.new_tensor(self._carried)
             self._carried = None
         # Only the first process of a run on several devices has a writer that would take them out again.
         done = deque[StepDone](maxlen=None if trainer.is_global_zero else 0)

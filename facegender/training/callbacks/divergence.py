@@ -1,0 +1,283 @@
+"""Ends, or mends, a run whose loss is not finite, and warns of one that has exploded. No step waits for the device."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from facegender.interpret.health import first_non_finite_layer
+from facegender.network.model import normalise
+from facegender.network.module import FaceGenderModule
+from facegender.runs.config import OnNan
+from facegender.runs.events import Event, Notice
+from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
+from facegender.support.files import exists
+
+CHECK_EVERY = 16
+"""Steps whose losses are copied from a GPU together, and looked at when as many more have been started."""
+
+MAX_SKIPPED_IN_A_ROW = 10
+"""Batches in a row that ``--on-nan skip`` leaves out before it gives up."""
+
+MEDIAN_OF = 16
+"""Steps whose median loss is compared: a single batch may be an outlier, half of them are not."""
+
+EXPLODED = 10.0
+"""A median loss has exploded at this many times the lowest one so far, or the loss of guessing if that is higher. The
+first median may be as high as this many times more, as the first steps of a new network can be rough."""
+
+
+class Diverged(UserError):
+    """Training ends here because its loss is not finite."""
+
+
+@dataclass(frozen=True)
+class _LossCopy:
+    """Losses of consecutive steps, perhaps still on their way from the GPU.
+
+    Attributes:
+        last_step: Optimiser step of the last of them, counted from 1.
+        values: (2, N) float32: the loss, and 1 for a step that is not finite on any device, else 0.
+        arrived: Recorded on the GPU after the copy; None if the values are here already.
+    """
+
+    last_step: int
+    values: Tensor
+    arrived: torch.cuda.Event | None
+
+
+class DivergenceGuard(Callback):
+    """Watches loss and gradients, and does what ``--on-nan`` says where they are not finite.
+
+    The gradient of the first layer stands for all gradients: the backward pass carries a NaN or an infinity of any
+    later layer into it. With "stop" and "skip" the device itself leaves out the optimiser's step where that gradient
+    is not finite, so the weights stay finite until the losses, which are copied without blocking, reach this process.
+    No checkpoint is written before the losses of all steps up to it have been examined.
+
+    The processes of a run on several devices have the same gradients, exchange which losses are finite at each copy and
+    examine the same steps, so all of them end at the same step.
+
+    Args:
+        epochs: Planned in all.
+        classes: Number of classes; the loss of guessing is its logarithm.
+        announce: Called with each notice.
+    """
+
+    def __init__(
+        self, folder: RunFolder, on_nan: OnNan, epochs: int, classes: int, announce: Callable[[Event], None]
+    ) -> None:
+        self._folder = folder
+        self._on_nan = on_nan
+        self._epochs = epochs
+        self._guessing_loss = math.log(classes)
+        self._announce = announce
+        self._first_weight: nn.Parameter | None = None
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._loss: Tensor | None = None
+        self._pending: list[tuple[Tensor, Tensor]] = []
+        self._copy: _LossCopy | None = None
+        self._images: Tensor | None = None
+        self._skipped_in_a_row = self._skipped_in_epoch = 0
+        self._recent: deque[float] = deque(maxlen=MEDIAN_OF)
+        self._lowest_median = EXPLODED * self._guessing_loss
+        self._announced: set[str] = set()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the first layer's weights, and the running statistics that "skip" restores."""
+        assert isinstance(pl_module, FaceGenderModule)
+        self._first_weight = next(pl_module.network.parameters())
+        if self._on_nan == "skip":
+            self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.network.buffers()]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Remember the running statistics, which the forward pass changes."""
+        for buffer, before in self._buffers:
+            before.copy_(buffer)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Keep the loss."""
+        self._loss = loss.detach()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Leave weights and running statistics as they were before a batch that is not finite."""
+        assert self._loss is not None
+        assert self._first_weight is not None
+        assert self._first_weight.grad is not None
+        # In float16 gradients overflow now and then, and Lightning's gradient scaler leaves out those steps itself.
+        scaled = trainer.precision == "16-mixed"
+        gradient = torch.zeros_like(self._loss) if scaled else self._first_weight.grad.sum()
+        self._pending.append((self._loss, gradient))
+        if self._on_nan == "continue":
+            return
+        bad = ~(self._loss if scaled else gradient).isfinite()
+        for buffer, before in self._buffers:
+            buffer.copy_(torch.where(bad, before, buffer))
+        if scaled:
+            return
+        if optimizer.defaults.get("fused"):
+            # The fused kernels change nothing where this is 1; `torch.amp.GradScaler.step` uses it in the same way.
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # declared nowhere
+        elif bad:
+            optimizer.zero_grad()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Examine losses: each at once on one processor, else those of some steps before.
+
+        Raises:
+            Diverged: One is not finite.
+        """
+        self._images = batch[0]
+        if self._arrives_at_once(trainer):
+            self._examine_all(trainer, pl_module)
+        elif len(self._pending) >= CHECK_EVERY:
+            self._examine_copy(trainer, pl_module)
+            self._start_copy(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Examine all losses of the epoch; validation has to wait for its steps anyway.
+
+        Raises:
+            Diverged: One is not finite.
+        """
+        self._examine_all(trainer, pl_module)
+        if self._skipped_in_epoch > 1:
+            text = (
+                f"{self._skipped_in_epoch} batches of epoch {trainer.current_epoch + 1} were left out (--on-nan skip)"
+            )
+            self._notice(text)
+        self._skipped_in_epoch = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Examine the validation loss; `RunCheckpoints` waits for the accuracy anyway.
+
+        Raises:
+            Diverged: It is not finite.
+        """
+        assert isinstance(pl_module, FaceGenderModule)
+        if math.isfinite(float(pl_module.validation_results["loss"])):
+            return
+        text = f"the validation loss of epoch {trainer.current_epoch + 1} of {self._epochs} is not finite"
+        if self._on_nan != "continue":
+            raise Diverged(f"{text}; {self._remedy(trainer)}")
+        self._notice_once("validation", f"{text}; training continues (--on-nan continue)")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Examine all losses, so that no checkpoint is written after a step that is not finite.
+
+        Raises:
+            Diverged: One is not finite.
+        """
+        self._examine_all(trainer, pl_module)
+
+    # The losses on their way from the device --------------------------------------------------------------------------
+
+    def _arrives_at_once(self, trainer: Trainer) -> bool:
+        """Whether a loss can be read after its step without waiting for a GPU or another process."""
+        return trainer.world_size == 1 and trainer.strategy.root_device.type == "cpu"
+
+    def _examine_all(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._examine_copy(trainer, pl_module)
+        self._start_copy(trainer)
+        self._examine_copy(trainer, pl_module)
+
+    def _start_copy(self, trainer: Trainer) -> None:
+        """Copy what is pending without waiting for it. All processes of a run call this at the same steps."""
+        if not self._pending:
+            return
+        losses, gradients = (torch.stack(values).float() for values in zip(*self._pending, strict=True))
+        self._pending.clear()
+        bad = trainer.strategy.reduce((~(losses + gradients).isfinite()).float(), reduce_op="max")
+        values, arrived = torch.stack([losses, bad]), None
+        if values.device.type == "cuda":
+            values, arrived = values.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record()
+        self._copy = _LossCopy(trainer.global_step, values, arrived)
+
+    def _examine_copy(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Examine what was copied. `CHECK_EVERY` steps after the copy was started it has long arrived."""
+        copy, self._copy = self._copy, None
+        if copy is None:
+            return
+        if copy.arrived is not None:
+            copy.arrived.synchronize()
+        losses, bad = copy.values.tolist()
+        for index, loss in enumerate(losses):
+            step = copy.last_step - len(losses) + 1 + index
+            if bad[index]:
+                self._on_bad_step(trainer, pl_module, step)
+            else:
+                self._skipped_in_a_row = 0
+                self._look_for_explosion(trainer, step, loss)
+
+    # What follows from them -------------------------------------------------------------------------------------------
+
+    def _on_bad_step(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        self._skipped_in_a_row += 1
+        self._skipped_in_epoch += 1
+        text = f"the loss is not finite at step {step} (epoch {trainer.current_epoch + 1} of {self._epochs})"
+        if self._on_nan == "continue":
+            self._skipped_in_epoch = 0
+            self._notice_once(
+                "training", f"{text}; {self._layer(trainer, pl_module)}; training continues (--on-nan continue)"
+            )
+        elif self._on_nan == "skip" and self._skipped_in_a_row <= MAX_SKIPPED_IN_A_ROW:
+            if self._skipped_in_epoch == 1:
+                self._notice(f"{text}; {self._layer(trainer, pl_module)}; this batch is left out (--on-nan skip)")
+        else:
+            if self._on_nan == "skip":
+                text += f", nor was it for the {MAX_SKIPPED_IN_A_ROW} batches before"
+            raise Diverged(f"{text}; {self._layer(trainer, pl_module)}; {self._remedy(trainer)}")
+
+    def _layer(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        """Name the first layer that is not finite for the latest batch, as a clause."""
+        assert isinstance(pl_module, FaceGenderModule)
+        assert self._images is not None
+        with trainer.precision_plugin.forward_context():  # so that what overflows in training overflows here
+            layer = first_non_finite_layer(pl_module.network, normalise(self._images))
+        return f"first layer that is not finite: {layer}" if layer else "the outputs of all layers are finite"
+
+    def _remedy(self, trainer: Trainer) -> str:
+        """Say which checkpoint is left and what to do, as a clause."""
+        lower = "start a new run with a lower --learning-rate"
+        if not exists(self._folder.last_checkpoint):
+            return f"no checkpoint has been saved yet: {lower}"
+        epoch = f" of epoch {trainer.current_epoch}" if trainer.current_epoch else ""
+        kept = f"the last good checkpoint is {self._folder.last_checkpoint.name}{epoch}: {lower}"
+        if self._on_nan == "skip":
+            return kept
+        return f"{kept}, or leave out such batches: facegender train --resume {self._folder.name} --on-nan skip"
+
+    def _look_for_explosion(self, trainer: Trainer, step: int, loss: float) -> None:
+        self._recent.append(loss)
+        if len(self._recent) < MEDIAN_OF or step % MEDIAN_OF:
+            return
+        median = statistics.median(self._recent)
+        if median > EXPLODED * max(self._lowest_median, self._guessing_loss):
+            self._notice_once(
+                "explosion",
+                f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step} (epoch "
+                f"{trainer.current_epoch + 1} of {self._epochs}), guessing has {self._guessing_loss:.2f}: "
+                "stop the run and lower --learning-rate",
+            )
+        self._lowest_median = min(self._lowest_median, median)
+
+    def _notice_once(self, key: str, text: str) -> None:
+        if key not in self._announced:
+            self._announced.add(key)
+            self._notice(text)
+
+    def _notice(self, text: str) -> None:
+        self._announce(Notice(time=time.time(), level="warning", text=text))
