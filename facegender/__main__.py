@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     with _interrupts_held_back():
         from typer.exceptions import Abort, TyperException
 
-        from facegender.cli.commands import app
+        from facegender.cli.app import app
         from facegender.support.errors import UserError, print_error
 
     try:

@@ -37,6 +37,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
     parser.add_argument("--data", type=Path, metavar="DIR", help="open the form for a new run on this folder")
     parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
+    parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
     # The option goes before the variable, so that only without it a mistake there changes anything.
@@ -68,6 +69,11 @@ def main() -> None:
     with Ending() as ending:
         with ending.held_back():
             options = arguments()
+        if options.doctor:
+            from tui.graphics.__main__ import main as describe_terminal
+
+            describe_terminal()
+            return
         sys.exit(run(options, ending))
 
 

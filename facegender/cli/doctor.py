@@ -1,4 +1,4 @@
-"""``facegender doctor``: what a bug report needs and what a new user wonders."""
+"""``facegender doctor``: what a bug report needs to say about the machine."""
 
 from __future__ import annotations
 
@@ -6,51 +6,54 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
-from facegender import __version__
-from facegender.cli.cache import account
+from facegender.cli.options import Root
 from facegender.support.cache_dir import cache_folder
-from facegender.support.files import exists
+from facegender.support.files import exists, expanded
 from facegender.support.machine import available_processors
+from facegender.support.text import printable
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
-TERMINAL = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
+TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
 
 
-def findings(root: Path) -> list[tuple[str, str]]:
-    """Names and what was found, in the order to print them."""
+def doctor(root: Root = Path()) -> None:
+    """Print what the program finds on this machine: versions, devices, disk, terminal."""
+    rows = _findings(expanded(root))
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name.ljust(width)}  {printable(text)}")
+
+
+def _findings(root: Path) -> list[tuple[str, str]]:
+    """Names and findings, in the order to print them."""
+    import psutil
+
+    from facegender import __version__
+    from facegender.cli.cache import account
+
     memory = psutil.virtual_memory()
-    rows = [
+    size = shutil.get_terminal_size()
+    return [
         ("facegender-tui", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", platform.platform()),
         ("processors", f"{available_processors()}"),
         ("memory", f"{_gib(memory.available)} of {_gib(memory.total)} free"),
+        *((name, _version(name)) for name in PACKAGES),
+        *_devices(),
+        ("root", _disk(root.absolute())),
+        ("cache", _disk(cache_folder())),
+        ("photographs", account()),
+        *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
+        (
+            "terminal",
+            f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal",
+        ),
+        ("pictures", "`facegender-tui --doctor` asks the terminal which pictures it can show"),
     ]
-    rows += [(name, _version(name)) for name in PACKAGES]
-    rows += _devices()
-    rows += [("root", _disk(root.absolute())), ("cache", _disk(cache_folder())), ("photographs", account())]
-    rows += [(name, os.environ[name]) for name in TERMINAL if name in os.environ]
-    size = shutil.get_terminal_size()
-    where = f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"
-    rows.append(("terminal", where))
-    return rows + _pictures()
-
-
-def _pictures() -> list[tuple[str, str]]:
-    """What pictures the terminal can show: asked by a process of the interface, which this side does not import."""
-    try:
-        answer = subprocess.run(
-            [sys.executable, "-m", "tui.graphics"], stdout=subprocess.PIPE, timeout=10, check=True, text=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return [("pictures", "could not be found out")]
-    return [(name, text) for line in answer.splitlines() for name, _, text in [line.partition("\t")]]
 
 
 def _devices() -> list[tuple[str, str]]:

@@ -1,12 +1,15 @@
-"""``facegender export``: a trained network in files that other programs read. Light until one is written."""
+"""``facegender export``: save a trained network for other programs."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from facegender.cli.options import Root, not_empty, root_folder, to_path
 from facegender.runs.checkpoints import find_checkpoint
 from facegender.support.errors import UserError
 from facegender.support.files import expanded, is_folder, replacing
@@ -18,66 +21,67 @@ if TYPE_CHECKING:
 FORMATS = ("pth", "safetensors", "onnx")
 
 
-def export_file(which: str, form: str, output: Path | None, *, force: bool) -> Path:
-    """The file to write.
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE",
+            parser=not_empty,
+            help="A run, whose best checkpoint is used (the newest while it trains), or a checkpoint file.",
+        ),
+    ],
+    format: Annotated[
+        str, typer.Option("--format", metavar="|".join(FORMATS), help="pth and safetensors hold the weights only.")
+    ] = "safetensors",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", parser=to_path, help="Default: RUN.FORMAT, here."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", metavar="", help="Overwrite the file if it exists.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Save a trained network for other programs.
 
-    Args:
-        which: A run or a checkpoint file, which the file is named after.
-        form: One of `FORMATS`.
-        output: The file instead.
-        force: It may be there already.
+    It takes photographs as (N, 3, S, S) float32 in [-1, 1] and gives logits (N, classes).
+    """
+    root = root_folder(root)
+    target = _target(run, format, output, force=force)
+    if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
+        raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
+    checkpoint = find_checkpoint(root, run, option="")
+    from facegender.classifier import load_classifier
+
+    classifier = load_classifier(checkpoint.path)
+    name = printable(target)
+    try:
+        with replacing(target) as temporary:
+            _write(classifier, format, temporary)
+    except OSError as error:
+        raise UserError(f"{name}: {one_line(error.strerror or str(error))}; name another --output") from None
+    except RuntimeError as error:  # torch reports a file that it cannot write like this
+        raise UserError(f"{name}: {one_line(str(error))[:150]}; name another --output") from None
+    print(f"{name}: {target.stat().st_size / 1e6:.1f} MB, from {checkpoint.describe(classifier.epoch)}")
+
+
+def _target(run: str, format: str, output: Path | None, *, force: bool) -> Path:
+    """The file to write, by default named after the run or the checkpoint file.
 
     Raises:
-        UserError: There is no such format, or the file is there already.
+        UserError: The format is unknown, or the file exists and may not be overwritten.
     """
-    if form not in FORMATS:
-        raise UserError(f"--format {printable(form)}: must be one of {', '.join(FORMATS)}")
-    name = Path(which).stem if Path(which).suffix == ".ckpt" else which
-    target = expanded(output) if output else Path(f"{name}.{form}")
-    shown = printable(target)
+    if format not in FORMATS:
+        raise UserError(f"--format {printable(format)}: must be one of {', '.join(FORMATS)}")
+    stem = Path(run).stem if Path(run).suffix == ".ckpt" else run
+    target = expanded(output) if output else Path(f"{stem}.{format}")
+    name = printable(target)
     if is_folder(target):
-        raise UserError(f"{shown} is a folder: name a file with --output")
+        raise UserError(f"{name} is a folder: name a file with --output")
     if os.path.lexists(target) and not force:
-        raise UserError(f"{shown} exists already: name another file with --output, or overwrite it with --force")
+        raise UserError(f"{name} exists already: name another file with --output, or overwrite it with --force")
     return target
 
 
-def export_network(root: Path, which: str, form: str, target: Path) -> str:
-    """Write a network's weights, or in ONNX the network itself.
-
-    All take photographs as (N, 3, S, S) float32 in [-1, 1] and give (N, classes) logits.
-
-    Args:
-        which: A run or a checkpoint file, as for `find_checkpoint`.
-        form: One of `facegender.cli.export.FORMATS`.
-        target: The file; overwritten if it is there.
-
-    Returns:
-        A line that says what was written.
-
-    Raises:
-        UserError: There is no such run, a package is missing, or the file cannot be written.
-    """
-    if form == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
-        raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
-    from facegender.classifier import load_classifier
-
-    checkpoint = find_checkpoint(root, which, option="")
-    classifier = load_classifier(checkpoint.path)
-    try:
-        with replacing(target) as temporary:
-            _write(classifier, form, temporary)
-    except OSError as error:
-        raise UserError(
-            f"{printable(target)}: {one_line(error.strerror or str(error))}; name another --output"
-        ) from None
-    except RuntimeError as error:  # what torch makes of a file that it cannot write
-        raise UserError(f"{printable(target)}: {one_line(str(error))[:150]}; name another --output") from None
-    size = target.stat().st_size / 1e6
-    return f"{printable(target)}: {size:.1f} MB, {checkpoint.describe(classifier.epoch)}"
-
-
-def _write(classifier: Classifier, form: str, path: Path) -> None:
+def _write(classifier: Classifier, format: str, path: Path) -> None:
     import torch
     from safetensors.torch import save
 
@@ -86,9 +90,9 @@ def _write(classifier: Classifier, form: str, path: Path) -> None:
 
     network = classifier.network.to(memory_format=torch.contiguous_format)
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    if form == "pth":
+    if format == "pth":
         write_checkpoint(weights, path)
-    elif form == "safetensors":
+    elif format == "safetensors":
         metadata = {
             "recipe": classifier.recipe,
             "image_size": str(classifier.image_size),

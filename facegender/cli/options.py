@@ -36,6 +36,10 @@ Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", parser=to_path, help="TOML file of settings; options come first."),
 ]
+Json = Annotated[
+    bool,
+    typer.Option("--json", metavar="", help="Print one JSON object per line; epochs are counted from 0 there."),
+]
 
 
 def root_folder(root: Path) -> Path:

@@ -1,112 +1,172 @@
-"""``facegender predict``: files, folders or typed names to lines of text, JSON or CSV."""
+"""``facegender predict``: classify files, folders or typed names; print text, JSON or CSV."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
+import csv as csv_format
 import io
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-from PIL import Image
+import typer
 
-from facegender.classifier import Classifier, Prediction, load_classifier
-from facegender.data.dataset import is_system_name
-from facegender.data.image import UnreadableImage, open_image
-from facegender.rendering.pictures import heat_overlay, write_png
+from facegender.cli.options import Json, Root, not_empty, root_folder, to_path
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_folder, typed_path
-from facegender.support.text import counted, printable
+from facegender.support.text import counted, json_line, printable
 
-Form = Literal["text", "json", "csv"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from facegender.classifier import Classifier, Prediction
+
+OutputFormat = Literal["text", "json", "csv"]
 
 MAX_NAME_BYTES = 200
-"""Of a photograph's name in that of its heatmap; most disks take 255 in all, while it is written with some added."""
+"""Of a photograph's name in that of its heatmap; most file systems allow 255, and temporary names are longer."""
+MAX_HEATMAP_PX = 1024
 
-# Endings of names that are passed over in folders; whatever is named itself is tried.
-_DOCUMENTS = {"csv", "doc", "docx", "htm", "html", "ini", "json", "jsonl", "log", "md", "pdf", "rst", "rtf", "toml"}
-_DOCUMENTS |= {"tsv", "txt", "xls", "xlsx", "xml", "yaml", "yml"}
-_PROGRAMS = {"c", "cfg", "cpp", "h", "ipynb", "js", "lock", "py", "pyc", "r", "sh", "so", "sqlite"}
-_NUMBERS = {"bin", "ckpt", "h5", "npy", "npz", "onnx", "parquet", "pickle", "pkl", "pt", "pth", "safetensors"}
-_ARCHIVES = {"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip", "zst"}
-_RECORDINGS = {"avi", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "ogg", "wav", "webm"}
-_NO_PICTURES = _DOCUMENTS | _PROGRAMS | _NUMBERS | _ARCHIVES | _RECORDINGS
+# In folders, files with these extensions are skipped. A file that is named itself is always tried.
+_DOCUMENTS = "csv doc docx htm html ini json jsonl log md pdf rst rtf toml tsv txt xls xlsx xml yaml yml"
+_PROGRAMS = "c cfg cpp h ipynb js lock py pyc r sh so sqlite"
+_NUMBERS = "bin ckpt h5 npy npz onnx parquet pickle pkl pt pth safetensors"
+_ARCHIVES = "7z bz2 gz rar tar tgz xz zip zst"
+_RECORDINGS = "avi m4a m4v mkv mov mp3 mp4 ogg wav webm"
+_SKIPPED_EXTENSIONS = frozenset(" ".join((_DOCUMENTS, _PROGRAMS, _NUMBERS, _ARCHIVES, _RECORDINGS)).split())
 
 
-def classify_all(root: Path, paths: Sequence[Path], which: str | None, form: Form, heatmaps: Path | None) -> bool:
-    """Classify files and folders, or what is typed if there are none, and print what the network says.
+def predict(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", parser=to_path, show_default=False, help="Photographs or folders."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="RUN|FILE",
+            parser=not_empty,
+            help="Default: the best checkpoint of the newest run on photographs, or the newest while that run trains.",
+        ),
+    ] = None,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", metavar="", help="Print comma-separated values with a header.")] = False,
+    heatmap: Annotated[
+        Path | None,
+        typer.Option(
+            "--heatmap",
+            metavar="DIR",
+            parser=to_path,
+            help="Save a PNG per photograph that shows which areas influenced the prediction (Grad-CAM).",
+        ),
+    ] = None,
+    root: Root = Path(),
+) -> None:
+    """Classify photographs; without a path, ask for one after another."""
+    if json and csv:
+        raise UserError("--json and --csv exclude each other: give one of them")
+    root = root_folder(root)
+    named = [expanded(path) for path in paths or []]
+    if named and not any(map(os.path.lexists, named)):
+        for path in named:
+            print_error(f"{path}: no such file; name a photograph or a folder of them")
+        raise typer.Exit(2)
+    if heatmap is not None:
+        heatmap = _make_folder(expanded(heatmap))
+    chosen = find_checkpoint(root, checkpoint)
+    from facegender.classifier import load_classifier
 
-    Args:
-        which: As for `find_checkpoint`.
-        heatmaps: Folder for pictures of where the network looked.
+    report = _Report(chosen, load_classifier(chosen.path), "json" if json else "csv" if csv else "text", heatmap)
+    if not (report.classify_all(named) if named else report.ask()):
+        raise typer.Exit(2)
 
-    Returns:
-        Whether every file could be read; each that could not has got a line on stderr.
 
-    Raises:
-        UserError: There is no checkpoint, or a picture cannot be saved.
-    """
-    if heatmaps is not None:
-        heatmaps = expanded(heatmaps)
-        try:
-            heatmaps.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--heatmap {printable(heatmaps)}: {error.strerror}; name a folder to write in") from None
-    checkpoint = find_checkpoint(root, which)
-    report = _Report(checkpoint, load_classifier(checkpoint.path), form, heatmaps)
-    if not paths:
-        return report.ask()
-    single = len(paths) == 1 and not is_folder(paths[0])
-    for path in _files(paths, report.refuse):
-        report.classify(path, titled=not single)
-    if form == "text" and sys.stdout.isatty() and not single:
-        print_error(report.summary())
-    return report.complete
+def _make_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_heatmap(folder, error) from None
+    return folder
+
+
+def _no_heatmap(path: Path, error: OSError) -> UserError:
+    return UserError(f"--heatmap {printable(path)}: {error.strerror}; name a folder to write in")
 
 
 class _Report:
-    """Classifies one file after another and prints it."""
+    """Classifies one file after another and prints the predictions.
 
-    def __init__(self, checkpoint: Checkpoint, classifier: Classifier, form: Form, heatmaps: Path | None) -> None:
+    Files that cannot be read get a line on stderr. The checkpoint is named there before the first prediction.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, classifier: Classifier, output_format: OutputFormat, heatmaps: Path | None
+    ) -> None:
         self._checkpoint = checkpoint
         self._classifier = classifier
-        self._form = form
+        self._format = output_format
         self._heatmaps = heatmaps
-        self._labels = dict.fromkeys(classifier.classes, 0)
+        self._counts = dict.fromkeys(classifier.classes, 0)
         self._refused = 0
 
-    def refuse(self, path: Path, reason: str) -> None:
-        """Say why there is no answer, below those that there were."""
+    def classify_all(self, paths: Sequence[Path]) -> bool:
+        """Classify files and folders. Returns whether every file could be read."""
+        single = len(paths) == 1 and not is_folder(paths[0])
+        for path in _files(paths, self._refuse):
+            self._classify(path, titled=not single)
+        if self._format == "text" and sys.stdout.isatty() and not single:
+            parts = [f"{count} {label}" for label, count in self._counts.items()]
+            refused = f"; {self._refused} could not be read" if self._refused else ""
+            print_error(f"{counted(self._printed, 'photograph')}: {', '.join(parts)}{refused}")
+        return not self._refused
+
+    def ask(self) -> bool:
+        """Classify what is typed until an empty line or the end of the input.
+
+        Returns:
+            Whether every file could be read; True in any case if a person typed the names.
+        """
+        interactive = sys.stdin.isatty()
+        if interactive:
+            with contextlib.suppress(ImportError):
+                import readline
+
+                readline.set_completer_delims("\n")
+                readline.parse_and_bind("tab: complete")
+        while True:
+            try:
+                line = input("photograph: " if interactive else "")
+            except (EOFError, UnicodeDecodeError):
+                break
+            except KeyboardInterrupt:
+                print()  # the shell's prompt gets a line of its own
+                raise
+            if not line.strip():
+                break
+            self._classify(typed_path(line, Path()), titled=False)
+        return interactive or not self._refused
+
+    @property
+    def _printed(self) -> int:
+        return sum(self._counts.values())
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        """Say on stderr why there is no prediction, after those that were printed."""
         self._refused += 1
         sys.stdout.flush()
         print_error(f"{printable(path)}: {reason}")
 
-    @property
-    def complete(self) -> bool:
-        """Whether every file could be read."""
-        return not self._refused
+    def _classify(self, path: Path, *, titled: bool) -> None:
+        from facegender.data.image import UnreadableImage, open_image
 
-    @property
-    def _printed(self) -> int:
-        return sum(self._labels.values())
-
-    def summary(self) -> str:
-        """How many there were of each answer."""
-        parts = [f"{count} {label}" for label, count in self._labels.items()]
-        refused = f"; {self._refused} could not be read" if self._refused else ""
-        return f"{counted(self._printed, 'photograph')}: {', '.join(parts)}{refused}"
-
-    def classify(self, path: Path, *, titled: bool) -> None:
         try:
             image = open_image(path)
         except UnreadableImage as error:
-            self.refuse(path, error.reason)
+            self._refuse(path, error.reason)
             return
         prediction = self._classifier.classify(image)
         if not self._printed:
@@ -118,74 +178,66 @@ class _Report:
         finally:
             self._print(path, prediction, titled, heatmap)
 
-    def ask(self) -> bool:
-        """Classify what is typed until an empty line or the end of the input."""
-        typed = sys.stdin.isatty()
-        if typed:
-            with contextlib.suppress(ImportError):
-                import readline
-
-                readline.set_completer_delims("\n")
-                readline.parse_and_bind("tab: complete")
-        while True:
-            try:
-                line = input("photograph: " if typed else "")
-            except (EOFError, UnicodeDecodeError):
-                break
-            except KeyboardInterrupt:
-                print()  # so that the shell's prompt has a line of its own
-                raise
-            if not line.strip():
-                break
-            self.classify(typed_path(line, Path()), titled=False)
-        return self.complete or typed
-
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
-        name = printable(path)
-        shares = dict(zip(prediction.classes, prediction.probabilities, strict=True))
-        if self._form == "json":
-            row = {
-                "file": _decoded(path),
-                "label": prediction.label,
-                "confidence": prediction.confidence,
-                "probabilities": shares,
-                "checkpoint": str(prediction.checkpoint),
-                "epoch": prediction.epoch,
-            } | ({"heatmap": _decoded(heatmap)} if heatmap else {})
-            print(json.dumps(row))  # with everything but plain characters escaped, so that no terminal obeys it
-        elif self._form == "csv":
-            more = ["heatmap"] if self._heatmaps is not None else []
+        if self._format == "json":
+            print(_json_row(path, prediction, heatmap))
+        elif self._format == "csv":
             if not self._printed:
-                print(_csv_line(["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch", *more]))
-            numbers = [f"{number:.6f}" for number in (prediction.confidence, *shares.values())]
-            origin = [printable(prediction.checkpoint), str(prediction.epoch)]
-            print(_csv_line([name, prediction.label, *numbers, *origin, *([printable(heatmap or "")] if more else [])]))
+                columns = ["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]
+                print(_csv_line([*columns, *(["heatmap"] if self._heatmaps else [])]))
+            numbers = [f"{number:.6f}" for number in (prediction.confidence, *prediction.probabilities)]
+            row = [printable(path), prediction.label, *numbers, printable(prediction.checkpoint), str(prediction.epoch)]
+            print(_csv_line([*row, *([printable(heatmap or "")] if self._heatmaps else [])]))
         else:
             if self._printed:
                 print()
-            print("\n".join([*([name] if titled else []), *prediction.lines()]))
-        self._labels[prediction.label] += 1
+            print("\n".join([*([printable(path)] if titled else []), *prediction.lines()]))
+        self._counts[prediction.label] += 1
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
+        import numpy as np
+        from PIL import Image
+
+        from facegender.rendering.pictures import heat_overlay, write_png
+
         pixels = self._classifier.pixels(image)
         heat = self._classifier.heatmap(pixels, prediction.classes.index(prediction.label))
-        blend = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
-        scale = min(1.0, 1024 / max(image.size))
-        picture = blend.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        target = _free(folder, path.name)
+        overlay = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
+        scale = min(1.0, MAX_HEATMAP_PX / max(image.size))
+        picture = overlay.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+        target = _free_name(folder, path.name)
         try:
             write_png(target, picture)
         except OSError as error:
-            raise UserError(f"--heatmap {printable(target)}: {error.strerror}; name a folder to write in") from None
+            raise _no_heatmap(target, error) from None
         return target
 
 
-def _decoded(path: Path) -> str:
+def _json_row(path: Path, prediction: Prediction, heatmap: Path | None) -> str:
+    row = {
+        "file": _valid_text(path),
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "probabilities": dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+        "checkpoint": _valid_text(prediction.checkpoint),
+        "epoch": prediction.epoch,
+    }
+    return json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {}))
+
+
+def _valid_text(path: Path) -> str:
+    """A path for JSON, where bytes that are not UTF-8 have no place."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def _free(folder: Path, name: str) -> Path:
-    """A file name in a folder that no picture of this or an earlier call has, and that is not too long for any disk."""
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv_format.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    """The path of a new picture that overwrites none and whose name is not too long for any file system."""
     name = os.fsdecode(os.fsencode(name)[:MAX_NAME_BYTES])
     number, target = 1, folder / f"{name}.png"
     while exists(target):
@@ -194,37 +246,32 @@ def _free(folder: Path, name: str) -> Path:
     return target
 
 
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
-
-
 def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterator[Path]:
     """The files, and those in and below the folders, by name.
 
-    In folders, hidden and system files are passed over without a word, and what its name says is no picture with one.
+    In folders, hidden and system files are skipped silently; files with another program's extension are counted.
 
     Args:
-        refuse: Is told of a folder that has none.
+        refuse: Is called for a folder that has no photographs.
     """
+    from facegender.data.dataset import is_system_name
+
     for path in paths:
         if not is_folder(path):
             yield path
             continue
-        count = passed_over = 0
+        found = skipped = 0
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not is_system_name(name))
             for name in sorted(names):
                 if is_system_name(name):
                     continue
-                if Path(name).suffix.lower().removeprefix(".") in _NO_PICTURES:
-                    passed_over += 1
+                if Path(name).suffix.lower().removeprefix(".") in _SKIPPED_EXTENSIONS:
+                    skipped += 1
                     continue
-                count += 1
+                found += 1
                 yield Path(folder, name)
-        if not count:
+        if not found:
             refuse(path, "no photographs in this folder; name one that has some")
-        if passed_over:
-            files = "1 file that is no picture" if passed_over == 1 else f"{passed_over} files that are no pictures"
-            print_error(f"{printable(path)}: passed over {files}")
+        if skipped:
+            print_error(f"{printable(path)}: skipped {counted(skipped, 'file')} whose extension is not a picture's")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +19,7 @@ from facegender.cli.options import (
 from facegender.runs.config import FIELDS, RECIPES
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
-from facegender.support.text import printable
+from facegender.support.text import shell_command
 
 
 @settings_options(FIELDS)
@@ -79,10 +78,8 @@ def find_lr(
         print_error(f"no learning rate to suggest: {curve.objection()}")
         raise typer.Exit(1)
     print(f"suggested learning rate: {suggestion:g}")
-    command = ["facegender", "train", *to_arguments(given), f"--learning-rate={suggestion:g}"]
-    command += [] if config is None else [f"--config={config}"]
-    command += [] if root == Path() else [f"--root={root}"]
-    print(f"train with it: {printable(shlex.join(command))}")
+    options = [*to_arguments(given), *([f"--config={config}"] if config else []), f"--learning-rate={suggestion:g}"]
+    print(f"train with it: {shell_command(root, 'train', *options)}")
 
 
 def recipes() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,6 +67,29 @@ def json_line(value: Any) -> str:
     """
     text = json.dumps(msgspec.to_builtins(value))
     return json.dumps(json.loads(text, parse_constant=lambda _: None))
+
+
+def shell_command(root: Path, *arguments: str) -> str:
+    """A command line of ``facegender`` to paste into a shell, with ``--root`` unless it is the current folder.
+
+    Args:
+        root: The folder that has the runs.
+    """
+    options = [] if root == Path() else [f"--root={root}"]
+    return " ".join(map(_quoted, ["facegender", *arguments, *options]))
+
+
+def _quoted(word: str) -> str:
+    r"""Quote a word for a shell; what a terminal might obey is escaped as bash and zsh read it, e.g. ``$'\x1b'``."""
+    if printable(word) == word:
+        return shlex.quote(word)
+    parts = (
+        character
+        if printable(character) == character and character not in "'\\"
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+        for character in word
+    )
+    return f"$'{''.join(parts)}'"
 
 
 def end_of(text: str, width: int) -> str:

@@ -160,7 +160,7 @@ def test_a_folder_is_classified_with_all_below_and_unreadable_files_are_named_at
     assert "\x1b" not in line
 
 
-def test_files_in_a_folder_that_are_no_pictures_by_their_names_are_passed_over(
+def test_files_in_a_folder_with_other_extensions_are_skipped_and_counted(
     trained: Path, photographs: Path, capsys: Capture
 ) -> None:
     for name in ("labels.csv", "README.MD", "below/notes.txt"):
@@ -169,7 +169,7 @@ def test_files_in_a_folder_that_are_no_pictures_by_their_names_are_passed_over(
     captured = capsys.readouterr()
     assert captured.out.count("Predicted: ") == 2
     _, line = captured.err.splitlines()
-    assert line.endswith("passed over 3 files that are no pictures")
+    assert line.endswith("skipped 3 files whose extension is not a picture's")
     assert run(["predict", str(photographs / "labels.csv"), "--root", str(trained)]) == 2
     assert "labels.csv" in capsys.readouterr().err
     shutil.rmtree(photographs)

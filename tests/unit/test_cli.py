@@ -149,13 +149,13 @@ def test_help_and_version_are_exit_code_0(capsys: Capture) -> None:
     assert "facegender-tui 0." in capsys.readouterr().out
 
 
-def test_runs_are_listed_newest_first_with_their_best_epoch(tmp_path: Path, capsys: Capture) -> None:
+def test_runs_are_listed_newest_first_with_their_best_epoch_counted_from_1(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "alpha", live=False)
     make_run(tmp_path, "beta", live=True)
     assert run(["runs", "--root", str(tmp_path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age", "data"]
-    assert lines[1] == ["beta", "training", "2/4", "0.700", "1", "2", "min"]
+    assert lines[1] == ["beta", "training", "2/4", "0.700", "2", "2", "min"]
     assert lines[2][:2] == ["alpha", "completed"]
 
 
@@ -183,14 +183,28 @@ def test_the_list_tells_demo_faces_from_photographs_in_eighty_columns(tmp_path: 
 
 def test_no_runs_names_the_command_that_starts_one(tmp_path: Path, capsys: Capture) -> None:
     assert run(["runs", "--root", str(tmp_path)]) == 0
-    assert "facegender train" in capsys.readouterr().out
+    assert f"facegender train --root={tmp_path}" in capsys.readouterr().out
+
+
+def test_json_of_the_runs_is_ascii_whatever_a_manifest_says(tmp_path: Path, capsys: Capture) -> None:
+    hostile = "a\x9bb\u202ec\u2028d\x7fe\x1bf"
+    recorded.write_run(tmp_path, "j", data=hostile)
+    assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert out.rstrip("\n").isprintable()
+    assert set(json.loads(out)["data"]) >= set("abcdef")
 
 
 def test_stop_asks_a_live_run_and_waits_as_long_as_it_is_told(tmp_path: Path, capsys: Capture) -> None:
     folder = make_run(tmp_path, "a", live=True)
     assert run(["stop", "a", "--root", str(tmp_path)]) == 0
     assert folder.stop_requested()
-    assert "asked to finish its batch" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "stop requested" in out
+    assert shlex.split(out.splitlines()[-1].removeprefix("resume with: ")) == [
+        "facegender", "train", "--resume", "a", f"--root={tmp_path}"
+    ]  # fmt: skip
     assert run(["stop", "a", "--wait", "0.1", "--root", str(tmp_path)]) == 1
     assert "has not ended" in capsys.readouterr().err
 
@@ -199,7 +213,7 @@ def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: 
     def broken(root: Path) -> None:
         raise RuntimeError("never\nmind")
 
-    monkeypatch.setattr("facegender.cli.commands.list_runs", broken)
+    monkeypatch.setattr("facegender.cli.runs.list_runs", broken)
     assert run(["runs"]) == 1
     assert capsys.readouterr().err.startswith("facegender: RuntimeError: never mind")
 
@@ -209,8 +223,15 @@ def test_the_commands_that_answer_at_once_import_nothing_heavy() -> None:
         "import sys; from facegender.__main__ import run; run(['runs']); import facegender.training.run;"
         "assert run(['find-lr', '--data=none']) == 2; assert run(['predict', 'none.png', 'none.jpg']) == 2;"
         "assert run(['export', 'x', '--format=gif']) == 2;"
-        "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); "
-        "assert not heavy & {'torch', 'pytorch_lightning'}, heavy"
+        "heavy = {'torch', 'pytorch_lightning'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from facegender.__main__ import run; assert run(['train', '--help']) == 0;"
+        "heavy = {'torch', 'pytorch_lightning', 'PIL', 'numpy'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
 

@@ -16,7 +16,7 @@ import recorded
 import typer
 from piloting import until
 
-from facegender.cli.commands import app as command_line
+from facegender.cli.app import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configure

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from facegender.support.text import json_line, one_line, printable
+from facegender.support.text import json_line, one_line, printable, shell_command
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zoë Ångström", "日本語", "👩\u200d🔬", "a [red]markup[/] b", "e\u0301"])
@@ -59,3 +61,17 @@ def test_a_json_line_of_a_struct_has_null_in_the_place_of_numbers_that_are_not_f
         losses: list[float]
 
     assert json_line(Row("a", [0.5, math.nan, math.inf])) == '{"name": "a", "losses": [0.5, null, null]}'
+
+
+def test_a_command_to_paste_names_its_root_unless_that_is_the_current_folder() -> None:
+    assert shell_command(Path(), "train", "--resume", "a") == "facegender train --resume a"
+    assert shell_command(Path("/my runs"), "train") == "facegender train '--root=/my runs'"
+
+
+@pytest.mark.parametrize("name", ["it's\x1b[2J", "a\u202eb\\n", "caf\udce9", "\x9b\n\t"])
+def test_a_command_to_paste_means_the_same_path_and_does_not_control_the_terminal(name: str) -> None:
+    command = shell_command(Path(name), "train")
+    assert command.isprintable()
+    script = f"facegender() {{ printf '%s\\n' \"$@\"; }}; {command}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
+    assert done.stdout == b"train\n--root=" + name.encode("utf-8", "surrogateescape") + b"\n"

@@ -1,0 +1,43 @@
+"""The program ``facegender``: its commands. They import what needs torch when they run, so that the help is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from facegender.cli.data import cache, demo_data, download
+from facegender.cli.doctor import doctor
+from facegender.cli.export import export
+from facegender.cli.predict import predict
+from facegender.cli.runs import runs, stop
+from facegender.cli.train import find_lr, recipes, train
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Train a face-gender CNN and classify photographs with it. `facegender-tui` shows the training live.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from facegender import __version__
+
+        print(f"facegender-tui {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", metavar="", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+for _command in (train, find_lr, recipes, predict, runs, stop, export, demo_data, download, doctor, cache):
+    app.command(_command.__name__.replace("_", "-"))(_command)
