@@ -1,9 +1,10 @@
-"""How many processors and how much memory there are to work with."""
+"""What this process may use of the machine: processors and memory within a container's limits, standard streams."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -26,24 +27,68 @@ def complete_streams() -> None:
 
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_processors() -> int:
-    """Processors that this process may use, which may be fewer than the machine has."""
+    """Count the processors that this process may use: by its affinity and by the CPU quotas of its control groups."""
     try:
-        return len(os.sched_getaffinity(0))
+        count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
-        return os.cpu_count() or 1
+        count = os.cpu_count() or 1
+    quotas = (_cpu_quota(group) for group in _control_groups("cpu"))
+    return max(1, int(min([count, *(quota for quota in quotas if quota is not None)])))
 
 
 def available_memory() -> int:
-    """Bytes of memory that this process can have without others losing theirs, within a container's limit."""
-    available = int(psutil.virtual_memory().available)
-    group = CONTROL_GROUP
+    """Bytes of memory that this process can have without others losing theirs, within its control groups' limits."""
+    free = (_free_memory(group) for group in _control_groups("memory"))
+    return max(0, min([int(psutil.virtual_memory().available), *(size for size in free if size is not None)]))
+
+
+def _control_groups(controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control groups with a controller, and of all groups that contain them.
+
+    Slurm and systemd nest groups, and each may have a limit. A container may see its own group as the root, so a folder
+    need not exist.
+    """
     try:
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
+        lines = _MEMBERSHIP.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        lines = ["0::/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = CONTROL_GROUP / controller if controllers else CONTROL_GROUP  # version 1, version 2
+        group = root / path.lstrip("/")
+        yield group
+        while group != root:
+            group = group.parent
+            yield group
+
+
+def _cpu_quota(group: Path) -> float | None:
+    """How many processors a control group may use at a time; None where it has no limit."""
+    try:
+        if (version_2 := group / "cpu.max").exists():
+            quota, period = version_2.read_text(encoding="ascii").split()
+        else:
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
+
+
+def _free_memory(group: Path) -> int | None:
+    """Bytes that a control group may still use; None where it has no limit."""
+    names = ("memory.max", "memory.current", "inactive_file")
+    if not (group / names[0]).exists():
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    limit, used, reclaimable = names
+    try:
         counts = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        return max(0, min(available, limit - used + int(counts["inactive_file"])))
-    except (OSError, ValueError, KeyError):  # no container, or none with a limit, which is the word "max"
-        return available
+        limit_bytes, used_bytes = (int((group / name).read_text(encoding="ascii")) for name in (limit, used))
+        return limit_bytes - used_bytes + int(counts[reclaimable])
+    except (OSError, ValueError, KeyError):  # no such group, or "max"
+        return None
