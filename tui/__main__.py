@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Textual waits for the end of a frame before it writes: at its 60 a second half of what a key press takes.
 os.environ.setdefault("TEXTUAL_FPS", "120")
 
+SWITCH_INTERVAL_S = 0.001
 PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 
@@ -135,6 +136,9 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
     in_full = bool(os.environ.get("FACEGENDER_TRACEBACK"))
     if not in_full:
         app.error_console = Console(file=trace, width=120, markup=False, highlight=False)
+    # Threads read journals and compose pictures. With Python's 5 ms a key waits up to that long, several times, for a
+    # thread to give up the interpreter.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     ending.leave = app.leave_soon
     ending.farewell = partial(image_cleanup_sequence, app)
     try:

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textual import events, on, work
 from textual.app import SuspendNotSupported, SystemCommand
@@ -20,10 +18,8 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs
+from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
-from facegender.support.errors import UserError
-from facegender.support.files import typed_path
 from facegender.support.text import one_line
 from tui.commands import COMMANDS
 from tui.graphics import (
@@ -37,15 +33,13 @@ from tui.graphics import (
     window_size,
 )
 from tui.graphics.textual_internals import LateReplyApp
-from tui.host.processes import ClassifierProcess, Trainers
+from tui.host.processes import ClassifierProcess
+from tui.host.run_control import RunControl, RunRequest
 from tui.host.shutdown import is_own_job
 from tui.host.threads import DaemonThreads
 from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
-
-if TYPE_CHECKING:
-    from tui.screens.classify import Classify
 
 REAP_S = 2.0
 LATE_LIMIT_S = 10.0
@@ -54,7 +48,6 @@ LONGEST_DRAIN_S = 10.0
 LONGEST_LEAVE_S = 2.0
 SETTLED_S = 1.5
 """By then all that the first screen and its pictures need is imported and made."""
-SWITCH_S = 0.001
 LOOK_S = 1.0
 """How long to look for a run to begin a new one from."""
 
@@ -113,9 +106,6 @@ class FaceGenderApp(LateReplyApp):
         # Before there is a screen: a change of theme styles and draws all that is there anew.
         self.register_theme(THEME)
         self.theme = THEME.name
-        # Threads read journals and make pictures; a key should not wait for five milliseconds (the default) each time
-        # that one of them has the interpreter.
-        sys.setswitchinterval(SWITCH_S)
         self.root = root
         self.terminal = terminal
         self._event_loop: asyncio.AbstractEventLoop | None = None
@@ -123,7 +113,7 @@ class FaceGenderApp(LateReplyApp):
         self._data = data
         self._graphics = graphics
         self._leaving = False
-        self._trainers = Trainers()
+        self._run_control = RunControl(self, root, show=self._show_run, confirm=self._confirm)
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
 
@@ -145,7 +135,7 @@ class FaceGenderApp(LateReplyApp):
 
     def on_mount(self) -> None:
         """Begin to look after the trainers."""
-        self.set_interval(REAP_S, self._reap)
+        self.set_interval(REAP_S, self._run_control.reap)
         self.set_interval(REAP_S, self._look_at_size)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
         # What was said of one screen must not lie over another. At once, so that what is said of the new one stays.
@@ -181,17 +171,13 @@ class FaceGenderApp(LateReplyApp):
         await self._classifier.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The command palette has the commands of the registry."""
-        if isinstance(screen, Dashboard):
-            for command in COMMANDS:
+        """Fill the command palette: all commands on the dashboard, those of the application elsewhere."""
+        for command in COMMANDS:
+            if screen is self.dashboard or command.action.startswith("app."):
                 yield SystemCommand(command.name, command.text, partial(screen.run_action, command.action))
 
-    def notify_error(self, problem: UserError | str) -> None:
-        """Show one line that says what went wrong."""
-        self.notify(one_line(str(problem)), severity="error", markup=False, timeout=8)
-
     def on_late_reply(self) -> None:
-        """Say how to have the reply used."""
+        """Tell the user how to make use of the reply."""
         self.notify("The terminal replied late. Press g to probe again with a longer timeout.", timeout=10)
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
@@ -202,7 +188,7 @@ class FaceGenderApp(LateReplyApp):
 
     def action_give_to_shell(self) -> None:
         """Give the terminal to the shell, if there is one that would take it and give it back."""
-        if is_own_job():
+        if is_own_job() and not self._leaving:
             self._give_to_shell()
 
     @work(group="terminal", exclusive=True)
@@ -212,7 +198,8 @@ class FaceGenderApp(LateReplyApp):
 
     def action_redraw(self) -> None:
         """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
-        self._redraw()
+        if not self._leaving:  # it would cancel that, and the terminal is needed no more
+            self._redraw()
 
     @work(group="terminal", exclusive=True)
     async def _redraw(self) -> None:
@@ -290,20 +277,27 @@ class FaceGenderApp(LateReplyApp):
         await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_stop_run(self) -> None:
-        """Ask the shown run to stop."""
-        if self.dashboard.folder is None:
-            self.notify_error("no run is open: r lists the runs")
-        else:
-            self.post_message(StopRun(self.dashboard.folder))
+        """Stop the shown run."""
+        self._request(StopRun)
 
     def action_resume_run(self) -> None:
-        """Go on with the shown run."""
-        if self.dashboard.folder is None:
-            self.notify_error("no run is open: r lists the runs")
-        else:
-            self.post_message(ResumeRun(self.dashboard.folder))
+        """Resume the shown run."""
+        self._request(ResumeRun)
 
-    # Runs. What touches files does so in a thread: a slow file system must not stop the keys.
+    def _request(self, request: type[StopRun | ResumeRun]) -> None:
+        if self.dashboard.folder is None:
+            self.notify("no run is open: r lists the runs", severity="error")
+        else:
+            self.post_message(request(self.dashboard.folder))
+
+    # Runs and photographs
+
+    @on(StartRun)
+    @on(ResumeRun)
+    @on(StopRun)
+    @on(DeleteRun)
+    def _control_run(self, request: RunRequest) -> None:
+        self._run_control.submit(request)
 
     @on(OpenRun)
     def _open_run(self, event: OpenRun) -> None:
@@ -314,105 +308,15 @@ class FaceGenderApp(LateReplyApp):
             self.pop_screen()
         self.dashboard.open_run(folder)
 
-    @on(StartRun)
-    def _start_run(self, event: StartRun) -> None:
-        async def start() -> None:
-            self._show_run(await asyncio.to_thread(self._trainers.start, self.root, event.config, event.name))
-
-        self._attempt(start)
-
-    @on(ResumeRun)
-    def _resume_run(self, event: ResumeRun) -> None:
-        async def resume() -> None:
-            await asyncio.to_thread(self._trainers.resume, event.folder)
-            self._show_run(event.folder)
-            self.notify(f"{event.folder.name} goes on from where it was saved last", markup=False)
-
-        self._attempt(resume)
-
-    @on(StopRun)
-    def _stop_run(self, event: StopRun) -> None:
+    async def _confirm(self, question: str, consequence: str) -> bool:
         from tui.screens.confirm import Confirm
 
-        folder = event.folder
-
-        async def stop() -> None:
-            if await asyncio.to_thread(folder.state) not in LIVE_STATES:
-                raise UserError(f"run {folder.name} is not training")
-            consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
-            if await self.push_screen_wait(Confirm(f"Stop run {folder.name}?", consequence)):
-                if (state := await asyncio.to_thread(folder.state)) not in LIVE_STATES:
-                    self.notify(f"{folder.name} has {state} by itself meanwhile", markup=False)
-                    return
-                await asyncio.to_thread(folder.request_stop)
-                self.notify(f"{folder.name} will stop after this batch", markup=False)
-
-        self._attempt(stop)
-
-    @on(DeleteRun)
-    def _delete_run(self, event: DeleteRun) -> None:
-        from tui.screens.confirm import Confirm
-
-        folder = event.folder
-
-        async def delete() -> None:
-            if await asyncio.to_thread(folder.state) in LIVE_STATES:
-                raise UserError(f"run {folder.name} is still training: stop it first")
-            consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} for good."
-            if await self.push_screen_wait(Confirm(f"Delete run {folder.name}?", consequence)):
-                await asyncio.to_thread(folder.delete)
-                self.notify(f"{folder.name} is deleted", markup=False)
-
-        self._attempt(delete)
-
-    @work(group="attempt")
-    async def _attempt(self, what: Callable[[], Awaitable[None]]) -> None:
-        """Do something in the background; a `UserError` becomes a notification."""
-        try:
-            await what()
-        except UserError as error:
-            self.notify_error(error)
-
-    def _reap(self) -> None:
-        for folder, code in self._trainers.reap():
-            if code == 2:
-                # Refused before it began; otherwise the journal tells.
-                self._attempt(partial(self._report_refusal, folder))
-
-    async def _report_refusal(self, folder: RunFolder) -> None:
-        tail = await asyncio.to_thread(folder.log_tail, 1)
-        raise UserError(tail[-1].removeprefix("facegender: ") if tail else f"run {folder.name} was refused")
-
-    # Classifying
+        confirmed = await self.push_screen_wait(Confirm(question, consequence))
+        return bool(confirmed)
 
     @on(ClassifyFile)
     async def _classify_file(self, event: ClassifyFile) -> None:
         from tui.screens.classify import Classify
 
-        if isinstance(self.screen, Classify):
-            screen = self.screen
-        else:
-            screen = Classify(self.root, event.layer)
-            await self.push_screen(screen)
-        self._classify(screen, event.text)
-
-    @work(group="classify", exclusive=True)
-    async def _classify(self, screen: Classify, typed: str) -> None:
-        path = await asyncio.to_thread(typed_path, typed, self.root)
-        run = self.dashboard.folder
-        if run is None:
-            screen.show_problem(path, "there is no run yet to classify with: t starts one")
-            return
-        screen.wait_for(path, self._classifier.is_warm)
-        answer, problem = None, ""
-        try:
-            answer = await self._classifier.classify(path.absolute(), run=run.name)
-        except UserError as error:
-            problem = str(error)
-        if not screen.is_attached:
-            return
-        if answer is not None:
-            screen.show_answer(path, answer)
-        else:
-            screen.show_problem(path, problem)
-            screen.ask_again(typed)
+        run = self.dashboard.folder.name if self.dashboard.folder else ""
+        await self.push_screen(Classify(self.root, self._classifier, run, event.text, event.layer))

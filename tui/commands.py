@@ -52,7 +52,7 @@ COMMANDS: tuple[Command, ...] = (
         "resume",
     ),
     Command("runs", ("r",), "app.runs", "all runs: open, stop, resume, delete", "run", "r", "runs"),
-    Command("classify", ("c",), "classify", "classify a photograph with the newest checkpoint", "run", "c", "classify"),
+    Command("classify", ("c",), "open_prompt", "classify a photograph with this run", "run", "c", "classify"),
     Command("previous-epoch", ("left",), "move_epoch(-1)", "previous epoch", "pictures", "←"),
     Command("next-epoch", ("right",), "move_epoch(1)", "next epoch", "pictures", "→"),
     Command("back-ten", ("shift+left",), "move_epoch(-10)", "ten epochs back", "pictures", "Shift ←"),
@@ -76,7 +76,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("smooth", ("s",), "next_smoothing", "smooth the training curves: off, some, much", "curves", "s"),
     Command("enlarge", ("plus",), "enlarge", "give the focused pane the whole screen", "everywhere", "+"),
     Command("shrink", ("underscore", "minus"), "shrink", "show all panes again", "everywhere", "_"),
-    Command("prompt", ("colon",), "command_prompt", "type a command by its name", "everywhere", ":"),
+    Command("palette", ("colon",), "app.command_palette", "find a command by its name", "everywhere", ":"),
     Command(
         "redraw",
         ("g",),
@@ -88,9 +88,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("help", ("question_mark", "f1"), "app.help", "this help", "everywhere", "?", "help"),
     Command("quit", ("q",), "app.detach", "detach: the run goes on without the interface", "everywhere", "q", "detach"),
 )
-
-PROMPTS = ("classify", "command_prompt")
-"""Actions that open the prompt, before any other key is looked at: what is typed in one go with it belongs there."""
 
 PANES = ("loss", "accuracy", "run", "machine", "layers", "log")
 
@@ -106,17 +103,11 @@ def bindings() -> list[Binding]:
             command.text,
             show=False,
             key_display=command.shown_key,
-            priority=command.action in PROMPTS,
+            # With priority, so that it takes effect before keys that were typed in one go with it.
+            priority=command.action == "open_prompt",
         )
         for command in COMMANDS
         if command.keys
     ]
     made += [Binding(str(n), f"focus_pane('{pane}')", f"{pane} pane", show=False) for n, pane in enumerate(PANES, 1)]
     return made
-
-
-def find(name: str) -> Command | None:
-    """The command that a typed name means: its whole name or the only one that begins so."""
-    exact = [command for command in COMMANDS if command.name == name]
-    matches = exact or [command for command in COMMANDS if command.name.startswith(name)]
-    return matches[0] if len(matches) == 1 else None

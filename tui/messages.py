@@ -2,57 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from textual.message import Message
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 
 
+@dataclass
 class ClassifyFile(Message):
-    """Classify the file that a typed text means, and look at the same layer as now."""
+    """Classify the file that a typed text means, and show the layer with this index."""
 
-    def __init__(self, text: str, layer: int) -> None:
-        super().__init__()
-        self.text = text
-        self.layer = layer
+    text: str
+    layer: int
 
 
-class StartRun(Message):
-    """Start a new run and show it."""
-
-    def __init__(self, config: TrainConfig, name: str) -> None:
-        super().__init__()
-        self.config = config
-        self.name = name
-
-
+@dataclass
 class OpenRun(Message):
     """Show a run on the dashboard."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
+    folder: RunFolder
 
 
-class StopRun(Message):
-    """Ask a run to stop, after asking the person."""
+@dataclass
+class StartRun(Message):
+    """Start a new run and show it; without a name the program chooses one."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
+    config: TrainConfig
+    name: str = ""
 
 
+@dataclass
 class ResumeRun(Message):
-    """Go on with a run from its last checkpoint and show it."""
+    """Resume a run from its last checkpoint and show it."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
+    folder: RunFolder
 
 
+@dataclass
+class StopRun(Message):
+    """Stop a run after its current batch, once the user has confirmed."""
+
+    folder: RunFolder
+
+
+@dataclass
 class DeleteRun(Message):
-    """Delete a run's files, after asking the person."""
+    """Delete the files of a run, once the user has confirmed."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__()
-        self.folder = folder
+    folder: RunFolder

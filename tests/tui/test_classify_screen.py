@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ async def test_the_three_lines_the_checkpoint_and_the_caveat_are_shown(
         for text in ("Predicted: female", "Confidence: 87.34%", "Probabilities: Female: 87.34%"):
             assert text in shown
         if size == LARGE:
-            assert "last.ckpt of otter-3, epoch 2" in shown
+            assert "last.ckpt of otter-3, epoch 3" in shown
             assert "not who anybody is" in shown
         assert "ann.jpg" in shown
         assert "640×480 px" in shown
@@ -180,6 +181,20 @@ async def test_leaving_before_the_answer_is_there_does_no_harm(root: Path, class
         await until(lambda: app.dashboard.browser.selection.layer == 2)
 
 
+async def test_leaving_while_the_path_is_looked_up_does_no_harm(
+    root: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = threading.Event()
+    monkeypatch.setattr("tui.screens.classify.typed_path", lambda *_: (found.wait(), root / "ann.jpg")[1])
+    async with asked(root) as (app, pilot):
+        await pilot.press("escape")
+        found.set()
+        await until(lambda: app.screen is app.dashboard)
+        await pilot.pause(0.2)
+        assert app.is_running
+    assert app.return_code in (None, 0)
+
+
 async def test_asking_again_before_the_answer_is_there_shows_the_newer_one(root: Path, classifier: Classifier) -> None:
     classifier.held = asyncio.Event()
     async with asked(root) as (app, pilot):
@@ -199,7 +214,7 @@ async def test_without_a_run_it_says_that_there_is_nothing_to_classify_with(root
         await type_text(pilot, "ann.jpg")
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, Classify) and app.screen.is_mounted)
-        await until_said(app, "there is no run yet to classify with")
+        await until_said(app, "there is no run to classify with yet")
         assert classifier.asked == []
 
 

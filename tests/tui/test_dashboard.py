@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
+from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, type_text, until, until_said
 from textual import events
+from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, Status, System
@@ -799,23 +801,17 @@ async def test_keys_go_to_the_prompt_while_it_is_open(root: Path) -> None:
         assert app.dashboard.browser.selection.follows_live
 
 
-async def test_a_command_is_run_by_its_name(root: Path) -> None:
+async def test_a_command_is_found_in_the_palette_and_run(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await seen(app, 2)
-        await pilot.press("colon", *"next-l", "tab")
-        await until(lambda: app.dashboard.prompt.input.value == "next-layer")
+        await pilot.press("colon")
+        await until(lambda: CommandPalette.is_open(app))
+        await type_text(pilot, "next-l")
+        await until_said(app, "next layer")
         await pilot.press("enter")
         await until(lambda: app.dashboard.browser.selection.layer == 1)
-        assert not app.dashboard.prompt.is_open
-
-
-async def test_an_unknown_command_is_told_and_the_prompt_stays_open(root: Path) -> None:
-    recorded.write_run(root)
-    async with running(root) as (app, pilot):
-        await pilot.press("colon", *"fly", "enter")
-        await until_said(app, "unknown or ambiguous command: fly")
-        assert app.dashboard.prompt.is_open
+        assert app.screen is app.dashboard
 
 
 async def test_an_empty_prompt_is_left_by_enter(root: Path) -> None:
@@ -826,11 +822,33 @@ async def test_an_empty_prompt_is_left_by_enter(root: Path) -> None:
         assert not isinstance(app.screen, Classify)
 
 
-async def test_the_command_palette_has_every_command(root: Path) -> None:
+async def test_the_command_palette_has_every_command_that_makes_sense_on_the_screen(root: Path) -> None:
     recorded.write_run(root)
-    async with running(root) as (app, _):
-        titles = {command.title for command in app.get_system_commands(app.dashboard)}
-        assert {command.name for command in COMMANDS} <= titles
+    async with running(root) as (app, pilot):
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert titles == {command.name for command in COMMANDS}
+        await pilot.press("r")
+        await until(lambda: app.screen is not app.dashboard)
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"train", "help", "quit"} <= titles
+        assert "next-layer" not in titles
+
+
+async def test_leaving_is_not_cancelled_by_the_key_that_draws_again(root: Path) -> None:
+    recorded.write_run(root, "a", created=100.0, end="completed")
+    async with running(root) as (app, pilot):
+        context_of(app).link = Link(0.25)
+        context_of(app).link.sent(50_000)
+        exits: list[bool] = []
+        app.exit = lambda *_, **__: exits.append(True)  # type: ignore[method-assign]
+        await pilot.press("q", "g")
+        await until(lambda: exits)
+
+
+async def test_the_application_leaves_the_interpreter_as_it_was(root: Path) -> None:
+    before = sys.getswitchinterval()
+    async with running(root):
+        assert sys.getswitchinterval() == before
 
 
 async def test_the_log_stays_at_its_end_when_it_is_enlarged_shrunk_or_hidden(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from textual.widgets import DataTable
 
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
+from facegender.runs.summary import RunSummary, summarise
 from tui.host.processes import Trainers
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
@@ -95,7 +97,7 @@ async def test_a_run_is_deleted_after_a_question(root: Path, runs: dict[str, Run
     async with listed(root) as (app, pilot):
         await pilot.press("down", "D")
         await until(lambda: isinstance(app.screen, Confirm))
-        await until_said(app, "Removes checkpoints/halted and visuals/halted for good.")
+        await until_said(app, "Removes checkpoints/halted and visuals/halted permanently.")
         await pilot.press("escape")
         await until(lambda: isinstance(app.screen, Runs))
         assert runs["halted"].path.exists()
@@ -122,7 +124,7 @@ async def test_a_stopped_run_goes_on_and_is_shown(
         await until(lambda: spawned)
         assert spawned == [["--resume=halted"]]
         assert app.dashboard.folder.name == "halted"
-        assert "halted goes on from where it was saved last" in app.told
+        assert "Resuming halted from its last checkpoint" in app.told
 
 
 async def test_the_list_follows_what_happens(
@@ -171,6 +173,31 @@ async def test_a_run_with_odd_data_and_damaged_files_is_listed_harmlessly(root: 
         assert "[red]x[/red]\ufffd[2J" in shown
         assert "damaged" in shown
         assert "\x1b" not in shown
+
+
+async def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_listed(
+    root: Path, runs: dict[str, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(folder: RunFolder) -> RunSummary:
+        if folder.name == "halted":
+            raise OSError(errno.EIO, "Input/output error")
+        return summarise(folder)
+
+    monkeypatch.setattr("tui.screens.runs.summarise", read)
+    async with listed(root) as (app, _):
+        await until_said(app, "halted: Input/output error")
+        assert app.screen.query_one(DataTable).row_count == len(runs) - 1
+
+
+async def test_a_question_is_asked_once_when_its_key_is_pressed_twice(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        app.simulate_key("S")
+        app.simulate_key("S")
+        await until(lambda: isinstance(app.screen, Confirm))
+        await pilot.pause()
+        assert [type(screen) for screen in app.screen_stack].count(Confirm) == 1
+        await pilot.press("n", "S")
+        await until(lambda: isinstance(app.screen, Confirm))
 
 
 @pytest.mark.parametrize("size", [COMMON, SMALL], ids=str)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import recorded
-from piloting import COMMON, SMALL, running, screen_text, until, until_said
+from piloting import COMMON, SMALL, WatchedApp, running, screen_text, until, until_said
 from textual.widgets import Input, OptionList
+from typer.testing import CliRunner
 
+from facegender.cli.app import app as command_line
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
@@ -17,6 +20,10 @@ from tui.host.processes import Trainers
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs
 from tui.screens.welcome import Welcome
+
+
+def is_ended(app: WatchedApp) -> bool:
+    return not app.is_running
 
 
 async def test_the_first_start_asks_where_the_photographs_are(root: Path) -> None:
@@ -52,6 +59,22 @@ async def test_demo_faces_start_a_run_at_once(root: Path, monkeypatch: pytest.Mo
         assert started[0].demo
 
 
+async def test_enter_pressed_twice_starts_one_run(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def spawn(self: Trainers, folder: RunFolder, arguments: list[str]) -> None:
+        started.append(folder.name)
+        folder.log_path.touch()
+
+    monkeypatch.setattr(Trainers, "_spawn", spawn)
+    async with running(root) as (app, pilot):
+        app.simulate_key("enter")
+        app.simulate_key("enter")
+        await until(lambda: app.screen is app.dashboard)
+        await pilot.pause()
+        assert len(started) == 1
+
+
 @pytest.mark.parametrize(("made", "data"), [(True, "datasets"), (False, "")])
 async def test_a_folder_opens_the_form(root: Path, made: bool, data: str) -> None:
     if made:
@@ -68,13 +91,56 @@ async def test_a_download_shows_its_progress_and_opens_the_form(root: Path, monk
     async def lines(*arguments: str) -> AsyncIterator[str]:
         assert arguments == ("download",)
         yield "10 % [red]of[/red] it"
-        yield f"photographs are in: {root}"
+        yield f"photographs in {root}"
 
-    monkeypatch.setattr("tui.screens.welcome.lines_of", lines)
+    monkeypatch.setattr("tui.screens.welcome.output_lines", lines)
     async with running(root) as (app, pilot):
         await pilot.press("down", "down", "enter")
         await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
         assert app.screen.query_one("#field-data", Input).value == str(root)
+
+
+async def test_the_output_of_the_download_command_is_understood(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facegender.data.kaggle.download", lambda: root / "faces")
+    printed = CliRunner().invoke(command_line, ["download"]).output.splitlines()
+
+    async def lines(*arguments: str) -> AsyncIterator[str]:
+        for line in printed:
+            yield line
+
+    monkeypatch.setattr("tui.screens.welcome.output_lines", lines)
+    async with running(root) as (app, pilot):
+        await pilot.press("down", "down", "enter")
+        await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
+        assert app.screen.query_one("#field-data", Input).value == str(root / "faces")
+
+
+@pytest.mark.parametrize(("key", "is_over"), [("escape", lambda app: app.screen is app.dashboard), ("q", is_ended)])
+async def test_leaving_asks_before_it_ends_a_download(
+    root: Path, monkeypatch: pytest.MonkeyPatch, key: str, is_over: Callable[[WatchedApp], bool]
+) -> None:
+    ended: list[bool] = []
+
+    async def lines(*arguments: str) -> AsyncIterator[str]:
+        try:
+            yield "10 %"
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    monkeypatch.setattr("tui.screens.welcome.output_lines", lines)
+    async with running(root) as (app, pilot):
+        await pilot.press("down", "down", "enter")
+        await until_said(app, "10 %")
+        await pilot.press(key)
+        await until_said(app, "Stop the download?")
+        await pilot.press("n")
+        await until(lambda: isinstance(app.screen, Welcome))
+        assert not ended
+        await pilot.press(key)
+        await until_said(app, "Stop the download?")
+        await pilot.press("y")
+        await until(lambda: ended and is_over(app))
 
 
 async def test_a_download_that_fails_says_why_and_can_be_tried_again(
@@ -87,7 +153,7 @@ async def test_a_download_that_fails_says_why_and_can_be_tried_again(
         yield "asking"
         raise UserError("no network [b]here[/b]: name a folder instead")
 
-    monkeypatch.setattr("tui.screens.welcome.lines_of", lines)
+    monkeypatch.setattr("tui.screens.welcome.output_lines", lines)
     async with running(root) as (app, pilot):
         await pilot.press("down", "down", "enter")
         await until_said(app, "no network [b]here[/b]: name a folder instead")

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tui.app import FaceGenderApp
-from tui.commands import COMMANDS, PANES, PLACES, Command, bindings, find
+from tui.commands import COMMANDS, PANES, PLACES, Command, bindings
 from tui.screens.dashboard import Dashboard
 
 
@@ -35,27 +35,9 @@ def test_a_command_is_described_in_one_clause(command: Command) -> None:
     assert re.fullmatch(r"[a-z-]+", command.name)
 
 
-def test_every_command_with_a_key_is_bound_and_the_others_can_be_typed() -> None:
+def test_every_command_is_bound_to_a_key() -> None:
     actions = {binding.action for binding in bindings()}
-    for command in COMMANDS:
-        assert (command.action in actions) == bool(command.keys)
-        assert find(command.name) is command
-
-
-def test_a_command_is_found_by_a_beginning_that_only_it_has() -> None:
-    assert find("tr").name == "train"
-    assert find("cla").name == "classify"
-    assert find("resu").name == "resume"
-
-
-def test_a_name_that_is_also_the_beginning_of_others_means_itself() -> None:
-    assert find("back").name == "back"
-    assert find("back-").name == "back-ten"
-
-
-@pytest.mark.parametrize("name", ["re", "next", "", "fly", "TRAIN", " "])
-def test_what_is_ambiguous_or_unknown_means_nothing(name: str) -> None:
-    assert find(name) is None
+    assert all(command.keys and command.action in actions for command in COMMANDS)
 
 
 def test_every_pane_has_a_number() -> None:

@@ -1,4 +1,4 @@
-"""What Tab makes of a path or a word."""
+"""Completing a path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from facegender.support.files import typed_path
-from tui.completion import SHOWN, complete_path, complete_word
+from tui.completion import MAX_CANDIDATES, complete_path
 
 
 @pytest.fixture
@@ -72,19 +72,12 @@ def test_names_that_could_control_the_terminal_are_never_offered(root: Path) -> 
 
 
 def test_many_candidates_are_counted(root: Path) -> None:
-    for number in range(SHOWN + 5):
+    for number in range(MAX_CANDIDATES + 5):
         (root / f"face-{number:02}.png").touch()
     completed, said = complete_path("f", root)
     assert completed == "face-"
     assert said.endswith("  and 5 more")
-    assert said.count(".png") == SHOWN
-
-
-def test_words_are_completed_like_paths() -> None:
-    words = ["train", "stop", "resume", "redraw"]
-    assert complete_word("t", words) == ("train", "")
-    assert complete_word("re", words) == ("re", "redraw  resume")
-    assert complete_word("x", words) == ("x", "no command starts with that")
+    assert said.count(".png") == MAX_CANDIDATES
 
 
 @pytest.mark.parametrize(

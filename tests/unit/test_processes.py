@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -18,10 +19,10 @@ from piloting import until
 
 from facegender.cli.app import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.presets import configure
 from facegender.support.errors import UserError
-from tui.host.processes import ClassifierProcess, Trainers, lines_of, train_arguments
+from tui.host.processes import ClassifierProcess, Trainers, output_lines, train_arguments
 
 Script = Callable[[str], None]
 
@@ -158,6 +159,26 @@ def test_a_trainer_that_cannot_be_started_is_told(root: Path, monkeypatch: pytes
         Trainers().start(root, TrainConfig())
 
 
+def test_a_trainer_that_cannot_be_started_leaves_no_run_behind(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(root / "no-python"))
+    with pytest.raises(UserError):
+        Trainers().start(root, TrainConfig(), "otter-3")
+    assert list_runs(root) == []
+    assert not RunFolder(root, "otter-3").path.exists()
+
+
+def test_a_run_is_resumed_once_however_many_threads_ask(root: Path, script: Script) -> None:
+    script("import time\ntime.sleep(0.5)")
+    folder = recorded.write_run(root, end="stopped")
+    trainers = Trainers()
+    with ThreadPoolExecutor(4) as threads:
+        requests = [threads.submit(trainers.resume, folder) for _ in range(4)]
+    errors = [request.exception() for request in requests]
+    assert errors.count(None) == 1
+    assert all("is training already" in str(error) for error in errors if error)
+    wait_for(trainers.reap)
+
+
 def test_trainers_that_ended_are_collected_and_leave_no_zombie(root: Path, script: Script) -> None:
     script("pass")
     trainers = Trainers()
@@ -172,7 +193,7 @@ def test_trainers_that_ended_are_collected_and_leave_no_zombie(root: Path, scrip
     wait_for(collected)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
     end = time.monotonic() + 15
     while not condition():
@@ -183,21 +204,33 @@ def wait_for(condition: Callable[[], bool]) -> None:
 # Commands whose output is shown
 
 
-async def test_the_lines_of_a_command_arrive_one_by_one_and_safe(script: Script) -> None:
+async def test_the_output_lines_a_command_arrive_one_by_one_and_safe(script: Script) -> None:
     script("import sys\nprint('asking', sys.argv[2:])\nprint()\nprint('\\x1b[31mdone\\r\\n')\n")
-    assert [line async for line in lines_of("download")] == ["asking ['facegender', 'download']", "\ufffd[31mdone"]
+    assert [line async for line in output_lines("download")] == ["asking ['facegender', 'download']", "\ufffd[31mdone"]
+
+
+async def test_a_progress_bar_arrives_as_it_moves(script: Script) -> None:
+    script("import sys, time\nsys.stdout.write('\\r10 %')\nsys.stdout.write('\\r20 %\\r')\ntime.sleep(60)\n")
+    lines = output_lines("download")
+    assert [await anext(lines), await anext(lines)] == ["10 %", "20 %"]
+    await lines.aclose()
+
+
+async def test_output_without_any_newline_is_no_error_however_long_it_is(script: Script) -> None:
+    script("import sys\nsys.stdout.write('x' * 200_000 + '\\r' * 100_000 + 'last line')\n")
+    assert [line async for line in output_lines("download")][-1] == "last line"
 
 
 async def test_a_command_that_fails_is_told_by_its_last_line(script: Script) -> None:
     script("import sys\nprint('asking')\nsys.exit('facegender: no network')\n")
     with pytest.raises(UserError, match=r"^no network$"):
-        [line async for line in lines_of("download")]
+        [line async for line in output_lines("download")]
 
 
 async def test_a_command_that_fails_in_silence_is_told_too(script: Script) -> None:
     script("raise SystemExit(3)")
     with pytest.raises(UserError, match="the command failed"):
-        [line async for line in lines_of("download")]
+        [line async for line in output_lines("download")]
 
 
 # Classifying
@@ -213,6 +246,8 @@ for line in sys.stdin:
         sys.exit(3)
     if name == "slow.jpg":
         time.sleep(0.3)
+    if name == "hang.jpg":
+        time.sleep(60)
     if name == "bad.jpg":
         print(json.dumps({"id": request["id"], "ok": False, "error": "bad.jpg:\\n no \\x1b[31mimage"}))
         continue
@@ -289,6 +324,30 @@ async def test_a_process_that_does_not_end_with_its_input_is_killed(root: Path, 
     await classifier.close()
     await until(lambda: not classifier.is_warm)
     assert not psutil.pid_exists(int(answer.checkpoint))
+
+
+async def test_a_process_that_does_not_answer_is_ended_and_started_again(
+    root: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(WORKER)
+    monkeypatch.setattr("tui.host.processes.ANSWER_LIMIT_S", 0.2)
+    classifier = ClassifierProcess(root)
+    first = await classifier.classify(root / "ann.jpg", run="otter-3")
+    with pytest.raises(UserError, match=r"did not answer within 0 s and was ended; try again"):
+        await classifier.classify(root / "hang.jpg", run="otter-3")
+    again = await classifier.classify(root / "ann.jpg", run="otter-3")
+    assert again.checkpoint != first.checkpoint
+    await until(lambda: not psutil.pid_exists(int(first.checkpoint)))
+    await classifier.close()
+
+
+async def test_the_first_answer_has_a_time_limit_too(
+    root: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script("import time\ntime.sleep(60)")
+    monkeypatch.setattr("tui.host.processes.COLD_ANSWER_LIMIT_S", 0.2)
+    with pytest.raises(UserError, match="did not answer"):
+        await ClassifierProcess(root).classify(root / "ann.jpg", run="otter-3")
 
 
 async def test_closing_what_was_never_started_does_nothing(root: Path) -> None:

@@ -1,4 +1,4 @@
-"""Starts trainers that outlive the interface, and keeps one warm process that classifies."""
+"""The processes of the interface: trainers, which outlive it, the classify process, and commands."""
 
 from __future__ import annotations
 
@@ -21,12 +21,18 @@ from facegender.support.errors import UserError
 from facegender.support.files import open_regular
 from facegender.support.text import one_line
 
-WORKER_LINE_LIMIT = 1 << 22
+ANSWER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4
+COLD_ANSWER_LIMIT_S = 180.0
+"""Time limit of the first answer of a classify process, which imports torch and reads a checkpoint for it."""
+ANSWER_LIMIT_S = 60.0
+OUTPUT_CHUNK = 1 << 16
+OUTPUT_LINE_LIMIT = 4096
+"""Characters kept of an unfinished line of output."""
 
 
 def train_arguments(config: TrainConfig) -> list[str]:
-    """The options of ``facegender train`` that make this configuration; the recipe's defaults are left out."""
+    """Return the options of ``facegender train`` for a configuration, without those at the default of the recipe."""
     arguments: list[str] = []
     for name in FIELDS:
         value = getattr(config, name)
@@ -38,42 +44,48 @@ def train_arguments(config: TrainConfig) -> list[str]:
 
 
 class Trainers:
-    """The trainers that this interface started. They are not ended with it; it only learns how they ended."""
+    """The trainers that this interface has started. They keep running when the interface ends."""
 
     def __init__(self) -> None:
         self._children: list[tuple[RunFolder, subprocess.Popen[bytes]]] = []
         self._lock = threading.Lock()
-        """Of the list: runs are started in threads."""
+        """Held while a trainer is checked for and started: requests come from several threads."""
 
-    def start(self, root: Path, config: TrainConfig, name: str | None = None) -> RunFolder:
-        """Start a new run.
+    def start(self, root: Path, config: TrainConfig, name: str = "") -> RunFolder:
+        """Start a new run; without a name a random one is chosen.
 
         Raises:
-            UserError: The name is taken or the root cannot be written.
+            UserError: The name is taken, the root cannot be written, or the process cannot be started.
         """
-        folder = create_run(root, name or None)
-        self._spawn(folder, [*train_arguments(config), f"--run={folder.name}"])
+        with self._lock:
+            folder = create_run(root, name or None)
+            try:
+                self._spawn(folder, [*train_arguments(config), f"--run={folder.name}"])
+            except UserError:
+                _remove_empty(folder)
+                raise
         return folder
 
     def resume(self, folder: RunFolder) -> None:
-        """Go on with a run from its last checkpoint.
+        """Resume a run from its last checkpoint.
 
         Raises:
-            UserError: It is live or complete.
+            UserError: The run is live or complete, or the process cannot be started.
         """
-        state = folder.state()
         with self._lock:
+            state = folder.state()
             starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)
-        if starting or state in LIVE_STATES:
-            raise UserError(f"run {folder.name} is training already")
-        if state == "completed":
-            raise UserError(
-                f"run {folder.name} is complete; facegender train --resume {folder.name} --epochs N trains it further"
-            )
-        self._spawn(folder, [f"--resume={folder.name}"])
+            if starting or state in LIVE_STATES:
+                raise UserError(f"run {folder.name} is training already")
+            if state == "completed":
+                raise UserError(
+                    f"run {folder.name} is complete; to train it further: "
+                    f"facegender train --resume {folder.name} --epochs N"
+                )
+            self._spawn(folder, [f"--resume={folder.name}"])
 
     def reap(self) -> list[tuple[RunFolder, int]]:
-        """The trainers that have ended since the last call, with their exit codes."""
+        """Return the trainers that have ended since the last call, with their exit codes."""
         with self._lock:
             ended = [(folder, child.returncode) for folder, child in self._children if child.poll() is not None]
             self._children = [(folder, child) for folder, child in self._children if child.returncode is None]
@@ -88,27 +100,43 @@ class Trainers:
                 )
         except OSError as error:
             raise UserError(f"cannot start the trainer ({error.strerror or error})") from None
-        with self._lock:
-            self._children.append((folder, child))
+        self._children.append((folder, child))
 
 
-async def lines_of(*arguments: str) -> AsyncIterator[str]:
-    """Run ``facegender`` with some arguments and yield its output, line by line, safe for a terminal.
+def _remove_empty(folder: RunFolder) -> None:
+    """Remove the folders of a run whose trainer never started, unless they have something in them."""
+    with contextlib.suppress(OSError):
+        if folder.log_path.stat().st_size == 0:
+            folder.log_path.unlink()
+    for path in (folder.path, folder.visuals):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+async def output_lines(*arguments: str) -> AsyncIterator[str]:
+    """Run ``facegender`` with some arguments and yield its output line by line, safe for a terminal.
+
+    A carriage return ends a line too, so that each state of a progress bar arrives as a line.
 
     Raises:
-        UserError: It ended with an error; the message is its last line.
+        UserError: The command failed; the message is its last line.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "facegender", *arguments,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert process.stdout is not None
-    last = ""
+    last, rest = "", b""
     try:
-        async for raw in process.stdout:
-            if line := one_line(raw.decode("utf-8", "replace")):
+        while chunk := await process.stdout.read(OUTPUT_CHUNK):
+            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            rest = rest[-OUTPUT_LINE_LIMIT:]
+            for line in filter(None, map(_decoded, lines)):
                 last = line
                 yield line
+        if line := _decoded(rest):
+            last = line
+            yield line
         if await process.wait():
             raise UserError(last.removeprefix("facegender: ") or "the command failed")
     finally:
@@ -116,11 +144,15 @@ async def lines_of(*arguments: str) -> AsyncIterator[str]:
             process.terminate()
 
 
-class ClassifierProcess:
-    """One warm process that holds the newest checkpoint and classifies a file at a time.
+def _decoded(line: bytes) -> str:
+    return one_line(line.decode("utf-8", "replace"))
 
-    It is started at the first use (importing torch takes seconds) and again if it died. It ends when its standard
-    input closes, so it never outlives the interface.
+
+class ClassifierProcess:
+    """A process that holds a checkpoint in memory and classifies one file at a time.
+
+    It starts at the first use (importing torch takes seconds) and again after it has died or did not answer in time.
+    It ends when its standard input closes, so it never outlives the interface.
     """
 
     def __init__(self, root: Path) -> None:
@@ -128,48 +160,60 @@ class ClassifierProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
         self._errors: list[str] = []
-        self._drain: asyncio.Task[None] | None = None
+        self._error_reader: asyncio.Task[None] | None = None
         self._next_id = 0
+        self._has_answered = False
 
     @property
     def is_warm(self) -> bool:
-        """Whether it runs already."""
+        """Whether the process runs already."""
         return self._process is not None and self._process.returncode is None
 
-    async def warm_up(self) -> None:
-        """Start the process if it does not run; returns without waiting for it to be ready."""
-        if self.is_warm:
-            return
+    async def classify(self, path: Path, *, run: str) -> Answer:
+        """Classify one file with the newest checkpoint of a run.
+
+        Raises:
+            UserError: The file or the checkpoint cannot be used, or the process died or did not answer; one line says
+                why.
+        """
+        async with self._lock:
+            try:
+                process = await self._running_process()
+                limit_s = ANSWER_LIMIT_S if self._has_answered else COLD_ANSWER_LIMIT_S
+                async with asyncio.timeout(limit_s):
+                    answer = await self._ask(process, path, run)
+            except TimeoutError:
+                self._kill()
+                raise UserError(
+                    f"the classify process did not answer within {limit_s:.0f} s and was ended; "
+                    "try again: a new one will start"
+                ) from None
+            except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                await asyncio.sleep(0)  # for the last lines of its standard error
+                why = self._errors[-1] if self._errors else "it gave no reason"
+                self._kill()
+                raise UserError(f"the classify process ended: {why}; try again") from None
+        self._has_answered = True
+        if not answer.ok:
+            raise UserError(one_line(answer.error))
+        return answer
+
+    async def _running_process(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._process.returncode is None:
+            return self._process
+        self._errors, self._has_answered = [], False
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "facegender.classify_server", "--root", os.fspath(self._root),
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                start_new_session=True, limit=WORKER_LINE_LIMIT,
+                start_new_session=True, limit=ANSWER_LINE_LIMIT,
             )  # fmt: skip
         except OSError as error:
             raise UserError(f"cannot start the classify process ({error.strerror})") from None
-        self._errors = []
-        self._drain = asyncio.create_task(self._collect_errors(self._process))
+        self._error_reader = asyncio.create_task(self._collect_errors(self._process))
+        return self._process
 
-    async def classify(self, path: Path, *, run: str) -> Answer:
-        """Classify one file with a run's newest checkpoint.
-
-        Raises:
-            UserError: The file or the checkpoint cannot be used, or the process died; one line says why.
-        """
-        async with self._lock:
-            try:
-                return await self._ask(path, run)
-            except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                await asyncio.sleep(0)
-                why = self._errors[-1] if self._errors else "no reason was given"
-                self._process = None
-                raise UserError(f"the classify process ended: {why}; try again") from None
-
-    async def _ask(self, path: Path, run: str) -> Answer:
-        await self.warm_up()
-        process = self._process
-        assert process is not None
+    async def _ask(self, process: asyncio.subprocess.Process, path: Path, run: str) -> Answer:
         assert process.stdin is not None
         assert process.stdout is not None
         self._next_id += 1
@@ -178,21 +222,22 @@ class ClassifierProcess:
         await process.stdin.drain()
         while True:
             line = await process.stdout.readuntil(b"\n")
-            try:
+            with contextlib.suppress(msgspec.DecodeError):
                 answer = msgspec.json.decode(line, type=Answer)
-            except msgspec.DecodeError:
-                continue
-            if answer.id == self._next_id:
-                break
-        if not answer.ok:
-            raise UserError(one_line(answer.error))
-        return answer
+                if answer.id == self._next_id:
+                    return answer
 
     async def _collect_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
-        while raw := await process.stderr.read(1 << 16):
+        while raw := await process.stderr.read(OUTPUT_CHUNK):
             lines = filter(None, map(one_line, raw.decode("utf-8", "replace").splitlines()))
             self._errors = [*self._errors, *lines][-20:]
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
 
     async def close(self) -> None:
         """End the process by closing its input; kill it if that does not help."""

@@ -1,35 +1,40 @@
-"""What the network makes of one file: the photograph, the three lines, and the file's own feature maps."""
+"""The classify screen: a photograph, the prediction, and the feature maps of the photograph."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
 from facegender.runs.protocol import Answer
+from facegender.support.errors import UserError
+from facegender.support.files import typed_path
 from facegender.support.text import printable
 from tui import format as fmt
+from tui.host.processes import ClassifierProcess
 from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.layer_picture import LayerPicture
 from tui.inspect.view import probability_bars
-from tui.screens.prompting import PromptScreen
+from tui.screens.base import PromptScreen
 from tui.widgets.prompt import Prompt
 
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
 class Classify(PictureActions, PromptScreen):
-    """Shows one answer, or why there is none; ``c`` asks about another file."""
+    """Classifies a file and shows the answer, or why there is none; ``c`` asks for another file."""
 
     CSS_PATH = "classify.tcss"
     BINDINGS = [
         ("escape,q", "leave", "back"),
-        Binding("c", "classify", "another file", priority=True),
+        Binding("c", "open_prompt", "another file", priority=True),
         ("m", "toggle_heatmap", "heatmap"),
         ("up", "move_layer(-1)", "previous layer"),
         ("down", "move_layer(1)", "next layer"),
@@ -42,8 +47,18 @@ class Classify(PictureActions, PromptScreen):
         ("question_mark,f1", "app.help", "help"),
     ]
 
-    def __init__(self, root: Path, layer: int) -> None:
+    def __init__(self, root: Path, classifier: ClassifierProcess, run: str, text: str, layer: int) -> None:
+        """Create the screen.
+
+        Args:
+            run: Name of the run to classify with; empty if there is none.
+            text: The file to classify, as typed.
+            layer: Index of the layer to show.
+        """
         super().__init__(root)
+        self._classifier = classifier
+        self._run = run
+        self._text = text
         self._layer = layer
         self._answer = Answer()
 
@@ -51,7 +66,7 @@ class Classify(PictureActions, PromptScreen):
         """The title, the pane with everything, the prompt."""
         yield Static(id="title", markup=False)
         yield LayerBrowser("", caption=self._caption, id="answer")
-        yield Prompt("c classifies another photograph", id="prompt")
+        yield Prompt(self.complete, id="prompt")
         yield Static(" ↑↓ layer  m heatmap  hjkl channel  Enter zoom  c another  ? help  Esc back", id="way-out")
 
     @property
@@ -59,50 +74,60 @@ class Classify(PictureActions, PromptScreen):
         """The pane."""
         return self.query_one(LayerBrowser)
 
-    def take_focus_back(self) -> None:
-        """To the pane, at once: a refusal may come back at once and wants the prompt again."""
+    def restore_focus(self) -> None:
+        """Focus the pane, at once: an error may follow at once, and opens the prompt again."""
         self.set_focus(self.browser)
 
     def on_mount(self) -> None:
-        """Look at the layer that was looked at before."""
+        """Show the layer that the dashboard showed, and classify."""
         self.browser.selection = replace(self.browser.selection, layer=self._layer)
-        self.take_focus_back()
+        self.restore_focus()
+        self.classify(self._text)
 
-    def wait_for(self, path: Path, process_is_warm: bool) -> None:
-        """Say that an answer is on its way."""
-        self._title(path, "")
-        first = "" if process_is_warm else "; the first time takes some seconds, while torch is imported"
+    def classify(self, text: str) -> None:
+        """Classify the file that a typed text means, and show the answer."""
+        self._classify(text)
+
+    @work(group="classify", exclusive=True)
+    async def _classify(self, text: str) -> None:
+        path = await asyncio.to_thread(typed_path, text, self.root)
+        if not self.is_open:
+            return
+        self._show_title(path, "")
         self.browser.close()
-        self._say(f"classifying{first}…")
-
-    def show_problem(self, path: Path, why: str) -> None:
-        """Say why there is no answer."""
-        self._title(path, "")
-        self.browser.close()
-        self._say(why)
-
-    def ask_again(self, typed: str) -> None:
-        """Open the prompt with what was typed, to be mended or typed over, unless a person is elsewhere by now."""
-        if self.is_current and not self.prompt.is_open:
-            self.prompt.open("classify", typed)
-            self.prompt.input.select_all()
+        if not self._run:
+            self._show_message("there is no run to classify with yet: t starts one")
+            return
+        cold = "" if self._classifier.is_warm else "; the first time takes some seconds, while torch is imported"
+        self._show_message(f"classifying{cold}…")
+        try:
+            answer = await self._classifier.classify(path.absolute(), run=self._run)
+        except UserError as error:
+            if self.is_open:
+                self._show_message(str(error))
+            if self.is_current and not self.prompt.is_open:
+                self.prompt.open(text)
+                self.prompt.input.select_all()
+        else:
+            if self.is_open:
+                self.show_answer(path, answer)
 
     def show_answer(self, path: Path, answer: Answer) -> None:
-        """Show an answer and its frame file."""
+        """Show an answer and its feature maps."""
         self._answer = answer
         width, height = answer.image_size
-        self._title(path, f"{width}×{height} px")
+        self._show_title(path, f"{width}×{height} px")
         layer = self.browser.selection.layer
         self.browser.aspect = width / height if width and height else 1.0
         self.browser.open(lambda _: Path(answer.frame))
         self.browser.selection = replace(self.browser.selection, layer=layer)
         self.browser.update_frames((answer.epoch,), (), live=False, placeholder="")
 
-    def _title(self, path: Path, note: str) -> None:
-        shown = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(path.parent)}", "dim"))
-        self.query_one("#title", Static).update(shown)
+    def _show_title(self, path: Path, note: str) -> None:
+        title = Text.assemble((" " + printable(path.name), "bold"), (f"  {note}  {printable(path.parent)}", "dim"))
+        self.query_one("#title", Static).update(title)
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.browser.update_frames((), (), live=False, placeholder=text)
 
     def _caption(self, picture: LayerPicture) -> Text:
@@ -114,18 +139,18 @@ class Classify(PictureActions, PromptScreen):
             ("Probabilities: ", "dim"), printable(pairs),
         )  # fmt: skip
         out.append_text(probability_bars(answer.probabilities, 24))
-        source = f"{answer.checkpoint} of {answer.run}, epoch {answer.epoch}, {answer.seconds * 1000:.0f} ms"
+        source = f"{answer.checkpoint} of {answer.run}, epoch {answer.epoch + 1}, {answer.seconds * 1000:.0f} ms"
         out.append("\n\n").append(printable(source), "dim")
         if self.browser.heatmap:
-            out.append("\nthe yellower, the more it looked there (m)", "dim")
+            out.append("\nbrighter = more influence on the prediction (m)", "dim")
         return out.append(f"\n{CAVEAT}", "dim italic")
 
     def action_toggle_heatmap(self) -> None:
-        """Show or hide where the network looked."""
+        """Show or hide the Grad-CAM heatmap."""
         self.browser.heatmap = not self.browser.heatmap
         self.browser.redraw()
 
     def action_leave(self) -> None:
-        """Out of the zoom, or back to where you were."""
-        if not self.browser.back():
+        """Leave the zoom, or the screen."""
+        if self.is_current and not self.browser.back():
             self.dismiss(None)

@@ -6,10 +6,10 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from tui.screens.base import ReadyScreen
+from tui.screens.base import BaseScreen
 
 
-class Confirm(ReadyScreen[bool]):
+class Confirm(BaseScreen[bool]):
     """Ends with True only after the key that says so; everything else that leaves means no."""
 
     CSS_PATH = "confirm.tcss"
@@ -39,4 +39,5 @@ class Confirm(ReadyScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         """Leave with the answer."""
-        self.dismiss(yes)
+        if self.is_current:  # the key may have been pressed twice
+            self.dismiss(yes)

@@ -17,9 +17,10 @@ from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
 from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
+from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
-from tui.screens.prompting import PromptScreen
+from tui.screens.base import PromptScreen
 from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
@@ -83,7 +84,7 @@ class Dashboard(PictureActions, PromptScreen):
             with Column(id="right"):
                 yield LayerBrowser("feature maps appear after the first epoch", id="layers")
                 yield Pane("Log", RunLog(), id="log")
-        yield Prompt("c classifies a photograph, : takes a command", id="prompt")
+        yield Prompt(self.complete, id="prompt")
         yield KeyHints(commands.COMMANDS, commands.DIRECTIONS_HINT)
 
     def on_mount(self) -> None:
@@ -299,6 +300,10 @@ class Dashboard(PictureActions, PromptScreen):
 
     # Prompt
 
-    def take_focus_back(self) -> None:
-        """To the pane that had it."""
+    def restore_focus(self) -> None:
+        """Focus the pane that had the focus."""
         self.query_one(f"#{self._pane}").focus()
+
+    def classify(self, text: str) -> None:
+        """Have a file classified, looking at the same layer."""
+        self.post_message(ClassifyFile(text, self.selected_layer))

@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tui import format as fmt
 from tui.commands import COMMANDS, PLACES
 from tui.graphics import Terminal, statistics
-from tui.screens.base import ReadyScreen
+from tui.screens.base import BaseScreen
 
 LABELS = (
     "The labels are binary because the data is annotated so: female and male are folder names that somebody chose by "
@@ -20,7 +20,7 @@ LABELS = (
 )
 
 
-class Help(ReadyScreen[None]):
+class Help(BaseScreen[None]):
     """A page to read; any of the usual keys leaves it."""
 
     CSS_PATH = "help.tcss"
@@ -91,7 +91,3 @@ class Help(ReadyScreen[None]):
     def action_to_bottom(self) -> None:
         """Scroll to the end."""
         self.query_one(VerticalScroll).scroll_end(animate=False)
-
-    def action_leave(self) -> None:
-        """Back to where you were."""
-        self.dismiss(None)

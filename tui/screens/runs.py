@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from pathlib import Path
 
 import msgspec
 from rich.text import Text
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
-from textual.message import Message
 from textual.widgets import DataTable, Static
 
 from facegender.runs.folder import RunFolder, list_runs
@@ -18,14 +18,14 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.support.text import ago, end_of, printable, printable_strings
 from tui import format as fmt
 from tui.messages import DeleteRun, OpenRun, ResumeRun, StopRun
-from tui.screens.base import ReadyScreen
+from tui.screens.base import BaseScreen
 
 REREAD_S = 2.0
-_COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "begun", "data")
+_COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "started", "data")
 
 
-class Runs(ReadyScreen[None]):
-    """A table that keeps itself up to date."""
+class Runs(BaseScreen[None]):
+    """A table of all runs that follows what happens on disk."""
 
     CSS_PATH = "runs.tcss"
     BINDINGS = [
@@ -37,69 +37,76 @@ class Runs(ReadyScreen[None]):
         ("question_mark", "app.help", "help"),
     ]
 
-    class Listed(Message):
-        """The runs were read."""
-
-        def __init__(self, summaries: list[RunSummary]) -> None:
-            super().__init__()
-            self.summaries = summaries
-
     def __init__(self, root: Path) -> None:
         super().__init__()
         self._root = root
         self._summaries: list[RunSummary] = []
         self._known: dict[str, tuple[object, RunSummary]] = {}
+        self._errors: dict[str, str] = {}
+        """What keeps a run from being read, by its name."""
         self._reading = False
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Static(Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim")), id="title")
+        yield Static(self._title(), id="title")
         yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
         yield Static("reading the runs…", id="none", markup=False)
         yield Static(" Enter open   S stop   R resume   D delete   t new run   Esc back", id="way-out", markup=False)
 
     def on_mount(self) -> None:
-        """Read now, and again from time to time."""
+        """Read the runs now, and again from time to time."""
         table = self.query_one(DataTable)
         for column in _COLUMNS:
             table.add_column(column, key=column)
-        self._read()
-        self.set_interval(REREAD_S, self._read)
+        self._update()
+        self.set_interval(REREAD_S, self._update)
 
-    def _read(self) -> None:
-        if not self._reading:
-            self._reading = True
-            self.run_worker(self._list, thread=True, group="list")
+    @work
+    async def _update(self) -> None:
+        """Read the runs in a thread and show them, unless that is under way."""
+        if self._reading:
+            return
+        self._reading = True
+        try:
+            summaries = await asyncio.to_thread(self._read)
+        finally:
+            self._reading = False
+        if self.is_open:
+            self._show(summaries)
 
-    def _list(self) -> None:
-        """In a thread. Only journals that grew are read again; how a run stands is looked up every time."""
+    def _read(self) -> list[RunSummary]:
+        """Read the journals that have changed, and the state of every run."""
         summaries = []
         for folder in list_runs(self._root):
-            stamp = _stamp(folder)
-            known = self._known.get(folder.name)
-            if known is None or known[0] != stamp:
-                known = stamp, printable_strings(summarise(folder))
-                self._known[folder.name] = known
-                summaries.append(known[1])
-            else:
-                summaries.append(msgspec.structs.replace(known[1], state=folder.state()))
-        self.post_message(self.Listed(summaries))
+            try:
+                stamp = _stamp(folder)
+                known = self._known.get(folder.name)
+                if known is None or known[0] != stamp:
+                    known = self._known[folder.name] = stamp, printable_strings(summarise(folder))
+                    summaries.append(known[1])
+                else:
+                    summaries.append(msgspec.structs.replace(known[1], state=folder.state()))
+                self._errors.pop(folder.name, None)
+            except OSError as error:  # e.g. a network disk that fails
+                self._errors[folder.name] = error.strerror or str(error)
+                if folder.name in self._known:
+                    summaries.append(self._known[folder.name][1])
+        return summaries
 
-    @on(Listed)
-    def _listed(self, event: Listed) -> None:
-        self._reading = False
-        if not event.summaries:
+    def _show(self, summaries: list[RunSummary]) -> None:
+        self.query_one("#title", Static).update(self._title())
+        if not summaries:
             self.query_one("#none", Static).update("there are no runs yet: t starts one")
-        self.set_class(bool(event.summaries), "-some")
-        if event.summaries == self._summaries and self._summaries:
+        self.set_class(bool(summaries), "-some")
+        if summaries == self._summaries:
             return
         table = self.query_one(DataTable)
         chosen = self._chosen()
-        self._summaries = event.summaries
-        row = next((n for n, run in enumerate(event.summaries) if chosen and run.run == chosen.name), table.cursor_row)
+        self._summaries = summaries
+        row = next((n for n, run in enumerate(summaries) if chosen and run.run == chosen.name), table.cursor_row)
         table.clear()
         now = time.time()
-        for run in event.summaries:
+        for run in summaries:
             sign, colour = fmt.SIGNS[run.state]
             known = not math.isnan(run.best_accuracy)
             table.add_row(
@@ -107,14 +114,20 @@ class Runs(ReadyScreen[None]):
                 Text(f"{sign} {run.state}", colour),
                 f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
                 fmt.figure(run.best_accuracy) if known else "–",
-                str(run.best_epoch) if known else "",
+                str(run.best_epoch + 1) if known else "",
                 f"{run.image_size} px" if run.image_size else "",
                 ago(now - run.created) if run.created else "",
                 Text(end_of(run.data, 40), "dim"),
                 key=run.run,
             )
-        table.move_cursor(row=min(row, len(event.summaries) - 1))
+        table.move_cursor(row=min(row, len(summaries) - 1))
         table.focus()
+
+    def _title(self) -> Text:
+        title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
+        for name, problem in self._errors.items():
+            title.append(f"  {name}: {problem}", "#e06c75")
+        return title
 
     def _chosen(self) -> RunFolder | None:
         row = self.query_one(DataTable).cursor_row
@@ -122,27 +135,23 @@ class Runs(ReadyScreen[None]):
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        if folder := self._chosen():
-            self.app.post_message(OpenRun(folder))
+        self._request(OpenRun)
 
     def action_stop(self) -> None:
-        """Ask the chosen run to stop."""
-        if folder := self._chosen():
-            self.app.post_message(StopRun(folder))
+        """Stop the chosen run."""
+        self._request(StopRun)
 
     def action_resume(self) -> None:
-        """Go on with the chosen run."""
-        if folder := self._chosen():
-            self.app.post_message(ResumeRun(folder))
+        """Resume the chosen run."""
+        self._request(ResumeRun)
 
     def action_delete(self) -> None:
         """Delete the chosen run."""
-        if folder := self._chosen():
-            self.app.post_message(DeleteRun(folder))
+        self._request(DeleteRun)
 
-    def action_leave(self) -> None:
-        """Back to where you were."""
-        self.dismiss(None)
+    def _request(self, request: type[OpenRun | StopRun | ResumeRun | DeleteRun]) -> None:
+        if folder := self._chosen():
+            self.app.post_message(request(folder))
 
 
 def _stamp(folder: RunFolder) -> object:

@@ -16,9 +16,10 @@ from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder
 from facegender.support.text import one_line, printable
-from tui.host.processes import lines_of
+from tui.host.processes import output_lines
 from tui.messages import StartRun
-from tui.screens.base import ReadyScreen
+from tui.screens.base import BaseScreen
+from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
 
 _INTRODUCTION = (
@@ -27,7 +28,7 @@ _INTRODUCTION = (
 )
 
 
-class Welcome(ReadyScreen[None]):
+class Welcome(BaseScreen[None]):
     """Demo faces, a folder, or a download."""
 
     CSS_PATH = "welcome.tcss"
@@ -36,7 +37,7 @@ class Welcome(ReadyScreen[None]):
         ("escape", "leave", "dashboard"),
         ("question_mark", "app.help", "help"),
         ("r", "app.runs", "runs"),
-        ("q", "app.detach", "quit"),
+        ("q", "leave('app.detach')", "quit"),
     ]
 
     def __init__(self, root: Path, demo: TrainConfig) -> None:
@@ -74,35 +75,45 @@ class Welcome(ReadyScreen[None]):
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
         match event.option_id:
-            case "demo":
-                self.app.post_message(StartRun(self._demo, ""))
+            case "demo" if self.is_current:
+                self.app.post_message(StartRun(self._demo))
             case "path":
                 found = await asyncio.to_thread(is_folder, self._root / "datasets")
-                self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if found else None)))
+                if self.is_current:
+                    self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if found else None)))
             case "download" if not self._downloading:
                 self._download()
 
-    @work(group="download")
+    @work
     async def _download(self) -> None:
         self._downloading = True
         progress = self.query_one("#progress", Static)
         progress.remove_class("-wrong")
-        progress.update("asking Kaggle…")
+        progress.update("connecting to Kaggle…")
         last = ""
         try:
-            async for line in lines_of("download"):
+            async for line in output_lines("download"):
                 last = line
                 progress.update(line[-200:])
         except UserError as error:
             progress.add_class("-wrong")
             progress.update(one_line(str(error)))
         else:
-            folder = last.rpartition(": ")[2]
-            if self.is_attached:
+            folder = last.removeprefix("photographs in ")
+            if self.is_current:
                 self.app.switch_screen(NewRun(self._root, TrainConfig(data=folder), first="name"))
         finally:
             self._downloading = False
 
-    def action_leave(self) -> None:
-        """To the empty dashboard."""
-        self.dismiss(None)
+    def action_leave(self, then: str = "dismiss") -> None:
+        """Go to the empty dashboard, or do another action that leaves; ask first while a download runs."""
+        self._leave(then)
+
+    @work
+    async def _leave(self, then: str) -> None:
+        if self._downloading and self.is_current:
+            question = Confirm("Stop the download?", "A later download continues where this one stopped.")
+            if not await self.app.push_screen_wait(question):
+                return
+        if self.is_current:
+            await self.run_action(then)

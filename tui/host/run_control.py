@@ -1,0 +1,113 @@
+"""Carries out what screens ask for about runs: start, resume, stop, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from textual.app import App
+
+from facegender.runs.folder import LIVE_STATES, RunFolder
+from facegender.support.errors import UserError
+from facegender.support.text import one_line
+from tui.host.processes import Trainers
+from tui.messages import DeleteRun, ResumeRun, StartRun, StopRun
+
+RunRequest = StartRun | ResumeRun | StopRun | DeleteRun
+
+
+class RunControl:
+    """Handles the requests about runs, one at a time for each run; errors become notifications.
+
+    Threads access the files: a slow file system must not block the keys.
+
+    Args:
+        app: Runs the work in the background and shows the notifications.
+        root: Folder of the runs.
+        show: Shows a run on the dashboard, at once.
+        confirm: Asks the user a question with a consequence, and returns whether the answer is yes.
+    """
+
+    def __init__(
+        self,
+        app: App[None],
+        root: Path,
+        *,
+        show: Callable[[RunFolder], None],
+        confirm: Callable[[str, str], Awaitable[bool]],
+    ) -> None:
+        self._app = app
+        self._root = root
+        self._show = show
+        self._confirm = confirm
+        self._trainers = Trainers()
+        self._pending: set[str] = set()
+
+    def submit(self, request: RunRequest) -> None:
+        """Carry out a request in the background, unless one about the same run is pending: a key was pressed twice."""
+        key = "" if isinstance(request, StartRun) else request.folder.name
+        if key not in self._pending:
+            self._pending.add(key)
+            self._app.run_worker(self._carry_out(request, key))
+
+    async def _carry_out(self, request: RunRequest, key: str) -> None:
+        try:
+            match request:
+                case StartRun():
+                    start = self._trainers.start
+                    self._show(await asyncio.to_thread(start, self._root, request.config, request.name))
+                case ResumeRun():
+                    await asyncio.to_thread(self._trainers.resume, request.folder)
+                    self._show(request.folder)
+                    self._notify(f"Resuming {request.folder.name} from its last checkpoint")
+                case StopRun():
+                    await self._stop(request.folder)
+                case DeleteRun():
+                    await self._delete(request.folder)
+        except UserError as error:
+            self._notify_error(str(error))
+        except OSError as error:  # a disk that fails must not end the interface
+            self._notify_error(f"{error.filename or self._root}: {error.strerror or error}")
+        finally:
+            # Not at once: a second request may be waiting in the queue of the app already.
+            self._app.call_later(lambda: self._pending.discard(key))
+
+    async def _stop(self, folder: RunFolder) -> None:
+        if await asyncio.to_thread(folder.state) not in LIVE_STATES:
+            raise UserError(f"run {folder.name} is not training")
+        consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
+        if not await self._confirm(f"Stop run {folder.name}?", consequence):
+            return
+        if (state := await asyncio.to_thread(folder.state)) not in LIVE_STATES:
+            self._notify(f"{folder.name} has already ended: {state}")
+            return
+        await asyncio.to_thread(folder.request_stop)
+        self._notify(f"{folder.name} will stop after this batch")
+
+    async def _delete(self, folder: RunFolder) -> None:
+        if await asyncio.to_thread(folder.state) in LIVE_STATES:
+            raise UserError(f"run {folder.name} is still training: stop it first")
+        consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} permanently."
+        if await self._confirm(f"Delete run {folder.name}?", consequence):
+            await asyncio.to_thread(folder.delete)
+            self._notify(f"Deleted {folder.name}")
+
+    def reap(self) -> None:
+        """Collect the trainers that have ended, and report those that refused to begin.
+
+        How every other run ended is in its journal.
+        """
+        for folder, exit_code in self._trainers.reap():
+            if exit_code == 2:
+                self._app.run_worker(self._report_refusal(folder))
+
+    async def _report_refusal(self, folder: RunFolder) -> None:
+        tail = await asyncio.to_thread(folder.log_tail, 1)
+        self._notify_error(tail[-1].removeprefix("facegender: ") if tail else f"run {folder.name} was refused")
+
+    def _notify(self, text: str) -> None:
+        self._app.notify(one_line(text), markup=False)
+
+    def _notify_error(self, text: str) -> None:
+        self._app.notify(one_line(text), severity="error", markup=False, timeout=8)
