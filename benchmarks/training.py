@@ -257,13 +257,13 @@ def bound(task: Task) -> Result:
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
     from facegender.runs.presets import configure
-    from facegender.training.hardware import hardware, keep_large_buffers
+    from facegender.training.hardware import choose_hardware, keep_large_buffers
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         keep_large_buffers()
     config = configure({"recipe": task.recipe, "image_size": task.size, "precision": task.precision})
-    precision = hardware(config).precision
+    precision = choose_hardware(config).precision
     mixed = precision == "bf16"
     network = build_network(task.recipe, task.size, config.widths, 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     optimiser = RECIPES[task.recipe].optimiser(network.parameters(), config)

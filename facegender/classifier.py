@@ -16,7 +16,7 @@ from facegender.data.image import open_image, resize
 from facegender.interpret.activations import Activations, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
-from facegender.network.checkpoint_file import DamagedCheckpoint, count, network_weights, read_checkpoint
+from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
 from facegender.support.errors import UserError
@@ -172,8 +172,8 @@ def load_classifier(checkpoint: Path) -> Classifier:
         classes, image_size = _class_names(parameters["classes"]), int(parameters["image_size"])
         if not 16 <= image_size <= 4096:
             raise ValueError(f"image size {image_size}")
-        epoch, step = count(content["epoch"], "epoch"), count(content["global_step"], "step")
-        recipe, widths = parameters["recipe"], [count(width, "width") for width in parameters["widths"]]
+        epoch, step = require_count(content["epoch"], "epoch"), require_count(content["global_step"], "step")
+        recipe, widths = parameters["recipe"], [require_count(width, "width") for width in parameters["widths"]]
         if isinstance(recipe, str) and recipe not in RECIPES:
             raise UserError(
                 f"{name}: made by the recipe {one_line(recipe)[:64]!r}, which this version does not know; {remedy}"

@@ -90,7 +90,7 @@ def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tens
     return found
 
 
-def count(value: Any, name: str) -> int:
+def require_count(value: Any, name: str) -> int:
     """The value, if it is a number of things.
 
     Raises:

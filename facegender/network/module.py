@@ -141,7 +141,7 @@ class FaceGenderModule(LightningModule):
             plain = F.cross_entropy(logits.detach(), labels)
         count = len(labels)
         correct = (logits.detach().argmax(1) == labels).sum()
-        return {"loss": loss, "outcome": torch.stack([plain * count, correct.float()]), "images": count}
+        return {"loss": loss, "loss_sum_and_correct": torch.stack([plain * count, correct.float()]), "images": count}
 
     def optimizer_step(
         self,

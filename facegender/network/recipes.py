@@ -31,7 +31,7 @@ class Recipe:
         side: Image size, epoch and epochs of the whole run to the side that a training step sees; None for all of it.
         label_smoothing: Share of each label that is spread over all classes, in [0, 1).
         ema_decay: Of the moving average of the weights, which is validated, shown and saved in their place; or None.
-        bf16_pays_from: How many times as fast as in single precision a processor has to multiply in bf16 for training
+        min_bf16_speedup: How many times as fast as in single precision a processor has to multiply in bf16 for training
             to gain from it; None: however fast that is, it loses more by converting. Any GPU that has bf16 gains.
     """
 
@@ -43,7 +43,7 @@ class Recipe:
     side: Callable[[int, int, int], int] | None = None
     label_smoothing: float = 0.0
     ema_decay: float | None = None
-    bf16_pays_from: float | None = None
+    min_bf16_speedup: float | None = None
 
 
 # The reference recipe ------------------------------------------------------------------------------------------------
@@ -59,7 +59,7 @@ def _step(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
 
 
 # Large convolutions and a linear layer of millions of weights, that is multiplication and memory.
-REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step, bf16_pays_from=1.2)
+REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step, min_bf16_speedup=1.2)
 
 
 # The tuned recipe ----------------------------------------------------------------------------------------------------
@@ -93,12 +93,12 @@ def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRSched
     """
 
     def share(step: int) -> float:
-        return cycle_share(step, steps)
+        return lr_factor(step, steps)
 
     return LambdaLR(optimiser, share)
 
 
-def cycle_share(step: int, steps: int) -> float:
+def lr_factor(step: int, steps: int) -> float:
     """What the learning rate is multiplied with at a step, counted from 0, of so many."""
     rising = max(1.0, WARM_UP * steps)
     if step < rising:
@@ -135,7 +135,7 @@ TUNED = Recipe(
     side=growing_side,
     label_smoothing=0.1,
     ema_decay=0.99,
-    bf16_pays_from=None,  # many small convolutions, each between two conversions
+    min_bf16_speedup=None,  # many small convolutions, each between two conversions
 )
 
 RECIPES: dict[str, Recipe] = {"reference": REFERENCE, "tuned": TUNED}

@@ -36,17 +36,17 @@ class Block(nn.Module):
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385
 
     Args:
-        halves: Whether the block halves the image's side, as the first of a stage does.
+        downsample: Whether the block downsample the image's side, as the first of a stage does.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, halves: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, *, downsample: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2 if halves else 1, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=2 if downsample else 1, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.relu1 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = Shortcut(inputs, outputs) if halves else nn.Identity()
+        self.shortcut = Shortcut(inputs, outputs) if downsample else nn.Identity()
         self.relu2 = nn.ReLU(inplace=True)
         # A block begins as its shortcut alone and learns what to add to it.
         nn.init.zeros_(self.bn2.weight)
@@ -103,5 +103,5 @@ class ResidualNet(nn.Module):
 
 
 def _stage(inputs: int, outputs: int) -> nn.Sequential:
-    first = Block(inputs, outputs, halves=True)
-    return nn.Sequential(first, *(Block(outputs, outputs, halves=False) for _ in range(BLOCKS - 1)))
+    first = Block(inputs, outputs, downsample=True)
+    return nn.Sequential(first, *(Block(outputs, outputs, downsample=False) for _ in range(BLOCKS - 1)))

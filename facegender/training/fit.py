@@ -26,7 +26,7 @@ from facegender.training.callbacks.early_stopping import Patience
 from facegender.training.callbacks.recorder import RunInfo, RunRecorder, Sink
 from facegender.training.callbacks.skipped_files import PhotographAccount
 from facegender.training.failures import is_out_of_memory
-from facegender.training.hardware import Hardware, hardware
+from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.resume import ResumeCheck, ResumePoint, as_before, missing_frame, resume_point, unusable
 from facegender.training.run_lock import Claim
 from facegender.training.session import Session
@@ -34,7 +34,7 @@ from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import Item
 from facegender.training.threads.system_metrics import GpuIdentity
-from facegender.training.trainer import prepare, quieten, trainer_on
+from facegender.training.trainer import configure_torch, silence_lightning, trainer_on
 
 
 def fit(session: Session) -> None:
@@ -45,9 +45,9 @@ def fit(session: Session) -> None:
         Stopped: Somebody asked, and ``last.ckpt`` is saved.
     """
     claim = session.claim
-    place = hardware(claim.config)
+    hardware = choose_hardware(claim.config)
     data = FaceDataModule(claim.config, claim.folder.root, progress=session.preparing)
-    quieten()
+    silence_lightning()
     data.prepare()
     try:
         resume = resume_point(claim)
@@ -56,7 +56,7 @@ def fit(session: Session) -> None:
             if manifest and manifest.data_digest and manifest.data_digest != data.digest:
                 session.notice("the photographs are not the same as when the run began", "warning")
         account = PhotographAccount(data, claim, session.notice)
-        _fit(claim, place, data, session, session.stop, resume, account)
+        _fit(claim, hardware, data, session, session.stop, resume, account)
     finally:
         data.close()
 
@@ -77,12 +77,12 @@ def run_nonzero_rank(
         config = msgspec.structs.replace(manifest.config, **changes)
     claim = Claim(folder, validate(config), resumed=bool(resume))
     stop = StopSwitch()
-    place = hardware(claim.config)
+    hardware = choose_hardware(claim.config)
     data = FaceDataModule(claim.config, root)
-    quieten()
+    silence_lightning()
     data.prepare()
     try:
-        _fit(claim, place, data, NullSink(), stop, resume_point(claim))
+        _fit(claim, hardware, data, NullSink(), stop, resume_point(claim))
     except Stopped:
         return "stopped"
     except Diverged:  # the first process says so
@@ -105,7 +105,7 @@ class NullSink:
 
 def _fit(
     claim: Claim,
-    place: Hardware,
+    hardware: Hardware,
     data: FaceDataModule,
     sink: Sink,
     stop: StopSwitch,
@@ -113,8 +113,8 @@ def _fit(
     account: PhotographAccount | None = None,
 ) -> None:
     config, folder = claim.config, claim.folder
-    place = as_before(place, config, resume)
-    prepare(config, place)
+    hardware = as_before(hardware, config, resume)
+    configure_torch(config, hardware)
     module = FaceGenderModule(config, CLASSES, data.train_images)
 
     def announce(event: Event) -> None:
@@ -127,7 +127,7 @@ def _fit(
         config=config,
         resumed=claim.resumed,
         classes=CLASSES,
-        precision=place.precision,
+        precision=hardware.precision,
         parameters=parameter_count(module.network),
         train_images=data.train_images,
         validation_images=data.validation_images,
@@ -143,7 +143,7 @@ def _fit(
     guard = DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), announce)
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, guard, checkpoints]
     callbacks += [callback for callback in (patience, account) if callback]
-    trainer = trainer_on(place, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
+    trainer = trainer_on(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))

@@ -32,7 +32,7 @@ def processor_has_bf16() -> bool:
 
 
 @functools.cache
-def bf16_gain() -> float:
+def bf16_speedup() -> float:
     """How many times as fast as in single precision this processor multiplies in bf16.
 
     Measured, as having them tells little: those of AVX-512 pay on some processors and halve the speed of others, e.g.
@@ -111,7 +111,7 @@ class Hardware:
         return f"--accelerator {self.accelerator} --devices {self.devices} --strategy {self.strategy}"
 
 
-def hardware(config: TrainConfig) -> Hardware:
+def choose_hardware(config: TrainConfig) -> Hardware:
     """What to train on.
 
     Under torchrun, which has started one process for each device already, that is what they are.
@@ -189,8 +189,8 @@ def _precision(config: TrainConfig, kind: Kind, alone: bool) -> str:
     if config.precision == "auto":
         pays = has_bf16(kind)
         if pays and kind == "cpu":
-            least = RECIPES[config.recipe].bf16_pays_from
-            pays = alone and least is not None and bf16_gain() >= least
+            least = RECIPES[config.recipe].min_bf16_speedup
+            pays = alone and least is not None and bf16_speedup() >= least
         return "bf16" if pays else "32"
     if config.precision == "16" and not _has_cuda(kind):
         raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")

@@ -28,9 +28,9 @@ from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
 from facegender.support.errors import UserError, print_error
 from facegender.training.failures import describe, is_out_of_memory
-from facegender.training.hardware import Hardware, hardware
+from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
-from facegender.training.trainer import prepare, quieten, trainer_on
+from facegender.training.trainer import configure_torch, silence_lightning, trainer_on
 
 Numbers = npt.NDArray[np.float64]
 
@@ -134,8 +134,8 @@ class RateCurve:
         span = max(1e-9, 1.5 * (float(averaged[: lowest + 1].max()) - low))
         table = ["learning rate     loss"]
         for index in sorted(rows | set(marks)):
-            place = round((float(averaged[index]) - low) / span * (_PLOT_WIDTH - 1))
-            plot = " " * place + "*" if place < _PLOT_WIDTH else " " * (_PLOT_WIDTH - 1) + ">"
+            column = round((float(averaged[index]) - low) / span * (_PLOT_WIDTH - 1))
+            plot = " " * column + "*" if column < _PLOT_WIDTH else " " * (_PLOT_WIDTH - 1) + ">"
             note = f"<- {marks[index]}" if index in marks else ""
             table.append(f"{self.rates[index]:>13.1e} {averaged[index]:>8.3f}  {plot:<{_PLOT_WIDTH}} {note}".rstrip())
         return table
@@ -218,24 +218,24 @@ def sweep(config: TrainConfig, root: Path, batches: int, report: Report) -> Rate
     Raises:
         UserError: The data or the device cannot be used.
     """
-    place = hardware(config)
+    hardware = choose_hardware(config)
     data = FaceDataModule(config, root, progress=lambda _, done, count: report(done, count))
-    quieten()
+    silence_lightning()
     try:
         data.prepare()
         _check_count(data, batches)
-        prepare(config, place)
-        return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, place)
+        configure_torch(config, hardware)
+        return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, hardware)
     finally:
         data.close()
 
 
-def curve_of(module: SweptModule, data: FaceDataModule, batches: int, place: Hardware) -> RateCurve:
+def curve_of(module: SweptModule, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:
     """Sweep with a module, whose weights are afterwards what they were before."""
     epochs = math.ceil(batches / data.steps_per_epoch) + 1
     with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _bar_for_people():
         # Lightning's finder validates after each epoch, whatever is said of how much, unless it is never time for it.
-        trainer = trainer_on(place, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
+        trainer = trainer_on(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=batches, update_attr=False
         )

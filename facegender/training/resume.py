@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import DamagedCheckpoint, count, network_weights, read_checkpoint
+from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
 from facegender.network.module import EMA_STEPS, TRAINED_WEIGHTS
 from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
@@ -85,16 +85,16 @@ def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | 
     return None if done else resume.epoch - 1
 
 
-def as_before(place: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
+def as_before(hardware: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
     """The hardware, with "auto" in the precision that the run began in, as measuring again may come out otherwise.
 
     On another kind of device, or one without that precision, it is decided anew.
     """
-    if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != place.kind:
-        return place
-    if resume.precision == "bf16" and not has_bf16(place.kind):
-        return place
-    return replace(place, precision=resume.precision)
+    if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != hardware.kind:
+        return hardware
+    if resume.precision == "bf16" and not has_bf16(hardware.kind):
+        return hardware
+    return replace(hardware, precision=resume.precision)
 
 
 class ResumeCheck(Callback):
@@ -130,11 +130,11 @@ def unusable(path: Path, error: Exception) -> str:
 
 def _point(path: Path, checkpoint: dict[str, Any]) -> ResumePoint:
     at = checkpoint["resume_at"]
-    epoch, batch = count(at["epoch"], "epoch"), count(at["batch"], "batch")
-    if count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
+    epoch, batch = require_count(at["epoch"], "epoch"), require_count(at["batch"], "batch")
+    if require_count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
         raise DamagedCheckpoint("its epochs contradict each other")
-    count(checkpoint["global_step"], "step")
-    devices, kind = count(at.get("devices", 1), "devices"), at.get("kind", "")
+    require_count(checkpoint["global_step"], "step")
+    devices, kind = require_count(at.get("devices", 1), "devices"), at.get("kind", "")
     precision = next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None)
     return ResumePoint(path, epoch, batch, devices, kind, precision)
 
@@ -149,7 +149,7 @@ def _check_average(checkpoint: dict[str, Any], config: TrainConfig) -> None:
     """Beside the average of the weights there are those that are trained."""
     if RECIPES[config.recipe].ema_decay is not None:
         network_weights(checkpoint[TRAINED_WEIGHTS], _shape_of(config))
-        if count(checkpoint[EMA_STEPS], "average") > checkpoint["global_step"]:
+        if require_count(checkpoint[EMA_STEPS], "average") > checkpoint["global_step"]:
             raise DamagedCheckpoint("its average has more steps than were trained")
 
 
@@ -189,7 +189,7 @@ def _check_progress(value: Any) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check_progress(item)
     elif value is not None and not isinstance(value, bool):
-        count(value, "Lightning's progress")
+        require_count(value, "Lightning's progress")
 
 
 def _check_rest(checkpoint: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ def _check_rest(checkpoint: dict[str, Any]) -> None:
     if not isinstance(kept["best_accuracy"], float):
         raise DamagedCheckpoint("its best accuracy is no number")
     if (patience := checkpoint["callbacks"].get("Patience")) is not None:
-        count(patience["waited"], "patience")
+        require_count(patience["waited"], "patience")
     torch.Generator().set_state(kept["generators"]["cpu"])
     accuracy = checkpoint["validation_accuracy"]
     if accuracy is not None and not isinstance(accuracy, float):

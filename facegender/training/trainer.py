@@ -25,9 +25,9 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
-def prepare(config: TrainConfig, place: Hardware) -> None:
+def configure_torch(config: TrainConfig, hardware: Hardware) -> None:
     """Make torch ready for this process's training, before there is a network: seed, memory, TensorFloat32."""
-    if place.kind == "cpu":
+    if hardware.kind == "cpu":
         keep_large_buffers()
     # Where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
     torch.set_float32_matmul_precision("high")
@@ -35,7 +35,7 @@ def prepare(config: TrainConfig, place: Hardware) -> None:
 
 
 def trainer_on(
-    place: Hardware,
+    hardware: Hardware,
     folder: Path,
     epochs: int,
     *,
@@ -46,7 +46,7 @@ def trainer_on(
     """A Trainer.
 
     Args:
-        folder: Where Lightning writes what it is not told a place for.
+        folder: Where Lightning writes what it is not told a folder for.
         more: As Lightning's own arguments.
 
     Raises:
@@ -54,11 +54,11 @@ def trainer_on(
     """
     try:
         return Trainer(
-            accelerator=place.accelerator,
-            devices=place.devices,
-            num_nodes=place.nodes,
-            strategy=place.strategy,
-            precision=LIGHTNING_PRECISION[place.precision],
+            accelerator=hardware.accelerator,
+            devices=hardware.devices,
+            num_nodes=hardware.nodes,
+            strategy=hardware.strategy,
+            precision=LIGHTNING_PRECISION[hardware.precision],
             max_epochs=epochs,
             callbacks=list(callbacks),
             plugins=list(plugins),
@@ -72,10 +72,10 @@ def trainer_on(
             **more,
         )
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"{place.options()}: {one_line(str(error))}; leave them out to use what is there") from None
+        raise UserError(f"{hardware.options()}: {one_line(str(error))}; leave them out to use what is there") from None
 
 
-def quieten() -> None:
+def silence_lightning() -> None:
     """Lightning's records go where all records go, and what it advises without need goes nowhere."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
         logger = logging.getLogger(name)

@@ -36,7 +36,7 @@ def make_loss_nan(monkeypatch: Patch, *steps: int) -> None:
     def training_step(self: FaceGenderModule, *arguments: Any) -> dict[str, Any]:
         result = original(self, *arguments)
         factor = math.nan if self.global_step + 1 in steps else 1.0
-        return {**result, "loss": result["loss"] * factor, "outcome": result["outcome"] * factor}
+        return {**result, **{name: result[name] * factor for name in ("loss", "loss_sum_and_correct")}}
 
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
 

@@ -128,7 +128,7 @@ def test_a_weighted_loss_is_descended_and_a_plain_one_reported() -> None:
         outputs.append(module.training_step((images, labels), 0))
     plain, weighted = outputs
     assert float(plain["loss"].detach()) != pytest.approx(float(weighted["loss"].detach()), rel=1e-3)
-    assert torch.equal(plain["outcome"], weighted["outcome"])
+    assert torch.equal(plain["loss_sum_and_correct"], weighted["loss_sum_and_correct"])
 
 
 def test_an_unbalanced_folder_is_trained_with_weights_which_are_no_part_of_the_checkpoint(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
 from facegender.training import lr_finder
-from facegender.training.hardware import hardware
+from facegender.training.hardware import choose_hardware
 from facegender.training.lr_finder import SweptModule, curve_of
 from tests.ml.conftest import tiny
 
@@ -106,7 +106,7 @@ def test_the_weights_are_afterwards_what_they_were_before(recipe: Any, tmp_path:
     data.prepare()
     module = SweptModule(config, CLASSES, data.train_images)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    curve = curve_of(module, data, 20, hardware(config))
+    curve = curve_of(module, data, 20, choose_hardware(config))
     assert len(curve.losses) == len(module.losses) > 5
     assert len(set(curve.losses.tolist())) > 1
     after = module.state_dict()

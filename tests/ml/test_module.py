@@ -21,8 +21,8 @@ def test_a_training_step_reports_summed_loss_and_correct_photographs_apart_from_
     images, labels = batch()
     output = module.training_step((images, labels), 0)
     assert output["loss"].requires_grad
-    assert not output["outcome"].requires_grad
-    summed, correct = output["outcome"].tolist()
+    assert not output["loss_sum_and_correct"].requires_grad
+    summed, correct = output["loss_sum_and_correct"].tolist()
     assert summed / 6 == pytest.approx(float(output["loss"].detach()), rel=1e-6)
     assert correct in range(7)
 

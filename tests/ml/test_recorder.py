@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_a_number_arrives_as_such_and_training_goes_on(
     def training_step(self: FaceGenderModule, batch: Any, batch_idx: int) -> dict[str, Any]:
         output = original(self, batch, batch_idx)
         scale = torch.tensor(math.nan if self.global_step >= 5 else 1.0)
-        return {**output, "loss": output["loss"] * scale, "outcome": output["outcome"] * scale}
+        return {**output, **{name: output[name] * scale for name in ("loss", "loss_sum_and_correct")}}
 
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
     assert train(tiny(on_nan="continue", epochs=2), tmp_path, "a", show=False) == "completed"

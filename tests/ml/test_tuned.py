@@ -21,7 +21,7 @@ from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.ema import EmaNetwork
 from facegender.network.module import FaceGenderModule
-from facegender.network.recipes import LOWEST, RECIPES, cycle_share, growing_side
+from facegender.network.recipes import LOWEST, RECIPES, growing_side, lr_factor
 from facegender.network.residual import ResidualNet
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted
@@ -87,21 +87,21 @@ def test_the_learning_rate_rises_and_falls_and_goes_on_on_a_longer_curve(tmp_pat
     changes = {"epochs": 4}
     assert train(small(), tmp_path, resume="a", changes=changes, show=False) == "completed"
     rates = [event.learning_rate for event in events_of(tmp_path, "a") if isinstance(event, EpochStarted)]
-    shares = [cycle_share(epoch * STEPS_PER_EPOCH, (2, 2, 4, 4)[epoch] * STEPS_PER_EPOCH) for epoch in range(4)]
+    shares = [lr_factor(epoch * STEPS_PER_EPOCH, (2, 2, 4, 4)[epoch] * STEPS_PER_EPOCH) for epoch in range(4)]
     # The optimiser keeps the rate that it had until its next step.
     assert rates[:2] == pytest.approx([2e-3 * share for share in shares[:2]])
     assert rates[3] == pytest.approx(2e-3 * shares[3])
 
 
 def test_a_cycle_begins_and_ends_low_and_is_highest_after_its_warm_up() -> None:
-    assert cycle_share(0, 100) == pytest.approx(LOWEST)
-    assert cycle_share(15, 100) == pytest.approx(1)
-    assert cycle_share(100, 100) == pytest.approx(LOWEST)
-    assert cycle_share(500, 100) == pytest.approx(LOWEST)
-    shares = [cycle_share(step, 100) for step in range(101)]
+    assert lr_factor(0, 100) == pytest.approx(LOWEST)
+    assert lr_factor(15, 100) == pytest.approx(1)
+    assert lr_factor(100, 100) == pytest.approx(LOWEST)
+    assert lr_factor(500, 100) == pytest.approx(LOWEST)
+    shares = [lr_factor(step, 100) for step in range(101)]
     assert shares[:16] == sorted(shares[:16])
     assert shares[15:] == sorted(shares[15:], reverse=True)
-    assert all(math.isfinite(cycle_share(step, 1)) for step in range(3))
+    assert all(math.isfinite(lr_factor(step, 1)) for step in range(3))
 
 
 SPOILED: dict[str, Callable[[dict[str, Any]], Any]] = {

@@ -34,7 +34,7 @@ MAX_BACKLOG = 20_000
 """Steps that may wait for a writer whose disk does not answer."""
 
 SUMMED_EVERY = 64
-"""Steps whose outcomes are added to the epoch's sums at once; alone, an addition takes several times as long."""
+"""Steps whose pairs are added to the epoch's sums at once; alone, an addition takes several times as long."""
 
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
@@ -230,7 +230,7 @@ class RunRecorder(Callback):
         # Batches of one size are summed together: a size for each would have to be copied to the device.
         for images, same in itertools.groupby(steps, key=lambda step: step.images):
             assert self._sums is not None
-            rows = torch.stack([step.outcome for step in same]).to(self._sums.dtype)
+            rows = torch.stack([step.loss_sum_and_correct for step in same]).to(self._sums.dtype)
             counted = rows.isfinite().all(1) | (self._info.config.on_nan != "skip")
             self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
@@ -298,7 +298,7 @@ class RunRecorder(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Reports a step."""
-        step = StepDone(batch_idx + 1, outputs["images"], outputs["outcome"], time.perf_counter())
+        step = StepDone(batch_idx + 1, outputs["images"], outputs["loss_sum_and_correct"], time.perf_counter())
         self._unsummed.append(step)
         if len(self._unsummed) >= SUMMED_EVERY:
             self._sum_up()

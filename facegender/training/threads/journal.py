@@ -37,14 +37,14 @@ class StepDone(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         batch: Its number in the epoch, counted from 1.
         images: Photographs in the batch.
-        outcome: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and how many
-            photographs were classified as annotated.
+        loss_sum_and_correct: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and number
+            of photographs classified as labelled.
         ended: When, by `time.perf_counter`.
     """
 
     batch: int
     images: int
-    outcome: Any
+    loss_sum_and_correct: Any
     ended: float
 
 
@@ -58,7 +58,7 @@ class EpochSteps:
     Attributes:
         steps_before: Optimiser steps before the epoch's first batch.
         began: When the first step began, by `time.perf_counter`.
-        devices: How many devices trained a batch of the steps' size each; the outcomes are the first one's.
+        devices: How many devices trained a batch of the steps' size each; losses and accuracies are the first one's.
         done: Not yet taken.
     """
 
@@ -232,7 +232,7 @@ class JournalThread:
     def _columns(self, epoch: EpochSteps, steps: list[StepDone]) -> Steps:
         import torch  # loaded long since: a step came out of it
 
-        outcomes = torch.stack([step.outcome for step in steps]).tolist()
+        pairs = torch.stack([step.loss_sum_and_correct for step in steps]).tolist()
         elapsed_s = steps[-1].ended - self._stepped_at
         since_1970 = time.time() - time.perf_counter()
         return Steps(
@@ -241,8 +241,8 @@ class JournalThread:
             step=[epoch.steps_before + step.batch for step in steps],
             batch=[step.batch for step in steps],
             seconds=[since_1970 + step.ended for step in steps],
-            loss=[loss / step.images for step, (loss, _) in zip(steps, outcomes, strict=True)],
-            accuracy=[correct / step.images for step, (_, correct) in zip(steps, outcomes, strict=True)],
+            loss=[loss / step.images for step, (loss, _) in zip(steps, pairs, strict=True)],
+            accuracy=[correct / step.images for step, (_, correct) in zip(steps, pairs, strict=True)],
             images_per_second=sum(step.images for step in steps) * epoch.devices / elapsed_s if elapsed_s > 0 else 0.0,
         )
 

@@ -11,9 +11,9 @@ import torch
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configure
-from facegender.training import hardware as place
+from facegender.training import hardware as module
 from facegender.training import resume as resuming
-from facegender.training.hardware import hardware
+from facegender.training.hardware import choose_hardware
 from facegender.training.resume import ResumePoint, as_before
 from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
@@ -21,15 +21,15 @@ from tests.ml.conftest import events_of, tiny
 
 @pytest.fixture(autouse=True)
 def _measured_anew() -> Iterator[None]:
-    place.bf16_gain.cache_clear()
+    module.bf16_speedup.cache_clear()
     yield
-    place.bf16_gain.cache_clear()
+    module.bf16_speedup.cache_clear()
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
-    monkeypatch.setattr(place, "processor_has_bf16", lambda: True)
-    monkeypatch.setattr(place, "bf16_gain", lambda: gain)
-    return hardware(configure({"accelerator": "cpu", **given})).precision
+    monkeypatch.setattr(module, "processor_has_bf16", lambda: True)
+    monkeypatch.setattr(module, "bf16_speedup", lambda: gain)
+    return choose_hardware(configure({"accelerator": "cpu", **given})).precision
 
 
 def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,14 +46,14 @@ def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch:
 def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(place, "processor_has_bf16", lambda: True)
-    monkeypatch.setattr(place, "bf16_gain", lambda: 0.5)
+    monkeypatch.setattr(module, "processor_has_bf16", lambda: True)
+    monkeypatch.setattr(module, "bf16_speedup", lambda: 0.5)
     assert train(tiny(precision="auto"), tmp_path, "a", show=False) == "completed"
     last = RunFolder(tmp_path, "a").last_checkpoint
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["resume_at"]["kind"] = kind
     torch.save(checkpoint, last)
-    monkeypatch.setattr(place, "bf16_gain", lambda: 2.0)
+    monkeypatch.setattr(module, "bf16_speedup", lambda: 2.0)
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 4}, show=False) == "completed"
     starts = [event for event in events_of(tmp_path, "a") if isinstance(event, RunStarted)]
     assert [start.precision for start in starts] == expected
@@ -62,23 +62,23 @@ def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
 def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
-    monkeypatch.setattr(place, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
-    assert place.bf16_gain() == 2.0
+    monkeypatch.setattr(module, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
+    assert module.bf16_speedup() == 2.0
 
 
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(place, "_seconds", lambda matrix: pytest.fail("measured"))
+    monkeypatch.setattr(module, "_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
-    assert hardware(configure({"accelerator": "cpu"})).precision == "32"
+    assert choose_hardware(configure({"accelerator": "cpu"})).precision == "32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert hardware(configure({"accelerator": "cpu"})).precision == "32"
+    assert choose_hardware(configure({"accelerator": "cpu"})).precision == "32"
 
 
 def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(place, "processor_has_bf16", lambda: False)
+    monkeypatch.setattr(module, "processor_has_bf16", lambda: False)
     monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
-    here = hardware(configure({"accelerator": "cpu"}))
+    here = choose_hardware(configure({"accelerator": "cpu"}))
     point = ResumePoint(tmp_path, 1, 0, 1, "cpu", "bf16")
     assert as_before(here, configure({}), point) == here
