@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facegender.support.signals import defer_signals
 from tui.host.shutdown import Ending, report
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def main() -> None:
 
     complete_streams()
     with Ending() as ending:
-        with ending.held_back():
+        with defer_signals():
             options = arguments()
         if options.doctor:
             from tui.graphics.__main__ import main as describe_terminal
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
 
     with start_probe(options.graphics) as probe:
         # The answer travels while Textual is imported.
-        with ending.held_back():
+        with defer_signals():
             from facegender.runs.folder import open_run
             from facegender.support.errors import UserError
             from facegender.support.files import is_folder

@@ -13,11 +13,12 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+from facegender.support.signals import ENDING_SIGNALS
+
 HUNG_UP_LIMIT_S = 0.8
 """After a hang-up there is nobody left to wait for."""
 LIMIT_S = 3.0
@@ -64,13 +65,12 @@ class Ending:
         self.farewell: Callable[[], str] = str
         self.signalled: int | None = None
         self._before: dict[int, Any] = {}
-        self._holding = False
         self._mode: list[Any] | None = None
 
     def __enter__(self) -> Ending:
         with contextlib.suppress(termios.error, OSError, ValueError, AttributeError):
             self._mode = termios.tcgetattr(sys.__stdin__.fileno())  # type: ignore[union-attr] # suppressed
-        for number in SIGNALS:
+        for number in ENDING_SIGNALS:
             # What is ignored, as SIGHUP is by nohup, stays ignored.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._signal)
@@ -83,24 +83,8 @@ class Ending:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    @contextlib.contextmanager
-    def held_back(self) -> Iterator[None]:
-        """Let a signal wait until the end of a block, but not a second one.
-
-        For imports: msgspec (0.22) crashes where a signal raises while it builds a type.
-        """
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self.signalled is not None:
-            raise SystemExit(128 + self.signalled)
-
     def _signal(self, number: int, _: FrameType | None) -> None:
         first, self.signalled = self.signalled is None, number
-        if first and self._holding:
-            return
         if not self.leave():
             raise SystemExit(128 + number)
         if first:
