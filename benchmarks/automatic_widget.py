@@ -10,8 +10,14 @@ from textual.app import App, ComposeResult
 from textual_image.widget import Image
 
 from facegender.runs.folder import RunFolder
-from tui.inspect.composing import compose
-from tui.inspect.layer_picture import LayerRequest
+from tui.graphics import Protocol, Terminal
+from tui.inspect.compose import compose
+from tui.inspect.layout import PaneSize
+from tui.inspect.modes import MODES
+from tui.inspect.request import LayerRequest
+
+PANE = PaneSize(122, 36)
+"""A pane whose mosaic has 98 × 35 cells."""
 
 
 class Viewer(App[None]):
@@ -32,7 +38,8 @@ class Viewer(App[None]):
 
     def _picture(self) -> PillowImage.Image:
         epoch = self._epochs[self._index]
-        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, "maps", None, False, (980, 700))
+        terminal = Terminal(Protocol.SIXEL)
+        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, MODES[0], None, False, PANE, terminal)
         return PillowImage.fromarray(compose(request).mosaic.rgb())
 
     def action_move(self, by: int) -> None:

@@ -7,11 +7,12 @@ import shutil
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import recorded
+from msgspec import structs
 from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, type_text, until, until_said
 from textual import events
 from textual.command import CommandPalette
@@ -19,10 +20,12 @@ from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
+from facegender.runs.frames import write_frame
 from tui.commands import COMMANDS, PANES
 from tui.graphics.context import context_of
 from tui.graphics.link import Link
-from tui.inspect import composing
+from tui.inspect import compose as composing
+from tui.inspect.request import LayerPicture, LayerRequest
 from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart
@@ -44,6 +47,31 @@ async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:
         await pilot.press(key)
         await until(lambda: not app.dashboard.browser._composing)
         await pilot.pause()
+
+
+class SlowCompose:
+    """Composing pictures takes a while, and not before the gate is open; counts how many are under way."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, delay_s: float = 0.0) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.running = self.most_running = 0
+        self._lock = threading.Lock()
+        compose = composing.compose
+
+        def slow(request: LayerRequest) -> LayerPicture:
+            with self._lock:
+                self.running += 1
+                self.most_running = max(self.most_running, self.running)
+            try:
+                assert self.gate.wait(10)
+                time.sleep(delay_s)
+                return compose(request)
+            finally:
+                with self._lock:
+                    self.running -= 1
+
+        monkeypatch.setattr(composing, "compose", slow)
 
 
 # Opening
@@ -227,7 +255,7 @@ async def test_keys_pressed_at_once_leave_the_last_wish_on_the_screen(root: Path
         browser = app.dashboard.browser
         await until(lambda: not browser._composing and browser._picture.request == browser._wanted)
         assert browser._picture.layer == "conv2"
-        assert (browser._picture.request.epoch, browser._picture.request.mode) == (1, "filters")
+        assert (browser._picture.request.epoch, browser._picture.request.mode.title) == (1, "filters")
 
 
 async def test_the_screen_can_become_any_size_at_any_time(root: Path) -> None:
@@ -311,29 +339,74 @@ async def test_m_goes_through_maps_filters_and_average(root: Path) -> None:
         browser = app.dashboard.browser
         await seen(app, 2)
         assert " feature maps" in title(browser)
-        for mode, words in (("filters", "filters"), ("average", "channel average"), ("maps", "feature maps")):
+        for words in ("filters", "channel average", "feature maps"):
             await press(app, pilot, "m")
-            assert browser.selection.mode == mode
             assert f" {words}" in title(browser)
-            assert browser._picture.request.mode == mode
+            assert browser._picture.request.mode.title == words
 
 
-async def test_a_picture_made_in_advance_for_a_screen_that_was_left_is_dropped(
+async def test_a_picture_composed_ahead_for_a_pane_that_is_gone_is_dropped(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = recorded.write_run(root)
-    gate = threading.Event()
-    async with running(root) as (app, _):
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
         await seen(app, 2)
         browser = app.dashboard.browser
-        compose = composing.compose
-        monkeypatch.setattr(composing, "compose", lambda request: (gate.wait(10), compose(request))[1])
-        ahead = replace(browser._picture.request, epoch=1, file=folder.frame_path(1))
-        preparing = browser._prepare(ahead)
-        await until(lambda: browser._preparing == ahead)
-        await browser.view.remove_children()
-        gate.set()
-        await preparing.wait()
+        slow = SlowCompose(monkeypatch)
+        slow.gate.clear()
+        browser._pictures.clear()
+        await pilot.press("left")
+        await until(lambda: slow.running)
+        await browser.remove()
+        slow.gate.set()
+        await until(lambda: not slow.running)
+        await pilot.pause()
+        assert app.is_running
+
+
+async def test_at_most_one_picture_is_composed_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.write_run(root, epochs_done=5)
+    async with running(root) as (app, pilot):
+        await seen(app, 4)
+        browser = app.dashboard.browser
+        slow = SlowCompose(monkeypatch, delay_s=0.2)
+        browser._pictures.clear()
+        for key in ("left", "n", "down", "left", "m", "left"):
+            await pilot.press(key)
+            await pilot.pause(0.25)  # by now the neighbour is being composed ahead
+        await until(lambda: browser._picture.request == browser._wanted)
+        assert slow.most_running == 1
+
+
+async def test_playing_shows_every_epoch_when_composing_is_slow(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.inspect.browser.PLAY_EVERY_S", 0.1)
+    recorded.write_run(root, epochs_done=5)
+    async with running(root) as (app, pilot):
+        await seen(app, 4)
+        browser = app.dashboard.browser
+        SlowCompose(monkeypatch, delay_s=0.3)
+        browser._pictures.clear()
+        shown: list[int] = []
+        show = browser._show_picture
+        monkeypatch.setattr(browser, "_show_picture", lambda one: (shown.append(one.request.epoch), show(one)))
+        await pilot.press("space")
+        await until(lambda: browser._player is None and browser._picture.request == browser._wanted)
+        assert shown == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("columns", [4, 6])
+async def test_statistics_with_other_columns_are_left_out(root: Path, columns: int) -> None:
+    folder = recorded.write_run(root, epochs_done=1)
+    frame = recorded.frame(0)
+    layers = [
+        structs.replace(layer, stats=np.zeros((*layer.stats.shape[:2], columns), np.float32)) for layer in frame.layers
+    ]
+    write_frame(folder.frame_path(0), structs.replace(frame, layers=layers))
+    async with running(root) as (app, pilot):
+        await seen(app, 0)
+        await press(app, pilot, "l", "l")
+        await until_said(app, "channel 2 of 4")
+        assert "zero" not in screen_text(app)
 
 
 async def test_n_and_p_go_round_the_probe_photographs(root: Path) -> None:
@@ -356,7 +429,7 @@ async def test_hjkl_move_a_cursor_in_the_mosaic_and_stop_at_its_edges(root: Path
         browser = app.dashboard.browser
         await seen(app, 2)
         await press(app, pilot, "down", "down")
-        columns, channels = browser._picture.columns, browser._picture.channels
+        columns, channels = browser._picture.layout.grid.columns, browser._picture.channels
         assert channels == 9
         await press(app, pilot, "l")
         assert browser.selection.channel == 0
@@ -393,7 +466,7 @@ async def test_enter_on_a_filter_shows_a_kernel_for_every_input(root: Path) -> N
     async with running(root) as (app, pilot):
         await seen(app, 2)
         await press(app, pilot, "m", "l", "l", "enter")
-        await until_said(app, "one kernel an input")
+        await until_said(app, "one kernel per input")
 
 
 async def test_space_plays_the_epochs_to_the_end(root: Path) -> None:
@@ -424,7 +497,7 @@ async def test_a_mode_outlives_a_change_of_the_run_and_the_rest_does_not(root: P
         app.dashboard.open_run(open_run(root, "older"))
         browser = app.dashboard.browser
         await until(lambda: browser._picture is not None and "older" in str(browser._picture.request.file))
-        assert (browser.selection.mode, browser.selection.layer) == ("filters", 0)
+        assert (browser.selection.mode.title, browser.selection.layer) == ("filters", 0)
         assert browser.selection.follows_live
         await until_said(app, "older  ✓ completed")
 

@@ -1,7 +1,8 @@
-"""The words around a layer's picture."""
+"""The layer pane: its layout, its pictures and the words around them."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,90 +18,112 @@ from tests import recorded
 from tests.piloting import until
 from tui.graphics import Picture, Protocol, Terminal
 from tui.graphics.context import GraphicsContext
-from tui.inspect.composing import compose
-from tui.inspect.layer_picture import LayerPicture, LayerRequest
-from tui.inspect.view import LayerTitle, LayerView, title_line
+from tui.inspect.compose import compose
+from tui.inspect.layout import PROBE_SIDE, AnswerSide, PaneSize, ProbeSide, Side
+from tui.inspect.modes import MODES
+from tui.inspect.modes.base import ViewMode
+from tui.inspect.request import LayerPicture, LayerRequest
+from tui.inspect.title import LayerTitle, title_line
+from tui.inspect.view import LayerView
+
+SIXEL = Terminal(Protocol.SIXEL)
+MAPS = MODES[0]
 
 
 class LayerApp(App[None]):
-    terminal = Terminal(Protocol.SIXEL)
+    terminal = SIXEL
+
+    def __init__(self, view: LayerView | None = None) -> None:
+        super().__init__()
+        self.view = view or LayerView("nothing yet")
 
     def compose(self) -> ComposeResult:
-        yield LayerView("nothing yet")
+        yield self.view
 
 
-def layer_picture() -> LayerPicture:
-    pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 32
-    palette = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[:, None], 3, axis=1)
-    request = LayerRequest(Path("epoch_3.safetensors"), 3, 0, 0, "maps", None, False, (400, 300))
-    return LayerPicture(
-        request=request, mosaic=Picture(pixels, palette), photograph=None, layers=("conv1",), layer="conv1",
-        channels=4, columns=2, probes=1, low=0.0, high=1.0, common_range=False, channel_stats=(), label="female",
-        name="a.jpg", probabilities={},
-    )  # fmt: skip
-
-
-async def test_room_is_made_for_tiles_that_are_too_small_otherwise() -> None:
-    app = LayerApp()
-    async with app.run_test(size=(100, 30)):
-        view = app.query_one(LayerView)
-        view.make_room()
-        await until(lambda: view.photograph.size.width)
-        view.show(layer_picture())
-        await until(lambda: view.mosaic.shown_picture is not None)
-        before = view.areas
-        assert before.wide_mosaic_px[0] > before.mosaic_px[0] == view.mosaic.area_px[0]
-
-        view.show(replace(layer_picture(), wide=True))
-        await until(lambda: view.mosaic.area_px == before.wide_mosaic_px)
-        assert view.areas == before, "so that a picture is asked for only once"
-        view.show(layer_picture())
-        await until(lambda: view.mosaic.area_px == before.mosaic_px)
-
-
-async def test_a_caption_of_its_own_keeps_its_width() -> None:
-    app = App[None]()
-    async with app.run_test(size=(100, 30)):
-        view = LayerView("nothing yet", lambda picture: Text("mine"))
-        app.terminal = Terminal(Protocol.SIXEL)  # type: ignore[attr-defined]  # what `PictureView` reads
-        await app.mount(view)
-        view.make_room()
-        await until(lambda: view.photograph.size.width)
-        view.show(layer_picture())
-        await until(lambda: view.mosaic.shown_picture is not None)
-        assert view.areas.mosaic_px == view.areas.wide_mosaic_px
-
-
-@pytest.mark.parametrize(
-    ("channels", "side", "area_px", "wide_area_px", "wide"),
-    [
-        (32, 64, (720, 678), (860, 678), False),
-        (128, 64, (720, 678), (860, 678), True),
-        (128, 16, (720, 678), (860, 678), False),
-        (128, 64, (400, 300), (500, 300), False),
-        (128, 64, (720, 678), (720, 678), False),
-    ],
-    ids=["room enough", "room is made", "nothing more to see", "too little room all the same", "no room to make"],
-)
-def test_every_channel_has_sixty_four_pixels_where_there_is_a_way(
-    tmp_path: Path, channels: int, side: int, area_px: tuple[int, int], wide_area_px: tuple[int, int], wide: bool
-) -> None:
-    frame = recorded.frame(0)
+def frame_file(folder: Path, channels: int = 4, side: int = 8) -> Path:
+    """A frame file with one layer."""
     layer = LayerFrame(
         name="conv1",
         maps=np.zeros((2, channels, side, side), np.float32),
         filters=np.zeros((channels, 3, 3, 3), np.float32),
         stats=np.zeros((2, channels, 5), np.float32),
     )
-    write_frame(tmp_path / "a.safetensors", msgspec.structs.replace(frame, layers=[layer]))
-    request = LayerRequest(tmp_path / "a.safetensors", 0, 0, 0, "maps", None, False, area_px, wide_area_px=wide_area_px)
+    write_frame(folder / "a.safetensors", msgspec.structs.replace(recorded.frame(0), layers=[layer]))
+    return folder / "a.safetensors"
+
+
+def composed(file: Path, pane: PaneSize, side: Side = PROBE_SIDE) -> LayerPicture:
+    return compose(LayerRequest(file, 0, 0, 0, MAPS, None, False, pane, SIXEL, side))
+
+
+def room_px(view: LayerView) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What a picture's layout was computed for, as it is on the screen."""
+    return view.mosaic.area_px, view.photograph.area_px
+
+
+@pytest.mark.parametrize("size", [(150, 45), (100, 30), (80, 24), (60, 20)], ids=str)
+@pytest.mark.parametrize("channels", [4, 128])
+@pytest.mark.parametrize("answer", [False, True], ids=["probe", "answer"])
+async def test_the_pane_is_laid_out_as_it_was_computed(
+    tmp_path: Path, size: tuple[int, int], channels: int, answer: bool
+) -> None:
+    caption = "Predicted: female\nConfidence: 87.34%"
+    view = LayerView("nothing yet", (lambda: Text(caption)) if answer else None)
+    app = LayerApp(view)
+    async with app.run_test(size=size):
+        await until(lambda: view.pane_size.rows)
+        picture = composed(
+            frame_file(tmp_path, channels, 64), view.pane_size, AnswerSide(caption) if answer else PROBE_SIDE
+        )
+        view.show(picture)
+        await until(lambda: view.mosaic.shown_picture is picture.mosaic)
+        assert view.mosaic.shown.placement.enlarge == 1, "neither enlarged nor reduced"
+        assert view.mosaic.shown.placement.width_px == picture.mosaic.width_px
+        side = picture.layout.side
+        assert view.mosaic.size.width == view.pane_size.columns - side.columns
+        if picture.photograph is None:
+            assert not view.query_one("#side").display
+            return
+        await until(lambda: view.photograph.shown_picture is picture.photograph)
+        assert abs(view.photograph.size.height - side.photograph_rows) <= (1 if answer else 0)
+        assert view.photograph.shown.placement.width_px == picture.photograph.width_px
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "pane", "narrow"),
+    [
+        (32, 64, (96, 36), False),
+        (128, 64, (96, 36), True),
+        (128, 16, (96, 36), False),
+        (128, 64, (70, 16), False),
+        (128, 64, (60, 36), False),
+    ],
+    ids=["room enough", "room is made", "nothing more to see", "too little room all the same", "no room to make"],
+)
+def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_it(
+    tmp_path: Path, channels: int, side: int, pane: tuple[int, int], narrow: bool
+) -> None:
+    picture = composed(frame_file(tmp_path, channels, side), PaneSize(*pane))
+    assert (picture.layout.side.columns == ProbeSide.narrow_columns) is narrow
+    assert picture.mosaic.width_px <= 10 * (pane[0] - picture.layout.side.columns)
+    assert picture.mosaic.height_px <= 20 * (pane[1] - 1)
+    if narrow:
+        assert picture.layout.grid.tile_width >= 64
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.title)
+@pytest.mark.parametrize("channel", [None, 2, 99])
+def test_every_view_has_a_legend_with_numbers_on_its_scale(tmp_path: Path, mode: ViewMode, channel: int | None) -> None:
+    request = LayerRequest(frame_file(tmp_path), 0, 0, 0, mode, channel, False, PaneSize(96, 36), SIXEL)
+    if not mode.has_cursor:
+        request = replace(request, channel=None)
     picture = compose(request)
-    assert picture.wide is wide
-    room = wide_area_px if wide else area_px
-    assert picture.mosaic.width_px <= room[0]
-    assert picture.mosaic.height_px <= room[1]
-    if wide:
-        assert picture.columns * 64 <= picture.mosaic.width_px
+    legend = mode.legend(picture).plain
+    assert legend.count("█") == 9
+    if request.channel is not None:
+        assert f"{mode.noun} {min(channel, 3) + 1} of 4" in legend
+    assert re.search(r"\d.*█+ .*(\d|high)", legend)
 
 
 @pytest.mark.parametrize(
@@ -112,22 +135,24 @@ def test_every_channel_has_sixty_four_pixels_where_there_is_a_way(
     ],
     ids=["all", "slow link", "few registers"],
 )
-async def test_colours_that_are_left_out_are_not_left_out_in_silence(
-    monkeypatch: pytest.MonkeyPatch, terminal: Terminal, budget_bytes: int, note: str
+async def test_a_reduced_number_of_colours_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: Terminal, budget_bytes: int, note: str
 ) -> None:
     monkeypatch.setattr(GraphicsContext, "budget_bytes", lambda self, cells: budget_bytes)
     app = LayerApp()
     app.terminal = terminal
     async with app.run_test(size=(100, 30)) as pilot:
-        view = app.query_one(LayerView)
-        view.make_room()
-        await until(lambda: view.photograph.size.width)
+        view = app.view
+        await until(lambda: view.pane_size.rows)
+        pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 32
+        palette = np.repeat(np.arange(0, 256, 8, dtype=np.uint8)[:, None], 3, axis=1)
         legend = app.query_one("#legend", Static)
-        for _ in range(2):  # a picture of equal content made again says the same
-            view.show(layer_picture())
+        for _ in range(2):  # an equal picture says the same
+            picture = composed(frame_file(tmp_path), view.pane_size)
+            view.show(replace(picture, mosaic=Picture(pixels.copy(), palette)))
             await until(lambda: view.mosaic.shown_picture is not None)
             await pilot.pause()
-            assert "4 maps" in str(legend.content)
+            assert "4 channels" in str(legend.content)
             assert note in str(legend.content)
             assert ("colours" in str(legend.content)) is bool(note)
 
@@ -137,7 +162,7 @@ RESIDUAL = ("stem.conv", *(f"stage{n}.0.{part}" for n in range(1, 5) for part in
 
 def layer_title(layer: int, *, layers: tuple[str, ...] = RESIDUAL, follows: bool = True) -> LayerTitle:
     return LayerTitle(
-        layers=layers, layer=layer, mode="maps", probe=0, probes=4, epoch=12, newest=30, follows=follows, live=True
+        layers=layers, layer=layer, mode=MAPS, probe=0, probes=4, epoch=12, newest=30, follows=follows, live=True
     )
 
 

@@ -486,4 +486,4 @@ def test_modes_go_round_and_leave_the_zoom() -> None:
         view = view.next_mode()
         assert not view.zoomed
     assert tuple(seen) == MODES
-    assert view.mode == "maps"
+    assert view.mode.title == "feature maps"

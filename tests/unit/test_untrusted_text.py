@@ -18,8 +18,11 @@ from facegender.runs.events import AnyEvent, Event, decode, encode
 from facegender.runs.frames import write_frame
 from facegender.runs.summary import summarise
 from facegender.support.text import printable_strings
-from tui.inspect.composing import compose
-from tui.inspect.layer_picture import LayerRequest
+from tui.graphics import Terminal
+from tui.inspect.compose import compose
+from tui.inspect.layout import PaneSize
+from tui.inspect.modes import MODES
+from tui.inspect.request import LayerRequest
 
 HOSTILE = {
     "clipboard (OSC 52)": "\x1b]52;c;cHduZWQ=\x1b\\",
@@ -98,8 +101,8 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
     layers = [msgspec.structs.replace(layer, name=layer.name + text) for layer in frame.layers]
     path = tmp_path / "epoch_0.safetensors"
     write_frame(path, msgspec.structs.replace(frame, classes=[text, "male"], layers=layers))
-    for mode in ("maps", "filters", "average"):
-        picture = compose(LayerRequest(path, 0, 0, 0, mode, None, False, (640, 480)))
+    for mode in MODES:
+        picture = compose(LayerRequest(path, 0, 0, 0, mode, None, False, PaneSize(96, 36), Terminal()))
         assert picture.layer.startswith("conv1")
         assert all(
             string.isprintable() for field in fields(picture) for string in strings_in(getattr(picture, field.name))

@@ -234,8 +234,7 @@ class PictureView(Widget, can_focus=False):
 
     def _job_for(self, picture: Picture) -> Job | None:
         """What there is to encode for a picture; None if it cannot be shown yet."""
-        area = self._area()
-        if not self.is_attached or area is None:
+        if not self.is_attached or (area := self._area()) is None:
             return None
         bgcolor = self.rich_style.bgcolor
         triplet = bgcolor.triplet if bgcolor is not None else None

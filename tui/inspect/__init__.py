@@ -1,1 +1,1 @@
-"""From a frame to a picture: what is selected, how it is composed, and the panes and keys that show it."""
+"""From a frame file to a picture: view modes, selection, request, layout, composition, and the pane that shows it."""

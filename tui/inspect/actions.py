@@ -1,4 +1,4 @@
-"""What the keys of a screen do to its layer pane; bindings name an action of their screen, and this hands it on."""
+"""The actions of a screen with a layer pane: bindings name an action of their screen, which passes it to the pane."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tui.inspect.browser import LayerBrowser
 
 
 class PictureActions:
-    """Actions of a screen that has a `LayerBrowser`; the screen says which."""
+    """Mixin for a screen with a `LayerBrowser`."""
 
     @property
     def browser(self) -> LayerBrowser:
@@ -15,39 +15,39 @@ class PictureActions:
 
     @property
     def selected_layer(self) -> int:
-        """Index of the layer that is looked at."""
+        """Index of the selected layer."""
         return self.browser.selection.layer
 
     def action_move_epoch(self, by: int) -> None:
-        """Other epoch."""
+        """Move by `by` frames."""
         self.browser.move_epoch(by)
 
     def action_first_epoch(self) -> None:
-        """First epoch."""
+        """Show the first epoch."""
         self.browser.first_epoch()
 
     def action_follow_live(self) -> None:
-        """Latest epoch."""
+        """Show the latest epoch and follow the run."""
         self.browser.follow_live()
 
     def action_move_layer(self, by: int) -> None:
-        """Other layer."""
+        """Move by `by` layers."""
         self.browser.move_layer(by)
 
     def action_move_probe(self, by: int) -> None:
-        """Other probe photograph."""
+        """Move by `by` probe photographs."""
         self.browser.move_probe(by)
 
     def action_move_channel(self, right: int, down: int) -> None:
-        """Other channel."""
+        """Move the channel cursor."""
         self.browser.move_channel(right, down)
 
     def action_next_mode(self) -> None:
-        """Maps, filters, average."""
+        """Switch to the next view."""
         self.browser.next_mode()
 
     def action_zoom(self) -> None:
-        """One channel."""
+        """Show only the channel under the cursor."""
         self.browser.zoom()
 
     def action_play(self) -> None:

@@ -1,38 +1,39 @@
-"""The part of a screen that looks inside: it holds what is selected, has it composed in a thread, and shows it."""
+"""The layer pane: it holds the selection, has its picture composed in a thread, and shows it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.message import Message
 from textual.timer import Timer
 
-from tui.graphics import ByteCache, Protocol
+from tui.graphics import ByteCache
 from tui.graphics.textual_internals import Column, UnpaintedContainer
-from tui.inspect.layer_picture import LayerPicture, LayerRequest, NotComposed
+from tui.inspect.layout import PROBE_SIDE, AnswerSide, Side
+from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
 from tui.inspect.selection import Selection
-from tui.inspect.view import LayerTitle, LayerView, title_line
+from tui.inspect.title import LayerTitle, title_line
+from tui.inspect.view import LayerView
 from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
 CACHE_BYTES = 24 << 20
-"""What pictures that were made may take, to be shown again at once."""
+"""Memory for composed pictures, to show them again at once."""
 AHEAD_AFTER_S = 0.12
-"""How long a picture must have been looked at before its neighbour is made, in case it is wanted next."""
-MIN_PX = 8
+"""How long a picture must have been shown before its neighbour is composed, in case it is wanted next."""
 
 
 class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
-    """A bordered pane around a `LayerView`. At most one picture is being composed; meanwhile the newest wish counts.
+    """A bordered pane around a `LayerView`.
 
-    The focus colours its upper edge alone: the others belong to the view, which would be drawn anew, picture and all.
+    At most one picture is composed at a time; when it is done, the newest request comes next, and those in between are
+    skipped. The focus colours the upper edge alone: the others belong to the view, and repainting it would redraw the
+    picture.
     """
 
     DEFAULT_CSS = """
@@ -40,31 +41,16 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     LayerBrowser:focus PaneTitle > .pane-title--edge { color: $accent; }
     """
 
-    class Composed(Message):
-        """A picture is ready."""
-
-        def __init__(self, picture: LayerPicture) -> None:
-            super().__init__()
-            self.picture = picture
-
-    class ComposeFailed(Message):
-        """A picture could not be made; ``why`` is one line."""
-
-        def __init__(self, request: LayerRequest, why: str) -> None:
-            super().__init__()
-            self.request = request
-            self.why = why
-
-    def __init__(
-        self, placeholder: str, *, caption: Callable[[LayerPicture], Text] | None = None, id: str | None = None
-    ) -> None:
+    def __init__(self, placeholder: str, *, caption: Callable[[], Text] | None = None, id: str | None = None) -> None:
         """Make an empty pane.
 
         Args:
-            placeholder: What stands there before there is a picture.
-            caption: What to write beside the photograph, if not what a probe of a run has.
+            placeholder: Shown before there is a picture.
+            caption: Returns the text beside the photograph of a classified file; None for the probes of a run.
         """
         super().__init__(id=id)
+        self.view = LayerView(placeholder, caption)
+        self._title = PaneTitle()
         self._caption = caption
         self.selection = Selection()
         self.heatmap = True
@@ -77,38 +63,32 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._live = False
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
-        self._composing = False
+        self._composing: LayerRequest | None = None
         self._pictures: ByteCache[LayerPicture] = ByteCache(CACHE_BYTES)
         self._player: Timer | None = None
         self._direction = 0
         self._travelling = False
         self._ahead: Timer | None = None
-        self._preparing: LayerRequest | None = None
 
     def compose(self) -> ComposeResult:
         """The title and the view."""
-        yield PaneTitle()
-        yield LayerView(self.placeholder, self._caption)
-
-    @property
-    def view(self) -> LayerView:
-        """The view."""
-        return self.query_one(LayerView)
+        yield self._title
+        yield self.view
 
     def open(self, path_of: Callable[[int], Path]) -> None:
-        """Look at another run, from its latest epoch on.
+        """Show another run, from its latest epoch on.
 
         Args:
-            path_of: The frame file of an epoch.
+            path_of: Returns the frame file of an epoch.
         """
         self.selection = replace(Selection(), mode=self.selection.mode)
-        self._look_at(path_of)
+        self._open(path_of)
 
     def close(self) -> None:
-        """Look at nothing."""
-        self._look_at(None)
+        """Show no run."""
+        self._open(None)
 
-    def _look_at(self, path_of: Callable[[int], Path] | None) -> None:
+    def _open(self, path_of: Callable[[int], Path] | None) -> None:
         self._path_of = path_of
         self._frames, self._layers, self._picture, self._wanted = (), (), None, None
         self._stop_playing()
@@ -123,10 +103,14 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         live: bool,
         placeholder: str,
     ) -> None:
-        """Take note of which epochs have pictures.
+        """Update which epochs have pictures.
 
         Args:
-            times: When those of an epoch were made, where it is known: made again, they are shown again.
+            frames: These epochs, ascending.
+            layers: The names of the layers; empty if unknown.
+            times: When the frame file of an epoch was written, if known; a file written again is shown again.
+            live: Whether the run is training.
+            placeholder: Shown if there is no picture.
         """
         times = times or {}
         known = self._frames, self._layers, self._times, self._live, self.placeholder
@@ -139,13 +123,13 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     # Moving about
 
     def select(self, selection: Selection) -> None:
-        """Look at something else."""
+        """Show another selection."""
         if selection != self.selection:
             self.selection = selection
             self._request()
 
     def move_epoch(self, by: int) -> None:
-        """So many pictures further."""
+        """Move by `by` frames."""
         self._stop_playing()
         direction = 1 if by > 0 else -1
         self._travelling = direction == self._direction
@@ -153,45 +137,45 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.select(self.selection.moved_epoch(self._frames, by))
 
     def first_epoch(self) -> None:
-        """The first epoch that has pictures."""
+        """Show the first epoch that has pictures."""
         self._stop_playing()
         if self._frames:
             self.select(replace(self.selection, epoch=self._frames[0]))
 
     def follow_live(self) -> None:
-        """The latest epoch, and its successors as they come."""
+        """Show the latest epoch, and newer ones as they arrive."""
         self._stop_playing()
         self.select(replace(self.selection, epoch=None))
 
     def move_layer(self, by: int) -> None:
-        """So many layers further."""
+        """Move by `by` layers."""
         self.select(self.selection.moved_layer(len(self._layers), by))
 
     def move_probe(self, by: int) -> None:
-        """So many probe photographs further."""
+        """Move by `by` probe photographs."""
         self.select(self.selection.moved_probe(self._picture.probes if self._picture else 1, by))
 
     def move_channel(self, right: int, down: int) -> None:
         """Move the cursor in the mosaic."""
-        if self._picture is None or self.selection.mode == "average":
+        if self._picture is None or not self.selection.mode.has_cursor:
             return
-        columns = 1 if self.selection.zoomed else self._picture.columns
+        columns = 1 if self.selection.zoomed else self._picture.layout.grid.columns
         channel = self.selection.channel
         if channel is not None and down and not 0 <= channel + down * columns < self._picture.channels:
             return
         self.select(self.selection.moved_channel(self._picture.channels, right + down * columns))
 
     def next_mode(self) -> None:
-        """Maps, filters, average."""
+        """Switch to the next view."""
         self.select(self.selection.next_mode())
 
     def zoom(self) -> None:
-        """Only the channel under the cursor; the first one where there is no cursor."""
-        if self.selection.mode != "average":
+        """Show only the channel under the cursor; the first one if there is no cursor."""
+        if self.selection.mode.has_cursor:
             self.select(replace(self.selection, channel=self.selection.channel or 0, zoomed=True))
 
     def back(self) -> bool:
-        """Leave the zoom, then the cursor; False where there is nothing to leave."""
+        """Leave the zoom, then hide the cursor; returns False if there is neither."""
         if self.selection.zoomed:
             self.select(replace(self.selection, zoomed=False))
         elif self.selection.channel is not None:
@@ -201,17 +185,17 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         return True
 
     def play(self) -> None:
-        """Show the epochs one after another, from the first one if the last one is shown; again to pause."""
+        """Play the epochs, from the first one if the last one is shown; pause if they are playing."""
         if self._player is not None:
             self._stop_playing()
         elif len(self._frames) > 1:
             if self.selection.epoch_in(self._frames) == self._frames[-1]:
                 self.select(replace(self.selection, epoch=self._frames[0]))
-            self._player = self.set_interval(PLAY_EVERY_S, self._play_on)
+            self._player = self.set_interval(PLAY_EVERY_S, self._play_next)
 
-    def _play_on(self) -> None:
-        if self._composing:
-            return
+    def _play_next(self) -> None:
+        if self._wanted is not None and (self._picture is None or self._picture.request != self._wanted):
+            return  # the picture of this epoch is not shown yet
         self.select(self.selection.moved_epoch(self._frames, 1))
         if self.selection.follows_live:
             self._stop_playing()
@@ -221,10 +205,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._player.stop()
             self._player = None
 
-    # Having pictures made
+    # Composing pictures
 
     def redraw(self) -> None:
-        """Have the picture made again, whatever it is."""
+        """Compose the picture again."""
         self._wanted = None
         self._pictures.clear()
         self._request()
@@ -234,79 +218,82 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._request()
 
     def _request(self) -> None:
+        """Show the picture of the selection, if it is another than the one requested last."""
         epoch = self.selection.epoch_in(self._frames)
         if epoch is None or self._path_of is None:
             self._show_title()
             if self._picture is None:
                 self.view.clear(self.placeholder)
             return
-        if self.view.is_empty:
-            # The places for the pictures have no size before they are laid out.
-            self.view.make_room()
-            self.call_after_refresh(self._request)
+        pane = self.view.pane_size
+        if not (pane.columns and pane.rows):
             return
-        areas = self.view.areas
-        if areas.mosaic_px == (0, 0):
-            return
-        choice = self.selection
+        selection = self.selection
         request = LayerRequest(
             file=self._path_of(epoch),
             epoch=epoch,
             written_at=self._times.get(epoch, 0.0),
-            layer=choice.layer,
-            probe=choice.probe,
-            mode=choice.mode,
-            channel=None if choice.mode == "average" else choice.channel,
-            zoomed=choice.zoomed,
-            area_px=_at_least(areas.mosaic_px),
-            wide_area_px=_at_least(areas.wide_mosaic_px),
-            photograph_px=areas.photograph_px,
-            narrow_photograph_px=areas.narrow_photograph_px,
-            terminal_enlarges=self.view.mosaic.terminal.protocol is Protocol.KITTY,
+            layer=selection.layer,
+            probe=selection.probe,
+            mode=selection.mode,
+            channel=selection.channel if selection.mode.has_cursor else None,
+            zoomed=selection.zoomed,
+            pane=pane,
+            side=self._side(),
+            terminal=self.view.mosaic.terminal,
             heatmap=self.heatmap,
             aspect=self.aspect,
         )
         if request == self._wanted:
             self._show_title()
-        else:
-            # The title changes with the picture: one repaint of the pane instead of two.
-            self._wanted = request
-            if (made := self._pictures.get(request)) is not None:
-                self._show_picture(made)
-            elif not self._composing:
-                self._compose_next(request)
-
-    def _compose_next(self, request: LayerRequest) -> None:
-        if request == self._preparing:
-            return  # it is shown when it is made
-        self._composing = True
-        self.run_worker(partial(self._compose_in_thread, request), thread=True, group="compose")
-
-    def _compose_in_thread(self, request: LayerRequest) -> None:
-        # numpy and Pillow are imported here, after the first screen was painted.
-        from tui.inspect.composing import compose
-
-        try:
-            picture = compose(request)
-            self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
-            self.post_message(self.Composed(picture))
-        except NotComposed as error:
-            self.post_message(self.ComposeFailed(request, str(error)))
-
-    @on(Composed)
-    def _composed(self, event: Composed) -> None:
-        event.stop()
-        picture = event.picture
-        self._composing = False
-        if self._wanted is None:
             return
-        shown = self._picture is not None and self._picture.request == self._wanted
-        if self._wanted != picture.request:
-            if not shown:
-                self._compose_next(self._wanted)
-            if shown or _place(self._wanted) != _place(picture.request):
-                return
-        self._show_picture(picture)
+        # The title changes with the picture: one repaint of the pane instead of two.
+        self._wanted = request
+        if (picture := self._pictures.get(request)) is not None:
+            self._show_picture(picture)
+        elif self._composing is None:
+            self._start_composing(request)
+
+    def _side(self) -> Side:
+        return PROBE_SIDE if self._caption is None else AnswerSide(self._caption().plain)
+
+    def _start_composing(self, request: LayerRequest, *, ahead: bool = False) -> None:
+        self._composing = request
+        self._compose_picture(request, ahead)
+
+    @work(group="compose")
+    async def _compose_picture(self, request: LayerRequest, ahead: bool) -> None:
+        """Compose a picture in a thread, then start with the one that was requested meanwhile.
+
+        Args:
+            request: The picture.
+            ahead: It is composed in case it is wanted next.
+        """
+        picture, why = None, ""
+        try:
+            picture = await asyncio.to_thread(_compose, request)
+            self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
+        except NotComposed as error:
+            why = str(error)
+        finally:
+            self._composing = None
+        if not self.view.mosaic.is_attached:
+            return
+        wanted = self._wanted
+        if request == wanted:
+            if picture is not None:
+                self._show_picture(picture)
+            else:
+                # Not wanted any more, so that the next change of anything tries again.
+                self._picture = self._wanted = None
+                self.view.clear(why)
+                self._show_title()
+        elif wanted is not None and (self._picture is None or self._picture.request != wanted):
+            if picture is not None and _is_same_layer(wanted, request):
+                self._show_picture(picture)
+            self._start_composing(wanted)
+        elif ahead and picture is not None:
+            self._send_ahead(picture)
 
     def _show_picture(self, picture: LayerPicture) -> None:
         self._picture = picture
@@ -315,64 +302,36 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._show_title()
         if self._ahead is not None:
             self._ahead.stop()
-        self._ahead = self.set_timer(AHEAD_AFTER_S, lambda: self._look_ahead(picture))
+        self._ahead = self.set_timer(AHEAD_AFTER_S, lambda: self._compose_ahead(picture))
 
-    def _look_ahead(self, shown: LayerPicture) -> None:
-        """Have the next epoch's picture in the direction of travel made, if the shown one is still looked at."""
-        epochs, at = self._frames, shown.request.epoch
-        index = epochs.index(at) + (self._direction or 1) if at in epochs else -1
-        if self._picture is shown and not self._composing and self._path_of and 0 <= index < len(epochs):
+    def _compose_ahead(self, shown: LayerPicture) -> None:
+        """Compose the next epoch's picture in the direction of travel, if this one is still shown."""
+        epochs, current = self._frames, shown.request.epoch
+        index = epochs.index(current) + (self._direction or 1) if current in epochs else -1
+        if self._picture is not shown or self._composing is not None or not self._path_of:
+            return
+        if 0 <= index < len(epochs):
             epoch = epochs[index]
             written_at = self._times.get(epoch, 0.0)
             request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, written_at=written_at)
-            self._prepare(request)
+            if (picture := self._pictures.get(request)) is not None:
+                self._send_ahead(picture)
+            else:
+                self._start_composing(request, ahead=True)
 
     @work(group="ahead", exclusive=True)
-    async def _prepare(self, request: LayerRequest) -> None:
-        from tui.inspect.composing import compose
-
-        mosaic = self.view.mosaic
-        picture = self._pictures.get(request)
-        if picture is None:
-            self._preparing = request
-            try:
-                picture = await asyncio.to_thread(compose, request)
-                self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
-            except NotComposed:
-                return
-            finally:
-                self._preparing = None
-                if self._wanted == request and mosaic.is_attached:  # it was asked for meanwhile
-                    if picture is not None:
-                        self._show_picture(picture)
-                    elif not self._composing:
-                        self._compose_next(request)
-        if mosaic.is_attached:  # the screen may have been left
-            await mosaic.prepare(picture.mosaic, send=self._travelling)
-
-    @on(ComposeFailed)
-    def _compose_failed(self, event: ComposeFailed) -> None:
-        event.stop()
-        self._composing = False
-        if self._wanted is None:
-            return
-        if self._wanted != event.request:
-            self._compose_next(self._wanted)
-            return
-        # Not wanted any more, so that the next change of anything tries again.
-        self._picture = self._wanted = None
-        self.view.clear(event.why)
-        self._show_title()
+    async def _send_ahead(self, picture: LayerPicture) -> None:
+        """Encode a picture that may be wanted next, and while the user travels let a kitty terminal have it."""
+        await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
     @property
     def title(self) -> Text:
-        """What stands above the picture."""
-        return self.query_one(PaneTitle).title
+        """The title of the pane."""
+        return self._title.title
 
     def _show_title(self) -> None:
-        edge = self.query_one(PaneTitle)
         if self._path_of is None:
-            edge.title = Text()
+            self._title.title = Text()
             return
         title = LayerTitle(
             layers=self._layers,
@@ -385,13 +344,16 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             follows=self.selection.follows_live,
             live=self._live,
         )
-        edge.title = title_line(title, edge.room)
+        self._title.title = title_line(title, self._title.room)
 
 
-def _place(request: LayerRequest) -> tuple[object, ...]:
-    """What of a request a picture must share with it to be shown until the wanted one is there."""
-    return request.file, request.layer, request.area_px, request.wide_area_px
+def _compose(request: LayerRequest) -> LayerPicture:
+    """Compose a picture, in a thread, where numpy and Pillow are imported with the first one."""
+    from tui.inspect.compose import compose
+
+    return compose(request)
 
 
-def _at_least(area_px: tuple[int, int]) -> tuple[int, int]:
-    return max(MIN_PX, area_px[0]), max(MIN_PX, area_px[1])
+def _is_same_layer(wanted: LayerRequest, composed: LayerRequest) -> bool:
+    """Whether a picture may be shown until the wanted one is ready."""
+    return (wanted.file, wanted.layer, wanted.pane) == (composed.file, composed.layer, composed.pane)

@@ -20,7 +20,6 @@ from tui import format as fmt
 from tui.host.processes import ClassifierProcess
 from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
-from tui.inspect.layer_picture import LayerPicture
 from tui.inspect.view import probability_bars
 from tui.screens.base import PromptScreen
 from tui.widgets.prompt import Prompt
@@ -130,7 +129,7 @@ class Classify(PictureActions, PromptScreen):
     def _show_message(self, text: str) -> None:
         self.browser.update_frames((), (), live=False, placeholder=text)
 
-    def _caption(self, picture: LayerPicture) -> Text:
+    def _caption(self) -> Text:
         answer = self._answer
         pairs = ", ".join(f"{name.capitalize()}: {fmt.percent(share)}" for name, share in answer.probabilities.items())
         out = Text.assemble(

@@ -1,0 +1,138 @@
+"""How the layer pane is divided: a pure function of its size, the tiles and the terminal.
+
+The mosaic is on the left and the side on the right: the photograph with its caption. The legend is the last row.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.cells import cell_len
+
+from tui.graphics import Protocol, Terminal
+from tui.graphics.geometry import Area, area_px
+
+if TYPE_CHECKING:
+    from facegender.rendering.pictures import Enlarging, Grid
+
+ENOUGH_PX = 64
+"""A side of tiles large enough; where the data has more pixels and tiles are smaller, the side is made narrow."""
+COARSE_BELOW_PX = 240
+"""In a mosaic whose shorter side is smaller, gaps between tiles are one pixel wide."""
+MIN_PX = 8
+NARROW_PANE_COLUMNS = 68
+
+
+class PaneSize(NamedTuple):
+    """The pane without its border and padding, in cells."""
+
+    columns: int
+    rows: int
+
+
+class SideSize(NamedTuple):
+    """The width of the side, and the height of the photograph in it, in cells; 0 columns for no side."""
+
+    columns: int
+    photograph_rows: int
+
+
+NO_SIDE = SideSize(0, 0)
+
+
+class Side(ABC):
+    """The column beside the mosaic."""
+
+    @abstractmethod
+    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
+        """Return the sizes it may have, in order of preference.
+
+        Args:
+            pane: The size of the pane.
+            classes: Number of classes; the caption has lines for each.
+        """
+
+
+@dataclass(frozen=True)
+class ProbeSide(Side):
+    """The side of a run's pictures: narrow if the tiles would be too small otherwise, none in a narrow pane."""
+
+    columns: int = 24
+    photograph_rows: int = 12
+    narrow_columns: int = 10
+    narrow_photograph_rows: int = 5
+
+    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
+        """Return the normal and the narrow size."""
+        if pane.columns < NARROW_PANE_COLUMNS:
+            return (NO_SIDE,)
+        rows = pane.rows - 1
+        return (
+            SideSize(self.columns, min(self.photograph_rows, rows - 2 - classes)),
+            SideSize(self.narrow_columns, min(self.narrow_photograph_rows, rows - 3 - 2 * classes)),
+        )
+
+
+PROBE_SIDE = ProbeSide()
+
+
+@dataclass(frozen=True)
+class AnswerSide(Side):
+    """The side of a classified photograph: the caption first, and the photograph as large as possible."""
+
+    caption: str = ""
+
+    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
+        """Return its only size."""
+        narrow = pane.columns < NARROW_PANE_COLUMNS
+        columns = round(0.6 * pane.columns) if narrow else max(46, round(0.4 * pane.columns))
+        room = max(1, columns - 1)
+        caption_rows = 1 + sum(max(1, math.ceil(cell_len(line) / room)) for line in self.caption.splitlines())
+        return (SideSize(columns, pane.rows - 1 - caption_rows),)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A division of the pane.
+
+    Attributes:
+        side: The size of the side.
+        photograph_px: (width, height) in pixels for the photograph; (0, 0) for none.
+        grid: How the mosaic's tiles are arranged.
+    """
+
+    side: SideSize
+    photograph_px: tuple[int, int]
+    grid: Grid
+
+
+def choose_layout(pane: PaneSize, side: Side, classes: int, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
+    """Choose the first size of the side with which tiles are large enough; the first size if none is.
+
+    Args:
+        pane: The size of the pane.
+        side: The column beside the mosaic.
+        classes: Number of classes.
+        tiles: Number, height and width of the tiles in their own pixels.
+        terminal: The terminal, which determines how large a cell is and whether it enlarges pictures by itself.
+    """
+    layouts = [_layout(pane, size, tiles, terminal) for size in side.sizes(pane, classes)]
+    enough = min(ENOUGH_PX, tiles[2])
+    return next((layout for layout in layouts if layout.grid.tile_width >= enough), layouts[0])
+
+
+def _layout(pane: PaneSize, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
+    from facegender.rendering.pictures import fit_grid
+
+    width, height = area_px(Area(max(1, pane.columns - side.columns), max(1, pane.rows - 1)), terminal)
+    mosaic_px = max(MIN_PX, width), max(MIN_PX, height)
+    gap = 2 if min(mosaic_px) >= COARSE_BELOW_PX else 1
+    enlarging: Enlarging = "large" if terminal.protocol is Protocol.KITTY else "whole"
+    grid = fit_grid(tiles[0], tiles[1:], mosaic_px, gap=gap, enlarging=enlarging)
+    photograph_px = (0, 0)
+    if side.columns > 1 and side.photograph_rows > 0:
+        photograph_px = area_px(Area(side.columns - 1, side.photograph_rows), terminal)
+    return Layout(side, photograph_px, grid)

@@ -1,0 +1,28 @@
+"""Channel average: the mean of a layer's feature maps, as one tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui.inspect.modes.base import Tiles, ViewMode
+
+if TYPE_CHECKING:
+    from facegender.runs.frames import FrameReader
+    from tui.inspect.request import LayerPicture
+
+
+class ChannelAverage(ViewMode):
+    """One tile."""
+
+    title = "channel average"
+    has_cursor = False
+
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
+        """Read the feature maps and average them."""
+        from facegender.rendering.pictures import channel_average
+
+        return Tiles(*channel_average(*frame.maps(layer, probe)))
+
+    def count(self, picture: LayerPicture) -> str:
+        """Return what the tile is."""
+        return "mean of all channels"

@@ -1,0 +1,37 @@
+"""Filters: the weights of a layer, centred on zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tui.inspect.modes.base import Tiles, ViewMode
+
+if TYPE_CHECKING:
+    from facegender.runs.frames import Bytes, FrameReader
+    from tui.inspect.request import LayerPicture
+
+
+class Filters(ViewMode):
+    """One tile per filter, averaged over its input channels; enlarged, one per input channel."""
+
+    title = "filters"
+    noun = "filter"
+    colormap = "diverging"
+    shows_probe = False
+
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
+        """Read the filters."""
+        from facegender.rendering.pictures import weight_tiles
+
+        values, limit = weight_tiles(frame.filters(layer))
+        return Tiles(values, -limit, limit)
+
+    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> Bytes:
+        """Return the filter's kernel for each input channel."""
+        from facegender.rendering.pictures import signed_tiles
+
+        return signed_tiles(frame.filters(layer)[channel])[0]
+
+    def legend_note(self, picture: LayerPicture) -> str:
+        """Return what a tile shows."""
+        return "one kernel per input  " if picture.request.zoomed else "mean over inputs  "
