@@ -87,141 +87,85 @@ def _check_folder(value: str | None) -> str:
     return "must not have a zero byte in it" if "\0" in value else ""
 
 
+# fmt: off
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One training run. The defaults are the reference recipe's; `facegender.runs.presets` has those of the others."""
 
-    data: Annotated[
-        str | None,
-        Field(
-            "Folder with female/ and male/; by default datasets/ and the Kaggle download are searched.",
-            _check_folder,
-            metavar="DIR",
-            label="photographs",
-        ),
-    ] = None
+    data: Annotated[str | None, Field(
+        "Folder with female/ and male/; by default datasets/ and the Kaggle download are searched.",
+        _check_folder, metavar="DIR", label="photographs",
+    )] = None
     demo: Annotated[bool, Field("Train on drawn demo faces instead of photographs.")] = False
     demo_faces: Annotated[int, Field("Demo faces per class.", _between(10, 100_000))] = 120
     epochs: Annotated[int, Field("Passes over the training photographs.", _between(1, 100_000))] = 10
-    batch_size: Annotated[
-        int, Field("Photographs per step on each device.", _between(1, 65_536), hint="photographs per step")
-    ] = 32
-    learning_rate: Annotated[
-        float,
-        Field("Initial learning rate; with the tuned recipe the highest.", _above_zero_to(10), hint="at the start"),
-    ] = 1e-3
-    step_size: Annotated[
-        int,
-        Field("Epochs between learning rate reductions.", _between(1, 100_000), hint="epochs between reductions"),
-    ] = 10
-    gamma: Annotated[
-        float,
-        Field("Factor of each learning rate reduction.", _above_zero_to(1), hint="factor of each reduction"),
-    ] = 0.1
-    image_size: Annotated[
-        int,
-        Field(
-            "Side in pixels that photographs are resized to (not cropped).",
-            _between(16, 4096),
-            hint="pixels per side",
-        ),
-    ] = 512
-    widths: Annotated[
-        tuple[int, int, int],
-        Field("Output channels of the three convolutions or stages.", _check_widths, metavar="A,B,C"),
-    ] = (32, 64, 128)
-    val_split: Annotated[
-        float,
-        Field(
-            "Share of photographs kept for validation.",
-            _check_share,
-            label="validation share",
-            hint="between 0 and 1",
-        ),
-    ] = 0.2
-    seed: Annotated[
-        int,
-        Field(
-            "Seed of the split, the weights, the order and the augmentation.",
-            _between(0, 2**32 - 1),
-            hint="same seed, same split",
-        ),
-    ] = 42
-    recipe: Annotated[
-        Literal["reference", "tuned"],
-        Field("Network, optimiser and augmentation; `facegender recipes` describes each."),
-    ] = "reference"
-    class_weights: Annotated[
-        Literal["none", "auto"],
-        Field("auto: every class has the same weight in the loss, however many photographs it has."),
-    ] = "none"
-    patience: Annotated[
-        int,
-        Field(
-            "Stop after this many epochs without a better validation accuracy; 0 trains all epochs.",
-            _between(0, 100_000),
-            hint="epochs without a gain; 0 = off",
-        ),
-    ] = 0
-    on_nan: Annotated[
-        OnNan,
-        Field(
-            "When the loss is not finite: fail and keep the last good checkpoint, skip the batch, or train on.",
-            label="if loss is NaN",
-        ),
-    ] = "stop"
-    precision: Annotated[
-        Literal["auto", "32", "bf16", "16"],
-        Field(
-            "auto: bf16 on a GPU that has it, or on a processor where it is faster and nothing else trains; else 32."
-            " A resumed run keeps its precision."
-        ),
-    ] = "auto"
+    batch_size: Annotated[int, Field(
+        "Photographs per step on each device.", _between(1, 65_536), hint="photographs per step",
+    )] = 32
+    learning_rate: Annotated[float, Field(
+        "Initial learning rate; with the tuned recipe the highest.", _above_zero_to(10), hint="at the start",
+    )] = 1e-3
+    step_size: Annotated[int, Field(
+        "Epochs between learning rate reductions.", _between(1, 100_000), hint="epochs between reductions",
+    )] = 10
+    gamma: Annotated[float, Field(
+        "Factor of each learning rate reduction.", _above_zero_to(1), hint="factor of each reduction",
+    )] = 0.1
+    image_size: Annotated[int, Field(
+        "Side in pixels that photographs are resized to (not cropped).", _between(16, 4096), hint="pixels per side",
+    )] = 512
+    widths: Annotated[tuple[int, int, int], Field(
+        "Output channels of the three convolutions or stages.", _check_widths, metavar="A,B,C",
+    )] = (32, 64, 128)
+    val_split: Annotated[float, Field(
+        "Share of photographs kept for validation.", _check_share, label="validation share", hint="between 0 and 1",
+    )] = 0.2
+    seed: Annotated[int, Field(
+        "Seed of the split, the weights, the order and the augmentation.", _between(0, 2**32 - 1),
+        hint="same seed, same split",
+    )] = 42
+    recipe: Annotated[Literal["reference", "tuned"], Field(
+        "Network, optimiser and augmentation; `facegender recipes` describes each.",
+    )] = "reference"
+    class_weights: Annotated[Literal["none", "auto"], Field(
+        "auto: every class has the same weight in the loss, however many photographs it has.",
+    )] = "none"
+    patience: Annotated[int, Field(
+        "Stop after this many epochs without a better validation accuracy; 0 trains all epochs.", _between(0, 100_000),
+        hint="epochs without a gain; 0 = off",
+    )] = 0
+    on_nan: Annotated[OnNan, Field(
+        "When the loss is not finite: fail and keep the last good checkpoint, skip the batch, or train on.",
+        label="if loss is NaN",
+    )] = "stop"
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], Field(
+        "auto: bf16 on a GPU that has it, or on a processor where it is faster and nothing else trains; else 32. A "
+        "resumed run keeps its precision.",
+    )] = "auto"
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Field("Hardware to train on.")] = "auto"
-    devices: Annotated[
-        str,
-        Field(
-            "Number of devices, or auto.",
-            _matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"),
-            metavar="N",
-        ),
-    ] = "auto"
+    devices: Annotated[str, Field(
+        "Number of devices, or auto.", _matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"), metavar="N",
+    )] = "auto"
     num_nodes: Annotated[int, Field("Number of machines.", _between(1, 4096))] = 1
-    strategy: Annotated[
-        str,  # manifests of earlier versions have others
-        Field(
-            "auto: Lightning's choice; ddp: one process per device, each with a copy of the network.",
-            _matches("auto|ddp", "auto or ddp"),
-        ),
-    ] = "auto"
-    cache: Annotated[
-        Literal["auto", "disk", "memory", "gpu"],
-        Field("Where decoded photographs are kept while a run trains; auto chooses by their size."),
-    ] = "auto"
-    workers: Annotated[
-        int,
-        Field(
-            "Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.",
-            _between(0, 256),
-        ),
-    ] = 0
-    visualize_every: Annotated[
-        int,
-        Field(
-            "Epochs between two frames of feature maps; 0 saves none.",
-            _between(0, 100_000),
-            label="pictures every",
-            hint="epochs; 0 saves none",
-        ),
-    ] = 1
-    probes: Annotated[
-        int,
-        Field(
-            "Validation photographs whose feature maps are saved.",
-            _between(1, 64),
-            label="probe images",
-            hint="photographs to look inside",
-        ),
-    ] = 4
+    strategy: Annotated[str, Field(  # not a Literal: runs of earlier versions have other strategies
+        "auto: Lightning's choice; ddp: one process per device, each with a copy of the network.",
+        _matches("auto|ddp", "auto or ddp"),
+    )] = "auto"
+    cache: Annotated[Literal["auto", "disk", "memory", "gpu"], Field(
+        "Where decoded photographs are kept while a run trains; auto chooses by their size.",
+    )] = "auto"
+    workers: Annotated[int, Field(
+        "Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.",
+        _between(0, 256),
+    )] = 0
+    visualize_every: Annotated[int, Field(
+        "Epochs between two frames of feature maps; 0 saves none.", _between(0, 100_000),
+        label="pictures every", hint="epochs; 0 saves none",
+    )] = 1
+    probes: Annotated[int, Field(
+        "Validation photographs whose feature maps are saved.", _between(1, 64),
+        label="probe images", hint="photographs to look inside",
+    )] = 4
+# fmt: on
 
 
 def _complete(info: msgspec.structs.FieldInfo) -> Field:
