@@ -50,7 +50,7 @@ def test_every_hair_style_is_drawn_and_no_trait_belongs_to_one_class_alone():
 
 
 def test_every_picture_says_demo_in_its_corner():
-    """Light letters stand on a darkened box there, whatever is drawn beneath."""
+    """Light letters with a dark outline stand there, whatever is drawn beneath."""
     for seed in range(6):
         corner = np.asarray(draw_face(seed % 2, seed, 256), dtype=float)[-28:, -56:].mean(axis=2)
         assert corner.max() > 220

@@ -123,13 +123,9 @@ def _draw_glasses(pen: Pen, look: Look) -> None:
 
 
 def _mark(image: Image.Image) -> Image.Image:
-    """Write "demo" on a dark box in the lower right corner, so that the picture itself says what it is."""
-    margin = max(2, round(image.width / 40))
-    corner = (image.width - margin, image.width - margin)
-    font = ImageFont.load_default(max(7, round(image.width / 20)))
-    draw = ImageDraw.Draw(image, "RGBA")
-    left, top, right, bottom = draw.textbbox(corner, "demo", font, anchor="rb")
-    pad = margin / 2
-    draw.rounded_rectangle((left - pad, top - pad, right + pad, bottom + pad), radius=pad, fill=(0, 0, 0, 110))
-    draw.text(corner, "demo", (255, 255, 255, 235), font, anchor="rb")
+    """Write "demo" in the lower right corner, so that the picture itself says what it is."""
+    size = max(7, round(image.width / 20))
+    corner = (image.width - size / 3, image.width - size / 3)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(image).text(corner, "demo", "white", font, "rb", stroke_width=size / 10, stroke_fill=(60, 60, 60))
     return image
