@@ -1,4 +1,4 @@
-"""Arguments, the question to the terminal, and the application."""
+"""``facegender-tui``: parses the arguments, probes the terminal and runs the application."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facegender.support.signals import defer_signals
-from tui.host.shutdown import Ending, report
+from tui.host.shutdown import Shutdown, report_crash
 
 if TYPE_CHECKING:
     from tui.app import FaceGenderApp
 
-# Textual waits for the end of a frame before it writes: at its 60 a second half of what a key press takes.
+# Textual writes at the end of a frame: at 60 frames per second that is half of the latency of a key.
 os.environ.setdefault("TEXTUAL_FPS", "120")
 
 SWITCH_INTERVAL_S = 0.001
@@ -23,7 +23,7 @@ PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """The command line, parsed; ends the program with the usage, one line and exit code 2 where it is wrong."""
+    """Parse the command line; a wrong one ends the program with the usage, one line and exit code 2."""
     from facegender import __version__
     from tui.graphics.terminal import ENVIRONMENT_VARIABLE, invalid_override
 
@@ -42,14 +42,14 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
-    # The option goes before the variable, so that only without it a mistake there changes anything.
+    # The option overrides the variable: a wrong value there matters only without the option.
     if options.graphics == "auto" and (wish := invalid_override(os.environ)):
         parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {wish!r} (choose from {', '.join(PROTOCOLS)})")
     return options
 
 
 def _absolute(option: str, path: Path) -> Path:
-    """The path with ``~`` replaced and begun at the current folder.
+    """Return the absolute path, with ``~`` expanded.
 
     Raises:
         UserError: There is no such user, or the path is not valid UTF-8.
@@ -68,7 +68,7 @@ def main() -> None:
     from facegender.support.machine import complete_streams
 
     complete_streams()
-    with Ending() as ending:
+    with Shutdown() as shutdown:
         with defer_signals():
             options = arguments()
         if options.doctor:
@@ -76,21 +76,21 @@ def main() -> None:
 
             describe_terminal()
             return
-        sys.exit(run(options, ending))
+        sys.exit(run(options, shutdown))
 
 
-def run(options: argparse.Namespace, ending: Ending) -> int:
-    """Ask the terminal, run the application and leave the terminal as it was; the exit code."""
+def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
+    """Probe the terminal, run the application, restore the terminal and return the exit code."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("facegender-tui: needs a terminal; `facegender train` works without one", file=sys.stderr)
         return 2
     if not sys.stderr.isatty():
-        # Textual draws on it, wherever that leads.
+        # Textual writes to it, wherever it leads.
         os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
     from tui.graphics import start_probe
 
     with start_probe(options.graphics) as probe:
-        # The answer travels while Textual is imported.
+        # The terminal replies while Textual is imported.
         with defer_signals():
             from facegender.runs.folder import open_run
             from facegender.support.errors import UserError
@@ -119,11 +119,11 @@ def run(options: argparse.Namespace, ending: Ending) -> int:
     app = FaceGenderApp(
         root, terminal, run=run, demo=options.demo, data=str(data) if data else None, graphics=options.graphics
     )
-    return _show(app, ending)
+    return _run_app(app, shutdown)
 
 
-def _show(app: FaceGenderApp, ending: Ending) -> int:
-    """Run the application; its errors become one line, unless somebody asked for more."""
+def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
+    """Run the application and return the exit code; an error of its own becomes one line."""
     import io
     import termios
     import traceback
@@ -134,19 +134,19 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
     from tui.graphics import discard_pending_reports, image_cleanup_sequence
 
     trace = io.StringIO()
-    in_full = bool(os.environ.get("FACEGENDER_TRACEBACK"))
-    if not in_full:
+    show_traceback = bool(os.environ.get("FACEGENDER_TRACEBACK"))
+    if not show_traceback:
         app.error_console = Console(file=trace, width=120, markup=False, highlight=False)
     # Threads read journals and compose pictures. With Python's 5 ms a key waits up to that long, several times, for a
     # thread to give up the interpreter.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    ending.leave = app.leave_soon
-    ending.farewell = partial(image_cleanup_sequence, app)
+    shutdown.request_exit = app.request_exit
+    shutdown.cleanup_sequence = partial(image_cleanup_sequence, app)
     try:
         app.run()
     except Exception:  # the boundary of the process
-        ending.restore()
-        if in_full:
+        shutdown.restore_terminal()
+        if show_traceback:
             raise
         traceback.print_exc(file=trace)
     finally:
@@ -154,12 +154,14 @@ def _show(app: FaceGenderApp, ending: Ending) -> int:
         with contextlib.suppress(OSError, ValueError, termios.error):
             try:
                 discard_pending_reports(app)
-            finally:  # a second Ctrl-C ends the wait
+            finally:  # also after a second Ctrl-C
                 sys.stderr.write(image_cleanup_sequence(app))
                 sys.stderr.flush()
-    if trace.getvalue() and ending.signalled is None:
-        report(trace.getvalue())
+    if trace.getvalue() and shutdown.received is None:
+        report_crash(trace.getvalue())
         return 1
+    if shutdown.received is None and (hint := app.reattach_hint()):
+        print(hint)
     return app.return_code or 0
 
 

@@ -20,7 +20,7 @@ from textual.theme import Theme
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
-from facegender.support.text import one_line
+from facegender.support.text import one_line, shell_command
 from tui.commands import COMMANDS
 from tui.graphics import (
     PictureView,
@@ -35,7 +35,7 @@ from tui.graphics import (
 from tui.graphics.textual_internals import LateReplyApp
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl, RunRequest
-from tui.host.shutdown import is_own_job
+from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
@@ -122,12 +122,22 @@ class FaceGenderApp(LateReplyApp):
         self._event_loop = asyncio.get_running_loop()
         self._event_loop.set_default_executor(DaemonThreads())
 
-    def leave_soon(self) -> bool:
-        """Leave as the key does; for signal handlers and other threads. Returns False where it does not run."""
+    def request_exit(self) -> bool:
+        """Exit soon; for signal handlers and other threads. Return False if the application does not run."""
         if self._event_loop is None or self._event_loop.is_closed():
             return False
         self._event_loop.call_soon_threadsafe(self.exit)
         return True
+
+    def reattach_hint(self) -> str:
+        """Return one line that tells how to come back to the shown run while it trains, for after the exit."""
+        state = self.dashboard.state
+        if state is None or not state.live:
+            return ""
+        root = Path() if self.root == Path.cwd() else self.root
+        return (
+            f"{state.name} is still training; show it with: {shell_command(root, state.name, program='facegender-tui')}"
+        )
 
     def get_default_screen(self) -> Dashboard:
         """The first screen. Textual's own would lie below it, and have all of it drawn anew whenever it is laid out."""
@@ -188,7 +198,7 @@ class FaceGenderApp(LateReplyApp):
 
     def action_give_to_shell(self) -> None:
         """Give the terminal to the shell, if there is one that would take it and give it back."""
-        if is_own_job() and not self._leaving:
+        if is_shell_job() and not self._leaving:
             self._give_to_shell()
 
     @work(group="terminal", exclusive=True)

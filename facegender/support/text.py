@@ -69,14 +69,14 @@ def json_line(value: Any) -> str:
     return json.dumps(json.loads(text, parse_constant=lambda _: None))
 
 
-def shell_command(root: Path, *arguments: str) -> str:
-    """A command line of ``facegender`` to paste into a shell, with ``--root`` unless it is the current folder.
+def shell_command(root: Path, *arguments: str, program: str = "facegender") -> str:
+    """A command line to paste into a shell, with ``--root`` unless it is the current folder.
 
     Args:
         root: The folder that has the runs.
     """
     options = [] if root == Path() else [f"--root={root}"]
-    return " ".join(map(_quoted, ["facegender", *arguments, *options]))
+    return " ".join(map(_quoted, [program, *arguments, *options]))
 
 
 def _quoted(word: str) -> str:

@@ -124,7 +124,7 @@ def test_an_error_of_its_own_is_one_line_on_a_clean_terminal(
             assert "Traceback" in said
             assert not log.exists()
         else:
-            assert "facegender-tui: ended by an error of its own: ZeroDivisionError: a mistake of the program" in said
+            assert "facegender-tui: ended by an internal error: ZeroDivisionError: a mistake of the program" in said
             assert "Traceback" not in said
             assert said.count("\n") == 1
             assert "action_help" in log.read_text() or "broken" in log.read_text()
@@ -158,11 +158,13 @@ runpy.run_module("tui", run_name="__main__")
         screen.until("otter-3")
         screen.press("q")
         assert screen.until_ended() == 0
+        last_line = screen.written.rstrip().splitlines()[-1].decode()
     assert (tmp_path / "errors").read_bytes() == b""
+    assert last_line.endswith(f"otter-3 is still training; show it with: facegender-tui otter-3 --root={tmp_path}")
 
 
 @pytest.mark.parametrize("own_job", [False, True])
 def test_a_job_of_its_own_is_what_has_another_process_group_than_its_parent(own_job: bool) -> None:
-    command = [sys.executable, "-c", "from tui.host.shutdown import is_own_job; print(is_own_job())"]
+    command = [sys.executable, "-c", "from tui.host.shutdown import is_shell_job; print(is_shell_job())"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=own_job)
     assert done.stdout == f"{own_job}\n"

@@ -58,7 +58,7 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
         screen.until("Predicted: ")
         screen.until("Confidence: ")
         screen.until("Probabilities: Female: ")
-        screen.until(f"last.ckpt of {folder.name}")
+        screen.until(f"run {folder.name}, last.ckpt")
         screen.press(ESCAPE)
         screen.until("▸conv2◂")
 

@@ -27,6 +27,7 @@ class Classifier:
 
     def __init__(self, frame: Path) -> None:
         self.asked: list[tuple[Path, str]] = []
+        self.choices: list[str] = []
         self.held: asyncio.Event | None = None
         self.error = ""
         self.frame = frame
@@ -47,6 +48,7 @@ class Classifier:
             run=run,
             checkpoint=self.checkpoint,
             epoch=2,
+            epochs=5,
             frame=str(self.frame),
             image_size=(640, 480),
             seconds=0.012,
@@ -59,7 +61,9 @@ def classifier(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     write_frame(frame, recorded.frame(2, probes=1, heatmap=True, names=["ann.jpg"]))
     stand_in = Classifier(frame)
 
-    async def classify(self: ClassifierProcess, path: Path, *, run: str) -> Answer:
+    async def classify(self: ClassifierProcess, path: Path, *, run: str, checkpoint: str) -> Answer:
+        stand_in.choices.append(checkpoint)
+        stand_in.checkpoint = {"best": "best.ckpt", "last": "last.ckpt"}.get(checkpoint, stand_in.checkpoint)
         return await stand_in.reply(path, run)
 
     monkeypatch.setattr(ClassifierProcess, "classify", classify)
@@ -97,7 +101,7 @@ async def test_the_three_lines_the_checkpoint_and_the_caveat_are_shown(
         for text in ("Predicted: female", "Confidence: 87.34%", "Probabilities: Female: 87.34%"):
             assert text in shown
         if size == LARGE:
-            assert "last.ckpt of otter-3, epoch 3" in shown
+            assert "run otter-3, last.ckpt, epoch 3 of 5" in shown
             assert "not who anybody is" in shown
         assert "ann.jpg" in shown
         assert "640×480 px" in shown
@@ -133,6 +137,16 @@ async def test_m_hides_and_shows_where_the_network_looked(root: Path, classifier
         await until(lambda: view.picture.key != heated)
         await pilot.press("m")
         await until(lambda: view.picture.key == heated)
+
+
+async def test_b_switches_between_the_best_and_the_last_checkpoint(root: Path, classifier: Classifier) -> None:
+    async with asked(root) as (app, pilot):
+        await until_said(app, "last.ckpt, epoch 3 of 5")
+        await pilot.press("b")
+        await until_said(app, "best.ckpt, epoch 3 of 5")
+        await pilot.press("b")
+        await until_said(app, "last.ckpt, epoch 3 of 5")
+        assert classifier.choices == ["auto", "best", "last"]
 
 
 async def test_a_file_that_cannot_be_classified_is_told_and_another_can_be_asked(

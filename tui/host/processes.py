@@ -13,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.presets import UNUSED, default_of
 from facegender.runs.protocol import Answer, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
-from facegender.support.text import one_line
+from facegender.support.text import one_line, shell_command
 
 ANSWER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4
@@ -78,10 +79,8 @@ class Trainers:
             if starting or state in LIVE_STATES:
                 raise UserError(f"run {folder.name} is training already")
             if state == "completed":
-                raise UserError(
-                    f"run {folder.name} is complete; to train it further: "
-                    f"facegender train --resume {folder.name} --epochs N"
-                )
+                command = shell_command(folder.root, "train", f"--resume={folder.name}", "--epochs=N")
+                raise UserError(f"run {folder.name} is complete; to train it further: {command}")
             self._spawn(folder, [f"--resume={folder.name}"])
 
     def reap(self) -> list[tuple[RunFolder, int]]:
@@ -169,8 +168,8 @@ class ClassifierProcess:
         """Whether the process runs already."""
         return self._process is not None and self._process.returncode is None
 
-    async def classify(self, path: Path, *, run: str) -> Answer:
-        """Classify one file with the newest checkpoint of a run.
+    async def classify(self, path: Path, *, run: str, checkpoint: CheckpointChoice = "auto") -> Answer:
+        """Classify one file with a checkpoint of a run.
 
         Raises:
             UserError: The file or the checkpoint cannot be used, or the process died or did not answer; one line says
@@ -181,7 +180,7 @@ class ClassifierProcess:
                 process = await self._running_process()
                 limit_s = ANSWER_LIMIT_S if self._has_answered else COLD_ANSWER_LIMIT_S
                 async with asyncio.timeout(limit_s):
-                    answer = await self._ask(process, path, run)
+                    answer = await self._ask(process, path, run, checkpoint)
             except TimeoutError:
                 self._kill()
                 raise UserError(
@@ -213,11 +212,13 @@ class ClassifierProcess:
         self._error_reader = asyncio.create_task(self._collect_errors(self._process))
         return self._process
 
-    async def _ask(self, process: asyncio.subprocess.Process, path: Path, run: str) -> Answer:
+    async def _ask(
+        self, process: asyncio.subprocess.Process, path: Path, run: str, checkpoint: CheckpointChoice
+    ) -> Answer:
         assert process.stdin is not None
         assert process.stdout is not None
         self._next_id += 1
-        request = Request(id=self._next_id, path=os.fspath(path), run=run)
+        request = Request(id=self._next_id, path=os.fspath(path), run=run, checkpoint=checkpoint)
         process.stdin.write(msgspec.json.encode(request) + b"\n")
         await process.stdin.drain()
         while True:

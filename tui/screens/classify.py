@@ -12,10 +12,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
+from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from facegender.support.files import typed_path
-from facegender.support.text import printable
+from facegender.support.text import printable, printable_strings
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
 from tui.inspect.actions import PictureActions
@@ -34,6 +35,7 @@ class Classify(PictureActions, PromptScreen):
     BINDINGS = [
         ("escape,q", "leave", "back"),
         Binding("c", "open_prompt", "another file", priority=True),
+        ("b", "switch_checkpoint", "best or last checkpoint"),
         ("m", "toggle_heatmap", "heatmap"),
         ("up", "move_layer(-1)", "previous layer"),
         ("down", "move_layer(1)", "next layer"),
@@ -60,6 +62,7 @@ class Classify(PictureActions, PromptScreen):
         self._text = text
         self._layer = layer
         self._answer = Answer()
+        self._checkpoint: CheckpointChoice = "auto"
 
     def compose(self) -> ComposeResult:
         """The title, the pane with everything, the prompt."""
@@ -85,7 +88,13 @@ class Classify(PictureActions, PromptScreen):
 
     def classify(self, text: str) -> None:
         """Classify the file that a typed text means, and show the answer."""
+        self._text = text
         self._classify(text)
+
+    def action_switch_checkpoint(self) -> None:
+        """Classify the file again, with the last checkpoint if the best one answered, or else with the best one."""
+        self._checkpoint = "last" if self._answer.checkpoint == "best.ckpt" else "best"
+        self._classify(self._text)
 
     @work(group="classify", exclusive=True)
     async def _classify(self, text: str) -> None:
@@ -100,7 +109,7 @@ class Classify(PictureActions, PromptScreen):
         cold = "" if self._classifier.is_warm else "; the first time takes some seconds, while torch is imported"
         self._show_message(f"classifying{cold}…")
         try:
-            answer = await self._classifier.classify(path.absolute(), run=self._run)
+            answer = await self._classifier.classify(path.absolute(), run=self._run, checkpoint=self._checkpoint)
         except UserError as error:
             if self.is_open:
                 self._show_message(str(error))
@@ -113,7 +122,7 @@ class Classify(PictureActions, PromptScreen):
 
     def show_answer(self, path: Path, answer: Answer) -> None:
         """Show an answer and its feature maps."""
-        self._answer = answer
+        self._answer = printable_strings(answer)
         width, height = answer.image_size
         self._show_title(path, f"{width}×{height} px")
         layer = self.browser.selection.layer
@@ -133,13 +142,13 @@ class Classify(PictureActions, PromptScreen):
         answer = self._answer
         pairs = ", ".join(f"{name.capitalize()}: {fmt.percent(share)}" for name, share in answer.probabilities.items())
         out = Text.assemble(
-            ("Predicted: ", "dim"), (printable(answer.label), "bold"), "\n",
+            ("Predicted: ", "dim"), (answer.label, "bold"), "\n",
             ("Confidence: ", "dim"), fmt.percent(answer.confidence), "\n",
-            ("Probabilities: ", "dim"), printable(pairs),
+            ("Probabilities: ", "dim"), pairs,
         )  # fmt: skip
         out.append_text(probability_bars(answer.probabilities, 24))
-        source = f"{answer.checkpoint} of {answer.run}, epoch {answer.epoch + 1}, {answer.seconds * 1000:.0f} ms"
-        out.append("\n\n").append(printable(source), "dim")
+        epochs = f" of {answer.epochs}" if answer.epochs else ""
+        out.append(f"\n\nrun {answer.run}, {answer.checkpoint}, epoch {answer.epoch + 1}{epochs} (b)", "dim")
         if self.browser.heatmap:
             out.append("\nbrighter = more influence on the prediction (m)", "dim")
         return out.append(f"\n{CAVEAT}", "dim italic")
