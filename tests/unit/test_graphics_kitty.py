@@ -7,15 +7,19 @@ import re
 import unicodedata
 import zlib
 from base64 import b64decode
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from tui.graphics.held import TerminalImageCache
-from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, cells, deletion, png, transmission
+from tui.graphics.encode import Job, Slice, encode
+from tui.graphics.geometry import Area
+from tui.graphics.kitty import DIACRITICS, PLACEHOLDER, TerminalImageCache, cells, deletion, png, transmission
 from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture
+from tui.graphics.terminal import Protocol, Terminal
 
 COMMAND = re.compile(r"\x1b_G([^;\x1b]*)(?:;([^\x1b]*))?\x1b\\")
 
@@ -44,6 +48,34 @@ def test_the_levels_of_a_map_take_less_than_without_a_filter() -> None:
     picture = Picture(levels, np.zeros((32, 3), np.uint8))
     unfiltered = zlib.compress(np.pad(levels, ((0, 0), (1, 0))).tobytes(), 9)
     assert len(png(picture)) < 0.9 * len(unfiltered)
+
+
+def pixels_of(piece: Slice) -> npt.NDArray[np.uint8]:
+    """The (H, W) palette indices of a slice."""
+    return np.asarray(Image.open(io.BytesIO(piece.data)))
+
+
+def test_slices_that_the_terminal_enlarges_go_on_above_and_below_so_that_no_line_shows_between_them() -> None:
+    picture = random_picture(150, 100, 16)
+    encoded = encode(Job(picture, Area(60, 40), Terminal(Protocol.KITTY, 10, 20)))
+    row_px = encoded.placement.row_px
+    assert row_px < 20
+    assert len(encoded.slices) > 2
+    parts = [pixels_of(piece) for piece in encoded.slices]
+    for piece, pixels in zip(encoded.slices, parts, strict=True):
+        assert piece.margin_rows == 1
+        assert len(pixels) == (piece.rows + 2) * row_px
+    for above, below in pairwise(parts):
+        assert (above[-row_px:] == below[row_px]).all()
+        assert (below[:row_px] == above[-row_px - 1]).all()
+    assert (parts[0][:row_px] == parts[0][row_px]).all(), "nor does the outer edge fade"
+    assert (parts[-1][-row_px:] == parts[-1][-row_px - 1]).all()
+
+
+def test_slices_that_are_shown_pixel_by_pixel_need_no_more_than_their_rows() -> None:
+    encoded = encode(Job(random_picture(400, 300, 16), Area(30, 20), Terminal(Protocol.KITTY, 10, 20)))
+    assert {piece.margin_rows for piece in encoded.slices} == {0}
+    assert sum(len(pixels_of(piece)) for piece in encoded.slices) == 400
 
 
 def test_noise_is_sent_with_fewer_colours() -> None:
@@ -119,6 +151,19 @@ def test_pictures_on_the_screen_are_not_deleted() -> None:
     held.add("b", 1, set())
     held.add("c", 1, {"a"})
     assert held.number("a") == first
+
+
+def test_any_number_of_pictures_can_be_on_the_screen() -> None:
+    held = TerminalImageCache(most=400)
+    on_screen: set[object] = set()
+    numbers = []
+    for key in range(1000):
+        on_screen.add(key)
+        number, evicted = held.add(key, 10, on_screen)
+        assert not evicted
+        numbers.append(number)
+    assert len(set(numbers)) == 1000
+    assert all(number & 0xFF >= 16 and 0 < number >> 24 < len(DIACRITICS) for number in numbers)
 
 
 def test_numbers_never_run_out() -> None:

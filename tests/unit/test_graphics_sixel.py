@@ -7,9 +7,13 @@ import re
 import numpy as np
 import pytest
 
+from tui.graphics.encode import Job
+from tui.graphics.encode import encode as encode_job
+from tui.graphics.geometry import Area
 from tui.graphics.palette import within_budget
 from tui.graphics.picture import Picture, Pixels
 from tui.graphics.sixel import encode, size
+from tui.graphics.terminal import Protocol, Terminal
 
 TOKEN = re.compile(rb"#(\d+);2;(\d+);(\d+);(\d+)|#(\d+)|!(\d+)([?-~])|([?-~])|(\$)|(-)")
 
@@ -121,3 +125,22 @@ def test_a_budget_that_suffices_changes_nothing() -> None:
 def test_the_terminals_registers_are_respected(registers: int) -> None:
     reduced = within_budget(random_picture(30, 40, 256), size, 1 << 20, registers)
     assert decode(encode(reduced))[1] <= registers
+
+
+def test_inside_tmux_register_0_has_the_colour_around_the_picture_because_tmux_fills_cells_up_with_it() -> None:
+    picture = Picture(np.array([[0, 1, 2]] * 50, np.uint8), np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8))
+    for multiplexer, registers in (("tmux 3.5a", b"#0;2;20;40;60#1;2;100;0;0"), ("", b"#0;2;100;0;0#1;2;0;100;0")):
+        terminal = Terminal(Protocol.SIXEL, 10, 20, multiplexer=multiplexer)
+        for piece in encode_job(Job(picture, Area(30, 20), terminal, (51, 102, 153))).slices:
+            assert registers in piece.data
+            shown, _ = decode(piece.data)
+            assert shown[0, [0, len(shown[0]) // 2, -1]].tolist() == [[100, 0, 0], [0, 100, 0], [0, 0, 100]]
+
+
+def test_a_picture_with_every_colour_leaves_one_register_to_tmux() -> None:
+    noise = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64).astype(np.uint8)
+    palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
+    terminal = Terminal(Protocol.SIXEL, 10, 20, multiplexer="tmux 3.5a")
+    for piece in encode_job(Job(Picture(noise, palette), Area(30, 20), terminal, (51, 102, 153))).slices:
+        assert b"#0;2;20;40;60#" in piece.data
+        assert decode(piece.data)[1] <= 256

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from tui.graphics import kitty
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
-from tui.graphics.held import TerminalImageCache
+from tui.graphics.kitty import TerminalImageCache
 from tui.graphics.link import NEAR_S, NUMBERS, Link
 from tui.graphics.probe import discard_cursor_reports
 from tui.graphics.terminal import Protocol, Terminal
@@ -163,11 +163,12 @@ class GraphicsContext:
         if number is not None:
             return number, ""
         tmux = terminal.multiplexer.startswith("tmux")
-        pixels = columns * terminal.cell_width_px * piece.rows * terminal.cell_height_px
+        rows = piece.rows + 2 * piece.margin_rows
+        pixels = columns * terminal.cell_width_px * rows * terminal.cell_height_px
         number, evicted = self.held.add(piece.key, pixels * 4, set().union(*self.on_screen.values()))
         freed, self.to_free = [*self.to_free, *evicted], []
         commands = [kitty.deletion(old, tmux) for old in freed]
-        commands.append(kitty.transmission(piece.data, number, columns, piece.rows, tmux))
+        commands.append(kitty.transmission(piece.data, number, columns, rows, tmux))
         return number, "".join(commands)
 
 

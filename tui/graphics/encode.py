@@ -55,6 +55,8 @@ class Slice(NamedTuple):
     """A sixel string or a kitty PNG; empty for half blocks."""
     size_bytes: int
     """About what is written for it."""
+    margin_rows: int = 0
+    """Rows of cells of a kitty picture above and below the slice that are sent but not shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,12 +144,15 @@ def _as_kitty(job: Job, placement: Placement) -> Encoded:
     colours = len(picture.palette)
     if not job.coarse:
         picture = picture.padded(placement.width_px, placement.height_px, job.background)
+    # A terminal that enlarges a picture blends its edge with what is below. So that no line shows between two slices,
+    # each has one more row of cells above and below, which repeats the neighbour's first row of pixels.
+    margin = int(row_px < job.terminal.cell_height_px)
     slices = []
     for first, rows in _rows_of(placement, job.terminal):
-        part = picture.rows(first * row_px, (first + rows) * row_px)
+        part = picture.rows(first * row_px, (first + rows) * row_px, margin * row_px)
         data = kitty.png(part)
         key = _digest(data, placement.columns, rows)
-        slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4))
+        slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4, margin))
     return _encoded(job, placement, colours, slices)
 
 
@@ -156,14 +161,16 @@ def _as_sixel(job: Job, placement: Placement) -> Encoded:
     from tui.graphics.palette import within_budget
 
     picture = _fitted(job.picture, placement).enlarged(placement.enlarge)
-    registers = job.terminal.sixel_registers
+    # A multiplexer cuts sixel pictures into cells and fills those that are covered in part.
+    filler = (job.background or (0, 0, 0)) if job.terminal.multiplexer else None
+    registers = job.terminal.sixel_registers - (filler is not None)
     if job.budget_bytes or len(picture.palette) > registers:
         budget = job.budget_bytes or picture.pixels.size * 8
         picture = within_budget(picture, sixel.size, budget, registers)
     slices = []
     for first, rows in _rows_of(placement, job.terminal):
         part = picture.rows(first * placement.row_px, (first + rows) * placement.row_px)
-        data = sixel.encode(part)
+        data = sixel.encode(part, filler)
         slices.append(Slice(first, rows, _digest(data, placement.columns, rows), data, len(data) + 20))
     return _encoded(job, placement, len(picture.palette), slices)
 

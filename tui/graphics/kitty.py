@@ -1,4 +1,4 @@
-"""The kitty graphics protocol: pictures sent once, then shown by placeholder cells that are text like any other.
+"""The kitty graphics protocol: pictures are sent once, then shown by placeholder cells, which are ordinary text.
 
 See https://sw.kovidgoyal.net/kitty/graphics-protocol/, "Unicode placeholders". The picture's number is the cells'
 foreground colour (one of the 256, so that a multiplexer does not round it) and, above its low byte, a third diacritic.
@@ -6,14 +6,19 @@ foreground colour (one of the 256, so that a multiplexer does not round it) and,
 
 from __future__ import annotations
 
+import secrets
 import struct
 import zlib
 from base64 import b64encode
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Set
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture, Pixels
 
+HELD_SLICES = 400
+HELD_BYTES = 48 << 20
 CHUNK_CHARACTERS = 4096
 PAETH = 4
 """The filter's number in a PNG."""
@@ -125,3 +130,81 @@ def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = Fa
     else:
         follow = PLACEHOLDER * (last - first - 1)
     return f"\x1b[38;5;{colour}m{start}{follow}\x1b[39m"
+
+
+class TerminalImageCache:
+    """The slices that the terminal keeps for us, by number. Bounded; the least recently shown go first.
+
+    Args:
+        most: Slices to keep there.
+        most_bytes: Bytes of memory they may take there.
+    """
+
+    def __init__(self, most: int = HELD_SLICES, most_bytes: int = HELD_BYTES) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
+        self._held_bytes = 0
+        # Random high bytes keep the pictures of several programs in one terminal apart.
+        first = secrets.randbelow(255)
+        self._high_bytes = (1 + (first + index) % 255 for index in range(255))
+        self._free: deque[int] = deque()
+        self._add_numbers()
+        self._add_numbers()
+
+    def number(self, key: Hashable) -> int | None:
+        """The slice's number if the terminal holds it."""
+        held = self._held.get(key)
+        if held is None:
+            return None
+        self._held.move_to_end(key)
+        return held[0]
+
+    def add(self, key: Hashable, size_bytes: int, keep: Set[Hashable]) -> tuple[int, list[int]]:
+        """Give a new slice a number.
+
+        Args:
+            key: What the slice is known by; not held yet.
+            size_bytes: What it takes in the terminal.
+            keep: Keys of slices on the screen, which must not go.
+
+        Returns:
+            The number, and those of the slices to delete.
+        """
+        evicted = []
+        for old in list(self._held):
+            if len(self._held) < self._most and self._held_bytes + size_bytes <= self._most_bytes:
+                break
+            if old not in keep:
+                number, size = self._held.pop(old)
+                self._held_bytes -= size
+                evicted.append(number)
+        if not self._free:  # all are on the screen
+            self._add_numbers()
+        number = self._free.popleft()
+        # Freed numbers go to the far end: a late repaint of an old picture finds nothing rather than a wrong one.
+        self._free.extend(evicted)
+        self._held[key] = (number, size_bytes)
+        self._held_bytes += size_bytes
+        return number, evicted
+
+    def _add_numbers(self) -> None:
+        """Add the numbers of one high byte; of the low bytes, 16 to 255 are the colours that no theme changes."""
+        high = next(self._high_bytes)
+        self._free.extend((high << 24) | low for low in range(16, 256))
+
+    def clear(self) -> list[int]:
+        """Forget all; the numbers to delete."""
+        numbers = [number for number, _ in self._held.values()]
+        self._held.clear()
+        self._held_bytes = 0
+        self._free.extend(numbers)
+        return numbers
+
+    @property
+    def held_bytes(self) -> int:
+        """What the slices take in the terminal."""
+        return self._held_bytes
+
+    def __len__(self) -> int:
+        return len(self._held)

@@ -212,7 +212,7 @@ class PicturePainter:
         number, upload = self._graphics.hand_over(piece, source.placement.columns, source.job.terminal)
         question = self._graphics.wrote(len(upload)) if upload else ""
         spelled_out = bool(source.job.terminal.multiplexer)
-        cells = kitty.cells(number, row - piece.first_row, first, last, spelled_out)
+        cells = kitty.cells(number, row - piece.first_row + piece.margin_rows, first, last, spelled_out)
         return f"{upload}{question}{source.background_code}{cells}\x1b[0m"
 
     def _sixel_data(self, encoded: Encoded, piece: Slice) -> str:

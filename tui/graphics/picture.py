@@ -98,9 +98,19 @@ class Picture:
             return self
         return Picture(self.pixels.repeat(factor, axis=0).repeat(factor, axis=1), self.palette)
 
-    def rows(self, first: int, last: int) -> Picture:
-        """The rows of pixels from `first` up to but not including `last`, as far as there are any."""
-        return Picture(self.pixels[first:last], self.palette)
+    def rows(self, first: int, last: int, margin: int = 0) -> Picture:
+        """Cut out rows of pixels.
+
+        Args:
+            first: The first row.
+            last: The row after the last; rows that do not exist are left out.
+            margin: Rows to add above and below. They repeat the neighbouring row, or the picture's edge.
+        """
+        if not margin:
+            return Picture(self.pixels[first:last], self.palette)
+        last = min(last, self.height_px)
+        index = np.arange(first - margin, last + margin).clip(max(0, first - 1), min(last, self.height_px - 1))
+        return Picture(self.pixels[index], self.palette)
 
     def padded(self, width_px: int, height_px: int, colour: tuple[int, int, int] | None) -> Picture:
         """The picture with pixels of a colour, or of the nearest it has, to the right and below up to a size."""

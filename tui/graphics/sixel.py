@@ -24,12 +24,19 @@ _ABSENT = np.uint32(0xFFFFFFFF)
 _Ints = npt.NDArray[np.int32]
 
 
-def encode(picture: Picture) -> bytes:
-    """The picture as one sixel string, from its device control string to the terminator, opaque, one pixel a pixel.
+def encode(picture: Picture, filler: tuple[int, int, int] | None = None) -> bytes:
+    """Encode a picture as one opaque sixel string, from its device control string to the terminator.
 
     The last band ends without a line feed, so a terminal that leaves the cursor below the picture stays within it.
+
+    Args:
+        picture: At most 256 colours; with a filler 255.
+        filler: The colour of register 0, which the picture does not use. tmux cuts pictures into cells, and fills
+            cells that a picture covers in part, and its last band, with register 0.
     """
     pixels, palette = _used_colours(picture)
+    if filler is not None and len(palette) < 256:
+        pixels, palette = pixels + np.uint8(1), np.concatenate([np.array([filler], np.uint8), palette])
     height, width = pixels.shape
     out = [b'\x1bP0;1;0q"1;1;%d;%d' % (width, height)]
     percent = (palette.astype(np.uint16) * 100 + 127) // 255
