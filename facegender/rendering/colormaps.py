@@ -1,4 +1,4 @@
-"""The two colour maps of the pictures as tables, so that nothing heavy is imported to draw with them.
+"""The two colour maps of the pictures as tables, so that drawing with them imports nothing heavy.
 
 Both are matplotlib's: viridis (Smith, van der Walt and Firing, CC0) for activations, and RdBu reversed (ColorBrewer
 2.0, Cynthia Brewer and Mark Harrower, Apache 2.0) for signed weights. The tests compare them with matplotlib.
@@ -9,9 +9,11 @@ from __future__ import annotations
 import base64
 
 import numpy as np
-import numpy.typing as npt
 
-Palette = npt.NDArray[np.uint8]
+from facegender.support.arrays import UInt8Array
+
+Palette = UInt8Array
+"""(levels, 3) uint8 RGB."""
 
 
 def _table(text: str) -> Palette:
@@ -53,6 +55,6 @@ DIVERGING = _table(
 
 
 def reduced(palette: Palette, levels: int) -> Palette:
-    """``levels`` colours evenly spaced over a palette: (levels, 3) uint8."""
+    """Return ``levels`` colours evenly spaced over a palette, (levels, 3) uint8."""
     chosen: Palette = palette[np.linspace(0, len(palette) - 1, levels).round().astype(int)]
     return chosen

@@ -1,12 +1,13 @@
-"""``epoch_N.safetensors``: what the network computed for the probe photographs after one epoch, as numbers.
+"""``epoch_N.safetensors``: what the network computed for the probe photographs after one epoch.
 
 Tensors, for P probes and a layer of C channels:
 
 - ``probe/images`` (P, H, W, 3) uint8, ``probe/labels`` (P,) int64, ``probe/probabilities`` (P, classes) float32
-- ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the
-  values that 0 and 255 stand for
+- ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the values
+  that 0 and 255 stand for
 - ``filters/<layer>`` (O, I, kh, kw) float32
-- ``probe/heatmap`` (P, h, w) uint8, only for classified files: where the network looked (Grad-CAM), 255 is most
+- ``probe/heatmap`` (P, h, w) uint8, only for classified files: Grad-CAM of the predicted class; the
+  brighter, the more influence
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
 
@@ -26,44 +27,55 @@ import numpy.typing as npt
 from safetensors.numpy import save
 
 from facegender.runs.tensors import DamagedTensors, TensorFile
+from facegender.support.arrays import Float32Array, UInt8Array
 from facegender.support.files import replacing
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
 STATISTICS = ("mean", "std", "min", "max", "zero")
 
-Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
+Bytes = UInt8Array
 
 
 class LayerFrame(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer's numbers; shapes as in the module's text. ``maps`` are float32 (P, C, h, w) and not yet quantised."""
+    """One layer of a frame.
+
+    Attributes:
+        maps: (P, C, h, w) float32, not yet quantised.
+        filters: (O, I, kh, kw) float32.
+        stats: (P, C, 5) float32, see `STATISTICS`.
+    """
 
     name: str
-    maps: Floats
-    filters: Floats
-    stats: Floats
+    maps: Float32Array
+    filters: Float32Array
+    stats: Float32Array
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """All numbers of one epoch.
+    """All numbers of one epoch, for P probes.
 
     Attributes:
+        epoch: Counted from 0.
+        step: Optimiser steps since the run began.
         images: (P, H, W, 3) uint8.
+        labels: (P,) int64, index into ``classes``; -1 where the class is not known.
+        probabilities: (P, classes) float32, the softmax of the logits.
         probe_names: What to call each probe, usually its file name.
-        maps_of: What the maps show, per layer, e.g. {"conv1": "conv1, bn1, relu1"}.
+        maps_of: The modules whose output the maps are, per layer, e.g. {"conv1": "conv1, bn1, relu1"}.
+        heatmap: (P, h, w) uint8, Grad-CAM of the predicted class; 255 is the most influence.
     """
 
     epoch: int
     step: int
-    images: Bytes
+    images: UInt8Array
     labels: npt.NDArray[np.int64]
-    probabilities: Floats
+    probabilities: Float32Array
     classes: Sequence[str]
     probe_names: Sequence[str]
     layers: Sequence[LayerFrame]
     maps_of: dict[str, str]
-    heatmap: Bytes | None = None
+    heatmap: UInt8Array | None = None
 
 
 class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,21 +91,21 @@ class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
     maps_of: dict[str, str]
 
 
-def quantise(maps: Floats) -> tuple[Bytes, Floats, Floats]:
-    """Each channel's range spread over 0 to 255.
+def quantise(maps: Float32Array) -> tuple[UInt8Array, Float32Array, Float32Array]:
+    """Scale each channel's range to [0, 255].
 
     Args:
-        maps: (P, C, h, w) float; what is not finite counts as the channel's lowest finite value.
+        maps: (P, C, h, w) float32; values that are not finite count as the channel's lowest finite value.
 
     Returns:
-        (P, C, h, w) uint8, and the (P, C) float32 values of 0 and of 255.
+        (P, C, h, w) uint8, and the (P, C) float32 values that 0 and 255 stand for.
     """
     finite = np.isfinite(maps)
     low = np.min(maps, axis=(2, 3), where=finite, initial=np.inf)
     high = np.max(maps, axis=(2, 3), where=finite, initial=-np.inf)
     low = np.where(np.isfinite(low), low, 0.0).astype(np.float32)
     high = np.where(np.isfinite(high), high, 0.0).astype(np.float32)
-    # A diverging network's range may be wider than float32; what overflows on the way ends at 255, where it belongs.
+    # The range of a diverging network may exceed float32; values that overflow become 255, which is right.
     span = np.where(high > low, high.astype(np.float64) - low, 1.0)[:, :, None, None]
     with np.errstate(over="ignore"):
         above = np.where(finite, maps, low[:, :, None, None]) - low[:, :, None, None]
@@ -140,74 +152,62 @@ def write_frame(path: Path, frame: Frame) -> None:
 
 
 class FrameUnreadable(Exception):
-    """A frame file is missing, damaged or of another schema; the message is one line."""
+    """A frame file is missing, damaged or of a newer schema; the message is one line."""
 
 
 class FrameReader:
-    """Reads parts of one frame file; see `open_frame`.
+    """Reads parts of one frame file, see `open_frame`.
 
     Attributes:
-        info: The metadata.
+        info: The metadata, with layer names as the file spells them; neutralise its strings before you show them.
     """
 
     def __init__(self, file: TensorFile, info: FrameInfo) -> None:
         self._file = file
         self.info = info
 
-    def probe_images(self) -> Bytes:
+    def probe_images(self) -> UInt8Array:
         """(P, H, W, 3) uint8."""
-        return self._tensor("probe/images")
+        return self._file.tensor("probe/images")
 
-    def probe_image(self, probe: int) -> Bytes:
+    def probe_image(self, probe: int) -> UInt8Array:
         """(S, S, 3) uint8.
 
         Raises:
-            FrameUnreadable: The file has something else there.
+            FrameUnreadable: The probe is missing, or is not a square.
         """
-        image: Bytes = self._part("probe/images", probe)
+        image: UInt8Array = self._file.row("probe/images", probe)
         if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
-            raise FrameUnreadable(f"frame has probe images that are no squares: {' × '.join(map(str, image.shape))}")
+            raise FrameUnreadable(f"probe images are not square: {' × '.join(map(str, image.shape))}")
         return image
 
     def labels(self) -> npt.NDArray[np.int64]:
-        """(P,) class numbers as annotated; -1 where nothing is annotated."""
-        return self._tensor("probe/labels")
+        """(P,) int64 class indices; -1 where the class is not known."""
+        return self._file.tensor("probe/labels")
 
-    def probabilities(self) -> Floats:
+    def probabilities(self) -> Float32Array:
         """(P, classes) float32, the softmax of the network's logits."""
-        return self._tensor("probe/probabilities")
+        return self._file.tensor("probe/probabilities")
 
-    def heatmap(self) -> Bytes | None:
+    def heatmap(self) -> UInt8Array | None:
         """(P, h, w) uint8, or None where the frame has none."""
-        return self._tensor("probe/heatmap") if "probe/heatmap" in self._file else None
+        return self._file.tensor("probe/heatmap") if "probe/heatmap" in self._file else None
 
-    def maps(self, layer: str, probe: int) -> tuple[Bytes, Floats, Floats]:
-        """One probe's maps: (C, h, w) uint8 and the (C,) values of 0 and of 255."""
+    def maps(self, layer: str, probe: int) -> tuple[UInt8Array, Float32Array, Float32Array]:
+        """One probe's maps: (C, h, w) uint8, and the (C,) float32 values that 0 and 255 stand for."""
         return (
-            self._part(f"maps/{layer}", probe),
-            self._part(f"maps/{layer}/low", probe),
-            self._part(f"maps/{layer}/high", probe),
+            self._file.row(f"maps/{layer}", probe),
+            self._file.row(f"maps/{layer}/low", probe),
+            self._file.row(f"maps/{layer}/high", probe),
         )
 
-    def filters(self, layer: str) -> Floats:
+    def filters(self, layer: str) -> Float32Array:
         """(O, I, kh, kw) float32."""
-        return self._tensor(f"filters/{layer}")
+        return self._file.tensor(f"filters/{layer}")
 
-    def stats(self, layer: str, probe: int) -> Floats:
+    def stats(self, layer: str, probe: int) -> Float32Array:
         """(C, 5) float32, see `STATISTICS`."""
-        return self._part(f"stats/{layer}", probe)
-
-    def _tensor(self, name: str) -> npt.NDArray[Any]:
-        try:
-            return self._file.tensor(name)
-        except DamagedTensors as error:
-            raise FrameUnreadable(f"frame {error}") from None
-
-    def _part(self, name: str, index: int) -> npt.NDArray[Any]:
-        try:
-            return self._file.row(name, index)
-        except DamagedTensors as error:
-            raise FrameUnreadable(f"frame {error}") from None
+        return self._file.row(f"stats/{layer}", probe)
 
 
 @contextlib.contextmanager
@@ -215,7 +215,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
     """Open a frame file for reading.
 
     Raises:
-        FrameUnreadable: It is missing, damaged or of a newer schema.
+        FrameUnreadable: The file is missing, damaged or of a newer schema, or lacks what the block reads of it.
     """
     try:
         with TensorFile(path) as file:
@@ -226,7 +226,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
                 )
             yield FrameReader(file, info)
     except FileNotFoundError:
-        raise FrameUnreadable(f"{path.name} is not there (yet, or any more)") from None
+        raise FrameUnreadable(f"{path.name} does not exist (yet, or any more)") from None
     except (OSError, DamagedTensors, msgspec.ValidationError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FrameUnreadable(f"{path.name} cannot be read ({reason})") from None
@@ -239,7 +239,15 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def dequantise(maps: Bytes, low: Floats, high: Floats) -> Floats:
-    """The float32 values that (C, h, w) bytes stand for, given the (C,) values of 0 and of 255."""
+def dequantise(maps: UInt8Array, low: Float32Array, high: Float32Array) -> Float32Array:
+    """Undo `quantise` for one probe.
+
+    Args:
+        maps: (C, h, w) uint8.
+        low, high: (C,) float32, the values that 0 and 255 stand for.
+
+    Returns:
+        (C, h, w) float32.
+    """
     span = (high / np.float32(255) - low / np.float32(255))[:, None, None]
     return maps.astype(np.float32) * span + low[:, None, None]

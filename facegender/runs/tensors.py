@@ -1,7 +1,7 @@
-"""Reads single tensors of a safetensors file by their place in it.
+"""Reads single tensors of a safetensors file, by their offsets in it.
 
-The file is not mapped into memory, as the safetensors library does: another program that cuts a mapped file short, as
-``cp`` and ``rsync --inplace`` do for a moment, ends the process that looks at it with SIGBUS. Here it is a short read.
+The safetensors library maps the file into memory. When another program truncates a mapped file, as ``cp`` and ``rsync
+--inplace`` do for a moment, SIGBUS ends the process that reads it. Here a truncated file is a short read.
 
 The format is that of https://github.com/huggingface/safetensors: eight bytes with the header's length, little endian,
 the header in JSON (for each tensor its type, its shape and where its bytes begin and end), and the bytes.
@@ -23,8 +23,8 @@ import numpy.typing as npt
 
 from facegender.support.files import open_regular
 
-MOST_HEADER_BYTES = 100_000_000
-"""The limit of the format."""
+MAX_HEADER_BYTES = 100_000_000
+"""The limit that the format sets."""
 
 _TYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
@@ -33,7 +33,7 @@ _TYPES = {
 
 
 class DamagedTensors(ValueError):
-    """The file is cut off, has no such tensor, or is something else; the message is a clause about it."""
+    """The file is truncated, has no such tensor, or is something else; the message continues "the file …"."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -43,21 +43,21 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class TensorFile:
-    """An open file. A context manager.
+    """An open safetensors file; a context manager.
 
     Attributes:
-        metadata: The texts that the file carries, by name.
+        metadata: The strings that the file carries, by name.
 
     Raises:
-        DamagedTensors: The header makes no sense.
-        OSError: The file is missing, no regular file, or cannot be read.
+        DamagedTensors: The header is not valid.
+        OSError: The file is missing, is not a regular file, or cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self._file: io.FileIO = open_regular(path)
         try:
             (length,) = struct.unpack("<Q", self._read(0, 8))
-            if length > MOST_HEADER_BYTES:
+            if length > MAX_HEADER_BYTES:
                 raise DamagedTensors("has too long a header")
             header: dict[str, Any] = msgspec.json.decode(self._read(8, length), type=dict[str, Any])
             self.metadata = msgspec.convert(header.pop("__metadata__", {}), dict[str, str])
@@ -66,7 +66,7 @@ class TensorFile:
             self._check_end(self._start + max((entry.data_offsets[1] for entry in self._entries.values()), default=0))
         except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError):
             self._file.close()
-            raise DamagedTensors("has a header that makes no sense") from None
+            raise DamagedTensors("has a header that is not valid") from None
         except BaseException:
             self._file.close()
             raise
@@ -83,19 +83,19 @@ class TensorFile:
         return name in self._entries
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
-        """A whole tensor.
+        """Read a whole tensor.
 
         Raises:
-            DamagedTensors: There is none of that name, or it is cut off.
+            DamagedTensors: There is none of that name, or it is truncated.
         """
         entry, dtype, size = self._entry(name)
         return self._array(entry.data_offsets[0], entry.shape, dtype, size)
 
     def row(self, name: str, index: int) -> npt.NDArray[Any]:
-        """One row of a tensor, i.e. ``tensor[index]``; nothing else of it is read.
+        """Read one row of a tensor, i.e. ``tensor[index]``, and nothing else of it.
 
         Raises:
-            DamagedTensors: There is none of that name, it has no such row, or it is cut off.
+            DamagedTensors: There is none of that name, it has no such row, or it is truncated.
         """
         entry, dtype, size = self._entry(name)
         count = entry.shape[0] if entry.shape else 0
@@ -113,24 +113,24 @@ class TensorFile:
         first, last = entry.data_offsets
         size = math.prod(entry.shape) * dtype.itemsize
         if min(entry.shape, default=0) < 0 or first < 0 or last - first != size:
-            raise DamagedTensors(f"has {name} in another place than its shape says")
+            raise DamagedTensors(f"has {name} at offsets that do not fit its shape")
         return entry, dtype, size
 
-    def _array(self, at: int, shape: list[int], dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
-        return np.frombuffer(self._read(self._start + at, size), dtype).reshape(shape)
+    def _array(self, offset: int, shape: list[int], dtype: np.dtype[Any], size: int) -> npt.NDArray[Any]:
+        return np.frombuffer(self._read(self._start + offset, size), dtype).reshape(shape)
 
     def _check_end(self, end: int) -> None:
         if end > os.fstat(self._file.fileno()).st_size:
-            raise DamagedTensors("is cut off")
+            raise DamagedTensors("is truncated")
 
-    def _read(self, at: int, size: int) -> bytes:
-        # First, as a header that claims terabytes must not make room for them.
-        self._check_end(at + size)
+    def _read(self, offset: int, size: int) -> bytes:
+        # Check first: a header that promises terabytes must not make this allocate them.
+        self._check_end(offset + size)
         parts = []
         while size:
-            part = os.pread(self._file.fileno(), size, at)
+            part = os.pread(self._file.fileno(), size, offset)
             if not part:
-                raise DamagedTensors("is cut off")
+                raise DamagedTensors("is truncated")
             parts.append(part)
-            at, size = at + len(part), size - len(part)
+            offset, size = offset + len(part), size - len(part)
         return b"".join(parts)

@@ -235,7 +235,7 @@ async def test_without_a_run_it_says_that_there_is_nothing_to_classify_with(root
 async def test_a_frame_that_is_gone_is_told(root: Path, classifier: Classifier) -> None:
     classifier.frame.unlink()
     async with asked(root) as (app, _):
-        await until_said(app, "ann.safetensors is not there")
+        await until_said(app, "ann.safetensors does not exist")
 
 
 async def test_names_with_markup_and_controls_do_no_harm(root: Path, classifier: Classifier) -> None:

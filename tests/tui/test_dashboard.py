@@ -672,7 +672,7 @@ async def test_a_missing_frame_is_told_and_the_others_can_still_be_seen(root: Pa
     async with running(root) as (app, pilot):
         await seen(app, 2)
         await press(app, pilot, "left")
-        await until_said(app, "epoch_1.safetensors is not there")
+        await until_said(app, "epoch_1.safetensors does not exist")
         await press(app, pilot, "left")
         await seen(app, 0)
         assert app.dashboard.browser._picture.request.epoch == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import recorded
 from safetensors.numpy import load_file, save_file
 
 from facegender.runs import frames
-from facegender.runs.frames import FrameUnreadable, dequantise, open_frame, quantise, write_frame
+from facegender.runs.frames import FrameReader, FrameUnreadable, dequantise, open_frame, quantise, write_frame
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def reading(path: Path) -> str:
 
 
 def test_a_missing_frame_is_said_to_be_missing(path: Path) -> None:
-    assert reading(path) == "epoch_3.safetensors is not there (yet, or any more)"
+    assert reading(path) == "epoch_3.safetensors does not exist (yet, or any more)"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
@@ -141,16 +142,22 @@ def test_a_frame_of_a_newer_schema_asks_for_an_update(path: Path, monkeypatch: p
     assert reading(path) == "epoch_3.safetensors is of schema 99: update facegender-tui to read it"
 
 
-def test_a_layer_or_probe_that_is_not_there_is_told(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        (lambda frame: frame.filters("conv9"), "has no filters/conv9"),
+        (lambda frame: frame.maps("conv9", 0), "has no maps/conv9"),
+        (lambda frame: frame.maps("conv1", 2), "has 2 rows of maps/conv1"),
+        (lambda frame: frame.maps("conv1", -1), "has 2 rows of maps/conv1"),
+    ],
+)
+def test_a_layer_or_probe_that_the_file_lacks_is_named(
+    path: Path, read: Callable[[FrameReader], object], problem: str
+) -> None:
     write_frame(path, recorded.frame(3, probes=2))
-    with open_frame(path) as frame:
-        with pytest.raises(FrameUnreadable, match="frame has no filters/conv9"):
-            frame.filters("conv9")
-        with pytest.raises(FrameUnreadable, match="frame has no maps/conv9"):
-            frame.maps("conv9", 0)
-        for probe in (2, -1):
-            with pytest.raises(FrameUnreadable, match="frame has 2 rows of maps/conv1"):
-                frame.maps("conv1", probe)
+    with pytest.raises(FrameUnreadable) as refusal, open_frame(path) as frame:
+        read(frame)
+    assert str(refusal.value).startswith(f"epoch_3.safetensors cannot be read ({problem}")
 
 
 # Quantising

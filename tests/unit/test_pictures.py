@@ -10,7 +10,7 @@ import pytest
 import recorded
 from PIL import Image
 
-from facegender.rendering import pictures
+from facegender.rendering import pages, pictures
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
 from facegender.rendering.pictures import Grid, fit_grid, mosaic, resized, signed_tiles, weight_tiles
 from facegender.runs.frames import quantise
@@ -227,9 +227,9 @@ def test_a_reduced_palette_keeps_both_ends() -> None:
 
 def test_the_pages_of_an_epoch_are_written_as_png_of_one_width(tmp_path: Path) -> None:
     frame = recorded.frame(3)
-    for name, page in (("maps", pictures.maps_page(frame)), ("filters", pictures.filters_page(frame))):
+    for name, page in (("maps", pages.maps_page(frame)), ("filters", pages.filters_page(frame))):
         path = tmp_path / f"{name}.png"
-        pictures.write_png(path, page)
+        pages.write_png(path, page)
         with Image.open(path) as image:
             assert image.format == "PNG"
             assert image.width == 1280
@@ -239,7 +239,7 @@ def test_the_pages_of_an_epoch_are_written_as_png_of_one_width(tmp_path: Path) -
 
 def test_the_maps_page_shows_the_probe_photographs_and_both_ends_of_the_colour_map() -> None:
     frame = recorded.frame(3)
-    page = np.asarray(pictures.maps_page(frame))
+    page = np.asarray(pages.maps_page(frame))
     for colour in (VIRIDIS[0], VIRIDIS[255]):
         assert (page == colour).all(axis=2).any()
     middle = frame.images[0].mean(axis=(0, 1))
@@ -250,8 +250,8 @@ def test_the_maps_page_shows_the_probe_photographs_and_both_ends_of_the_colour_m
 def test_pages_are_made_from_one_probe_and_from_sixteen() -> None:
     for probes in (1, 16):
         frame = recorded.frame(3, probes=probes)
-        assert pictures.maps_page(frame).width == 1280
-        assert pictures.filters_page(frame).width == 1280
+        assert pages.maps_page(frame).width == 1280
+        assert pages.filters_page(frame).width == 1280
 
 
 def test_a_png_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +261,7 @@ def test_a_png_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="No space left"):
-        pictures.write_png(tmp_path / "a.png", Image.new("RGB", (4, 4)))
+        pages.write_png(tmp_path / "a.png", Image.new("RGB", (4, 4)))
     assert not list(tmp_path.iterdir())
 
 

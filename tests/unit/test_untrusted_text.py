@@ -111,7 +111,7 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
 
 @TEXTS
 async def test_no_pane_shows_what_could_control_the_terminal(root: Path, text: str) -> None:
-    config = TrainConfig(data=f"/data/{text}", accelerator=f"gpu{text}")
+    config = TrainConfig(data=f"/data/{text}")
     folder = recorded.write_run(root, end="completed", data=f"/data/{text}", config=config)
     lines = [json.loads(line) for line in folder.journal_path.read_bytes().splitlines()]
     for line in lines:

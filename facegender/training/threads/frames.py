@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
-from facegender.rendering.pictures import filters_page, maps_page, write_png
+from facegender.rendering.pages import filters_page, maps_page, write_png
 from facegender.runs.events import Event, FrameSaved, Notice
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, write_frame

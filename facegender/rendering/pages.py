@@ -1,0 +1,106 @@
+"""The two PNG pages of an epoch: ``epoch_N.png`` with feature maps, ``epoch_N_filters.png`` with filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
+from facegender.rendering.pictures import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, weight_tiles
+from facegender.runs.frames import Frame, quantise
+from facegender.support.arrays import UInt8Array
+from facegender.support.files import replacing
+
+_PAGE_WIDTH_PX = 1280
+_MARGIN_PX = 16
+_INNER_WIDTH_PX = _PAGE_WIDTH_PX - 2 * _MARGIN_PX
+_TITLE_HEIGHT_PX = 20
+_MAX_PROBE_SIDE_PX = 192
+_MAX_MAPS_HEIGHT_PX = 560
+_MAX_FILTERS_HEIGHT_PX = 420
+_TITLE_COLOUR = (222, 224, 230)
+_NOTE_COLOUR = (150, 154, 164)
+
+
+def maps_page(frame: Frame) -> Image.Image:
+    """Draw the probe photographs, then each layer: the maps of the first probe and the average map of every probe."""
+    count = len(frame.images)
+    side = min(_MAX_PROBE_SIDE_PX, _INNER_WIDTH_PX // count - 4)
+    note = f"step {frame.step}, {count} probe images"
+    sections = [_section(f"Epoch {frame.epoch + 1}", note, _photographs(frame.images, side))]
+    for layer in frame.layers:
+        maps, low, high = quantise(layer.maps)
+        note = f"{maps.shape[1]} feature maps of the first probe, each over its own range; yellow is high"
+        body = _coloured_mosaic(maps[0], VIRIDIS, (_INNER_WIDTH_PX, _MAX_MAPS_HEIGHT_PX))
+        sections.append(_section(layer.name, note, body))
+        averages = np.concatenate([channel_average(maps[p], low[p], high[p])[0] for p in range(count)])
+        body = _coloured_mosaic(_enlarged(averages, side), VIRIDIS, (count * (side + 4) + 4, side + 4))
+        sections.append(_section(f"{layer.name} average", "mean over the channels, one per probe", body))
+    return _page(sections)
+
+
+def filters_page(frame: Frame) -> Image.Image:
+    """Draw the filters of each layer, averaged over their input channels, on one scale per layer."""
+    sections = []
+    for layer in frame.layers:
+        tiles, limit = weight_tiles(layer.filters)
+        count, inputs, height, width = layer.filters.shape
+        shape = f"{inputs} x {height} x {width}"
+        note = f"{count} filters of {shape}, mean over inputs; red is positive, blue negative, up to {limit:.3g}"
+        body = _coloured_mosaic(tiles, DIVERGING, (_INNER_WIDTH_PX, _MAX_FILTERS_HEIGHT_PX))
+        sections.append(_section(f"{layer.name} filters, epoch {frame.epoch + 1}", note, body))
+    return _page(sections)
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Write a PNG; it appears whole or not at all.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    with replacing(path) as temporary:
+        # The default level makes a page an eighth smaller and takes half as long again, time that training would lose.
+        image.save(temporary, "PNG", compress_level=1)
+
+
+def _page(sections: Sequence[Image.Image]) -> Image.Image:
+    page = Image.new("RGB", (_PAGE_WIDTH_PX, sum(section.height for section in sections) + _MARGIN_PX), GAP_COLOUR)
+    y = _MARGIN_PX // 2
+    for section in sections:
+        page.paste(section, (0, y))
+        y += section.height
+    return page
+
+
+def _section(title: str, note: str, body: Image.Image) -> Image.Image:
+    """A picture below its title."""
+    out = Image.new("RGB", (_PAGE_WIDTH_PX, body.height + _TITLE_HEIGHT_PX + _MARGIN_PX), GAP_COLOUR)
+    pen = ImageDraw.Draw(out)
+    font = ImageFont.load_default(14)
+    pen.text((_MARGIN_PX, 2), title, fill=_TITLE_COLOUR, font=font)
+    pen.text((_MARGIN_PX + pen.textlength(title, font=font) + 16, 2), note, fill=_NOTE_COLOUR, font=font)
+    out.paste(body, (_MARGIN_PX, _TITLE_HEIGHT_PX + 4))
+    return out
+
+
+def _coloured_mosaic(tiles: UInt8Array, colours: Palette, area_px: tuple[int, int]) -> Image.Image:
+    grid = fit_grid(len(tiles), (tiles.shape[1], tiles.shape[2]), area_px)
+    picture = Image.fromarray(mosaic(tiles, grid))
+    picture.putpalette(palette(colours).tobytes())
+    return picture.convert("RGB")
+
+
+def _photographs(images: UInt8Array, side: int) -> Image.Image:
+    out = Image.new("RGB", (len(images) * (side + 4), side), GAP_COLOUR)
+    for number, image in enumerate(images):
+        out.paste(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS), (number * (side + 4), 0))
+    return out
+
+
+def _enlarged(tiles: UInt8Array, side: int) -> UInt8Array:
+    """Enlarge (N, h, w) tiles by a whole factor until their longer side is about ``side`` pixels."""
+    factor = max(1, side // max(tiles.shape[1:]))
+    return resized(tiles, tiles.shape[2] * factor, tiles.shape[1] * factor)
