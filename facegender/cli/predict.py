@@ -198,8 +198,8 @@ class _Report:
         import numpy as np
         from PIL import Image
 
+        from facegender.rendering.overlays import heat_overlay
         from facegender.rendering.pages import write_png
-        from facegender.rendering.pictures import heat_overlay
 
         pixels = self._classifier.pixels(image)
         heat = self._classifier.heatmap(pixels, prediction.classes.index(prediction.label))

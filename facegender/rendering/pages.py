@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
-from facegender.rendering.pictures import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, weight_tiles
+from facegender.rendering.mosaics import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, weight_tiles
 from facegender.runs.frames import Frame, quantise
 from facegender.support.arrays import UInt8Array
 from facegender.support.files import replacing

@@ -34,8 +34,6 @@ SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
 STATISTICS = ("mean", "std", "min", "max", "zero")
 
-Bytes = UInt8Array
-
 
 class LayerFrame(msgspec.Struct, frozen=True, kw_only=True):
     """One layer of a frame.

@@ -7,7 +7,8 @@ import functools
 import numpy as np
 from PIL import Image
 
-from facegender.rendering import pictures
+from facegender.rendering.mosaics import mosaic, palette
+from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
 from facegender.support.text import one_line, printable_strings
 from tui.graphics import Picture
@@ -51,12 +52,12 @@ def _compose(request: LayerRequest) -> LayerPicture:
         zoomed = request.zoomed and cursor is not None
         values = mode.enlarged(frame, layer, tiles, cursor) if zoomed and cursor is not None else tiles.values
         layout = choose_layout(request.pane, request.side, len(info.classes), values.shape, request.terminal)
-        indices = pictures.mosaic(values, layout.grid, levels=LEVELS, cursor=None if zoomed else cursor)
+        indices = mosaic(values, layout.grid, levels=LEVELS, cursor=None if zoomed else cursor)
         label = int(frame.labels()[probe])
         return LayerPicture(
             request=request,
             layout=layout,
-            mosaic=Picture(indices, pictures.palette(mode.palette(), LEVELS)),
+            mosaic=Picture(indices, palette(mode.palette(), LEVELS)),
             photograph=_photograph(frame, probe, request, layout.photograph_px),
             layers=tuple(info.layers),
             layer=info.layers[number],
@@ -80,7 +81,7 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: 
         return None
     image = frame.probe_image(probe)
     if request.heatmap and (heat := frame.heatmap()) is not None:
-        image = pictures.heat_overlay(image, heat[min(probe, len(heat) - 1)])
+        image = heat_overlay(image, heat[min(probe, len(heat) - 1)])
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)

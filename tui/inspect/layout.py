@@ -16,7 +16,7 @@ from tui.graphics import Protocol, Terminal
 from tui.graphics.geometry import Area, area_px
 
 if TYPE_CHECKING:
-    from facegender.rendering.pictures import Enlarging, Grid
+    from facegender.rendering.mosaics import Enlarging, Grid
 
 ENOUGH_PX = 64
 """A side of tiles large enough; where the data has more pixels and tiles are smaller, the side is made narrow."""
@@ -125,7 +125,7 @@ def choose_layout(pane: PaneSize, side: Side, classes: int, tiles: tuple[int, in
 
 
 def _layout(pane: PaneSize, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
-    from facegender.rendering.pictures import fit_grid
+    from facegender.rendering.mosaics import fit_grid
 
     width, height = area_px(Area(max(1, pane.columns - side.columns), max(1, pane.rows - 1)), terminal)
     mosaic_px = max(MIN_PX, width), max(MIN_PX, height)

@@ -19,7 +19,7 @@ class ChannelAverage(ViewMode):
 
     def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
         """Read the feature maps and average them."""
-        from facegender.rendering.pictures import channel_average
+        from facegender.rendering.mosaics import channel_average
 
         return Tiles(*channel_average(*frame.maps(layer, probe)))
 

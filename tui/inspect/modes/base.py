@@ -16,7 +16,8 @@ from tui import format as fmt
 
 if TYPE_CHECKING:
     from facegender.rendering.colormaps import Palette
-    from facegender.runs.frames import Bytes, Floats, FrameReader
+    from facegender.runs.frames import FrameReader
+    from facegender.support.arrays import Float32Array, UInt8Array
     from tui.inspect.request import LayerPicture
 
 LEGEND_COLOURS = 9
@@ -31,7 +32,7 @@ class ChannelStatistics(NamedTuple):
     zero_share: float
 
     @classmethod
-    def of(cls, statistics: Floats) -> ChannelStatistics | None:
+    def of(cls, statistics: Float32Array) -> ChannelStatistics | None:
         """Read a row of a frame's (C, 5) statistics; None if a newer or damaged file has other columns."""
         return cls(*(float(statistics[column]) for column in (0, 3, 4))) if len(statistics) == 5 else None
 
@@ -47,7 +48,7 @@ class Tiles:
         statistics: Of the channel under the cursor.
     """
 
-    values: Bytes
+    values: UInt8Array
     low: float
     high: float
     own_ranges: bool = False
@@ -78,7 +79,7 @@ class ViewMode(ABC):
             channel: Index of the channel under the cursor, which may be beyond the last one.
         """
 
-    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> Bytes:
+    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> UInt8Array:
         """Return the (N, h, w) uint8 tiles to show of one channel alone."""
         return tiles.values[channel : channel + 1]
 

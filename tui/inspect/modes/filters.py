@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from tui.inspect.modes.base import Tiles, ViewMode
 
 if TYPE_CHECKING:
-    from facegender.runs.frames import Bytes, FrameReader
+    from facegender.runs.frames import FrameReader
+    from facegender.support.arrays import UInt8Array
     from tui.inspect.request import LayerPicture
 
 
@@ -21,14 +22,14 @@ class Filters(ViewMode):
 
     def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
         """Read the filters."""
-        from facegender.rendering.pictures import weight_tiles
+        from facegender.rendering.mosaics import weight_tiles
 
         values, limit = weight_tiles(frame.filters(layer))
         return Tiles(values, -limit, limit)
 
-    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> Bytes:
+    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> UInt8Array:
         """Return the filter's kernel for each input channel."""
-        from facegender.rendering.pictures import signed_tiles
+        from facegender.rendering.mosaics import signed_tiles
 
         return signed_tiles(frame.filters(layer)[channel])[0]
 

@@ -10,9 +10,10 @@ import pytest
 import recorded
 from PIL import Image
 
-from facegender.rendering import pages, pictures
+from facegender.rendering import mosaics, pages
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
-from facegender.rendering.pictures import Grid, fit_grid, mosaic, resized, signed_tiles, weight_tiles
+from facegender.rendering.mosaics import Grid, fit_grid, mosaic, resized, signed_tiles, weight_tiles
+from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import quantise
 
 COUNTS = (1, 2, 3, 5, 9, 16, 31, 32, 64, 127, 128, 256)
@@ -115,7 +116,7 @@ def test_a_mosaic_uses_all_levels_and_no_other_index(levels: int) -> None:
     grid = Grid(1, 1, 16, 16, 2)
     out = mosaic(tiles, grid, levels=levels, cursor=0)
     assert set(np.unique(out)) == set(range(levels)) | {levels + 1}
-    assert len(pictures.palette(VIRIDIS, levels)) == levels + 2
+    assert len(mosaics.palette(VIRIDIS, levels)) == levels + 2
     assert out[2, 2] == 0
     assert out[17, 17] == levels - 1
 
@@ -190,7 +191,7 @@ def test_filters_are_averaged_over_their_inputs() -> None:
 def test_the_channel_average_is_the_mean_of_what_the_bytes_stand_for() -> None:
     maps = np.random.default_rng(1).normal(size=(1, 6, 5, 4)).astype(np.float32)
     quantised, low, high = quantise(maps)
-    tiles, lowest, highest = pictures.channel_average(quantised[0], low[0], high[0])
+    tiles, lowest, highest = mosaics.channel_average(quantised[0], low[0], high[0])
     assert tiles.shape == (1, 5, 4)
     mean = maps[0].mean(axis=0)
     np.testing.assert_allclose(tiles[0] / 255 * (highest - lowest) + lowest, mean, atol=0.03)
@@ -270,7 +271,7 @@ def test_a_heatmap_turns_a_photograph_yellow_where_it_is_hot_and_leaves_it_to_be
     image[:, 30:] = 200
     heat = np.zeros((4, 6), np.uint8)
     heat[:2] = 255
-    shown = pictures.heat_overlay(image, heat)
+    shown = heat_overlay(image, heat)
     assert (shown.shape, shown.dtype) == (image.shape, np.uint8)
     yellow, dark = VIRIDIS[255].astype(float), VIRIDIS[0].astype(float)
     np.testing.assert_allclose(shown[2, 5], 100 * 0.35 + yellow * 0.65, atol=1)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from facegender.rendering.colormaps import VIRIDIS, Palette, reduced
+from facegender.rendering.colormaps import Palette, reduced
 from facegender.runs.frames import dequantise, quantise
 from facegender.support.arrays import Float32Array, UInt8Array
 
@@ -173,20 +173,3 @@ def channel_average(maps: UInt8Array, low: Float32Array, high: Float32Array) -> 
     mean = dequantise(maps, low, high).mean(axis=0)
     tiles, lows, highs = quantise(mean[None, None])
     return tiles[0], float(lows[0, 0]), float(highs[0, 0])
-
-
-def heat_overlay(image: UInt8Array, heat: UInt8Array) -> UInt8Array:
-    """Blend a heatmap in viridis colours over a photograph; the hotter, the more opaque, from 0.15 to 0.65.
-
-    Args:
-        image: (H, W, 3) uint8.
-        heat: (h, w) uint8, 255 is hottest; stretched over the whole photograph.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    stretched = Image.fromarray(heat).resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
-    strength = np.asarray(stretched)
-    opacity = 0.15 + 0.5 * (strength[:, :, None].astype(np.float32) / 255)
-    blended: UInt8Array = np.rint(image * (1 - opacity) + VIRIDIS[strength] * opacity).astype(np.uint8)
-    return blended
