@@ -4,7 +4,7 @@
 
 - *bare*: ``Image.open``, ``convert``, ``resize``, one photograph after another in one thread, and nothing kept;
 - *everywhere*: the same in as many processes at once as there are cores, which is what the machine gives just then;
-- *cache*: what a run does that has none: hashing, checking, decoding in threads, checksums, writing, verifying.
+- *cache*: what a run does that has none: hashing, decoding in processes, writing, flushing to the disk.
 
 Each in turn, several times; figures are medians. *Per core* is the ratio of *cache* to *bare*, divided by the cores;
 the bound is 0.9. On a machine that is shared *everywhere* falls short of *bare* times cores, and *cache* with it: the
@@ -41,22 +41,23 @@ def bare(files: list[Path], size: int) -> None:
 
 def cache(files: list[Path], size: int) -> None:
     """Build a cache that was empty."""
-    from facegender.data.cache.photos import photographs_of
+    from facegender.data.cache.photos import load_photos
 
     with (
         tempfile.TemporaryDirectory() as scratch,
         mock.patch.dict(os.environ, {"FACEGENDER_CACHE": scratch}),
     ):
-        photographs = photographs_of(files, [0] * len(files), size).complete()
-        if photographs.notice or photographs.skipped:
-            raise SystemExit(photographs.notice or f"{len(photographs.skipped)} files are no photographs")
+        photos = load_photos(files, [0] * len(files), size)
+        photos.close()
+        if photos.notice or photos.skipped:
+            raise SystemExit(photos.notice or f"{len(photos.skipped)} files are no photographs")
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Seconds on the clock, and of this process's processor time."""
-    began, used = time.perf_counter(), time.process_time()
+    """Seconds on the clock, and of the processor time of this process and those that it started and that have ended."""
+    began, used = time.perf_counter(), os.times()
     work()
-    return time.perf_counter() - began, time.process_time() - used
+    return time.perf_counter() - began, sum(os.times()[:4]) - sum(used[:4])
 
 
 def measured(files: list[Path], size: int, rounds: int, pool: ProcessPoolExecutor, cores: int) -> dict[str, Any]:

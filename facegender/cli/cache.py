@@ -1,4 +1,4 @@
-"""What ``facegender cache`` and ``doctor`` say of the sets of decoded photographs, and ``facegender cache --clear``."""
+"""What ``facegender cache`` and ``doctor`` say about the cached photographs, and ``facegender cache --clear``."""
 
 from __future__ import annotations
 
@@ -10,53 +10,52 @@ from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
 from facegender.support.text import ago, counted, printable, size_in_words, table
 
 
-def account() -> str:
-    """How much there is of how much there may be, in one line."""
+def summary() -> str:
+    """Say in one line how much the cache holds, and how much it may hold."""
     found = eviction.entries()
     finished = [entry for entry in found if entry.finished]
     text = f"{counted(len(finished), 'set')}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
     if unfinished := [entry for entry in found if not entry.finished]:
         size = size_in_words(sum(entry.size_bytes for entry in unfinished))
-        building = sum(entry.busy for entry in unfinished)
-        text += f", and {len(unfinished)} unfinished, {size}" + (f" ({building} being built)" if building else "")
+        busy = sum(entry.busy for entry in unfinished)
+        text += f", and {len(unfinished)} unfinished, {size}" + (f" ({busy} being decoded)" if busy else "")
     try:
-        return f"{text}; at most {size_in_words(eviction.share())}"
+        return f"{text}; at most {size_in_words(eviction.allowed_bytes())}"
     except OSError as error:
         return f"{text}; {error.strerror}"
 
 
-def listing(now: float | None = None) -> list[str]:
-    """The sets, a line each, those first that were used last, and what they take in all.
-
-    Args:
-        now: In seconds since 1970.
-    """
+def listing() -> list[str]:
+    """List the sets, a line each, the most recently used first, and their total size."""
     found = eviction.entries()
     where = printable(cache_folder())
     if not found:
-        return [f"no decoded photographs in {where}: a run keeps them there"]
-    now = time.time() if now is None else now
+        return [f"no decoded photographs in {where}: a training run puts them there"]
+    now = time.time()
     rows = [["photographs", "px", "size", "used", "from"], *(_row(entry, now) for entry in found)]
-    return [*table(rows), f"{account()}, in {where}; ${CACHE_VARIABLE} names another folder"]
+    return [*table(rows), f"{summary()}, in {where}; ${CACHE_VARIABLE} names another folder"]
 
 
 def _row(entry: Entry, now: float) -> list[str]:
     size, used = size_in_words(entry.size_bytes), ago(now - entry.used)
-    description = entry.description
-    if description is None:
-        return ["unfinished" if not entry.finished else "?", "", size, used, "another version, or damaged"]
+    if not entry.readable:
+        return ["?" if entry.finished else "unfinished", "", size, used, "another version, or damaged"]
     count = str(entry.done)
     if not entry.finished:
-        count = f"{entry.done} of {len(description.kept)}" + (", being built" if entry.busy else "")
-    return [count, str(description.side), size, used, printable(description.source)]
+        count = f"{entry.done} of {entry.count}" + (", being decoded" if entry.busy else "")
+    return [count, str(entry.side), size, used, entry.source]
 
 
-def cleared() -> tuple[list[str], list[str]]:
-    """Remove the sets: what was done, and what could not be done."""
+def clear_sets() -> tuple[list[str], list[str]]:
+    """Remove the sets.
+
+    Returns:
+        Lines about what was removed, and lines about what could not be removed.
+    """
     result = eviction.clear()
     lines = [f"removed {counted(result.count, 'set')}, {size_in_words(result.freed_bytes)}"]
     if result.count:
-        lines.append("a run that uses one of them keeps it until it ends, and the disk is free only then")
-    if result.building:
-        lines.append(f"left {counted(result.building, 'set')} that a run is building at this moment")
+        lines.append("a run that uses one of them keeps it until it ends; only then its room on the disk is free")
+    if result.busy:
+        lines.append(f"left {counted(result.busy, 'set')} that a run is decoding at this moment")
     return lines, [printable(problem) for problem in result.problems]

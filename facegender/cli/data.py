@@ -49,9 +49,9 @@ def cache(
     ] = False,
 ) -> None:
     """List the decoded photographs that runs have kept, or remove them."""
-    from facegender.cli.cache import cleared, listing
+    from facegender.cli.cache import clear_sets, listing
 
-    done, problems = cleared() if clear else (listing(), [])
+    done, problems = clear_sets() if clear else (listing(), [])
     for line in done:
         print(line)
     for problem in problems:

@@ -32,7 +32,7 @@ def _findings(root: Path) -> list[tuple[str, str]]:
     import psutil
 
     from facegender import __version__
-    from facegender.cli.cache import account
+    from facegender.cli.cache import summary
 
     memory = psutil.virtual_memory()
     size = shutil.get_terminal_size()
@@ -46,7 +46,7 @@ def _findings(root: Path) -> list[tuple[str, str]]:
         *_devices(),
         ("root", _disk(root.absolute())),
         ("cache", _disk(cache_folder())),
-        ("photographs", account()),
+        ("photographs", summary()),
         *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
         (
             "terminal",

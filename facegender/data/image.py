@@ -62,7 +62,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Their pixels need the file no more once they are loaded; a copy of them would cost a twentieth of all the work.
 _LOADED_FOR_GOOD = ("JPEG", "PNG")
-_TAIL_BYTES = 1024  # cameras put some data of their own behind a picture's end
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -147,28 +146,6 @@ def decode_image(data: bytes) -> Image.Image:
         _check_size(image)
         # Upright after it is RGB, because turning is cheaper in 8 bit.
         return _upright(_as_rgb(image), image)
-
-
-def check_image(data: bytes) -> None:
-    """Refuse most of what `decode_image` would refuse, at a small part of its cost.
-
-    What this lets pass may still turn out damaged, too small or too large.
-
-    Raises:
-        UnreadableImage: As there.
-    """
-    if not _begins_and_ends_as_it_should(data):
-        decode_image(data)
-
-
-def _begins_and_ends_as_it_should(data: bytes) -> bool:
-    """Whether a file has its format's first bytes and, near its end, its last ones; False where that cannot be told."""
-    tail = data[-_TAIL_BYTES:]
-    if data.startswith(b"\xff\xd8\xff"):
-        return b"\xff\xd9" in tail
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return b"IEND" in tail
-    return data[:4] + data[8:12] == b"RIFFWEBP" and int.from_bytes(data[4:8], "little") + 8 <= len(data)
 
 
 @contextlib.contextmanager

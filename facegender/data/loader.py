@@ -1,124 +1,106 @@
-"""Whole batches at once from an array of photographs, in an order that only the seed and the epoch decide."""
+"""Whole batches from decoded photographs, in an order that only the seed and the epoch decide."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from facegender.data.cache.decoder import Indices
-from facegender.data.cache.file import Bytes
+from facegender.data.cache.file import Indices, Pixels
+from facegender.data.cache.photos import DecodedPhotos
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.machine import available_memory, available_processors
 from facegender.support.text import size_in_words
 
-Place = Literal["disk", "memory", "gpu"]
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Images ``(B, 3, S, S)`` uint8 in channels-last memory, and labels ``(B,)`` int64."""
 
 GPU_SHARE = 0.5
-"""Of the GPU's free memory, what photographs may take by themselves: network, gradients and activations come later."""
+"""Share of the GPU's free memory that photographs may take: network, gradients and activations are allocated later."""
 
 MEMORY_SHARE = 0.5
-"""The same of the machine's memory."""
+"""The same for the machine's memory."""
 
 MAX_WORKERS = 8
 CPU = torch.device("cpu")
 
+_CHUNK_BYTES = 64 * 2**20
+
+_BATCHES_BEFORE_MOVING = 3
+"""After so many batches a training step has allocated what it needs, and the GPU's free memory is known."""
+
 
 @dataclass(frozen=True)
-class Residence:
-    """Where photographs are held.
+class DataLocation:
+    """Where batches are read from.
 
     Attributes:
-        place: "disk" maps the cache's file, "memory" copies it, "gpu" copies it to the device.
-        device: That batches go to.
+        storage: "disk" reads the cache's file, "memory" copies it, "gpu" copies it to the device.
+        device: Where batches go.
         workers: Processes that load batches; only from the disk.
-        asked: It was asked for, not chosen.
+        requested: The user asked for it.
     """
 
-    place: Place
+    storage: Literal["disk", "memory", "gpu"]
     device: torch.device = CPU
     workers: int = 0
-    asked: bool = False
+    requested: bool = False
 
-    def described(self, size_bytes: int) -> str:
-        """One sentence for the log."""
-        where = {
-            "gpu": f"on {self.device}",
-            "memory": "in memory",
-            "disk": "on the disk, mapped into memory",
-        }[self.place]
+    def describe(self, size_bytes: int) -> str:
+        """Say in one sentence for the log where the photographs are."""
         if self.workers:
+            processes = "process" if self.workers == 1 else "processes"
             pinned = " with pinned memory" if self.device.type == "cuda" else ""
-            where = (
-                f"on the disk, read by {self.workers} worker {'process' if self.workers == 1 else 'processes'}{pinned}"
-            )
-        how = "as --cache or --workers says" if self.asked else "--cache auto"
-        return f"photographs are held {where}: {size_in_words(size_bytes)} ({how})"
+            where = f"on the disk, read by {self.workers} worker {processes}{pinned}"
+        else:
+            where = {"gpu": f"on {self.device}", "memory": "in memory", "disk": "on the disk"}[self.storage]
+        reason = "as --cache or --workers says" if self.requested else "--cache auto"
+        return f"photographs are held {where}: {size_in_words(size_bytes)} ({reason})"
 
 
-def choose(config: TrainConfig, size_bytes: int, device: torch.device, processes: int) -> Residence:
-    """Where to hold photographs.
+def choose_location(config: TrainConfig, size_bytes: int, device: torch.device, processes: int) -> DataLocation:
+    """Choose where to read batches from.
 
     Args:
-        config: What was asked for.
-        size_bytes: Of all photographs.
-        device: That batches go to.
-        processes: On this machine that hold them each for itself.
+        config: What the user asked for.
+        size_bytes: Size of all photographs.
+        device: Where batches go.
+        processes: Processes on this machine that each hold the photographs.
 
     Raises:
-        UserError: What was asked for is not possible.
+        UserError: What the user asked for is not possible.
     """
+    free, available = free_memory(device), available_memory()
+    if config.cache == "gpu":
+        _check_gpu(size_bytes, device, free)
+    if config.cache == "memory" and size_bytes * processes > available:
+        raise UserError(
+            f"--cache memory: the photographs take {size_in_words(size_bytes * processes)}, and "
+            f"{size_in_words(available)} of memory are free; leave it out, or choose --cache disk"
+        )
     if config.cache != "auto" or config.workers:
-        place: Place = "disk" if config.cache == "auto" else config.cache
-        if place == "gpu":
-            _check_device(size_bytes, device)
-        elif place == "memory":
-            _check_memory(size_bytes * processes)
-        return Residence(place, device, config.workers, asked=True)
-    free = free_memory(device)
+        return DataLocation("disk" if config.cache == "auto" else config.cache, device, config.workers, requested=True)
     if free is not None and size_bytes <= GPU_SHARE * free:
-        return Residence("gpu", device)
-    available = available_memory()
+        return DataLocation("gpu", device)
     if size_bytes * processes <= MEMORY_SHARE * available:
-        return Residence("memory", device)
-    # A mapped file costs no memory that others need. It is slow only where the system cannot keep it in memory.
+        return DataLocation("memory", device)
+    # The system keeps a file in memory that nobody else needs. Reading is slow only where it does not fit.
     workers = 0 if size_bytes <= available else min(MAX_WORKERS, max(1, available_processors() // processes - 1))
-    return Residence("disk", device, workers)
+    return DataLocation("disk", device, workers)
 
 
-def _check_device(size_bytes: int, device: torch.device) -> None:
-    """It is one, and has room.
-
-    Raises:
-        UserError: It is not, or has not.
-    """
+def _check_gpu(size_bytes: int, device: torch.device, free: int | None) -> None:
     if device.type == "cpu":
         raise UserError("--cache gpu: this run uses no GPU; leave it out")
-    free = free_memory(device)
     if free is not None and size_bytes > free:
         raise UserError(
             f"--cache gpu: the photographs take {size_in_words(size_bytes)}, and {device} has {size_in_words(free)} "
             "free; leave it out, or choose --cache memory"
-        )
-
-
-def _check_memory(size_bytes: int) -> None:
-    """The machine has it.
-
-    Raises:
-        UserError: It has not.
-    """
-    available = available_memory()
-    if size_bytes > available:
-        raise UserError(
-            f"--cache memory: the photographs take {size_in_words(size_bytes)}, and {size_in_words(available)} of "
-            "memory are free; leave it out, or choose --cache disk"
         )
 
 
@@ -127,132 +109,79 @@ def free_memory(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+class BatchFetcher(Dataset[Batch]):
+    """Fetches batches: ``fetcher[indices]`` is a `Batch`.
 
-_CHUNK_BYTES = 64 * 2**20
-
-_BATCHES_BEFORE_MOVING = 3
-"""Then a step of training has taken what memory it needs, and what is free on a GPU is free."""
-
-
-class Source(Protocol):
-    """Photographs, see `facegender.data.cache.photos.Photographs`."""
-
-    @property
-    def images(self) -> Bytes:
-        """(N, S, S, 3) uint8."""
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]:
-        """(N,) int64."""
-
-    @property
-    def finished(self) -> bool:
-        """All are decoded."""
-
-    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
-        """Wait for some, and tell which of them there are."""
-
-
-@dataclass
-class Settled:
-    """Photographs that are all decoded, as worker processes get them.
+    The loaders of a run share one fetcher, as a copy in memory or on the GPU has all photographs.
 
     Attributes:
-        readable: (N,) whether there is a photograph.
+        notice: What the user should know; or empty.
     """
 
-    images: Bytes
-    labels: npt.NDArray[np.int64]
-    readable: npt.NDArray[np.bool_]
-    finished: bool = True
-
-    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
-        """Tell which of these there are."""
-        return self.readable[places]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Pickling a memory map copies what it maps, gigabytes; a worker that is spawned maps the file again instead.
-        state = self.__dict__.copy()
-        if isinstance(self.images, np.memmap):
-            state["images"] = (str(self.images.filename), self.images.shape)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if isinstance(self.images, tuple):
-            name, shape = self.images
-            self.images = np.memmap(name, dtype=np.uint8, mode="r", shape=shape)
-
-
-class Gatherer:
-    """Makes batches; shared by the loaders of a run, as what it holds is all photographs.
-
-    Attributes:
-        notice: Something the person should know; or empty.
-    """
-
-    def __init__(self, source: Source, residence: Residence, *, pinned: bool = False) -> None:
-        """Hold nothing yet.
+    def __init__(self, photos: DecodedPhotos, location: DataLocation, *, pinned: bool = False) -> None:
+        """Copy nothing yet.
 
         Args:
-            source: The photographs.
-            residence: Where to hold them.
-            pinned: Make batches in memory that a GPU can copy from by itself.
+            photos: The photographs.
+            location: Where to hold them.
+            pinned: Make batches in pinned memory, which a GPU copies from by itself.
         """
-        self.source = source
+        self.photos = photos
         self.notice = ""
-        self._residence = residence
+        self._location = location
         self._pinned = pinned
         self._batches = 0
-        self._moved = residence.place == "disk"
-        self._copy: Bytes | None = None
-        self._on_device: Batch | None = None
+        self._moved = location.storage == "disk"
+        self._in_memory: Pixels | None = None
+        self._on_gpu: Batch | None = None
 
-    def __call__(self, places: Indices) -> Batch:
-        """Some photographs: ``(B, 3, S, S)`` uint8 in channels-last memory, and ``(B,)`` int64 labels."""
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, indices: Indices) -> Batch:
         self._batches += 1
-        if not self._moved and self._batches > _BATCHES_BEFORE_MOVING and self.source.finished:
+        if not self._moved and self._batches > _BATCHES_BEFORE_MOVING:
             self._moved = True
             self._move()
-        return self._from_host(places) if self._on_device is None else self._from_device(places, *self._on_device)
+        return self._from_host(indices) if self._on_gpu is None else self._from_gpu(indices, *self._on_gpu)
 
-    def _from_host(self, places: Indices) -> Batch:
+    def _from_host(self, indices: Indices) -> Batch:
         # A worker process must not touch the GPU; the loader pins what comes from one.
         pin = self._pinned and get_worker_info() is None
-        images = self.source.images if self._copy is None else self._copy
-        gathered = torch.empty((len(places), *images.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-        # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
-        np.take(images, places, axis=0, out=gathered.numpy(), mode="clip")
-        labels = torch.from_numpy(self.source.labels[places])
-        return gathered.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
+        side = self.photos.side
+        images = torch.empty((len(indices), side, side, 3), dtype=torch.uint8, pin_memory=pin)
+        if self._in_memory is None:
+            self.photos.read(indices, images.numpy())
+        else:
+            # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
+            np.take(self._in_memory, indices, axis=0, out=images.numpy(), mode="clip")
+        labels = torch.from_numpy(self.photos.labels[indices])
+        return images.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
 
-    def _from_device(self, places: Indices, images: torch.Tensor, labels: torch.Tensor) -> Batch:
-        wanted = torch.from_numpy(places)
+    def _from_gpu(self, indices: Indices, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+        wanted = torch.from_numpy(indices)
         if images.device.type == "cuda":
-            # From memory that is not pinned the copy would wait for all that the GPU has still to do.
+            # From memory that is not pinned the copy would wait for all the work that the GPU has queued.
             wanted = wanted.pin_memory()
         wanted = wanted.to(images.device, non_blocking=True)
         return images.index_select(0, wanted).permute(0, 3, 1, 2), labels.index_select(0, wanted)
 
     def _move(self) -> None:
-        images = self.source.images
-        if self._residence.place == "memory":
-            # What the disk has not taken is in memory already.
-            self._copy = np.array(images) if isinstance(images, np.memmap) else None
+        photos, device = self.photos, self._location.device
+        if self._location.storage == "memory":
+            if not photos.in_memory:
+                self._in_memory = photos.read(np.arange(len(photos)))
             return
-        device = self._residence.device
         try:
-            held = torch.empty(images.shape, dtype=torch.uint8, device=device)
+            images = torch.empty((len(photos), photos.side, photos.side, 3), dtype=torch.uint8, device=device)
         except torch.OutOfMemoryError:
-            if self._residence.asked:
+            if self._location.requested:
                 raise
-            self.notice = f"the photographs do not fit on {device} after all: they stay mapped from the disk"
+            self.notice = f"the photographs do not fit on {device} after all: they are read from the disk"
             return
-        chunk = max(1, _CHUNK_BYTES // max(1, images[0].nbytes))
-        for start in range(0, len(images), chunk):
-            held[start : start + chunk].copy_(torch.from_numpy(np.array(images[start : start + chunk])))
-        self._on_device = held, torch.from_numpy(self.source.labels).to(device)
+        for chunk in np.array_split(np.arange(len(photos)), -(-photos.size_bytes // _CHUNK_BYTES)):
+            images[chunk[0] : chunk[-1] + 1].copy_(torch.from_numpy(photos.read(chunk)))
+        self._on_gpu = images, torch.from_numpy(photos.labels).to(device)
 
 
 class ShuffledBatches(Sampler[Indices]):
@@ -264,7 +193,7 @@ class ShuffledBatches(Sampler[Indices]):
     Attributes:
         epoch: Whose permutation the next iteration gives; Lightning sets it through `set_epoch`.
         start_epoch: The epoch that a resumed run stopped in.
-        start_batch: Batches of that epoch that were trained before; only the rest is given, while ``len`` stays.
+        start_batch: Batches of that epoch that are already trained; only the rest is given, while ``len`` stays.
     """
 
     def __init__(self, indices: Indices, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
@@ -285,10 +214,10 @@ class ShuffledBatches(Sampler[Indices]):
         self.start_batch = batch
 
     def __len__(self) -> int:
-        return _batches(-(-len(self.indices) // self.world), self.batch_size)
+        return _batch_count(-(-len(self.indices) // self.world), self.batch_size)
 
     def __iter__(self) -> Iterator[Indices]:
-        # Lightning makes an iterator first and sets the epoch after it: this body runs, and looks, at the first `next`.
+        # Lightning makes an iterator first and sets the epoch after it: this body runs at the first `next`.
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
         padded = np.resize(order, -(-len(order) // self.world) * self.world)
         mine = padded[self.rank :: self.world]
@@ -300,14 +229,14 @@ class ShuffledBatches(Sampler[Indices]):
 class OrderedBatches(Sampler[Indices]):
     """Batches of validation indices in a fixed order; each index goes to exactly one rank.
 
-    All ranks give equally many batches, since a forward pass can make the ranks wait for each other: whose share is
-    smaller ends with an empty batch.
+    All ranks give equally many batches, since a forward pass can make the ranks wait for each other: a rank with fewer
+    indices ends with an empty batch.
     """
 
     def __init__(self, indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         self.indices = indices[rank::world]
         self.batch_size = batch_size
-        self._count = _batches(-(-len(indices) // world), batch_size)
+        self._count = _batch_count(-(-len(indices) // world), batch_size)
 
     def __len__(self) -> int:
         return self._count
@@ -317,71 +246,41 @@ class OrderedBatches(Sampler[Indices]):
             yield self.indices[start : start + self.batch_size]
 
 
-class PhotographBatches(Dataset[Batch]):
-    """Photographs that are fetched by the batch.
-
-    ``batches[places]`` is what `Gatherer` makes of those that can be decoded, once they are.
-    """
-
-    def __init__(self, gatherer: Gatherer, *, spare: Indices | None = None) -> None:
-        """Make them.
-
-        Args:
-            gatherer: Where they come from.
-            spare: Of which the first that can be decoded takes the place of a batch of which none can, so that there
-                is something to train on. Without it such a batch is empty.
-        """
-        self.gatherer = gatherer
-        self.spare = np.empty(0, np.int64) if spare is None else spare
-
-    def __len__(self) -> int:
-        return len(self.gatherer.source.labels)
-
-    def __getitem__(self, places: Indices) -> Batch:
-        found = places[self.gatherer.source.wait(places)]
-        if len(places) and not len(found):
-            found = next((at for at in self.spare[:, None] if self.gatherer.source.wait(at)[0]), found)
-        return self.gatherer(found)
-
-
 class BatchLoader(DataLoader[Batch]):
-    """A loader of whole batches that can go on in the middle of an epoch.
+    """A loader of whole batches that can continue in the middle of an epoch.
 
     Its state is empty because `ShuffledBatches.resume_from` needs nothing but the epoch and the batch, which Lightning
     keeps anyway; having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
     """
 
+    def __init__(self, fetcher: BatchFetcher, sampler: Sampler[Indices], *, workers: int, pinned: bool, seed: int):
+        """Create a loader of a sampler's batches.
+
+        Args:
+            fetcher: Where the photographs come from.
+            sampler: Gives the indices of one batch after another.
+            workers: Processes that load; 0 loads in this one.
+            pinned: Batches go to a GPU.
+            seed: Of the workers, so that the loader draws nothing from the global generator.
+        """
+        super().__init__(
+            fetcher,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=pinned and workers > 0,
+            persistent_workers=workers > 0,
+            prefetch_factor=2 if workers > 0 else None,
+            generator=torch.Generator().manual_seed(seed),
+        )
+
     def state_dict(self) -> dict[str, Any]:
-        """Nothing; see above."""
+        """Return nothing; see above."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing; see above."""
+        """Load nothing; see above."""
 
 
-def batch_loader(
-    batches: PhotographBatches, sampler: Sampler[Indices], *, workers: int, pinned: bool, seed: int
-) -> BatchLoader:
-    """The loader of a sampler's batches.
-
-    Args:
-        batches: Where the photographs come from.
-        sampler: Gives the indices of one batch after another.
-        workers: Processes that load; 0 loads in this one.
-        pinned: Batches go to a GPU.
-        seed: Of the workers, so that the loader draws nothing from the global generator.
-    """
-    return BatchLoader(
-        batches,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=workers,
-        pin_memory=pinned and workers > 0,
-        persistent_workers=workers > 0,
-        prefetch_factor=2 if workers > 0 else None,
-        generator=torch.Generator().manual_seed(seed),
-    )
-
-
-def _batches(count: int, batch_size: int) -> int:
-    return -(-count // batch_size)
+def _batch_count(indices: int, batch_size: int) -> int:
+    return -(-indices // batch_size)

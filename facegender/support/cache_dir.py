@@ -15,3 +15,14 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("facegender-tui"))
+
+
+def make_cache_folder() -> Path:
+    """Create the cache folder, readable for the user alone; a folder that exists keeps its mode.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    folder = cache_folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

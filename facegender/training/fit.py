@@ -149,7 +149,7 @@ def _fit(
         sink.watch(_gpus(trainer))
     if resume:
         data.resume_from(resume.epoch, resume.batch)
-    held = data.reside(trainer.strategy.root_device, trainer.num_devices, alone=trainer.world_size == 1)
+    held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
     if account:
         account.begin(held)
     try:

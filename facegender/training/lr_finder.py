@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ import torch
 from pytorch_lightning.tuner.tuning import Tuner
 from torch import Tensor
 
-from facegender.data.cache.photos import Report
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.module import FaceGenderModule
@@ -209,7 +208,7 @@ class SweptModule(FaceGenderModule):
         self.losses.append(outputs["loss"].detach())
 
 
-def sweep(config: TrainConfig, root: Path, batches: int, report: Report) -> RateCurve:
+def sweep(config: TrainConfig, root: Path, batches: int, report: Callable[[int, int], None]) -> RateCurve:
     """Try learning rates from `LOWEST` to `HIGHEST` on a new network of the configuration's recipe.
 
     Args:

@@ -10,15 +10,7 @@ from PIL import Image
 
 from facegender.data import loader
 from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
-from facegender.data.loader import (
-    Gatherer,
-    OrderedBatches,
-    PhotographBatches,
-    Residence,
-    Settled,
-    ShuffledBatches,
-    batch_loader,
-)
+from facegender.data.loader import BatchFetcher, BatchLoader, DataLocation, OrderedBatches, ShuffledBatches
 from facegender.runs.config import TrainConfig
 from facegender.support import machine
 from facegender.support.errors import UserError
@@ -50,7 +42,7 @@ def prepared(root: Path, **settings) -> FaceDataModule:
     return module
 
 
-def test_preparing_tells_what_there_is(root):
+def test_preparing_finds_and_splits_the_photographs(root):
     module = prepared(root)
     assert module.source == str(root / "datasets" / "faces")
     assert module.train_images == {"female": 16, "male": 16}
@@ -63,11 +55,11 @@ def test_preparing_tells_what_there_is(root):
 
 def test_preparing_twice_does_nothing_the_second_time(root):
     module = prepared(root)
-    photographs = module.photographs
+    photos = module.photos
     (root / "datasets").rename(root / "gone")
     module.prepare()
     module.setup("fit")
-    assert module.photographs is photographs
+    assert module.photos is photos
 
 
 def test_demo_faces_need_no_folder(tmp_path):
@@ -104,6 +96,53 @@ def test_a_class_without_a_readable_photograph_is_named_with_an_example(root):
         path.write_bytes(b"")
     with pytest.raises(UserError, match=r"no male photograph can be read \(male/0.png: empty file\)"):
         prepared(root)
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_class_of_which_too_little_can_be_decoded_is_refused(root, kept):
+    for path in sorted((root / "datasets" / "faces" / "male").iterdir())[kept:]:
+        damage(path)
+    message = "too few different male" if kept else r"no male photograph can be read \(male/.*: damaged image\)"
+    for _ in range(2):  # decoded, then cached
+        with pytest.raises(UserError, match=message):
+            prepared(root)
+
+
+def damage(path: Path) -> None:
+    """Spoil a PNG in its middle, which its ends do not tell."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT") + 6
+    data[at : at + 8] = bytes(8)
+    path.write_bytes(data)
+
+
+def test_damaged_photographs_count_as_if_they_were_not_there(root):
+    males = root / "datasets" / "faces" / "male"
+    for number in (2, 5, 11, 17):
+        damage(males / f"{number}.png")
+    module = prepared(root)
+    assert [file.reason for file in module.skipped] == ["damaged image"] * 4
+    assert module.train_images["male"] + module.validation_images["male"] == 16
+    for number in (2, 5, 11, 17):
+        (males / f"{number}.png").unlink()
+    without = prepared(root)
+    assert without.digest == module.digest
+    assert contents(without.train_dataloader()) == contents(module.train_dataloader())
+
+
+def test_split_probes_and_order_stay_as_they_are_so_that_a_later_version_can_resume_a_run(tmp_path):
+    for label, name in enumerate(("female", "male")):
+        (tmp_path / "datasets" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = bytes([200 * (1 - label), number, 200 * label]) * 64
+            (tmp_path / "datasets" / name / f"{number}.ppm").write_bytes(b"P6 8 8 255\n" + pixels)
+    module = prepared(tmp_path)
+    assert module.digest == "49048926db73399d7e002c362fdf72c6"
+    assert np.concatenate(list(module.val_dataloader().sampler)).tolist() == [6, 8, 12, 19, 21, 23, 30, 37]
+    assert module.probes(4).names == ["female/2.ppm", "male/7.ppm", "female/16.ppm", "male/11.ppm"]
+    sampler = module.train_dataloader().sampler
+    sampler.set_epoch(2)
+    assert next(iter(sampler)).tolist() == [7, 26, 11, 0, 10, 14, 2, 3]
 
 
 def test_no_photographs_at_all_is_the_users_matter(tmp_path):
@@ -202,14 +241,12 @@ def test_worker_processes_load_the_same_batches(root, workers):
     assert contents(prepared(root, workers=workers).train_dataloader()) == contents(prepared(root).train_dataloader())
 
 
-def test_a_spawned_worker_maps_the_file_instead_of_receiving_the_pixels(root):
-    module = prepared(root, workers=1)
-    batches = module.train_dataloader().dataset
-    assert isinstance(batches.gatherer.source.images, np.memmap)
-    pickled = pickle.dumps(batches)
-    assert len(pickled) < 2000
+def test_a_spawned_worker_opens_the_file_instead_of_receiving_the_pixels(root):
+    fetcher = prepared(root, workers=1).train_dataloader().dataset
+    pickled = pickle.dumps(fetcher)
+    assert len(pickled) < 40 * SIDE * SIDE * 3 / 4
     images, labels = pickle.loads(pickled)[np.array([3, 30])]
-    assert torch.equal(images, batches[np.array([3, 30])][0])
+    assert torch.equal(images, fetcher[np.array([3, 30])][0])
     assert labels.tolist() == [0, 1]
 
 
@@ -338,79 +375,23 @@ def test_no_worker_process_outlives_its_loader(root):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_batches_for_a_gpu_are_pinned():
-    images = np.zeros((4, SIDE, SIDE, 3), np.uint8)
-    for workers in (0, 1):
-        source = Settled(images, np.zeros(4, np.int64), np.ones(4, bool))
-        batches = PhotographBatches(Gatherer(source, Residence("disk"), pinned=True))
-        loader = batch_loader(batches, OrderedBatches(np.arange(4), 2), workers=workers, pinned=True, seed=0)
-        for batch, labels in loader:
-            assert batch.is_pinned()
-            assert labels.is_pinned()
-            assert batch.is_contiguous(memory_format=torch.channels_last)
-
-
-# From a cold cache --------------------------------------------------------------------------------------------------
-
-
-def damage(path: Path) -> None:
-    """Spoil a PNG in its middle, which its ends do not tell."""
-    data = bytearray(path.read_bytes())
-    at = data.index(b"IDAT") + 6
-    data[at : at + 8] = bytes(8)
-    path.write_bytes(data)
-
-
-def test_damaged_photographs_are_left_out_of_the_same_batches_whether_the_cache_is_cold_or_warm(root):
-    males = root / "datasets" / "faces" / "male"
-    for number in (2, 5, 11, 17):
-        damage(males / f"{number}.png")
-    epochs = []
-    for cached in (False, True):
-        module = prepared(root)
-        assert module.photographs.cached == cached
-        loader = module.train_dataloader()
-        batches = []
-        for epoch in range(2):
-            loader.sampler.set_epoch(epoch)
-            batches += [(images.tolist(), labels.tolist()) for images, labels in loader]
-        epochs.append((batches, contents(module.val_dataloader()), module.probes(8).names, module.digest))
-        assert module.train_images["male"] + module.validation_images["male"] == 20
-        assert [file.reason for file in module.skipped] == ["damaged image"] * 4
-    assert epochs[0] == epochs[1]
-    trained = sum(len(labels) for _, labels in epochs[0][0][:4])
-    assert trained + len(epochs[0][1]) == 36
-
-
-def test_a_batch_of_which_nothing_can_be_decoded_is_one_photograph_that_can(root):
-    for number in (2, 5, 11):
-        damage(root / "datasets" / "faces" / "male" / f"{number}.png")
-    cold = FaceDataModule(TrainConfig(image_size=SIDE, batch_size=1, accelerator="cpu"), root)
-    cold.prepare()
-    batches = [images for images, _ in cold.train_dataloader()]
-    assert len(batches) == 32
-    assert all(len(images) == 1 for images in batches)
-    assert len({tuple(images[0, :, 8, 8].tolist()) for images in batches}) < 32
-
-
-@pytest.mark.parametrize("kept", [0, 1])
-def test_a_class_of_which_too_little_can_be_decoded_is_refused_before_anything_is_trained(root, kept):
-    for path in sorted((root / "datasets" / "faces" / "male").iterdir())[kept:]:
-        damage(path)
-    said = r"no male photograph can be read \(male/.*: damaged image\)" if not kept else "too few different male"
-    for _ in range(2):
-        with pytest.raises(UserError, match=said):
-            prepared(root)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_for_a_gpu_are_pinned(root, workers):
+    fetcher = BatchFetcher(prepared(root).photos, DataLocation("disk"), pinned=True)
+    for batch, labels in BatchLoader(fetcher, OrderedBatches(np.arange(4), 2), workers=workers, pinned=True, seed=0):
+        assert batch.is_pinned()
+        assert labels.is_pinned()
+        assert batch.is_contiguous(memory_format=torch.channels_last)
 
 
 # Where they are held ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["disk", "memory", "gpu"])
-def test_batches_are_the_same_wherever_the_photographs_are_held(root, place):
+@pytest.mark.parametrize("storage", ["disk", "memory", "gpu"])
+def test_batches_are_the_same_wherever_the_photographs_are_held(root, storage):
     expected = [(images.tolist(), labels.tolist()) for images, labels in prepared(root).train_dataloader()]
     module = prepared(root)
-    module._residence = Residence(place, torch.device("cpu"))  # stands in for a GPU
+    module._location = DataLocation(storage, torch.device("cpu"))  # stands in for a GPU
     for _ in range(2):
         loader = module.train_dataloader()
         assert [(images.tolist(), labels.tolist()) for images, labels in loader] == expected
@@ -418,46 +399,46 @@ def test_batches_are_the_same_wherever_the_photographs_are_held(root, place):
     assert images.dtype == torch.uint8
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert labels.dtype == torch.int64
-    gatherer = loader.dataset.gatherer
-    assert (gatherer._on_device is not None) == (place == "gpu")
-    assert (gatherer._copy is not None) == (place == "memory")
-    assert gatherer is module.val_dataloader().dataset.gatherer
+    fetcher = loader.dataset
+    assert (fetcher._on_gpu is not None) == (storage == "gpu")
+    assert (fetcher._in_memory is not None) == (storage == "memory")
+    assert fetcher is module.val_dataloader().dataset
 
 
-def test_photographs_are_moved_once_all_are_decoded_and_not_before(root):
-    class Decoding(Settled):
-        finished = False
-
-    source = Decoding(np.arange(4 * 12, dtype=np.uint8).reshape(4, 2, 2, 3), np.arange(4), np.ones(4, bool), False)
-    gatherer = Gatherer(source, Residence("gpu", torch.device("cpu")))
-    before = [gatherer(np.array([2, 0])) for _ in range(5)]
-    assert gatherer._on_device is None
-    source.finished = True
-    after = gatherer(np.array([2, 0]))
-    assert gatherer._on_device is not None
-    for batch in before:
-        assert torch.equal(batch[0], after[0])
-        assert torch.equal(batch[1], after[1])
-
-
-def test_photographs_from_a_full_cache_are_moved_once_a_step_was_trained():
-    source = Settled(np.zeros((4, 2, 2, 3), np.uint8), np.arange(4), np.ones(4, bool))
-    gatherer = Gatherer(source, Residence("gpu", torch.device("cpu")))
-    gatherer(np.array([0]))
-    assert gatherer._on_device is None  # what is free on a GPU is not known yet
+def test_photographs_are_moved_once_a_step_was_trained(root):
+    fetcher = BatchFetcher(prepared(root).photos, DataLocation("gpu", torch.device("cpu")))
+    fetcher[np.array([0])]
+    assert fetcher._on_gpu is None  # what is free on a GPU is not known yet
     for _ in range(5):
-        gatherer(np.array([0]))
-    assert gatherer._on_device is not None
+        fetcher[np.array([0])]
+    assert fetcher._on_gpu is not None
+
+
+def test_photographs_that_the_disk_does_not_take_are_not_copied_in_memory(root, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "file"))
+    module = prepared(root, cache="memory")
+    assert "kept in memory only" in module.notices[0]
+    module.choose_location(torch.device("cpu"))
+    loader = module.train_dataloader()
+    assert len(contents(loader)) == 32
+    assert loader.dataset._in_memory is None
 
 
 def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice(root, monkeypatch):
     module = prepared(root)
-    module.photographs.complete()
-    monkeypatch.setattr(torch, "empty", lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError()))
-    gatherer = Gatherer(module.photographs, Residence("gpu", torch.device("cpu")))
-    gatherer._move()
-    assert gatherer._on_device is None
-    assert "do not fit" in gatherer.notice
+    expected = contents(module.train_dataloader())
+    module._fetcher = BatchFetcher(module.photos, DataLocation("gpu", torch.device("cuda")))
+    empty = torch.empty
+
+    def out_of_memory(*sizes, device=None, **options):
+        if device is not None:
+            raise torch.OutOfMemoryError
+        return empty(*sizes, **options)
+
+    monkeypatch.setattr(torch, "empty", out_of_memory)
+    assert contents(module.train_dataloader()) == expected
+    assert "do not fit on cuda" in module.notices[-1]
 
 
 GIB = 2**30
@@ -465,7 +446,7 @@ CUDA = torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize(
-    ("size", "gpu_free", "memory", "processes", "place", "works"),
+    ("size", "gpu_free", "memory", "processes", "storage", "works"),
     [
         (10 * GIB, 40 * GIB, 64 * GIB, 1, "gpu", False),
         (30 * GIB, 40 * GIB, 64 * GIB, 1, "memory", False),
@@ -475,30 +456,30 @@ CUDA = torch.device("cuda", 0)
         (80 * GIB, 40 * GIB, 64 * GIB, 1, "disk", True),
     ],
 )
-def test_where_photographs_are_held_is_a_matter_of_their_size(
-    monkeypatch, size, gpu_free, memory, processes, place, works
+def test_where_photographs_are_held_depends_on_their_size(
+    monkeypatch, size, gpu_free, memory, processes, storage, works
 ):
     monkeypatch.setattr(loader, "free_memory", lambda device: gpu_free)
     monkeypatch.setattr(loader, "available_memory", lambda: memory)
-    chosen = loader.choose(TrainConfig(), size, CUDA if gpu_free else torch.device("cpu"), processes)
-    assert chosen.place == place
+    chosen = loader.choose_location(TrainConfig(), size, CUDA if gpu_free else torch.device("cpu"), processes)
+    assert chosen.storage == storage
     assert (chosen.workers > 0) == works
-    assert "--cache auto" in chosen.described(size)
+    assert "--cache auto" in chosen.describe(size)
 
 
-def test_what_is_asked_for_is_done_or_refused(monkeypatch):
+def test_what_the_user_asks_for_is_done_or_refused(monkeypatch):
     cpu = torch.device("cpu")
     monkeypatch.setattr(loader, "free_memory", lambda device: GIB)
     monkeypatch.setattr(loader, "available_memory", lambda: GIB)
-    for place in ("disk", "memory"):
-        assert loader.choose(TrainConfig(cache=place), 2**20, cpu, 1).place == place
-    assert loader.choose(TrainConfig(cache="gpu"), 2**20, CUDA, 1).place == "gpu"
-    assert loader.choose(TrainConfig(workers=3), 2**20, cpu, 1).workers == 3
+    for storage in ("disk", "memory"):
+        assert loader.choose_location(TrainConfig(cache=storage), 2**20, cpu, 1).storage == storage
+    assert loader.choose_location(TrainConfig(cache="gpu"), 2**20, CUDA, 1).storage == "gpu"
+    assert loader.choose_location(TrainConfig(workers=3), 2**20, cpu, 1).workers == 3
     for config, device in ((TrainConfig(cache="gpu"), cpu), (TrainConfig(cache="gpu"), CUDA)):
         with pytest.raises(UserError, match="--cache gpu: "):
-            loader.choose(config, 2 * GIB, device, 1)
+            loader.choose_location(config, 2 * GIB, device, 1)
     with pytest.raises(UserError, match="--cache memory: "):
-        loader.choose(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
+        loader.choose_location(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
 
 
 def test_a_containers_limit_counts(monkeypatch, tmp_path):

@@ -245,7 +245,7 @@ def test_the_cache_is_listed_and_cleared_and_nothing_else_in_its_folder(
     assert "no decoded photographs in" in capsys.readouterr().out
     assert not cache.exists()
 
-    demo_photographs(5, 32, 1).complete()
+    demo_photographs(5, 32, 1)
     (cache / ".0a.building").write_bytes(b"of a build that was killed at once")
     (cache / "facegender-tui-error.log").write_text("somebody's")
     assert run(["cache"]) == 0
@@ -264,7 +264,7 @@ def test_a_set_that_cannot_be_removed_is_named(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path))
-    demo_photographs(5, 32, 1).complete()
+    demo_photographs(5, 32, 1)
     monkeypatch.setattr(Path, "unlink", refuse)
     assert run(["cache", "--clear"]) == 1
     captured = capsys.readouterr()

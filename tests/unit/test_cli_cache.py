@@ -1,4 +1,4 @@
-"""`facegender cache` and what `doctor` says of it: listed, cleared, and in one line where something is in the way."""
+"""`facegender cache`, and what `doctor` says about the cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.cli import cache
 from facegender.data.cache import eviction
-from facegender.data.cache import file as store
-from facegender.data.cache.photos import photographs_of
+from facegender.data.cache.file import PhotoFile, open_building
+from facegender.data.cache.photos import load_photos
 
 Capture = pytest.CaptureFixture[str]
 
@@ -31,30 +31,27 @@ def one_set(tmp_path: Path, folder: Path) -> Path:
     files = [tmp_path / "faces" / f"{number}.png" for number in range(10)]
     for number, path in enumerate(files):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(path)
-    photographs_of(files, [0, 1] * 5, 64).complete()
+    load_photos(files, [0, 1] * 5, 64)
     (path,) = folder.iterdir()
     os.utime(path, (time.time() - 7300,) * 2)
     return path
 
 
-def unfinished(folder: Path, done: int, key: str = "half") -> store.Unfinished:
-    """A set of which some photographs are there."""
-    file = store.Unfinished(key)
-    digests = [str(number) for number in range(4)]
-    file.begin(store.Description(side=64, kept=[0, 1, 2, 3], digests=digests, refused={}, source="x"))
-    for place in range(done):
-        file.write(place, file.read(place))
+def unfinished(done: int, key: str = "half", source: str = "x") -> PhotoFile:
+    """A set that is being decoded, of which some photographs are there."""
+    file = open_building(key, 4, 64, source)
+    file.record((row, b"hash", "") for row in range(done))
     return file
 
 
 def test_an_empty_cache_says_where_photographs_would_be(folder: Path, capsys: Capture) -> None:
     assert run(["cache"]) == 0
-    assert capsys.readouterr().out == f"no decoded photographs in {folder}: a run keeps them there\n"
+    assert capsys.readouterr().out == f"no decoded photographs in {folder}: a training run puts them there\n"
     assert not folder.exists()
 
 
 def test_a_set_is_listed_with_count_pixels_size_and_last_use(one_set: Path, folder: Path, capsys: Capture) -> None:
-    unfinished(folder, 3).close()
+    unfinished(3).close()
     assert run(["cache"]) == 0
     head, half, whole, total = capsys.readouterr().out.splitlines()
     assert head.split() == ["photographs", "px", "size", "used", "from"]
@@ -65,37 +62,31 @@ def test_a_set_is_listed_with_count_pixels_size_and_last_use(one_set: Path, fold
     assert str(folder) in total
 
 
-def test_no_line_of_the_list_is_wider_than_a_terminal(tmp_path: Path, folder: Path) -> None:
-    unfinished(folder, 1).close()
-    (file,) = folder.iterdir()
-    description = store.Description(side=64, kept=[0], digests=["0"], refused={}, source="/long" * 40)
-    other = store.Unfinished("long")
-    other.begin(description)
-    other.close()
+def test_no_line_of_the_list_is_wider_than_a_terminal(folder: Path) -> None:
+    unfinished(1, source="/long" * 40).close()
     assert all(len(line) <= 80 for line in cache.listing()[:-1])
-    assert file.exists()
 
 
 def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, folder: Path, capsys: Capture) -> None:
-    unfinished(folder, 2, "left").close()
-    building = unfinished(folder, 1, "now")
+    unfinished(2, "left").close()
+    building = unfinished(1, "now")
     (folder / "facegender-tui-error.log").write_text("mine")
     (folder / "classify").mkdir()
     freed = cache.size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
     assert run(["cache", "--clear"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"removed 2 sets, {freed}"
-    assert lines[-1] == "left 1 set that a run is building at this moment"
+    assert lines[-1] == "left 1 set that a run is decoding at this moment"
     assert {path.name for path in folder.iterdir()} == {"facegender-tui-error.log", "classify", building.path.name}
     building.close()
 
 
-def test_clearing_an_empty_cache_is_no_mistake(capsys: Capture) -> None:
+def test_clearing_an_empty_cache_is_no_error(capsys: Capture) -> None:
     assert run(["cache", "--clear"]) == 0
     assert capsys.readouterr().out == "removed 0 sets, 0 MiB\n"
 
 
-def test_what_cannot_be_removed_is_told_in_one_line(
+def test_a_set_that_cannot_be_removed_is_reported_in_one_line(
     one_set: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Path, missing_ok: bool = False) -> None:
@@ -109,7 +100,7 @@ def test_what_cannot_be_removed_is_told_in_one_line(
     assert len(said.err.splitlines()) == 1
 
 
-def test_foreign_and_damaged_files_are_listed_and_not_opened_in_vain(folder: Path, capsys: Capture) -> None:
+def test_foreign_and_damaged_files_are_listed_as_such(folder: Path, capsys: Capture) -> None:
     folder.mkdir()
     (folder / "other.photographs").write_bytes(b"of another version")
     (folder / ".cut.building").write_bytes(b"")
@@ -131,7 +122,7 @@ def test_a_named_pipe_holds_nobody_up(folder: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("place", ["file", "missing"])
-def test_a_folder_that_is_none_is_told_and_not_made(
+def test_a_cache_folder_that_does_not_exist_is_not_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, place: str
 ) -> None:
     if place == "file":
@@ -139,16 +130,16 @@ def test_a_folder_that_is_none_is_told_and_not_made(
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache" / "below"))
     assert run(["cache"]) == 0
     assert run(["cache", "--clear"]) == 0
-    assert "0 sets, 0 MiB; at most" in cache.account()
+    assert "0 sets, 0 MiB; at most" in cache.summary()
     assert not (tmp_path / "cache" / "below").exists()
 
 
-def test_the_account_tells_sets_bound_and_unfinished_builds(one_set: Path, folder: Path) -> None:
-    building = unfinished(folder, 2)
-    text = cache.account()
+def test_the_summary_counts_sets_and_unfinished_builds_and_names_the_limit(one_set: Path, folder: Path) -> None:
+    building = unfinished(2)
+    text = cache.summary()
     assert text.startswith("1 set, ")
     assert ", and 1 unfinished, " in text
-    assert "(1 being built)" in text
+    assert "(1 being decoded)" in text
     assert "; at most " in text
     building.close()
-    assert "being built" not in cache.account()
+    assert "being decoded" not in cache.summary()

@@ -73,16 +73,17 @@ def test_the_classes_overlap_but_can_be_told_apart_by_their_average():
 
 def test_photographs_hold_both_classes_and_come_from_the_cache_the_second_time():
     reports = []
-    first = demo_photographs(5, 32, 42, lambda *what: reports.append(what)).complete()
+    first = demo_photographs(5, 32, 42, lambda *report: reports.append(report))
     assert reports[-1] == ("decoding", 10, 10)
-    assert first.images.shape == (10, 32, 32, 3)
+    images = first.read(np.arange(10))
+    assert images.shape == (10, 32, 32, 3)
     assert first.labels.tolist() == [0, 1] * 5
     assert len(set(first.digests)) == 10
-    assert str(first.paths[1]) == "male/demo_00000.jpg"
+    assert first.names[1] == "male/demo_00000.jpg"
     second = demo_photographs(5, 32, 42)
     assert second.cached
-    assert np.array_equal(first.images, second.images)
-    assert not np.array_equal(demo_photographs(5, 32, 43).complete().images, first.images)
+    assert np.array_equal(images, second.read(np.arange(10)))
+    assert not np.array_equal(demo_photographs(5, 32, 43).read(np.arange(10)), images)
 
 
 def test_written_faces_are_a_data_folder(tmp_path):

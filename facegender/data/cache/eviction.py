@@ -1,181 +1,176 @@
-"""The sets of photographs in the cache folder: which there are, how many may stay, and taking them away."""
+"""The sets of decoded photographs in the cache folder: listing them, and removing some to make room."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import stat
-import struct
 import time
 from pathlib import Path
 
 import msgspec
 
-from facegender.data.cache import file as store
-from facegender.data.cache.file import BUILDING_SUFFIX, SUFFIX, Description
-from facegender.support.cache_dir import cache_folder
+from facegender.data.cache.file import BUILDING_SUFFIX, SUFFIX, PhotoFile, is_locked, remove_unlocked
+from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.files import exists
 
 MAX_BYTES = 20 * 2**30
 ABANDONED_AFTER_S = 7 * 86_400.0
-"""How long a set that was not finished waits for somebody to go on with it."""
-
-LEFT_AFTER_S = 3600.0
-"""The same where nobody can, as it was built under a name of its own."""
+"""How long a set that an interrupted process has begun is kept."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A set in the cache folder.
 
     Attributes:
-        size_bytes: What it takes of the disk.
-        used: When it was last used, or built on, in seconds since 1970.
-        finished: All photographs are there.
-        busy: A process builds it at this moment.
-        done: Photographs that are there.
-        description: None if it cannot be read, e.g. as another version wrote it.
+        size_bytes: What it takes of the disk; while it is decoded, what it will take.
+        used: When it was last used, or written to, in seconds since 1970.
+        finished: It is complete.
+        busy: A process decodes it at this moment.
+        readable: It is of the present layout; the attributes below are known.
+        done: Files that are decoded.
+        count: Files that will be decoded; those that are no photographs included until it is complete.
+        side: Of the square photographs in pixels.
+        source: Where they come from; safe to show.
     """
 
     path: Path
     size_bytes: int
     used: float
     finished: bool
-    busy: bool = False
+    busy: bool
+    readable: bool = False
     done: int = 0
-    description: Description | None = None
+    count: int = 0
+    side: int = 0
+    source: str = ""
 
 
 class Cleared(msgspec.Struct, frozen=True, kw_only=True):
-    """What was taken away.
+    """What `clear` removed.
 
     Attributes:
         count: Sets.
         freed_bytes: What they took of the disk.
-        building: Sets that are being built at this moment and were left.
+        busy: Sets that are being decoded, which were left.
         problems: What could not be removed, and why.
     """
 
     count: int
     freed_bytes: int
-    building: int
+    busy: int
     problems: list[str]
 
 
 def entries() -> list[Entry]:
-    """The sets, those first that were used last; none where the folder cannot be read."""
-    found = [_described(entry) for entry in _found(cache_folder())]
+    """All sets, the most recently used first; none where the folder cannot be read."""
+    found: list[Entry] = []
+    with contextlib.suppress(OSError):
+        for path in cache_folder().iterdir():
+            finished = path.name.endswith(SUFFIX)
+            if not finished and not (path.name.startswith(".") and path.name.endswith(BUILDING_SUFFIX)):
+                continue
+            with contextlib.suppress(OSError):
+                status = path.lstat()
+                if not stat.S_ISREG(status.st_mode):  # not ours, and opening a named pipe would block
+                    continue
+                busy = not finished and is_locked(path)
+                # An interrupted build has holes, which take no room.
+                size = status.st_size if finished or busy else min(status.st_size, status.st_blocks * 512)
+                entry = Entry(path=path, size_bytes=size, used=status.st_mtime, finished=finished, busy=busy)
+                found.append(_described(entry))
     return sorted(found, key=lambda entry: -entry.used)
 
 
-def share() -> int:
-    """How many bytes all sets together may take: `MAX_BYTES` or a fifth of what would be free without them.
+def _described(entry: Entry) -> Entry:
+    try:
+        file = PhotoFile.open(entry.path)
+    except (OSError, ValueError):
+        return entry
+    with contextlib.closing(file):
+        done = len(file.decoded_rows)
+        return msgspec.structs.replace(
+            entry, readable=True, done=done, count=file.count, side=file.side, source=file.source
+        )
+
+
+def allowed_bytes() -> int:
+    """Bytes that all sets together may take: `MAX_BYTES`, or a fifth of what would be free without them.
 
     Raises:
         OSError: There is no folder.
     """
-    return _share(sum(entry.size_bytes for entry in _found(cache_folder())), MAX_BYTES)
+    return _allowed_bytes(sum(entry.size_bytes for entry in entries()), MAX_BYTES)
 
 
-def _share(used: int, limit: int) -> int:
+def _allowed_bytes(used: int, limit: int) -> int:
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.absolute().parents) if exists(path))
     return min(limit, (shutil.disk_usage(existing).free + used) // 5)
 
 
 def make_room(needed: int, *, limit: int = MAX_BYTES, keep: Path | None = None) -> bool:
-    """Remove what was used least recently until ``needed`` bytes fit into the cache's `share` of the disk.
+    """Remove sets until ``needed`` bytes fit into what the cache may take of the disk.
+
+    Abandoned sets and those of another layout go in any case, then the least recently used ones; nothing more is
+    removed if ``needed`` can never fit.
 
     Args:
-        limit: Instead of `MAX_BYTES`.
+        limit: Used instead of `MAX_BYTES`.
         keep: A file that is part of what is needed.
 
     Returns:
-        Whether they fit. But for what was abandoned, nothing is removed if they never can.
+        Whether they fit.
+
+    Raises:
+        OSError: There is no folder.
     """
-    folder = cache_folder()
-    kept: list[Entry] = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for entry in _found(folder):
-            if entry.path != keep and not (_is_abandoned(entry) and _remove(entry)):
-                kept.append(entry)
-        used = sum(entry.size_bytes for entry in kept)
-        room = _share(used, limit)
-    except OSError:
-        return False
-    if needed > room:
-        return False
-    for entry in sorted(kept, key=lambda entry: entry.used):
-        if used + needed <= room:
-            break
-        with contextlib.suppress(OSError):
-            if not entry.busy and _remove(entry):
-                used -= entry.size_bytes
-    return used + needed <= room
+    make_cache_folder()
+    kept = [entry for entry in entries() if entry.path != keep and not (_is_useless(entry) and _remove(entry))]
+    used = sum(entry.size_bytes for entry in kept)
+    allowed = _allowed_bytes(used, limit)
+    while kept and needed <= allowed < used + needed:
+        entry = kept.pop()
+        if _remove(entry):
+            used -= entry.size_bytes
+    return used + needed <= allowed
 
 
 def clear() -> Cleared:
-    """Remove all sets but those that are being built; nothing else in the folder."""
-    count = freed = building = 0
+    """Remove all sets but those that are being decoded, and nothing else in the folder."""
+    count = freed = busy = 0
     problems: list[str] = []
-    for entry in _found(cache_folder()):
+    for entry in entries():
         try:
-            removed = not entry.busy and _remove(entry)
+            removed = _unlink(entry)
         except OSError as error:
             problems.append(f"{entry.path}: {error.strerror}")
             continue
         count += removed
         freed += entry.size_bytes if removed else 0
-        building += not removed
-    return Cleared(count=count, freed_bytes=freed, building=building, problems=problems)
+        busy += not removed
+    return Cleared(count=count, freed_bytes=freed, busy=busy, problems=problems)
 
 
-def _found(folder: Path) -> list[Entry]:
-    found: list[Entry] = []
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            finished = path.name.endswith(SUFFIX)
-            if not finished and not (path.name.startswith(".") and path.name.endswith(BUILDING_SUFFIX)):
-                continue
-            with contextlib.suppress(OSError):
-                status = path.lstat()
-                if not stat.S_ISREG(status.st_mode):  # somebody else's, and a named pipe would hold up who opens it
-                    continue
-                # A file that is being built has holes, which take nothing.
-                size = status.st_size if finished else min(status.st_size, status.st_blocks * 512)
-                busy = not finished and store.is_locked(path)
-                # What is being built will need all of its places.
-                size = status.st_size if busy else size
-                found.append(Entry(path=path, size_bytes=size, used=status.st_mtime, finished=finished, busy=busy))
-    return found
-
-
-def _described(entry: Entry) -> Entry:
-    try:
-        file = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            description = store.read_description(file)
-            done = store.count_done(file, description)
-        finally:
-            os.close(file)
-    except (OSError, ValueError, msgspec.DecodeError, struct.error):
-        return entry
-    return msgspec.structs.replace(entry, description=description, done=done)
-
-
-def _is_abandoned(entry: Entry) -> bool:
-    wait_s = ABANDONED_AFTER_S if store.is_shared(entry.path) else LEFT_AFTER_S
-    return not entry.finished and not entry.busy and time.time() - entry.used > wait_s
+def _is_useless(entry: Entry) -> bool:
+    abandoned = not entry.finished and time.time() - entry.used > ABANDONED_AFTER_S
+    return not entry.busy and (abandoned or not entry.readable)
 
 
 def _remove(entry: Entry) -> bool:
-    """Remove a set, unless a process has begun to build on it.
+    try:
+        return _unlink(entry)
+    except OSError:
+        return False
+
+
+def _unlink(entry: Entry) -> bool:
+    """Remove a set unless a process decodes it.
 
     Raises:
         OSError: The folder cannot be written.
     """
-    if entry.finished:
-        entry.path.unlink(missing_ok=True)
-        return True
-    return store.remove_building(entry.path)
+    if not entry.finished:
+        return remove_unlocked(entry.path)
+    entry.path.unlink(missing_ok=True)
+    return True

@@ -1,11 +1,14 @@
-"""A set of photographs: from the disk's cache where it is there, else decoded in the background and put there."""
+"""The decoded photographs of a set of files: from the cache, or decoded now and kept there."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,305 +16,259 @@ import numpy as np
 import numpy.typing as npt
 
 from facegender.data.cache import eviction
-from facegender.data.cache import file as store
-from facegender.data.cache.decoder import Building, Indices
-from facegender.data.cache.file import Busy, Bytes, Description, Unfinished
-from facegender.data.cache.places import Places, refusal
-from facegender.data.cache.survey import survey
-from facegender.data.image import decode_image, read_bytes, resize
+from facegender.data.cache.decoder import Read, decode_missing
+from facegender.data.cache.file import (
+    DIGEST_BYTES,
+    LAYOUT,
+    Indices,
+    PhotoFile,
+    Pixels,
+    building_path,
+    open_building,
+    open_finished,
+)
+from facegender.data.dataset import system_file_reason
+from facegender.data.image import UnreadableImage, decode_image, read_bytes, resize
 from facegender.runs.folder import Skipped
-from facegender.support.cache_dir import cache_folder
-from facegender.support.text import printable
+from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
+from facegender.support.errors import UserError
+from facegender.support.machine import available_memory
+from facegender.support.text import printable, size_in_words
 
-Report = Callable[[int, int], None]
 Progress = Callable[[str, int, int], None]
-"""Is told what is being done, how many files that is done for, and how many there are; by one thread at a time."""
+"""Called with what is being done, how many files are done, and how many there are."""
 
-CHECKING = "checking"
 DECODING = "decoding"
 WAITING = "another process is decoding"
 
 PIXELS = 2
-"""Counts the ways to make pixels of a file: what was kept before another one came does not count any more."""
+"""Version of how a file becomes pixels: raise it when that changes, so that earlier sets are no longer used."""
 
-STALLED_AFTER_S = 60.0
-"""How long a process that builds the same set may do nothing before this one builds it for itself."""
+MEMORY_SHARE = 0.8
+"""Share of the available memory that a set may take where the disk does not take it."""
 
 _LOOK_EVERY_S = 0.2
-_TOUCH_EVERY_S = 5.0
 
 
-class Photographs:
-    """The photographs of some files, resized to squares, each in its place, in the order of the files.
+@dataclass(frozen=True, kw_only=True)
+class PhotoSource:
+    """What a set of photographs is decoded from.
 
-    Every file that looks like a photograph has a place, and hash, label and path of it are known at once. Whether it
-    is one is known for sure when it is decoded: `wait` tells. So what is decided by places, such as who validates, does
-    not depend on whether the photographs are decoded already.
+    Attributes:
+        key: Identifies the set: the same key must mean the same photographs.
+        paths: The files, at or below ``folder``.
+        folder: Messages name the files relative to it.
+        labels: The class of each file.
+        side: Of each photograph in pixels.
+        read: Decodes the file of an index.
+        origin: Where the photographs come from, for `facegender cache`.
+    """
+
+    key: str
+    paths: Sequence[Path]
+    folder: Path
+    labels: Sequence[int]
+    side: int
+    read: Read
+    origin: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pixels, if every file is a photograph."""
+        return len(self.paths) * self.side**2 * 3
+
+
+class DecodedPhotos:
+    """The photographs that could be decoded, resized to squares, in the order of their files.
 
     Attributes:
         labels: (N,) int64.
         digests: N hashes of the files' contents.
-        paths: N files.
+        names: N file names relative to the folder, safe to show.
+        skipped: Files that gave no photograph.
         cached: All came from the cache.
+        in_memory: They are in memory only, as the disk does not take them.
+        notice: What the user should know about that; or empty.
+        side: Of each photograph in pixels.
     """
 
-    def __init__(
-        self, description: Description, source: Bytes | Building, key: str, files: Sequence[Path], names: Sequence[str],
-        labels: Sequence[int],
-    ) -> None:  # fmt: skip
-        self.labels: npt.NDArray[np.int64] = np.asarray([labels[index] for index in description.kept], dtype=np.int64)
-        self.digests = description.digests
-        self.paths = [files[index] for index in description.kept]
-        self.cached = not isinstance(source, Building)
-        self._description = description
-        self._names = names
-        self._key = key
-        self._building = source if isinstance(source, Building) else None
-        self._images: Bytes | None = None if isinstance(source, Building) else source
-        self._readable = np.ones(len(self.paths), bool)
-        self._readable[list(description.damaged)] = False
+    def __init__(self, file: PhotoFile, source: PhotoSource, *, cached: bool = False, notice: str = "") -> None:
+        """Describe a complete file, which `close` closes.
 
-    @property
-    def images(self) -> Bytes:
-        """(N, S, S, 3) uint8, in memory or as a read-only memory map; what `wait` has not said yes to is undefined.
-
-        It may be another array the next time, with the same photographs.
+        Args:
+            file: The photographs.
+            source: What they were decoded from.
+            cached: See above.
+            notice: See above; without one they are on the disk.
         """
-        if self._images is None:
-            assert self._building is not None
-            if not self._building.over:
-                return self._building.places.images
-            # Under its final name worker processes can map it too. If it was removed meanwhile, it stays mapped here.
-            stored = store.load(self._key) if self._building.stored else None
-            self._images = self._building.places.images if stored is None else stored[0]
-        return self._images
+        names = [printable(path.relative_to(source.folder)) for path in source.paths]
+        self._file = file
+        self._rows = file.decoded_rows
+        self.labels: npt.NDArray[np.int64] = np.asarray(source.labels, np.int64)[self._rows]
+        self.digests = [file.digest(row) for row in self._rows.tolist()]
+        self.names = [names[row] for row in self._rows.tolist()]
+        self.skipped = [Skipped(file=names[row], reason=reason) for row, reason in file.refused.items()]
+        self.side = source.side
+        self.cached = cached
+        self.in_memory = bool(notice)
+        self.notice = notice
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     @property
-    def skipped(self) -> list[Skipped]:
-        """Files that gave no photograph, as far as is known; their names are safe to show."""
-        reasons = dict(self._description.refused)
-        damaged = self._description.damaged if self._building is None else dict(self._building.damaged)
-        reasons |= {self._description.kept[place]: reason for place, reason in damaged.items()}
-        return [Skipped(file=printable(self._names[index]), reason=reasons[index]) for index in sorted(reasons)]
+    def size_bytes(self) -> int:
+        """Bytes of all pixels."""
+        return len(self) * self.side**2 * 3
 
-    @property
-    def notice(self) -> str:
-        """Something the person should know, e.g. that the cache could not be written; or empty."""
-        if self._building is None or not (problem := self._building.places.problem):
-            return ""
-        return f"the decoded photographs are kept in memory only, {printable(cache_folder())} {problem}"
+    def read(self, indices: Indices, out: Pixels | None = None) -> Pixels:
+        """Read some photographs.
 
-    @property
-    def finished(self) -> bool:
-        """All are decoded."""
-        return self._building is None or self._building.finished
+        Args:
+            indices: (n,) int64.
+            out: Where to, C-contiguous; without it a new array.
 
-    def prefer(self, places: Indices) -> None:
-        """Decode these next, in this order."""
-        if self._building is not None:
-            self._building.prefer(places)
-
-    def wait(self, places: Indices) -> npt.NDArray[np.bool_]:
-        """Wait until these are decoded, and tell for each whether there is a photograph.
+        Returns:
+            (n, S, S, 3) uint8.
 
         Raises:
-            UserError: Neither the disk nor the memory has room for them.
+            UserError: Another program has truncated the file.
+            OSError: The disk fails.
         """
-        return self._readable[places] if self._building is None else self._building.wait(places)
-
-    def complete(self) -> Photographs:
-        """Wait until all are decoded, and in the cache if it takes them.
-
-        Raises:
-            UserError: Neither the disk nor the memory has room for them.
-        """
-        if self._building is not None:
-            self._building.complete()
-        return self
+        if out is None:
+            out = np.empty((len(indices), self.side, self.side, 3), np.uint8)
+        self._file.read(self._rows[indices], out)
+        return out
 
     def close(self) -> None:
-        """Decode no more. What was decoded stays in the cache, for another time to go on with."""
-        if self._building is not None:
-            self._building.close()
+        """Close the file."""
+        self._file.close()
 
 
-def photographs_of(
+def load_photos(
     files: Sequence[Path],
     labels: Sequence[int],
     image_size: int,
     *,
     progress: Progress | None = None,
     folder: Path | None = None,
-) -> Photographs:
-    """The photographs of some files. Where the cache has not got them, they are looked at, and decoding begins.
+) -> DecodedPhotos:
+    """Load the photographs of some files, from the cache or by decoding them.
 
     Args:
         files: What to read.
         labels: The class of each.
         image_size: Side in pixels.
-        progress: Where others are decoded meanwhile, it is told by a thread.
-        folder: That the names in messages are relative to; without it the folder that the files have in common.
+        progress: See `Progress`.
+        folder: Messages name files relative to it; without it the folder that the files have in common.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
     if folder is None:
         folder = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
-    names = [str(path.relative_to(folder)) for path in files]
-
-    def look(report: Report) -> Description:
-        digests, refused = survey(files, folder, report)
-        return Description(
-            side=image_size,
-            kept=list(digests),
-            digests=list(digests.values()),
-            refused=refused,
-            source=printable(folder),
-        )
-
-    def read(index: int) -> Bytes:
-        return resize(decode_image(read_bytes(files[index])), image_size)
-
-    key = _key(files, names, image_size)
-    description, source = open_set(key, len(files), image_size, look, read, progress)
-    return Photographs(description, source, key, files, names, labels)
+    source = PhotoSource(
+        key=_key(files, folder, image_size),
+        paths=files,
+        folder=folder,
+        labels=labels,
+        side=image_size,
+        read=partial(_read, files, folder, image_size),
+        origin=str(folder),
+    )
+    return load_or_decode(source, progress)
 
 
-def _key(files: Sequence[Path], names: Sequence[str], image_size: int) -> str:
-    """Changes with any file's name, size, time of change, or whether it may be read; the folder may move."""
-    listing = hashlib.blake2b(f"files {store.LAYOUT} {PIXELS} {image_size}".encode(), digest_size=20)
-    for path, name in zip(files, names, strict=True):
+def content_hash(data: bytes) -> bytes:
+    """The hash that identifies a file's content."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).digest()
+
+
+def _read(files: Sequence[Path], folder: Path, side: int, row: int) -> tuple[Pixels, bytes]:
+    if reason := system_file_reason(files[row], folder):
+        raise UnreadableImage(reason)
+    data = read_bytes(files[row])
+    return resize(decode_image(data), side), content_hash(data)
+
+
+def _key(files: Sequence[Path], folder: Path, image_size: int) -> str:
+    """Changes with any file's name, size, modification time, or permission to read it; the folder may move."""
+    listing = hashlib.blake2b(f"files {LAYOUT} {PIXELS} {image_size}".encode(), digest_size=20)
+    for path in files:
         try:
             status = path.stat()
             state = f"{status.st_size} {status.st_mtime_ns} {os.access(path, os.R_OK)}"
         except OSError:
             state = "missing"
-        listing.update(b"\0" + os.fsencode(name) + b"\0" + state.encode())
+        listing.update(b"\0" + os.fsencode(path.relative_to(folder)) + b"\0" + state.encode())
     return listing.hexdigest()
 
 
-def open_set(
-    key: str,
-    count: int,
-    side: int,
-    look: Callable[[Report], Description],
-    read: Callable[[int], Bytes],
-    progress: Progress | None,
-    threads: int | None = None,
-) -> tuple[Description, Bytes | Building]:
-    """Photographs from the cache, or the threads that make them and put them there.
+def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> DecodedPhotos:
+    """Open a complete set of the cache, or decode it and put it there.
 
-    What an earlier process had begun is gone on with; one that is at it now is waited for.
-
-    Args:
-        key: Names the set; the same key must mean the same photographs.
-        count: How many are asked for.
-        side: Of each, in pixels.
-        look: Describes the set; is given whom to tell of its progress.
-        read: Makes the photograph of an index, see `Building`.
-        progress: Is told how far it is.
-        threads: See `Building`.
+    Continues what an interrupted process has begun, and waits for a process that decodes the same set now. What the
+    disk does not take is decoded into memory.
 
     Raises:
-        UserError: Neither the disk nor the memory has room for them.
+        UserError: Neither the disk nor the memory has room for the photographs.
+        RuntimeError: A decoding process was killed.
     """
-    tell = progress or _nobody
-    if (stored := store.load(key)) is not None:
-        tell(DECODING, count, count)
-        return stored[1], stored[0]
-    file, problem = _file(key, count * side * side * 3, tell)
+    tell = progress or (lambda stage, done, count: None)
+    if (finished := open_finished(source.key)) is not None:
+        tell(DECODING, finished.count, finished.count)
+        return DecodedPhotos(finished, source, cached=True)
     try:
-        if (stored := store.load(key)) is not None:  # another process has built it meanwhile
-            if file is not None:
-                file.remove()
-                file.close()
-            return stored[1], stored[0]
-        description = file.description if file is not None else None
-        if description is None:
-            description = look(_touching(file, partial(tell, CHECKING)))
-            file, problem = _begun(file, description, problem)
-        places = Places(description.shape, file, problem)
+        file = _open_when_free(source, tell)
+    except OSError as error:
+        return _decode_in_memory(source, tell, _refusal(error))
+    try:
+        if (finished := open_finished(source.key)) is not None:  # another process has decoded it meanwhile
+            file.discard()
+            return DecodedPhotos(finished, source, cached=True)
+        if not eviction.make_room(source.size_bytes, keep=file.path):
+            file.discard()
+            return _decode_in_memory(source, tell, "has too little room")
+        decode_missing(file, source.read, partial(tell, DECODING))
+        if len(file.decoded_rows):
+            file.finish(source.key)
+        else:
+            file.path.unlink(missing_ok=True)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            file.discard()
+        return _decode_in_memory(source, tell, _refusal(error))
     except BaseException:
-        if file is not None:
-            if file.description is None:
-                file.remove()
-            file.close()
+        file.close()
         raise
-    kept = description.kept
-    return description, Building(places, lambda place: read(kept[place]), partial(tell, DECODING), threads)
+    return DecodedPhotos(file, source)
 
 
-def _nobody(stage: str, done: int, count: int) -> None:
-    return
+def _decode_in_memory(source: PhotoSource, tell: Progress, problem: str) -> DecodedPhotos:
+    folder = printable(cache_folder())
+    if source.size_bytes > MEMORY_SHARE * available_memory():
+        raise UserError(
+            f"{len(source.paths)} photographs of {source.side} px need {size_in_words(source.size_bytes)}: the cache "
+            f"folder {folder} {problem}, and the memory is too small; make room, choose a smaller --image-size, or set "
+            f"{CACHE_VARIABLE} to a folder on another disk"
+        )
+    file = PhotoFile.in_memory(len(source.paths), source.side)
+    decode_missing(file, source.read, partial(tell, DECODING))
+    notice = f"the decoded photographs are kept in memory only: the cache folder {folder} {problem}"
+    return DecodedPhotos(file, source, notice=notice)
 
 
-def _touching(file: Unfinished | None, report: Report) -> Report:
-    """The same report, which also shows those who wait for the file that somebody is at work."""
-    last = time.monotonic()
-
-    def told(done: int, count: int) -> None:
-        nonlocal last
-        if file is not None and time.monotonic() - last > _TOUCH_EVERY_S:
-            last = time.monotonic()
-            file.touch()
-        report(done, count)
-
-    return told
+def _refusal(error: OSError) -> str:
+    return f"cannot be written ({error.strerror})"
 
 
-def _begun(file: Unfinished | None, description: Description, problem: str) -> tuple[Unfinished | None, str]:
-    """The file with a place for each photograph; None, and why, if that is not possible."""
-    if file is None:
-        return None, problem
-    try:
-        if description.kept:
-            file.begin(description)
-            return file, problem
-    except OSError as error:
-        problem = refusal(error)
-    file.remove()
-    file.close()
-    return None, problem
-
-
-def _file(key: str, needed: int, tell: Progress) -> tuple[Unfinished | None, str]:
-    """The file that a set is built in, for this process alone; None, and why, if the cache takes none."""
-    shared = True
-    try:
-        while True:
-            try:
-                file = Unfinished(key, shared=shared)
-            except Busy:
-                # After all that patience whoever has it may still be stopped, or hang on a disk of its own.
-                shared = _ended(key, tell)
-                continue
-            except OSError:
-                if not shared:
-                    raise
-                shared = False
-                continue
-            # What another process has finished meanwhile takes up its room already.
-            if store.load(key) is not None or eviction.make_room(needed, keep=file.path):
-                return file, ""
-            if file.description is None:
-                file.remove()
-            file.close()
-            return None, "has too little room or cannot be written"
-    except OSError as error:
-        return None, refusal(error)
-
-
-def _ended(key: str, tell: Progress) -> bool:
-    """Wait while another process builds a set; False if it has done nothing for long."""
-    path = store.building_path(key)
-    while store.is_locked(path):
+def _open_when_free(source: PhotoSource, tell: Progress) -> PhotoFile:
+    """Open the file in which a set is decoded; while another process has it, wait and report its progress."""
+    while True:
         try:
-            if time.time() - path.stat().st_mtime > STALLED_AFTER_S:
-                return False
-            done, count = store.progress_of(path)
-        except OSError:
-            break
-        if count:
-            tell(WAITING, done, count)
-        time.sleep(_LOOK_EVERY_S)
-    return True
+            return open_building(source.key, len(source.paths), source.side, source.origin)
+        except BlockingIOError:
+            # That process may have just begun, or just ended.
+            with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(building_path(source.key))) as other:
+                tell(WAITING, other.count - len(other.missing_rows), other.count)
+            time.sleep(_LOOK_EVERY_S)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facegender.data.cache.file import LAYOUT, Bytes, Description
-from facegender.data.cache.photos import Photographs, Progress, Report, open_set
-from facegender.data.cache.survey import digest_of
+from facegender.data.cache.file import LAYOUT, Pixels
+from facegender.data.cache.photos import DecodedPhotos, PhotoSource, Progress, content_hash, load_or_decode
 from facegender.data.dataset import CLASSES
 from facegender.data.demo.look import Look
 from facegender.data.demo.portrait import draw_portrait
@@ -37,35 +36,35 @@ def draw_face(label: int, seed: int, side: int) -> Image.Image:
     return draw_portrait(Look(label, rng), side, rng.getrandbits(32))
 
 
-def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | None = None) -> Photographs:
+def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | None = None) -> DecodedPhotos:
     """Demo faces for training, the classes in turn; drawn once and kept in the cache like photographs.
 
     Args:
         per_class: How many of each class.
         side: In pixels.
         seed: Another seed is another set of faces.
-        progress: See `facegender.data.cache.photos.photographs_of`.
+        progress: See `facegender.data.cache.photos.Progress`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    count = 2 * per_class
+    paths = [Path(_name(index % 2, index // 2)) for index in range(2 * per_class)]
+    source = PhotoSource(
+        key=content_hash(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode()).hex(),
+        paths=paths,
+        folder=Path(),
+        labels=[index % 2 for index in range(2 * per_class)],
+        side=side,
+        read=partial(_draw, side, seed),
+        origin="demo faces",
+    )
+    return load_or_decode(source, progress)
 
-    def look(report: Report) -> Description:
-        # What decides how a face looks stands for its content, which nobody has seen before it is drawn.
-        digests = [digest_of(f"demo {DRAWING} {side} {seed} {index}".encode()) for index in range(count)]
-        return Description(side=side, kept=list(range(count)), digests=digests, refused={}, source="demo faces")
 
-    def draw(index: int) -> Bytes:
-        return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side))
-
-    key = hashlib.blake2b(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode(), digest_size=20)
-    # Below this size drawing is mostly Python, which threads only make slower.
-    threads = 1 if side < 256 else None
-    description, source = open_set(key.hexdigest(), count, side, look, draw, progress, threads)
-    names = [_name(index % 2, index // 2) for index in range(count)]
-    files = [Path(name) for name in names]
-    return Photographs(description, source, key.hexdigest(), files, names, [index % 2 for index in range(count)])
+def _draw(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
+    # What decides how a face looks stands for the content of a file.
+    digest = content_hash(f"demo {DRAWING} {side} {seed} {index}".encode())
+    return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side)), digest
 
 
 def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
