@@ -1,1 +1,1 @@
-"""The CNN, its LightningModule and the hooks that look inside."""
+"""The networks, their recipes, the LightningModule that trains them, and checkpoint files."""

@@ -1,4 +1,4 @@
-"""Checkpoints as files. One may come from a stranger: no code runs, and no more memory is taken than it is large."""
+"""Reads and writes checkpoint files. Those of strangers run no code and take no more memory than their size."""
 
 from __future__ import annotations
 
@@ -14,25 +14,24 @@ from torch import Tensor, nn
 
 MAX_DEPTH = 32
 
-
 NETWORK_PREFIX = "network."
-"""Of the names in ``state_dict`` that belong to the network; the rest is the name in the network's own."""
+"""Prefix of the names in a checkpoint's ``state_dict`` that belong to the network."""
 
 MAX_COUNT = 2**53
 
 
 class DamagedCheckpoint(Exception):
-    """The file holds no checkpoint, or only a part of one."""
+    """The file is not a complete, valid checkpoint."""
 
 
 def write_checkpoint(content: Any, path: Path) -> None:
     """Write tensors and plain values.
 
     Raises:
-        OSError: The disk is full or gone, and what that is called.
+        OSError: The file cannot be written.
     """
     try:
-        # Into a file that Python has opened: of one that torch opens it would not tell why it cannot be written.
+        # Python opens the file, because torch does not say why one that it opened cannot be written.
         with path.open("wb") as file:
             torch.save(content, file)
     except RuntimeError as error:
@@ -43,41 +42,42 @@ def write_checkpoint(content: Any, path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint as tensors, mapped from the file, and plain values. Nothing is said of what is in it.
+    """Read a checkpoint: plain values, and tensors that are mapped from the file. Does not check their meaning.
 
     Raises:
         OSError: The file cannot be read.
-        DamagedCheckpoint: There is no checkpoint in it.
+        DamagedCheckpoint: The file is not a checkpoint.
     """
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for somebody to write into it
-        raise DamagedCheckpoint("no regular file")
+    if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for a writer
+        raise DamagedCheckpoint("not a regular file")
     size = status.st_size
     try:
         _check_archive(path, size)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of a stranger's tensors; they are looked at below
+            warnings.simplefilter("ignore")  # about a stranger's tensors, which are checked below
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(content, dict):
             raise DamagedCheckpoint(f"holds a {type(content).__name__}")
-        # Numbers that a tensor shows more than once take no room in the file, but each a place of its own once copied.
+        # An expanded tensor repeats numbers that the file stores once; a copy of it would take the whole memory.
         if sum(tensor.numel() * tensor.element_size() for tensor in _tensors(content)) > size:
-            raise DamagedCheckpoint("claims more numbers than it has")
+            raise DamagedCheckpoint("its tensors are larger than the file")
     except (DamagedCheckpoint, OSError):
         raise
-    except Exception as error:  # what a damaged file raises is up to the unpickler and the archive reader
+    except Exception as error:  # a damaged file can raise anything in the unpickler and the archive reader
         raise DamagedCheckpoint(str(error)) from None
     return content
 
 
 def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tensor]:
-    """Those of a checkpoint's ``state_dict`` by their names in the network.
+    """Return a checkpoint's weights by their names in the network.
 
     Args:
+        state: The checkpoint's ``state_dict``.
         like: The network that they must fit; may be on the device "meta".
 
     Raises:
-        DamagedCheckpoint: They are another network's, as far as names, shapes and types tell.
+        DamagedCheckpoint: Names, shapes or types are not those of the network.
     """
     found = {name.removeprefix(NETWORK_PREFIX): tensor for name, tensor in state.items()}
     expected = like.state_dict()
@@ -86,26 +86,27 @@ def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tens
     for name, tensor in found.items():
         wanted = expected[name]
         if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
-            raise DamagedCheckpoint(f"{name} is of another shape or kind")
+            raise DamagedCheckpoint(f"{name} has another shape or type")
     return found
 
 
 def require_count(value: Any, name: str) -> int:
-    """The value, if it is a number of things.
+    """Return the value if it is a non-negative integer.
 
     Raises:
         DamagedCheckpoint: It is not; the message has the name.
     """
     if type(value) is not int or not 0 <= value < MAX_COUNT:
-        raise DamagedCheckpoint(f"{name} is no count")
+        raise DamagedCheckpoint(f"{name} is not a count")
     return value
 
 
 def _check_archive(path: Path, size: int) -> None:
-    """torch never compresses, so that a small file cannot become a large one.
+    """Refuse compressed archives: torch never compresses, and a small file could expand to any size.
 
     Raises:
-        DamagedCheckpoint: This one is no archive, or compressed.
+        DamagedCheckpoint: The archive is compressed.
+        zipfile.BadZipFile: The file is not an archive.
     """
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()

@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, which classifies more steadily than the weights of any one step."""
+"""Exponential moving average (EMA) of a network's weights, whose accuracy fluctuates less than that of single steps."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EmaNetwork(nn.Module):
-    """A copy of a network whose weights are the exponential moving average of those that are trained.
+    """A copy of a network whose weights and running statistics are the exponential moving average of the original's.
 
-    Running means of normalisations are averaged too: they belong to the averaged weights. torch's own `AveragedModel`
-    does the same, but asks the device at every step how many there have been.
+    torch's `AveragedModel` does the same, but reads its step count from the device at every step, which has to wait.
 
     Attributes:
         network: The copy.
@@ -23,8 +22,8 @@ class EmaNetwork(nn.Module):
         """Copy a network.
 
         Args:
-            decay: Share of the average that stays at a step. At first less stays, so that the early epochs are not
-                those of the random weights that training began with.
+            decay: Share of the average that remains at each step. It starts lower, so that the average of the early
+                epochs is not that of the random initial weights.
         """
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False)
@@ -32,11 +31,11 @@ class EmaNetwork(nn.Module):
         self.count = 0
 
     def update(self, network: nn.Module) -> None:
-        """Take the weights of a step into the average; nothing waits for the device."""
+        """Add the weights after a step to the average, without waiting for the device."""
         decay = min(self.decay, (1 + self.count) / (10 + self.count)) if self.count else 0.0
-        pairs = list(zip(_numbers(self.network), _numbers(network), strict=True))
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         floating = [(mean, value) for mean, value in pairs if mean.is_floating_point()]
-        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has left out its types
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch has no types for it
         average([mean for mean, _ in floating], [value for _, value in floating], self.count)
         for mean, value in pairs:
             if not mean.is_floating_point():
@@ -44,5 +43,5 @@ class EmaNetwork(nn.Module):
         self.count += 1
 
 
-def _numbers(network: nn.Module) -> list[Tensor]:
+def _tensors(network: nn.Module) -> list[Tensor]:
     return [tensor.detach() for tensor in (*network.parameters(), *network.buffers())]

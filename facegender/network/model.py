@@ -1,4 +1,4 @@
-"""The CNN: three strided convolutions, a pool and two linear layers, as a plain module that needs no Lightning."""
+"""The network of the `reference` recipe: three strided convolutions, a max-pool and two linear layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STD = 0.5
 
 
 def normalise(images: Tensor) -> Tensor:
-    """Photographs as the network wants them.
+    """Scale photographs to the range of the networks.
 
     Args:
         images: (N, 3, H, W) uint8, 0 to 255, on any device.
@@ -25,7 +25,7 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def feature_side(image_size: int) -> int:
-    """Side in pixels of what the pool leaves of a square image; 0 if it leaves nothing."""
+    """Side in pixels of the max-pool's output for a square image; 0 if nothing is left."""
     side = image_size
     for _ in range(3):
         side = -(-side // 2)
@@ -33,7 +33,7 @@ def feature_side(image_size: int) -> int:
 
 
 class FaceGenderNet(nn.Module):
-    """Photograph to logits.
+    """Map photographs to logits.
 
     With an image size of 512: 3×512×512 → conv 7×7 (256²) → conv 5×5 (128²) → conv 3×3 (64²), each of stride 2 with
     batch normalisation and ReLU → max-pool 2×2 (32²) → linear 256 → ReLU → dropout → linear ``classes``.
@@ -44,7 +44,7 @@ class FaceGenderNet(nn.Module):
         classes: Number of logits.
 
     Raises:
-        ValueError: The image size or a width leaves nothing to classify.
+        ValueError: The image size leaves no pixel after the max-pool, or `widths` are not three positive numbers.
     """
 
     def __init__(self, image_size: int = 512, widths: Sequence[int] = (32, 64, 128), classes: int = 2) -> None:
@@ -52,10 +52,10 @@ class FaceGenderNet(nn.Module):
         side = feature_side(image_size)
         if side < 1:
             raise ValueError(
-                f"an image size of {image_size} px leaves nothing after three strides and a pool: use 9 or more"
+                f"an image size of {image_size} px leaves no pixel after three strides and a max-pool: use 9 or more"
             )
         if len(widths) != 3 or min(widths) < 1:
-            raise ValueError(f"widths are three numbers of at least 1, not {tuple(widths)}")
+            raise ValueError(f"widths must be three positive numbers, not {tuple(widths)}")
         first, second, third = widths
         self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3)
         self.bn1 = nn.BatchNorm2d(first)
@@ -74,7 +74,7 @@ class FaceGenderNet(nn.Module):
         self.fc2 = nn.Linear(256, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) float in [-1, 1] to (N, classes) logits."""
+        """Map (N, 3, S, S) float in [-1, 1] to (N, classes) logits."""
         x = self.relu1(self.bn1(self.conv1(images)))
         x = self.relu2(self.bn2(self.conv2(x)))
         x = self.relu3(self.bn3(self.conv3(x)))
@@ -84,5 +84,5 @@ class FaceGenderNet(nn.Module):
 
 
 def parameter_count(network: nn.Module) -> int:
-    """How many numbers training can change."""
+    """Number of weights and biases."""
     return sum(parameter.numel() for parameter in network.parameters())

@@ -30,10 +30,10 @@ from facegender.network.recipes import RECIPES, build_network
 from facegender.runs.config import TrainConfig
 
 TRAINED_WEIGHTS = "trained_weights"
-"""In a checkpoint to resume from, where weights are averaged: those that are trained, named as in ``state_dict``."""
+"""Key of the trained weights in a checkpoint to resume from, if its ``state_dict`` has their moving average."""
 
 EMA_STEPS = "averaged_steps"
-"""In the same: how many steps the average is of."""
+"""Key of the number of averaged steps in the same checkpoint."""
 
 _EMA_PREFIX = f"ema.{NETWORK_PREFIX}"
 
@@ -41,15 +41,14 @@ _EMA_PREFIX = f"ema.{NETWORK_PREFIX}"
 class FaceGenderModule(LightningModule):
     """Trains and validates a recipe's network on uint8 photographs.
 
-    Nothing here waits for the device during an epoch: steps return tensors, metrics are updated where they are and
-    computed once, when validation ends.
+    No step waits for the device: steps return tensors, and metrics are computed once, when validation ends.
 
     Attributes:
-        network: The CNN that is trained.
-        ema: The moving average of its weights, where the recipe has one.
-        validation_results: The metrics of the last validation as tensors on the device: loss, accuracy, precision,
-            recall, f1, macro_f1, confusion. Empty before the first.
-        validation_accuracy: The last validation's, for checkpoints; None before the first.
+        network: The network that is trained.
+        ema: The moving average of its weights; None if the recipe has none.
+        validation_results: Metrics of the last validation as tensors on the device: loss, accuracy, precision, recall,
+            f1, macro_f1, confusion. Empty before the first validation.
+        validation_accuracy: Accuracy of the last validation, for checkpoints; None before the first.
     """
 
     def __init__(
@@ -58,8 +57,9 @@ class FaceGenderModule(LightningModule):
         """Make the network with random weights.
 
         Args:
-            classes: Names in the order of the labels.
-            train_images: Photographs per class, for the weights of the classes; without it all weigh the same.
+            config: What to train.
+            classes: Class names in the order of the labels.
+            train_images: Training photographs per class, for ``class_weights``; without it all classes weigh the same.
         """
         super().__init__()
         plain = msgspec.json.decode(msgspec.json.encode(config))
@@ -82,7 +82,7 @@ class FaceGenderModule(LightningModule):
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
         count = len(classes)
-        # Without checks of the arguments, which are this module's own.
+        # The arguments are always valid, and torchmetrics' checks of them would wait for the device.
         self.metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
@@ -100,31 +100,31 @@ class FaceGenderModule(LightningModule):
 
     @property
     def eval_network(self) -> nn.Module:
-        """The network that is validated, shown and saved: the averaged one, where there is one."""
+        """The network that is validated, shown and saved: the averaged one if the recipe averages weights."""
         return self.network if self.ema is None else self.ema.network
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) uint8 to (N, classes) logits of the `eval_network` network."""
+        """Map (N, 3, S, S) uint8 to (N, classes) logits of `eval_network`."""
         logits: Tensor = self.eval_network(normalise(images))
         return logits
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Has each of several devices drop neurons of its own, the same ones in a resumed run.
+        """Seed the dropout of each of several devices, so that it differs between them and repeats in a resumed run.
 
-        Of one device alone the generator, which checkpoints have, goes on as it is.
+        A single device needs no seed per batch: its generator's state is in the checkpoint.
         """
         if self.trainer.world_size > 1:
             step = (self.current_epoch, batch_idx, self.global_rank)
             torch.manual_seed(generator_for(self._config.seed, *step, torch.device("cpu")).initial_seed())
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
-        """One batch.
+        """Compute the loss of one batch.
 
         Returns:
-            ``loss``, the mean cross-entropy to descend, and ``outcome``, (2,) float32 of the summed cross-entropy
-            and the number of photographs classified as annotated, cut off from the graph and never written to again;
-            and ``images``, how many there were in all.
-            The outcome's cross-entropy is the plain one, as in validation: without smoothed labels, all classes alike.
+            ``loss``: () float32, the loss to minimise.
+            ``loss_sum_and_correct``: (2,) float32, detached: the cross-entropy summed over the batch, without label
+            smoothing and class weights as in validation, and the number of photographs classified as labelled.
+            ``images``: Number of photographs.
         """
         images, labels = batch
         inputs = normalise(images)
@@ -150,22 +150,22 @@ class FaceGenderModule(LightningModule):
         optimizer: Optimizer | LightningOptimizer,
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
-        """Lightning's step, and the average of the weights after it."""
+        """Step as Lightning does, then update the moving average of the weights."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.ema is not None:
             self.ema.update(self.network)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Keeps what one batch gave for the metrics, which would wait for the device each time."""
+        """Keep the results of one batch; updating the metrics here would wait for the device each time."""
         images, labels = batch
         logits = self(images)
-        if not len(labels):  # of a device that has fewer than others, see `OrderedBatches`
+        if not len(labels):  # on a device with fewer photographs than others, see `OrderedBatches`
             return
-        # One value a photograph: with this strategy MeanMetric (torchmetrics 1.9) forgets the weight of a batch's mean.
+        # One loss per photograph: with this nan_strategy MeanMetric (torchmetrics 1.9) ignores the weight of a mean.
         self._validated.append((F.cross_entropy(logits, labels, reduction="none"), logits, labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Computes the metrics and starts them afresh."""
+        """Compute the metrics and reset them."""
         if self._validated:
             losses, logits, labels = map(torch.cat, zip(*self._validated, strict=True))
             self._validated.clear()
@@ -176,10 +176,10 @@ class FaceGenderModule(LightningModule):
         self.metrics.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the accuracy that the saved weights reached in the last validation.
+        """Add the validation accuracy of the saved weights, and put the averaged weights into ``state_dict``.
 
-        Where weights are averaged the average takes their place, so that whoever reads a checkpoint finds it. Those
-        that training goes on with stand beside it, unless nobody will.
+        Readers of a checkpoint then need to know nothing of averaging. The trained weights are stored beside them if
+        the checkpoint is one to resume from.
         """
         checkpoint["validation_accuracy"] = self.validation_accuracy
         if self.ema is None:
@@ -191,12 +191,12 @@ class FaceGenderModule(LightningModule):
             checkpoint[EMA_STEPS] = self.ema.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes these up again.
+        """Restore what `on_save_checkpoint` stored.
 
-        A schedule by steps goes on where as many epochs end on the devices that there are now.
+        A schedule by steps continues at the step where the same number of epochs ends on the present devices.
         """
         self.validation_accuracy = checkpoint.get("validation_accuracy")
-        at = checkpoint.get("resume_at")  # not in those that Lightning makes for itself, to find a learning rate
+        at = checkpoint.get("resume_at")  # missing in those of Lightning's learning rate finder
         if self._recipe.interval == "step" and at is not None and not at["batch"]:
             (schedule,) = checkpoint["lr_schedulers"]
             steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
@@ -207,7 +207,7 @@ class FaceGenderModule(LightningModule):
             self.ema.count = checkpoint[EMA_STEPS]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The recipe's optimiser and schedule."""
+        """Make the recipe's optimiser and schedule."""
         recipe = self._recipe
         optimiser = recipe.optimiser(self.network.parameters(), self._config)
         steps = int(self.trainer.estimated_stepping_batches) if recipe.interval == "step" else 0
@@ -216,11 +216,11 @@ class FaceGenderModule(LightningModule):
 
 
 def class_weights(config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int] | None) -> Tensor | None:
-    """What a photograph of each class counts in the loss.
+    """Weights of the classes in the loss.
 
     Returns:
-        (classes,) float32 that make all classes count the same in all, 1 for each where there are equally many; None
-        if the configuration does not ask for weights.
+        (classes,) float32, inversely proportional to the number of training photographs, so that all classes count the
+        same, and 1 each if they have equally many. None if the configuration asks for no weights.
     """
     if config.class_weights == "none" or train_images is None:
         return None
@@ -229,5 +229,5 @@ def class_weights(config: TrainConfig, classes: Sequence[str], train_images: Map
 
 
 def _renamed(state: Mapping[str, Tensor], prefix: str, other: str) -> dict[str, Tensor]:
-    """The part of a state whose names begin with a prefix, with another one instead."""
+    """Select the entries whose names begin with a prefix, and replace that prefix."""
     return {other + name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -1,10 +1,11 @@
-"""Recipes: which network is trained, and how. What each sets of a configuration is in `facegender.runs.presets`."""
+"""Recipes: which network is trained, and how. `facegender.runs.presets` has the defaults that each recipe sets."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -23,16 +24,17 @@ class Recipe:
     """How one recipe trains.
 
     Attributes:
-        network: Image size, widths and number of classes to a network of random weights.
-        optimiser: Parameters and configuration to an optimiser.
-        schedule: Optimiser, configuration and the steps of the whole run to a schedule.
-        interval: How often the schedule is stepped; only for "step" the number of steps is known.
-        augmentation: Changes photographs before a training step, or None.
-        side: Image size, epoch and epochs of the whole run to the side that a training step sees; None for all of it.
-        label_smoothing: Share of each label that is spread over all classes, in [0, 1).
-        ema_decay: Of the moving average of the weights, which is validated, shown and saved in their place; or None.
-        min_bf16_speedup: How many times as fast as in single precision a processor has to multiply in bf16 for training
-            to gain from it; None: however fast that is, it loses more by converting. Any GPU that has bf16 gains.
+        network: Makes a network of random weights from image size, widths and number of classes.
+        optimiser: Makes an optimiser from parameters and configuration.
+        schedule: Makes a learning rate schedule from optimiser, configuration and the optimiser steps of the whole run.
+        interval: Whether the schedule advances each epoch or each step; the number of steps is only passed for "step".
+        augmentation: Augments each training batch, or None.
+        side: Computes the side of the training images from image size, epoch and epochs; None for the image size.
+        label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1).
+        ema_decay: Decay of the moving average of the weights, which then is the network that is validated, shown and
+            saved; None for no average.
+        min_bf16_speedup: How many times faster than in float32 a CPU must multiply matrices in bf16 for training to
+            gain from it; None if it never does, because conversions cost more. GPUs that have bf16 always gain.
     """
 
     network: Callable[[int, Sequence[int], int], nn.Module]
@@ -58,17 +60,17 @@ def _step(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
     return StepLR(optimiser, step_size=config.step_size, gamma=config.gamma)
 
 
-# Large convolutions and a linear layer of millions of weights, that is multiplication and memory.
+# Its time goes into large matrix products and the memory traffic of millions of weights; bf16 speeds up both.
 REFERENCE = Recipe(network=FaceGenderNet, optimiser=_adam, schedule=_step, min_bf16_speedup=1.2)
 
 
 # The tuned recipe ----------------------------------------------------------------------------------------------------
 
 WEIGHT_DECAY = 0.05
-WARM_UP = 0.15
-"""Share of the steps in which the learning rate rises."""
-LOWEST = 0.01
-"""Share of the learning rate at the first step and after the last."""
+WARM_UP_SHARE = 0.15
+"""Share of the steps during which the learning rate rises."""
+MIN_LR_FACTOR = 0.01
+"""Factor of the learning rate at the first step and after the last."""
 
 
 def _residual(image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
@@ -76,7 +78,7 @@ def _residual(image_size: int, widths: Sequence[int], classes: int) -> nn.Module
 
 
 def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    """Weights decay; biases and the scales of normalisations, which have one dimension, do not."""
+    """AdamW without weight decay for biases and normalisation parameters, which have one dimension."""
     parameters = list(parameters)
     groups = [
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": WEIGHT_DECAY},
@@ -86,44 +88,41 @@ def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer
 
 
 def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
-    """Up in a line, down in half a cosine; a run that is given more epochs goes on on the longer curve.
+    """One cycle: a linear warm-up, then a cosine decay. A run resumed with more epochs continues on the longer cycle.
 
-    After Smith and Topin, "Super-Convergence", 2018, https://arxiv.org/abs/1708.07120. torch's own `OneCycleLR` keeps
-    the number of steps in its state and ends with an error beyond it.
+    Smith and Topin, "Super-Convergence", 2018, https://arxiv.org/abs/1708.07120. torch's `OneCycleLR` stores the number
+    of steps in its state and fails beyond it.
     """
-
-    def share(step: int) -> float:
-        return lr_factor(step, steps)
-
-    return LambdaLR(optimiser, share)
+    return LambdaLR(optimiser, partial(lr_factor, steps=steps))
 
 
 def lr_factor(step: int, steps: int) -> float:
-    """What the learning rate is multiplied with at a step, counted from 0, of so many."""
-    rising = max(1.0, WARM_UP * steps)
-    if step < rising:
-        return LOWEST + (1 - LOWEST) * step / rising
-    done = min(1.0, (step - rising) / max(1.0, steps - rising))
-    return LOWEST + (1 - LOWEST) * (1 + math.cos(math.pi * done)) / 2
+    """Factor of the learning rate at a step, counted from 0, of a run of ``steps`` steps."""
+    warm_up = max(1.0, WARM_UP_SHARE * steps)
+    if step < warm_up:
+        return MIN_LR_FACTOR + (1 - MIN_LR_FACTOR) * step / warm_up
+    progress = min(1.0, (step - warm_up) / max(1.0, steps - warm_up))
+    return MIN_LR_FACTOR + (1 - MIN_LR_FACTOR) * (1 + math.cos(math.pi * progress)) / 2
 
 
-SMALLEST_SIDE = 0.6
-"""Share of the image size that training begins with."""
-GROWN_AFTER = 0.85
-"""Share of the epochs after which it sees all of it."""
+INITIAL_SIDE_SHARE = 0.6
+"""Side of the training images in the first epoch, as a share of the image size."""
+FULL_SIDE_AFTER = 0.85
+"""Share of the epochs after which training uses the whole image size."""
 SIDE_STEP_PX = 8
-LEAST_SIDE_PX = 32
-"""Where a batch of a single photograph still leaves normalisations four values: the network divides the side by 16."""
+MIN_SIDE_PX = 32
+"""The network divides the side by 16, and batch normalisation of a single photograph needs more than one value."""
 
 
 def growing_side(image_size: int, epoch: int, epochs: int) -> int:
-    """Small photographs first, which cost less and teach the coarse things, then larger ones.
+    """Side of the training images in an epoch: small ones first, which cost less and teach coarse features.
 
-    After Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", 2021, https://arxiv.org/abs/2104.00298
+    Progressive learning of Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", 2021,
+    https://arxiv.org/abs/2104.00298
     """
-    grown = min(1.0, epoch / max(1.0, GROWN_AFTER * epochs))
-    share = SMALLEST_SIDE + (1 - SMALLEST_SIDE) * grown
-    return min(image_size, max(LEAST_SIDE_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
+    progress = min(1.0, epoch / max(1.0, FULL_SIDE_AFTER * epochs))
+    share = INITIAL_SIDE_SHARE + (1 - INITIAL_SIDE_SHARE) * progress
+    return min(image_size, max(MIN_SIDE_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
 
 
 TUNED = Recipe(
@@ -135,22 +134,22 @@ TUNED = Recipe(
     side=growing_side,
     label_smoothing=0.1,
     ema_decay=0.99,
-    min_bf16_speedup=None,  # many small convolutions, each between two conversions
+    min_bf16_speedup=None,  # many small convolutions, each with two conversions
 )
 
 RECIPES: dict[str, Recipe] = {"reference": REFERENCE, "tuned": TUNED}
 
 
 def build_network(recipe: str, image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
-    """A recipe's network.
+    """Make a recipe's network with random weights.
 
     Raises:
         LookupError: There is no such recipe.
-        ValueError: The image size or a width leaves nothing to classify.
+        ValueError: The network does not exist in this image size or with these widths.
     """
     return RECIPES[recipe].network(image_size, widths, classes)
 
 
 def _fused(parameters: Sequence[nn.Parameter]) -> bool | None:
-    """One kernel for all parameters; torch has it for CUDA and the CPU, elsewhere its own choice is as good."""
+    """Use the optimiser's fused kernel on CUDA and CPU; elsewhere let torch choose."""
     return True if {parameter.device.type for parameter in parameters} <= {"cuda", "cpu"} else None

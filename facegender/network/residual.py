@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 BLOCKS = 2
-"""Residual blocks a stage."""
+"""Residual blocks per stage."""
 
 
 class Shortcut(nn.Module):
-    """What stands beside a block that changes the shape: average pooling, then a 1×1 convolution.
+    """The shortcut of a block that changes the shape: average pooling, then a 1×1 convolution.
 
-    Pooling before the convolution, so that no pixel is passed over, is ResNet-D of He et al., "Bag of Tricks for Image
-    Classification with Convolutional Neural Networks", CVPR 2019, https://arxiv.org/abs/1812.01187
+    Pooling first, so that no pixel is skipped, is ResNet-D of He et al., "Bag of Tricks for Image Classification with
+    Convolutional Neural Networks", CVPR 2019, https://arxiv.org/abs/1812.01187
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -24,19 +24,19 @@ class Shortcut(nn.Module):
         self.bn = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, ⌈H/2⌉, ⌈W/2⌉)."""
+        """Map (N, inputs, H, W) to (N, outputs, ⌈H/2⌉, ⌈W/2⌉)."""
         pooled = F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
         out: Tensor = self.bn(self.conv(pooled))
         return out
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions whose output is added to the input.
+    """Two 3×3 convolutions whose output is added to the shortcut of the input.
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385
 
     Args:
-        downsample: Whether the block downsample the image's side, as the first of a stage does.
+        downsample: Halve the side, as the first block of a stage does.
     """
 
     def __init__(self, inputs: int, outputs: int, *, downsample: bool) -> None:
@@ -48,36 +48,36 @@ class Block(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.shortcut = Shortcut(inputs, outputs) if downsample else nn.Identity()
         self.relu2 = nn.ReLU(inplace=True)
-        # A block begins as its shortcut alone and learns what to add to it.
+        # A block starts as its shortcut alone: Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 5.1.
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) to (N, outputs, H, W), or half the side."""
+        """Map (N, inputs, H, W) to (N, outputs, H, W), or to half the side."""
         y = self.relu1(self.bn1(self.conv1(x)))
         out: Tensor = self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
         return out
 
 
 class ResidualNet(nn.Module):
-    """Photograph to logits.
+    """Map photographs to logits.
 
     With an image size of 128: 3×128×128 → conv 3×3 stride 2 (64²) → three stages of two blocks, each halving the side
-    (32², 16², 8²) → conv 1×1 → mean over the pixels → dropout → linear ``classes``. The mean makes the weights
-    independent of the image size, so that any size works.
+    (32², 16², 8²) → conv 1×1 → global average pooling → dropout → linear ``classes``. Global pooling makes the weights
+    independent of the image size.
 
     Args:
-        widths: Output channels of the three stages; the first convolution has as many as the first stage.
+        widths: Output channels of the three stages; the first convolution has those of the first stage.
         classes: Number of logits.
-        dropout: Share of the last features that a training step leaves out.
+        dropout: Probability of dropping a feature of the last layer's input.
 
     Raises:
-        ValueError: A width leaves nothing to classify.
+        ValueError: `widths` are not three positive numbers.
     """
 
     def __init__(self, widths: Sequence[int] = (48, 96, 192), classes: int = 2, dropout: float = 0.2) -> None:
         super().__init__()
         if len(widths) != 3 or min(widths) < 1:
-            raise ValueError(f"widths are three numbers of at least 1, not {tuple(widths)}")
+            raise ValueError(f"widths must be three positive numbers, not {tuple(widths)}")
         first, _, last = widths
         self.stem = nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False)
         self.stem_bn = nn.BatchNorm2d(first)
@@ -94,7 +94,7 @@ class ResidualNet(nn.Module):
         self.fc = nn.Linear(last, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) float in [-1, 1] to (N, classes) logits."""
+        """Map (N, 3, S, S) float in [-1, 1] to (N, classes) logits."""
         x = self.stem_relu(self.stem_bn(self.stem(images)))
         x = self.stage3(self.stage2(self.stage1(x)))
         x = self.head_relu(self.head_bn(self.head(x)))

@@ -21,7 +21,7 @@ from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.ema import EmaNetwork
 from facegender.network.module import FaceGenderModule
-from facegender.network.recipes import LOWEST, RECIPES, growing_side, lr_factor
+from facegender.network.recipes import MIN_LR_FACTOR, RECIPES, growing_side, lr_factor
 from facegender.network.residual import ResidualNet
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted
@@ -94,10 +94,10 @@ def test_the_learning_rate_rises_and_falls_and_goes_on_on_a_longer_curve(tmp_pat
 
 
 def test_a_cycle_begins_and_ends_low_and_is_highest_after_its_warm_up() -> None:
-    assert lr_factor(0, 100) == pytest.approx(LOWEST)
+    assert lr_factor(0, 100) == pytest.approx(MIN_LR_FACTOR)
     assert lr_factor(15, 100) == pytest.approx(1)
-    assert lr_factor(100, 100) == pytest.approx(LOWEST)
-    assert lr_factor(500, 100) == pytest.approx(LOWEST)
+    assert lr_factor(100, 100) == pytest.approx(MIN_LR_FACTOR)
+    assert lr_factor(500, 100) == pytest.approx(MIN_LR_FACTOR)
     shares = [lr_factor(step, 100) for step in range(101)]
     assert shares[:16] == sorted(shares[:16])
     assert shares[15:] == sorted(shares[15:], reverse=True)
@@ -277,8 +277,9 @@ def test_changed_photographs_stay_in_range_and_layout_and_differ_from_each_other
 
 
 NOTHING = Augmentation(
-    flip=0, smallest=1, largest=1, stretch=0, degrees=0, brightness=0, contrast=0, saturation=0, grey=0, blur=0, erase=0
-)
+    flip=0, min_crop=1, max_crop=1, stretch=0, degrees=0, brightness=0, contrast=0, saturation=0, grey=0, blur=0,
+    erase=0,
+)  # fmt: skip
 
 
 def test_no_amount_of_anything_changes_nothing() -> None:
@@ -293,7 +294,7 @@ def test_a_mirrored_photograph_is_the_mirrored_photograph() -> None:
 
 def test_a_photograph_that_is_made_smaller_has_its_mirror_images_around_it() -> None:
     images = photographs()
-    smaller = replace(NOTHING, smallest=2, largest=2)(images, drawn(1, 0, 0, 0))
+    smaller = replace(NOTHING, min_crop=2, max_crop=2)(images, drawn(1, 0, 0, 0))
     assert not torch.allclose(smaller, images, atol=0.1)
     # Two sides of a picture and its mirror images have all of it, wherever they begin.
     assert torch.allclose(smaller.mean((2, 3)), images.mean((2, 3)), atol=0.02)
@@ -307,7 +308,7 @@ def test_a_photograph_without_its_colours_is_grey() -> None:
 
 def test_an_erased_rectangle_is_grey_and_no_larger_than_asked_for() -> None:
     images = torch.ones(8, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    erased = replace(NOTHING, erase=1.1, erased=0.5)(images, drawn(1, 0, 0, 0)) == 0
+    erased = replace(NOTHING, erase=1.1, max_erased=0.5)(images, drawn(1, 0, 0, 0)) == 0
     share = erased.float().mean((1, 2, 3))
     assert float(share.max()) <= 0.27
     assert float(share.max()) > 0
