@@ -1,7 +1,7 @@
-"""``python -m facegender.classify_server``: the warm process that classifies files for the interface.
+"""``python -m facegender.classify_server``: the process that classifies files for the interface.
 
-Reads a `facegender.runs.protocol.Request` a line from the standard input and answers each with an `Answer` a line;
-ends when the input does.
+It reads requests from the standard input, one per line, and writes an answer for each to the standard output (see
+`facegender.runs.protocol`). It ends when its input ends.
 """
 
 from __future__ import annotations
@@ -29,29 +29,27 @@ if TYPE_CHECKING:
     from facegender.classifier import Classifier
 
 KEPT_FRAMES = 20
+"""Of this process; older ones are removed."""
 KEPT_S = 3600.0
+"""How long frames of other processes are kept, as another interface may be showing them."""
 
 
-def frames_folder() -> Path:
-    """Where frames of classified files are kept for the interface to read."""
-    return cache_folder() / "classify"
-
-
-class Worker:
-    """Classifies with a checkpoint of whichever run is asked for.
+class ClassifyServer:
+    """Classifies with the checkpoint that a request asks for, and keeps the last one loaded.
 
     Args:
-        root: Where ``checkpoints/`` is; relative paths of files are relative to it.
-        frames: Folder for the frame files.
+        root: Folder with ``checkpoints/``; relative paths of files are relative to it.
+        frames: Folder for the frame files that the interface shows.
     """
 
     def __init__(self, root: Path, frames: Path) -> None:
         self._root = root
         self._frames = frames
+        frames.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._loaded: tuple[tuple[str, int, int, int], Classifier] | None = None
 
     def answer(self, request: Request) -> Answer:
-        """Classify a file; whatever goes wrong is an answer too."""
+        """Classify a file; an error becomes an answer, too."""
         from facegender.data.image import UnreadableImage
 
         try:
@@ -60,7 +58,7 @@ class Worker:
             problem = f"{printable(request.path)}: {error.reason}"
         except UserError as error:
             problem = str(error)
-        except Exception as error:  # the process serves on; the person reads one line
+        except Exception as error:  # the boundary of a request: the process goes on
             problem = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         return Answer(id=request.id, ok=False, error=one_line(problem), path=request.path, run=request.run)
 
@@ -93,10 +91,9 @@ class Worker:
             maps_of=maps_of(layers),
             heatmap=np.rint(heat * 255).astype(np.uint8)[None],
         )
-        self._frames.mkdir(parents=True, exist_ok=True)
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
         write_frame(target, frame)
-        self._forget_old_frames()
+        self._remove_old_frames()
         return Answer(
             id=request.id,
             path=request.path,
@@ -123,17 +120,16 @@ class Worker:
             self._loaded = identity, load_classifier(path)
         return self._loaded[1]
 
-    def _forget_old_frames(self) -> None:
+    def _remove_old_frames(self) -> None:
         frames = sorted(self._frames.glob("*.safetensors"), key=lambda path: path.name)
         own = [path for path in frames if path.stem.endswith(f"_{os.getpid()}")]
-        # Another interface may be showing the others.
         old = [path for path in frames if path not in own and time.time() - modified(path) > KEPT_S]
         for path in [*own[:-KEPT_FRAMES], *old]:
             path.unlink(missing_ok=True)
 
 
-def serve(worker: Worker, requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer line after line until the requests end."""
+def serve(server: ClassifyServer, requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer requests line by line until they end."""
 
     def send(answer: Answer) -> None:
         answers.write(msgspec.json.encode(answer) + b"\n")
@@ -147,11 +143,11 @@ def serve(worker: Worker, requests: IO[bytes], answers: IO[bytes]) -> None:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             send(Answer(ok=False, error=f"not a request: {one_line(str(error))}"))
             continue
-        send(worker.answer(request))
+        send(server.answer(request))
 
 
 def main() -> None:
-    """The process: keeps the real standard output for answers, so that nothing printed can get between them."""
+    """Run the process. Whatever else is printed goes to the standard error, so that answers stay intact."""
     parser = argparse.ArgumentParser(prog="facegender.classify_server", allow_abbrev=False)
     parser.add_argument("--root", type=Path, default=Path())
     root: Path = parser.parse_args().root
@@ -160,10 +156,10 @@ def main() -> None:
 
     import torch
 
-    # The trainer is at work on the same machine.
+    # A trainer may be at work on the same machine.
     torch.set_num_threads(max(1, available_processors() // 4))
     try:
-        serve(Worker(root, frames_folder()), sys.stdin.buffer, answers)
+        serve(ClassifyServer(root, cache_folder() / "classify"), sys.stdin.buffer, answers)
     except (BrokenPipeError, KeyboardInterrupt):
         sys.exit(0)
 

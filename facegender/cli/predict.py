@@ -170,7 +170,7 @@ class _Report:
             return
         prediction = self._classifier.classify(image)
         if not self._printed:
-            print_error(self._checkpoint.describe(prediction.epoch))
+            print_error(self._checkpoint.describe(self._classifier.epoch))
         heatmap = None
         try:
             if self._heatmaps is not None:
@@ -180,19 +180,40 @@ class _Report:
 
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
         if self._format == "json":
-            print(_json_row(path, prediction, heatmap))
+            print(self._json_row(path, prediction, heatmap))
         elif self._format == "csv":
             if not self._printed:
                 columns = ["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]
                 print(_csv_line([*columns, *(["heatmap"] if self._heatmaps else [])]))
             numbers = [f"{number:.6f}" for number in (prediction.confidence, *prediction.probabilities)]
-            row = [printable(path), prediction.label, *numbers, printable(prediction.checkpoint), str(prediction.epoch)]
-            print(_csv_line([*row, *([printable(heatmap or "")] if self._heatmaps else [])]))
+            source = [printable(self._classifier.checkpoint), str(self._classifier.epoch)]
+            print(
+                _csv_line(
+                    [
+                        printable(path),
+                        prediction.label,
+                        *numbers,
+                        *source,
+                        *([printable(heatmap or "")] if self._heatmaps else []),
+                    ]
+                )
+            )
         else:
             if self._printed:
                 print()
             print("\n".join([*([printable(path)] if titled else []), *prediction.lines()]))
         self._counts[prediction.label] += 1
+
+    def _json_row(self, path: Path, prediction: Prediction, heatmap: Path | None) -> str:
+        row = {
+            "file": _valid_text(path),
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "probabilities": dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+            "checkpoint": _valid_text(self._classifier.checkpoint),
+            "epoch": self._classifier.epoch,
+        }
+        return json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {}))
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
         import numpy as np
@@ -212,18 +233,6 @@ class _Report:
         except OSError as error:
             raise _no_heatmap(target, error) from None
         return target
-
-
-def _json_row(path: Path, prediction: Prediction, heatmap: Path | None) -> str:
-    row = {
-        "file": _valid_text(path),
-        "label": prediction.label,
-        "confidence": prediction.confidence,
-        "probabilities": dict(zip(prediction.classes, prediction.probabilities, strict=True)),
-        "checkpoint": _valid_text(prediction.checkpoint),
-        "epoch": prediction.epoch,
-    }
-    return json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {}))
 
 
 def _valid_text(path: Path) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from facegender.classifier import load_classifier
-from facegender.classify_server import KEPT_FRAMES, Worker, frames_folder, serve
+from facegender.classify_server import KEPT_FRAMES, ClassifyServer, serve
 from facegender.data.image import open_image
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
@@ -28,12 +29,12 @@ def root(trained: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def worker(root: Path, tmp_path: Path) -> Worker:
-    return Worker(root, tmp_path / "frames")
+def server(root: Path, tmp_path: Path) -> ClassifyServer:
+    return ClassifyServer(root, tmp_path / "frames")
 
 
-def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker, root: Path) -> None:
-    answer = worker.answer(Request(id=7, path="face.png", run="done"))
+def test_an_answer_has_the_verdict_and_a_frame_of_the_file(server: ClassifyServer, root: Path) -> None:
+    answer = server.answer(Request(id=7, path="face.png", run="done"))
     assert answer.ok, answer.error
     best = load_classifier(RunFolder(root, "done").best_checkpoint)
     assert (answer.id, answer.run, answer.checkpoint) == (7, "done", "best.ckpt")
@@ -52,11 +53,11 @@ def test_an_answer_has_the_verdict_and_a_frame_of_the_file(worker: Worker, root:
         assert (heatmap.shape, heatmap.dtype) == ((1, 32, 32), np.uint8)
 
 
-def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Path) -> None:
+def test_a_checkpoint_that_was_replaced_is_loaded_again(server: ClassifyServer, root: Path) -> None:
     folder = RunFolder(root, "done")
-    first = worker.answer(Request(id=1, path="face.png", run="done", checkpoint="last"))
+    first = server.answer(Request(id=1, path="face.png", run="done", checkpoint="last"))
     shutil.copy(folder.best_checkpoint, folder.path / "new").replace(folder.last_checkpoint)
-    second = worker.answer(Request(id=2, path="face.png", run="done", checkpoint="last"))
+    second = server.answer(Request(id=2, path="face.png", run="done", checkpoint="last"))
     best = load_classifier(folder.best_checkpoint)
     assert (first.epoch, second.epoch) == (2, best.epoch)
     expected = best.classify(open_image(root / "face.png"))
@@ -72,41 +73,36 @@ def test_a_checkpoint_that_was_replaced_is_loaded_again(worker: Worker, root: Pa
         (Request(id=1, path="face.png", run="../up"), "run name"),
     ],
 )
-def test_what_cannot_be_answered_is_one_line(worker: Worker, request_: Request, problem: str) -> None:
-    answer = worker.answer(request_)
+def test_what_cannot_be_answered_is_one_line(server: ClassifyServer, request_: Request, problem: str) -> None:
+    answer = server.answer(request_)
     assert not answer.ok
     assert problem in answer.error
     assert "\n" not in answer.error
 
 
-def test_a_run_without_a_checkpoint_yet_says_when_there_will_be_one(worker: Worker, root: Path) -> None:
+def test_a_run_without_a_checkpoint_yet_says_when_there_will_be_one(server: ClassifyServer, root: Path) -> None:
     folder = RunFolder(root, "young")
     folder.path.mkdir()
     folder.log_path.touch()
-    assert "at the end of its first epoch" in worker.answer(Request(id=1, path="face.png", run="young")).error
+    assert "at the end of its first epoch" in server.answer(Request(id=1, path="face.png", run="young")).error
 
 
-def test_only_the_newest_frames_are_kept(worker: Worker, tmp_path: Path) -> None:
-    answers = [worker.answer(Request(id=n, path="face.png", run="done")) for n in range(KEPT_FRAMES + 3)]
+def test_only_the_newest_frames_are_kept(server: ClassifyServer, tmp_path: Path) -> None:
+    answers = [server.answer(Request(id=n, path="face.png", run="done")) for n in range(KEPT_FRAMES + 3)]
     kept = {str(path) for path in (tmp_path / "frames").iterdir()}
     assert kept == {answer.frame for answer in answers[3:]}
 
 
-def test_serving_goes_on_after_lines_that_are_no_requests(worker: Worker) -> None:
+def test_serving_goes_on_after_lines_that_are_no_requests(server: ClassifyServer) -> None:
     lines = [b"garbage\n", b"\n", b'{"id": 4, "path": "face.png", "run": "done"}\n', b"\xff\xfe\n"]
     out = io.BytesIO()
-    serve(worker, io.BytesIO(b"".join(lines)), out)
+    serve(server, io.BytesIO(b"".join(lines)), out)
     answers = [msgspec.json.decode(line, type=Answer) for line in out.getvalue().splitlines()]
     assert [(answer.id, answer.ok) for answer in answers] == [
         (-1, False),
         (4, True),
         (-1, False),
     ]
-
-
-def test_the_cache_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path))
-    assert frames_folder() == tmp_path / "classify"
 
 
 def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root: Path, tmp_path: Path) -> None:
@@ -122,3 +118,5 @@ def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root:
     (answer,) = (msgspec.json.decode(line, type=Answer) for line in done.stdout.splitlines())
     assert answer.ok
     assert Path(answer.frame).parent == tmp_path / "classify"
+    assert stat.filemode(Path(answer.frame).parent.stat().st_mode) == "drwx------"
+    assert stat.filemode(Path(answer.frame).stat().st_mode) == "-rw-------"

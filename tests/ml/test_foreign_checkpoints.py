@@ -258,5 +258,5 @@ def test_a_pipe_in_the_place_of_a_checkpoint_holds_nobody_up(stopped: Path, tmp_
     os.mkfifo(last)
     with pytest.raises(UserError, match="no checkpoint to resume from"):
         train(tiny(), copied, resume="a", show=False)
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="not a checkpoint"):
         load_classifier(last)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from facegender.__main__ import run
 from facegender.classifier import load_classifier
-from facegender.classify_server import Worker
+from facegender.classify_server import ClassifyServer
 from facegender.interpret.cam import grad_cam
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.ema import EmaNetwork
@@ -164,7 +164,7 @@ def test_it_is_classified_explained_and_shown(tuned: Path, photograph: Path, tmp
     assert run(["predict", str(photograph), "--root", str(tuned), "--heatmap", str(heat)]) == 0
     assert capsys.readouterr().out.startswith("Predicted: ")
     assert (heat / "a.png.png").exists()
-    answer = Worker(tuned, tmp_path / "frames").answer(Request(id=1, path=str(photograph), run="done"))
+    answer = ClassifyServer(tuned, tmp_path / "frames").answer(Request(id=1, path=str(photograph), run="done"))
     assert answer.ok, answer.error
     with open_frame(Path(answer.frame)) as frame:
         assert frame.info.layers[-1] == "head"
