@@ -184,7 +184,7 @@ class FaceGenderApp(LateReplyApp):
         """Fill the command palette: all commands on the dashboard, those of the application elsewhere."""
         for command in COMMANDS:
             if screen is self.dashboard or command.action.startswith("app."):
-                yield SystemCommand(command.name, command.text, partial(screen.run_action, command.action))
+                yield SystemCommand(command.name, command.description, partial(screen.run_action, command.action))
 
     def on_late_reply(self) -> None:
         """Tell the user how to make use of the reply."""

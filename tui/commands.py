@@ -1,4 +1,4 @@
-"""Every command once: key bindings, the command palette, the prompt and the help are all made from this list."""
+"""All commands: the key bindings, the command palette, the line of keys and the help derive from this list."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["everywhere", "run", "pictures", "curves"]
+Group = Literal["runs", "pictures", "curves", "everywhere"]
 
-PLACES: dict[Place, str] = {
-    "run": "Runs",
+GROUPS: dict[Group, str] = {
+    "runs": "Runs",
     "pictures": "Pictures",
     "curves": "Curves",
     "everywhere": "Everywhere",
@@ -19,95 +19,84 @@ PLACES: dict[Place, str] = {
 
 @dataclass(frozen=True)
 class Command:
-    """Something a person can do.
+    """Something that the user can do on the dashboard.
 
     Attributes:
-        name: What to type after ``:``.
-        keys: Textual's key names, the first one shown.
-        action: Textual action on the dashboard or the app.
-        text: One clause for the help and the palette.
-        hint: One word for the line of keys at the bottom; empty keeps it out of there.
-        shown_key: The key as people write it.
+        name: Name in the command palette.
+        keys: Textual's key names.
+        key_display: The first key as people write it.
+        action: Textual action of the dashboard or the app.
+        description: One clause for the help and the palette.
+        group: Section of the help.
+        hint: One word for the line of keys; empty keeps the command out of that line.
     """
 
     name: str
     keys: tuple[str, ...]
+    key_display: str
     action: str
-    text: str
-    place: Place
-    shown_key: str
+    description: str
+    group: Group
     hint: str = ""
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("train", ("t",), "app.new_run", "start a new training run", "run", "t", "train"),
-    Command("stop", ("S",), "app.stop_run", "stop the run after this batch (asks first)", "run", "S", "stop"),
-    Command(
-        "resume",
-        ("R",),
-        "app.resume_run",
-        "go on with a stopped or crashed run from its last checkpoint",
-        "run",
-        "R",
-        "resume",
-    ),
-    Command("runs", ("r",), "app.runs", "all runs: open, stop, resume, delete", "run", "r", "runs"),
-    Command("classify", ("c",), "open_prompt", "classify a photograph with this run", "run", "c", "classify"),
-    Command("previous-epoch", ("left",), "move_epoch(-1)", "previous epoch", "pictures", "←"),
-    Command("next-epoch", ("right",), "move_epoch(1)", "next epoch", "pictures", "→"),
-    Command("back-ten", ("shift+left",), "move_epoch(-10)", "ten epochs back", "pictures", "Shift ←"),
-    Command("forward-ten", ("shift+right",), "move_epoch(10)", "ten epochs on", "pictures", "Shift →"),
-    Command("first-epoch", ("home",), "first_epoch", "first epoch", "pictures", "Home"),
-    Command("live", ("end",), "follow_live", "latest epoch, and follow the run live", "pictures", "End"),
-    Command("previous-layer", ("up",), "move_layer(-1)", "previous layer", "pictures", "↑"),
-    Command("next-layer", ("down",), "move_layer(1)", "next layer", "pictures", "↓"),
-    Command("view", ("m",), "next_mode", "feature maps, filters or channel average", "pictures", "m", "view"),
-    Command("next-probe", ("n",), "move_probe(1)", "next probe photograph", "pictures", "n"),
-    Command("previous-probe", ("p",), "move_probe(-1)", "previous probe photograph", "pictures", "p"),
-    Command("channel-left", ("h",), "move_channel(-1, 0)", "channel to the left", "pictures", "h"),
-    Command("channel-down", ("j",), "move_channel(0, 1)", "channel below", "pictures", "j"),
-    Command("channel-up", ("k",), "move_channel(0, -1)", "channel above", "pictures", "k"),
-    Command("channel-right", ("l",), "move_channel(1, 0)", "channel to the right", "pictures", "l"),
-    Command("zoom", ("enter",), "zoom", "only the channel under the cursor, large", "pictures", "Enter"),
-    Command("back", ("escape",), "back", "back from the channel, the prompt or a large pane", "pictures", "Esc"),
-    Command("play", ("space",), "play", "play the epochs one after another", "pictures", "Space"),
-    Command("log-scale", ("y",), "toggle_log_scale", "loss on a logarithmic scale", "curves", "y"),
-    Command("x-axis", ("x",), "next_x_axis", "x axis: epochs, steps or minutes", "curves", "x"),
-    Command("smooth", ("s",), "next_smoothing", "smooth the training curves: off, some, much", "curves", "s"),
-    Command("enlarge", ("plus",), "enlarge", "give the focused pane the whole screen", "everywhere", "+"),
-    Command("shrink", ("underscore", "minus"), "shrink", "show all panes again", "everywhere", "_"),
-    Command("palette", ("colon",), "app.command_palette", "find a command by its name", "everywhere", ":"),
-    Command(
-        "redraw",
-        ("g",),
-        "app.redraw",
-        "draw everything again, and ask the terminal anew what it can do",
-        "everywhere",
-        "g",
-    ),
-    Command("help", ("question_mark", "f1"), "app.help", "this help", "everywhere", "?", "help"),
-    Command("quit", ("q",), "app.detach", "detach: the run goes on without the interface", "everywhere", "q", "detach"),
+    Command("train", ("t",), "t", "app.new_run", "start a new training run", "runs", "train"),
+    Command("stop", ("S",), "S", "app.stop_run", "stop the run after this batch (asks first)", "runs", "stop"),
+    Command("resume", ("R",), "R", "app.resume_run", "resume the run from its last checkpoint", "runs", "resume"),
+    Command("runs", ("r",), "r", "app.runs", "list all runs: open, stop, resume, delete", "runs", "runs"),
+    Command("classify", ("c",), "c", "open_prompt", "classify a photograph with this run", "runs", "classify"),
+    Command("previous-epoch", ("left",), "←", "move_epoch(-1)", "previous epoch", "pictures"),
+    Command("next-epoch", ("right",), "→", "move_epoch(1)", "next epoch", "pictures"),
+    Command("back-ten", ("shift+left",), "Shift ←", "move_epoch(-10)", "ten epochs back", "pictures"),
+    Command("forward-ten", ("shift+right",), "Shift →", "move_epoch(10)", "ten epochs forward", "pictures"),
+    Command("first-epoch", ("home",), "Home", "first_epoch", "first epoch", "pictures"),
+    Command("live", ("end",), "End", "follow_live", "latest epoch; follow the run live", "pictures"),
+    Command("previous-layer", ("up",), "↑", "move_layer(-1)", "previous layer", "pictures"),
+    Command("next-layer", ("down",), "↓", "move_layer(1)", "next layer", "pictures"),
+    Command("view", ("m",), "m", "next_mode", "feature maps, filters or channel average", "pictures", "view"),
+    Command("next-probe", ("n",), "n", "move_probe(1)", "next probe photograph", "pictures"),
+    Command("previous-probe", ("p",), "p", "move_probe(-1)", "previous probe photograph", "pictures"),
+    Command("channel-left", ("h",), "h", "move_channel(-1, 0)", "channel to the left", "pictures"),
+    Command("channel-down", ("j",), "j", "move_channel(0, 1)", "channel below", "pictures"),
+    Command("channel-up", ("k",), "k", "move_channel(0, -1)", "channel above", "pictures"),
+    Command("channel-right", ("l",), "l", "move_channel(1, 0)", "channel to the right", "pictures"),
+    Command("zoom", ("enter",), "Enter", "zoom", "show only the channel under the cursor, enlarged", "pictures"),
+    Command("back", ("escape",), "Esc", "back", "leave the channel, the prompt or the enlarged pane", "pictures"),
+    Command("play", ("space",), "Space", "play", "play the epochs one after another", "pictures"),
+    Command("log-scale", ("y",), "y", "toggle_log_scale", "logarithmic or linear loss axis", "curves"),
+    Command("x-axis", ("x",), "x", "next_x_axis", "x axis: epochs, steps or minutes", "curves"),
+    Command("smooth", ("s",), "s", "next_smoothing", "smoothing of the training curves: some, much or none", "curves"),
+    Command("enlarge", ("plus",), "+", "enlarge", "enlarge the focused pane to the whole screen", "everywhere"),
+    Command("shrink", ("underscore", "minus"), "_", "shrink", "show all panes again", "everywhere"),
+    Command("palette", ("colon",), ":", "app.command_palette", "run a command by its name", "everywhere"),
+    Command("redraw", ("g",), "g", "app.redraw", "probe the terminal again and redraw everything", "everywhere"),
+    Command("help", ("question_mark", "f1"), "?", "app.help", "show this help", "everywhere", "help"),
+    Command("quit", ("q",), "q", "app.detach", "detach: the run continues in the background", "everywhere", "detach"),
 )
 
 PANES = ("loss", "accuracy", "run", "machine", "layers", "log")
 
-DIRECTIONS_HINT = (("←→", "epoch"), ("↑↓", "layer"))
+_LAST_HINTS = ("help", "detach")
+HINTS = (
+    ("←→", "epoch"),
+    ("↑↓", "layer"),
+    *((command.key_display, command.hint) for command in COMMANDS if command.hint and command.hint not in _LAST_HINTS),
+)
+LAST_HINTS = tuple((command.key_display, command.hint) for command in COMMANDS if command.hint in _LAST_HINTS)
 
 
 def bindings() -> list[Binding]:
-    """Key bindings of the dashboard, the numbered panes included."""
-    made = [
+    """Return the key bindings of the dashboard, including the numbers of the panes."""
+    return [
         Binding(
             ",".join(command.keys),
             command.action,
-            command.text,
+            command.description,
             show=False,
-            key_display=command.shown_key,
+            key_display=command.key_display,
             # With priority, so that it takes effect before keys that were typed in one go with it.
             priority=command.action == "open_prompt",
         )
         for command in COMMANDS
-        if command.keys
-    ]
-    made += [Binding(str(n), f"focus_pane('{pane}')", f"{pane} pane", show=False) for n, pane in enumerate(PANES, 1)]
-    return made
+    ] + [Binding(str(n), f"focus_pane('{pane}')", f"{pane} pane", show=False) for n, pane in enumerate(PANES, 1)]

@@ -20,10 +20,10 @@ async def test_every_command_is_in_the_help_with_its_key_its_name_and_what_it_do
         await pilot.pause()
         lines = screen_text(app).splitlines()
         for command in COMMANDS:
-            line = next((line for line in lines if line.rstrip().endswith(f":{command.name}")), "")
-            assert command.text in line, command
+            line = next((line for line in lines if line.rstrip().endswith(f" {command.name}")), "")
+            assert command.description in line, command
             if command.keys:
-                assert line.split()[0] == command.shown_key.split()[0]
+                assert line.split()[0] == command.key_display.split()[0]
 
 
 async def test_the_terminal_and_the_labels_are_explained(root: Path) -> None:
@@ -47,8 +47,8 @@ async def test_the_whole_help_can_be_read_on_any_screen(root: Path, size: tuple[
             await pilot.press("space")
             seen += screen_text(app)
         for command in COMMANDS:
-            assert f":{command.name}" in seen or size == SMALL
-        assert "decide about nobody" in " ".join(seen.split())
+            assert f" {command.name}" in seen or size == SMALL
+        assert "decide about anyone" in " ".join(seen.split())
 
 
 @pytest.mark.parametrize(("end", "home"), [("end", "home"), ("G", "g")])
@@ -58,9 +58,9 @@ async def test_its_end_and_its_beginning_are_a_key_away(root: Path, end: str, ho
         await pilot.press("question_mark")
         await until(lambda: isinstance(app.screen, Help) and app.screen.is_mounted)
         await pilot.press(end)
-        await until_said(app, "decide about nobody")
+        await until_said(app, "decide about anyone")
         await pilot.press(home)
-        await until_said(app, COMMANDS[0].text)
+        await until_said(app, COMMANDS[0].description)
 
 
 @pytest.mark.parametrize("key", ["escape", "q", "question_mark", "f1"])

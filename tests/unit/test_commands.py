@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tui.app import FaceGenderApp
-from tui.commands import COMMANDS, PANES, PLACES, Command, bindings
+from tui.commands import COMMANDS, GROUPS, PANES, Command, bindings
 from tui.screens.dashboard import Dashboard
 
 
@@ -28,10 +28,10 @@ def test_the_action_of_a_command_exists(command: Command) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_command_is_described_in_one_clause(command: Command) -> None:
-    assert command.text
-    assert not command.text.endswith(".")
-    assert command.place in PLACES
-    assert command.shown_key
+    assert command.description
+    assert not command.description.endswith(".")
+    assert command.group in GROUPS
+    assert command.key_display
     assert re.fullmatch(r"[a-z-]+", command.name)
 
 

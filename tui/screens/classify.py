@@ -23,6 +23,7 @@ from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.view import probability_bars
 from tui.screens.base import PromptScreen
+from tui.widgets.keys import KeyHints
 from tui.widgets.prompt import Prompt
 
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
@@ -69,7 +70,10 @@ class Classify(PictureActions, PromptScreen):
         yield Static(id="title", markup=False)
         yield LayerBrowser("", caption=self._caption, id="answer")
         yield Prompt(self.complete, id="prompt")
-        yield Static(" ↑↓ layer  m heatmap  hjkl channel  Enter zoom  c another  ? help  Esc back", id="way-out")
+        yield KeyHints(
+            [("↑↓", "layer"), ("m", "heatmap"), ("b", "checkpoint"), ("c", "another"), ("hjkl", "channel")],
+            [("Enter", "zoom"), ("?", "help"), ("Esc", "back")],
+        )
 
     @property
     def browser(self) -> LayerBrowser:

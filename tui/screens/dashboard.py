@@ -85,7 +85,7 @@ class Dashboard(PictureActions, PromptScreen):
                 yield LayerBrowser("feature maps appear after the first epoch", id="layers")
                 yield Pane("Log", RunLog(), id="log")
         yield Prompt(self.complete, id="prompt")
-        yield KeyHints(commands.COMMANDS, commands.DIRECTIONS_HINT)
+        yield KeyHints(commands.HINTS, commands.LAST_HINTS)
 
     def on_mount(self) -> None:
         """Begin to follow the run and to keep the clock."""
@@ -165,7 +165,7 @@ class Dashboard(PictureActions, PromptScreen):
         if state is None:
             state = RunState("", process_state="completed", read=True)
         useless = "resume" if state.live else "stop"
-        self.query_one(KeyHints).leave_out(useless, *(["resume"] if state.state == "completed" else []))
+        self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
         self.query_one(RunFacts).show(state)
         self.query_one(MachineFacts).show(state)

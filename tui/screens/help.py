@@ -1,4 +1,4 @@
-"""The help: every command from the registry, what the terminal can do, and what the labels are."""
+"""The help: all commands, what the terminal can do, and what the labels mean."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from tui import format as fmt
-from tui.commands import COMMANDS, PLACES
+from tui.commands import COMMANDS, GROUPS
 from tui.graphics import Terminal, statistics
 from tui.screens.base import BaseScreen
+from tui.widgets.keys import KeyHints
 
 LABELS = (
-    "The labels are binary because the data is annotated so: female and male are folder names that somebody chose by "
-    "looking at a photograph. A prediction says which folder a photograph resembles. It does not know anybody's gender "
-    "and should decide about nobody."
+    "The labels are binary because the data is annotated that way: female and male are the names of folders that "
+    "somebody sorted photographs into by looking at them. A prediction says which folder a photograph resembles. It "
+    "does not know anybody's gender and must not decide about anyone."
 )
 
 
 class Help(BaseScreen[None]):
-    """A page to read; any of the usual keys leaves it."""
+    """A page to read; any of the usual keys closes it."""
 
     CSS_PATH = "help.tcss"
     BINDINGS = [
@@ -39,27 +40,25 @@ class Help(BaseScreen[None]):
         self._terminal = terminal
 
     def compose(self) -> ComposeResult:
-        """Commands in two columns where there is room, then the terminal."""
+        """The commands, the terminal, the labels."""
         with VerticalScroll(can_focus=False):
             yield Static(Text("Keys", "bold"), classes="heading")
             yield Static(self._commands(), id="commands")
-            yield Static(Text("Every command can be typed by its name after  :  as well.", "dim"))
+            yield Static(Text("The command palette (: or Ctrl+P) finds each command by the name on the right.", "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
             yield Static(self._terminal_facts())
             yield Static(Text("About the labels", "bold"), classes="heading")
             yield Static(Text(LABELS))
-        yield Static(Text(" Esc back   ↑↓ scroll   Home End", "dim"), id="way-out")
+        yield KeyHints([("↑↓", "scroll"), ("Home End", "beginning, end")], [("Esc", "back")])
 
     def _commands(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for place, title in PLACES.items():
+        for group, title in GROUPS.items():
             table.add_row(Text(title, "bold #61afef"), "", "")
             for command in COMMANDS:
-                if command.place == place:
-                    key = command.shown_key if command.keys else ""
-                    table.add_row(
-                        Text(key, "bold", justify="right"), Text(command.text), Text(f":{command.name}", "dim")
-                    )
+                if command.group == group:
+                    key = Text(command.key_display, "bold", justify="right")
+                    table.add_row(key, Text(command.description), Text(command.name, "dim"))
         table.add_row(Text("Tab 1–6", "bold", justify="right"), Text("focus a pane"), "")
         return table
 
@@ -73,7 +72,7 @@ class Help(BaseScreen[None]):
         sent = statistics(self.app)
         out.append(f"\n{fmt.thousands(sent.bytes_sent / 1024)} KiB sent for {sent.pictures} pictures", "dim")
         if sent.bytes_per_second is not None:
-            out.append(f", the link carries {fmt.rate(sent.bytes_per_second)}", "dim")
+            out.append(f", link speed {fmt.rate(sent.bytes_per_second)}", "dim")
         if sent.round_trip_s is not None:
             out.append(f", round trip {1000 * sent.round_trip_s:.0f} ms", "dim")
         if terminal.advice:
@@ -81,7 +80,7 @@ class Help(BaseScreen[None]):
         return out
 
     def action_scroll(self, lines: int) -> None:
-        """Scroll by so many lines."""
+        """Scroll by some lines."""
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     def action_to_top(self) -> None:

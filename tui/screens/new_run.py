@@ -27,6 +27,7 @@ from tui.completion import complete_path
 from tui.messages import StartRun
 from tui.screens.base import BaseScreen
 from tui.widgets.inputs import PathInput, TextInput
+from tui.widgets.keys import KeyHints
 
 DEMO = "demo"
 
@@ -88,8 +89,9 @@ class NewRun(BaseScreen[None]):
                     yield self._widget(field)
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
         yield Static("", id="verdict", markup=False)
-        yield Static(
-            " Ctrl+S start   Esc back   Enter ↑↓ Tab fields   Ctrl+T complete path", id="way-out", markup=False
+        yield KeyHints(
+            [("Enter ↑↓ Tab", "fields"), ("Space", "choices"), ("Ctrl+T", "complete path")],
+            [("Ctrl+S", "start"), ("Esc", "back")],
         )
 
     def _widget(self, field: str) -> Widget:

@@ -19,6 +19,7 @@ from facegender.support.text import ago, end_of, printable, printable_strings
 from tui import format as fmt
 from tui.messages import DeleteRun, OpenRun, ResumeRun, StopRun
 from tui.screens.base import BaseScreen
+from tui.widgets.keys import KeyHints
 
 REREAD_S = 2.0
 _COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "started", "data")
@@ -51,7 +52,10 @@ class Runs(BaseScreen[None]):
         yield Static(self._title(), id="title")
         yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
         yield Static("reading the runs…", id="none", markup=False)
-        yield Static(" Enter open   S stop   R resume   D delete   t new run   Esc back", id="way-out", markup=False)
+        yield KeyHints(
+            [("Enter", "open"), ("S", "stop"), ("R", "resume"), ("D", "delete"), ("t", "new run")],
+            [("?", "help"), ("Esc", "back")],
+        )
 
     def on_mount(self) -> None:
         """Read the runs now, and again from time to time."""

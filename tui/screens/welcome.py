@@ -21,9 +21,10 @@ from tui.messages import StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
+from tui.widgets.keys import KeyHints
 
 _INTRODUCTION = (
-    "Trains a small network on photographs of faces and shows what it sees while it learns. "
+    "Trains a small network on photographs of faces and shows its feature maps while it learns. "
     "There is no run here yet. Where should the photographs come from?"
 )
 
@@ -53,7 +54,7 @@ class Welcome(BaseScreen[None]):
             yield Static(_INTRODUCTION, id="introduction", markup=False)
             yield OptionList(
                 Option(
-                    self._option("Demo faces", "drawn by the program; trains in a minute or two, no data needed"),
+                    self._option("Demo faces", "drawn by the program; needs no data and trains in a minute or two"),
                     "demo",
                 ),
                 Option(self._option("A folder", "with male/ and female/ in it; opens the form for a new run"), "path"),
@@ -62,10 +63,9 @@ class Welcome(BaseScreen[None]):
                 ),
             )
             yield Static("", id="progress", markup=False)
-        yield Static(
-            f" ↑↓ choose   Enter go   Esc dashboard   ? help   q quit      root: {printable(self._root)}",
-            id="way-out",
-            markup=False,
+        yield KeyHints(
+            [("↑↓", "choose"), ("Enter", "continue"), ("Esc", "dashboard"), ("root", printable(self._root))],
+            [("?", "help"), ("q", "quit")],
         )
 
     @staticmethod

@@ -7,45 +7,52 @@ from collections.abc import Iterable
 from rich.text import Text
 from textual.widget import Widget
 
-from tui.commands import Command
+Hint = tuple[str, str]
+"""A key as people write it, and a word for what it does."""
 
 
 class KeyHints(Widget):
-    """As many keys with a word each as the line has room for; the help and the way out always stay."""
+    """Shows as many keys as the line has room for.
+
+    Textual's `Footer` has a widget for each key and mounts all of them again with each change of the focus, which costs
+    more than a tenth of a second of processor time.
+
+    Args:
+        hints: The most important first.
+        always: Shown last, however narrow the line is.
+    """
 
     DEFAULT_CSS = """
     KeyHints { height: 1; width: 1fr; background: $panel; color: $text-muted; }
     """
 
-    def __init__(self, commands: Iterable[Command] = (), extra: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(self, hints: Iterable[Hint], always: Iterable[Hint]) -> None:
         super().__init__()
-        named = [(command.shown_key, command.hint) for command in commands if command.hint]
-        self._always = [pair for pair in named if pair[1] in ("help", "detach")]
-        self._pairs = [*extra, *(pair for pair in named if pair not in self._always)]
-        self._left_out: frozenset[str] = frozenset()
+        self._hints = tuple(hints)
+        self._always = tuple(always)
+        self._hidden: frozenset[str] = frozenset()
 
-    def leave_out(self, *words: str) -> None:
-        """Leave out the keys with these words, which do nothing now."""
-        if (left_out := frozenset(words)) != self._left_out:
-            self._left_out = left_out
+    def hide(self, *words: str) -> None:
+        """Hide the keys with these words, which do nothing now."""
+        if (hidden := frozenset(words)) != self._hidden:
+            self._hidden = hidden
             self.refresh()
 
     def render(self) -> Text:
-        """The line for the width there is."""
-        tail = self._line(self._always)
-        line = Text(" ")
-        for pair in self._pairs:
-            if pair[1] in self._left_out:
+        """Draw the line."""
+        line, tail = Text(" "), Text()
+        for hint in self._always:
+            _append(tail, hint)
+        for hint in self._hints:
+            if hint[1] in self._hidden:
                 continue
-            part = self._line([pair])
-            if line.cell_len + part.cell_len + tail.cell_len > self.size.width:
+            longer = line.copy()
+            _append(longer, hint)
+            if longer.cell_len + tail.cell_len > self.size.width:
                 break
-            line.append_text(part)
+            line = longer
         return line.append_text(tail)
 
-    @staticmethod
-    def _line(pairs: Iterable[tuple[str, str]]) -> Text:
-        out = Text()
-        for key, word in pairs:
-            out.append(key, "bold").append(f" {word}  ")
-        return out
+
+def _append(line: Text, hint: Hint) -> None:
+    line.append(hint[0], "bold").append(f" {hint[1]}  ")
