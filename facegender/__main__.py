@@ -54,9 +54,10 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """Run the command of the command line and exit."""
     try:
-        from facegender.support.machine import complete_streams
+        from facegender.support.machine import complete_streams, let_waiting_threads_sleep
 
         complete_streams()
+        let_waiting_threads_sleep()
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # while the first modules are imported
         code = 130

@@ -26,6 +26,20 @@ def complete_streams() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
+OPENMP_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Variables that say how long an OpenMP thread spins before it sleeps."""
+
+
+def let_waiting_threads_sleep() -> None:
+    """Make torch's OpenMP threads sleep while they wait for each other, unless the user has set how they wait.
+
+    They spin by default, which takes the processor from the very thread that they wait for once other processes are
+    busy too. docs/benchmarks.md has figures. OpenMP reads the variable when torch is loaded: call this before.
+    """
+    if not any(name in os.environ for name in OPENMP_WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+
+
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 

@@ -211,7 +211,7 @@ def test_every_size_gives_logits_and_heat(side: int) -> None:
 
 
 def test_widths_that_leave_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="three numbers"):
+    with pytest.raises(ValueError, match="three positive numbers"):
         ResidualNet((4, 0, 8))
 
 

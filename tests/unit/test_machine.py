@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,26 @@ def test_a_container_that_sees_its_own_group_as_the_root_finds_its_limit(groups:
     put(groups, cpu__max="50000 100000", memory__max=100, memory__current=200, memory__stat="inactive_file 0")
     assert machine.available_processors() == 1
     assert machine.available_memory() == 0
+
+
+@pytest.mark.parametrize("name", machine.OPENMP_WAITING)
+def test_a_variable_that_the_user_has_set_decides_how_threads_wait(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for other in machine.OPENMP_WAITING:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "1")
+    before = dict(os.environ)
+    machine.let_waiting_threads_sleep()
+    assert dict(os.environ) == before
+
+
+def test_the_program_lets_waiting_threads_sleep_before_torch_is_loaded() -> None:
+    code = (
+        "import atexit, os, sys\n"
+        "from facegender.__main__ import main\n"
+        "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules))\n"
+        "sys.argv = ['facegender', 'recipes']\n"
+        "main()\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in machine.OPENMP_WAITING}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == "passive False"
