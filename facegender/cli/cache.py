@@ -20,7 +20,8 @@ def summary() -> str:
         busy = sum(entry.busy for entry in unfinished)
         text += f", and {len(unfinished)} unfinished, {size}" + (f" ({busy} being decoded)" if busy else "")
     try:
-        return f"{text}; at most {size_in_words(eviction.allowed_bytes())}"
+        allowed = eviction.allowed_bytes(sum(entry.size_bytes for entry in found))
+        return f"{text}; at most {size_in_words(allowed)}"
     except OSError as error:
         return f"{text}; {error.strerror}"
 
@@ -38,12 +39,13 @@ def listing() -> list[str]:
 
 def _row(entry: Entry, now: float) -> list[str]:
     size, used = size_in_words(entry.size_bytes), ago(now - entry.used)
-    if not entry.readable:
+    photos = entry.photos
+    if photos is None:
         return ["?" if entry.finished else "unfinished", "", size, used, "another version, or damaged"]
-    count = str(entry.done)
+    count = str(len(photos.decoded_rows))
     if not entry.finished:
-        count = f"{entry.done} of {entry.count}" + (", being decoded" if entry.busy else "")
-    return [count, str(entry.side), size, used, entry.source]
+        count += f" of {photos.count}" + (", being decoded" if entry.busy else "")
+    return [count, str(photos.side), size, used, photos.source]
 
 
 def clear_sets() -> tuple[list[str], list[str]]:
@@ -52,10 +54,10 @@ def clear_sets() -> tuple[list[str], list[str]]:
     Returns:
         Lines about what was removed, and lines about what could not be removed.
     """
-    result = eviction.clear()
-    lines = [f"removed {counted(result.count, 'set')}, {size_in_words(result.freed_bytes)}"]
-    if result.count:
+    removed, problems = eviction.clear()
+    lines = [f"removed {counted(len(removed), 'set')}, {size_in_words(sum(entry.size_bytes for entry in removed))}"]
+    if removed:
         lines.append("a run that uses one of them keeps it until it ends; only then its room on the disk is free")
-    if result.busy:
-        lines.append(f"left {counted(result.busy, 'set')} that a run is decoding at this moment")
-    return lines, [printable(problem) for problem in result.problems]
+    if busy := sum(entry.busy for entry in eviction.entries()):
+        lines.append(f"left {counted(busy, 'set')} that a run is decoding at this moment")
+    return lines, [printable(problem) for problem in problems]

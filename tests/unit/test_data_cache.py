@@ -87,7 +87,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_cached_like_any_other(files, tmp_pa
         decoded = load_photos([odd / path.name for path in files], LABELS, 16)
         assert decoded.cached == cached
         assert numbers(decoded) == list(range(10))
-    assert eviction.entries()[0].source.isprintable()
+    assert eviction.entries()[0].photos.source.isprintable()
 
 
 @pytest.mark.parametrize("change", ["content", "time", "name", "fewer", "size", "permission"])
@@ -489,12 +489,12 @@ def test_sets_are_listed_with_what_is_in_them(files, tmp_path, slow):
         load_photos(files, LABELS, 16, progress=interrupt_at(4))
     load_photos(files, LABELS, 20)
     finished, unfinished = sorted(eviction.entries(), key=lambda entry: not entry.finished)
-    assert (finished.done, finished.count, finished.side) == (10, 10, 20)
-    assert finished.source == str(tmp_path / "data")
-    assert (unfinished.done, unfinished.count, unfinished.side) == (4, 10, 16)
+    assert (len(finished.photos.decoded_rows), finished.photos.count, finished.photos.side) == (10, 10, 20)
+    assert finished.photos.source == str(tmp_path / "data")
+    assert (len(unfinished.photos.decoded_rows), unfinished.photos.count, unfinished.photos.side) == (4, 10, 16)
     assert not unfinished.busy
     (tmp_path / "cache" / "other.photographs").write_bytes(b"of another version")
-    assert [entry.readable for entry in eviction.entries()].count(False) == 1
+    assert [entry.photos for entry in eviction.entries()].count(None) == 1
 
 
 def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path):
@@ -503,9 +503,10 @@ def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path):
     (tmp_path / "cache" / "classify").mkdir()
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     with closing(open_building("key", 10, 16, "")) as building:
-        cleared = eviction.clear()
-        assert (cleared.count, cleared.freed_bytes, cleared.busy, cleared.problems) == (1, size, 1, [])
-    assert eviction.clear().count == 1
+        removed, problems = eviction.clear()
+        assert ([entry.size_bytes for entry in removed], problems) == ([size], [])
+        assert building.path.exists()
+    assert len(eviction.clear()[0]) == 1
     assert not building.path.exists()
     assert [path.name for path in cached_files(tmp_path)] == ["classify", "notes.txt"]
     assert numbers(decoded) == list(range(10))  # what is open stays readable

@@ -6,12 +6,11 @@ import contextlib
 import shutil
 import stat
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from facegender.data.cache.file import BUILDING_SUFFIX, SUFFIX, PhotoFile, is_locked, remove_unlocked
-from facegender.support.cache_dir import cache_folder, make_cache_folder
+from facegender.support.cache_dir import cache_folder
 from facegender.support.files import exists
 
 MAX_BYTES = 20 * 2**30
@@ -19,7 +18,8 @@ ABANDONED_AFTER_S = 7 * 86_400.0
 """How long a set that an interrupted process has begun is kept."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True)
+class Entry:
     """A set in the cache folder.
 
     Attributes:
@@ -27,11 +27,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         used: When it was last used, or written to, in seconds since 1970.
         finished: It is complete.
         busy: A process decodes it at this moment.
-        readable: It is of the present layout; the attributes below are known.
-        done: Files that are decoded.
-        count: Files that will be decoded; those that are no photographs included until it is complete.
-        side: Of the square photographs in pixels.
-        source: Where they come from; safe to show.
+        photos: What is in it, closed; None if it is damaged or of another layout.
     """
 
     path: Path
@@ -39,31 +35,28 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     used: float
     finished: bool
     busy: bool
-    readable: bool = False
-    done: int = 0
-    count: int = 0
-    side: int = 0
-    source: str = ""
+    photos: PhotoFile | None
 
+    @property
+    def is_useless(self) -> bool:
+        """Whether no run will use it: it was abandoned, or cannot be read."""
+        abandoned = not self.finished and time.time() - self.used > ABANDONED_AFTER_S
+        return not self.busy and (abandoned or self.photos is None)
 
-class Cleared(msgspec.Struct, frozen=True, kw_only=True):
-    """What `clear` removed.
+    def remove(self) -> bool:
+        """Remove the set unless a process decodes it.
 
-    Attributes:
-        count: Sets.
-        freed_bytes: What they took of the disk.
-        busy: Sets that are being decoded, which were left.
-        problems: What could not be removed, and why.
-    """
-
-    count: int
-    freed_bytes: int
-    busy: int
-    problems: list[str]
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        if not self.finished:
+            return remove_unlocked(self.path)
+        self.path.unlink(missing_ok=True)
+        return True
 
 
 def entries() -> list[Entry]:
-    """All sets, the most recently used first; none where the folder cannot be read."""
+    """List all sets, the most recently used first; none where the folder cannot be read."""
     found: list[Entry] = []
     with contextlib.suppress(OSError):
         for path in cache_folder().iterdir():
@@ -77,33 +70,28 @@ def entries() -> list[Entry]:
                 busy = not finished and is_locked(path)
                 # An interrupted build has holes, which take no room.
                 size = status.st_size if finished or busy else min(status.st_size, status.st_blocks * 512)
-                entry = Entry(path=path, size_bytes=size, used=status.st_mtime, finished=finished, busy=busy)
-                found.append(_described(entry))
+                found.append(Entry(path, size, status.st_mtime, finished, busy, _contents(path)))
     return sorted(found, key=lambda entry: -entry.used)
 
 
-def _described(entry: Entry) -> Entry:
+def _contents(path: Path) -> PhotoFile | None:
     try:
-        file = PhotoFile.open(entry.path)
+        with contextlib.closing(PhotoFile.open(path)) as photos:
+            return photos
     except (OSError, ValueError):
-        return entry
-    with contextlib.closing(file):
-        done = len(file.decoded_rows)
-        return msgspec.structs.replace(
-            entry, readable=True, done=done, count=file.count, side=file.side, source=file.source
-        )
+        return None
 
 
-def allowed_bytes() -> int:
-    """Bytes that all sets together may take: `MAX_BYTES`, or a fifth of what would be free without them.
+def allowed_bytes(used: int, limit: int = MAX_BYTES) -> int:
+    """Bytes that all sets together may take: the limit, or a fifth of what would be free without them.
+
+    Args:
+        used: Bytes that they take now.
+        limit: Upper limit.
 
     Raises:
         OSError: There is no folder.
     """
-    return _allowed_bytes(sum(entry.size_bytes for entry in entries()), MAX_BYTES)
-
-
-def _allowed_bytes(used: int, limit: int) -> int:
     folder = cache_folder()
     existing = next(path for path in (folder, *folder.absolute().parents) if exists(path))
     return min(limit, (shutil.disk_usage(existing).free + used) // 5)
@@ -112,11 +100,10 @@ def _allowed_bytes(used: int, limit: int) -> int:
 def make_room(needed: int, *, limit: int = MAX_BYTES, keep: Path | None = None) -> bool:
     """Remove sets until ``needed`` bytes fit into what the cache may take of the disk.
 
-    Abandoned sets and those of another layout go in any case, then the least recently used ones; nothing more is
-    removed if ``needed`` can never fit.
+    Useless sets go in any case, then the least recently used ones; no more if ``needed`` can never fit.
 
     Args:
-        limit: Used instead of `MAX_BYTES`.
+        limit: See `allowed_bytes`.
         keep: A file that is part of what is needed.
 
     Returns:
@@ -125,52 +112,30 @@ def make_room(needed: int, *, limit: int = MAX_BYTES, keep: Path | None = None) 
     Raises:
         OSError: There is no folder.
     """
-    make_cache_folder()
-    kept = [entry for entry in entries() if entry.path != keep and not (_is_useless(entry) and _remove(entry))]
-    used = sum(entry.size_bytes for entry in kept)
-    allowed = _allowed_bytes(used, limit)
-    while kept and needed <= allowed < used + needed:
-        entry = kept.pop()
-        if _remove(entry):
-            used -= entry.size_bytes
+    found = [entry for entry in entries() if entry.path != keep]
+    used = sum(entry.size_bytes for entry in found)
+    allowed = allowed_bytes(used, limit)
+    for entry in sorted(found, key=lambda entry: (not entry.is_useless, entry.used)):
+        if not entry.is_useless and not needed <= allowed < used + needed:
+            break
+        with contextlib.suppress(OSError):  # another user's, in a folder that is shared
+            if entry.remove():
+                used -= entry.size_bytes
     return used + needed <= allowed
 
 
-def clear() -> Cleared:
-    """Remove all sets but those that are being decoded, and nothing else in the folder."""
-    count = freed = busy = 0
+def clear() -> tuple[list[Entry], list[str]]:
+    """Remove all sets but those that are being decoded, and nothing else in the folder.
+
+    Returns:
+        The sets that were removed, and a line about each that could not be removed.
+    """
+    removed: list[Entry] = []
     problems: list[str] = []
     for entry in entries():
         try:
-            removed = _unlink(entry)
+            if entry.remove():
+                removed.append(entry)
         except OSError as error:
             problems.append(f"{entry.path}: {error.strerror}")
-            continue
-        count += removed
-        freed += entry.size_bytes if removed else 0
-        busy += not removed
-    return Cleared(count=count, freed_bytes=freed, busy=busy, problems=problems)
-
-
-def _is_useless(entry: Entry) -> bool:
-    abandoned = not entry.finished and time.time() - entry.used > ABANDONED_AFTER_S
-    return not entry.busy and (abandoned or not entry.readable)
-
-
-def _remove(entry: Entry) -> bool:
-    try:
-        return _unlink(entry)
-    except OSError:
-        return False
-
-
-def _unlink(entry: Entry) -> bool:
-    """Remove a set unless a process decodes it.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    if not entry.finished:
-        return remove_unlocked(entry.path)
-    entry.path.unlink(missing_ok=True)
-    return True
+    return removed, problems

@@ -207,14 +207,10 @@ def open_building(key: str, count: int, side: int, source: str) -> PhotoFile:
     path = building_path(key)
     file = _locked(path)
     try:
-        try:
-            return PhotoFile(path, file)
-        except ValueError:
-            _initialise(file, count, side, source)
-            return PhotoFile(path, file)
-    except BaseException:
-        file.close()
-        raise
+        return PhotoFile(path, file)
+    except ValueError:
+        _initialise(file, count, side, source)
+        return PhotoFile(path, file)
 
 
 def is_locked(path: Path) -> bool:
