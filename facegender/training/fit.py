@@ -34,7 +34,7 @@ from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import Item
 from facegender.training.threads.system_metrics import GpuIdentity
-from facegender.training.trainer import configure_torch, silence_lightning, trainer_on
+from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
 
 def fit(session: Session) -> None:
@@ -143,7 +143,7 @@ def _fit(
     guard = DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), announce)
     callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, guard, checkpoints]
     callbacks += [callback for callback in (patience, account) if callback]
-    trainer = trainer_on(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
+    trainer = build_trainer(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
     if trainer.is_global_zero and isinstance(sink, Session):
         _complete_manifest(folder, data, module)
         sink.watch(_gpus(trainer))

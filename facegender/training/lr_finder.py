@@ -29,7 +29,7 @@ from facegender.support.errors import UserError, print_error
 from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
-from facegender.training.trainer import configure_torch, silence_lightning, trainer_on
+from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
 Numbers = npt.NDArray[np.float64]
 
@@ -234,7 +234,7 @@ def curve_of(module: SweptModule, data: FaceDataModule, batches: int, hardware: 
     epochs = math.ceil(batches / data.steps_per_epoch) + 1
     with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _bar_for_people():
         # Lightning's finder validates after each epoch, whatever is said of how much, unless it is never time for it.
-        trainer = trainer_on(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
+        trainer = build_trainer(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=batches, update_attr=False
         )

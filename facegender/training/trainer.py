@@ -1,4 +1,4 @@
-"""Lightning's Trainer on what `hardware` has chosen, without the words and files that it would make by itself."""
+"""Lightning's Trainer for the chosen hardware, without the log lines and files that Lightning would add."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.plugins import CheckpointIO
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]  # re-export
 
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
@@ -26,28 +26,28 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 
 
 def configure_torch(config: TrainConfig, hardware: Hardware) -> None:
-    """Make torch ready for this process's training, before there is a network: seed, memory, TensorFloat32."""
+    """Set the random seed, the memory allocator and TensorFloat32; call it before the network is built."""
     if hardware.kind == "cpu":
         keep_large_buffers()
-    # Where the GPU has it: what is measured is whether faces are told apart, not the eighth digit.
+    # TensorFloat32 on GPUs that have it: accuracy is measured in photographs, not in the eighth digit.
     torch.set_float32_matmul_precision("high")
     seed_everything(config.seed, workers=True, verbose=False)
 
 
-def trainer_on(
+def build_trainer(
     hardware: Hardware,
     folder: Path,
     epochs: int,
     *,
     callbacks: Sequence[Callback] = (),
     plugins: Sequence[CheckpointIO] = (),
-    **more: Any,
+    **options: Any,
 ) -> Trainer:
-    """A Trainer.
+    """Build a Trainer that logs and saves only through the given callbacks.
 
     Args:
-        folder: Where Lightning writes what it is not told a folder for.
-        more: As Lightning's own arguments.
+        folder: Lightning's default folder for files.
+        options: Further arguments of `Trainer`.
 
     Raises:
         UserError: Lightning cannot use the hardware.
@@ -69,14 +69,16 @@ def trainer_on(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
-            **more,
+            **options,
         )
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"{hardware.options()}: {one_line(str(error))}; leave them out to use what is there") from None
+        raise UserError(
+            f"{hardware.options()}: {one_line(str(error))}; leave these options out to use the hardware that is there"
+        ) from None
 
 
 def silence_lightning() -> None:
-    """Lightning's records go where all records go, and what it advises without need goes nowhere."""
+    """Send Lightning's log records to the root logger, and drop its advice that does not apply here."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
