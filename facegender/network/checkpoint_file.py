@@ -62,7 +62,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         # An expanded tensor repeats numbers that the file stores once; a copy of it would take the whole memory.
         if sum(tensor.numel() * tensor.element_size() for tensor in _tensors(content)) > size:
             raise DamagedCheckpoint("its tensors are larger than the file")
-    except (DamagedCheckpoint, OSError):
+    except (DamagedCheckpoint, OSError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise anything in the unpickler and the archive reader
         raise DamagedCheckpoint(str(error)) from None

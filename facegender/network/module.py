@@ -23,7 +23,7 @@ from torchmetrics.classification import (
 )
 
 from facegender.network.augment import generator_for
-from facegender.network.checkpoint_file import NETWORK_PREFIX
+from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint, require_count
 from facegender.network.ema import EmaNetwork
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
@@ -174,6 +174,8 @@ class FaceGenderModule(LightningModule):
         self.validation_results = {"loss": self.validation_loss.compute(), **self.metrics.compute()}
         self.validation_loss.reset()
         self.metrics.reset()
+        self.validation_accuracy = float(self.validation_results["accuracy"])
+        self.log("validation_accuracy", self.validation_accuracy, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the validation accuracy of the saved weights, and put the averaged weights into ``state_dict``.
@@ -195,7 +197,8 @@ class FaceGenderModule(LightningModule):
 
         A schedule by steps continues at the step where the same number of epochs ends on the present devices.
         """
-        self.validation_accuracy = checkpoint.get("validation_accuracy")
+        accuracy = checkpoint.get("validation_accuracy")
+        self.validation_accuracy = None if accuracy is None else float(accuracy)
         at = checkpoint.get("resume_at")  # missing in those of Lightning's learning rate finder
         if self._recipe.interval == "step" and at is not None and not at["batch"]:
             (schedule,) = checkpoint["lr_schedulers"]
@@ -204,7 +207,9 @@ class FaceGenderModule(LightningModule):
         if self.ema is not None:
             ema_weights = _renamed(checkpoint["state_dict"], NETWORK_PREFIX, _EMA_PREFIX)
             checkpoint["state_dict"] = {**ema_weights, **checkpoint[TRAINED_WEIGHTS]}
-            self.ema.count = checkpoint[EMA_STEPS]
+            self.ema.count = require_count(checkpoint[EMA_STEPS], "average")
+            if self.ema.count > checkpoint["global_step"]:
+                raise DamagedCheckpoint("its average has more steps than were trained")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the recipe's optimiser and schedule."""

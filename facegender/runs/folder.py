@@ -108,7 +108,6 @@ class RunFolder:
         self.last_checkpoint = self.path / "last.ckpt"
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
-        self._manifest: Manifest | None = None
         self.lock = RunLock(self.path / "lock")
 
     def __repr__(self) -> str:
@@ -171,7 +170,6 @@ class RunFolder:
             plain["config"] = {**old_config, **plain["config"]}
         with replacing(self.manifest_path) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1))
-        self._manifest = manifest
 
     def _read_plain_manifest(self) -> dict[str, Any]:
         try:
@@ -191,11 +189,6 @@ class RunFolder:
                 f"run {self.name} was written by a newer version of this program (run.json of version {version}, "
                 f"known is {MANIFEST_VERSION}): update facegender-tui"
             )
-
-    def restore_manifest(self) -> None:
-        """Write the manifest again that this object has written last, if somebody has removed it."""
-        if self._manifest is not None and not exists(self.manifest_path):
-            self.write_manifest(self._manifest)
 
     def request_stop(self) -> None:
         """Ask the trainer to finish its batch, save and end.

@@ -54,16 +54,6 @@ class JournalWriter:
         own = os.fstat(self._file.fileno())
         return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
 
-    def content(self) -> bytes:
-        """All that was written, also where the file has no name any more."""
-        with open(os.dup(self._file.fileno()), "rb") as file:  # noqa: PTH123 - it has no path
-            file.seek(0)
-            return file.read()
-
-    def restore(self, content: bytes) -> None:
-        """Append what another file of the same journal had."""
-        self._write(content)
-
     def close(self) -> None:
         """Flush to the disk and close."""
         try:

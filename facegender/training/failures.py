@@ -1,4 +1,4 @@
-"""What went wrong, in one line that names the remedy where there is one."""
+"""One safe line about what went wrong, with the remedy where there is one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Why something could not be done that training goes on without: one safe line, as a clause."""
+    """Why something failed that training continues without, as a clause for the end of a sentence."""
     if isinstance(error, OSError) and error.strerror:
         return one_line(error.strerror)[:MAX_LENGTH]
     return describe(error)
 
 
 def describe(error: BaseException) -> str:
-    """One safe line about an exception; out of memory says what to lower."""
+    """Describe an exception in one line."""
     text = one_line(str(error))
     if is_out_of_memory(error):
         return "out of memory: lower --batch-size or --image-size"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk ({text}): free some, then --resume the run"
-    # Lightning turns the one into the other.
+    # Lightning may raise another exception in place of the KeyboardInterrupt.
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return "interrupted twice: ended at once, without saving"
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__

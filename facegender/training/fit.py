@@ -1,39 +1,43 @@
-"""Configuration to `Trainer.fit`: photographs, network, precision, devices, and where a resumed run goes on."""
+"""From a configuration to `Trainer.fit`: data, network, hardware, callbacks, and where a resumed run continues."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
-from pytorch_lightning import Trainer
-from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning import Callback
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import DamagedCheckpoint
+from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.events import Event, Status
+from facegender.runs.events import Notice, Status
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
-from facegender.training.callbacks.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from facegender.training.callbacks.checkpoints import DurableCheckpointIO, RunCheckpoints
+from facegender.training.callbacks.data_report import DataReporter
 from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
-from facegender.training.callbacks.early_stopping import Patience
+from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.callbacks.recorder import RunInfo, RunRecorder, Sink
-from facegender.training.callbacks.skipped_files import PhotographAccount
-from facegender.training.failures import is_out_of_memory
 from facegender.training.hardware import Hardware, choose_hardware
-from facegender.training.resume import ResumeCheck, ResumePoint, as_before, missing_frame, resume_point, unusable
+from facegender.training.resume import (
+    ResumeCheck,
+    ResumePoint,
+    is_restore_error,
+    recorded_precision,
+    resume_point,
+    unusable,
+)
 from facegender.training.run_lock import Claim
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import Item
-from facegender.training.threads.system_metrics import GpuIdentity
 from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
 
@@ -42,32 +46,20 @@ def fit(session: Session) -> None:
 
     Raises:
         UserError: The data, the devices or the checkpoint cannot be used.
-        Stopped: Somebody asked, and ``last.ckpt`` is saved.
+        Stopped: A stop was requested, and ``last.ckpt`` is saved.
     """
     claim = session.claim
-    hardware = choose_hardware(claim.config)
     data = FaceDataModule(claim.config, claim.folder.root, progress=session.preparing)
-    silence_lightning()
-    data.prepare()
-    try:
-        resume = resume_point(claim)
-        if claim.resumed:
-            manifest = claim.folder.read_manifest()
-            if manifest and manifest.data_digest and manifest.data_digest != data.digest:
-                session.notice("the photographs are not the same as when the run began", "warning")
-        account = PhotographAccount(data, claim, session.notice)
-        _fit(claim, hardware, data, session, session.stop, resume, account)
-    finally:
-        data.close()
+    _fit(claim, data, session, session.stop, [DataReporter(data, session)])
 
 
 def run_nonzero_rank(
     config: TrainConfig, root: Path, run: str | None, resume: str | None, changes: Mapping[str, Any]
 ) -> Status:
-    """Train along as one of a run's further processes, which owns no files and reports nothing.
+    """Train as one of a run's further processes, which owns no files and reports nothing.
 
     Raises:
-        UserError: As the first process does.
+        UserError: As in the first process.
     """
     folder = RunFolder(root, run or resume or "follower")
     if resume:
@@ -76,19 +68,12 @@ def run_nonzero_rank(
             raise UserError(f"run {resume} has no readable run.json to resume with")
         config = msgspec.structs.replace(manifest.config, **changes)
     claim = Claim(folder, validate(config), resumed=bool(resume))
-    stop = StopSwitch()
-    hardware = choose_hardware(claim.config)
-    data = FaceDataModule(claim.config, root)
-    silence_lightning()
-    data.prepare()
     try:
-        _fit(claim, hardware, data, NullSink(), stop, resume_point(claim))
+        _fit(claim, FaceDataModule(claim.config, root), NullSink(), StopSwitch(), [])
     except Stopped:
         return "stopped"
-    except Diverged:  # the first process says so
+    except Diverged:  # the first process reports it
         return "failed"
-    finally:
-        data.close()
     return "completed"
 
 
@@ -103,90 +88,86 @@ class NullSink:
         return False
 
 
-def _fit(
+def _fit(claim: Claim, data: FaceDataModule, sink: Sink, stop: StopSwitch, reporters: Sequence[Callback]) -> None:
+    hardware = choose_hardware(claim.config)
+    resume = resume_point(claim)
+    silence_lightning()
+    for event in resume.missing_events if resume else ():
+        sink.put(event)
+    try:
+        if resume and resume.has_trained(claim.config):
+            _complete(claim, data, sink, resume)
+        else:
+            data.prepare()
+            _train(claim, recorded_precision(hardware, claim.config, resume), data, sink, stop, resume, reporters)
+    finally:
+        data.close()
+
+
+def _train(
     claim: Claim,
     hardware: Hardware,
     data: FaceDataModule,
     sink: Sink,
     stop: StopSwitch,
     resume: ResumePoint | None,
-    account: PhotographAccount | None = None,
+    reporters: Sequence[Callback],
 ) -> None:
     config, folder = claim.config, claim.folder
-    hardware = as_before(hardware, config, resume)
     configure_torch(config, hardware)
     module = FaceGenderModule(config, CLASSES, data.train_images)
+    files = DurableCheckpointIO(folder, sink.put, claim.is_gone)
+    checkpoints = RunCheckpoints(folder, stop, files)
+    callbacks = [
+        *([ResumeCheck(resume)] if resume else []),
+        EarlyStopping(config.patience, sink.put),
+        RunRecorder(sink, _run_info(claim, data, module, hardware.precision, resume)),
+        DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), sink.put),
+        *reporters,
+        checkpoints,
+    ]
+    trainer = build_trainer(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
+    if resume:
+        data.resume_from(resume.epoch, resume.batch)
+    held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
+    sink.put(Notice(time=time.time(), level="info", text=held))
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+    except Exception as error:
+        if resume and stop.preparing and is_restore_error(error):
+            raise UserError(unusable(resume.path, error)) from error
+        raise
+    if resume and stop.preparing:
+        raise UserError(unusable(resume.path, DamagedCheckpoint("says that all is trained")))
+    if checkpoints.lost:  # resuming the run trains that epoch again
+        raise checkpoints.lost
 
-    def announce(event: Event) -> None:
-        sink.put(event)
 
-    files = AtomicCheckpointIO(announce, claim.is_gone)
-    checkpoints = RunCheckpoints(folder, stop, announce, files)
-    info = RunInfo(
-        run=folder.name,
-        config=config,
+def _complete(claim: Claim, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:
+    """Record the missing frame of a run that was killed after its last epoch; its journal lines are written already."""
+    if resume.missing_frame is None:
+        return
+    data.prepare()
+    module = FaceGenderModule(claim.config, CLASSES)
+    weights = network_weights(read_checkpoint(resume.path)["state_dict"], module.eval_network)
+    module.eval_network.load_state_dict(weights)
+    RunRecorder(sink, _run_info(claim, data, module, "32", resume)).record_missing_frame(module, resume.step)
+
+
+def _run_info(
+    claim: Claim, data: FaceDataModule, module: FaceGenderModule, precision: str, resume: ResumePoint | None
+) -> RunInfo:
+    return RunInfo(
+        run=claim.folder.name,
+        config=claim.config,
         resumed=claim.resumed,
         classes=CLASSES,
-        precision=hardware.precision,
+        precision=precision,
         parameters=parameter_count(module.network),
         train_images=data.train_images,
         validation_images=data.validation_images,
         skipped_files=len(data.skipped),
-        probes=data.probes(config.probes),
-        missing_frame=missing_frame(folder, config, resume),
+        probes=data.probes(claim.config.probes),
+        missing_frame=resume.missing_frame if resume else None,
         batches_before=resume.batch if resume else 0,
-    )
-    patience = Patience(config.patience, checkpoints, announce) if config.patience else None
-    recorder = RunRecorder(
-        sink, info, lambda: checkpoints.improved, lambda: patience.epochs_since_best if patience else 0
-    )
-    guard = DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), announce)
-    callbacks = [*([ResumeCheck(resume)] if resume else []), recorder, guard, checkpoints]
-    callbacks += [callback for callback in (patience, account) if callback]
-    trainer = build_trainer(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
-    if trainer.is_global_zero and isinstance(sink, Session):
-        _complete_manifest(folder, data, module)
-        sink.watch(_gpus(trainer))
-    if resume:
-        data.resume_from(resume.epoch, resume.batch)
-    held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
-    if account:
-        account.begin(held)
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
-    except UserError:
-        raise
-    except Exception as error:
-        # What Lightning itself keeps in a checkpoint only Lightning can judge, and it does so when it loads it.
-        if resume is None or not stop.preparing or is_out_of_memory(error):
-            raise
-        raise UserError(unusable(resume.path, error)) from error
-    if resume and stop.preparing:
-        raise UserError(unusable(resume.path, DamagedCheckpoint("says that all is trained")))
-    if checkpoints.lost:  # then the run can be resumed and train it again
-        raise checkpoints.lost
-
-
-def _gpus(trainer: Trainer) -> list[GpuIdentity]:
-    """The GPUs of this machine that a trainer uses."""
-    if not isinstance(trainer.accelerator, CUDAAccelerator):
-        return []
-    return [GpuIdentity.of_torch(index) for index in trainer.device_ids]
-
-
-def _complete_manifest(folder: RunFolder, data: FaceDataModule, module: FaceGenderModule) -> None:
-    """Adds what is only known now."""
-    manifest = folder.read_manifest()
-    if manifest is None:
-        return
-    layers = [name for name, part in module.network.named_modules() if isinstance(part, torch.nn.Conv2d)]
-    folder.write_manifest(
-        msgspec.structs.replace(
-            manifest,
-            data=data.source,
-            data_digest=data.digest,
-            parameters=parameter_count(module.network),
-            layers=layers,
-            skipped=data.skipped,
-        )
     )

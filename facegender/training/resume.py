@@ -1,94 +1,179 @@
-"""Where a resumed run goes on, and whether its checkpoint can be gone on from: found out before anything is trained."""
+"""Where a resumed run continues, what a crash has cost it, and whether its checkpoint fits."""
 
 from __future__ import annotations
 
 import math
+import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, nn
+from torch import Tensor
 
 from facegender.data.dataset import CLASSES
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
-from facegender.network.module import EMA_STEPS, TRAINED_WEIGHTS
-from facegender.network.recipes import RECIPES, build_network
+from facegender.network.recipes import build_network
 from facegender.runs.config import TrainConfig
-from facegender.runs.events import FrameSaved
+from facegender.runs.events import CheckpointSaved, EpochFinished, Event, FrameSaved, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_kinds
 from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
-from facegender.training.callbacks.recorder import EPOCH_SO_FAR, frame_is_due
+from facegender.training.callbacks.early_stopping import STATE_KEY
+from facegender.training.callbacks.recorder import FINISHED_EPOCH, frame_is_due
+from facegender.training.failures import is_out_of_memory, reason
 from facegender.training.hardware import Hardware, has_bf16
 from facegender.training.run_lock import Claim
 from facegender.training.trainer import LIGHTNING_PRECISION
 
+_RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
+"""Lightning's module that restores all parts of a checkpoint."""
+
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a checkpoint goes on: ``batch`` batches of ``epoch`` are done, by each of ``devices``.
+    """Where training continues: each of ``devices`` has trained ``batch`` batches of ``epoch``.
 
     Attributes:
+        epoch: Counted from 0.
+        step: Optimiser steps done.
         kind: Of the devices, as torch names it, e.g. "cuda".
         precision: As `Hardware.precision`; None if the checkpoint does not tell.
+        epochs_since_best: Epochs in a row without a better validation accuracy.
+        missing_events: Journal lines that the crash has cost and the checkpoint still knows.
+        missing_frame: The epoch whose frame the crash has cost; the checkpoint has the weights of that moment.
     """
 
     path: Path
     epoch: int
     batch: int
+    step: int
     devices: int
     kind: str
     precision: str | None
+    epochs_since_best: int = 0
+    missing_events: Sequence[Event] = ()
+    missing_frame: int | None = None
+
+    def has_trained(self, config: TrainConfig) -> bool:
+        """Whether nothing is left to train: all epochs are done, or the patience is used up."""
+        return self.batch == 0 and (self.epoch >= config.epochs or 0 < config.patience <= self.epochs_since_best)
 
 
 def resume_point(claim: Claim) -> ResumePoint | None:
-    """Where the run of a claim goes on; None if it is new, or ended before it had saved anything.
+    """Read where a run continues; None if it is new, or ended before it had saved anything.
+
+    A run that was killed after its last epoch has nothing left to train, see `ResumePoint.has_trained`, and can be
+    completed.
 
     Raises:
-        UserError: Its ``last.ckpt`` is damaged or another network's, or there is nothing left to train.
+        UserError: Its ``last.ckpt`` cannot be read, is damaged, or belongs to another network; or the options given now
+            leave nothing to train.
     """
     path, name = claim.folder.last_checkpoint, claim.folder.name
     if not claim.resumed or not exists(path):
         return None
     try:
-        checkpoint = read_checkpoint(path)
-        point = _point(path, checkpoint)
-        network_weights(checkpoint["state_dict"], _shape_of(claim.config))
-        _check_average(checkpoint, claim.config)
-        _check_optimiser(checkpoint, claim.config)
-        _check_progress(checkpoint["loops"])
-        _check_rest(checkpoint)
-    except Exception as error:  # a stranger's values fail wherever they are first used, in whatever way
+        checkpoint = upgrade_checkpoint(read_checkpoint(path))
+        point = _resume_point(claim.folder, claim.config, checkpoint)
+    except OSError as error:
+        raise UserError(
+            f"{printable(path)} cannot be read ({reason(error)}): check the disk and resume again"
+        ) from None
+    except (DamagedCheckpoint, msgspec.ValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(unusable(path, error)) from None
+    if claim.before is None or not (point.has_trained(claim.config) or point.epoch >= claim.config.epochs):
+        return point
+    completed = claim.ended is not None and claim.ended.status == "completed"
+    if point.has_trained(claim.before.config) and not completed:
+        return point
     if point.epoch >= claim.config.epochs:
         done = counted(point.epoch, "epoch")
         raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
-    waited = (checkpoint["callbacks"].get("Patience") or {"waited": 0})["waited"]
-    if 0 < claim.config.patience <= waited:
-        raise UserError(
-            f"run {name} has had no better epoch for {waited}, and its patience is used up: "
-            "give more with --patience to go on, or 0 to train all epochs"
-        )
-    return point
+    raise UserError(
+        f"run {name} has had no better epoch for {point.epochs_since_best}, and its patience is used up: "
+        "give more with --patience to continue, or 0 to train all epochs"
+    )
 
 
-def missing_frame(folder: RunFolder, config: TrainConfig, resume: ResumePoint | None) -> int | None:
-    """The epoch whose frame a crash has cost and the checkpoint can still give: it has the weights of that moment."""
-    if resume is None or resume.batch or not frame_is_due(config, resume.epoch - 1):
-        return None
-    saved = read_kinds(folder.journal_path, FrameSaved)
-    done = any(isinstance(event, FrameSaved) and event.epoch == resume.epoch - 1 for event in saved)
-    return None if done else resume.epoch - 1
+def upgrade_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Rename what earlier versions of this program named otherwise. Changes and returns the checkpoint."""
+    states = checkpoint["callbacks"]
+    if STATE_KEY not in states:
+        waited = (states.pop("Patience", None) or {"waited": 0})["waited"]
+        best = states["RunCheckpoints"]["best_accuracy"]
+        states[STATE_KEY] = {"wait_count": waited, "best_score": best, "stopped_epoch": 0}
+    return checkpoint
 
 
-def as_before(hardware: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
-    """The hardware, with "auto" in the precision that the run began in, as measuring again may come out otherwise.
+def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, Any]) -> ResumePoint:
+    """Read and check what this program has put into a checkpoint; Lightning checks its own part when it restores it."""
+    at = checkpoint["resume_at"]
+    epoch, batch = require_count(at["epoch"], "epoch"), require_count(at["batch"], "batch")
+    if require_count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
+        raise DamagedCheckpoint("its epochs contradict each other")
+    with torch.device("meta"):
+        network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
+    network_weights(checkpoint["state_dict"], network)
+    (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+    _check_progress(checkpoint["loops"])
+    point = ResumePoint(
+        path=folder.last_checkpoint,
+        epoch=epoch,
+        batch=batch,
+        step=require_count(checkpoint["global_step"], "step"),
+        devices=require_count(at.get("devices", 1), "devices"),
+        kind=at.get("kind", ""),
+        precision=next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None),
+        epochs_since_best=require_count(checkpoint["callbacks"][STATE_KEY]["wait_count"], "patience"),
+    )
+    if batch:
+        return point
+    frames = (event.epoch for event in read_kinds(folder.journal_path, FrameSaved) if isinstance(event, FrameSaved))
+    due = frame_is_due(config, epoch - 1) or (config.visualize_every and point.has_trained(config))
+    missing_frame = epoch - 1 if due and epoch - 1 not in frames else None
+    return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
 
-    On another kind of device, or one without that precision, it is decided anew.
+
+def _check_progress(value: Any) -> None:
+    """Check that Lightning's record of its progress has nothing but counts, which Lightning does not check itself."""
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_progress(item)
+    elif value is not None and not isinstance(value, bool):
+        require_count(value, "Lightning's progress")
+
+
+def _missing_events(folder: RunFolder, checkpoint: dict[str, Any]) -> list[Event]:
+    """The journal lines about the epoch that a checkpoint was saved after, if they were not written."""
+    written: list[EpochFinished | CheckpointSaved] = []
+    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished, CheckpointSaved):
+        if isinstance(event, RunStarted):  # what was trained beyond this point is trained again
+            written = [earlier for earlier in written if earlier.epoch < event.start_epoch]
+        elif isinstance(event, (EpochFinished, CheckpointSaved)):
+            written.append(event)
+    epoch, step, missing = checkpoint["epoch"], checkpoint["global_step"], list[Event]()
+    finished = checkpoint.get(FINISHED_EPOCH)
+    if finished is not None and not any(isinstance(event, EpochFinished) and event.epoch == epoch for event in written):
+        missing.append(msgspec.convert(finished, EpochFinished))
+    announced = {event.file for event in written if isinstance(event, CheckpointSaved) and event.epoch == epoch}
+    is_best = finished is not None and finished["best"]
+    for path in ([folder.best_checkpoint] if is_best else []) + [folder.last_checkpoint]:
+        if path.name not in announced and exists(path):
+            missing.append(CheckpointSaved(time=time.time(), file=path.name, epoch=epoch, step=step))
+    return missing
+
+
+def recorded_precision(hardware: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
+    """The hardware with the precision that the run began in where it is "auto": measuring again may differ.
+
+    On another kind of device, or one without that precision, the new choice stands.
     """
     if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != hardware.kind:
         return hardware
@@ -98,17 +183,17 @@ def as_before(hardware: Hardware, config: TrainConfig, resume: ResumePoint | Non
 
 
 class ResumeCheck(Callback):
-    """Ends training before it begins where Lightning goes on from somewhere else, or others would get the batches."""
+    """Checks what Lightning has restored before anything is trained. Must be the first callback."""
 
     def __init__(self, point: ResumePoint) -> None:
         self._point = point
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compares epochs, devices and batches.
+        """Check epoch, devices, batches, optimiser and schedule.
 
         Raises:
-            DamagedCheckpoint: The epochs differ.
-            UserError: The devices do, and the rest of an epoch cannot be divided among others; or none is left.
+            DamagedCheckpoint: The state of loops, optimiser or schedule does not fit.
+            UserError: The rest of an epoch cannot be divided among other devices, or no batch of it is left.
         """
         point = self._point
         if trainer.current_epoch != point.epoch:
@@ -120,89 +205,33 @@ class ResumeCheck(Callback):
             )
         if point.batch >= trainer.num_training_batches:
             raise UserError("the run stopped at a batch that its photographs no longer reach: start a new run")
+        optimiser, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
+        rates = [group.get("lr") for group in optimiser.param_groups] + list(schedule.base_lrs)
+        if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
+            raise DamagedCheckpoint("its learning rate is no number")
+        for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
+            values = optimiser.state[parameter].values()
+            shapes = (parameter.shape, torch.Size())
+            if not values or not all(isinstance(value, Tensor) and value.shape in shapes for value in values):
+                raise DamagedCheckpoint("the state of its optimiser is missing or of another shape")
+
+
+def is_restore_error(error: Exception) -> bool:
+    """Whether the content of a checkpoint caused an error, rather than the machine.
+
+    Lightning raises whatever a wrong value leads to. The traceback tells whether it was restoring the checkpoint.
+    """
+    if isinstance(error, DamagedCheckpoint):
+        return True
+    if isinstance(error, OSError) or is_out_of_memory(error) or "CUDA error" in str(error):
+        return False
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    calls = ((frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames)
+    # Not `resume_end`, in which the processes of a run wait for each other.
+    return any(module == _RESTORING and function.startswith(("restore", "resume_start")) for module, function in calls)
 
 
 def unusable(path: Path, error: Exception) -> str:
     """One line about a checkpoint that cannot be resumed from."""
-    reason = one_line(str(error))[:120] or type(error).__name__
-    return f"{printable(path)} is no checkpoint to resume from ({reason}): start a new run"
-
-
-def _point(path: Path, checkpoint: dict[str, Any]) -> ResumePoint:
-    at = checkpoint["resume_at"]
-    epoch, batch = require_count(at["epoch"], "epoch"), require_count(at["batch"], "batch")
-    if require_count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
-        raise DamagedCheckpoint("its epochs contradict each other")
-    require_count(checkpoint["global_step"], "step")
-    devices, kind = require_count(at.get("devices", 1), "devices"), at.get("kind", "")
-    precision = next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None)
-    return ResumePoint(path, epoch, batch, devices, kind, precision)
-
-
-def _shape_of(config: TrainConfig) -> nn.Module:
-    """This run's network without numbers."""
-    with torch.device("meta"):
-        return build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
-
-
-def _check_average(checkpoint: dict[str, Any], config: TrainConfig) -> None:
-    """Beside the average of the weights there are those that are trained."""
-    if RECIPES[config.recipe].ema_decay is not None:
-        network_weights(checkpoint[TRAINED_WEIGHTS], _shape_of(config))
-        if require_count(checkpoint[EMA_STEPS], "average") > checkpoint["global_step"]:
-            raise DamagedCheckpoint("its average has more steps than were trained")
-
-
-def _check_optimiser(checkpoint: dict[str, Any], config: TrainConfig) -> None:
-    """Takes a step with it, on tensors that have a shape and no numbers."""
-    network = _shape_of(config)
-    recipe = RECIPES[config.recipe]
-    optimiser = recipe.optimiser(network.parameters(), config)
-    schedule = recipe.schedule(optimiser, config, checkpoint["global_step"] + 1)
-    # In the order that the optimiser numbers them in.
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    (state,), (scheduled,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
-    if state["state"].keys() != set(range(len(parameters))):
-        raise DamagedCheckpoint("its optimiser is another network's")
-    for index, values in state["state"].items():
-        if not values:
-            raise DamagedCheckpoint("its optimiser remembers nothing")
-        for name, value in values.items():
-            if not isinstance(value, Tensor) or value.shape not in (parameters[index].shape, torch.Size()):
-                raise DamagedCheckpoint(f"{name} of the optimiser is of another shape or kind")
-    # The kernel that does all at once is for devices; what it computes is the same.
-    groups = [{**group, "fused": None, "foreach": False} for group in state["param_groups"]]
-    optimiser.load_state_dict({"state": state["state"], "param_groups": groups})
-    schedule.load_state_dict(scheduled)
-    for parameter in parameters:
-        parameter.grad = torch.empty_like(parameter)
-    optimiser.step()
-    schedule.step()
-    rates = [group["lr"] for group in optimiser.param_groups]
-    if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
-        raise DamagedCheckpoint("its learning rate is no number")
-
-
-def _check_progress(value: Any) -> None:
-    """Lightning's own account of how far it came has nothing but counts."""
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_progress(item)
-    elif value is not None and not isinstance(value, bool):
-        require_count(value, "Lightning's progress")
-
-
-def _check_rest(checkpoint: dict[str, Any]) -> None:
-    """What this program's callbacks have put in."""
-    kept = checkpoint["callbacks"]["RunCheckpoints"]
-    if not isinstance(kept["best_accuracy"], float):
-        raise DamagedCheckpoint("its best accuracy is no number")
-    if (patience := checkpoint["callbacks"].get("Patience")) is not None:
-        require_count(patience["waited"], "patience")
-    torch.Generator().set_state(kept["generators"]["cpu"])
-    accuracy = checkpoint["validation_accuracy"]
-    if accuracy is not None and not isinstance(accuracy, float):
-        raise DamagedCheckpoint("its accuracy is no number")
-    sums = checkpoint[EPOCH_SO_FAR]
-    if sums is not None and not (len(sums) == 3 and all(isinstance(number, float) for number in sums)):
-        raise DamagedCheckpoint("the sums of its epoch are no numbers")
+    cause = one_line(str(error))[:120] or type(error).__name__
+    return f"{printable(path)} is no checkpoint to resume from ({cause}): start a new run"

@@ -1,13 +1,17 @@
-"""What surrounds one run while it trains: the threads beside it, its console and its stop switch."""
+"""The threads, the console and the stop switch of one run, for as long as this process trains it."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from facegender.runs.events import Event, Level, Notice, RunFinished, RunStarted, Status
+import msgspec
+
+from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
 from facegender.support.files import exists
+from facegender.training.failures import reason
 from facegender.training.run_lock import Claim
 from facegender.training.stop import StopSwitch
 from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
@@ -19,9 +23,12 @@ PREPARING_EVERY_S = 5.0
 
 
 class Session:
-    """What surrounds one run while it trains: journal, frames, console and stop switch.
+    """Owns the outputs of a run: journal, frames, manifest and console. The claim owns the folder they are in.
 
-    Is the `facegender.training.callbacks.recorder.Sink` of the run.
+    It is the `facegender.training.callbacks.recorder.Sink` of the run's first process.
+
+    Attributes:
+        began: Training has begun, so that an error from now on is a failed run.
     """
 
     def __init__(self, claim: Claim, log: TrainLog, *, show: bool) -> None:
@@ -32,11 +39,11 @@ class Session:
         self.began = False
         observers = [self.console.show] if show else []
         self._journal = JournalThread(claim.folder, self.stop, observers, claim.is_gone)
-        self._frames = FrameThread(claim.folder, self.announce, claim.is_gone)
-        self._told_at = time.monotonic()
+        self._frames = FrameThread(claim.folder, self.put, claim.is_gone)
+        self._last_progress = time.monotonic()
 
     def put(self, item: Item) -> None:
-        """Report something."""
+        """Report an event, or something that becomes one; callable from any thread."""
         if isinstance(item, RunStarted):
             self.began = True
         self._journal.put(item)
@@ -49,25 +56,32 @@ class Session:
         """Report the load of the GPUs that the run uses."""
         self._journal.watch(gpus)
 
-    def announce(self, event: Event) -> None:
-        """Report an event."""
-        self._journal.put(event)
-
     def notice(self, text: str, level: Level = "info") -> None:
         """Report a sentence."""
         self.put(Notice(time=time.time(), level=level, text=text))
 
     def preparing(self, stage: str, done: int, count: int) -> None:
-        """Report progress of the photographs: to the console each time, to the journal now and then.
+        """Report progress of the photographs: to the console each time, to the journal every few seconds.
 
         Callable from any thread, by one at a time.
         """
         if self.show:
             self.console.progress(Preparing(stage, done, count))
         now = time.monotonic()
-        if done < count and now - self._told_at >= PREPARING_EVERY_S:
-            self._told_at = now
+        if done < count and now - self._last_progress >= PREPARING_EVERY_S:
+            self._last_progress = now
             self.notice(f"{stage} photographs: {done} of {count}")
+
+    def update_manifest(self, **fields: Any) -> None:
+        """Change fields of the manifest. A disk that cannot be written does not end the run."""
+        folder = self.claim.folder
+        manifest = folder.read_manifest()
+        if manifest is None or self.claim.is_gone():
+            return
+        try:
+            folder.write_manifest(msgspec.structs.replace(manifest, **fields))
+        except OSError as error:
+            self.notice(f"run.json could not be updated: {reason(error)}", "warning")
 
     def start(self) -> None:
         """Start the threads."""
@@ -77,10 +91,10 @@ class Session:
         self._frames.start()
 
     def finish(self, status: Status, error: str = "") -> None:
-        """Wait for the frames, write the last line, and end the threads."""
+        """Write the frames that wait and the last line, end the threads, and release the folder."""
         self._frames.close()
         if status == "stopped" and not exists(self.claim.folder.last_checkpoint):
-            self.notice("stopped before anything was saved: resumed, it begins again")
+            self.notice("stopped before the first checkpoint: resuming starts from the beginning")
         self.put(RunFinished(time=time.time(), status=status, error=error))
         self._end()
         self.claim.release()
@@ -94,7 +108,6 @@ class Session:
 
     def _end(self) -> None:
         self._journal.close()
-        if self.claim.is_gone():
-            return
-        with contextlib.suppress(OSError):  # the disk is gone; a request that stays is cleared by the next to resume
-            self.claim.folder.clear_stop_request()
+        if not self.claim.is_gone():
+            with contextlib.suppress(OSError):  # resuming clears a request that stays
+                self.claim.folder.clear_stop_request()

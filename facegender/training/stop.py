@@ -1,4 +1,4 @@
-"""The one switch that a stop request, SIGTERM and Ctrl-C all turn, and what a lost terminal does: nothing."""
+"""The switch that a stop request, SIGTERM and Ctrl-C turn, and the signal handlers of a run."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+STOP_REQUESTED = "stop requested"
+
 
 class Stopped(BaseException):
-    """Training ends here because somebody asked; no error, so nothing that catches errors may catch it."""
+    """Training ends here because a stop was requested. Not an `Exception`, so no handler of errors catches it."""
 
 
 class StopSwitch:
-    """Remembers that a stop was asked for.
+    """Remembers that a stop was requested.
 
-    While nothing is trained yet (`preparing`) there is no batch to finish: the request raises `Stopped` in the main
-    thread at once. Later it only sets `requested`, which the checkpoint callback looks at after each batch.
+    While nothing is trained yet (`preparing`) there is no batch to finish, and a request raises `Stopped` in the main
+    thread at once. Later it only sets `requested`, which the checkpoint callback checks after each batch.
 
     Attributes:
-        requested: Somebody asked.
-        reason: Who did, in words.
-        preparing: No batch has been trained yet by this process.
-        abandoned: There is nothing left to save to.
+        requested: The run is to end.
+        reason: Why, as a notice says it.
+        error: Why the run then counts as failed; empty if it only was asked to stop.
+        can_save: Whether there is still a folder to save to.
+        preparing: This process has not begun to train.
     """
 
     def __init__(self) -> None:
         self.requested = False
         self.reason = ""
+        self.error = ""
+        self.can_save = True
         self.preparing = True
-        self.abandoned = False
         self._interrupts = 0
 
     def request(self, reason: str) -> None:
@@ -45,16 +49,16 @@ class StopSwitch:
                 raise Stopped(reason)
             _thread.interrupt_main(signal.SIGTERM)
 
-    def abandon(self, reason: str) -> None:
-        """Turn the switch because the run folder is gone."""
-        self.abandoned = True
-        self.request(reason)
+    def fail(self, error: str, *, can_save: bool = True) -> None:
+        """Turn the switch because the run cannot continue; callable from any thread."""
+        self.error, self.can_save = error, can_save
+        self.request(error)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handler of SIGTERM and SIGINT.
+        """Handle SIGTERM and SIGINT.
 
         Raises:
-            KeyboardInterrupt: The second SIGINT: end at once, without saving.
+            KeyboardInterrupt: The second SIGINT ends the run at once, without saving.
             Stopped: Nothing is trained yet.
         """
         name = signal.Signals(number).name
@@ -66,7 +70,7 @@ class StopSwitch:
                 os._exit(130)
         if self.requested and self.preparing:
             raise Stopped(self.reason)
-        self.request(name)
+        self.request(f"{STOP_REQUESTED} by {name}")
 
     def install(self) -> None:
         """Make this the handler of both signals; does nothing outside the main thread."""
@@ -77,14 +81,14 @@ class StopSwitch:
 
 @contextlib.contextmanager
 def signals_handled(switch: StopSwitch, on_hangup: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT turn the switch and SIGHUP calls ``on_hangup``, for a while."""
+    """Within the block SIGTERM and SIGINT turn the switch, and SIGHUP calls ``on_hangup``."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     switch.install()
-    if before[signal.SIGHUP] is not signal.SIG_IGN:  # nohup has ignored it for us
+    if before[signal.SIGHUP] is not signal.SIG_IGN:  # as it is under nohup
         signal.signal(signal.SIGHUP, lambda number, frame: on_hangup())
     try:
         yield

@@ -14,7 +14,7 @@ from facegender.runs.presets import configure
 from facegender.training import hardware as module
 from facegender.training import resume as resuming
 from facegender.training.hardware import choose_hardware
-from facegender.training.resume import ResumePoint, as_before
+from facegender.training.resume import ResumePoint, recorded_precision
 from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
 
@@ -80,5 +80,5 @@ def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
     monkeypatch.setattr(module, "processor_has_bf16", lambda: False)
     monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
     here = choose_hardware(configure({"accelerator": "cpu"}))
-    point = ResumePoint(tmp_path, 1, 0, 1, "cpu", "bf16")
-    assert as_before(here, configure({}), point) == here
+    point = ResumePoint(tmp_path, epoch=1, batch=0, step=4, devices=1, kind="cpu", precision="bf16")
+    assert recorded_precision(here, configure({}), point) == here

@@ -7,22 +7,36 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
+from torchmetrics.classification import MulticlassAccuracy
 
-from facegender.runs.events import EpochFinished, FrameSaved, Notice, RunStarted
+from facegender.__main__ import run
+from facegender.runs.events import (
+    AnyEvent,
+    CheckpointSaved,
+    EpochFinished,
+    FrameSaved,
+    Notice,
+    RunFinished,
+    RunStarted,
+    encode,
+)
 from facegender.runs.folder import RunFolder
 from facegender.training.run import train
-from tests.ml.conftest import events_of, losses_of, tiny
+from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 
 KILLED_RUN = """
 import os, signal, sys
 from pathlib import Path
 import torch
 from facegender.network.module import FaceGenderModule
+from facegender.runs.folder import RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.training.threads import frames
 from facegender.training.run import train
@@ -64,8 +78,9 @@ elif where == "frame":
         return original(self, *arguments)
     FaceGenderModule.training_step = training_step
 elif where == "journal":
+    last = RunFolder(root, "a").last_checkpoint
     JournalWriter.write = dying(
-        JournalWriter.write, lambda self, event: getattr(event, "epoch", 0) == 1,
+        JournalWriter.write, lambda self, event: getattr(event, "epoch", 0) == 1 and last.exists(),
         lambda self, event: self._file.write(b'{"type":"st'))
 train(tiny(), root, "a", show=False)
 """
@@ -114,6 +129,82 @@ def test_killed_and_resumed_is_the_same_as_uninterrupted(
     for path in RunFolder(trained, "done").visuals.glob("*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
     assert len(list(folder.visuals.iterdir())) == 9
+
+
+def crash(root: Path, keep: Callable[[AnyEvent], bool]) -> RunFolder:
+    """Make the completed run "a" look as if its process had been killed after its last checkpoint.
+
+    Args:
+        keep: Tells which lines had reached the journal by then.
+    """
+    folder = RunFolder(root, "a")
+    events = [event for event in events_of(root, "a") if keep(event)]
+    folder.journal_path.write_bytes(b"".join(map(encode, events)))
+    assert folder.state() == "crashed"
+    return folder
+
+
+LOST: dict[str, Callable[[AnyEvent], bool]] = {
+    "how it ended": lambda event: isinstance(event, RunFinished),
+    "the last frame": lambda event: (
+        isinstance(event, RunFinished) or (isinstance(event, FrameSaved) and event.epoch == 2)
+    ),
+    "all about the last epoch": lambda event: (
+        isinstance(event, RunFinished)
+        or (isinstance(event, FrameSaved | EpochFinished | CheckpointSaved) and event.epoch == 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed_without_training(
+    tmp_path: Path, trained: Path, lost: Callable[[AnyEvent], bool], at_step: Any
+) -> None:
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    folder = crash(tmp_path, lambda event: not lost(event))
+    if lost is not LOST["how it ended"]:
+        for path in folder.visuals.glob("epoch_2*"):
+            path.unlink()
+    checkpoint = folder.last_checkpoint.read_bytes()
+    at_step(3 * STEPS_PER_EPOCH, lambda: pytest.fail("was trained"))
+    assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 0
+
+    assert folder.state() == "completed"
+    straight, resumed = events_of(trained, "done"), events_of(tmp_path, "a")
+    assert epochs(resumed) == epochs(straight)
+    assert sorted(e.epoch for e in resumed if isinstance(e, FrameSaved)) == [0, 1, 2]
+    assert sorted((e.file, e.epoch) for e in resumed if isinstance(e, CheckpointSaved)) == sorted(
+        (e.file, e.epoch) for e in straight if isinstance(e, CheckpointSaved)
+    )
+    assert folder.last_checkpoint.read_bytes() == checkpoint
+    for path in RunFolder(trained, "done").visuals.glob("*.png"):
+        assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
+    assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 2  # it has completed, and there is nothing to do
+
+
+def test_a_run_that_was_killed_when_its_patience_was_over_is_completed(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        planned = iter([0.9, 0.5, 0.5])
+        patch.setattr(MulticlassAccuracy, "compute", lambda self: torch.tensor(next(planned)))
+        assert train(tiny(epochs=9, patience=2, visualize_every=5), tmp_path, "a", show=False) == "completed"
+    lost = (RunFinished, FrameSaved)
+    folder = crash(tmp_path, lambda event: not (isinstance(event, lost) and getattr(event, "epoch", 2) == 2))
+    for path in folder.visuals.glob("epoch_2*"):
+        path.unlink()
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert folder.frame_epochs() == [0, 2]
+
+
+def test_an_epoch_that_a_crash_has_kept_from_the_journal_is_reported_when_the_run_resumes(
+    tmp_path: Path, trained: Path
+) -> None:
+    assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
+    folder = crash(tmp_path, lambda event: not isinstance(event, RunFinished) and getattr(event, "epoch", 0) < 1)
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    folder.write_manifest(msgspec.structs.replace(manifest, config=tiny()))
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert epochs(events_of(tmp_path, "a")) == epochs(events_of(trained, "done"))
 
 
 def test_a_run_that_had_saved_nothing_says_that_it_begins_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics.classification import MulticlassAccuracy
 
 from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
@@ -24,13 +25,7 @@ CLASSES = ("female", "male")
 def accuracies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """What the next validations are to say."""
     planned: list[float] = []
-    original = FaceGenderModule.on_validation_epoch_end
-
-    def on_validation_epoch_end(self: FaceGenderModule) -> None:
-        original(self)
-        self.validation_results["accuracy"] = torch.tensor(planned.pop(0))
-
-    monkeypatch.setattr(FaceGenderModule, "on_validation_epoch_end", on_validation_epoch_end)
+    monkeypatch.setattr(MulticlassAccuracy, "compute", lambda self: torch.tensor(planned.pop(0)))
     return iter([planned])
 
 
@@ -61,7 +56,7 @@ def test_a_run_ends_as_completed_when_its_patience_is_over_and_says_why(
     assert [event.patience for event in events if isinstance(event, RunStarted)] == [2]
     assert waited_of(tmp_path) == [0, 0, 1, 2]
     assert early_notices(tmp_path) == [
-        "ended early, after epoch 3: no better validation accuracy than 0.750 of epoch 1 for 2 epochs (--patience)"
+        "ended early after epoch 4: no better validation accuracy than 0.750 of epoch 2 for 2 epochs (--patience)"
     ]
     assert isinstance(events[-1], RunFinished)
     assert events[-1].status == "completed"

@@ -60,6 +60,7 @@ def put(*path: Any, value: Any) -> Spoil:
 
 DROP = object()
 CALLBACK = ("callbacks", "RunCheckpoints")
+STOPPING = ("callbacks", "EarlyStopping")
 OPTIMISER = ("optimizer_states", 0)
 
 SPOILED = {
@@ -95,7 +96,7 @@ SPOILED = {
     "nan rate": put(*OPTIMISER, "param_groups", 0, "lr", value=float("nan")),
     "other parameters": put(*OPTIMISER, "param_groups", 0, "params", value=[0, 1]),
     "no schedule": put("lr_schedulers", value=[]),
-    "schedule of strings": put("lr_schedulers", 0, value={"step_size": "x"}),
+    "schedule of strings": put("lr_schedulers", 0, "base_lrs", value=["x"]),
     "no loops": put("loops", value=DROP),
     "loops of strings": put("loops", "fit_loop", value="x"),
     "loops that are done": put("loops", "fit_loop", "epoch_progress", "current", "completed", value=10**6),
@@ -106,7 +107,9 @@ SPOILED = {
     "callbacks of strings": put("callbacks", value="x"),
     "no generators": put(*CALLBACK, "generators", value={}),
     "generator of another size": put(*CALLBACK, "generators", "cpu", value=torch.zeros(3, dtype=torch.uint8)),
-    "best of a string": put(*CALLBACK, "best_accuracy", value="0.9"),
+    "best of a string": put(*STOPPING, "best_score", value="0.9"),
+    "patience of a string": put(*STOPPING, "wait_count", value="1"),
+    "no early stopping and no predecessor of it": put(*STOPPING, value=DROP),
     "devices that are no count": put("resume_at", "devices", value=-1),
     "sums of strings": put("epoch_so_far", value=["a", "b", "c"]),
     "too few sums": put("epoch_so_far", value=[1.0]),
@@ -154,6 +157,20 @@ def test_a_checkpoint_that_makes_no_sense_is_refused_and_the_run_stays_stopped(
     torch.save(checkpoint, folder.last_checkpoint)
     assert folder.state() == "stopped"
     refuse(tmp_path, capsys)
+
+
+def test_a_value_that_only_training_uses_fails_the_run_in_one_line_and_keeps_the_checkpoint(
+    stopped: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = copy_of(stopped, tmp_path)
+    checkpoint = torch.load(folder.last_checkpoint, weights_only=True)
+    checkpoint["lr_schedulers"][0]["step_size"] = "x"
+    torch.save(checkpoint, folder.last_checkpoint)
+    before = folder.last_checkpoint.read_bytes()
+    assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("facegender: run a failed: TypeError")
+    assert folder.last_checkpoint.read_bytes() == before
 
 
 def test_the_unspoiled_checkpoint_is_resumed(stopped: Path, tmp_path: Path) -> None:

@@ -22,13 +22,13 @@ At = Callable[[int, Callable[[], None]], None]
 @pytest.fixture
 def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Is set when the trainer has noticed that its folder is gone."""
-    event, original = threading.Event(), StopSwitch.abandon
+    event, original = threading.Event(), StopSwitch.fail
 
-    def abandon(self: StopSwitch, reason: str) -> None:
-        original(self, reason)
+    def fail(self: StopSwitch, error: str, *, can_save: bool = True) -> None:
+        original(self, error, can_save=can_save)
         event.set()
 
-    monkeypatch.setattr(StopSwitch, "abandon", abandon)
+    monkeypatch.setattr(StopSwitch, "fail", fail)
     return event
 
 
@@ -77,7 +77,7 @@ def test_a_run_whose_folder_is_removed_ends_with_one_line_and_makes_nothing_agai
     assert train(tiny(), tmp_path, "a", show=False) == "failed"
     (line,) = capfd.readouterr().err.splitlines()
     path = tmp_path / "checkpoints" / "a"
-    assert line == f"facegender: run a has ended: {path} was removed or renamed while the run was training"
+    assert line == f"facegender: run a failed: {path} was removed or renamed while the run was training"
     assert sorted(tmp_path.rglob("*")) == left
 
 

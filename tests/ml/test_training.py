@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shlex
 import signal
 import threading
 import time
@@ -15,10 +18,20 @@ import msgspec
 import pytest
 import torch
 
+from facegender.__main__ import run
 from facegender.data.datamodule import FaceDataModule
 from facegender.network.module import FaceGenderModule
-from facegender.runs.events import EpochFinished, EpochStarted, Notice, RunFinished, RunStarted
+from facegender.runs.events import (
+    CheckpointSaved,
+    EpochFinished,
+    EpochStarted,
+    Event,
+    Notice,
+    RunFinished,
+    RunStarted,
+)
 from facegender.runs.folder import RunFolder, create_run
+from facegender.runs.journal import JournalWriter
 from facegender.runs.lock import Process
 from facegender.support.errors import UserError
 from facegender.training.run import train
@@ -181,6 +194,66 @@ def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Pat
     assert "stop it first" in refused(tmp_path, resume="a")
 
 
+def no_connection(self: FaceDataModule) -> Any:
+    raise RuntimeError("NCCL error: unhandled system error, connection refused")
+
+
+def full_gpu(*arguments: Any) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def no_memory(path: Path) -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "line"),
+    [
+        ("facegender.data.datamodule.FaceDataModule.train_dataloader", no_connection, "RuntimeError: NCCL error"),
+        (
+            "pytorch_lightning.strategies.SingleDeviceStrategy.load_optimizer_state_dict",
+            full_gpu,
+            "out of memory: lower",
+        ),
+        ("pytorch_lightning.strategies.SingleDeviceStrategy.model_to_device", full_gpu, "out of memory: lower"),
+        ("facegender.training.resume.read_checkpoint", no_memory, "out of memory: lower"),
+    ],
+    ids=["connection refused", "full GPU while the checkpoint is restored", "full GPU", "no memory"],
+)
+def test_what_the_machine_refuses_before_the_first_batch_is_not_blamed_on_the_checkpoint(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    name: str,
+    fault: Any,
+    line: str,
+) -> None:
+    train(tiny(epochs=1), tmp_path, "a", show=False)
+    before = RunFolder(tmp_path, "a").last_checkpoint.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(name, fault)
+        assert train(tiny(), tmp_path, resume="a", changes={"epochs": 2}, show=False) == "failed"
+    (error,) = capfd.readouterr().err.splitlines()
+    assert error.startswith(f"facegender: run a failed: {line}")
+    assert RunFolder(tmp_path, "a").last_checkpoint.read_bytes() == before
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+
+
+def test_a_disk_that_does_not_return_the_checkpoint_is_not_blamed_on_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny(epochs=1), tmp_path, "a", show=False)
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("facegender.training.resume.read_checkpoint", fail)
+    message = refused(tmp_path, resume="a", changes={"epochs": 2})
+    assert "last.ckpt cannot be read" in message
+    assert "(Input/output error): check the disk and resume again" in message
+    assert RunFolder(tmp_path, "a").state() == "completed"
+
+
 def test_fewer_epochs_than_were_trained_are_refused(tmp_path: Path, at_step: At) -> None:
     at_step(STEPS_PER_EPOCH, terminate)
     train(tiny(), tmp_path, "a", show=False)
@@ -251,7 +324,7 @@ def test_a_stop_request_from_before_the_trainer_began_is_obeyed(tmp_path: Path, 
     assert not folder.stop_requested()
     assert not folder.lock.is_held_by_other()
     notices = [event.text for event in events if isinstance(event, Notice)]
-    assert notices[-1].endswith("resumed, it begins again")
+    assert notices[-1].endswith("resuming starts from the beginning")
 
 
 def test_a_run_that_ends_waits_for_a_stuck_disk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,6 +431,55 @@ def test_a_checkpoint_that_cannot_be_saved_keeps_the_one_before(
     assert any("could not be saved" in event.text for event in events_of(tmp_path, "a") if "notice" in kinds([event]))  # type: ignore[union-attr]
 
 
+def test_a_checkpoint_is_on_the_disk_before_it_replaces_the_one_before_and_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str, bool]] = []
+    fsync, replace, write = os.fsync, Path.replace, JournalWriter.write
+
+    def note(what: str, name: str) -> None:
+        done.append(
+            (what, name.removeprefix(".").partition(".ckpt")[0], threading.current_thread().name == "MainThread")
+        )
+
+    def noted_fsync(descriptor: int) -> None:
+        note("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        note("replace", target.name)
+        return replace(self, target)
+
+    def noted_write(self: JournalWriter, *events: Event) -> None:
+        for event in events:
+            if isinstance(event, CheckpointSaved):
+                note("announce", event.file)
+        write(self, *events)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(JournalWriter, "write", noted_write)
+    assert train(tiny(epochs=1, visualize_every=0), tmp_path, "a", show=False) == "completed"
+    for name in ("best", "last"):
+        steps = [(what, in_main) for what, file, in_main in done if file == name]
+        assert steps == [("fsync", False), ("replace", False), ("announce", False)]
+    folder_flushes = [index for index, (what, name, _) in enumerate(done) if (what, name) == ("fsync", "a")]
+    assert any(done[index - 1][:2] == ("replace", "last") for index in folder_flushes)
+
+
+def test_a_stopped_run_says_how_to_resume_it_from_anywhere(
+    tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "my runs"
+    root.mkdir()
+    at_step(1, terminate)
+    assert train(tiny(), root, "a") == "stopped"
+    (line,) = [line for line in capfd.readouterr().out.splitlines() if line.startswith("resume with: ")]
+    words = shlex.split(line.removeprefix("resume with: "))
+    assert words == ["facegender", "train", "--resume", "a", f"--root={root}"]
+    assert run(words[1:]) == 0
+
+
 def test_warnings_and_records_go_to_the_log(tmp_path: Path, at_step: At, capfd: pytest.CaptureFixture[str]) -> None:
     def speak() -> None:
         warnings.warn("a warning to keep", stacklevel=1)
@@ -377,7 +499,7 @@ def test_without_a_terminal_each_epoch_is_one_plain_line(tmp_path: Path, capfd: 
     assert train(tiny(epochs=2), tmp_path, "a") == "completed"
     lines = capfd.readouterr().out.splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
-    assert [line.split("  ")[0] for line in epochs] == ["epoch 0 (1 of 2)", "epoch 1 (2 of 2)"]
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2"]
     assert all(" images/s" in line and "validation accuracy" in line for line in epochs)
     assert any(line.startswith("completed: 2 epochs, best validation accuracy") for line in lines)
     assert any(line.endswith("best.ckpt") for line in lines)

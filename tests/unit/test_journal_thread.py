@@ -107,13 +107,13 @@ def test_what_is_lost_in_a_long_failure_is_steps_and_is_counted(
     kinds = [type(event).__name__ for event in telling(folder)]
     assert kinds == ["RunStarted", "EpochStarted", "EpochStarted", "EpochStarted"]
     (notice,) = [event for event in read_all(folder.journal_path) if isinstance(event, Notice)]
-    assert notice.text.endswith("; 3 of its lines are lost")
+    assert notice.text.endswith("; 3 lines lost")
 
 
 def test_how_a_run_ended_is_tried_again_and_told_on_stderr_if_it_cannot_be_written(
     folder: RunFolder, disk: Disk, journal: JournalThread, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
-    monkeypatch.setattr(writer, "LAST_TRY_S", 0.1)
+    monkeypatch.setattr(writer, "LAST_RETRIES_S", 0.1)
     disk.room = 0
     journal.start()
     journal.put(RunFinished(time=1.0, status="completed"))
@@ -170,36 +170,38 @@ def test_opening_a_journal_again_and_again_on_a_full_disk_keeps_no_file_open(tmp
     assert psutil.Process().num_fds() == before
 
 
-def test_a_journal_that_is_removed_below_the_trainer_is_written_again(
-    folder: RunFolder, disk: Disk, journal: JournalThread
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (
+            lambda folder: folder.journal_path.unlink(),
+            "events.jsonl was removed or replaced while the run was training",
+        ),
+        (lambda folder: folder.manifest_path.unlink(), "run.json was removed while the run was training"),
+        (
+            lambda folder: folder.log_path.replace(folder.journal_path),
+            "events.jsonl was removed or replaced while the run was training",
+        ),
+    ],
+    ids=["journal removed", "manifest removed", "journal replaced"],
+)
+def test_a_run_whose_journal_or_manifest_is_taken_away_fails_and_nothing_is_written_in_its_place(
+    folder: RunFolder, disk: Disk, damage: Callable[[RunFolder], None], error: str
 ) -> None:
-    manifest = recorded.manifest(folder)
-    folder.write_manifest(manifest)
+    folder.write_manifest(recorded.manifest(folder))
+    folder.log_path.write_text("another journal")
+    stop = StopSwitch()
+    stop.preparing = False
+    journal = JournalThread(folder, stop)
     journal.start()
     journal.put(recorded.steps(0))
     wait_for(lambda: telling(folder))
-    folder.journal_path.unlink()
-    folder.manifest_path.unlink()
-    wait_for(lambda: folder.journal_path.exists() and folder.manifest_path.exists())
+    damage(folder)
+    left = {path.name: path.read_bytes() for path in folder.path.iterdir() if path != folder.journal_path}
+    wait_for(lambda: stop.requested)
     journal.put(recorded.steps(1))
     journal.close()
-    assert [event.epoch for event in telling(folder) if isinstance(event, Steps)] == [0, 1]
-    (notice,) = [event.text for event in read_all(folder.journal_path) if isinstance(event, Notice)]
-    assert notice == "the journal was removed while the run trained, and is written again"
-    assert folder.read_manifest() == manifest
-
-
-def test_a_journal_that_is_replaced_below_the_trainer_is_gone_on_with(
-    folder: RunFolder, disk: Disk, journal: JournalThread, tmp_path: Path
-) -> None:
-    journal.start()
-    journal.put(recorded.steps(0))
-    wait_for(lambda: telling(folder))
-    other = tmp_path / "other"
-    with JournalWriter(other) as writer:
-        writer.write(recorded.epoch_started(7))
-    other.replace(folder.journal_path)
-    wait_for(lambda: any(isinstance(event, Notice) for event in read_all(folder.journal_path)))
-    journal.put(recorded.steps(1))
-    journal.close()
-    assert [event.epoch for event in telling(folder)] == [7, 1]
+    assert (stop.error, stop.can_save) == (error, True)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir() if path.name in left} == left
+    if "events" in error and folder.journal_path.exists():
+        assert folder.journal_path.read_text() == "another journal"

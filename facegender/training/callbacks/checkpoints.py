@@ -1,121 +1,157 @@
-"""``last.ckpt`` and ``best.ckpt``: written whole or not at all, announced afterwards, and where a stop is obeyed."""
+"""``last.ckpt`` and ``best.ckpt``: when they are saved, how they reach the disk, and where a stop ends a run.
+
+The training thread writes a checkpoint to a temporary file. A second thread flushes that file to the disk, renames it
+and announces it, while the next epoch trains.
+"""
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import CheckpointIO
 
 from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
-from facegender.network.module import FaceGenderModule
 from facegender.runs.events import CheckpointSaved, Event, Notice
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import print_error
 from facegender.support.files import replacing
 from facegender.training.failures import reason
+from facegender.training.resume import upgrade_checkpoint
 from facegender.training.stop import Stopped, StopSwitch
 
-ASK_OTHERS_EVERY = 16
-"""Steps between two questions to the other processes of a run on several devices; each makes all of them wait.
-Lightning has them wait for each other at every step as well."""
+STOP_CHECK_STEPS = 16
+"""Steps between two checks for a stop on several devices: each check makes all processes wait for each other."""
 
 
-class AtomicCheckpointIO(CheckpointIO):
-    """Writes to a temporary name, then replaces; reads tensors and plain values only.
+class DurableCheckpointIO(CheckpointIO):
+    """Writes checkpoints that survive a kill and a power loss; reads tensors and plain values only.
+
+    A checkpoint that cannot be written is reported and training continues: the file of an earlier epoch is still there.
+    Errors are not raised, because only the first of several processes writes: it alone would miss the barrier that
+    follows.
 
     Args:
-        announce: Is told of a checkpoint once it exists.
-        gone: Tells whether the run folder is gone; then nothing is written any more.
+        announce: Reports an event; called from the training thread and from the thread that flushes.
+        is_gone: Tells whether the run folder was removed; nothing is written then.
 
     Attributes:
-        failure: Why the last checkpoint could not be written, or None. It is not raised where it happens: of several
-            devices only the first writes, and it would miss the moment when all of them wait for each other afterwards.
+        failures: Why the newest content of a file could not be saved, by path.
     """
 
-    def __init__(self, announce: Callable[[Event], None], gone: Callable[[], bool]) -> None:
+    def __init__(self, folder: RunFolder, announce: Callable[[Event], None], is_gone: Callable[[], bool]) -> None:
+        self._folder = folder
         self._announce = announce
-        self._gone = gone
-        self.failure: OSError | None = None
+        self._is_gone = is_gone
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._flushing: dict[Path, Future[None]] = {}
+        self.failures: dict[Path, OSError] = {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write a checkpoint, or say in `failure` that the disk is full or gone."""
-        self.failure = None
-        if self._gone():
-            return
+        """Write a checkpoint, and flush and announce it in the background."""
         target = Path(path)
+        self.wait(target)
+        if self._is_gone():
+            return
         try:
-            with replacing(target) as temporary:
+            with contextlib.ExitStack() as stack:
+                temporary = stack.enter_context(replacing(target, durable=True))
                 write_checkpoint(checkpoint, temporary)
+                replacement = stack.pop_all()
         except OSError as error:
-            self.failure = error
+            self._fail(target, error)
             return
         epoch, step = checkpoint["epoch"], checkpoint["global_step"]
-        self._announce(CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step))
+        event = CheckpointSaved(time=time.time(), file=target.name, epoch=epoch, step=step)
+        self._flushing[target] = self._executor.submit(self._replace, target, replacement, event)
+
+    def _replace(self, target: Path, replacement: contextlib.ExitStack, event: CheckpointSaved) -> None:
+        try:
+            replacement.close()
+        except OSError as error:
+            self._fail(target, error)
+        else:
+            self.failures.pop(target, None)
+            self._announce(event)
+
+    def _fail(self, target: Path, error: OSError) -> None:
+        if self._is_gone():
+            return
+        if target not in self.failures:
+            self.report(f"{target.name} could not be saved: {reason(error)}; make room; training goes on")
+        self.failures[target] = error
+
+    def report(self, text: str) -> None:
+        """Report an error to the journal and on stderr."""
+        self._announce(Notice(time=time.time(), level="error", text=text))
+        print_error(f"run {self._folder.name}: {text}")
+
+    def wait(self, path: Path) -> None:
+        """Wait until a checkpoint that was written is on the disk, or in `failures`."""
+        if flush := self._flushing.pop(path, None):
+            flush.result()
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a checkpoint, never running code from it."""
-        return read_checkpoint(Path(path))
+        """Read a checkpoint without running code from it."""
+        return upgrade_checkpoint(read_checkpoint(Path(path)))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove a checkpoint."""
         Path(path).unlink(missing_ok=True)
 
+    def teardown(self) -> None:
+        """Flush what was written. Lightning calls this however training ends."""
+        self._executor.shutdown()
 
-class RunCheckpoints(Callback):
+
+class RunCheckpoints(Checkpoint):
     """Saves ``last.ckpt`` after every epoch and at a stop, and ``best.ckpt`` when the validation accuracy improves.
 
-    Attributes:
-        improved: The validation that just ended is the best so far.
-        best_accuracy: The best validation accuracy so far.
+    As a `Checkpoint`, Lightning calls its hooks after those of all other callbacks: what they report of an epoch is
+    part of the checkpoint, and reported before a stop ends the run.
     """
 
-    def __init__(
-        self, folder: RunFolder, stop: StopSwitch, announce: Callable[[Event], None], files: AtomicCheckpointIO
-    ) -> None:
+    def __init__(self, folder: RunFolder, stop: StopSwitch, files: DurableCheckpointIO) -> None:
         self._folder = folder
         self._stop = stop
         self._files = files
-        self._announce = announce
-        self._middle = False
-        self._unsaved: dict[Path, OSError] = {}
-        self._generators: dict[str, torch.Tensor] | None = None
-        self.improved = False
-        self.best_accuracy = -math.inf
+        self._within_epoch = False
+        self._generators: dict[str, torch.Tensor] = {}
 
     # State ------------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score, and the random generators, so that a resumed run drops out the same neurons."""
+        """The states of the random generators, so that a resumed run drops out the same neurons."""
         generators = {"cpu": torch.get_rng_state()}
         if _uses_cuda():
             generators["cuda"] = torch.cuda.get_rng_state()
-        return {"best_accuracy": self.best_accuracy, "generators": generators}
+        return {"generators": generators}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes them up again."""
-        self.best_accuracy = state_dict["best_accuracy"]
+        """Keep the states until training starts, as building the data loaders may draw random numbers."""
         self._generators = state_dict["generators"]
+        torch.Generator().set_state(self._generators["cpu"].cpu())  # raises here if it is not a generator's state
 
     def _restore_generators(self) -> None:
-        generators, self._generators = self._generators, None
-        if generators is None:
-            return
-        torch.set_rng_state(generators["cpu"].cpu())
-        if "cuda" in generators and _uses_cuda():
-            torch.cuda.set_rng_state(generators["cuda"].cpu())
+        if "cpu" in self._generators:
+            torch.set_rng_state(self._generators["cpu"].cpu())
+        if "cuda" in self._generators and _uses_cuda():
+            torch.cuda.set_rng_state(self._generators["cuda"].cpu())
+        self._generators = {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds where to go on, and on what it was trained so far."""
+        """Add where to resume, and the hardware and precision used so far."""
         epoch, batch = trainer.current_epoch, trainer.fit_loop.batch_idx + 1
-        if not self._middle:
+        if not self._within_epoch:
             epoch, batch = epoch + 1, 0
         checkpoint["resume_at"] = {
             "epoch": epoch,
@@ -128,24 +164,30 @@ class RunCheckpoints(Callback):
     # Saving and stopping ----------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """From here on a stop waits for the end of a batch."""
+        """From now on a stop waits for the end of a batch."""
         self._restore_generators()
-        # Lightning has put its own handler of SIGTERM above ours; it would end without saving.
+        # Lightning has replaced our SIGTERM handler by its own, which would end the run without saving.
         self._stop.install()
         self._stop.preparing = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves and ends if a stop was asked for. After the last batch of an epoch, its validation comes first."""
-        if batch_idx + 1 < trainer.num_training_batches and self._asked(trainer, batch_idx):
-            self._middle = True
+        """Save and end the run if a stop was requested. After an epoch's last batch its validation comes first.
+
+        Raises:
+            Stopped: ``last.ckpt`` is on the disk.
+            OSError: It could not be saved.
+        """
+        if batch_idx + 1 < trainer.num_training_batches and self._must_stop(trainer, batch_idx):
+            self._within_epoch = True
             try:
                 trainer.save_checkpoint(self._folder.last_checkpoint)
             finally:
-                self._middle = False
-            if self._files.failure:
-                raise self._files.failure
+                self._within_epoch = False
+            self._files.wait(self._folder.last_checkpoint)
+            if self.lost:
+                raise self.lost
             raise Stopped(self._stop.reason)
 
     def on_validation_batch_end(
@@ -157,65 +199,53 @@ class RunCheckpoints(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Ends in the middle of a validation only where nothing can be saved after it."""
-        if self._stop.abandoned and trainer.world_size == 1:  # several devices end together, at a batch
-            raise Stopped(self._stop.reason)
+        """End within a validation only if nothing can be saved after it.
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds out whether this is the best so far, for which training waits."""
-        assert isinstance(pl_module, FaceGenderModule)
-        accuracy = float(pl_module.validation_results["accuracy"])
-        pl_module.validation_accuracy = accuracy
-        self.improved = accuracy > self.best_accuracy
-        if self.improved:
-            self.best_accuracy = accuracy
+        Raises:
+            Stopped: The run folder is gone. Several devices end together, after a batch of training.
+        """
+        if not self._stop.can_save and trainer.world_size == 1:
+            raise Stopped(self._stop.reason)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves; ends here if a stop was asked for and there are epochs left."""
-        if self.improved:
-            self._save(trainer, self._folder.best_checkpoint, weights_only=True)
-        self._save(trainer, self._folder.last_checkpoint, weights_only=False)
-        last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
-        if not last and self._asked(trainer, 0):
-            self._tell_of_the_end()
+        """Save; end the run if a stop was requested and epochs are left.
+
+        Raises:
+            Stopped: ``last.ckpt`` is on the disk, or a notice says why not.
+        """
+        early_stopping = trainer.early_stopping_callback
+        if early_stopping is not None and early_stopping.wait_count == 0:
+            trainer.save_checkpoint(self._folder.best_checkpoint, weights_only=True)
+        trainer.save_checkpoint(self._folder.last_checkpoint)
+        is_last = trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        if not is_last and self._must_stop(trainer, 0):
+            self._report_losses()
             raise Stopped(self._stop.reason)
 
-    def _save(self, trainer: Trainer, path: Path, *, weights_only: bool) -> None:
-        trainer.save_checkpoint(path, weights_only=weights_only)
-        if error := self._files.failure:  # one from before is still there
-            if path not in self._unsaved:
-                self._tell(f"{path.name} could not be saved: {reason(error)}; make room; training goes on")
-            self._unsaved[path] = error
-        else:
-            self._unsaved.pop(path, None)
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report if the best or the last epoch is not on the disk."""
+        self._report_losses()
+
+    def _report_losses(self) -> None:
+        for name, path in (("best", self._folder.best_checkpoint), ("last", self._folder.last_checkpoint)):
+            self._files.wait(path)
+            if error := self._files.failures.get(path):
+                self._files.report(f"the {name} epoch is not in {path.name}: {reason(error)}")
 
     @property
     def lost(self) -> OSError | None:
-        """Why the last epoch is not on the disk, if it is not."""
-        return self._unsaved.get(self._folder.last_checkpoint)
+        """Why the last epoch is not on the disk, or None if it is."""
+        return self._files.failures.get(self._folder.last_checkpoint)
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says so if the run's best or last epoch is not on the disk."""
-        self._tell_of_the_end()
-
-    def _tell_of_the_end(self) -> None:
-        for path, error in self._unsaved.items():
-            which = "best" if path == self._folder.best_checkpoint else "last"
-            self._tell(f"the {which} epoch is not in {path.name}: {reason(error)}")
-
-    def _tell(self, text: str) -> None:
-        self._announce(Notice(time=time.time(), level="error", text=text))
-        print_error(f"run {self._folder.name}: {text}")
-
-    def _asked(self, trainer: Trainer, batch_idx: int) -> bool:
-        """Whether to stop now. All processes of a run must come to the same answer at the same batch."""
+    def _must_stop(self, trainer: Trainer, batch_idx: int) -> bool:
+        """Whether to stop now. All processes of a run get the same answer at the same batch."""
         if trainer.world_size == 1:
             return self._stop.requested
-        if batch_idx % ASK_OTHERS_EVERY:
+        if batch_idx % STOP_CHECK_STEPS:
             return False
         return trainer.strategy.reduce_boolean_decision(self._stop.requested, all=False)
 
 
 def _uses_cuda() -> bool:
-    """Whether this process has a GPU already: a run on the processor leaves them alone."""
+    """Whether this process has initialised CUDA: a run on the CPU leaves the GPUs alone."""
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch has no types for it

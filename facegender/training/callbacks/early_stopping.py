@@ -1,60 +1,62 @@
-"""Ends training where it no longer gets better."""
+"""Lightning's early stopping on the validation accuracy, which says in the journal why it ended the run."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from pytorch_lightning import Callback, LightningModule, Trainer
+import torch
+from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from facegender.runs.events import Event, Notice
 from facegender.support.text import counted
-from facegender.training.callbacks.checkpoints import RunCheckpoints
+
+STATE_KEY = "EarlyStopping"
+"""Of this callback's state in a checkpoint."""
 
 
-class Patience(Callback):
-    """Ends a run, as completed, after some epochs without a better validation accuracy.
+class EarlyStopping(callbacks.EarlyStopping):
+    """Count the epochs since the best validation accuracy, and end the run after ``patience`` of them.
 
-    Has to come after `RunCheckpoints` among the callbacks, which finds out whether an epoch is the best; all devices
-    have the same accuracy and so end at the same epoch.
+    Every run has one, as it also decides which epoch is the best. Other callbacks find it as
+    `Trainer.early_stopping_callback`: from `on_train_epoch_end` on, ``wait_count`` is the number of epochs since the
+    best one, so 0 where the epoch that just ended is the best so far.
 
     Args:
-        epochs: How many in a row.
-        checkpoints: Of the run.
-        announce: Is told why training ends.
-
-    Attributes:
-        epochs_since_best: Epochs since the best one.
+        patience: Epochs in a row without a better accuracy; 0 trains all epochs.
+        announce: Reports an event.
     """
 
-    def __init__(self, epochs: int, checkpoints: RunCheckpoints, announce: Callable[[Event], None]) -> None:
-        self._epochs = epochs
-        self._checkpoints = checkpoints
+    def __init__(self, patience: int, announce: Callable[[Event], None]) -> None:
+        # An accuracy that is not finite counts as one that is not better.
+        super().__init__(
+            "validation_accuracy",
+            patience=patience or sys.maxsize,
+            mode="max",
+            check_finite=False,
+            check_on_train_epoch_end=False,
+        )
         self._announce = announce
-        self.epochs_since_best = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """How many were waited, so that a resumed run does not begin to wait anew."""
-        return {"waited": self.epochs_since_best}
+    @property
+    def state_key(self) -> str:
+        """The key of the state in a checkpoint, without Lightning's suffix of arguments."""
+        return STATE_KEY
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes it up again."""
-        self.epochs_since_best = state_dict["waited"]
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts."""
-        self.epochs_since_best = 0 if self._checkpoints.improved else self.epochs_since_best + 1
+        """Continue counting. The patience is the one given now, which a resumed run may change."""
+        best = torch.as_tensor(state_dict["best_score"], dtype=torch.float32)
+        super().load_state_dict({**state_dict, "best_score": best, "patience": self.patience})
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Ends training if it is time."""
+        """Report an early end."""
         epoch = trainer.current_epoch
-        if self.epochs_since_best < self._epochs or epoch + 1 >= (trainer.max_epochs or 0):
+        if self.wait_count < self.patience or epoch + 1 >= (trainer.max_epochs or 0):
             return
-        trainer.should_stop = True
-        best = self._checkpoints.best_accuracy
         text = (
-            f"ended early, after epoch {epoch}: no better validation accuracy than {best:.3f} of epoch "
-            f"{epoch - self.epochs_since_best} for {counted(self.epochs_since_best, 'epoch')} (--patience)"
+            f"ended early after epoch {epoch + 1}: no better validation accuracy than {float(self.best_score):.3f} of "
+            f"epoch {epoch + 1 - self.wait_count} for {counted(self.wait_count, 'epoch')} (--patience)"
         )
         self._announce(Notice(time=time.time(), level="info", text=text))

@@ -1,8 +1,8 @@
-"""The callback that reports what training does. It puts things on a queue and returns; `writer` does the rest.
+"""The callback that reports what training does. It puts reports into a queue and returns; other threads do the rest.
 
-On the training thread it opens no file, draws nothing and waits for the device once an epoch: tensors are handed over
-as they are, and whoever takes them from the queue waits for their numbers. What it does at a step is counted in
-microseconds, so it wakes nobody and asks Lightning nothing there.
+On the training thread it opens no file, draws nothing and does not wait for the device: it hands over tensors, and the
+thread that takes them from the queue waits for their numbers. A step costs it microseconds, so it wakes no thread and
+asks Lightning nothing there.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -31,13 +32,16 @@ from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
-"""Steps that may wait for a writer whose disk does not answer."""
+"""Steps that may wait while the disk does not respond."""
 
-SUMMED_EVERY = 64
-"""Steps whose pairs are added to the epoch's sums at once; alone, an addition takes several times as long."""
+SUM_EVERY = 64
+"""Steps that are added to the epoch's sums at once, as adding each one alone takes several times as long."""
 
 EPOCH_SO_FAR = "epoch_so_far"
-"""In a checkpoint of the middle of an epoch: its loss summed over photographs, correct photographs, photographs."""
+"""In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
+
+FINISHED_EPOCH = "finished_epoch"
+"""In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
 
 
 class Sink(Protocol):
@@ -47,20 +51,20 @@ class Sink(Protocol):
         """Take a report."""
 
     def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
-        """Take a frame, unless too many wait; the last one in any case."""
+        """Take a frame unless too many wait already; take the last one in any case."""
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is trained, as far as the journal wants to know.
+    """What the journal says about a run.
 
     Attributes:
         precision: "32", "bf16" or "16".
         parameters: Of the network.
         train_images: Photographs per class.
         validation_images: The same.
-        missing_frame: The epoch that a resumed run goes on from the end of, if its frame was never written.
-        batches_before: Of the epoch that a resumed run goes on in the middle of.
+        missing_frame: The finished epoch that training resumes after, if its frame was never written.
+        batches_before: Batches already trained of the epoch that training resumes in.
     """
 
     run: str
@@ -79,13 +83,13 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class FinishedEpoch:
-    """An epoch's end, its metrics still on the device.
+    """The end of an epoch, its metrics still on the device.
 
     Attributes:
-        sums: (3,) over all devices: loss summed over photographs, correct photographs, photographs.
-        images_before: Of those photographs the ones that were trained on before the run was resumed.
+        sums: (3,) float, over all devices: loss summed over photographs, correct photographs, photographs.
+        images_before: Photographs among these that were trained before the run was resumed.
         results: As `FaceGenderModule.validation_results`.
-        trained_s: What training took, without validation.
+        trained_s: Time of training, without validation.
     """
 
     time: float
@@ -102,7 +106,7 @@ class FinishedEpoch:
     epochs_since_best: int
 
     def event(self) -> EpochFinished:
-        """Waits for the numbers."""
+        """Wait for the numbers and copy them."""
         loss, correct, images = self.sums.tolist()
         results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
         return EpochFinished(
@@ -131,8 +135,8 @@ class FinishedEpoch:
 class ProbeFrame:
     """A forward pass of the probes and a copy of the filters, still on the device.
 
-    Nothing is computed with torch where it is turned into a `Frame`: in a thread of its own torch would have threads of
-    its own too, and those of the training thread, which then are more than there are processors, wait less eagerly.
+    Turning it into a `Frame` computes nothing with torch: on another thread torch would start a second set of worker
+    threads, and more workers than processors slow down those of the training thread.
     """
 
     epoch: int
@@ -145,7 +149,7 @@ class ProbeFrame:
     maps_of: dict[str, str]
 
     def frame(self) -> Frame:
-        """Waits for the tensors and copies them."""
+        """Wait for the tensors and copy them."""
         return Frame(
             epoch=self.epoch,
             step=self.step,
@@ -160,12 +164,12 @@ class ProbeFrame:
 
 
 def frame_is_due(config: TrainConfig, epoch: int) -> bool:
-    """Whether an epoch's feature maps and filters are kept; those of the last one always, unless none are."""
+    """Whether the feature maps and filters of an epoch are kept: every n-th, and the last one if any are."""
     every = config.visualize_every
     return bool(every) and (epoch % every == 0 or epoch + 1 == config.epochs)
 
 
-def network_layers(layers: Sequence[Layer]) -> list[LayerInfo]:
+def layer_infos(layers: Sequence[Layer]) -> list[LayerInfo]:
     """The traced convolutions as the journal lists them."""
     return [
         LayerInfo(
@@ -179,22 +183,19 @@ def network_layers(layers: Sequence[Layer]) -> list[LayerInfo]:
 
 
 class RunRecorder(Callback):
-    """Reports a run to a sink.
+    """Reports a run to a sink: its start, steps, epochs and frames.
+
+    It reads which epoch is the best from `Trainer.early_stopping_callback`, which is up to date once validation has
+    ended.
 
     Args:
         sink: Takes the reports.
         info: What is trained.
-        improved: Tells whether the validation that just ended is the best so far.
-        epochs_since_best: Tells how much of the run's patience is used up, in epochs.
     """
 
-    def __init__(
-        self, sink: Sink, info: RunInfo, improved: Callable[[], bool], epochs_since_best: Callable[[], int] = lambda: 0
-    ) -> None:
+    def __init__(self, sink: Sink, info: RunInfo) -> None:
         self._sink = sink
         self._info = info
-        self._improved = improved
-        self._epochs_since_best = epochs_since_best
         self._layers: list[Layer] = []
         self._images: Tensor | None = None
         self._epoch: int | None = None
@@ -202,24 +203,28 @@ class RunRecorder(Callback):
         self._sums: Tensor | None = None
         self._unsummed: list[StepDone] = []
         self._steps = EpochSteps(0, 0, 0.0, 1, deque())
-        self._carried: list[float] | None = None
+        self._sums_before: list[float] | None = None
+        self._finished: FinishedEpoch | None = None
         self._epoch_began = self._train_ended = 0.0
         self._images_before = 0
         self._dropped = 0
 
-    # What a checkpoint in the middle of an epoch has to remember, so that the epoch's means are those of all its steps.
+    # State in checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of the epoch so far, of all devices."""
+        """Add the sums of the epoch so far, of all devices, or the metrics of the epoch that just ended."""
         checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
+        checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished.event())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Takes the sums up again, on the first device, as there may be another number of devices now."""
-        if trainer.is_global_zero:
-            self._carried = checkpoint.get(EPOCH_SO_FAR)
+        """Continue with these sums on the first device, as the number of devices may have changed."""
+        sums = checkpoint[EPOCH_SO_FAR]
+        if sums is not None:
+            loss, correct, images = map(float, sums)
+            self._sums_before = [loss, correct, images] if trainer.is_global_zero else None
 
     def _total(self, trainer: Trainer) -> Tensor:
-        """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must ask at once."""
+        """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must call it together."""
         self._sum_up()
         assert self._sums is not None
         total: Tensor = trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
@@ -234,13 +239,13 @@ class RunRecorder(Callback):
             counted = rows.isfinite().all(1) | (self._info.config.on_nan != "skip")
             self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
+    # Hooks of training ------------------------------------------------------------------------------------------------
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Finds the layers and reports the beginning."""
+        """Report the start and, if the run was resumed, the frame that a crash has cost."""
         assert isinstance(pl_module, FaceGenderModule)
         info, config, device = self._info, self._info.config, pl_module.device
-        images = torch.from_numpy(np.ascontiguousarray(info.probes.images)).permute(0, 3, 1, 2)
-        self._images = normalise(images.to(device))
-        self._layers = trace(pl_module.eval_network, self._images[:1])
+        self._trace(pl_module)
         self._sink.put(
             RunStarted(
                 time=time.time(),
@@ -263,32 +268,28 @@ class RunRecorder(Callback):
                 demo=config.demo,
                 patience=config.patience,
                 visualize_every=config.visualize_every,
-                layers=network_layers(self._layers),
+                layers=layer_infos(self._layers),
             )
         )
-        if info.missing_frame is not None:
-            self._take_frame(trainer, pl_module, info.missing_frame)
-        if info.batches_before:  # Lightning tells of the start of whole epochs only
+        self.record_missing_frame(pl_module, trainer.global_step)
+        if info.batches_before:  # Lightning calls `on_train_epoch_start` for whole epochs only
             self._begin_epoch(trainer, pl_module, info.batches_before)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reports an epoch's beginning."""
+        """Report the start of an epoch."""
         self._begin_epoch(trainer, pl_module, 0)
 
     def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule, batches_before: int) -> None:
         now = time.perf_counter()
         self._epoch, self._epoch_began, self._train_ended = trainer.current_epoch, now, now
         self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        # Single precision would lose photographs above 16 million and digits of the mean long before.
+        # Single precision would lose photographs above 16 million, and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
-        self._sums = torch.zeros(3, dtype=dtype, device=pl_module.device)
+        sums = self._sums_before or [0.0, 0.0, 0.0]
+        self._sums, self._images_before = torch.tensor(sums, dtype=dtype, device=pl_module.device), int(sums[2])
+        self._sums_before = self._finished = None
         self._unsummed.clear()
-        self._images_before = 0
-        if self._carried:
-            self._images_before = int(self._carried[2])
-            self._sums += self._sums.new_tensor(self._carried)
-            self._carried = None
-        # Only the first process of a run on several devices has a writer that would take them out again.
+        # Only the first process of a run on several devices has a thread that takes the steps out again.
         done = deque[StepDone](maxlen=None if trainer.is_global_zero else 0)
         self._steps = EpochSteps(self._epoch, trainer.global_step - batches_before, now, trainer.world_size, done)
         self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
@@ -297,40 +298,86 @@ class RunRecorder(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Reports a step."""
+        """Report a step."""
         step = StepDone(batch_idx + 1, outputs["images"], outputs["loss_sum_and_correct"], time.perf_counter())
         self._unsummed.append(step)
-        if len(self._unsummed) >= SUMMED_EVERY:
+        if len(self._unsummed) >= SUM_EVERY:
             self._sum_up()
         waiting = self._steps.done
         if len(waiting) > MAX_BACKLOG:
             self._dropped += 1
             return
         if self._dropped:
-            text = f"{self._dropped} steps are missing from the journal: the disk had not caught up"
+            text = f"{self._dropped} steps are missing from the journal: the disk was too slow"
             self._sink.put(Notice(time=time.time(), level="warning", text=text))
             self._dropped = 0
         waiting.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes when training paused, once the device is at rest: what is launched is not yet done."""
+        """Take the time at which training paused, after the device has done what was launched."""
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self._train_ended = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Runs the probes through the network, if it is this epoch's turn."""
-        assert isinstance(pl_module, FaceGenderModule)
+        """Record a frame if one is due."""
         if frame_is_due(self._info.config, trainer.current_epoch):
-            self._take_frame(trainer, pl_module, trainer.current_epoch)
+            self._record_frame(pl_module, trainer.current_epoch, trainer.global_step)
 
-    def _take_frame(self, trainer: Trainer, pl_module: FaceGenderModule, epoch: int, *, last: bool = False) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report the end of an epoch."""
+        assert isinstance(pl_module, FaceGenderModule)
+        assert self._epoch is not None
+        stopping = trainer.early_stopping_callback
+        self._finished = FinishedEpoch(
+            time=time.time(),
+            epoch=self._epoch,
+            step=trainer.global_step,
+            sums=self._total(trainer),
+            images_before=self._images_before,
+            results=dict(pl_module.validation_results),
+            classes=self._info.classes,
+            learning_rate=self._learning_rate,
+            trained_s=self._train_ended - self._epoch_began,
+            seconds=time.perf_counter() - self._epoch_began,
+            best=stopping is not None and stopping.wait_count == 0,
+            epochs_since_best=stopping.wait_count if stopping is not None and self._info.config.patience else 0,
+        )
+        self._sink.put(self._finished)
+        self._sums = None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record a frame of the last epoch also where the run ended early."""
+        config, epoch = self._info.config, self._epoch
+        if epoch is not None and config.visualize_every and not frame_is_due(config, epoch):
+            self._record_frame(pl_module, epoch, trainer.global_step, last=True)
+
+    # Frames -----------------------------------------------------------------------------------------------------------
+
+    def record_missing_frame(self, pl_module: LightningModule, step: int) -> None:
+        """Record the frame that a crash has cost, if there is one; the module has the weights of that moment.
+
+        Args:
+            step: Optimiser steps that were done.
+        """
+        if self._info.missing_frame is not None:
+            self._record_frame(pl_module, self._info.missing_frame, step)
+
+    def _trace(self, pl_module: FaceGenderModule) -> None:
+        images = torch.from_numpy(np.ascontiguousarray(self._info.probes.images)).permute(0, 3, 1, 2)
+        self._images = normalise(images.to(pl_module.device))
+        self._layers = trace(pl_module.eval_network, self._images[:1])
+
+    def _record_frame(self, pl_module: LightningModule, epoch: int, step: int, *, last: bool = False) -> None:
+        assert isinstance(pl_module, FaceGenderModule)
+        if self._images is None:
+            self._trace(pl_module)
         assert self._images is not None
         activations = compute_activations(pl_module.eval_network, self._images, self._layers)
         self._sink.submit(
             ProbeFrame(
                 epoch=epoch,
-                step=trainer.global_step,
+                step=step,
                 probes=self._info.probes,
                 classes=self._info.classes,
                 activations=activations,
@@ -340,34 +387,3 @@ class RunRecorder(Callback):
             ),
             last=last or epoch + 1 == self._info.config.epochs,
         )
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the last epoch's frame also where the run ended before the epochs that were planned."""
-        assert isinstance(pl_module, FaceGenderModule)
-        config, epoch = self._info.config, self._epoch
-        if epoch is not None and config.visualize_every and not frame_is_due(config, epoch):
-            self._take_frame(trainer, pl_module, epoch, last=True)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reports an epoch's end."""
-        assert isinstance(pl_module, FaceGenderModule)
-        assert self._sums is not None
-        assert self._epoch is not None
-        now = time.time()
-        self._sink.put(
-            FinishedEpoch(
-                time=now,
-                epoch=self._epoch,
-                step=trainer.global_step,
-                sums=self._total(trainer),
-                images_before=self._images_before,
-                results=dict(pl_module.validation_results),
-                classes=self._info.classes,
-                learning_rate=self._learning_rate,
-                trained_s=self._train_ended - self._epoch_began,
-                seconds=time.perf_counter() - self._epoch_began,
-                best=self._improved(),
-                epochs_since_best=self._epochs_since_best(),
-            )
-        )
-        self._sums = None

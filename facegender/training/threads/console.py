@@ -99,7 +99,7 @@ def epoch_line(event: EpochFinished, epochs: int) -> str:
     """One plain line about an epoch."""
     rate = f"{event.images_per_second:,.0f}".replace(",", " ")
     return (
-        f"epoch {event.epoch} ({event.epoch + 1} of {epochs})  "
+        f"epoch {event.epoch + 1} of {epochs}  "
         f"loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
         f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
         f"{rate} images/s"
@@ -208,7 +208,7 @@ class ConsoleThread:
         self._end_bar(self._task)
         self._task = None
         if (progress := self._bars()) is not None:
-            name = f"epoch {event.epoch}/{self._epochs}"
+            name = f"epoch {event.epoch + 1} of {self._epochs}"
             self._task = progress.add_task(name, total=self._steps_per_epoch, text="")
 
     def _show_photographs(self, event: Preparing) -> None:

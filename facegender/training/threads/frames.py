@@ -71,7 +71,7 @@ class FrameThread:
         if accepted:
             self._queue.put(frame)
         else:
-            text = f"feature maps of epoch {frame.epoch} are left out: the disk has not caught up with earlier ones"
+            text = f"feature maps of epoch {frame.epoch + 1} are left out: the disk has not caught up with earlier ones"
             self._announce(Notice(time=time.time(), level="warning", text=text))
         return accepted
 
@@ -89,7 +89,7 @@ class FrameThread:
             except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
                 if self._gone():
                     continue
-                text = f"feature maps of epoch {pending.epoch} could not be saved: {reason(error)}"
+                text = f"feature maps of epoch {pending.epoch + 1} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._complained:
                     self._complained = True

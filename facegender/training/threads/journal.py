@@ -1,4 +1,4 @@
-"""The thread that turns what the trainer reports into journal lines, watches the machine and the stop request."""
+"""The thread that writes the journal, samples the load of the machine, and polls the run folder for a stop request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -17,10 +18,9 @@ from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunF
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.support.errors import print_error
-from facegender.support.files import exists
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
-from facegender.training.stop import StopSwitch
+from facegender.training.stop import STOP_REQUESTED, StopSwitch
 from facegender.training.threads.system_metrics import GpuIdentity, SystemSampler
 
 STEPS_EVERY_S = 0.1
@@ -28,7 +28,9 @@ POLL_EVERY_S = 0.5
 SYSTEM_EVERY_S = 2.0
 RETRY_EVERY_S = 1.0
 MAX_UNWRITTEN = 5000
-LAST_TRY_S = 10.0
+"""Events that are kept while the disk cannot be written."""
+LAST_RETRIES_S = 10.0
+"""How long to retry at the end of a run."""
 
 
 class StepDone(msgspec.Struct, frozen=True, gc=False):
@@ -50,16 +52,15 @@ class StepDone(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class EpochSteps:
-    """The steps of an epoch: the trainer puts them at one end, the writer takes them at the other.
+    """The steps of an epoch: the trainer appends them, the journal thread takes them out.
 
-    The writer looks for itself every now and then: to wake it at each step would take a good part of the time that the
-    trainer may spend on being watched.
+    The journal thread polls: being woken at each step would cost the trainer more than the report itself.
 
     Attributes:
         steps_before: Optimiser steps before the epoch's first batch.
         began: When the first step began, by `time.perf_counter`.
-        devices: How many devices trained a batch of the steps' size each; losses and accuracies are the first one's.
-        done: Not yet taken.
+        devices: How many devices train a batch of the same size each; the steps are those of the first one.
+        done: Steps that wait to be taken out.
     """
 
     epoch: int
@@ -70,30 +71,28 @@ class EpochSteps:
 
 
 class Deferred(Protocol):
-    """Something whose numbers are still on the device."""
+    """An event whose numbers are still on the device."""
 
     def event(self) -> Event:
-        """Waits for the numbers; called on the writer's thread."""
+        """Wait for the numbers; called on the journal thread."""
 
 
 Item = Event | EpochSteps | Deferred
 Observer = Callable[[Event], None]
 
 
-class _Close:
-    pass
-
-
 class JournalThread:
-    """Owns the journal. `put` returns at once; everything slow happens here.
+    """Owns the journal. `put` returns at once; everything slow happens on this thread.
 
-    A disk that is full or gone does not reach the trainer: the lines wait, within limits, until it can be written
-    again. It is said on stderr when that begins, and in the journal when it is over and if anything was lost.
+    A disk that is full or gone does not stop the trainer: events wait, up to a limit, until the journal can be written
+    again. A line on stderr says when that begins, a notice in the journal when it is over and what was lost.
+
+    A journal or a manifest that somebody removes or replaces ends the run as failed.
 
     Args:
         observers: Called with each event, on this thread; must not block.
-        gone: Tells whether the run folder is gone, because somebody removed or renamed it. Then the run is asked to
-            end, and no new file is made in the folder's place.
+        is_gone: Tells whether the run folder was removed or renamed. Then the run is ended, and nothing is created in
+            the folder's place.
     """
 
     def __init__(
@@ -101,119 +100,109 @@ class JournalThread:
         folder: RunFolder,
         stop: StopSwitch,
         observers: Sequence[Observer] = (),
-        gone: Callable[[], bool] = lambda: False,
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._folder = folder
         self._stop = stop
         self._observers = observers
-        self._gone = gone
-        self._missed = 0
-        self._queue: SimpleQueue[Item | _Close] = SimpleQueue()
+        self._is_gone = is_gone
+        self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._journal: JournalWriter | None = None
+        self._has_manifest = not _is_missing(folder.manifest_path)
+        self._problem = ""
         self._unwritten: deque[Event] = deque()
         self._failing_since: float | None = None
-        self._lost = 0
-        self._said: set[str] = set()
-        self._steps: EpochSteps | None = None
-        self._stepped_at = 0.0
-        self._flushed_at = 0.0
-        self._wrote_at = time.monotonic()
         self._retry_at = 0.0
-        self._gpus: Sequence[GpuIdentity] = ()
+        self._lost = 0
+        self._steps: EpochSteps | None = None
+        self._steps_until = 0.0
+        self._gpus: tuple[GpuIdentity, ...] = ()
+        self._load_error = ""
+        self._flushed_at = self._wrote_at = time.monotonic()
 
     def watch(self, gpus: Sequence[GpuIdentity]) -> None:
-        """Report the load of these from now on."""
+        """Report the load of these GPUs from now on."""
         self._gpus = tuple(gpus)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Write what was put before and end; gives up after ``timeout_s`` if the disk does not answer."""
+        """Write what waits and end; gives up after ``timeout_s`` if the disk does not respond."""
         if self._thread.is_alive():
-            self._queue.put(_Close())
+            self._queue.put(None)
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        sampler = self._sampler()
-        poll_at = system_at = time.monotonic()
+        sampler = self._open_sampler()
+        poll_at = sample_at = time.monotonic()
         try:
             while True:
-                now = time.monotonic()
-                due = min(poll_at, system_at, self._flushed_at + STEPS_EVERY_S if self._steps else poll_at)
-                try:
-                    item = self._queue.get(timeout=max(0.0, due - now))
-                except Empty:
-                    pass
-                else:
-                    if isinstance(item, _Close):
+                due = min(poll_at, sample_at, self._flushed_at + STEPS_EVERY_S if self._steps else poll_at)
+                with contextlib.suppress(Empty):
+                    item = self._queue.get(timeout=max(0.0, due - time.monotonic()))
+                    if item is None:
                         break
                     self._take(item)
                 now = time.monotonic()
                 if self._steps and now >= self._flushed_at + STEPS_EVERY_S:
-                    self._flush()
+                    self._flush_steps()
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
-                    self._look_at_the_folder()
-                if now >= system_at:
-                    system_at = now + SYSTEM_EVERY_S
-                    if sampler is not None:
-                        self._sample(sampler)
+                    self._poll_folder()
+                if sampler is not None and now >= sample_at:
+                    sample_at = now + SYSTEM_EVERY_S
+                    self._sample(sampler)
                 if self._failing_since is not None:
                     self._write()
                 if now >= self._wrote_at + HEARTBEAT_S:
                     self._emit(Heartbeat(time=time.time()))
         finally:
-            self._flush()
-            self._write_the_rest()
+            self._flush_steps()
+            self._write_last()
             if sampler is not None:
                 sampler.close()
-            self._let_go()
+            self._close_journal()
 
-    def _look_at_the_folder(self) -> None:
+    # The run folder ---------------------------------------------------------------------------------------------------
+
+    def _poll_folder(self) -> None:
         if self._folder.stop_requested():
-            self._stop.request("stop request")
-        gone = self._gone()
-        if not gone:
-            self._keep_files()
-        self._missed = self._missed + 1 if gone else 0
-        if self._missed == 2:  # at once might be somebody who moves folders about, or a disk that comes back
-            self._stop.abandon("the run folder is gone")
+            self._stop.request(STOP_REQUESTED)
+        gone = self._is_gone()
+        before, self._problem = self._problem, "the run folder is gone" if gone else self._missing_file()
+        # Seen once it may be somebody who moves folders about, or a network disk that comes back.
+        if self._problem and self._problem == before:
+            self._stop.fail(self._problem, can_save=not gone)
 
-    def _keep_files(self) -> None:
-        """Write the journal and the manifest again where somebody has removed them below the trainer."""
-        journal, path = self._journal, self._folder.journal_path
-        try:
-            self._folder.restore_manifest()
-            if journal is None or journal.is_at(path):
-                return
-            content = b"" if exists(path) else journal.content()
-            self._let_go()
-            self._journal = JournalWriter(path)
-            self._journal.restore(content)
-        except OSError:
-            return  # as with any line that cannot be written: the next one tries again, and tells
-        what = "removed while the run trained, and is written again" if content else "replaced while the run trained"
-        self._emit(Notice(time=time.time(), level="warning", text=f"the journal was {what}"))
+    def _missing_file(self) -> str:
+        """What happened to a file that the run cannot do without; empty if they are all there."""
+        if self._journal is not None and not self._journal.is_at(self._folder.journal_path):
+            return f"{self._folder.journal_path.name} was removed or replaced while the run was training"
+        if self._has_manifest and _is_missing(self._folder.manifest_path):
+            return f"{self._folder.manifest_path.name} was removed while the run was training"
+        return ""
+
+    # From reports to events -------------------------------------------------------------------------------------------
 
     def _take(self, item: Item) -> None:
-        """Turn one item into lines; what cannot be turned is reported, whatever it is: this is a thread's boundary."""
+        """Turn one report into events. Whatever goes wrong is reported, as this is the boundary of a thread."""
         try:
-            self._flush()
+            self._flush_steps()
             if isinstance(item, EpochSteps):
-                self._steps, self._stepped_at = item, item.began
+                self._steps, self._steps_until = item, item.began
                 return
             event = item if isinstance(item, Event) else item.event()
             if isinstance(event, EpochFinished):
                 self._steps = None
             self._emit(event)
         except Exception as error:
-            self._emit(Notice(time=time.time(), level="error", text=f"the journal lost a line: {describe(error)}"))
+            self._notice(f"the journal lost a line: {describe(error)}")
 
-    def _flush(self) -> None:
+    def _flush_steps(self) -> None:
         self._flushed_at = time.monotonic()
         if self._steps is None:
             return
@@ -223,41 +212,50 @@ class JournalThread:
             return
         try:
             self._emit(self._columns(self._steps, steps))
-        except Exception as error:  # a device that failed; the trainer will see the same error itself
-            self._emit(
-                Notice(time=time.time(), level="error", text=f"the journal lost {len(steps)} steps: {describe(error)}")
-            )
-        self._stepped_at = steps[-1].ended
+        except Exception as error:  # a device that failed; the trainer will raise the same error
+            self._notice(f"the journal lost {counted(len(steps), 'step')}: {describe(error)}")
+        self._steps_until = steps[-1].ended
 
     def _columns(self, epoch: EpochSteps, steps: list[StepDone]) -> Steps:
-        import torch  # loaded long since: a step came out of it
+        import torch  # loaded already: the steps hold its tensors
 
-        pairs = torch.stack([step.loss_sum_and_correct for step in steps]).tolist()
-        elapsed_s = steps[-1].ended - self._stepped_at
-        since_1970 = time.time() - time.perf_counter()
+        sums = torch.stack([step.loss_sum_and_correct for step in steps]).tolist()
+        elapsed_s = steps[-1].ended - self._steps_until
+        clock_offset = time.time() - time.perf_counter()
         return Steps(
             time=time.time(),
             epoch=epoch.epoch,
             step=[epoch.steps_before + step.batch for step in steps],
             batch=[step.batch for step in steps],
-            seconds=[since_1970 + step.ended for step in steps],
-            loss=[loss / step.images for step, (loss, _) in zip(steps, pairs, strict=True)],
-            accuracy=[correct / step.images for step, (_, correct) in zip(steps, pairs, strict=True)],
+            seconds=[clock_offset + step.ended for step in steps],
+            loss=[loss / step.images for step, (loss, _) in zip(steps, sums, strict=True)],
+            accuracy=[correct / step.images for step, (_, correct) in zip(steps, sums, strict=True)],
             images_per_second=sum(step.images for step in steps) * epoch.devices / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
-    def _sampler(self) -> SystemSampler | None:
+    def _open_sampler(self) -> SystemSampler | None:
         try:
             return SystemSampler()
-        except Exception as error:  # as for `_sample`
-            self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
+        except Exception as error:  # as in `_sample`
+            self._report_load_error(error)
             return None
 
     def _sample(self, sampler: SystemSampler) -> None:
         try:
             self._emit(sampler.sample(self._gpus))
-        except Exception as error:  # a look at the machine must not end the journal
-            self._say_once(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
+        except Exception as error:  # whatever the machine's libraries raise, it must not end the journal
+            self._report_load_error(error)
+
+    def _report_load_error(self, error: Exception) -> None:
+        text = f"the machine's load cannot be read: {describe(error)}; training goes on without it"
+        if text != self._load_error:
+            self._load_error = text
+            print_error(text)
+
+    def _notice(self, text: str) -> None:
+        self._emit(Notice(time=time.time(), level="error", text=text))
+
+    # From events to lines ---------------------------------------------------------------------------------------------
 
     def _emit(self, event: Event) -> None:
         self._unwritten.append(event)
@@ -266,83 +264,80 @@ class JournalThread:
             observer(event)
 
     def _write(self) -> None:
-        """Write what waits, line by line, so that after a failure exactly the lines that are missing are written."""
+        """Write what waits, line by line, so that after a failure exactly the missing lines are written."""
         now = time.monotonic()
-        if self._failing_since is not None:
-            if now < self._retry_at:
-                self._drop_the_least()
-                return
-            self._unwritten = deque(event for event in self._unwritten if not isinstance(event, (System, Heartbeat)))
+        if self._failing_since is not None and now < self._retry_at:
+            self._trim()
+            return
         try:
             if self._journal is None:
                 self._journal = JournalWriter(self._folder.journal_path)
             while self._unwritten:
-                if isinstance(self._unwritten[0], RunFinished):
-                    self._write_account(now)  # before it, as how the run ended has to be the last line
+                if isinstance(self._unwritten[0], RunFinished):  # which has to be the last line
+                    self._write_recovery(self._journal, now)
                 self._journal.write(self._unwritten[0])
                 self._unwritten.popleft()
-            self._write_account(now)
+            self._write_recovery(self._journal, now)
             self._wrote_at = now
         except OSError as error:
-            if self._gone():  # which `Session` tells, and there is no place for these lines
+            if self._is_gone():  # which ends the run; there is no folder for these lines
                 self._unwritten.clear()
                 self._failing_since = None
                 return
             if self._failing_since is None:
                 self._failing_since = now
-                print_error(
-                    f"the journal of run {self._folder.name} cannot be written: {reason(error)}; training goes on"
-                )
+                cause = reason(error)
+                print_error(f"the journal of run {self._folder.name} cannot be written: {cause}; training goes on")
             self._retry_at = now + RETRY_EVERY_S
-            self._drop_the_least()
-            self._let_go()  # opening it again closes a torn line
+            self._trim()
+            self._close_journal()  # opening it again closes a torn line
             self._wrote_at = now
-            self._folder.lock.refresh()  # whoever watches from another machine has no other sign of life
+            self._folder.lock.refresh()  # other machines have no other sign that the trainer is alive
 
-    def _drop_the_least(self) -> None:
-        """Keep what waits within limits: first the load of the machine goes, then single steps, the oldest first."""
+    def _trim(self) -> None:
+        """Keep what waits within the limit: the machine's load is dropped, then the oldest steps."""
+        self._unwritten = deque(event for event in self._unwritten if not isinstance(event, (System, Heartbeat)))
         while len(self._unwritten) > MAX_UNWRITTEN:
-            least = min(range(len(self._unwritten)), key=lambda index: _worth(self._unwritten[index]))
-            self._lost += _worth(self._unwritten[least]) > 0
-            del self._unwritten[least]
+            oldest = next((index for index, event in enumerate(self._unwritten) if isinstance(event, Steps)), 0)
+            del self._unwritten[oldest]
+            self._lost += 1
 
-    def _write_account(self, now: float) -> None:
-        """Tell of a failure that is over."""
-        if self._failing_since is None or self._journal is None:
+    def _write_recovery(self, journal: JournalWriter, now: float) -> None:
+        """Report a failure that is over."""
+        if self._failing_since is None:
             return
         text = f"the journal could not be written for {now - self._failing_since:.0f} s"
         if self._lost:
-            text += f"; {self._lost} of its lines are lost"
-        self._journal.write(Notice(time=time.time(), level="warning", text=text))
+            text += f"; {counted(self._lost, 'line')} lost"
+        journal.write(Notice(time=time.time(), level="warning", text=text))
         self._failing_since, self._lost = None, 0
 
-    def _write_the_rest(self) -> None:
-        """Try for a while, as what waits may be how the run ended."""
-        until = time.monotonic() + LAST_TRY_S
+    def _write_last(self) -> None:
+        """Retry for some seconds, as what waits may be how the run ended."""
+        until = time.monotonic() + LAST_RETRIES_S
         self._write()
         while self._failing_since is not None and time.monotonic() < until:
             time.sleep(min(RETRY_EVERY_S, 0.2))
             self._write()
         if self._failing_since is not None:
-            ended = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
-            how = f"; the run is {ended}, which the list of runs cannot know" if ended else ""
-            count = len(self._unwritten) + self._lost
-            lines = counted(count, "line")
-            print_error(f"run {self._folder.name}: {lines} of the journal could not be written{how}")
+            status = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
+            ended = f"; the run is {status}, which the list of runs cannot know" if status else ""
+            lines = counted(len(self._unwritten) + self._lost, "line")
+            print_error(f"run {self._folder.name}: {lines} of the journal could not be written{ended}")
 
-    def _let_go(self) -> None:
+    def _close_journal(self) -> None:
         journal, self._journal = self._journal, None
         if journal is not None:
-            with contextlib.suppress(OSError):  # whatever could not be written has been told
+            with contextlib.suppress(OSError):  # whatever could not be written has been reported
                 journal.close()
 
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            print_error(text)
 
-
-def _worth(event: Event) -> int:
-    if isinstance(event, (System, Heartbeat)):
-        return 0
-    return 1 if isinstance(event, Steps) else 2
+def _is_missing(path: Path) -> bool:
+    """Whether there is certainly no such file; a disk that does not respond does not count."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False

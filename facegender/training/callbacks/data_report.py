@@ -1,0 +1,62 @@
+"""The callback that says in the journal and the manifest what a run trains on, and which files it leaves out."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.accelerators import CUDAAccelerator
+
+from facegender.data.datamodule import FaceDataModule
+from facegender.network.model import parameter_count
+from facegender.network.module import FaceGenderModule
+from facegender.training.session import Session
+from facegender.training.threads.system_metrics import GpuIdentity
+
+
+class DataReporter(Callback):
+    """Reports the data of a run, also what only turns out while its files are decoded. For the first process only."""
+
+    def __init__(self, data: FaceDataModule, session: Session) -> None:
+        self._data = data
+        self._session = session
+        self._said: set[str] = set()
+        self._skipped: set[str] = set()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complete the manifest, and report the load of the GPUs from now on."""
+        assert isinstance(pl_module, FaceGenderModule)
+        data, session = self._data, self._session
+        manifest = session.claim.folder.read_manifest()
+        if session.claim.resumed and manifest and manifest.data_digest and manifest.data_digest != data.digest:
+            session.notice("the photographs have changed since the run began", "warning")
+        session.update_manifest(
+            data=data.source,
+            data_digest=data.digest,
+            parameters=parameter_count(pl_module.network),
+            layers=[name for name, part in pl_module.network.named_modules() if isinstance(part, torch.nn.Conv2d)],
+            skipped=data.skipped,
+        )
+        if isinstance(trainer.accelerator, CUDAAccelerator):
+            session.watch([GpuIdentity.of_torch(index) for index in trainer.device_ids])
+        self._report()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report what turned out during the epoch."""
+        self._report()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Report what turned out at the end."""
+        self._report()
+
+    def _report(self) -> None:
+        for text in self._data.notices:
+            if text not in self._said:
+                self._said.add(text)
+                self._session.notice(text, "warning")
+        new = [file for file in self._data.skipped if file.file not in self._skipped]
+        if new:
+            more = " more" if self._skipped else ""
+            self._skipped.update(file.file for file in new)
+            files = f"{len(new)}{more} file{'s are' if len(new) > 1 else ' is'}"
+            self._session.notice(f"{files} left out, e.g. {new[0].file}: {new[0].reason}", "warning")
+            self._session.update_manifest(skipped=self._data.skipped)
