@@ -14,13 +14,12 @@ from facegender.training.threads.system_metrics import GpuIdentity
 
 
 class DataReporter(Callback):
-    """Reports the data of a run, also what only turns out while its files are decoded. For the first process only."""
+    """Reports the data of a run. For the first process only."""
 
     def __init__(self, data: FaceDataModule, session: Session) -> None:
         self._data = data
         self._session = session
-        self._said: set[str] = set()
-        self._skipped: set[str] = set()
+        self._announced: set[str] = set()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the manifest, and report the load of the GPUs from now on."""
@@ -38,25 +37,17 @@ class DataReporter(Callback):
         )
         if isinstance(trainer.accelerator, CUDAAccelerator):
             session.watch([GpuIdentity.of_torch(index) for index in trainer.device_ids])
+        if skipped := data.skipped:
+            files = f"{len(skipped)} file{'s are' if len(skipped) > 1 else ' is'}"
+            session.notice(f"{files} left out, e.g. {skipped[0].file}: {skipped[0].reason}", "warning")
         self._report()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report what turned out during the epoch."""
-        self._report()
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report what turned out at the end."""
+        """Report what came up during the epoch."""
         self._report()
 
     def _report(self) -> None:
         for text in self._data.notices:
-            if text not in self._said:
-                self._said.add(text)
+            if text not in self._announced:
+                self._announced.add(text)
                 self._session.notice(text, "warning")
-        new = [file for file in self._data.skipped if file.file not in self._skipped]
-        if new:
-            more = " more" if self._skipped else ""
-            self._skipped.update(file.file for file in new)
-            files = f"{len(new)}{more} file{'s are' if len(new) > 1 else ' is'}"
-            self._session.notice(f"{files} left out, e.g. {new[0].file}: {new[0].reason}", "warning")
-            self._session.update_manifest(skipped=self._data.skipped)
