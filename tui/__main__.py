@@ -43,8 +43,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
     # The option overrides the variable: a wrong value there matters only without the option.
-    if options.graphics == "auto" and (wish := invalid_override(os.environ)):
-        parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {wish!r} (choose from {', '.join(PROTOCOLS)})")
+    if options.graphics == "auto" and (value := invalid_override(os.environ)):
+        parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {value!r} (choose from {', '.join(PROTOCOLS)})")
     return options
 
 

@@ -31,7 +31,7 @@ async def test_the_terminal_and_the_labels_are_explained(root: Path) -> None:
     async with running(root, (150, 90)) as (app, pilot):
         await pilot.press("f1")
         await until_said(app, "pictures by halfblock")
-        await until_said(app, "the terminal has not been asked")
+        await until_said(app, "the terminal was not probed")
         await until_said(app, "About the labels")
 
 

@@ -127,7 +127,7 @@ def test_the_diacritics_are_those_of_the_protocol() -> None:
 
 
 def test_the_terminal_holds_a_bounded_number_of_pictures() -> None:
-    held = TerminalImageCache(most=3, most_bytes=10**9)
+    held = TerminalImageCache(max_slices=3, max_bytes=10**9)
     numbers = [held.add(key, 10, set())[0] for key in "abc"]
     assert len(set(numbers)) == 3
     assert all(number & 0xFF for number in numbers)
@@ -139,14 +139,14 @@ def test_the_terminal_holds_a_bounded_number_of_pictures() -> None:
 
 
 def test_the_terminal_holds_a_bounded_number_of_bytes() -> None:
-    held = TerminalImageCache(most=100, most_bytes=100)
+    held = TerminalImageCache(max_slices=100, max_bytes=100)
     held.add("a", 60, set())
     held.add("b", 60, set())
     assert held.held_bytes == 60
 
 
 def test_pictures_on_the_screen_are_not_deleted() -> None:
-    held = TerminalImageCache(most=2, most_bytes=10**9)
+    held = TerminalImageCache(max_slices=2, max_bytes=10**9)
     first, _ = held.add("a", 1, set())
     held.add("b", 1, set())
     held.add("c", 1, {"a"})
@@ -154,7 +154,7 @@ def test_pictures_on_the_screen_are_not_deleted() -> None:
 
 
 def test_any_number_of_pictures_can_be_on_the_screen() -> None:
-    held = TerminalImageCache(most=400)
+    held = TerminalImageCache(max_slices=400)
     on_screen: set[object] = set()
     numbers = []
     for key in range(1000):
@@ -167,7 +167,7 @@ def test_any_number_of_pictures_can_be_on_the_screen() -> None:
 
 
 def test_numbers_never_run_out() -> None:
-    held = TerminalImageCache(most=4, most_bytes=10**9)
+    held = TerminalImageCache(max_slices=4, max_bytes=10**9)
     live: set[int] = set()
     for key in range(2000):
         number, evicted = held.add(key, 1, set())

@@ -9,7 +9,7 @@ import pytest
 
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Job, encode
-from tui.graphics.geometry import Area, area_px, place
+from tui.graphics.geometry import Area, area_px, fit
 from tui.graphics.halfblock import half_blocks, nearest_16, nearest_256
 from tui.graphics.palette import PaletteQuantizer
 from tui.graphics.picture import Picture
@@ -98,7 +98,7 @@ def test_the_area_is_counted_in_the_protocols_own_pixels() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (37, 11), (800, 600), (3000, 40), (50, 4000), (801, 601)])
 @pytest.mark.parametrize("area", [(1, 1), (80, 30), (7, 40)])
 def test_a_picture_is_never_cropped(terminal: Terminal, size: tuple[int, int], area: tuple[int, int]) -> None:
-    placement = place(*size, Area(*area), terminal)
+    placement = fit(*size, Area(*area), terminal)
     room = area_px(Area(*area), terminal)
     assert 1 <= placement.columns <= area[0]
     assert 1 <= placement.rows <= area[1]
@@ -108,9 +108,9 @@ def test_a_picture_is_never_cropped(terminal: Terminal, size: tuple[int, int], a
 
 
 def test_small_pictures_are_enlarged_by_whole_numbers_or_by_the_terminal() -> None:
-    assert place(100, 110, Area(80, 30), SIXEL).enlarge == 5
-    assert place(30, 20, Area(80, 30), BLOCKS).enlarge == 2
-    kitty = place(100, 100, Area(80, 30), KITTY)
+    assert fit(100, 110, Area(80, 30), SIXEL).enlarge == 5
+    assert fit(30, 20, Area(80, 30), BLOCKS).enlarge == 2
+    kitty = fit(100, 100, Area(80, 30), KITTY)
     assert kitty.rows <= 30
     assert kitty.height_px == kitty.rows * kitty.row_px, "slices of whole rows of cells have whole rows of pixels"
     assert 100 <= kitty.height_px < 100 + kitty.row_px, "the terminal scales it"

@@ -114,7 +114,7 @@ def test_a_silent_terminal_gets_half_blocks_after_the_limit() -> None:
         before = modes(fd)
         found = probe(fd).finish(timeout_s=0.2)
         assert found.protocol is Protocol.HALFBLOCK
-        assert "did not answer" in found.reason
+        assert "did not reply" in found.reason
         assert modes(fd) == before
 
 

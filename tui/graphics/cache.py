@@ -1,4 +1,4 @@
-"""Encoded pictures, the least recently used first to go."""
+"""A cache bounded by the bytes of its values."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Value = TypeVar("Value")
 
 
 class ByteCache(Generic[Value]):
-    """A mapping that holds at most so many bytes. Safe to use from several threads.
+    """A thread-safe mapping that evicts the least recently used values.
 
     Args:
-        limit_bytes: The most that all values together may take; what alone is larger is not kept.
+        limit_bytes: The limit for all values together; a value that is larger by itself is not kept.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -28,11 +28,11 @@ class ByteCache(Generic[Value]):
 
     @property
     def held_bytes(self) -> int:
-        """What all values take."""
+        """The size of all values."""
         return self._held_bytes
 
     def get(self, key: Hashable) -> Value | None:
-        """The value, which is now the most recently used; None if it is not there."""
+        """Return a value and make it the most recently used; None if there is none."""
         with self._lock:
             entry = self._entries.get(key)
             if entry is None:
@@ -41,7 +41,7 @@ class ByteCache(Generic[Value]):
             return entry[0]
 
     def put(self, key: Hashable, value: Value, size_bytes: int) -> None:
-        """Keep a value, and drop old ones to make room."""
+        """Keep a value, evicting others to make room."""
         with self._lock:
             if key in self._entries:
                 self._held_bytes -= self._entries.pop(key)[1]
@@ -54,7 +54,7 @@ class ByteCache(Generic[Value]):
                 self._held_bytes -= dropped_bytes
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Remove all values."""
         with self._lock:
             self._entries.clear()
             self._held_bytes = 0

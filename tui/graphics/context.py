@@ -1,4 +1,4 @@
-"""What one app shares among its pictures: the encode cache, the link, what a kitty terminal holds, and counters."""
+"""What the pictures of one app share: the encode cache, the link, what a kitty terminal holds, and counters."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ if TYPE_CHECKING:
     from textual.app import App
 
 CACHE_LIMIT_BYTES = 48 << 20
-RECEIPT_BYTES = 32 << 10
-"""The question is asked after so many bytes of pictures, and after the last that are due."""
+QUERY_EVERY_BYTES = 32 << 10
+"""A query follows this many bytes of pictures, and the last slice of an update."""
 
 _FIRST_X = 1
-"""Column 0 is where some answer whatever the question."""
-MIN_ASKED_BYTES = 1 << 10
+"""Column 0 is not used: some terminals always report it."""
+MIN_QUERY_BYTES = 1 << 10
 MIN_BUDGET_BYTES = 16 << 10
 NO_BUDGET_BYTES = 600 << 10
-"""A share of the link that carries so much in `BUDGET_S` sets no limit."""
+"""A larger budget is no limit."""
 BUDGET_STEP = 1.6
-"""By which factor the rate must change for another budget."""
+"""The factor by which a budget must change to replace the one before."""
 BUDGET_S = 1.7
-"""On a slow link pictures lose colours until all that are on the screen take so long together."""
+"""On a slow link pictures lose colours until all on the screen together take this long."""
 DRAIN_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
 class PictureStatistics:
-    """What pictures have cost so far."""
+    """Counters of the pictures written so far, and the measured link."""
 
     pictures: int = 0
-    """Pictures written, counting each time."""
+    """Pictures written, repetitions included."""
     bytes_sent: int = 0
     """Bytes written for them, cells included."""
     bytes_per_second: float | None = None
-    """What the link carries, as far as it was measured."""
+    """The measured rate of the link; None if unknown."""
     round_trip_s: float | None = None
     held: int = 0
-    """Slices of pictures that a kitty terminal keeps for us."""
+    """Slices that a kitty terminal holds."""
 
 
-def receipt_question(number: int) -> str:
-    """Where is the cursor? A terminal answers when it has got this far, and the column tells which question it was.
+def cursor_query(number: int) -> str:
+    """Return a query for the cursor position; the column of the reply tells the number of the query.
 
-    Textual takes the answer for what it is, a cursor position.
+    Textual parses the reply into a `CursorPosition` event.
     """
     return f"\x1b7\x1b[1;{number + _FIRST_X + 1}H\x1b[6n\x1b8"
 
 
 class GraphicsContext:
-    """One app's pictures.
+    """The shared state of one app's pictures.
 
     Args:
-        terminal: Whose link it is.
+        terminal: The terminal at the other end of the link.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -73,48 +73,48 @@ class GraphicsContext:
         self.link = Link(terminal.round_trip_s)
         self.statistics = PictureStatistics()
         self.on_screen: dict[int, set[bytes]] = {}
-        """Keys of the slices that each view shows, by the view's identity."""
+        """Keys of the slices on the screen, by `id` of the view."""
         self.areas: dict[int, int] = {}
-        """Cells that each view has for its picture."""
+        """Cells for the picture, by `id` of the view."""
         self._budgets: dict[int, int] = {}
         self._planned: dict[int, int] = {}
         self._waiting: dict[int, Callable[[], None]] = {}
-        self._unasked_bytes = 0
+        self._unqueried_bytes = 0
         self.resting = False
-        """Nothing more is begun until what was sent has been read."""
+        """Nothing more is sent until everything sent has been read."""
         self.to_free: list[int] = []
-        """Numbers of slices that a kitty terminal may hold and that nothing refers to any more."""
+        """Numbers of slices that a kitty terminal may still hold although they are forgotten here."""
 
     # What may be sent
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be planned now: what is planned counts as if it were on its way."""
+        """Whether more may be planned; planned bytes count as if they were in flight."""
         return not self.resting and self.link.may_send(sum(self._planned.values()))
 
     def plan(self, view: int, size_bytes: int) -> None:
-        """Note that a view is about to write so many bytes."""
+        """Add bytes that a view is about to write."""
         self._planned[view] = self._planned.get(view, 0) + size_bytes
 
     def unplan(self, view: int, size_bytes: int | None = None) -> None:
-        """Note that a view has written so many bytes of what it had planned, or will write no more of it."""
+        """Subtract planned bytes that a view has written; None cancels the rest of its plan."""
         left = self._planned.pop(view, 0) - (size_bytes or 0)
         if size_bytes is not None and left > 0:
             self._planned[view] = left
 
-    def when_free(self, view: int, go_on: Callable[[], None]) -> None:
-        """Have something called when the terminal has read more; a view has one such wish at a time."""
-        self._waiting[view] = go_on
+    def when_free(self, view: int, callback: Callable[[], None]) -> None:
+        """Call back when the terminal has read more; each view has at most one callback."""
+        self._waiting[view] = callback
 
     def forget_view(self, view: int) -> None:
-        """A view is gone."""
+        """Forget a view that was removed."""
         for registry in (self.on_screen, self.areas, self._planned, self._waiting):
             registry.pop(view, None)
 
     def budget_bytes(self, cells: int) -> int:
-        """What a picture of so many cells may take on this link; 0 for no limit.
+        """Return the most bytes for a picture of ``cells`` cells on this link; 0 for no limit.
 
-        A rate that varies a little changes nothing, so that what was encoded and sent before can be shown again.
+        The budget changes in steps, so that encoded pictures can be reused although the measured rate varies.
         """
         rate = self.link.bytes_per_second
         if rate is None:
@@ -126,39 +126,40 @@ class GraphicsContext:
         return before if before < NO_BUDGET_BYTES else 0
 
     def cursor_reported(self, number: int | None) -> None:
-        """The terminal has read so far; who waited for it may go on."""
+        """Record that the terminal has replied, and call back who waits for it."""
         self.link.acknowledged(number)
         waiting, self._waiting = self._waiting, {}
-        for go_on in waiting.values():
-            go_on()
+        for callback in waiting.values():
+            callback()
 
     # What is written
 
     def wrote(self, size_bytes: int, *, picture: bool = False, last: bool = False) -> str:
-        """Count what was written for a picture; what to write after it, to learn when the terminal has read it.
+        """Count bytes written for a picture; returns the query to write after them, or nothing.
 
         Args:
-            picture: A picture's last slice, for the count of pictures.
-            last: Nothing more of this view's follows in this update.
+            size_bytes: Bytes written.
+            picture: They complete a picture.
+            last: Nothing more of this view follows in this update.
         """
         old = self.statistics
         self.statistics = replace(old, pictures=old.pictures + picture, bytes_sent=old.bytes_sent + size_bytes)
-        self._unasked_bytes += size_bytes
-        asked = self._unasked_bytes >= min(RECEIPT_BYTES, self.link.window_bytes / 4) or (
-            last and self._unasked_bytes >= MIN_ASKED_BYTES
+        self._unqueried_bytes += size_bytes
+        due = self._unqueried_bytes >= min(QUERY_EVERY_BYTES, self.link.window_bytes / 4) or (
+            last and self._unqueried_bytes >= MIN_QUERY_BYTES
         )
-        if not asked:
+        if not due:
             return ""
-        number = self.link.sent(self._unasked_bytes)
-        self._unasked_bytes = 0
-        return receipt_question(number)
+        number = self.link.sent(self._unqueried_bytes)
+        self._unqueried_bytes = 0
+        return cursor_query(number)
 
     def forget_held(self) -> None:
-        """Take it that a kitty terminal holds nothing of ours; what it does hold is freed with the next picture."""
+        """Assume that a kitty terminal holds nothing; whatever it still holds is deleted with the next picture."""
         self.to_free += self.held.clear()
 
     def hand_over(self, piece: Slice, columns: int, terminal: Terminal) -> tuple[int, str]:
-        """A slice's number in a kitty terminal, and what must be written first for the terminal to hold it."""
+        """Return a slice's number in a kitty terminal, and what to write first if the terminal does not hold it."""
         number = self.held.number(piece.key)
         if number is not None:
             return number, ""
@@ -176,7 +177,7 @@ _contexts: WeakKeyDictionary[App[Any], GraphicsContext] = WeakKeyDictionary()
 
 
 def context_of(app: App[Any]) -> GraphicsContext:
-    """The app's context, begun on first use."""
+    """Return the app's context, created on first use."""
     context = _contexts.get(app)
     if context is None:
         context = _contexts[app] = GraphicsContext(terminal_of(app))
@@ -184,13 +185,13 @@ def context_of(app: App[Any]) -> GraphicsContext:
 
 
 def terminal_of(app: object) -> Terminal:
-    """The app's `terminal`, or plain half blocks if it has none."""
+    """Return the app's `terminal` attribute, or a terminal with half blocks if it has none."""
     terminal = getattr(app, "terminal", None)
     return terminal if isinstance(terminal, Terminal) else Terminal()
 
 
 def statistics(app: App[Any]) -> PictureStatistics:
-    """What the app's pictures have cost so far, and what is known of the link."""
+    """Return the counters of the app's pictures and the measured link."""
     context = context_of(app)
     return replace(
         context.statistics,
@@ -201,11 +202,12 @@ def statistics(app: App[Any]) -> PictureStatistics:
 
 
 def cursor_reported(app: App[Any], x: int) -> None:
-    """Tell that the terminal reported its cursor's position. For an app's `on_cursor_position`.
+    """Record that the terminal reported its cursor position; call it from an app's `on_cursor_position`.
 
-    It paces the pictures: what the terminal has not read yet is not added to without bound.
+    The reports pace the pictures: they bound the data that the terminal has not read yet.
 
     Args:
+        app: The app.
         x: The column, counted from 0.
     """
     number = x - _FIRST_X
@@ -213,24 +215,24 @@ def cursor_reported(app: App[Any], x: int) -> None:
 
 
 def discard_pending_reports(app: App[Any], timeout_s: float = 5.0) -> None:
-    """After the app has ended, read and drop cursor reports still under way; the shell would take them for input."""
+    """After the app has ended, read and drop cursor reports under way, which the shell would take for input."""
     link = context_of(app).link
     if link.waiting:
-        # On a near link they are here in a moment, or were read before the end. On a far one text may wait before them.
+        # On a near link they arrive at once, or were read before the end. On a far one, text may be queued before them.
         delay_s = link.round_trip_s
         limit_s = 1.0 if delay_s is None else 0.1 if delay_s < NEAR_S else timeout_s
         discard_cursor_reports(link.waiting, min(timeout_s, limit_s))
 
 
 def reset_context(app: App[Any]) -> None:
-    """Begin anew, after the terminal was asked again: nothing is held there; of another one's link nothing is known."""
+    """Start over after the terminal was probed again: it may be another one, which holds nothing."""
     context, terminal = context_of(app), terminal_of(app)
     context.forget_held()
     context.terminal, context.link = terminal, Link(terminal.round_trip_s)
 
 
 async def wait_until_flushed(app: App[Any], limit_s: float) -> None:
-    """Wait until the terminal has read what was sent, or it would answer somebody else, e.g. the shell."""
+    """Wait until the terminal has read everything sent, so that it does not reply to somebody else, e.g. the shell."""
     context, clock = context_of(app), asyncio.get_running_loop().time
     until = clock() + limit_s
     context.resting = True
@@ -242,7 +244,7 @@ async def wait_until_flushed(app: App[Any], limit_s: float) -> None:
 
 
 def image_cleanup_sequence(app: App[Any]) -> str:
-    """What to write to the terminal after the app has ended, so that none of its pictures stays in memory there."""
+    """Return what to write after the app has ended, to free its pictures in the terminal's memory."""
     context = context_of(app)
     numbers = [*context.held.clear(), *context.to_free]
     terminal = terminal_of(app)
@@ -250,5 +252,5 @@ def image_cleanup_sequence(app: App[Any]) -> str:
         return ""
     tmux = terminal.multiplexer.startswith("tmux")
     deletions = "".join(kitty.deletion(number, tmux) for number in numbers)
-    # The pictures belong to the alternate screen that the app has left: go back there for a moment, unseen.
+    # The pictures belong to the alternate screen, which the app has left: return to it for a moment, unseen.
     return f"\x1b[?2026h\x1b[?1049h{deletions}\x1b[?1049l\x1b[?2026l"

@@ -1,6 +1,6 @@
-"""From a picture to what is written for it, in any protocol. Pure, and meant for a thread.
+"""Encode a picture for the terminal, in any protocol. Pure functions, to be called in a thread.
 
-The encoders are imported with the first picture: the first screen does not wait for numpy.
+The encoders are imported with the first picture, so that the first screen does not wait for numpy.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.segment import Segment
 
-from tui.graphics.geometry import Area, Placement, place, slice_rows
+from tui.graphics.geometry import Area, Placement, fit, slice_rows
 from tui.graphics.terminal import Protocol, Terminal
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 COARSE_COLOURS = 8
 COARSE_SHRINK = 5
-"""How many times smaller a kitty terminal gets a coarse picture, which it enlarges."""
+"""The factor by which a coarse picture is reduced for a kitty terminal, which enlarges it again."""
 FLAT_COLOURS = 10
 
 
 class Job(NamedTuple):
-    """What there is to encode."""
+    """A picture to encode, and for what."""
 
     picture: Picture
     area: Area
     terminal: Terminal
     background: tuple[int, int, int] | None = None
-    """The colour around the picture; None for the terminal's own."""
+    """The colour around the picture; None for the terminal's default."""
     budget_bytes: int = 0
-    """What it should not much exceed, at the cost of colours; 0 for no limit."""
+    """The size it should not much exceed, at the cost of colours; 0 for no limit."""
     coarse: bool = False
-    """Only to show something at once: the same cells, in a fraction of the bytes."""
+    """A preview: the same cells in a fraction of the bytes."""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -45,7 +45,7 @@ class Job(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Some rows of cells of a picture, which reach the screen together."""
+    """Some rows of cells of a picture, which are written together."""
 
     first_row: int
     rows: int
@@ -54,27 +54,27 @@ class Slice(NamedTuple):
     data: bytes
     """A sixel string or a kitty PNG; empty for half blocks."""
     size_bytes: int
-    """About what is written for it."""
+    """The approximate number of bytes written for it."""
     margin_rows: int = 0
     """Rows of cells of a kitty picture above and below the slice that are sent but not shown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A picture ready to be written."""
+    """An encoded picture."""
 
     job: Job
     placement: Placement
     colours: int
-    """Colours that are left of the picture's palette."""
+    """Number of colours after the palette was reduced."""
     slice_rows: int
     slices: tuple[Slice, ...]
     blocks: HalfBlocks | None = None
-    """The cells, where it is shown by half blocks."""
+    """The cells, if it is shown with half blocks."""
 
     @property
     def limited_by(self) -> Literal["", "link", "terminal"]:
-        """Why it has fewer colours than the picture."""
+        """Why it has fewer colours than the picture, or empty."""
         if self.colours >= len(self.job.picture.palette):
             return ""
         terminal = self.job.terminal
@@ -83,20 +83,20 @@ class Encoded:
 
     @property
     def size_bytes(self) -> int:
-        """What it costs to keep."""
+        """Memory to keep it."""
         cells = self.placement.columns * self.placement.rows
         data = sum(len(piece.data) for piece in self.slices)
         return data + (cells * 100 if self.blocks else 0) + self.job.picture.pixels.nbytes
 
     def slice_of(self, row: int) -> int:
-        """Index of the slice that a row of the picture belongs to."""
+        """Return the index of the slice that contains a row of cells."""
         return row // self.slice_rows
 
     @cached_property
     def flat(self) -> list[list[Segment]]:
-        """The picture with one colour a cell, whatever the protocol: for where the real one cannot be drawn.
+        """The picture with one colour per cell, for use below another screen, where the real one cannot be drawn.
 
-        Below another screen, that is, whose tint costs time for every segment: hence few colours and long runs.
+        Few colours give few segments: the screen on top applies its tint to each of them.
         """
         from tui.graphics import halfblock
         from tui.graphics.palette import PaletteQuantizer
@@ -106,7 +106,7 @@ class Encoded:
 
     @cached_property
     def background_code(self) -> str:
-        """The control sequence that makes the colour around the picture the background."""
+        """The control sequence that sets the background colour around the picture."""
         from tui.graphics import halfblock
 
         return halfblock.background_code(self.job.background, self.job.terminal.colours)
@@ -115,7 +115,7 @@ class Encoded:
 def encode(job: Job) -> Encoded:
     """Fit the picture into its area and encode it."""
     picture, protocol = job.picture, job.terminal.protocol
-    placement = place(picture.width_px, picture.height_px, job.area, job.terminal)
+    placement = fit(picture.width_px, picture.height_px, job.area, job.terminal)
     if protocol is Protocol.HALFBLOCK or (job.coarse and protocol is Protocol.SIXEL):
         return _as_blocks(job, placement)
     encoder = _as_kitty if protocol is Protocol.KITTY else _as_sixel
@@ -123,7 +123,7 @@ def encode(job: Job) -> Encoded:
 
 
 def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
-    """First row and number of rows of every slice."""
+    """Return the first row and the number of rows of each slice."""
     step = slice_rows(terminal)
     return [(first, min(step, placement.rows - first)) for first in range(0, placement.rows, step)]
 
@@ -186,14 +186,14 @@ def _as_blocks(job: Job, placement: Placement) -> Encoded:
             picture = halfblock.shrunk(picture, *size)
         picture = picture.enlarged(enlarge)
     else:
-        # Only cells that the pixels will cover whole: what is drawn beside them would stay.
+        # Only cells that the pixels will cover completely: the rest of a cell would remain visible.
         columns = placement.width_px * placement.enlarge // terminal.cell_width_px
         halves = 2 * placement.height_px * placement.enlarge // placement.row_px
         picture = halfblock.shrunk(picture, max(1, columns), max(1, halves))
     colours = terminal.colours
     if job.coarse:
         picture = PaletteQuantizer(picture).reduced(COARSE_COLOURS)
-        # The numbers of the 256 are half as long as true colours.
+        # The codes of the 256 colours are half as long as those of true colours.
         colours = "256" if colours == "truecolor" else colours
     blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, job.background)
     slices = []
@@ -210,7 +210,7 @@ def _encoded(
 
 
 def _fitted(picture: Picture, placement: Placement) -> Picture:
-    """The picture averaged down to its place, if it is larger."""
+    """Return the picture reduced to its placement, if it is larger."""
     width, height = min(picture.width_px, placement.width_px), min(picture.height_px, placement.height_px)
     return picture if (width, height) == (picture.width_px, picture.height_px) else picture.scaled_down(width, height)
 

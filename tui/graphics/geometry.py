@@ -1,4 +1,4 @@
-"""Where a picture goes within its area, in pixels and cells, and how it is cut into slices of whole rows of cells."""
+"""Where a picture is placed within its area, in pixels and cells, and how it is cut into slices of rows of cells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui.graphics.terminal import Protocol, Terminal
 SIXEL_BAND_PX = 6
 
 KITTY_MAX_CELLS = 297
-"""Rows or columns that a placeholder cell can count to."""
+"""The most rows or columns that placeholder cells can number."""
 
 MIN_SLICE_ROWS = 3
 
@@ -22,26 +22,26 @@ class Area(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """The cells that a picture covers, from its area's upper left on, and its size in the pixels that are encoded."""
+    """The cells that a picture covers, from its area's upper left corner, and its size in encoded pixels."""
 
     columns: int
     rows: int
     width_px: int
     height_px: int
     enlarge: int
-    """How many times every pixel is repeated in the encoded data."""
+    """The factor by which pixels are repeated in the encoded data."""
     row_px: int
-    """Rows of encoded pixels, repeated ones included, that one row of cells shows."""
+    """Rows of encoded pixels, repeated ones included, per row of cells."""
 
 
 def slice_rows(terminal: Terminal) -> int:
-    """Rows of cells in a slice: few, and of a height that sixel can draw without an unfinished band."""
+    """Return the rows of cells per slice: few, and if possible a whole number of sixel bands."""
     height = terminal.cell_height_px
     return next(rows for rows in range(MIN_SLICE_ROWS, 7) if rows * height % SIXEL_BAND_PX == 0 or rows == 6)
 
 
 def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
-    """Width and height that a picture may have to be shown pixel by pixel."""
+    """Return the (width, height) in pixels of a picture that fills an area without being scaled."""
     if terminal.protocol is Protocol.HALFBLOCK:
         return area.columns, area.rows * 2
     columns, rows = area
@@ -52,17 +52,17 @@ def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
         limit_width, limit_height = terminal.sixel_limit_px
         width = min(width, limit_width) if limit_width else width
         height = min(height, limit_height) if limit_height else height
-        # Some terminals round a picture up to whole bands; it must not reach into the row below.
+        # Some terminals round the height up to whole bands, which must not reach into the row below.
         height -= height % SIXEL_BAND_PX if height > SIXEL_BAND_PX else 0
     return width, height
 
 
-def place(width_px: int, height_px: int, area: Area, terminal: Terminal) -> Placement:
-    """Fit a picture of this size into the area, whole and with its proportions.
+def fit(width_px: int, height_px: int, area: Area, terminal: Terminal) -> Placement:
+    """Fit a whole picture into an area, keeping its proportions.
 
-    A kitty terminal enlarges by itself, so that the data stays small: by a factor with which each row of cells shows a
-    whole number of the picture's rows, so that slices join without a seam. The encoded picture is then a little wider
-    and higher than the one asked for, to fill its cells.
+    A kitty terminal enlarges pictures by itself, so that the data stays small. The factor is chosen so that each row of
+    cells shows a whole number of rows of pixels, and slices join without a seam; the encoded picture is padded to fill
+    its cells.
     """
     room_width, room_height = area_px(area, terminal)
     scale = min(room_width / width_px, room_height / height_px)

@@ -1,7 +1,8 @@
 """The kitty graphics protocol: pictures are sent once, then shown by placeholder cells, which are ordinary text.
 
-See https://sw.kovidgoyal.net/kitty/graphics-protocol/, "Unicode placeholders". The picture's number is the cells'
-foreground colour (one of the 256, so that a multiplexer does not round it) and, above its low byte, a third diacritic.
+See https://sw.kovidgoyal.net/kitty/graphics-protocol/, "Unicode placeholders". The low byte of the
+picture's number is the cells' foreground colour (one of the 256, which a multiplexer does not round), the high byte a
+third diacritic.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture, Pixels
 
-HELD_SLICES = 400
-HELD_BYTES = 48 << 20
+MAX_SLICES = 400
+MAX_BYTES = 48 << 20
 CHUNK_CHARACTERS = 4096
 PAETH = 4
-"""The filter's number in a PNG."""
+"""The number of the filter in a PNG."""
 
 PLACEHOLDER = "\U0010eeee"
 
@@ -33,7 +34,7 @@ _DIACRITIC_RANGES = (
     "20d4-20d7 20db-20dc 20e1 20e7 20e9 20f0 2cef-2cf1 2de0-2dff a66f a67c-a67d a6f0-a6f1 a8e0-a8f1 aab0 aab2-aab3 "
     "aab7-aab8 aabe-aabf aac1 fe20-fe26 10a0f 10a38 1d185-1d189 1d1aa-1d1ad 1d242-1d244 "
 )
-"""The characters that count rows and columns, 0 first: kitty's rowcolumn-diacritics.txt, as hexadecimal ranges."""
+"""The characters that number rows and columns from 0: kitty's rowcolumn-diacritics.txt, as hexadecimal ranges."""
 
 
 def _expanded(ranges: str) -> str:
@@ -45,10 +46,10 @@ DIACRITICS = _expanded(_DIACRITIC_RANGES)
 
 
 def png(picture: Picture) -> bytes:
-    """The picture as a palette PNG.
+    """Encode a picture as a palette PNG.
 
-    Paeth's filter and runs alone, without a search for repeated strings: where indices are the levels of one scale,
-    which maps and filters are, that is a fifth smaller than no filter and a full search, and takes a third of the time.
+    It uses Paeth's filter and run lengths only. For palettes that are one scale, as of maps and filters, the result is
+    a fifth smaller than without a filter and with a full search for repetitions, and takes a third of the time.
     """
     height, width = picture.pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
@@ -65,9 +66,9 @@ def png(picture: Picture) -> bytes:
 
 
 def _filtered(pixels: Pixels) -> Pixels:
-    """(H, W) indices to (H, 1 + W) PNG rows: the filter's number, then each index less its prediction.
+    """Filter (H, W) uint8 indices to (H, 1 + W) PNG rows: the filter's number, then each index minus its prediction.
 
-    The prediction is the neighbour (left, above, above left) that is nearest to left + above - above left. See "PNG
+    The prediction is the neighbour (left, above, above left) closest to left + above - above left. See "PNG
     Specification, Third Edition", W3C, section 9.
     """
     import numpy as np
@@ -89,7 +90,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def transmission(data: bytes, image_id: int, columns: int, rows: int, tmux: bool = False) -> str:
-    """The commands that hand a PNG to the terminal and place it virtually on so many cells; no answer is asked."""
+    """Return the commands that send a PNG and create a virtual placement of ``columns`` × ``rows`` cells, quietly."""
     text = b64encode(data).decode("ascii")
     pieces = [text[start : start + CHUNK_CHARACTERS] for start in range(0, len(text), CHUNK_CHARACTERS)] or [""]
     last = len(pieces) - 1
@@ -101,12 +102,12 @@ def transmission(data: bytes, image_id: int, columns: int, rows: int, tmux: bool
 
 
 def deletion(image_id: int, tmux: bool = False) -> str:
-    """The command that frees a picture and all its placements."""
+    """Return the command that deletes a picture and all its placements."""
     return command(f"a=d,d=I,i={image_id},q=2", "", tmux)
 
 
 def command(keys: str, payload: str = "", tmux: bool = False) -> str:
-    """One graphics command; for tmux in the envelope that it passes on to the terminal around it."""
+    """Return a graphics command; for tmux, wrapped so that it is passed through to the outer terminal."""
     text = f"\x1b_G{keys};{payload}\x1b\\" if payload else f"\x1b_G{keys}\x1b\\"
     if tmux:
         return "\x1bPtmux;" + text.replace("\x1b", "\x1b\x1b") + "\x1b\\"
@@ -114,14 +115,14 @@ def command(keys: str, payload: str = "", tmux: bool = False) -> str:
 
 
 def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = False) -> str:
-    """Placeholder cells of columns `first` up to but not including `last`.
+    """Return the placeholder cells of columns `first` up to but not including `last`.
 
     Args:
         image_id: The picture's number; its low byte is not 0.
-        row: Which of the placement's rows.
-        first: The first column, counted within the placement.
+        row: The row of the placement.
+        first: The first column of the placement.
         last: The column after the last.
-        spelled_out: Say in every cell which it is. Otherwise the first cell does and the others follow on from it.
+        spelled_out: Number every cell; otherwise only the first one is numbered, and the terminal counts on.
     """
     colour, high = image_id & 0xFF, DIACRITICS[image_id >> 24]
     start = PLACEHOLDER + DIACRITICS[row] + DIACRITICS[first] + high
@@ -133,16 +134,16 @@ def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = Fa
 
 
 class TerminalImageCache:
-    """The slices that the terminal keeps for us, by number. Bounded; the least recently shown go first.
+    """What is known of the pictures that the terminal holds: slices by number, the least recently shown evicted first.
 
     Args:
-        most: Slices to keep there.
-        most_bytes: Bytes of memory they may take there.
+        max_slices: The most slices to keep.
+        max_bytes: The most memory of the terminal to use.
     """
 
-    def __init__(self, most: int = HELD_SLICES, most_bytes: int = HELD_BYTES) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
+    def __init__(self, max_slices: int = MAX_SLICES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_slices = max_slices
+        self._max_bytes = max_bytes
         self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
         self._held_bytes = 0
         # Random high bytes keep the pictures of several programs in one terminal apart.
@@ -153,7 +154,7 @@ class TerminalImageCache:
         self._add_numbers()
 
     def number(self, key: Hashable) -> int | None:
-        """The slice's number if the terminal holds it."""
+        """Return a slice's number; None if the terminal does not hold it."""
         held = self._held.get(key)
         if held is None:
             return None
@@ -164,16 +165,16 @@ class TerminalImageCache:
         """Give a new slice a number.
 
         Args:
-            key: What the slice is known by; not held yet.
-            size_bytes: What it takes in the terminal.
-            keep: Keys of slices on the screen, which must not go.
+            key: The slice's key; it is not held yet.
+            size_bytes: Memory it takes in the terminal.
+            keep: Keys of slices on the screen, which are not evicted.
 
         Returns:
-            The number, and those of the slices to delete.
+            The number, and the numbers of evicted slices to delete.
         """
         evicted = []
         for old in list(self._held):
-            if len(self._held) < self._most and self._held_bytes + size_bytes <= self._most_bytes:
+            if len(self._held) < self._max_slices and self._held_bytes + size_bytes <= self._max_bytes:
                 break
             if old not in keep:
                 number, size = self._held.pop(old)
@@ -182,7 +183,7 @@ class TerminalImageCache:
         if not self._free:  # all are on the screen
             self._add_numbers()
         number = self._free.popleft()
-        # Freed numbers go to the far end: a late repaint of an old picture finds nothing rather than a wrong one.
+        # Freed numbers go to the end: a late repaint of an old picture shows nothing rather than a wrong one.
         self._free.extend(evicted)
         self._held[key] = (number, size_bytes)
         self._held_bytes += size_bytes
@@ -194,7 +195,7 @@ class TerminalImageCache:
         self._free.extend((high << 24) | low for low in range(16, 256))
 
     def clear(self) -> list[int]:
-        """Forget all; the numbers to delete."""
+        """Forget all slices; returns the numbers to delete."""
         numbers = [number for number, _ in self._held.values()]
         self._held.clear()
         self._held_bytes = 0
@@ -203,7 +204,7 @@ class TerminalImageCache:
 
     @property
     def held_bytes(self) -> int:
-        """What the slices take in the terminal."""
+        """Memory that the slices take in the terminal."""
         return self._held_bytes
 
     def __len__(self) -> int:

@@ -1,24 +1,24 @@
-"""Tells a terminal's late answer from key presses.
+"""Tell a terminal's late reply from key presses.
 
-When a terminal answers after the probe has given up, Textual is the one who reads it, and takes what it does not know
-for keys: `^` or nothing for the escape, then one for every character. On a screen where letters are commands that must
-not be.
+If a terminal replies after the probe has given up, Textual reads the reply and turns what it does not know into key
+presses: `^` or nothing for the escape, then one for each character. On a screen where letters are commands, they must
+be dropped.
 """
 
 from __future__ import annotations
 
 _AFTER_ESCAPE = ("P", "_", "[")
 MAX_GAP_S = 0.3
-"""Characters of one answer are not further apart; those that a person types seldom follow a `^` so soon."""
+"""The longest gap between characters of one reply; a person seldom types so soon after a `^`."""
 MAX_REPLY_CHARACTERS = 80
-"""Characters in an answer."""
+"""The length of the longest reply."""
 
 
 class LateReplyFilter:
-    """Is shown every key.
+    """Recognises the key presses of a late reply; it must see every key.
 
     Attributes:
-        seen: An answer has come.
+        seen: A reply has begun.
     """
 
     def __init__(self) -> None:
@@ -28,11 +28,11 @@ class LateReplyFilter:
         self._last_s = float("-inf")
 
     def consumes(self, character: str | None, now_s: float) -> bool:
-        """Whether a key belongs to an answer; the harmless `^` before it does not count. `[` always begins one.
+        """Return whether a key belongs to a reply. `[` always begins one; the harmless `^` before it does not count.
 
         Args:
-            character: What the key types; None for one that types nothing, which no answer has.
-            now_s: When it came, by any clock that does not go back.
+            character: The character that the key types; None, as for arrow keys, is never part of a reply.
+            now_s: The time of the key by a monotonic clock.
         """
         soon = now_s - self._last_s < MAX_GAP_S
         self._last_s = now_s

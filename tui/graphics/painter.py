@@ -1,11 +1,10 @@
-"""Writes a view's picture, slice by slice and cell by cell, as Textual writes the lines that it is on.
+"""Write a view's picture, slice by slice, as Textual writes the lines of the view.
 
-Kitty's placeholders and half blocks are cells, so Textual's own repaints are right for them. Sixel pixels lie on top of
-cells: they are drawn with a slice's last row, and drawn again after anything else was written over them. Textual
-repaints the whole screen whenever a layout changes; as long as the pixels are known to be there, the cursor skips them.
+Kitty's placeholders and half blocks are cells, which Textual repaints correctly. Sixel pixels lie on top of cells: they
+are drawn with a slice's last row, and again after anything else was written over them. Textual repaints the whole
+screen after each layout; as long as the pixels are known to be intact, the cursor skips them.
 
-A new picture takes the place of the old one slice by slice, as fast as the link takes them. Slices that look the same
-are left alone.
+A new picture replaces the old one slice by slice, at the rate of the link. Slices that look the same are not written.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from tui.graphics.terminal import Protocol
 
 BYTES_PER_PLACEHOLDER = 4
 RETRY_S = 1.0
-"""How soon to look whether the link is free, should the terminal's answer be lost."""
+"""When to check again whether the link is free, in case the terminal's reply is lost."""
 
 
 class _ScreenPosition(NamedTuple):
-    """Where a picture is, in the screen's coordinates; pixels drawn there are lost when any of it changes."""
+    """A picture's position on the screen; when it changes, the pixels drawn there are lost."""
 
     region: Region
     screen_size: Size
 
 
 class _SliceState:
-    """What stands in one slice's place on the screen.
+    """What is on the screen in place of one slice.
 
     Attributes:
-        shown: The picture that the slice there was taken from; None if nothing is there.
-        next: The picture whose slice is written there with the next update; None if none is.
-        intact: Sixel: what was written there is known to be there still.
+        shown: The picture whose slice is there; None if there is none.
+        next: The picture whose slice will be written with the next update; None if none will.
+        intact: Sixel only: the pixels are known not to have been written over.
     """
 
     __slots__ = ("intact", "next", "shown")
@@ -54,36 +53,36 @@ class _SliceState:
 
 
 class PicturePainter:
-    """One view's picture on the screen.
+    """Writes one view's picture.
 
     Args:
-        view: The widget that has the picture.
-        fits: Whether the widget still has room for a picture.
+        view: The widget.
+        fits: Returns whether the widget still has room for a picture.
     """
 
     def __init__(self, view: Widget, fits: Callable[[Encoded], bool]) -> None:
         self._view = view
         self._fits = fits
         self.encoded: Encoded | None = None
-        """What is to be on the screen."""
+        """The picture to show."""
         self._slices: list[_SliceState] = []
         self._drawn_at: _ScreenPosition | None = None
         self._repaint_scheduled = self._overlays_scheduled = False
         self.hidden = False
-        """Nothing of the view is laid out, so nothing of it would be written."""
+        """The view has no visible part, so nothing of it would be written."""
         self._ahead: list[tuple[Slice, Encoded]] = []
         self._retry: Timer | None = None
         self.written = asyncio.Event()
-        """Every slice of the picture has been written."""
+        """Set when every slice of the picture has been written."""
 
     @property
     def _graphics(self) -> GraphicsContext:
         return context_of(self._view.app)
 
-    # What is wanted
+    # What to write
 
     def show(self, encoded: Encoded | None) -> None:
-        """Bring another picture to the screen, or none."""
+        """Show another picture, or none."""
         before, self.encoded = self.encoded, encoded
         self._ahead.clear()
         self._cancel()
@@ -95,7 +94,7 @@ class PicturePainter:
         self.advance()
 
     def advance(self) -> None:
-        """Have the slices that are missing written, from the top, as many as the link takes now."""
+        """Schedule missing slices, from the top, as far as the link has room."""
         encoded, context = self.encoded, self._graphics
         if encoded is None or self.hidden or not self._view.is_attached or not self._view.screen.is_active:
             return
@@ -103,12 +102,12 @@ class PicturePainter:
             return
         sixel = _is_sixel(encoded)
         regions = []
-        for index, (strip, piece) in enumerate(zip(self._slices, encoded.slices, strict=True)):
-            if strip.next is encoded:
+        for index, (state, piece) in enumerate(zip(self._slices, encoded.slices, strict=True)):
+            if state.next is encoded:
                 continue
-            there = strip.shown is not None and strip.shown.slices[index].key == piece.key
-            if there and (strip.intact or not sixel):
-                strip.shown = encoded
+            there = state.shown is not None and state.shown.slices[index].key == piece.key
+            if there and (state.intact or not sixel):
+                state.shown = encoded
                 continue
             held = context.held.number(piece.key) is not None
             if not held and not context.has_room:
@@ -118,7 +117,7 @@ class PicturePainter:
                 self._retry = self._view.set_timer(RETRY_S, self.advance)
                 break
             context.plan(id(self._view), 0 if held else piece.size_bytes)
-            strip.next = encoded
+            state.next = encoded
             regions.append(self._region_of(encoded, piece.first_row, piece.rows))
         if regions:
             self._view.refresh(*regions)
@@ -126,12 +125,12 @@ class PicturePainter:
         self._update_written()
 
     def give_up(self) -> None:
-        """The picture will not be written: there is no room for it any more. Who waits for it may go on."""
+        """Cancel a picture for which there is no room any more, and release who waits for it."""
         self._cancel()
         self.written.set()
 
     def send_ahead(self, encoded: Encoded) -> None:
-        """Have a kitty terminal hold a picture that may be wanted next, while the link has nothing else to do."""
+        """Send a picture that may be wanted next to a kitty terminal, while the link is idle."""
         missing = [piece for piece in encoded.slices if self._graphics.held.number(piece.key) is None]
         self._ahead = [(piece, encoded) for piece in missing]
         self._send_next_ahead()
@@ -140,37 +139,37 @@ class PicturePainter:
         if not self._ahead or self.encoded is None or not self._view.is_attached or not self.written.is_set():
             return
         if self._graphics.has_room:
-            # It goes out with the first row of the picture, as everything goes out with a line.
+            # Data is only written with a line; this refresh writes the first row of the picture.
             self._view.refresh(self._region_of(self.encoded, 0, 1))
         else:
             self._graphics.when_free(id(self._view), self._send_next_ahead)
 
     def _update_written(self) -> None:
-        if all(strip.shown is self.encoded for strip in self._slices):
+        if all(state.shown is self.encoded for state in self._slices):
             self.written.set()
 
     def _cancel(self) -> None:
-        """Write nothing of what was about to be written."""
-        for strip in self._slices:
-            strip.next = None
+        """Cancel what is scheduled."""
+        for state in self._slices:
+            state.next = None
         self._graphics.unplan(id(self._view))
 
-    # What is written
+    # Writing
 
     def paint(self, row: int, first: int, last: int) -> str | None:
-        """The picture's cells in one row, with the picture itself ahead of them where the terminal needs it."""
+        """Return the picture's cells in one row, after the picture itself if the terminal needs it."""
         encoded = self.encoded
         if encoded is None:
             return None
         index = encoded.slice_of(row)
-        strip = self._slices[index]
-        source = strip.next or strip.shown
+        state = self._slices[index]
+        source = state.next or state.shown
         if source is None:
             return None
         if source.job.terminal.protocol is Protocol.KITTY:
             return self._kitty_cells(source, index, row, first, last)
-        if _is_sixel(source) and strip.intact and self._unmoved() and (strip.next is None or source.blocks is None):
-            # What is there stays, or is drawn over.
+        if _is_sixel(source) and state.intact and self._unmoved() and (state.next is None or source.blocks is None):
+            # Skip the pixels: they stay, or are drawn over.
             return f"\x1b[{last - first}C"
         if source.blocks is None:
             return None
@@ -178,45 +177,44 @@ class PicturePainter:
         return source.blocks.rows[row] if whole else source.blocks.cells(row, first, last)
 
     def painted(self, row: int) -> str:
-        """What goes out after a line: sixel data after a slice's last row, and the question whether it was read."""
+        """Return what to write after a line: sixel data after a slice's last row, and a query whether it was read."""
         encoded = self.encoded
         if encoded is None:
             return ""
         index = encoded.slice_of(row)
-        strip, piece = self._slices[index], encoded.slices[index]
-        if strip.next is None:
-            if _is_sixel(encoded) and strip.shown is not None and not (strip.intact and self._unmoved()):
-                # Something was written over it.
-                strip.intact = False
+        state, piece = self._slices[index], encoded.slices[index]
+        if state.next is None:
+            if _is_sixel(encoded) and state.shown is not None and not (state.intact and self._unmoved()):
+                state.intact = False
                 self._schedule_repaint()
             return self._next_ahead() if row == 0 else ""
         if row < piece.first_row + piece.rows - 1:
             return ""
-        strip.shown, strip.next, strip.intact = encoded, None, True
+        state.shown, state.next, state.intact = encoded, None, True
         text = self._sixel_data(encoded, piece) if _is_sixel(encoded) else ""
         self._update_written()
         is_last = all(other.next is None for other in self._slices)
         self._graphics.unplan(id(self._view), None if is_last else piece.size_bytes)
-        # What a kitty terminal gets ahead of the cells has been counted there.
+        # What is sent to a kitty terminal before the cells was counted then.
         cells = encoded.placement.columns * piece.rows * BYTES_PER_PLACEHOLDER
         size = cells if encoded.job.terminal.protocol is Protocol.KITTY else len(text) or piece.size_bytes
         return text + self._graphics.wrote(size, picture=is_last, last=is_last)
 
     def _kitty_cells(self, source: Encoded, index: int, row: int, first: int, last: int) -> str | None:
-        strip, piece = self._slices[index], source.slices[index]
-        if strip.next is None and self._graphics.held.number(piece.key) is None:
-            # The terminal was told to forget it meanwhile.
-            strip.shown = None
+        state, piece = self._slices[index], source.slices[index]
+        if state.next is None and self._graphics.held.number(piece.key) is None:
+            # It was evicted meanwhile.
+            state.shown = None
             self._schedule_repaint()
             return None
         number, upload = self._graphics.hand_over(piece, source.placement.columns, source.job.terminal)
-        question = self._graphics.wrote(len(upload)) if upload else ""
+        query = self._graphics.wrote(len(upload)) if upload else ""
         spelled_out = bool(source.job.terminal.multiplexer)
         cells = kitty.cells(number, row - piece.first_row + piece.margin_rows, first, last, spelled_out)
-        return f"{upload}{question}{source.background_code}{cells}\x1b[0m"
+        return f"{upload}{query}{source.background_code}{cells}\x1b[0m"
 
     def _sixel_data(self, encoded: Encoded, piece: Slice) -> str:
-        """The data at its place, with the cursor back where it was; nothing where the cells are the picture."""
+        """Return a slice's data at its position, and the cursor back where it was; nothing if cells are the picture."""
         self._drawn_at = self._position()
         if encoded.blocks is not None:
             return ""
@@ -235,7 +233,7 @@ class PicturePainter:
             self._view.call_later(self._send_next_ahead)
         return upload + self._graphics.wrote(len(upload), last=True)
 
-    # What is known of what is on the screen
+    # The state of the screen
 
     def _position(self) -> _ScreenPosition:
         assert self.encoded is not None
@@ -245,18 +243,18 @@ class PicturePainter:
         )
 
     def _unmoved(self) -> bool:
-        """Whether the view is where it was when its pixels were drawn."""
+        """Return whether the view is where its pixels were drawn."""
         return self._drawn_at == self._position()
 
     def disturbed(self, _: object = None) -> None:
-        """Something else was, or will be, written to the screen: what was drawn cannot be relied on."""
+        """Draw everything again: something else was or will be written to the screen."""
         self._cancel()
-        for strip in self._slices:
-            strip.intact = False
+        for state in self._slices:
+            state.intact = False
         self.advance()
 
     def laid_out(self, _: object) -> None:
-        """After a layout: pixels below another widget, or on a screen of another size, are not to be relied on."""
+        """After a layout, draw again what may be below another widget, or everything if the screen has another size."""
         if self._drawn_at is None:
             return
         if self._drawn_at.screen_size != self._view.app.size:
@@ -266,14 +264,14 @@ class PicturePainter:
             self.advance()
 
     def forget(self) -> None:
-        """Nothing of the picture is on the screen or in the terminal any more."""
+        """Start over: nothing of the picture is on the screen or in the terminal any more."""
         self._cancel()
         self._slices = [_SliceState() for _ in self._slices]
         self._view.refresh()
         self.advance()
 
     def _schedule_repaint(self) -> None:
-        """Write again what was written over, once this update is out."""
+        """Write again what was written over, after this update."""
         if not self._repaint_scheduled:
             self._repaint_scheduled = True
             self._view.call_later(self._repaint)
@@ -283,7 +281,7 @@ class PicturePainter:
         self.advance()
 
     def _repaint_overlays(self) -> None:
-        """Write what lies on top of the picture again: a sixel picture covers all cells in its place."""
+        """Repaint widgets on top of the picture, which a sixel picture has covered."""
         self._overlays_scheduled = False
         if self._view.is_attached:
             overlays = self._overlays()
@@ -292,38 +290,38 @@ class PicturePainter:
                 widget.refresh()
 
     def _cover(self, overlays: list[Widget]) -> None:
-        """Note which slices other widgets hide, in whole or in part."""
+        """Mark slices that other widgets overlap."""
         if self.encoded is None:
             return
         left, top = self._position().region.offset
-        for strip, piece in zip(self._slices, self.encoded.slices, strict=True):
+        for state, piece in zip(self._slices, self.encoded.slices, strict=True):
             region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
             if any(self._seen(widget).overlaps(region) for widget in overlays):
-                strip.intact = False
+                state.intact = False
 
     def _overlays(self) -> list[Widget]:
-        """What lies on top of this widget, or could."""
+        """Return visible widgets that overlap this one, except its ancestors."""
         mine, above = self._view.region, set(self._view.ancestors_with_self)
         others = (widget for widget in self._view.screen.walk_children(Widget) if widget not in above)
         return [one for one in others if one.visible and one.display and self._seen(one).overlaps(mine)]
 
     def _seen(self, widget: Widget) -> Region:
-        """Where a widget is on the screen, without what its container cuts off."""
+        """Return the visible region of a widget on the screen."""
         try:
             return self._view.screen.find_widget(widget).visible_region
         except NoWidget:
             return Region()
 
     def _region_of(self, encoded: Encoded, first_row: int, rows: int) -> Region:
-        """Some rows of the picture in the view's own coordinates, padding and border not counted."""
+        """Return some rows of the picture in the view's coordinates, inside padding and border."""
         return Region(0, first_row, self._view.content_size.width, rows)
 
     def _update_used_keys(self) -> None:
-        """Tell which slices are on the screen, so that the terminal keeps them."""
+        """Update which slices are on the screen, so that they are not evicted."""
         used = {
             source.slices[index].key
-            for index, strip in enumerate(self._slices)
-            for source in (strip.shown, strip.next)
+            for index, state in enumerate(self._slices)
+            for source in (state.shown, state.next)
             if source is not None
         }
         self._graphics.on_screen[id(self._view)] = used
@@ -334,8 +332,8 @@ def _is_sixel(encoded: Encoded) -> bool:
 
 
 def _layout(encoded: Encoded) -> tuple[object, ...]:
-    """What two pictures must share for one to take the other's place slice by slice.
+    """Return what two pictures must share for one to replace the other slice by slice.
 
-    The same cells are not enough: of a larger one pixels would stay in the last cells of each row and column.
+    The same cells are not enough: pixels of a larger picture would remain in the last cells of each row and column.
     """
     return encoded.placement, encoded.slice_rows, encoded.job.terminal

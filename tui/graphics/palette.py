@@ -1,7 +1,7 @@
-"""Fewer colours for a picture, by uniting the two colours whose union hurts least, again and again.
+"""Reduce a picture's colours by repeatedly merging the two whose merging costs least.
 
-This is Equitz's pairwise-nearest-neighbour method (1989) on a palette that is there already: uniting colours of n and m
-pixels at distance d costs n * m / (n + m) * d squared. Gradients lose every other step; colours that stand alone stay.
+This is Equitz's pairwise-nearest-neighbour method (1989), applied to an existing palette: merging colours of n and m
+pixels at distance d costs n * m / (n + m) * d squared. Gradients lose every other step; isolated colours stay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tui.graphics.picture import Picture, Pixels
 
 COLOUR_STEPS = (128, 96, 64, 48, 40, 32, 28, 24, 20, 16, 12, 8)
-"""How many colours are tried."""
+"""The numbers of colours to try."""
 
 _SAMPLE_ROWS = 6
 _SAMPLE_STEP = 8
@@ -23,13 +23,13 @@ _SAMPLE_STEP = 8
 def within_budget(
     picture: Picture, size_bytes: Callable[[Picture], int], budget_bytes: int, registers: int = 256
 ) -> Picture:
-    """The picture with as many of its colours as a number of bytes allows, but at least eight.
+    """Reduce a picture's colours, to no fewer than eight, until it fits a budget.
 
     Args:
         picture: Any picture.
-        size_bytes: What a picture takes; asked of samples.
-        budget_bytes: What the result should not much exceed.
-        registers: The most colours that it may have.
+        size_bytes: Returns the encoded size of a picture; called with samples of it.
+        budget_bytes: The size that the result should not much exceed.
+        registers: The most colours that the result may have.
     """
 
     def estimate(candidate: Picture) -> int:
@@ -62,29 +62,29 @@ def within_budget(
 
 
 class PaletteQuantizer:
-    """The order in which a picture's colours are united, worked out once for any number of colours."""
+    """The order in which a picture's colours are merged, computed once for any number of colours."""
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         size = len(picture.palette)
         counts = np.bincount(np.minimum(picture.pixels, size - 1).ravel(), minlength=size).astype(np.float64)
-        # The root lets small but telling things, such as a frame around one tile, keep their colour for longer.
+        # The square root preserves the colours of small but important things, such as the frame of the cursor.
         self._weights = np.sqrt(counts)
         self._used = np.flatnonzero(counts)
-        self._steps = self._united()
+        self._steps = self._merge_order()
 
     @property
     def colours(self) -> int:
-        """Colours that the picture uses."""
+        """The number of colours that the picture uses."""
         return len(self._used)
 
     def reduced(self, colours: int) -> Picture:
-        """The picture with at most so many colours."""
+        """Return the picture with at most ``colours`` colours."""
         if colours >= len(self._picture.palette):
             return self._picture
         group = np.arange(len(self._picture.palette))
-        for kept, gone in self._steps[: max(0, self.colours - colours)]:
-            group[group == gone] = kept
+        for kept, merged in self._steps[: max(0, self.colours - colours)]:
+            group[group == merged] = kept
         new_colours, index = np.unique(group[self._used], return_inverse=True)
         total = np.zeros((len(new_colours), 3))
         weight = np.zeros(len(new_colours))
@@ -96,8 +96,8 @@ class PaletteQuantizer:
         numbers[len(group) :] = numbers[len(group) - 1]
         return Picture(numbers[self._picture.pixels], palette)
 
-    def _united(self) -> list[tuple[int, int]]:
-        """Pairs of colours in the order of their union: the one that stays and the one that goes."""
+    def _merge_order(self) -> list[tuple[int, int]]:
+        """Return pairs of colours in the order of their merging: the one that is kept and the one merged into it."""
         colours = self._picture.palette[self._used].astype(np.float64)
         weights = self._weights[self._used].copy()
         count = len(weights)
@@ -107,22 +107,22 @@ class PaletteQuantizer:
         np.fill_diagonal(cost, np.inf)
         steps = []
         for _ in range(count - 1):
-            kept, gone = divmod(int(cost.argmin()), count)
-            steps.append((int(self._used[kept]), int(self._used[gone])))
-            both = weights[kept] + weights[gone]
-            colours[kept] = (colours[kept] * weights[kept] + colours[gone] * weights[gone]) / both
+            kept, merged = divmod(int(cost.argmin()), count)
+            steps.append((int(self._used[kept]), int(self._used[merged])))
+            both = weights[kept] + weights[merged]
+            colours[kept] = (colours[kept] * weights[kept] + colours[merged] * weights[merged]) / both
             weights[kept] = both
-            # Nothing is near a colour that is gone.
-            colours[gone] = np.inf
+            # Nothing is close to a merged colour.
+            colours[merged] = np.inf
             row = _costs(colours, weights, kept)
             row[kept] = np.inf
             cost[kept] = cost[:, kept] = row
-            cost[gone] = cost[:, gone] = np.inf
+            cost[merged] = cost[:, merged] = np.inf
         return steps
 
 
 def _costs(colours: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], one: int) -> npt.NDArray[np.float64]:
-    """What uniting one colour with each of them would cost."""
+    """Return the costs of merging one colour with each other one."""
     distance = ((colours - colours[one]) ** 2).sum(axis=1)
     row: npt.NDArray[np.float64] = weights * weights[one] / (weights + weights[one]) * distance
     return row

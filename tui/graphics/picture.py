@@ -14,7 +14,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What a `PictureView` shows. Immutable: the arrays must not be written to afterwards.
+    """A palette picture. Its arrays must not be modified afterwards.
 
     Args:
         pixels: (H, W) uint8, indices into the palette.
@@ -52,12 +52,12 @@ class Picture:
         return digest.hexdigest()
 
     def rgb(self) -> Pixels:
-        """The picture as (H, W, 3) uint8."""
+        """Return the picture as (H, W, 3) uint8."""
         return np.take(self._full_palette, self.pixels, axis=0)
 
     @cached_property
     def _full_palette(self) -> Pixels:
-        """The palette with 256 entries, so that no index is out of range."""
+        """The palette padded to 256 entries, so that no index is out of range."""
         full = np.zeros((256, 3), np.uint8)
         full[: len(self.palette)] = self.palette
         return full
@@ -68,12 +68,12 @@ class Picture:
 
         Args:
             array: (H, W, 3) uint8.
-            colours: How many colours to keep, 2 to 256. Fewer are fewer bytes.
+            colours: The most colours, 2 to 256. Fewer colours are fewer bytes.
         """
         from PIL import Image
 
         image = Image.fromarray(np.ascontiguousarray(array))
-        # The palette is chosen on a thumbnail: the same colours in a tenth of the time.
+        # A thumbnail gives the same palette in a tenth of the time.
         sample = image.copy()
         sample.thumbnail((160, 160), Image.Resampling.BOX)
         chosen = sample.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
@@ -83,7 +83,7 @@ class Picture:
         return cls(pixels, palette[: int(pixels.max()) + 1])
 
     def scaled_down(self, width_px: int, height_px: int) -> Picture:
-        """The picture averaged down to a smaller size, in its own colours."""
+        """Reduce the picture by averaging, in its own colours."""
         from PIL import Image
 
         small = Image.fromarray(self.rgb()).resize((width_px, height_px), Image.Resampling.BOX)
@@ -93,7 +93,7 @@ class Picture:
         return Picture(np.minimum(indexed, len(self.palette) - 1), self.palette)
 
     def enlarged(self, factor: int) -> Picture:
-        """The picture with every pixel `factor` times as wide and as high."""
+        """Repeat each pixel `factor` times in both directions."""
         if factor == 1:
             return self
         return Picture(self.pixels.repeat(factor, axis=0).repeat(factor, axis=1), self.palette)
@@ -113,7 +113,7 @@ class Picture:
         return Picture(self.pixels[index], self.palette)
 
     def padded(self, width_px: int, height_px: int, colour: tuple[int, int, int] | None) -> Picture:
-        """The picture with pixels of a colour, or of the nearest it has, to the right and below up to a size."""
+        """Fill up to a size, to the right and below, with a colour or the nearest one in a full palette."""
         right, below = width_px - self.width_px, height_px - self.height_px
         if right <= 0 and below <= 0:
             return self

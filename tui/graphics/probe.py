@@ -1,7 +1,7 @@
-"""Asks the terminal what it can do: every question in one batch, then the program goes on while the answer travels.
+"""Probe the terminal: send all queries at once, and continue while the replies are under way.
 
-The last question, primary device attributes, is the one that every terminal answers, and answers come in order: its
-answer ends the wait. A generous limit therefore costs nothing, except on a terminal that is truly silent.
+The last query, primary device attributes, is answered by every terminal, and replies come in order: this reply ends
+the wait. A long timeout therefore costs nothing, except on a terminal that never replies.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from tui.graphics.terminal import Terminal, Tmux, WindowSize, answered, interpret, resized
+from tui.graphics.terminal import Terminal, Tmux, WindowSize, interpret, is_complete, resized
 
-KITTY_QUESTION = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
-VERSION_QUESTION = b"\x1b[>0q"
-CELL_SIZE_QUESTION = b"\x1b[16t"
-WINDOW_SIZE_QUESTION = b"\x1b[14t"
-SIXEL_REGISTERS_QUESTION = b"\x1b[?1;1;0S"
-SIXEL_SIZE_QUESTION = b"\x1b[?2;1;0S"
-DEVICE_ATTRIBUTES_QUESTION = b"\x1b[c"
+KITTY_QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+VERSION_QUERY = b"\x1b[>0q"
+CELL_SIZE_QUERY = b"\x1b[16t"
+WINDOW_SIZE_QUERY = b"\x1b[14t"
+SIXEL_REGISTERS_QUERY = b"\x1b[?1;1;0S"
+SIXEL_SIZE_QUERY = b"\x1b[?2;1;0S"
+DEVICE_ATTRIBUTES_QUERY = b"\x1b[c"
 _CURSOR_REPORT = re.compile(rb"\x1b\[\d+;\d+R")
 _WIPE_LINE = b"\r\x1b[K"
 
@@ -46,25 +46,25 @@ _TMUX_FORMAT = "\t".join(
         "client_cell_height",
     )
 )
-_MAX_ANSWER_BYTES = 65536
+_MAX_REPLY_BYTES = 65536
 REPLY_TIMEOUT_S = 2.5
 POLL_S = 0.05
 EXIT_TIMEOUT_S = 1.0
-"""How long to wait for the answer where the program ends without needing it."""
+"""How long to wait for the reply when the program ends without needing it."""
 
 
-def questions(environment: Mapping[str, str]) -> bytes:
-    """The batch for this terminal; devices that print what they do not know are spared the risky questions."""
+def queries(environment: Mapping[str, str]) -> bytes:
+    """Return the queries for this terminal; devices that print unknown sequences get only the last one."""
     if environment.get("TERM", "") in ("linux", "cons25", "vt52"):
-        return DEVICE_ATTRIBUTES_QUESTION
-    batch = VERSION_QUESTION + CELL_SIZE_QUESTION + WINDOW_SIZE_QUESTION
+        return DEVICE_ATTRIBUTES_QUERY
+    batch = VERSION_QUERY + CELL_SIZE_QUERY + WINDOW_SIZE_QUERY
     if not environment.get("TMUX") and not environment.get("STY"):
-        batch = KITTY_QUESTION + batch + SIXEL_REGISTERS_QUESTION + SIXEL_SIZE_QUESTION
-    return _WIPE_LINE + batch + DEVICE_ATTRIBUTES_QUESTION + _WIPE_LINE
+        batch = KITTY_QUERY + batch + SIXEL_REGISTERS_QUERY + SIXEL_SIZE_QUERY
+    return _WIPE_LINE + batch + DEVICE_ATTRIBUTES_QUERY + _WIPE_LINE
 
 
 class Probe:
-    """Questions under way. `finish` waits for the answers and gives the terminal's input back."""
+    """Queries under way; `finish` waits for the replies and restores the terminal's input mode."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Probe:
         self._saved_mode: list[Any] | None = None
         self._tmux: subprocess.Popen[bytes] | None = None
         self._terminal: Terminal | None = None
-        self._answers = b""
+        self._replies = b""
         self._round_trip_s: float | None = None
         self._reader: threading.Thread | None = None
         self._stop = threading.Event()
-        self._unasked = self._start()
+        self._not_probed = self._start()
 
     def finish(self, timeout_s: float = REPLY_TIMEOUT_S) -> Terminal:
-        """Wait for the answers, at most `timeout_s` from now, and put the terminal back as it was."""
+        """Wait for the replies, at most `timeout_s`, and restore the terminal's input mode."""
         if self._terminal is not None:
             return self._terminal
         try:
@@ -97,18 +97,20 @@ class Probe:
         finally:
             self.restore()
         size = window_size(self._output_fd, self._input_fd)
-        terminal = interpret(self._answers, self._environment, size, self._tmux_says(), self._override, self._unasked)
+        terminal = interpret(
+            self._replies, self._environment, size, self._tmux_reply(), self._override, self._not_probed
+        )
         self._terminal = replace(terminal, round_trip_s=self._round_trip_s)
         return self._terminal
 
     def restore(self) -> None:
-        """Give the terminal's input back its mode. Safe to call twice, and called at exit."""
+        """Restore the terminal's input mode. Safe to call twice; also called at exit."""
         self._stop.set()
         if self._reader is not None and self._reader.is_alive():
-            self._reader.join(2 * POLL_S)  # what it read after this would be missing elsewhere
+            self._reader.join(2 * POLL_S)  # so that it does not take input from whoever reads next
         if self._saved_mode is None:
             return
-        # TCSAFLUSH also throws away what was typed or answered until now, so that nothing of it becomes a key press.
+        # TCSAFLUSH also discards unread input, so that no reply becomes a key press.
         with contextlib.suppress(termios.error):
             termios.tcsetattr(self._input_fd, termios.TCSAFLUSH, self._saved_mode)
         self._saved_mode = None
@@ -121,12 +123,12 @@ class Probe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None and self._saved_mode is not None and self._reader is not None and self._reader.is_alive():
-            # Ended before the answer came: it would be typed at the shell's prompt.
+            # The program ends before the reply, which would appear at the shell's prompt.
             self._reader.join(EXIT_TIMEOUT_S)
         self.restore()
 
     def _start(self) -> str:
-        """Ask; the reason if there is nobody to ask."""
+        """Send the queries; returns why not if there is no terminal to probe."""
         if self._input_fd < 0 or self._output_fd < 0 or not (os.isatty(self._input_fd) and os.isatty(self._output_fd)):
             return "input or output is not a terminal"
         if self._environment.get("TERM", "") in ("", "dumb", "unknown"):
@@ -135,7 +137,7 @@ class Probe:
             if os.tcgetpgrp(self._input_fd) != os.getpgrp():
                 return "the program runs in the background"
         except OSError:
-            pass  # not our controlling terminal; then there is no foreground to respect either
+            pass  # not our controlling terminal, so there is no foreground process group to respect
         try:
             mode = termios.tcgetattr(self._input_fd)
             self._saved_mode = [part[:] if isinstance(part, list) else part for part in mode]
@@ -145,19 +147,19 @@ class Probe:
             atexit.register(self.restore)
             termios.tcsetattr(self._input_fd, termios.TCSANOW, mode)
             if self._environment.get("TMUX"):
-                self._tmux = _ask_tmux()
-            os.write(self._output_fd, questions(self._environment))
+                self._tmux = _query_tmux()
+            os.write(self._output_fd, queries(self._environment))
             self._reader = threading.Thread(target=self._read, name="probe", daemon=True)
             self._reader.start()
         except (termios.error, OSError) as error:
             self.restore()
-            return f"the terminal could not be asked: {error}"
+            return f"the terminal could not be probed: {error}"
         return ""
 
     def _read(self) -> None:
-        """In a thread, so that what is imported meanwhile does not count as the terminal's delay."""
-        asked_at = time.monotonic()
-        while not self._stop.is_set() and len(self._answers) < _MAX_ANSWER_BYTES:
+        """Read the replies, in a thread, so that imports in the meantime do not count as round trip."""
+        sent_at = time.monotonic()
+        while not self._stop.is_set() and len(self._replies) < _MAX_REPLY_BYTES:
             try:
                 if not select.select([self._input_fd], [], [], POLL_S)[0]:
                     continue
@@ -166,12 +168,12 @@ class Probe:
                 return
             if not chunk:
                 return
-            self._answers += chunk
-            if answered(self._answers):
-                self._round_trip_s = time.monotonic() - asked_at
+            self._replies += chunk
+            if is_complete(self._replies):
+                self._round_trip_s = time.monotonic() - sent_at
                 return
 
-    def _tmux_says(self) -> Tmux | None:
+    def _tmux_reply(self) -> Tmux | None:
         if self._tmux is None:
             return None
         try:
@@ -185,19 +187,19 @@ class Probe:
 
 
 def start_probe(override: str = "auto") -> Probe:
-    """Put the questions to the terminal and return at once.
+    """Send the queries and return at once.
 
     Args:
-        override: `kitty`, `sixel` or `halfblock` to insist on a protocol, `auto` to choose the best.
+        override: `kitty`, `sixel` or `halfblock` to use this protocol, `auto` to choose the best.
 
     Returns:
-        The probe. Import what takes long, then call its `finish`.
+        The probe. Import what takes long, then call `finish`.
     """
     return Probe(override)
 
 
 def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) -> None:
-    """Read and drop input until so many cursor position reports have come, or the time is up."""
+    """Read and drop input until ``count`` cursor position reports have arrived, or the time is up."""
     fd = _descriptor(sys.__stdin__) if fd is None else fd
     if fd < 0 or not os.isatty(fd):
         return
@@ -221,12 +223,12 @@ def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) 
 
 
 def fitted_to_window(terminal: Terminal) -> Terminal:
-    """The terminal as it is now that its window has changed, without asking it."""
+    """Update the terminal's cell size after its window has changed, without probing it."""
     return resized(terminal, window_size())
 
 
 def window_size(*descriptors: int) -> WindowSize:
-    """The terminal's size as the kernel knows it, of the first descriptor that is one; by default of our own."""
+    """Return the window size from the kernel, of the first descriptor that is a terminal; by default our own."""
     for fd in descriptors or (_terminal_output(), _descriptor(sys.__stdin__)):
         if fd >= 0:
             with contextlib.suppress(OSError):
@@ -244,7 +246,7 @@ def _descriptor(stream: Any) -> int:
 
 
 def _terminal_output() -> int:
-    """Textual draws on standard error; standard output serves where only that is a terminal."""
+    """Return the descriptor that Textual draws on: standard error, or standard output if only that is a terminal."""
     for stream in (sys.__stderr__, sys.__stdout__):
         fd = _descriptor(stream)
         if fd >= 0 and os.isatty(fd):
@@ -252,7 +254,7 @@ def _terminal_output() -> int:
     return -1
 
 
-def _ask_tmux() -> subprocess.Popen[bytes] | None:
+def _query_tmux() -> subprocess.Popen[bytes] | None:
     try:
         return subprocess.Popen(
             ["tmux", "display-message", "-p", _TMUX_FORMAT],

@@ -1,11 +1,11 @@
-"""Palette pictures as sixel data, straight from their indices and without Python loops over pixels.
+"""Encode palette pictures as sixel data, from their indices and without Python loops over pixels.
 
 A sixel row ("band") is six pixels high. Within a band each colour is drawn over the others: `#colour`, then for every
 column a character whose six low bits say which pixels get that colour, `!count` before a character repeats it, `$` goes
 back to the left edge and `-` to the next band. See DEC's "Sixel Graphics", chapter 14 of the VT330/VT340 manual.
 
-Two things keep the data small: the commonest colour of a band is laid down first as one solid run and the others are
-drawn over it, and no colour that a band does not use is mentioned there.
+Two things keep the data small: the most common colour of a band is drawn first, as one solid run under the others, and
+colours that a band does not use are left out.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def encode(picture: Picture, filler: tuple[int, int, int] | None = None) -> byte
 
 
 def size(picture: Picture) -> int:
-    """About how many bytes `encode` gives."""
+    """Return the approximate number of bytes that `encode` gives."""
     return sum(map(len, _bands(np.minimum(picture.pixels, len(picture.palette) - 1), len(picture.palette))))
 
 
 def _used_colours(picture: Picture) -> tuple[Pixels, Pixels]:
-    """Pixels and palette with registers numbered from 0 without gaps."""
+    """Return pixels and palette without unused colours."""
     count = len(picture.palette)
     pixels = picture.pixels
     used = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)[:256])
@@ -83,8 +83,8 @@ def _bands(pixels: Pixels, colours: int) -> list[bytes]:
     colour = colour.astype(np.int32)
 
     uses = np.bincount(band * colours + colour, minlength=bands * colours).reshape(bands, colours)
-    commonest = uses.argmax(axis=1)
-    keep = colour != commonest[band]
+    most_common = uses.argmax(axis=1)
+    keep = colour != most_common[band]
     body, ends = _runs(band[keep], colour[keep], x[keep], bits[keep], bands)
 
     out = []
@@ -92,7 +92,7 @@ def _bands(pixels: Pixels, colours: int) -> list[bytes]:
     for index, end in enumerate(ends.tolist()):
         rows = BAND_PX - missing if index == bands - 1 else BAND_PX
         solid = 63 + (1 << rows) - 1
-        out.append(b"#%d!%d%c" % (commonest[index], width, solid))
+        out.append(b"#%d!%d%c" % (most_common[index], width, solid))
         out.append(body[start:end])
         out.append(b"-")
         start = end
@@ -105,7 +105,7 @@ def _sorted_columns(bands: Pixels, missing: int) -> npt.NDArray[np.uint32]:
 
     Args:
         bands: (B, 6, W) uint8.
-        missing: Rows of the last band that are no part of the picture; they repeat its last real row.
+        missing: Rows of the last band that are not part of the picture; they repeat its last row.
 
     Returns:
         (B, 6 * W) uint32: `(colour * W + column) << 6 | bits`, and at the end of each row `_ABSENT`.
@@ -138,7 +138,7 @@ def _sorted_columns(bands: Pixels, missing: int) -> npt.NDArray[np.uint32]:
 def _runs(
     band: npt.NDArray[Any], colour: _Ints, x: _Ints, bits: npt.NDArray[np.uint8], bands: int
 ) -> tuple[bytes, npt.NDArray[Any]]:
-    """The drawing of every band but its solid ground, as one string, and where in it each band ends."""
+    """Return the drawing of all bands, without their solid run, as one string, and where in it each band ends."""
     if not len(x):
         return b"", np.zeros(bands, np.int32)
     new_group = np.ones(len(x), bool)
@@ -153,7 +153,7 @@ def _runs(
     gap = start.copy()
     gap[1:] -= np.where(opens[1:], 0, start[:-1] + length[:-1])
 
-    # Three tokens a run: `$#colour` where a colour begins, the empty columns before the run, and the run.
+    # Three tokens per run: `$#colour` if it is the first of its colour, the empty columns before it, and the run.
     count = len(first)
     sizes = np.zeros((count, 3), np.int32)
     register = colour[first][opens]
@@ -178,7 +178,7 @@ def _digits(number: _Ints) -> _Ints:
 
 
 def _token_size(count: _Ints) -> _Ints:
-    """Bytes of `count` equal characters: themselves up to three, then `!count` and the character."""
+    """Return the bytes for `count` equal characters: up to three as they are, more as `!count` and the character."""
     return np.where(count < 4, count, 2 + _digits(count))
 
 
@@ -195,10 +195,10 @@ def _write_tokens(out: Pixels, ends: _Ints, counts: _Ints, characters: npt.NDArr
 
 
 def _write_number(out: Pixels, ends: _Ints, numbers: _Ints) -> None:
-    """Write decimal numbers that end just before `ends`."""
-    place = 1
+    """Write decimal numbers that end before `ends`."""
+    position = 1
     while len(numbers):
-        out[ends - place] = 48 + numbers % 10
+        out[ends - position] = 48 + numbers % 10
         more = numbers > 9
         ends, numbers = ends[more], numbers[more] // 10
-        place += 1
+        position += 1

@@ -1,4 +1,4 @@
-"""What the terminal can do, read from its answers: a pure function from bytes and environment to a `Terminal`."""
+"""What the terminal can do: a pure function from its replies and the environment to a `Terminal`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_CELL_PX = (10, 20)
 
 ENVIRONMENT_VARIABLE = "FACEGENDER_GRAPHICS"
 AUTO = "auto"
-"""What stands for a protocol where the terminal decides."""
+"""Use the best protocol that the terminal supports."""
 
 _DEVICE_ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,6});(\d{1,6})t")
@@ -24,7 +24,7 @@ _KITTY = re.compile(rb"\x1b_G(?:[^;\x1b]*,)?i=31(?:,[^;\x1b]*)?;([^\x1b]*)\x1b\\
 _SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d{1,6})(?:;(\d{1,6}))?S")
 
 _PLACEHOLDER_NAMES = ("kitty", "ghostty")
-"""Terminals known to draw kitty's Unicode placeholders. Konsole and WezTerm answer the graphics query without them."""
+"""Terminals with kitty's Unicode placeholders. Konsole and WezTerm answer the graphics query but have none."""
 
 _TRUECOLOR_NAMES = (
     "kitty", "ghostty", "wezterm", "foot", "alacritty", "iterm2", "konsole", "contour", "mlterm", "xterm",
@@ -36,7 +36,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 
 class Protocol(enum.Enum):
-    """How pictures reach the screen."""
+    """How pictures are drawn."""
 
     KITTY = "kitty"
     SIXEL = "sixel"
@@ -45,32 +45,32 @@ class Protocol(enum.Enum):
 
 @dataclass(frozen=True)
 class Terminal:
-    """What is known of the terminal the program runs in."""
+    """What is known of the terminal."""
 
     protocol: Protocol = Protocol.HALFBLOCK
     cell_width_px: int = DEFAULT_CELL_PX[0]
     cell_height_px: int = DEFAULT_CELL_PX[1]
     colours: Colours = "truecolor"
     name: str = ""
-    """Its own name and version, free of control characters; empty if it did not say."""
+    """Its name and version, free of control characters; empty if unknown."""
     multiplexer: str = ""
     """`tmux 3.5a`, `screen`, or empty."""
-    reason: str = "the terminal has not been asked"
+    reason: str = "the terminal was not probed"
     """One line: why this protocol."""
     advice: str = ""
-    """One line that would make pictures better here, or empty."""
+    """How to get better pictures, in one line, or empty."""
     round_trip_s: float | None = field(default=None, compare=False)
-    """How long its answer took to arrive, or None if that is not known."""
+    """How long its reply took; None if it did not reply."""
     window_cell_px: tuple[int, int] = (0, 0)
-    """The cell size by the window's, as the kernel reports it: rounded, but free to ask for again; 0 if unknown."""
+    """The cell size from the window's size in the kernel: rounded, but available at any time; 0 if unknown."""
     sixel_registers: int = 256
-    """Colours that one sixel picture may have."""
+    """The most colours of a sixel picture."""
     sixel_limit_px: tuple[int, int] = (0, 0)
-    """Width and height of the largest sixel picture it takes; 0 if it did not say."""
+    """Width and height of the largest sixel picture; 0 if unknown."""
 
 
 class WindowSize(NamedTuple):
-    """The terminal's size as the kernel reports it; pixels are 0 where they are not known."""
+    """The terminal's size from the kernel; pixels are 0 if unknown."""
 
     rows: int = 0
     columns: int = 0
@@ -82,7 +82,7 @@ UNKNOWN_SIZE = WindowSize()
 
 
 class Tmux(NamedTuple):
-    """What tmux says about itself and the terminal that it is attached to."""
+    """What tmux reports about itself and the terminal that it is attached to."""
 
     version: str = ""
     outer_name: str = ""
@@ -93,7 +93,7 @@ class Tmux(NamedTuple):
 
 
 def resized(terminal: Terminal, size: WindowSize) -> Terminal:
-    """The terminal after its window changed: with other cells if its font did."""
+    """Return the terminal with the cell size of a window."""
     cell = window_cell(size)
     if cell in (terminal.window_cell_px, (0, 0)) or terminal.window_cell_px == (0, 0):
         return terminal
@@ -101,7 +101,7 @@ def resized(terminal: Terminal, size: WindowSize) -> Terminal:
 
 
 def window_cell(size: WindowSize) -> tuple[int, int]:
-    """Width and height of a cell in pixels as far as a window's size tells, (0, 0) where it does not."""
+    """Return width and height of a cell in pixels by a window's size; (0, 0) if unknown."""
     if not (size.columns and size.rows):
         return 0, 0
     width_px, height_px = size.width_px // size.columns, size.height_px // size.rows
@@ -114,56 +114,56 @@ class _Choice(NamedTuple):
     advice: str = ""
 
 
-def answered(answers: bytes) -> bool:
-    """Whether the last question's answer, the primary device attributes, is among the bytes."""
-    return _DEVICE_ATTRIBUTES.search(answers) is not None
+def is_complete(replies: bytes) -> bool:
+    """Return whether the reply to the last query, the primary device attributes, has arrived."""
+    return _DEVICE_ATTRIBUTES.search(replies) is not None
 
 
 def clean_name(raw: str) -> str:
-    """A name that a terminal gave itself, safe to print: no control characters, at most 60 characters."""
+    """Make a terminal's name safe to print: no control characters, at most 60 characters."""
     return _CONTROL.sub("", raw).strip()[:60]
 
 
 def interpret(
-    answers: bytes,
+    replies: bytes,
     environment: Mapping[str, str],
     size: WindowSize = UNKNOWN_SIZE,
     tmux: Tmux | None = None,
     override: str = "auto",
-    unasked: str = "",
+    not_probed: str = "",
 ) -> Terminal:
-    """Read the terminal's answers.
+    """Interpret the terminal's replies.
 
     Args:
-        answers: Everything the terminal sent after the questions; key presses among it do no harm.
+        replies: Everything the terminal sent after the queries; key presses in between are ignored.
         environment: The environment variables.
-        size: The size that the kernel reports.
-        tmux: What tmux said, if the program runs inside one that could be asked.
-        override: A protocol's name, or `auto`; it goes before the environment variable.
-        unasked: Why the terminal was not asked at all, or empty.
+        size: The window size from the kernel.
+        tmux: What tmux reported, if the program runs inside it.
+        override: A protocol's name, or `auto`; it takes precedence over the environment variable.
+        not_probed: Why the terminal was not probed, or empty.
 
     Returns:
         The terminal, with the best protocol that is known to work.
     """
-    version = _VERSION.search(answers)
+    version = _VERSION.search(replies)
     name = clean_name(version[1].decode("utf-8", "replace")) if version else ""
-    attributes = _DEVICE_ATTRIBUTES.search(answers)
+    attributes = _DEVICE_ATTRIBUTES.search(replies)
     multiplexer = _multiplexer(name, environment, tmux)
     choice = _forced(override, environment)
     if choice is None and not attributes:
-        choice = _Choice(Protocol.HALFBLOCK, unasked or "the terminal did not answer the questions put to it")
+        choice = _Choice(Protocol.HALFBLOCK, not_probed or "the terminal did not reply to the probe")
     if choice is None:
         sixel = b"4" in attributes[1].split(b";")[1:] if attributes else False
-        kitty = _KITTY.search(answers)
+        kitty = _KITTY.search(replies)
         if multiplexer.startswith("tmux"):
             choice = _inside_tmux(tmux or Tmux(), sixel)
         elif multiplexer:
             advice = "start outside screen, or use tmux, for real pictures"
-            choice = _Choice(Protocol.HALFBLOCK, "GNU screen passes no pictures on", advice)
+            choice = _Choice(Protocol.HALFBLOCK, "GNU screen does not pass pictures through", advice)
         else:
             choice = _outside(name, environment, kitty is not None and kitty[1].startswith(b"OK"), sixel)
-    cell_width_px, cell_height_px = _cell_size(answers, size, tmux)
-    limits = {m[1]: m for m in _SIXEL_LIMIT.finditer(answers)}
+    cell_width_px, cell_height_px = _cell_size(replies, size, tmux)
+    limits = {m[1]: m for m in _SIXEL_LIMIT.finditer(replies)}
     registers = int(limits[b"1"][2]) if b"1" in limits else 256
     geometry = limits.get(b"2")
     return Terminal(
@@ -182,18 +182,18 @@ def interpret(
 
 
 def invalid_override(environment: Mapping[str, str]) -> str:
-    """What the environment variable holds, safe to print, where that is no protocol; empty where nothing is wrong."""
-    wish = environment.get(ENVIRONMENT_VARIABLE, "")
+    """Return the value of the environment variable, safe to print, if it is no protocol; empty if it is valid."""
+    value = environment.get(ENVIRONMENT_VARIABLE, "")
     known = ("", AUTO, *(protocol.value for protocol in Protocol))
-    return "" if wish.strip().lower() in known else clean_name(wish)
+    return "" if value.strip().lower() in known else clean_name(value)
 
 
 def _forced(override: str, environment: Mapping[str, str]) -> _Choice | None:
     variable = environment.get(ENVIRONMENT_VARIABLE, "")
-    for wish, source in ((override, "the command line"), (variable, ENVIRONMENT_VARIABLE)):
-        wish = wish.strip().lower()
-        if wish in {protocol.value for protocol in Protocol}:
-            return _Choice(Protocol(wish), f"asked for by {source}")
+    for value, source in ((override, "the command line"), (variable, ENVIRONMENT_VARIABLE)):
+        value = value.strip().lower()
+        if value in {protocol.value for protocol in Protocol}:
+            return _Choice(Protocol(value), f"requested by {source}")
     return None
 
 
@@ -204,17 +204,17 @@ def _does_placeholders(name: str, term: str) -> bool:
 def _outside(name: str, environment: Mapping[str, str], kitty: bool, sixel: bool) -> _Choice:
     label = name or "the terminal"
     if kitty and _does_placeholders(name, environment.get("TERM", "")):
-        return _Choice(Protocol.KITTY, f"{label} speaks the kitty graphics protocol with Unicode placeholders")
+        return _Choice(Protocol.KITTY, f"{label} supports the kitty graphics protocol with Unicode placeholders")
     if sixel:
-        return _Choice(Protocol.SIXEL, f"{label} says it draws sixel pictures")
+        return _Choice(Protocol.SIXEL, f"{label} supports sixel pictures")
     if kitty and not name:
-        # The terminals that answer the question without having placeholders all draw sixel, or give their name.
-        reason = "the terminal speaks the kitty graphics protocol and gives no name: it is taken for kitty"
+        # Terminals that answer the graphics query but have no placeholders all support sixel or tell their name.
+        reason = "the terminal supports the kitty graphics protocol and tells no name: assumed to be kitty"
         return _Choice(Protocol.KITTY, reason, "--graphics halfblock  if pictures stay empty")
     if kitty:
-        reason = f"{label} speaks the kitty graphics protocol but not its Unicode placeholders"
+        reason = f"{label} supports the kitty graphics protocol without Unicode placeholders"
     else:
-        reason = f"{label} offers neither kitty graphics nor sixel"
+        reason = f"{label} supports neither kitty graphics nor sixel"
     advice = "kitty, Ghostty, foot, WezTerm or xterm -ti vt340 show real pictures"
     return _Choice(Protocol.HALFBLOCK, reason, advice)
 
@@ -223,14 +223,14 @@ def _inside_tmux(tmux: Tmux, sixel: bool) -> _Choice:
     outer = clean_name(tmux.outer_name)
     capable = outer.lower().startswith(_PLACEHOLDER_NAMES)
     if capable and tmux.allow_passthrough in ("on", "all", "1", "2"):
-        return _Choice(Protocol.KITTY, f"tmux passes kitty graphics on to {outer}")
+        return _Choice(Protocol.KITTY, f"tmux passes kitty graphics through to {outer}")
     advice = "tmux set -g allow-passthrough on  lets pictures through" if capable else ""
     if sixel and "sixel" in tmux.outer_features:
-        return _Choice(Protocol.SIXEL, "tmux draws sixel pictures", advice)
+        return _Choice(Protocol.SIXEL, "tmux supports sixel pictures", advice)
     if sixel:
-        reason = f"tmux could draw sixel, but {outer or 'the terminal around it'} is not known to"
+        reason = f"tmux supports sixel, but {outer or 'the terminal around it'} is not known to"
     else:
-        reason = "tmux lets no pictures through"
+        reason = "tmux passes no pictures through"
     return _Choice(Protocol.HALFBLOCK, reason, advice or "tmux 3.4 with sixel, in a sixel terminal, shows pictures")
 
 
@@ -246,16 +246,16 @@ def _multiplexer(name: str, environment: Mapping[str, str], tmux: Tmux | None) -
     return "tmux" if term.startswith("tmux") else ""
 
 
-def _cell_size(answers: bytes, size: WindowSize, tmux: Tmux | None) -> tuple[int, int]:
+def _cell_size(replies: bytes, size: WindowSize, tmux: Tmux | None) -> tuple[int, int]:
     if tmux and tmux.cell_width.isdecimal() and tmux.cell_height.isdecimal():
-        # What tmux answers itself is a size that it made up.
+        # The size in tmux's own reply is made up.
         cell = int(tmux.cell_width), int(tmux.cell_height)
         if _is_sane(*cell):
             return cell
-    if found := _CELL_SIZE.search(answers):
+    if found := _CELL_SIZE.search(replies):
         return _sane(int(found[2]), int(found[1]))
     width_px, height_px = size.width_px, size.height_px
-    if found := _WINDOW_SIZE.search(answers):
+    if found := _WINDOW_SIZE.search(replies):
         height_px, width_px = int(found[1]), int(found[2])
     if size.columns and size.rows:
         return _sane(width_px // size.columns, height_px // size.rows)

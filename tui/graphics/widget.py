@@ -1,6 +1,6 @@
-"""The widget that shows a picture, by whatever protocol the terminal speaks.
+"""The widget that shows a picture, with whatever protocol the terminal supports.
 
-What there is to write is worked out in a thread; the picture on the screen stays until its successor is ready.
+A worker thread encodes the picture; the one on the screen stays until the next one is ready.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 COARSE_FROM_S = 0.35
-"""A picture that takes longer than this on the link is preceded by a coarse one."""
+"""A picture that takes longer to send is preceded by a coarse one."""
 REST_S = 0.2
-"""How long the wish must rest before the whole picture is sent on such a link."""
+"""How long no other picture must have been requested before the full one follows."""
 MAX_WAIT_S = 3.0
 IDLE_S = 0.8
-"""How long nothing has been shown before a picture is sent in advance."""
+"""How long nothing must have been shown before a picture is sent ahead."""
 TYPICAL_BYTES_PER_PX = 0.4
 
 
@@ -57,7 +57,7 @@ class PictureView(Widget, can_focus=False):
 
     @dataclass
     class Shown(Message):
-        """A picture is ready and goes to the screen with the next update."""
+        """A picture is encoded and will be written with the next update."""
 
         view: PictureView
         encoded: Encoded
@@ -100,17 +100,17 @@ class PictureView(Widget, can_focus=False):
 
     @property
     def picture(self) -> Picture | None:
-        """The picture that was last asked for."""
+        """The picture requested last."""
         return self._wanted
 
     @property
     def shown_picture(self) -> Picture | None:
-        """The picture that is on the screen; behind `picture` while that is being encoded."""
+        """The picture on the screen; not yet `picture` while that is being encoded."""
         return self._painter.encoded.job.picture if self._painter.encoded else None
 
     @property
     def shown(self) -> Encoded | None:
-        """What is on the screen of a picture."""
+        """The encoded picture on the screen."""
         return self._painter.encoded
 
     @property
@@ -131,7 +131,7 @@ class PictureView(Widget, can_focus=False):
         return area_px(Area(max(1, area.columns + wider), area.rows if rows is None else rows), self.terminal)
 
     def show_once_laid_out(self, picture: Picture | None) -> None:
-        """Show a picture that is for the size that this view has after the next layout."""
+        """Show a picture that was made for the size after the next layout."""
         if picture is None:
             self.show(None)
             return
@@ -139,24 +139,25 @@ class PictureView(Widget, can_focus=False):
         self.call_after_refresh(self._encode_if_needed)
 
     def show(self, picture: Picture | None) -> None:
-        """Show a picture as soon as it is encoded, or nothing. The newest wins."""
+        """Show a picture as soon as it is encoded, or none. Only the newest is shown."""
         self._wanted = picture
         if picture is not None:
             self._encode_if_needed()
         elif self._painter.encoded is not None:
-            self._adopt(None)
+            self._show_encoded(None)
 
     async def prepare(self, picture: Picture, *, send: bool = False) -> None:
         """Encode a picture that may be wanted next.
 
         Args:
-            send: Let a kitty terminal on a slow link have it in advance, when the link has been idle for a moment.
+            picture: The picture.
+            send: Also send it ahead to a kitty terminal on a slow link, once the link is idle.
         """
         if (job := self._job_for(picture)) is None:
             return
         try:
             ready = await self._encoded(job)
-        except Exception:  # it is told when the picture is asked for
+        except Exception:  # reported when the picture is requested
             return
         if send and self.terminal.protocol is Protocol.KITTY and not self._is_quick(ready):
             await self._idle.wait()
@@ -166,55 +167,55 @@ class PictureView(Widget, can_focus=False):
                 self._painter.send_ahead(ready)
 
     def redraw(self) -> None:
-        """Write the picture again: after the screen was disturbed, or for what the terminal is now."""
+        """Write the picture again, encoded again if the terminal has changed."""
         encoded = self._painter.encoded
         if encoded is not None and encoded.job.terminal != self.terminal:
-            self._adopt(None)
+            self._show_encoded(None)
             self._encode_if_needed()
         else:
             self._painter.forget()
 
     def on_mount(self) -> None:
-        """Learn of everything that may write over sixel pixels unseen."""
+        """Subscribe to everything that may write over sixel pixels."""
         self.app.screen_change_signal.subscribe(self, self._screen_changed, immediate=True)
         self.app.app_resume_signal.subscribe(self, self._resumed, immediate=True)
         self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
 
     def _resumed(self, _: object) -> None:
-        """Another program had the terminal, and may have freed what it held."""
+        """Another program had the terminal and may have deleted pictures."""
         self._graphics.forget_held()
         self._painter.forget()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Fit the picture to the new size. What of its pixels is still there, the painter knows."""
+        """Fit the picture to the new size; the painter knows which pixels are intact."""
         self._update_area()
         self._painter.advance()
         self._encode_if_needed()
 
     def on_show(self) -> None:
-        """Write the picture where nothing of it is."""
+        """Write the picture, which is not on the screen."""
         self._painter.hidden = False
         self._screen_changed()
         self._encode_if_needed()
 
     def on_hide(self) -> None:
-        """Keep no room on the link for what will not be written."""
+        """Give back the share of the link."""
         self._painter.hidden = True
         self._screen_changed()
 
     def _screen_changed(self, _: object = None) -> None:
-        """Draw what may have been written over."""
+        """Draw again what may have been written over."""
         self._update_area()
         self._painter.disturbed()
 
     def _update_area(self) -> None:
-        """Take a share of the link only while this is on the screen that is seen."""
+        """Take a share of the link while the view is visible."""
         area = self._area()
         seen = area is not None and not self._painter.hidden and self.screen.is_active
         self._graphics.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
 
     def on_unmount(self) -> None:
-        """Let the terminal drop the picture when it needs the room."""
+        """Allow the terminal's copy of the picture to be evicted."""
         self._graphics.forget_view(id(self))
 
     @property
@@ -222,10 +223,10 @@ class PictureView(Widget, can_focus=False):
         return context_of(self.app)
 
     def _area(self) -> Area | None:
-        """The cells that a picture may cover; None if there are none.
+        """Return the area for a picture; None if it is empty.
 
-        Most terminals end a sixel picture with the cursor on the row below. The screen's last row stays free of them,
-        or the whole screen would scroll.
+        Most terminals leave the cursor below a sixel picture: on the screen's last row the whole screen would scroll,
+        so that row is not used.
         """
         width, height = self.content_size
         if height and self.terminal.protocol is Protocol.SIXEL and self.content_region.bottom >= self.app.size.height:
@@ -233,7 +234,7 @@ class PictureView(Widget, can_focus=False):
         return Area(width, height) if width and height else None
 
     def _job_for(self, picture: Picture) -> Job | None:
-        """What there is to encode for a picture; None if it cannot be shown yet."""
+        """Return what to encode for a picture; None if it cannot be shown yet."""
         if not self.is_attached or (area := self._area()) is None:
             return None
         bgcolor = self.rich_style.bgcolor
@@ -243,11 +244,11 @@ class PictureView(Widget, can_focus=False):
         return Job(picture, area, self.terminal, background, budget)
 
     def _job(self) -> Job | None:
-        """What should be encoded now; None if the right thing is there already or cannot be made yet."""
+        """Return what to encode now; None if it is on the screen already or cannot be shown yet."""
         if self._wanted is None or (job := self._job_for(self._wanted)) is None:
             return None
         shown = self._painter.encoded
-        # The budget alone is no reason to send a picture again.
+        # Another budget alone is no reason to send a picture again.
         same = shown is not None and shown.job._replace(budget_bytes=job.budget_bytes).key == job.key
         return None if same else job
 
@@ -256,57 +257,57 @@ class PictureView(Widget, can_focus=False):
             return
         ready = self._graphics.cache.get(job.key)
         if ready is not None and self._is_quick(ready) and self._painter.written.is_set():
-            self._adopt(ready)
+            self._show_encoded(ready)
             return
         self._encoding = True
         self._idle.clear()
-        self._bring_newest()
+        self._show_newest()
 
     @work(group="picture")
-    async def _bring_newest(self) -> None:
-        """Bring what was asked for last to the screen; what was asked for in between is skipped.
+    async def _show_newest(self) -> None:
+        """Encode and show the picture requested last, skipping those requested in between.
 
-        Where the whole picture takes long on the link, a coarse one comes first, and the whole one when no other has
-        been asked for for a moment.
+        If the full picture takes long to send, a coarse one comes first, and the full one when no other picture has
+        been requested for a moment.
         """
         try:
             while (job := self._job()) is not None:
                 ready = self._graphics.cache.get(job.key)
-                if ready is None and not self._is_far(job.picture):
+                if ready is None and not self._is_probably_slow(job.picture):
                     ready = await self._encoded(job)
                 if ready is None or not self._is_quick(ready):
                     coarse = await self._encoded(job._replace(budget_bytes=0, coarse=True))
                     if self._fits_now(job):
-                        self._adopt(coarse, coarse=True)
+                        self._show_encoded(coarse, coarse=True)
                         await self._until_written()
                         await asyncio.sleep(REST_S)
                     if not self._is_wanted(job):
                         continue
                     ready = ready or await self._encoded(job)
                     if self._is_wanted(job):
-                        self._adopt(ready)
+                        self._show_encoded(ready)
                 elif self._fits_now(job):
-                    self._adopt(ready)
+                    self._show_encoded(ready)
                     await self._until_written()
-        except Exception as error:  # whatever an odd picture does to an encoder must not end the program
+        except Exception as error:  # an encoder's error must not end the program
             self._wanted = None
-            self._adopt(None)
+            self._show_encoded(None)
             self.placeholder = f"this picture cannot be shown ({clean_name(str(error))})"
         finally:
             self._encoding = False
             self._idle.set()
 
     def _fits_now(self, job: Job) -> bool:
-        """Whether something is wanted, and what was encoded meanwhile is for the size and the terminal of now."""
+        """Return whether what was encoded meanwhile is for the current size and terminal."""
         now = self._job_for(job.picture)
         return self._wanted is not None and now is not None and now._replace(budget_bytes=job.budget_bytes) == job
 
     def _is_wanted(self, job: Job) -> bool:
-        """The same, and it is the newest wish."""
+        """Return the same, and whether it is still the newest request."""
         return self._wanted is not None and self._wanted.key == job.picture.key and self._fits_now(job)
 
     async def _encoded(self, job: Job) -> Encoded:
-        """From the cache, or by a thread; by one for all who ask for the same."""
+        """Return the picture from the cache or encode it in a thread, once for all who request the same."""
         ready = self._graphics.cache.get(job.key)
         if ready is None:
             task = self._under_way.get(job.key)
@@ -318,22 +319,22 @@ class PictureView(Widget, can_focus=False):
         return ready
 
     async def _until_written(self) -> None:
-        """Wait until the picture has gone out, or it would never be complete while a key is held down."""
+        """Wait until the picture is written; otherwise none would be complete while a key is held down."""
         if self.is_attached and self.screen.is_active and not self.app.is_headless:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._painter.written.wait(), MAX_WAIT_S)
 
     def _is_quick(self, ready: Encoded) -> bool:
-        """Whether what the terminal lacks of a picture is there soon."""
+        """Return whether the missing part of a picture can be sent soon."""
         held = self._graphics.held
         missing = sum(piece.size_bytes for piece in ready.slices if held.number(piece.key) is None)
         return self._graphics.link.seconds_for(missing) <= COARSE_FROM_S
 
-    def _is_far(self, picture: Picture) -> bool:
-        """Whether a picture that is not encoded yet will probably take long on the link."""
+    def _is_probably_slow(self, picture: Picture) -> bool:
+        """Return whether sending a picture that is not encoded yet will probably take long."""
         return self._graphics.link.seconds_for(round(picture.pixels.size * TYPICAL_BYTES_PER_PX)) > COARSE_FROM_S
 
-    def _adopt(self, encoded: Encoded | None, *, coarse: bool = False) -> None:
+    def _show_encoded(self, encoded: Encoded | None, *, coarse: bool = False) -> None:
         was_empty = self._painter.encoded is None
         self._painter.show(encoded)
         self._lines.clear()
@@ -345,11 +346,11 @@ class PictureView(Widget, can_focus=False):
     # Lines
 
     def get_line_filters(self) -> list[LineFilter]:
-        """None for a picture: its colours are its content."""
+        """Return no filters for a picture: its colours are its content."""
         return [] if self._painter.encoded is not None else list(super().get_line_filters())
 
     def render_line(self, y: int) -> Strip:
-        """A line of text, or blank cells where the picture goes; its half blocks only in recordings and tests."""
+        """Return a line of text, or blank cells below the picture; in headless mode the picture's half blocks."""
         style, blank = self._style, self._blank
         width = self.content_size.width
         encoded = self._painter.encoded
@@ -378,8 +379,8 @@ class PictureView(Widget, can_focus=False):
         )
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines of a region of the widget, those of the picture able to paint themselves."""
-        # Worked out anew for every line, the style is half of what a repaint costs.
+        """Return the lines of a region of the widget, with `PictureStrip`s where the picture is."""
+        # Computing the style for each line would double the cost of a repaint.
         self._style = self.rich_style
         self._blank = Strip.blank(self.content_size.width, self._style)
         strips = super().render_lines(crop)
@@ -388,7 +389,7 @@ class PictureView(Widget, can_focus=False):
             return strips
         if not self._fits(encoded):
             self._painter.give_up()
-            # Moved without a change of size, onto the screen's last row.
+            # The view was moved onto the screen's last row without a change of size.
             self.call_later(self._encode_if_needed)
             return strips
         offset = self.content_region.offset - self.region.offset
@@ -409,12 +410,12 @@ class PictureView(Widget, can_focus=False):
         return lines
 
     def _fits(self, encoded: Encoded) -> bool:
-        """Whether the picture was made for a size that still holds it."""
+        """Return whether the view still has room for a picture."""
         placement, area = encoded.placement, self._area()
         return area is not None and placement.columns <= area.columns and placement.rows <= area.rows
 
     def _is_live(self, crop: Region) -> bool:
-        """Whether the real picture can be drawn: not below another screen, nor half out of sight."""
+        """Return whether the real picture can be drawn: not below another screen, and only as a whole."""
         try:
             return self.screen.is_active and crop.size == self.outer_size
         except NoScreen:
