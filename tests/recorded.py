@@ -11,6 +11,7 @@ import numpy as np
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import (
+    AnyEvent,
     CheckpointSaved,
     EpochFinished,
     EpochStarted,
@@ -28,7 +29,7 @@ from facegender.runs.events import (
 )
 from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.frames import Frame, LayerFrame, write_frame
-from facegender.runs.journal import JournalWriter
+from facegender.runs.journal import JournalReader, JournalWriter
 from facegender.runs.lock import Process
 
 CLASSES = ["female", "male"]
@@ -211,6 +212,15 @@ def append(folder: RunFolder, *events: Event) -> None:
     """Append lines to a run's journal."""
     with JournalWriter(folder.journal_path) as journal:
         journal.write(*events)
+
+
+def read_all(path: Path) -> list[AnyEvent]:
+    """Every event of a journal."""
+    reader = JournalReader(path)
+    events: list[AnyEvent] = []
+    while not reader.caught_up:
+        events += reader.read()
+    return events
 
 
 def write_run(

@@ -1,1 +1,1 @@
-"""Arrays to pictures: tiles, mosaics, pages and colour maps. The interface may import it."""
+"""Arrays to pictures: mosaics, pages, overlays and colour maps. The interface may import it."""

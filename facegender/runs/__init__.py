@@ -1,1 +1,1 @@
-"""The run folder as code: configuration, journal, frames and pictures. Light: imports no torch."""
+"""A run folder as files: configuration, manifest, journal, frames and lock. Imports no torch."""

@@ -1,7 +1,8 @@
-"""What a journal line can say: one definition for the trainer that writes it and the interface that reads it.
+"""The events of a journal: one definition for the trainer that writes them and the interface that reads them.
 
-A line is a JSON object with a ``type`` tag and ``v``, the schema version. JSON has no NaN and no infinity; they are
-written as the strings "NaN", "Infinity" and "-Infinity", which any reader can tell from a missing value.
+A line is a JSON object with a ``type`` tag and ``v``, the schema version. JSON has no NaN and no infinity, so they are
+written as the strings "NaN", "Infinity" and "-Infinity", which any reader can tell from a missing value. Epochs and
+class indices count from 0, steps and batches from 1.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ LATEST_TIME = 1e11
 
 Status = Literal["completed", "stopped", "failed"]
 Level = Literal["info", "warning", "error"]
-"""Of a notice."""
+"""Severity of a notice."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Common to all events.
+    """The fields that all events have.
 
     Attributes:
         time: Seconds since 1970, by the trainer's clock.
@@ -50,19 +51,19 @@ class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
-    """Training is about to begin, or goes on from a checkpoint (``resumed``).
+    """Training is about to start, or to continue from a checkpoint (``resumed``).
 
     Attributes:
-        epochs: Epochs planned in all.
-        start_epoch: First epoch that this process trains, counted from 0.
+        epochs: Epochs planned in total.
+        start_epoch: First epoch that this process trains.
         start_step: Optimiser steps already done.
         device: As torch names it, e.g. "cuda:0".
-        device_name: As the hardware names itself, or "CPU".
-        train_images: Photographs per class name in the training part.
-        validation_images: The same for validation.
-        skipped_files: How many files were left out; their names are in the manifest.
-        patience: As in `TrainConfig`; 0 also in journals that do not tell.
-        visualize_every: As in `TrainConfig`, and 0 where nobody can look inside; 1 in journals that do not tell.
+        device_name: The model of the GPU, or "CPU".
+        train_images: Number of training photographs per class name.
+        validation_images: Number of validation photographs per class name.
+        skipped_files: Number of files that were left out; their names are in the manifest.
+        patience: As in `TrainConfig`; 0 in journals that lack it.
+        visualize_every: As in `TrainConfig`, or 0 for a network without feature maps; 1 in journals that lack it.
     """
 
     run: str
@@ -88,10 +89,10 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 
 
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
-    """An epoch begins; epochs count from 0.
+    """An epoch started.
 
     Attributes:
-        learning_rate: Of its first step; some schedules change it with every step.
+        learning_rate: Learning rate of the first step; some schedules change it with every step.
     """
 
     epoch: int
@@ -101,16 +102,16 @@ class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
 class Steps(Event, frozen=True, kw_only=True, tag="steps"):
     """Some consecutive training steps of one epoch, in columns of equal length.
 
-    In a run on several devices loss and accuracy are those of the first device's batches; asking the others at each
-    step would make all of them wait. `EpochFinished` has the means over all devices.
+    In a run on several devices, loss and accuracy are those of the first device's batches: collecting the others at
+    each step would make all devices wait. `EpochFinished` has the means over all devices.
 
     Attributes:
-        step: Optimiser steps since the run began, counted from 1.
-        batch: Batches done in this epoch, counted from 1.
-        seconds: Since 1970, when each step ended.
+        step: Optimiser steps since the run started, counted from 1.
+        batch: Batches trained in this epoch, counted from 1.
+        seconds: When each step ended, in seconds since 1970.
         loss: Cross-entropy of each batch, in nats.
-        accuracy: Share of each batch classified as annotated.
-        images_per_second: Of all devices together, over the steps of this line; 0 when unknown.
+        accuracy: Share of each batch that was classified correctly, in [0, 1].
+        images_per_second: Throughput of all devices together over these steps; 0 if unknown.
     """
 
     epoch: int
@@ -128,12 +129,13 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     Attributes:
         precision, recall, f1: Per class, in the order of `classes`, each in [0, 1].
         macro_f1: Unweighted mean of ``f1``.
-        confusion: ``confusion[annotated][predicted]`` counts validation photographs.
+        confusion: Validation photographs by ``confusion[label][predicted]``.
         learning_rate: As in `EpochStarted`.
-        images_per_second: Training only, without validation.
-        seconds: Training and validation together.
+        images_per_second: Throughput of the training, without validation.
+        seconds: Duration of training and validation together.
         best: This epoch has the highest validation accuracy so far.
-        epochs_since_best: Epochs since the best one, as far as the run's patience counts them; 0 where it has none.
+        epochs_since_best: Epochs since the best one, as early stopping counts them; 0 without early stopping. It is
+            "waited" in the file.
     """
 
     epoch: int
@@ -156,7 +158,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
-    """The three files of one epoch's feature maps and filters exist in the visuals folder.
+    """The three files of an epoch's feature maps and filters were written to the visuals folder.
 
     Attributes:
         file: Name of the ``.safetensors`` file in ``visuals/<run>/``.
@@ -170,7 +172,7 @@ class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
-    """A checkpoint exists in the run folder.
+    """A checkpoint was written to the run folder.
 
     Attributes:
         file: "last.ckpt" or "best.ckpt".
@@ -182,11 +184,11 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
-    """One GPU that the run uses, at one moment.
+    """Load of one GPU that the run uses.
 
     Attributes:
-        index: As torch counts it, e.g. 0 of "cuda:0".
-        utilisation_percent: NaN where it is not told, as of a GPU that is divided among several users (MIG).
+        index: Index in torch, e.g. 0 of "cuda:0".
+        utilisation_percent: NaN where the driver does not report it, as for a GPU that is divided by MIG.
     """
 
     index: int
@@ -200,9 +202,9 @@ class System(Event, frozen=True, kw_only=True, tag="system"):
     """Load of the machine the trainer runs on.
 
     Attributes:
-        cpu_percent: Of all cores together, 0 to 100.
+        cpu_percent: Load of all cores together, in [0, 100].
         process_memory_bytes: Resident memory of the trainer and its children.
-        gpus: Those that the run uses; empty until it is known which.
+        gpus: The GPUs that the run uses; empty until they are known.
     """
 
     cpu_percent: float
@@ -213,21 +215,21 @@ class System(Event, frozen=True, kw_only=True, tag="system"):
 
 
 class Notice(Event, frozen=True, kw_only=True, tag="notice"):
-    """A sentence for the person who watches."""
+    """A sentence for the user."""
 
     level: Level
     text: str
 
 
 class Heartbeat(Event, frozen=True, kw_only=True, tag="heartbeat"):
-    """The trainer is alive although nothing else happened for some seconds."""
+    """The trainer is alive, although nothing else was written for some seconds."""
 
 
 class RunFinished(Event, frozen=True, kw_only=True, tag="run_finished"):
-    """The trainer ended by its own will; a process that is gone without this line has crashed.
+    """The run ended. A run whose process ended without this line has crashed.
 
     Attributes:
-        error: One line that says why a run failed; empty otherwise.
+        error: One line that says why the run failed; empty otherwise.
     """
 
     status: Status
@@ -247,20 +249,21 @@ AnyEvent = (
     | RunFinished
 )
 
-# The strict one is much faster and refuses numbers that are spelt out, such as "NaN", which only few lines have.
+# The strict decoder is much faster but refuses numbers that are written as strings, such as "NaN". Few lines have them.
 _strict: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _lax: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent, strict=False)
 
 
 def encode(event: Event) -> bytes:
-    """One journal line with its newline."""
+    """Encode an event as a journal line, with its newline."""
     return msgspec.json.encode(_spell_out(msgspec.to_builtins(event))) + b"\n"
 
 
 def decode(line: bytes) -> AnyEvent | None:
-    """The event of one journal line, or None for what this version does not know or cannot read.
+    """Decode a journal line. No string of the event can control a terminal, whoever wrote the line.
 
-    Whoever wrote the line, no string of the event can control a terminal.
+    Returns:
+        None for a line that this version does not know or cannot read.
     """
     for decoder in (_strict, _lax):
         try:
@@ -269,7 +272,7 @@ def decode(line: bytes) -> AnyEvent | None:
             continue
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        # A time that no clock shows is none that the reader's calendar can.
+        # No calendar function can show a time outside of these limits.
         if not 0 <= event.time < LATEST_TIME:
             return None
         # JSON escapes all other control characters. Steps are numbers, so that long journals cost nothing more.
@@ -279,7 +282,7 @@ def decode(line: bytes) -> AnyEvent | None:
 
 
 def _spell_out(value: Any) -> Any:
-    """The same tree with non-finite numbers as the strings that JSON can carry."""
+    """Replace numbers that are not finite by strings, in a tree of plain types."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):

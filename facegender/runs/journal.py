@@ -15,9 +15,9 @@ CHUNK_BYTES = 1 << 20
 
 
 class JournalWriter:
-    """Appends events, each line with a write of its own, so that a failure leaves whole lines and at most one torn.
+    """Appends events, one write per line, so that a failure leaves whole lines and at most one torn line.
 
-    A last line that an earlier, killed writer left unfinished is closed with a newline first; readers skip it.
+    If an earlier writer was killed in the middle of a line, a newline ends that line first; readers skip it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,7 +34,7 @@ class JournalWriter:
         """Append events in order.
 
         Raises:
-            OSError: The disk is full or gone. Some of the events may have been written, which one at a time tells.
+            OSError: The disk is full or gone. The events before the one that failed are written.
         """
         for event in events:
             self._write(encode(event))
@@ -44,7 +44,7 @@ class JournalWriter:
             data = data[os.write(self._file.fileno(), data) :]
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file that is written to is still the one at a path; True where that cannot be told."""
+        """Tell whether the open file is still the one at a path; True also when the disk does not answer."""
         try:
             there = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -71,13 +71,12 @@ class JournalWriter:
 
 
 class JournalReader:
-    """Reads what was appended since the last call; an unfinished last line waits for its end.
+    """Reads the lines that were appended since the last call. An unfinished last line is kept until its end arrives.
 
-    A journal that is missing reads as empty. One that became shorter or was replaced is read again from its start,
-    which `restarted` tells.
+    A missing journal reads as empty. A journal that became shorter or was replaced is read again from its start.
 
     Attributes:
-        restarted: The last `read` began at the start of a different file than before.
+        restarted: The last `read` started over with a different file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,15 +86,15 @@ class JournalReader:
         self._gone = self._unreadable = False
         self._offset = 0
         self._torn: list[bytes] = []
-        """What there is of a line whose end has not been read yet."""
+        """The parts of a line whose end has not been read yet."""
 
     def read(self, limit_bytes: int = CHUNK_BYTES) -> list[AnyEvent]:
-        """The next events, at most about ``limit_bytes`` of lines; empty when there is nothing new yet."""
+        """Read the next events, up to about ``limit_bytes`` of lines; an empty list if nothing is new."""
         self.restarted = False
         try:
             with open_regular(self.path) as file:
                 status = os.fstat(file.fileno())
-                # A file that was away meanwhile is another one, even if it was given the same inode.
+                # A file that was missing in between is a different one, even if it got the same inode.
                 other = self._gone or status.st_ino != self._inode or status.st_size < self._offset
                 if self._inode is not None and other:
                     self._offset, self._torn, self.restarted = 0, [], True
@@ -119,24 +118,15 @@ class JournalReader:
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that is in the file now has been read; also where the last `read` was refused."""
+        """Whether the whole file has been read; True also if the last `read` failed."""
         try:
             return self._unreadable or self.path.stat().st_size <= self._offset
         except OSError:
             return True
 
 
-def read_all(path: Path) -> list[AnyEvent]:
-    """Every event of a journal."""
-    reader = JournalReader(path)
-    events: list[AnyEvent] = []
-    while not reader.caught_up:
-        events += reader.read()
-    return events
-
-
 def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:
-    """The events of some kinds, in order and without decoding the others; none where there is no journal."""
+    """Yield the events of some types in order, without decoding the others; none if there is no journal."""
     tags = [f'"{kind.__struct_config__.tag}"'.encode() for kind in kinds]
     try:
         with io.BufferedReader(open_regular(path), CHUNK_BYTES) as lines:
@@ -148,7 +138,7 @@ def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:
 
 
 def read_tail(path: Path, tail_bytes: int = 1 << 16) -> list[AnyEvent]:
-    """The events of the last ``tail_bytes`` of a journal, enough to tell how it ended."""
+    """Read the events in the last ``tail_bytes`` of a journal, enough to tell how it ended."""
     try:
         with open_regular(path) as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""One line about a run, without reading more of its journal than that line needs."""
+"""The summary of a run that lists show, read without decoding its whole journal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from facegender.runs.journal import read_kinds
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list of runs says of each.
+    """A row in a list of runs.
 
     Attributes:
         epochs_done: Epochs that were trained and validated.
-        epochs: Epochs planned; 0 where the run never began.
-        best_accuracy: Highest validation accuracy; NaN before the first.
-        best_epoch: Its epoch, counted from 0; -1 before the first.
-        created: Seconds since 1970; 0 where unknown.
+        epochs: Epochs planned; 0 if the run never started.
+        best_accuracy: Highest validation accuracy; NaN before the first validation.
+        best_epoch: The epoch of that accuracy, counted from 0; -1 before the first validation.
+        created: Seconds since 1970; 0 if unknown.
         data: The folder that was read, or "demo faces".
     """
 
@@ -38,7 +38,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise(folder: RunFolder) -> RunSummary:
-    """Read what the summary needs; a run whose files are missing or damaged is summed up as far as it goes."""
+    """Summarise a run. Files that are missing or damaged leave their fields at the defaults."""
     manifest = folder.read_manifest()
     accuracy: dict[int, float] = {}
     epochs = 0
@@ -65,18 +65,13 @@ def summarise(folder: RunFolder) -> RunSummary:
     )
 
 
-def has_trained(folder: RunFolder) -> bool:
-    """Whether a run made at least one training step; reads no further than to the first."""
-    return any(read_kinds(folder.journal_path, Steps))
-
-
 def trained_manifest(root: Path, preferred: RunFolder | None = None) -> Manifest | None:
-    """The manifest of a run whose settings are known to work: it made at least one training step.
+    """Find the manifest of a run whose settings are known to work, because it made at least one training step.
 
     Args:
-        preferred: The run to take if it did; otherwise it is the newest that did.
+        preferred: Use this run if it made a step, else the newest one that did.
     """
     for folder in ([preferred] if preferred else []) + list_runs(root):
-        if has_trained(folder) and (manifest := folder.read_manifest()) is not None:
+        if any(read_kinds(folder.journal_path, Steps)) and (manifest := folder.read_manifest()) is not None:
             return manifest
     return None

@@ -1,1 +1,1 @@
-"""What every part uses and that knows nothing of runs, faces or networks: errors, text, files, the machine."""
+"""Errors, text, files and the machine: what all other packages use. Knows nothing of runs, faces or networks."""

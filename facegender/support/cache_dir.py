@@ -1,4 +1,4 @@
-"""Where the program keeps what it can make again: decoded photographs, frames of classified files."""
+"""Where the program keeps files that it can make again: decoded photographs, frames of classified files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CACHE_VARIABLE = "FACEGENDER_CACHE"
 
 
 def cache_folder() -> Path:
-    """``$FACEGENDER_CACHE``, or the user's cache folder."""
+    """Return ``$FACEGENDER_CACHE``, or the user's cache folder."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen)
     import platformdirs

@@ -1,4 +1,4 @@
-"""The one exception that becomes one clear line for the person at the keyboard."""
+"""The exception that becomes one clear line for the user, and the function that prints it."""
 
 import contextlib
 import sys
@@ -7,10 +7,10 @@ from facegender.support.text import one_line
 
 
 def print_error(text: str) -> None:
-    """Print one safe line on stderr; a terminal that is gone is no error."""
+    """Print one safe line on stderr. A terminal that is gone is ignored."""
     with contextlib.suppress(OSError, ValueError):
         print(f"facegender: {one_line(text)}", file=sys.stderr, flush=True)
 
 
 class UserError(Exception):
-    """Something the user can mend; its message names the thing and the remedy, without a trailing traceback."""
+    """Something the user can fix. Its message is one line: the thing, what happened, and the remedy."""

@@ -1,4 +1,8 @@
-"""Opening the files of a run folder, which may be anything: whoever made the folder may not have been this program."""
+"""Paths that people type, and files that are read and written with care.
+
+A run folder may come from anywhere, so a file in it may be a pipe, a link or a device; and it may lie on a network disk
+that does not answer.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,22 @@ from facegender.support.text import printable
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; False also where that cannot be told, e.g. on a network disk that is away."""
+    """Whether a file or folder exists; False also when a disk does not answer."""
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises there
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder; False also where that cannot be told."""
+    """Whether a path is a folder; False also when a disk does not answer."""
     return os.path.isdir(path)  # Path.is_dir raises there
 
 
 def is_file(path: Path) -> bool:
-    """Whether it is a file; False also where that cannot be told."""
+    """Whether a path is a file; False also when a disk does not answer."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises there
 
 
 def expanded(path: Path | str) -> Path:
-    """The path with the home folder in the place of a leading ``~``; that of an unknown user stays as it is."""
+    """Replace a leading ``~`` by the home folder; ``~name`` of an unknown user stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user
 
 
@@ -56,14 +60,14 @@ def require_utf8(path: Path, option: str) -> Path:
 
 
 def typed_path(text: str, base: Path) -> Path:
-    """The path that somebody typed, dragged or pasted.
+    """Turn what somebody typed, pasted or dropped on the terminal into a path.
 
-    A text that is the name of something is taken as it is. In any other, what a shell needs and a drag and drop
-    therefore makes is undone: quotes, and backslashes before spaces.
+    If a file of exactly that name exists, it is meant. Otherwise the text is parsed as a shell would, because terminals
+    quote the names of dropped files: quotes, and backslashes before spaces.
 
     Args:
         text: ``~`` stands for the home folder.
-        base: Where a relative path begins.
+        base: The folder that a relative path starts from.
     """
     text = text.strip()
     path = base / expanded(text)
@@ -71,7 +75,7 @@ def typed_path(text: str, base: Path) -> Path:
         return path
     try:
         words = shlex.split(text)
-    except ValueError:  # an odd quote, as in the name of a file
+    except ValueError:  # a single quote, as in "it's.jpg"
         return path
     return base / expanded(words[0]) if len(words) == 1 else path
 
@@ -154,7 +158,7 @@ def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
 
 
 def read_regular(path: Path) -> bytes:
-    """All bytes of a regular file.
+    """Read all bytes of a regular file.
 
     Raises:
         NotRegular: Something else has that name.
@@ -165,7 +169,7 @@ def read_regular(path: Path) -> bytes:
 
 
 def permissions_in(folder: Path) -> int:
-    """The permissions of a new file: for the user alone in a folder that only the user can enter, else by the umask."""
+    """Permissions for a new file: for the user alone if only the user can enter the folder, else by the umask."""
     try:
         return 0o666 if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) else 0o600
     except OSError:
@@ -175,7 +179,7 @@ def permissions_in(folder: Path) -> int:
 def make_private_folder(path: Path) -> None:
     """Make a folder for the user alone, unless its parent is shared with a group on purpose.
 
-    Such a parent has the setgid bit or a default access control list; then the umask or the list decides.
+    A shared parent has the setgid bit or a default access control list. Then the umask or the list decides.
 
     Raises:
         FileExistsError: Something of that name exists.

@@ -11,17 +11,17 @@ import psutil
 
 
 def complete_streams() -> None:
-    """Let closed standard streams lead nowhere: reading finds an end, and what is written is not kept.
+    """Open closed standard streams on ``/dev/null``.
 
-    Python has None in their place, and the next file that is opened would get the number of one of them.
+    Python leaves None in their place, and the next file that is opened would get the descriptor of one of them.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor
         if getattr(sys, name) is None:
-            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
 

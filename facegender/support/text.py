@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 def printable(text: str | Path) -> str:
-    """A text or a path with every character that could control a terminal or reorder a line replaced by U+FFFD.
+    """Replace every character that could control a terminal or reorder a line by U+FFFD.
 
-    Covers C0 and C1 controls, escape, delete, bidirectional and other format characters, lone surrogates (which is
-    how undecodable bytes of a file name arrive) and line separators. Emoji joiners are kept.
+    These are C0 and C1 controls, delete, bidirectional and other format characters, line separators, private use
+    characters, and lone surrogates, which stand for bytes of a file name that are not valid UTF-8. Emoji joiners stay.
     """
     text = str(text)
     if text.isascii() and text.isprintable():
@@ -32,7 +32,7 @@ def _unsafe(character: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """The text as a single safe line: runs of white space become one space."""
+    """Make a text one safe line: runs of white space become one space, the rest goes through `printable`."""
     return printable(" ".join(text.split()))
 
 
@@ -93,17 +93,17 @@ def _quoted(word: str) -> str:
 
 
 def end_of(text: str, width: int) -> str:
-    """The end of a path that is too long: its last folders tell more than its first."""
+    """Shorten a path at its beginning, because its last folders tell more than its first."""
     return text if len(text) <= width else "…" + text[-width + 1 :]
 
 
 def counted(count: int, thing: str) -> str:
-    """A number of things, such as "1 epoch" and "2 epochs"."""
+    """Write a number of things, such as "1 epoch" or "2 epochs"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def age_in_words(seconds: float) -> str:
-    """A time in its largest whole unit, such as "3 min"."""
+    """Write a duration in its largest whole unit, such as "3 min"."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
@@ -111,19 +111,19 @@ def age_in_words(seconds: float) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long something is ago, such as "3 min ago"."""
+    """Write how long ago something happened, such as "3 min ago"."""
     return "just now" if seconds < 60 else f"{age_in_words(seconds)} ago"
 
 
-def table(rows: Sequence[Sequence[str]], width: int = 80, least: int = 10) -> list[str]:
-    """Rows as lines with columns; the last column, which is of paths, loses its beginning where a line is too wide.
+def table(rows: Sequence[Sequence[str]], width: int = 80, min_width: int = 10) -> list[str]:
+    """Align rows in columns. Where a line is too wide, the last column, which holds paths, is shortened.
 
     Args:
-        width: Of a line, in characters.
-        least: Of the last column, in any case.
+        width: Width of a line in characters.
+        min_width: Width that the last column keeps in any case.
     """
     widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]) - 1)]
-    room = max(least, width - sum(widths) - 2 * len(widths))
+    room = max(min_width, width - sum(widths) - 2 * len(widths))
     return [
         "  ".join(
             [*(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=False)), end_of(cells[-1], room)]
@@ -133,5 +133,5 @@ def table(rows: Sequence[Sequence[str]], width: int = 80, least: int = 10) -> li
 
 
 def size_in_words(size_bytes: float) -> str:
-    """A size as people write it."""
+    """Write a size in MiB or GiB."""
     return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from recorded import read_all
 from screen import Screen
 
 from facegender.runs.events import FrameSaved
 from facegender.runs.folder import list_runs
-from facegender.runs.journal import read_all
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals"),

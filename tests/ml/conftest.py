@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from recorded import read_all
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
 from facegender.runs.folder import RunFolder
-from facegender.runs.journal import read_all
 from facegender.training.run import train
 
 TINY = TrainConfig(

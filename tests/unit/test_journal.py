@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import recorded
+from recorded import read_all
 
 from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, encode
-from facegender.runs.journal import JournalReader, JournalWriter, read_all, read_tail
+from facegender.runs.journal import JournalReader, JournalWriter, read_tail
 
 BEATS = [Heartbeat(time=float(number)) for number in range(5)]
 

@@ -11,11 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 import recorded
+from recorded import read_all
 
 from facegender.runs import journal as journal_module
 from facegender.runs.events import AnyEvent, Notice, RunFinished, Steps
 from facegender.runs.folder import RunFolder
-from facegender.runs.journal import JournalWriter, read_all
+from facegender.runs.journal import JournalWriter
 from facegender.training.stop import StopSwitch
 from facegender.training.threads import journal as writer
 from facegender.training.threads.journal import JournalThread

@@ -10,7 +10,7 @@ import pytest
 import recorded
 
 from facegender.runs.folder import RunFolder
-from facegender.runs.summary import has_trained, summarise, trained_manifest
+from facegender.runs.summary import summarise, trained_manifest
 
 
 def test_a_run_is_summed_up_by_its_epochs_and_its_best(root: Path) -> None:
@@ -79,12 +79,6 @@ def test_a_long_journal_is_summed_up_quickly(root: Path) -> None:
     began = time.perf_counter()
     assert summarise(folder).epochs_done == 2
     assert time.perf_counter() - began < 1
-
-
-def test_a_run_has_trained_when_it_made_a_step(root: Path) -> None:
-    assert has_trained(recorded.write_run(root, "one"))
-    assert not has_trained(recorded.write_run(root, "none", epochs_done=0, end="failed"))
-    assert not has_trained(RunFolder(root, "nowhere"))
 
 
 def test_the_settings_to_begin_from_are_those_of_a_run_that_trained(root: Path) -> None:
