@@ -1,4 +1,4 @@
-"""``facegender demo-data``, ``download`` and ``cache``."""
+"""``facegender demo-data`` and ``download``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from facegender.cli.options import to_path
-from facegender.support.errors import print_error
 from facegender.support.files import expanded
 from facegender.support.text import printable, shell_command
 
@@ -41,20 +40,3 @@ def download() -> None:
     from facegender.data.kaggle import download as fetch
 
     print(f"photographs in {printable(fetch())}")
-
-
-def cache(
-    clear: Annotated[
-        bool, typer.Option("--clear", metavar="", help="Remove them; the next run decodes its photographs again.")
-    ] = False,
-) -> None:
-    """List the decoded photographs that runs have kept, or remove them."""
-    from facegender.cli.cache import clear_sets, listing
-
-    done, problems = clear_sets() if clear else (listing(), [])
-    for line in done:
-        print(line)
-    for problem in problems:
-        print_error(problem)
-    if problems:
-        raise typer.Exit(1)

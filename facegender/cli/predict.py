@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv as csv_format
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -110,6 +109,7 @@ class _Report:
         self._classifier = classifier
         self._format = output_format
         self._heatmaps = heatmaps
+        self._csv = csv_format.writer(sys.stdout, lineterminator="\n")
         self._counts = dict.fromkeys(classifier.classes, 0)
         self._refused = 0
 
@@ -179,41 +179,29 @@ class _Report:
             self._print(path, prediction, titled, heatmap)
 
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
+        classifier = self._classifier
         if self._format == "json":
-            print(self._json_row(path, prediction, heatmap))
+            row = {
+                "file": _valid_text(path),
+                "label": prediction.label,
+                "confidence": prediction.confidence,
+                "probabilities": dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+                "checkpoint": _valid_text(classifier.checkpoint),
+                "epoch": classifier.epoch,
+            }
+            print(json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {})))
         elif self._format == "csv":
             if not self._printed:
                 columns = ["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]
-                print(_csv_line([*columns, *(["heatmap"] if self._heatmaps else [])]))
+                self._csv.writerow([*columns, *(["heatmap"] if self._heatmaps else [])])
             numbers = [f"{number:.6f}" for number in (prediction.confidence, *prediction.probabilities)]
-            source = [printable(self._classifier.checkpoint), str(self._classifier.epoch)]
-            print(
-                _csv_line(
-                    [
-                        printable(path),
-                        prediction.label,
-                        *numbers,
-                        *source,
-                        *([printable(heatmap or "")] if self._heatmaps else []),
-                    ]
-                )
-            )
+            cells = [printable(path), prediction.label, *numbers, printable(classifier.checkpoint), classifier.epoch]
+            self._csv.writerow([*cells, *([printable(heatmap or "")] if self._heatmaps else [])])
         else:
             if self._printed:
                 print()
             print("\n".join([*([printable(path)] if titled else []), *prediction.lines()]))
         self._counts[prediction.label] += 1
-
-    def _json_row(self, path: Path, prediction: Prediction, heatmap: Path | None) -> str:
-        row = {
-            "file": _valid_text(path),
-            "label": prediction.label,
-            "confidence": prediction.confidence,
-            "probabilities": dict(zip(prediction.classes, prediction.probabilities, strict=True)),
-            "checkpoint": _valid_text(self._classifier.checkpoint),
-            "epoch": self._classifier.epoch,
-        }
-        return json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {}))
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
         import numpy as np
@@ -238,12 +226,6 @@ class _Report:
 def _valid_text(path: Path) -> str:
     """A path for JSON, where bytes that are not UTF-8 have no place."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _csv_line(cells: Sequence[str]) -> str:
-    line = io.StringIO()
-    csv_format.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
 
 
 def _free_name(folder: Path, name: str) -> Path:

@@ -68,7 +68,7 @@ def _above_zero_to(high: float) -> Check:
 
 
 def _matches(pattern: str, expected: str) -> Check:
-    return lambda value: "" if re.fullmatch(pattern, value) else f"must be {expected}, not {_quoted(value)}"
+    return lambda value: "" if re.fullmatch(pattern, value) else f"must be {expected}, not {_shortened(value)!r}"
 
 
 def _check_share(value: float) -> str:
@@ -229,12 +229,6 @@ def validate(config: TrainConfig) -> TrainConfig:
     if config.workers and config.cache in ("memory", "gpu"):
         raise UserError(f"--workers loads from the disk, not from --cache {config.cache}: give one of them")
     return config
-
-
-def _quoted(text: str) -> str:
-    """A value for a message, whatever it contains and however long it is."""
-    text = _shortened(text)
-    return text if text and text.isprintable() else repr(text)
 
 
 def _shortened(text: str) -> str:

@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_network_is_refused(trained: Path, tmp_path: Pat
     "content",
     [b"", b"hello", pickle.dumps(Evil()), pickle.dumps({"state_dict": {}}), b"PK\x03\x04" + b"\0" * 100],
 )
-def test_files_that_are_no_checkpoint_are_refused_without_running_them(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_checkpoints_are_refused_without_running_code(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.ckpt: .*; give a run, or a \.ckpt file"):
         load_classifier(tmp_path / "x.ckpt")

@@ -33,7 +33,7 @@ def server(root: Path, tmp_path: Path) -> ClassifyServer:
     return ClassifyServer(root, tmp_path / "frames")
 
 
-def test_an_answer_has_the_verdict_and_a_frame_of_the_file(server: ClassifyServer, root: Path) -> None:
+def test_an_answer_has_the_prediction_and_a_frame_of_the_file(server: ClassifyServer, root: Path) -> None:
     answer = server.answer(Request(id=7, path="face.png", run="done"))
     assert answer.ok, answer.error
     best = load_classifier(RunFolder(root, "done").best_checkpoint)
@@ -93,7 +93,7 @@ def test_only_the_newest_frames_are_kept(server: ClassifyServer, tmp_path: Path)
     assert kept == {answer.frame for answer in answers[3:]}
 
 
-def test_serving_goes_on_after_lines_that_are_no_requests(server: ClassifyServer) -> None:
+def test_lines_that_are_not_requests_do_not_end_the_process(server: ClassifyServer) -> None:
     lines = [b"garbage\n", b"\n", b'{"id": 4, "path": "face.png", "run": "done"}\n', b"\xff\xfe\n"]
     out = io.BytesIO()
     serve(server, io.BytesIO(b"".join(lines)), out)

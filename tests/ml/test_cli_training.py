@@ -34,7 +34,7 @@ def photographs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_train_trains_and_goes_on(tmp_path: Path, capsys: Capture) -> None:
+def test_a_run_is_trained_and_resumed(tmp_path: Path, capsys: Capture) -> None:
     root = ["--root", str(tmp_path)]
     assert run(["train", *TINY, "--epochs=1", "--visualize-every=0", *root]) == 0
     (folder,) = list_runs(tmp_path)
@@ -57,7 +57,7 @@ def test_settings_come_from_a_file_and_options_overrule_them(tmp_path: Path) -> 
     assert (manifest.config.seed, manifest.config.epochs, manifest.config.demo) == (6, 1, True)
 
 
-def test_the_settings_that_a_run_has_may_be_given_again_when_it_goes_on(
+def test_the_settings_of_a_run_may_be_given_again_when_it_is_resumed(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run.toml").write_text("image-size = 32\nepochs = 1\n")

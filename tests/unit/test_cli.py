@@ -84,10 +84,13 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["train", "--root="], "'--root': must not be empty"),
         (["train", "--config="], "'--config': must not be empty"),
         (["train", "--strategy="], "--strategy must be auto or ddp, not ''"),
-        (["train", "--demo", "--strategy=fsdp"], "--strategy must be auto or ddp, not fsdp"),
-        (["train", "--demo", "--strategy=deepspeed_stage_2"], "--strategy must be auto or ddp, not deepspeed_stage_2"),
+        (["train", "--demo", "--strategy=fsdp"], "--strategy must be auto or ddp, not 'fsdp'"),
+        (
+            ["train", "--demo", "--strategy=deepspeed_stage_2"],
+            "--strategy must be auto or ddp, not 'deepspeed_stage_2'",
+        ),
         (["train", "--devices="], "--devices must be auto or a number of devices, not ''"),
-        (["train", "--devices=" + "9" * 5000], "--devices must be auto or a number of devices, not 999"),
+        (["train", "--devices=" + "9" * 5000], "--devices must be auto or a number of devices, not '999"),
         (["train", "--accelerator=\x1b[2J\n"], "--accelerator must be one of auto, cpu, gpu, cuda, mps"),
         (["train", "--learning-rate=1e999"], "--learning-rate must be"),
         (["train", "--val-split=nan"], "--val-split must be between 0 and 1"),
@@ -196,7 +199,7 @@ def test_json_of_the_runs_is_ascii_whatever_a_manifest_says(tmp_path: Path, caps
     assert set(json.loads(out)["data"]) >= set("abcdef")
 
 
-def test_stop_asks_a_live_run_and_waits_as_long_as_it_is_told(tmp_path: Path, capsys: Capture) -> None:
+def test_stop_writes_a_request_and_waits_as_long_as_it_is_told(tmp_path: Path, capsys: Capture) -> None:
     folder = make_run(tmp_path, "a", live=True)
     assert run(["stop", "a", "--root", str(tmp_path)]) == 0
     assert folder.stop_requested()
@@ -209,7 +212,7 @@ def test_stop_asks_a_live_run_and_waits_as_long_as_it_is_told(tmp_path: Path, ca
     assert "has not ended" in capsys.readouterr().err
 
 
-def test_a_mistake_of_the_program_is_one_line_too(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_one_line_too(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(root: Path) -> None:
         raise RuntimeError("never\nmind")
 

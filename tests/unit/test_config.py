@@ -239,7 +239,7 @@ def test_a_missing_toml_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [Path("/dev/zero"), Path()])
-def test_what_is_no_regular_file_is_no_toml_file(path: Path) -> None:
+def test_only_a_regular_file_is_read_as_toml(path: Path) -> None:
     with pytest.raises(UserError, match="is no regular file; give a readable TOML file"):
         read_toml(path.absolute())
 
