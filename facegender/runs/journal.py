@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facegender.runs.events import AnyEvent, Event, decode, encode
-from facegender.support.files import open_regular
+from facegender.support.files import is_open_at, open_regular
 
 CHUNK_BYTES = 1 << 20
 
@@ -44,15 +44,8 @@ class JournalWriter:
             data = data[os.write(self._file.fileno(), data) :]
 
     def is_at(self, path: Path) -> bool:
-        """Tell whether the open file is still the one at a path; True also when the disk does not answer."""
-        try:
-            there = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
-        own = os.fstat(self._file.fileno())
-        return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+        """Tell whether the journal is still the file at a path, see `is_open_at`."""
+        return is_open_at(self._file, path)
 
     def close(self) -> None:
         """Flush to the disk and close."""

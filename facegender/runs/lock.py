@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.support.files import open_regular, read_regular
+from facegender.support.files import is_open_at, open_regular, read_regular
 
 LOST_AFTER_S = 60.0
 """How long a trainer whose lock cannot be seen may write nothing before it counts as gone."""
@@ -81,7 +81,7 @@ class RunLock:
             time.sleep(_RETRY_S if attempt else 0.0)
             with contextlib.ExitStack() as on_failure:
                 file = on_failure.enter_context(open_regular(self.path, append=True))
-                if _try_lock(file, fcntl.LOCK_EX) is not False and self._is_at_path(file):
+                if _try_lock(file, fcntl.LOCK_EX) is not False and is_open_at(file, self.path):
                     file.truncate(0)
                     file.write(msgspec.json.encode(Process.this()))
                     self._file = file
@@ -124,15 +124,7 @@ class RunLock:
         Returns:
             False also where the disk does not answer.
         """
-        return self._file is not None and not self._is_at_path(self._file)
-
-    def _is_at_path(self, file: FileIO) -> bool:
-        try:
-            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        except OSError:
-            return True
+        return self._file is not None and not is_open_at(self._file, self.path)
 
     def _read_holder(self) -> Process | None:
         try:

@@ -157,6 +157,20 @@ def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
         raise
 
 
+def is_open_at(file: io.FileIO, path: Path) -> bool:
+    """Tell whether an open file is still the one at a path, i.e. nobody removed or replaced it.
+
+    Returns:
+        True also when the disk does not answer.
+    """
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
 def read_regular(path: Path) -> bytes:
     """Read all bytes of a regular file.
 
