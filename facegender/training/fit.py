@@ -33,7 +33,7 @@ from facegender.training.resume import (
     resume_point,
     unusable,
 )
-from facegender.training.run_lock import Claim
+from facegender.training.run_setup import RunSetup
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.threads.frames import PendingFrame
@@ -42,15 +42,15 @@ from facegender.training.trainer import build_trainer, configure_torch, silence_
 
 
 def fit(session: Session) -> None:
-    """Train the run that a session has claimed.
+    """Train the run of a session.
 
     Raises:
         UserError: The data, the devices or the checkpoint cannot be used.
         Stopped: A stop was requested, and ``last.ckpt`` is saved.
     """
-    claim = session.claim
-    data = FaceDataModule(claim.config, claim.folder.root, progress=session.preparing)
-    _fit(claim, data, session, session.stop, [DataReporter(data, session)])
+    setup = session.setup
+    data = FaceDataModule(setup.config, setup.folder.root, progress=session.preparing)
+    _fit(setup, data, session, session.stop, [DataReporter(data, session)])
 
 
 def run_nonzero_rank(
@@ -67,9 +67,9 @@ def run_nonzero_rank(
         if manifest is None:
             raise UserError(f"run {resume} has no readable run.json to resume with")
         config = msgspec.structs.replace(manifest.config, **changes)
-    claim = Claim(folder, validate(config), resumed=bool(resume))
+    setup = RunSetup(folder, validate(config), resumed=bool(resume))
     try:
-        _fit(claim, FaceDataModule(claim.config, root), NullSink(), StopSwitch(), [])
+        _fit(setup, FaceDataModule(setup.config, root), NullSink(), StopSwitch(), [])
     except Stopped:
         return "stopped"
     except Diverged:  # the first process reports it
@@ -88,24 +88,24 @@ class NullSink:
         return False
 
 
-def _fit(claim: Claim, data: FaceDataModule, sink: Sink, stop: StopSwitch, reporters: Sequence[Callback]) -> None:
-    hardware = choose_hardware(claim.config)
-    resume = resume_point(claim)
+def _fit(setup: RunSetup, data: FaceDataModule, sink: Sink, stop: StopSwitch, reporters: Sequence[Callback]) -> None:
+    hardware = choose_hardware(setup.config)
+    resume = resume_point(setup)
     silence_lightning()
     for event in resume.missing_events if resume else ():
         sink.put(event)
     try:
-        if resume and resume.has_trained(claim.config):
-            _complete(claim, data, sink, resume)
+        if resume and resume.has_trained(setup.config):
+            _complete(setup, data, sink, resume)
         else:
             data.prepare()
-            _train(claim, recorded_precision(hardware, claim.config, resume), data, sink, stop, resume, reporters)
+            _train(setup, recorded_precision(hardware, setup.config, resume), data, sink, stop, resume, reporters)
     finally:
         data.close()
 
 
 def _train(
-    claim: Claim,
+    setup: RunSetup,
     hardware: Hardware,
     data: FaceDataModule,
     sink: Sink,
@@ -113,15 +113,15 @@ def _train(
     resume: ResumePoint | None,
     reporters: Sequence[Callback],
 ) -> None:
-    config, folder = claim.config, claim.folder
+    config, folder = setup.config, setup.folder
     configure_torch(config, hardware)
     module = FaceGenderModule(config, CLASSES, data.train_images)
-    files = DurableCheckpointIO(folder, sink.put, claim.is_gone)
+    files = DurableCheckpointIO(folder, sink.put, setup.is_gone)
     checkpoints = RunCheckpoints(folder, stop, files)
     callbacks = [
         *([ResumeCheck(resume)] if resume else []),
         EarlyStopping(config.patience, sink.put),
-        RunRecorder(sink, _run_info(claim, data, module, hardware.precision, resume)),
+        RunRecorder(sink, _run_info(setup, data, module, hardware.precision, resume)),
         DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), sink.put),
         *reporters,
         checkpoints,
@@ -143,31 +143,31 @@ def _train(
         raise checkpoints.lost
 
 
-def _complete(claim: Claim, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:
+def _complete(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:
     """Record the missing frame of a run that was killed after its last epoch; its journal lines are written already."""
     if resume.missing_frame is None:
         return
     data.prepare()
-    module = FaceGenderModule(claim.config, CLASSES)
+    module = FaceGenderModule(setup.config, CLASSES)
     weights = network_weights(read_checkpoint(resume.path)["state_dict"], module.eval_network)
     module.eval_network.load_state_dict(weights)
-    RunRecorder(sink, _run_info(claim, data, module, "32", resume)).record_missing_frame(module, resume.step)
+    RunRecorder(sink, _run_info(setup, data, module, "32", resume)).record_missing_frame(module, resume.step)
 
 
 def _run_info(
-    claim: Claim, data: FaceDataModule, module: FaceGenderModule, precision: str, resume: ResumePoint | None
+    setup: RunSetup, data: FaceDataModule, module: FaceGenderModule, precision: str, resume: ResumePoint | None
 ) -> RunInfo:
     return RunInfo(
-        run=claim.folder.name,
-        config=claim.config,
-        resumed=claim.resumed,
+        run=setup.folder.name,
+        config=setup.config,
+        resumed=setup.resumed,
         classes=CLASSES,
         precision=precision,
         parameters=parameter_count(module.network),
         train_images=data.train_images,
         validation_images=data.validation_images,
         skipped_files=len(data.skipped),
-        probes=data.probes(claim.config.probes),
+        probes=data.probes(setup.config.probes),
         missing_frame=resume.missing_frame if resume else None,
         batches_before=resume.batch if resume else 0,
     )

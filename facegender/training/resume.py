@@ -29,7 +29,7 @@ from facegender.training.callbacks.early_stopping import STATE_KEY
 from facegender.training.callbacks.recorder import FINISHED_EPOCH, frame_is_due
 from facegender.training.failures import is_out_of_memory, reason
 from facegender.training.hardware import Hardware, has_bf16
-from facegender.training.run_lock import Claim
+from facegender.training.run_setup import RunSetup
 from facegender.training.trainer import LIGHTNING_PRECISION
 
 _RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
@@ -66,7 +66,7 @@ class ResumePoint:
         return self.batch == 0 and (self.epoch >= config.epochs or 0 < config.patience <= self.epochs_since_best)
 
 
-def resume_point(claim: Claim) -> ResumePoint | None:
+def resume_point(setup: RunSetup) -> ResumePoint | None:
     """Read where a run continues; None if it is new, or ended before it had saved anything.
 
     A run that was killed after its last epoch has nothing left to train, see `ResumePoint.has_trained`, and can be
@@ -76,24 +76,24 @@ def resume_point(claim: Claim) -> ResumePoint | None:
         UserError: Its ``last.ckpt`` cannot be read, is damaged, or belongs to another network; or the options given now
             leave nothing to train.
     """
-    path, name = claim.folder.last_checkpoint, claim.folder.name
-    if not claim.resumed or not exists(path):
+    path, name = setup.folder.last_checkpoint, setup.folder.name
+    if not setup.resumed or not exists(path):
         return None
     try:
         checkpoint = upgrade_checkpoint(read_checkpoint(path))
-        point = _resume_point(claim.folder, claim.config, checkpoint)
+        point = _resume_point(setup.folder, setup.config, checkpoint)
     except OSError as error:
         raise UserError(
             f"{printable(path)} cannot be read ({reason(error)}): check the disk and resume again"
         ) from None
     except (DamagedCheckpoint, msgspec.ValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(unusable(path, error)) from None
-    if claim.before is None or not (point.has_trained(claim.config) or point.epoch >= claim.config.epochs):
+    if setup.before is None or not (point.has_trained(setup.config) or point.epoch >= setup.config.epochs):
         return point
-    completed = claim.ended is not None and claim.ended.status == "completed"
-    if point.has_trained(claim.before.config) and not completed:
+    completed = setup.ended is not None and setup.ended.status == "completed"
+    if point.has_trained(setup.before.config) and not completed:
         return point
-    if point.epoch >= claim.config.epochs:
+    if point.epoch >= setup.config.epochs:
         done = counted(point.epoch, "epoch")
         raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
     raise UserError(

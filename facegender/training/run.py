@@ -1,6 +1,6 @@
-"""Train one run from its claim to its end, and record how it ended.
+"""Train one run from its setup to its end, and record how it ended.
 
-Imports nothing heavy before the run folder is claimed, so that a mistyped argument is reported at once. torch is
+Imports nothing heavy before the run folder is locked, so that a mistyped argument is reported at once. torch is
 imported afterwards, when the journal is already being written.
 """
 
@@ -19,7 +19,7 @@ from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists
 from facegender.support.text import counted, printable, shell_command
 from facegender.training.failures import describe
-from facegender.training.run_lock import claim_new, claim_resume
+from facegender.training.run_setup import set_up_new, set_up_resumed
 from facegender.training.session import Session
 from facegender.training.stop import STOP_REQUESTED, Stopped, signals_handled
 from facegender.training.threads.console import TrainLog
@@ -63,24 +63,24 @@ def train(
         from facegender.training.fit import run_nonzero_rank
 
         return run_nonzero_rank(config, root, run, resume, dict(changes or {}))
-    claim = claim_resume(root, resume, changes or {}) if resume else claim_new(config, root, run)
+    setup = set_up_resumed(root, resume, changes or {}) if resume else set_up_new(config, root, run)
     try:
         try:
-            log = TrainLog(claim.folder.log_path)
+            log = TrainLog(setup.folder.log_path)
         except OSError as error:
-            problem = f"{printable(claim.folder.log_path)}: {describe(error)}; choose another --root"
-            claim.abandon(problem)
+            problem = f"{printable(setup.folder.log_path)}: {describe(error)}; choose another --root"
+            setup.abandon(problem)
             raise UserError(problem) from None
         with log:
-            session = Session(claim, log, show=show)
+            session = Session(setup, log, show=show)
             with signals_handled(session.stop, session.console.hang_up):
                 return _run(session, log)
     finally:
-        claim.release()
+        setup.release()
 
 
 def _run(session: Session, log: TrainLog) -> Status:
-    claim, folder = session.claim, session.claim.folder
+    setup, folder = session.setup, session.setup.folder
     status: Status = "completed"
     error = ""
     try:
@@ -95,14 +95,14 @@ def _run(session: Session, log: TrainLog) -> Status:
     except UserError as user_error:
         if not session.began:
             session.close()
-            claim.abandon(str(user_error))
+            setup.abandon(str(user_error))
             raise
         status, error = "failed", str(user_error)
     except BaseException as exception:
         # The boundary of the process: whatever happened, the journal and the person learn of it in one line.
         status, error = "failed", describe(exception)
         log.trace(exception)
-    if claim.is_gone():
+    if setup.is_gone():
         # The journal is still open: where the folder was only renamed, it says how the run ended.
         status, error = "failed", f"{printable(folder.path)} was removed or renamed while the run was training"
     session.finish(status, error)
@@ -114,15 +114,15 @@ def _run(session: Session, log: TrainLog) -> Status:
 
 
 def _work(session: Session) -> None:
-    claim = session.claim
-    if claim.folder.stop_requested():  # before this process could react to it
+    setup = session.setup
+    if setup.folder.stop_requested():  # before this process could react to it
         session.stop.preparing = False
         session.start()
         raise Stopped(STOP_REQUESTED)
     session.start()
-    if not claim.config.demo:
+    if not setup.config.demo:
         # Checked here as well, so that a mistyped folder is reported before torch is imported.
-        find_data_folder(claim.config.data, claim.folder.root)
+        find_data_folder(setup.config.data, setup.folder.root)
     from facegender.training.fit import fit
 
     fit(session)
@@ -130,7 +130,7 @@ def _work(session: Session) -> None:
 
 def _summarise(session: Session, status: Status) -> None:
     """Print how the run ended, its files, and how to resume it."""
-    folder, console = session.claim.folder, session.console
+    folder, console = session.setup.folder, session.console
     summary = summarise(folder)
     text = f"{status}: {counted(summary.epochs_done, 'epoch')}"
     if summary.best_epoch >= 0:

@@ -12,7 +12,7 @@ import msgspec
 from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
 from facegender.support.files import exists
 from facegender.training.failures import reason
-from facegender.training.run_lock import Claim
+from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
 from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
 from facegender.training.threads.frames import FrameThread, PendingFrame
@@ -23,7 +23,7 @@ PREPARING_EVERY_S = 5.0
 
 
 class Session:
-    """Owns the outputs of a run: journal, frames, manifest and console. The claim owns the folder they are in.
+    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder.
 
     It is the `facegender.training.callbacks.recorder.Sink` of the run's first process.
 
@@ -31,15 +31,15 @@ class Session:
         began: Training has begun, so that an error from now on is a failed run.
     """
 
-    def __init__(self, claim: Claim, log: TrainLog, *, show: bool) -> None:
-        self.claim = claim
+    def __init__(self, setup: RunSetup, log: TrainLog, *, show: bool) -> None:
+        self.setup = setup
         self.stop = StopSwitch()
         self.console = ConsoleThread(log)
         self.show = show
         self.began = False
         observers = [self.console.show] if show else []
-        self._journal = JournalThread(claim.folder, self.stop, observers, claim.is_gone)
-        self._frames = FrameThread(claim.folder, self.put, claim.is_gone)
+        self._journal = JournalThread(setup.folder, self.stop, observers, setup.is_gone)
+        self._frames = FrameThread(setup.folder, self.put, setup.is_gone)
         self._last_progress = time.monotonic()
 
     def put(self, item: Item) -> None:
@@ -74,9 +74,9 @@ class Session:
 
     def update_manifest(self, **fields: Any) -> None:
         """Change fields of the manifest. A disk that cannot be written does not end the run."""
-        folder = self.claim.folder
+        folder = self.setup.folder
         manifest = folder.read_manifest()
-        if manifest is None or self.claim.is_gone():
+        if manifest is None or self.setup.is_gone():
             return
         try:
             folder.write_manifest(msgspec.structs.replace(manifest, **fields))
@@ -93,21 +93,21 @@ class Session:
     def finish(self, status: Status, error: str = "") -> None:
         """Write the frames that wait and the last line, end the threads, and release the folder."""
         self._frames.close()
-        if status == "stopped" and not exists(self.claim.folder.last_checkpoint):
+        if status == "stopped" and not exists(self.setup.folder.last_checkpoint):
             self.notice("stopped before the first checkpoint: resuming starts from the beginning")
         self.put(RunFinished(time=time.time(), status=status, error=error))
         self._end()
-        self.claim.release()
+        self.setup.release()
         self.console.close()
 
     def close(self) -> None:
-        """End the threads without a last line; the folder stays claimed."""
+        """End the threads without a last line; the folder stays locked."""
         self._frames.close()
         self._end()
         self.console.close()
 
     def _end(self) -> None:
         self._journal.close()
-        if not self.claim.is_gone():
+        if not self.setup.is_gone():
             with contextlib.suppress(OSError):  # resuming clears a request that stays
-                self.claim.folder.clear_stop_request()
+                self.setup.folder.clear_stop_request()

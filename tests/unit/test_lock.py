@@ -21,8 +21,8 @@ from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, create_run, list_runs
 from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process, RunLock
 from facegender.support.errors import UserError
-from facegender.training import run_lock
-from facegender.training.run_lock import claim_new, claim_resume
+from facegender.training import run_setup
+from facegender.training.run_setup import set_up_new, set_up_resumed
 
 ELSEWHERE = Process(pid=1, host="another-host.example")
 
@@ -170,7 +170,7 @@ def test_a_lock_does_not_change_how_an_ended_run_stands_but_keeps_it_from_being_
 
 def test_of_two_new_trainers_of_one_name_one_gets_the_folder(root: Path) -> None:
     for number in range(5):
-        results = at_once(4, lambda number=number: claim_new(TrainConfig(demo=True), root, f"run-{number}"))
+        results = at_once(4, lambda number=number: set_up_new(TrainConfig(demo=True), root, f"run-{number}"))
         assert len([result for result in results if not isinstance(result, Exception)]) == 1
         assert all("run-" in str(result) for result in results)
         assert RunFolder(root, f"run-{number}").state() == "starting"
@@ -179,7 +179,7 @@ def test_of_two_new_trainers_of_one_name_one_gets_the_folder(root: Path) -> None
 def test_of_two_that_resume_a_run_one_gets_it(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped")
     folder.last_checkpoint.touch()
-    results = at_once(4, lambda: claim_resume(root, "otter-3", {}))
+    results = at_once(4, lambda: set_up_resumed(root, "otter-3", {}))
     assert len([result for result in results if not isinstance(result, Exception)]) == 1
     assert all("stop it first" in str(result) for result in results if isinstance(result, Exception))
     assert folder.state() == "training"
@@ -188,7 +188,7 @@ def test_of_two_that_resume_a_run_one_gets_it(root: Path) -> None:
 def test_a_trainer_too_many_is_one_line_and_exit_code_2(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_lock, "WAIT_FOR_LOCK_S", 0.0)
+    monkeypatch.setattr(run_setup, "WAIT_FOR_LOCK_S", 0.0)
     folder = recorded.write_run(root, "otter-3", end="stopped")
     folder.last_checkpoint.touch()
     journal = folder.journal_path.read_bytes()
@@ -208,17 +208,17 @@ def test_a_run_that_has_just_ended_is_resumed_as_soon_as_its_trainer_lets_go(roo
     folder.last_checkpoint.touch()
     folder.lock.acquire()
     threading.Timer(0.2, folder.lock.release).start()
-    claim = claim_resume(root, "otter-3", {})
-    assert claim.ended is not None
-    claim.release()
-    claim.release()
+    setup = set_up_resumed(root, "otter-3", {})
+    assert setup.ended is not None
+    setup.release()
+    setup.release()
     assert not folder.lock.is_held_by_other()
 
 
 def test_what_is_refused_is_not_locked_afterwards(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped")
     with pytest.raises(UserError, match=r"no last\.ckpt"):
-        claim_resume(root, "otter-3", {})
+        set_up_resumed(root, "otter-3", {})
     assert not folder.lock.is_held_by_other()
 
 
@@ -230,7 +230,7 @@ def test_nothing_is_left_of_a_new_run_whose_manifest_cannot_be_written(
 
     monkeypatch.setattr(RunFolder, "write_manifest", fail)
     with pytest.raises(UserError, match="No space left on device"):
-        claim_new(TrainConfig(demo=True), root, "otter-3")
+        set_up_new(TrainConfig(demo=True), root, "otter-3")
     assert list(root.iterdir()) == []
 
 
@@ -242,9 +242,9 @@ def test_a_run_that_was_trained_meanwhile_is_not_begun_a_second_time(
         recorded.append(folder, RunFinished(time=time.time(), status="completed"))
         return folder
 
-    monkeypatch.setattr(run_lock, "create_run", create)
+    monkeypatch.setattr(run_setup, "create_run", create)
     with pytest.raises(UserError, match="exists already"):
-        claim_new(TrainConfig(demo=True), root, "otter-3")
+        set_up_new(TrainConfig(demo=True), root, "otter-3")
     folder = RunFolder(root, "otter-3")
     assert folder.state() == "completed"
     assert not folder.lock.is_held_by_other()
@@ -253,7 +253,7 @@ def test_a_run_that_was_trained_meanwhile_is_not_begun_a_second_time(
 def test_a_live_trainer_on_another_machine_is_named_with_what_to_do(root: Path) -> None:
     recorded.write_run(root, process=ELSEWHERE)
     with pytest.raises(UserError, match=r"on another-host\.example: stop it first .* try again in 60 s"):
-        claim_resume(root, "otter-3", {})
+        set_up_resumed(root, "otter-3", {})
 
 
 def test_the_file_that_an_earlier_version_left_in_the_place_of_a_lock_blocks_nothing(root: Path) -> None:
@@ -261,7 +261,7 @@ def test_the_file_that_an_earlier_version_left_in_the_place_of_a_lock_blocks_not
     folder.last_checkpoint.touch()
     claim_file = folder.path / "claim"
     claim_file.write_bytes(msgspec.json.encode(recorded.dead_process()))
-    assert claim_resume(root, "otter-3", {}).resumed
+    assert set_up_resumed(root, "otter-3", {}).resumed
     assert not claim_file.exists()
 
 
@@ -308,4 +308,4 @@ def test_a_run_of_a_newer_version_is_not_resumed(root: Path) -> None:
     folder = recorded.write_run(root, end="stopped", version=2)
     folder.last_checkpoint.touch()
     with pytest.raises(UserError, match="update facegender-tui"):
-        claim_resume(root, "otter-3", {})
+        set_up_resumed(root, "otter-3", {})

@@ -15,7 +15,7 @@ from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
 from facegender.support.cache_dir import cache_folder
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_file, is_folder, typed_path
-from facegender.training.run_lock import claim_new, claim_resume
+from facegender.training.run_setup import set_up_new, set_up_resumed
 
 
 @pytest.mark.parametrize(
@@ -79,14 +79,14 @@ def test_what_is_on_a_disk_that_is_away_counts_as_missing(away: RunFolder) -> No
     with pytest.raises(UserError, match="no run otter-3"):
         open_run(away.root, "otter-3")
     with pytest.raises(UserError, match="no run otter-3"):
-        claim_resume(away.root, "otter-3", {})
+        set_up_resumed(away.root, "otter-3", {})
 
 
 def test_making_a_run_on_a_disk_that_is_away_is_one_line(away: RunFolder) -> None:
     with pytest.raises(UserError, match="Stale file handle"):
         create_run(away.root, "otter-3")
     with pytest.raises(UserError, match="Stale file handle"):
-        claim_new(TrainConfig(demo=True), away.root, "otter-3")
+        set_up_new(TrainConfig(demo=True), away.root, "otter-3")
 
 
 def test_the_cache_folder_is_chosen_by_the_environment_or_is_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ class DataReporter(Callback):
         """Complete the manifest, and report the load of the GPUs from now on."""
         assert isinstance(pl_module, FaceGenderModule)
         data, session = self._data, self._session
-        manifest = session.claim.folder.read_manifest()
-        if session.claim.resumed and manifest and manifest.data_digest and manifest.data_digest != data.digest:
+        manifest = session.setup.folder.read_manifest()
+        if session.setup.resumed and manifest and manifest.data_digest and manifest.data_digest != data.digest:
             session.notice("the photographs have changed since the run began", "warning")
         session.update_manifest(
             data=data.source,

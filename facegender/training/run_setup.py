@@ -45,7 +45,7 @@ WAIT_FOR_LOCK_S = 5.0
 
 
 @dataclass(frozen=True)
-class Claim:
+class RunSetup:
     """A run that this process is about to train: its folder, its configuration, and how it stood before.
 
     Attributes:
@@ -103,7 +103,7 @@ class Claim:
         self.folder.lock.release()
 
 
-def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
+def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
     """Make and lock the folder of a new run, and write its manifest.
 
     Raises:
@@ -127,14 +127,14 @@ def claim_new(config: TrainConfig, root: Path, run: str | None) -> Claim:
             except BaseException:
                 folder.lock.path.unlink(missing_ok=True)
                 raise
-            return Claim(folder, config, created=not existed)
+            return RunSetup(folder, config, created=not existed)
     except BaseException:
         if not existed:
             _remove_empty(folder)
         raise
 
 
-def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
+def set_up_resumed(root: Path, run: str, changes: Mapping[str, Any]) -> RunSetup:
     """Lock the folder of a run to resume, and write its new process and configuration into the manifest.
 
     Args:
@@ -148,7 +148,7 @@ def claim_resume(root: Path, run: str, changes: Mapping[str, Any]) -> Claim:
         return _resume(folder, changes)
 
 
-def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
+def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     run = folder.name
     manifest = folder.read_manifest()
     state = folder.state()
@@ -177,7 +177,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> Claim:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
-    return Claim(folder, config, resumed=True, ended=ended, before=manifest)
+    return RunSetup(folder, config, resumed=True, ended=ended, before=manifest)
 
 
 def _absolute(data: str) -> str:
