@@ -13,7 +13,7 @@ import textual._wait
 from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
-from tui.graphics import Terminal
+from tui.graphics import Picture, PictureView, Terminal
 from tui.inspect.browser import LayerBrowser
 
 # The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.
@@ -66,6 +66,11 @@ async def type_text(pilot: Pilot[None], text: str) -> None:
 def title(browser: LayerBrowser) -> str:
     """The title of the layer pane as it is read."""
     return browser.title.plain
+
+
+def shown_in(view: PictureView) -> Picture | None:
+    """The picture on the screen."""
+    return view.shown.job.picture if view.shown is not None else None
 
 
 def screen_text(app: FaceGenderApp) -> str:

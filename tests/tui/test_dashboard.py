@@ -38,7 +38,7 @@ SIZES = pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=lambda size:
 async def seen(app: WatchedApp, epoch: int) -> None:
     """Wait until the pictures of an epoch, counted from 0, are shown."""
     browser = app.dashboard.browser
-    await until(lambda: f"epoch {epoch + 1}" in title(browser) and browser.view.mosaic.shown_picture is not None)
+    await until(lambda: f"epoch {epoch + 1}" in title(browser) and browser.view.mosaic.shown is not None)
 
 
 async def press(app: WatchedApp, pilot: Pilot[None], *keys: str) -> None:

@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
-from tests.piloting import until
+from tests.piloting import shown_in, until
 from tui.graphics import (
     Picture,
     PictureView,
@@ -94,7 +94,7 @@ class ViewApp(App[None]):
     async def until_shown(self, wanted: Picture) -> None:
         await self.workers.wait_for_complete()
         await self.until_idle()
-        assert self.view.shown_picture is wanted
+        assert shown_in(self.view) is wanted
 
     async def until_idle(self) -> None:
         done = threading.Event()
@@ -133,7 +133,7 @@ async def test_an_app_without_a_terminal_gets_half_blocks() -> None:
         shown = picture()
         app.view.show(shown)
         await app.until_shown(shown)
-        assert app.view.area_px == (40, 24)
+        assert app.view.shown.job.terminal.protocol is Protocol.HALFBLOCK
         assert "▀" in "".join(app.text())
 
 
@@ -141,7 +141,7 @@ async def test_an_app_without_a_terminal_gets_half_blocks() -> None:
 async def test_a_picture_may_be_asked_for_before_there_is_a_layout(terminal: Terminal) -> None:
     app = ViewApp(terminal)
     shown = picture()
-    assert app.view.area_px == (0, 0)
+    assert app.view.size.area == 0
     app.view.show(None)
     app.view.show(shown)
     async with app.run_test() as pilot:
@@ -170,7 +170,7 @@ async def test_the_newest_wins_and_what_came_between_is_never_encoded(monkeypatc
             await app.until_idle()
         for later in pictures[1:]:
             app.view.show(later)
-        assert app.view.shown_picture is None
+        assert app.view.shown is None
         go_on.set()
         await app.until_shown(pictures[-1])
     assert encoded == [pictures[0], pictures[-1]]
@@ -205,7 +205,7 @@ async def test_a_picture_taken_away_while_it_is_encoded_does_not_appear(monkeypa
         go_on.set()
         await app.workers.wait_for_complete()
         await app.until_idle()
-        assert app.view.shown_picture is None
+        assert app.view.shown is None
         assert "nothing yet" in "".join(app.text())
 
 
@@ -231,13 +231,12 @@ async def test_a_resized_view_fits_its_picture_again(terminal: Terminal) -> None
     async with app.run_test() as pilot:
         app.view.show(shown)
         await app.until_shown(shown)
-        before = app.view.area_px
         app.view.styles.width = 10
         end = time.monotonic() + 10
         while (encoded := app.view._painter.encoded) is None or encoded.placement.columns > 10:
             assert time.monotonic() < end, encoded
             await pilot.pause()
-        assert app.view.area_px[0] * 4 == before[0]
+        assert encoded.job.area.columns == 10
 
 
 def sixel_places(written: str) -> list[tuple[int, int]]:
@@ -309,9 +308,9 @@ async def test_a_sixel_picture_leaves_the_screens_last_row_alone() -> None:
         assert app.view.content_region.bottom == 20
         app.view.show(shown)
         await app.until_shown(shown)
-        assert app.view.area_px[1] <= 18 * 20
         encoded = app.view._painter.encoded
         assert encoded is not None
+        assert encoded.job.area.rows == 18, "without the last row"
         assert app.view.content_region.y + encoded.placement.rows <= 19
 
 
@@ -518,14 +517,14 @@ async def test_a_new_wish_puts_an_end_to_what_is_still_to_be_sent(protocol: Prot
         app.write()
         last = noise(2)
         app.view.show(last)
-        while app.view.shown_picture is not last:
+        while shown_in(app.view) is not last:
             await pilot.pause()
         assert app.view._painter.encoded is not None
         assert app.view._painter.encoded.job.coarse
         while not app.view._painter.written.is_set() or app.view._painter.encoded.job.coarse:
             app.write()
             await pilot.pause()
-        assert app.view.shown_picture is last
+        assert shown_in(app.view) is last
 
 
 async def test_without_receipts_nothing_waits() -> None:
@@ -544,7 +543,7 @@ async def test_a_kitty_terminal_on_a_slow_link_gets_the_next_picture_in_advance(
     shown, coming = noise(1), noise(2)
     async with app.run_test() as pilot:
         app.view.show(shown)
-        while not app.view._painter.written.is_set() or app.view.shown_picture is not shown:
+        while not app.view._painter.written.is_set() or shown_in(app.view) is not shown:
             app.write()
             await pilot.pause()
         await app.workers.wait_for_complete()
@@ -617,14 +616,14 @@ async def test_a_picture_taken_away_while_its_coarse_form_is_made_does_not_appea
         app.view.show(None)
         go_on.set()
         await app.workers.wait_for_complete()
-        assert app.view.shown_picture is None
+        assert app.view.shown is None
 
 
 async def test_a_hidden_view_keeps_no_room_on_the_link() -> None:
     app = FarApp(Protocol.SIXEL)
     async with app.run_test(size=(100, 40)) as pilot:
         app.view.show(noise(1))
-        while app.view.shown_picture is None:
+        while app.view.shown is None:
             await pilot.pause()
         app.view.display = False
         context = context_of(app)

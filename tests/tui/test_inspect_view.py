@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
-from tests.piloting import until
+from tests.piloting import shown_in, until
 from tui.graphics import Picture, Protocol, Terminal
 from tui.graphics.context import GraphicsContext
 from tui.inspect.compose import compose
@@ -57,11 +57,6 @@ def composed(file: Path, pane: PaneSize, side: Side = PROBE_SIDE) -> LayerPictur
     return compose(LayerRequest(file, 0, 0, 0, MAPS, None, False, pane, SIXEL, side))
 
 
-def room_px(view: LayerView) -> tuple[tuple[int, int], tuple[int, int]]:
-    """What a picture's layout was computed for, as it is on the screen."""
-    return view.mosaic.area_px, view.photograph.area_px
-
-
 @pytest.mark.parametrize("size", [(150, 45), (100, 30), (80, 24), (60, 20)], ids=str)
 @pytest.mark.parametrize("channels", [4, 128])
 @pytest.mark.parametrize("answer", [False, True], ids=["probe", "answer"])
@@ -77,7 +72,7 @@ async def test_the_pane_is_laid_out_as_it_was_computed(
             frame_file(tmp_path, channels, 64), view.pane_size, AnswerSide(caption) if answer else PROBE_SIDE
         )
         view.show(picture)
-        await until(lambda: view.mosaic.shown_picture is picture.mosaic)
+        await until(lambda: shown_in(view.mosaic) is picture.mosaic)
         assert view.mosaic.shown.placement.enlarge == 1, "neither enlarged nor reduced"
         assert view.mosaic.shown.placement.width_px == picture.mosaic.width_px
         side = picture.layout.side
@@ -85,7 +80,7 @@ async def test_the_pane_is_laid_out_as_it_was_computed(
         if picture.photograph is None:
             assert not view.query_one("#side").display
             return
-        await until(lambda: view.photograph.shown_picture is picture.photograph)
+        await until(lambda: shown_in(view.photograph) is picture.photograph)
         assert abs(view.photograph.size.height - side.photograph_rows) <= (1 if answer else 0)
         assert view.photograph.shown.placement.width_px == picture.photograph.width_px
 
@@ -150,7 +145,7 @@ async def test_a_reduced_number_of_colours_is_noted(
         for _ in range(2):  # an equal picture says the same
             picture = composed(frame_file(tmp_path), view.pane_size)
             view.show(replace(picture, mosaic=Picture(pixels.copy(), palette)))
-            await until(lambda: view.mosaic.shown_picture is not None)
+            await until(lambda: view.mosaic.shown is not None)
             await pilot.pause()
             assert "4 channels" in str(legend.content)
             assert note in str(legend.content)

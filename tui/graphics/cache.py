@@ -23,14 +23,6 @@ class ByteCache(Generic[Value]):
         self._held_bytes = 0
         self._lock = Lock()
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def held_bytes(self) -> int:
-        """The size of all values."""
-        return self._held_bytes
-
     def get(self, key: Hashable) -> Value | None:
         """Return a value and make it the most recently used; None if there is none."""
         with self._lock:

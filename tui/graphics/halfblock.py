@@ -1,4 +1,4 @@
-"""Pictures from half blocks: each cell shows two pixels, the upper as foreground, the lower as background."""
+"""Pictures made of half blocks: each cell shows two pixels, the upper as foreground, the lower as background."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from rich.color import Color
+from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 
@@ -16,43 +16,7 @@ from tui.graphics.terminal import Colours
 
 UPPER_HALF = "▀"
 
-_CUBE_LEVELS = np.array([0, 95, 135, 175, 215, 255], np.int32)
-_GREY_LEVELS = np.arange(8, 239, 10, dtype=np.int32)
-_SIXTEEN = np.array(
-    [
-        (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (192, 192, 192),
-        (128, 128, 128), (255, 0, 0), (0, 255, 0), (255, 255, 0), (0, 0, 255), (255, 0, 255), (0, 255, 255),
-        (255, 255, 255),
-    ],
-    np.int32,
-)  # fmt: skip
-"""The sixteen colours as most terminals draw them (they may be themed)."""
-
-
-def nearest_256(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """The nearest of the fixed 240 colours (16 to 255).
-
-    Args:
-        rgb: (N, 3), 0 to 255.
-
-    Returns:
-        (N,) uint8 colour numbers.
-    """
-    rgb = rgb.astype(np.int32)
-    steps = np.abs(rgb[:, :, None] - _CUBE_LEVELS).argmin(axis=2)
-    grey_step = np.abs(rgb.mean(axis=1)[:, None] - _GREY_LEVELS).argmin(axis=1)
-    cube_error = ((_CUBE_LEVELS[steps] - rgb) ** 2).sum(axis=1)
-    grey_error = ((_GREY_LEVELS[grey_step][:, None] - rgb) ** 2).sum(axis=1)
-    cube = 16 + steps @ np.array([36, 6, 1])
-    numbers: npt.NDArray[np.uint8] = np.where(grey_error < cube_error, 232 + grey_step, cube).astype(np.uint8)
-    return numbers
-
-
-def nearest_16(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-    """The nearest of the sixteen colours: (N, 3) to (N,)."""
-    distance: npt.NDArray[np.int32] = ((rgb.astype(np.int32)[:, None] - _SIXTEEN) ** 2).sum(axis=2)
-    numbers: npt.NDArray[np.uint8] = distance.argmin(axis=1).astype(np.uint8)
-    return numbers
+_SYSTEMS = {"truecolor": ColorSystem.TRUECOLOR, "256": ColorSystem.EIGHT_BIT, "16": ColorSystem.STANDARD}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,54 +24,78 @@ class HalfBlocks:
     """A picture as cells.
 
     Args:
-        upper: (R, C) colour numbers of the upper pixels: 0xRRGGBB, or palette numbers below 256.
-        lower: The same for the lower pixels. -1 in either is the terminal's own background.
-        colours: What the numbers mean.
+        upper: (R, C) indices of the upper pixels' colours.
+        lower: (R, C) indices of the lower pixels' colours.
+        colours: The colours, each different.
     """
 
-    upper: npt.NDArray[np.int32]
-    lower: npt.NDArray[np.int32]
-    colours: Colours
+    upper: npt.NDArray[np.intp]
+    lower: npt.NDArray[np.intp]
+    colours: tuple[Color, ...]
 
     @cached_property
     def rows(self) -> list[str]:
-        """Every row, ready to be written."""
+        """Each row as it is written."""
         columns = self.upper.shape[1]
         return [self.cells(row, 0, columns) for row in range(len(self.upper))]
 
+    @cached_property
+    def _codes(self) -> list[tuple[str, str]]:
+        """The codes of each colour as foreground and as background."""
+        return [(_code(colour), _code(colour, foreground=False)) for colour in self.colours]
+
     def cells(self, row: int, first: int, last: int) -> str:
-        """Cells `first` up to but not including `last`, with as few changes of colour as it takes."""
+        """Return cells `first` up to but not including `last`, with as few changes of colour as possible."""
         out = []
-        foreground = background = -2
+        foreground = background = -1
         pairs = zip(self.upper[row, first:last].tolist(), self.lower[row, first:last].tolist(), strict=True)
         for above, below in pairs:
             codes = []
             if below != background:
-                codes.append(_code(below, 40, self.colours))
+                codes.append(self._codes[below][1])
                 background = below
-            # A space shows the background alone: no need to change the foreground.
+            # A space shows only the background: no need to change the foreground.
             if above == below:
                 out.append(f"\x1b[{codes[0]}m " if codes else " ")
                 continue
             if above != foreground:
-                codes.append(_code(above, 30, self.colours))
+                codes.append(self._codes[above][0])
                 foreground = above
             out.append(f"\x1b[{';'.join(codes)}m{UPPER_HALF}" if codes else UPPER_HALF)
         return "".join(out) + "\x1b[0m"
 
     def segments(self, row: int) -> list[Segment]:
-        """The row as Rich segments, for recordings and tests: they take far longer than what is written."""
-        out = []
+        """Return a row as Rich segments, for headless mode: they are far slower than what is written."""
         pairs = zip(self.upper[row].tolist(), self.lower[row].tolist(), strict=True)
-        for above, below in pairs:
-            background = None if below < 0 else _colour(below, self.colours)
-            out.append(Segment(UPPER_HALF, Style(color=_colour(above, self.colours), bgcolor=background)))
-        return out
+        return [
+            Segment(UPPER_HALF, Style(color=self.colours[above], bgcolor=self.colours[below])) for above, below in pairs
+        ]
+
+
+def half_blocks(
+    picture: Picture, columns: int, rows: int, colours: Colours, background: tuple[int, int, int] | None = None
+) -> HalfBlocks:
+    """Convert a picture to half blocks.
+
+    Args:
+        picture: At most `columns` wide and `2 * rows` high.
+        columns: Cells per row.
+        rows: Rows of cells.
+        colours: The colours that the terminal supports.
+        background: The colour of pixels outside the picture; None for the terminal's default.
+    """
+    # Colours that the terminal does not tell apart share an index.
+    shared: dict[str, tuple[int, Color]] = {}
+    wanted = [*(_colour(rgb, colours) for rgb in picture.palette.tolist()), _background(background, colours)]
+    index = np.array([shared.setdefault(_code(colour), (len(shared), colour))[0] for colour in wanted])
+    full = np.full((rows * 2, columns), index[-1])
+    full[: picture.height_px, : picture.width_px] = index[np.minimum(picture.pixels, len(wanted) - 2)]
+    return HalfBlocks(full[::2], full[1::2], tuple(colour for _, colour in shared.values()))
 
 
 def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
-    """A picture as blank cells, one a pixel, that differ in their background."""
-    styles = [Style(bgcolor=_colour(number, colours)) for number in _numbers(picture.palette, colours).tolist()]
+    """Convert a picture to blank cells, one per pixel, which differ in their background."""
+    styles = [Style(bgcolor=_colour(rgb, colours)) for rgb in picture.palette.tolist()]
     out = []
     for row in np.minimum(picture.pixels, len(styles) - 1):
         starts = np.flatnonzero(np.diff(row, prepend=row[0] ^ 1))
@@ -116,44 +104,13 @@ def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
     return out
 
 
-def half_blocks(
-    picture: Picture, columns: int, rows: int, colours: Colours, background: tuple[int, int, int] | None = None
-) -> HalfBlocks:
-    """A picture as half blocks.
-
-    Args:
-        picture: At most `columns` wide and `2 * rows` high.
-        columns: Cells a row.
-        rows: Rows of cells.
-        colours: What the terminal can show.
-        background: The colour of cells that the picture leaves free; None for the terminal's own.
-    """
-    numbers = _numbers(picture.palette, colours)
-    values = numbers[np.minimum(picture.pixels, len(numbers) - 1)]
-    full = np.full((rows * 2, columns), _background_number(background, colours), np.int32)
-    full[: values.shape[0], : values.shape[1]] = values
-    return HalfBlocks(full[::2], full[1::2], colours)
-
-
 def background_code(background: tuple[int, int, int] | None, colours: Colours) -> str:
-    """The control sequence for a background colour; None for the terminal's own."""
-    return f"\x1b[{_code(_background_number(background, colours), 40, colours)}m"
-
-
-def _background_number(background: tuple[int, int, int] | None, colours: Colours) -> int:
-    return -1 if background is None else int(_numbers(np.array([background], np.uint8), colours)[0])
-
-
-def _numbers(rgb: Pixels, colours: Colours) -> npt.NDArray[np.int32]:
-    """Colour numbers of (N, 3) RGB."""
-    if colours == "truecolor":
-        parts = rgb.astype(np.int32)
-        return (parts[:, 0] << 16) | (parts[:, 1] << 8) | parts[:, 2]
-    return (nearest_256 if colours == "256" else nearest_16)(rgb).astype(np.int32)
+    """Return the control sequence for a background colour; None for the terminal's default."""
+    return f"\x1b[{_code(_background(background, colours), foreground=False)}m"
 
 
 def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
-    """The picture averaged down to a few pixels. At most 256 colours remain."""
+    """Reduce a picture to a few pixels by averaging; at most 256 colours remain."""
     from PIL import Image
 
     small: Pixels = np.asarray(
@@ -166,17 +123,13 @@ def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
     return Picture(index.reshape(height_px, width_px).astype(np.uint8), colours)
 
 
-def _code(number: int, base: int, colours: Colours) -> str:
-    if number < 0:
-        return str(base + 9)
-    if colours == "truecolor":
-        return f"{base + 8};2;{number >> 16};{number >> 8 & 255};{number & 255}"
-    if colours == "256":
-        return f"{base + 8};5;{number}"
-    return str(base + number if number < 8 else base + 52 + number)
+def _background(background: tuple[int, int, int] | None, colours: Colours) -> Color:
+    return Color.default() if background is None else _colour(background, colours)
 
 
-def _colour(number: int, colours: Colours) -> Color:
-    if colours == "truecolor":
-        return Color.from_rgb(number >> 16, number >> 8 & 255, number & 255)
-    return Color.from_ansi(number)
+def _colour(rgb: tuple[int, int, int], colours: Colours) -> Color:
+    return Color.from_rgb(*rgb).downgrade(_SYSTEMS[colours])
+
+
+def _code(colour: Color, *, foreground: bool = True) -> str:
+    return ";".join(colour.get_ansi_codes(foreground))

@@ -202,10 +202,5 @@ class TerminalImageCache:
         self._free.extend(numbers)
         return numbers
 
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the slices take in the terminal."""
-        return self._held_bytes
-
     def __len__(self) -> int:
         return len(self._held)

@@ -22,7 +22,7 @@ from textual.widget import Widget
 
 from tui.graphics.context import GraphicsContext, context_of, terminal_of
 from tui.graphics.encode import Encoded, Job, encode
-from tui.graphics.geometry import Area, area_px
+from tui.graphics.geometry import Area
 from tui.graphics.painter import PicturePainter
 from tui.graphics.terminal import Protocol, Terminal, clean_name
 from tui.graphics.textual_internals import PictureStrip, spliced
@@ -104,31 +104,14 @@ class PictureView(Widget, can_focus=False):
         return self._wanted
 
     @property
-    def shown_picture(self) -> Picture | None:
-        """The picture on the screen; not yet `picture` while that is being encoded."""
-        return self._painter.encoded.job.picture if self._painter.encoded else None
-
-    @property
     def shown(self) -> Encoded | None:
-        """The encoded picture on the screen."""
+        """The encoded picture on the screen; still the one before `picture` while that is being encoded."""
         return self._painter.encoded
 
     @property
     def terminal(self) -> Terminal:
         """The app's terminal."""
         return terminal_of(self.app)
-
-    @property
-    def area_px(self) -> tuple[int, int]:
-        """Width and height for a picture that is to be shown pixel by pixel; (0, 0) before there is a layout."""
-        return self.area_px_of()
-
-    def area_px_of(self, *, wider: int = 0, rows: int | None = None) -> tuple[int, int]:
-        """What `area_px` would be with so many columns of cells more, or with another number of rows."""
-        area = self._area()
-        if area is None:
-            return 0, 0
-        return area_px(Area(max(1, area.columns + wider), area.rows if rows is None else rows), self.terminal)
 
     def show_once_laid_out(self, picture: Picture | None) -> None:
         """Show a picture that was made for the size after the next layout."""
