@@ -11,6 +11,7 @@ import msgspec
 
 from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
 from facegender.support.files import exists
+from facegender.support.text import age_in_words
 from facegender.training.failures import reason
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
@@ -40,7 +41,9 @@ class Session:
         observers = [self.console.show] if show else []
         self._journal = JournalThread(setup.folder, self.stop, observers, setup.is_gone)
         self._frames = FrameThread(setup.folder, self.put, setup.is_gone)
-        self._last_progress = time.monotonic()
+        self._stage = ""
+        self._stage_began = self._last_progress = 0.0
+        self._done_before = 0
 
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""
@@ -61,16 +64,19 @@ class Session:
         self.put(Notice(time=time.time(), level=level, text=text))
 
     def preparing(self, stage: str, done: int, count: int) -> None:
-        """Report progress of the photographs: to the console each time, to the journal every few seconds.
-
-        Callable from any thread, by one at a time.
-        """
+        """Report progress of the photographs: to the console each time, to the journal every few seconds."""
         if self.show:
             self.console.progress(Preparing(stage, done, count))
         now = time.monotonic()
+        if self._stage != stage:
+            self._stage, self._stage_began, self._done_before, self._last_progress = stage, now, done, now
         if done < count and now - self._last_progress >= PREPARING_EVERY_S:
             self._last_progress = now
-            self.notice(f"{stage} photographs: {done} of {count}")
+            text = f"{stage} photographs: {done} of {count}"
+            if done > self._done_before:
+                left_s = (count - done) * (now - self._stage_began) / (done - self._done_before)
+                text += f", {age_in_words(left_s)} left"
+            self.notice(text)
 
     def update_manifest(self, **fields: Any) -> None:
         """Change fields of the manifest. A disk that cannot be written does not end the run."""

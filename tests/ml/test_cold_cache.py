@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -106,3 +107,13 @@ def test_a_disk_that_fills_up_costs_a_run_a_notice(
     assert any("kept in memory only" in text and "No space left" in text for text in notices)
     assert train(faces, tmp_path, "empty", show=False) == "completed"
     assert_same(tmp_path, "full", "empty")
+
+
+def test_the_journal_says_how_far_decoding_is_and_how_long_it_will_take(
+    tmp_path: Path, faces: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegender.training.session.PREPARING_EVERY_S", 0)
+    monkeypatch.setattr("facegender.data.cache.decoder._SEND_EVERY_S", 0)
+    assert train(faces, tmp_path, "run", show=False) == "completed"
+    notices = [event.text for event in events_of(tmp_path, "run") if isinstance(event, Notice)]
+    assert any(re.fullmatch(r"decoding photographs: \d+ of 40, 0 s left", text) for text in notices)
