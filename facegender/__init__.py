@@ -1,3 +1,3 @@
-"""Trains a face-gender CNN and records what it sees: everything that runs without a screen."""
+"""Train a face-gender CNN and record what it sees: everything that works without the interface."""
 
 __version__ = "0.1.0"

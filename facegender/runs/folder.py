@@ -32,7 +32,7 @@ from facegender.support.files import (
     read_regular,
     replacing,
 )
-from facegender.support.text import printable
+from facegender.support.text import printable, shell_command
 
 _ANIMALS = (
     "badger", "beaver", "bison", "crane", "curlew", "dolphin", "dormouse", "eagle", "egret", "falcon", "ferret",
@@ -315,7 +315,11 @@ def open_run(root: Path, name: str) -> RunFolder:
     folder = RunFolder(root, name)
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
-        remedy = f"known runs: {known}" if known else "there are no runs yet; `facegender train` starts one"
+        remedy = (
+            f"known runs: {known}"
+            if known
+            else f"there are no runs yet; start one with: {shell_command(root, 'train')}"
+        )
         raise UserError(f"no run {name} in {printable(root / 'checkpoints')}: {remedy}")
     folder.check_version()
     return folder

@@ -24,7 +24,7 @@ from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError
 from facegender.support.files import NotRegular, exists, expanded, require_utf8
-from facegender.support.text import counted, one_line, printable
+from facegender.support.text import counted, one_line, printable, shell_command
 
 RESUME_MAY_CHANGE = (
     "epochs",
@@ -154,10 +154,11 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     state = folder.state()
     if state in LIVE_STATES:
         raise UserError(_refusal(folder))
+    new_run = shell_command(folder.root, "train")
     if manifest is None:
-        raise UserError(f"run {run} has no readable run.json to resume with: start a new run with `facegender train`")
+        raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
     if not exists(folder.last_checkpoint) and _had_checkpoint(folder):
-        raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with `facegender train`")
+        raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with: {new_run}")
     given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):

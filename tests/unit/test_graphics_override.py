@@ -38,3 +38,9 @@ def test_doctor_is_told_of_an_unknown_protocol() -> None:
     line = "FACEGENDER_GRAPHICS\tunknown value 'foo': choose from auto, kitty, sixel, halfblock"
     assert line in said("tui.graphics", wish="foo").stdout.splitlines()
     assert "FACEGENDER_GRAPHICS" not in said("tui.graphics", wish="").stdout
+
+
+def test_the_doctor_of_the_interface_says_which_pictures_the_terminal_can_show() -> None:
+    done = said("tui", "--doctor", wish="")
+    assert done.returncode == 0
+    assert done.stdout.startswith("pictures\tby halfblock: ")

@@ -23,6 +23,7 @@ from facegender.runs.events import Event, Notice
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.support.files import exists
+from facegender.support.text import shell_command
 
 CHECK_EVERY = 16
 """Steps whose losses are copied from a GPU together, and looked at when as many more have been started."""
@@ -258,7 +259,8 @@ class DivergenceGuard(Callback):
         kept = f"the last good checkpoint is {self._folder.last_checkpoint.name}{epoch}: {lower}"
         if self._on_nan == "skip":
             return kept
-        return f"{kept}, or leave out such batches: facegender train --resume {self._folder.name} --on-nan skip"
+        command = shell_command(self._folder.root, "train", "--resume", self._folder.name, "--on-nan=skip")
+        return f"{kept}, or leave out such batches: {command}"
 
     def _look_for_explosion(self, trainer: Trainer, step: int, loss: float) -> None:
         self._recent.append(loss)
