@@ -72,10 +72,10 @@ def find_lr(
 
     curve = find_learning_rate(settings, folder, batches)
     suggestion = curve.suggestion()
-    if curve.can_be_judged:
-        print("\n".join(curve.lines()))
+    if curve.has_enough_points:
+        print("\n".join(curve.table()))
     if suggestion is None:
-        print_error(f"no learning rate to suggest: {curve.objection()}")
+        print_error(f"no learning rate to suggest: {curve.problem()}")
         raise typer.Exit(1)
     print(f"suggested learning rate: {suggestion:g}")
     options = [*to_arguments(given), *([f"--config={config}"] if config else []), f"--learning-rate={suggestion:g}"]

@@ -1,8 +1,9 @@
-"""The sweep over learning rates, by Lightning's own tuner, in a folder that goes away."""
+"""Finds a learning rate: trains with rising learning rates (Lightning's tuner) and reads the curve of the losses."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
 import os
@@ -31,137 +32,172 @@ from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
 from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
-Numbers = npt.NDArray[np.float64]
+Float64Array = npt.NDArray[np.float64]
 
 SMOOTHING_DECADES = 0.25
-"""Standard deviation of the Gaussian that the losses are averaged with."""
-CLEAR = 4.5
-"""How many standard errors of an averaged loss it has to fall by: of pure noise nine curves in ten fall by less."""
-CLEAR_SHARE = 0.005
-"""Share of itself that it has to fall by."""
-LEAST_POINTS = 10
-BOUND = 10.0
-"""How many times the highest loss of the first points a loss counts for at most."""
-_ROWS = 20
+"""Standard deviation of the Gaussian that smooths the losses, in decades of the learning rate."""
+MIN_FALL_ERRORS = 4.5
+"""Standard errors of a smoothed loss by which the loss must fall: nine in ten curves of pure noise fall by less."""
+MIN_FALL_SHARE = 0.005
+"""Share of the highest loss by which it must fall."""
+MIN_POINTS = 10
+MAX_LOSS_RATIO = 10.0
+"""Losses count as at most this many times the highest of the first `MIN_POINTS`."""
+_TABLE_ROWS = 20
 _PLOT_WIDTH = 40
 
 
 @dataclass(frozen=True)
 class RateCurve:
-    """Losses of batches at learning rates that rise by the same factor from each to the next.
+    """Losses of batches at learning rates that rise by a constant factor.
 
-    After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186: a good
-    learning rate is where the loss falls well, and below where it is lowest, since from there on it soon grows. The
-    suggestion is in the middle of that, between where half of the fall is done for good and the lowest loss. Of single
-    points, such as the one with the steepest fall, chance moves most by more than a factor of ten.
-
-    Batches are averaged on both sides of a learning rate: an average of those before it alone would be late.
+    After Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186: at a
+    good learning rate the loss falls well, and it lies below that of the lowest loss, where the loss soon grows again.
+    The suggestion is half-way between the rate where half of the fall is done and that of the lowest loss. Chance moves
+    single points, such as that of the steepest fall, by more than a factor of ten.
 
     Attributes:
-        rates: (N,) of batches with a finite loss.
-        losses: (N,) of these batches.
+        rates: (N,) learning rates, ascending.
+        losses: (N,) finite losses.
     """
 
-    rates: Numbers
-    losses: Numbers
+    rates: Float64Array
+    losses: Float64Array
 
     @classmethod
     def of(cls, rates: list[float], losses: list[float]) -> RateCurve:
-        """The curve of some batches, up to the first whose loss is no number; what follows it is none either."""
+        """Make a curve of the batches before the first loss that is not finite."""
         count = next((index for index, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
         count = min(count, len(rates))
         return cls(np.asarray(rates[:count], np.float64), np.asarray(losses[:count], np.float64))
 
-    def averaged(self) -> Numbers:
-        """(N,) losses without the chance of single batches."""
+    @functools.cached_property
+    def smoothed(self) -> Float64Array:
+        """(N,) losses, averaged over the batches on both sides; averaging only those before would shift the curve."""
         decades = np.log10(self.rates)
         weights = np.exp(-0.5 * ((decades[:, None] - decades[None, :]) / SMOOTHING_DECADES) ** 2)
-        # A single loss beyond all bounds would be seen wherever its weight is not quite nothing.
-        bounded = np.minimum(self.losses, BOUND * self.losses[:LEAST_POINTS].max())
-        averaged: Numbers = weights @ bounded / weights.sum(1)
-        return averaged
+        # An enormous loss would show wherever its weight is not quite zero.
+        bounded = np.minimum(self.losses, MAX_LOSS_RATIO * self.losses[:MIN_POINTS].max())
+        smoothed: Float64Array = weights @ bounded / weights.sum(1)
+        return smoothed
 
     @property
-    def can_be_judged(self) -> bool:
-        """Whether there are points enough."""
-        return len(self.losses) >= LEAST_POINTS
+    def has_enough_points(self) -> bool:
+        """Whether the curve can be smoothed and shown."""
+        return len(self.losses) >= MIN_POINTS
 
-    def lowest(self) -> int:
-        """Where the averaged loss is lowest."""
-        return int(self.averaged().argmin())
+    @property
+    def lowest_index(self) -> int:
+        """Index of the lowest smoothed loss."""
+        return int(self.smoothed.argmin())
 
-    def suggested(self) -> int | None:
-        """Where the suggested learning rate is; None where the loss does not clearly fall."""
-        if not self.can_be_judged:
+    @property
+    def suggested_index(self) -> int | None:
+        """Index of the suggested learning rate; None if the loss does not clearly fall."""
+        if not self.has_enough_points:
             return None
-        averaged, lowest = self.averaged(), self.lowest()
-        highest = int(averaged[: lowest + 1].argmax())
-        fall = averaged[highest] - averaged[lowest]
-        if fall <= max(CLEAR * self._standard_error(lowest), CLEAR_SHARE * averaged[highest]):
+        smoothed, lowest = self.smoothed, self.lowest_index
+        highest = int(smoothed[: lowest + 1].argmax())
+        fall = smoothed[highest] - smoothed[lowest]
+        if fall <= max(MIN_FALL_ERRORS * self._standard_error(lowest), MIN_FALL_SHARE * smoothed[highest]):
             return None
-        # From the last time on that it was higher: a dip in between is not where the loss is low.
-        higher = np.flatnonzero(averaged[highest : lowest + 1] > averaged[highest] - fall / 2)
-        return (highest + int(higher[-1]) + 1 + lowest) // 2
+        # The last time that less than half of the fall was done: the loss may dip and rise again before.
+        above_half = np.flatnonzero(smoothed[highest : lowest + 1] > smoothed[highest] - fall / 2)
+        return (highest + int(above_half[-1]) + 1 + lowest) // 2
 
-    def _standard_error(self, until: int) -> float:
-        """What chance makes of an averaged loss, judged by how the losses differ from one batch to the next."""
-        steps = np.diff(self.losses[: max(until, LEAST_POINTS) + 1])
-        deviation = math.sqrt(float(np.mean(steps**2)) / 2)
+    def _standard_error(self, end: int) -> float:
+        """Estimate the standard error of a smoothed loss from the differences between consecutive batches."""
+        differences = np.diff(self.losses[: max(end, MIN_POINTS) + 1])
+        deviation = math.sqrt(float(np.mean(differences**2)) / 2)
         step_decades = float(np.log10(self.rates[-1] / self.rates[0])) / (len(self.rates) - 1)
         batches = max(1.0, 2 * math.sqrt(math.pi) * SMOOTHING_DECADES / step_decades)
         return deviation / math.sqrt(batches)
 
     def suggestion(self) -> float | None:
-        """The suggested learning rate, with two digits; None where there is none."""
-        index = self.suggested()
+        """Return the suggested learning rate with two digits, or None if the loss does not clearly fall."""
+        index = self.suggested_index
         return None if index is None else float(f"{self.rates[index]:.1e}")
 
-    def objection(self) -> str:
-        """Why there is none, and what to do, as a clause."""
-        if not self.can_be_judged:
-            return f"the loss was a number for {len(self.losses)} batches only; try --precision 32"
-        return "the loss did not clearly fall at any; give more photographs, more --batches, or a larger --batch-size"
+    def problem(self) -> str:
+        """Say as a clause why there is no suggestion, and what to do."""
+        if not self.has_enough_points:
+            return f"the loss was finite for only {len(self.losses)} batches; try --precision 32"
+        return "the loss did not clearly fall; give more photographs, more --batches, or a larger --batch-size"
 
-    def lines(self) -> list[str]:
-        """A table with a small plot, from the lowest learning rate to the highest. Plain characters only."""
-        averaged, lowest, suggested = self.averaged(), self.lowest(), self.suggested()
+    def table(self) -> list[str]:
+        """Return the lines of a table with a small plot, by ascending learning rate, in ASCII."""
+        smoothed, lowest, suggested = self.smoothed, self.lowest_index, self.suggested_index
         marks = {lowest: "lowest"} if suggested is None else {lowest: "lowest", suggested: "suggested"}
-        every = max(1, round(len(averaged) / _ROWS))
-        rows = {index for index in range(0, len(averaged), every) if all(abs(index - at) >= every / 2 for at in marks)}
-        low = float(averaged[lowest])
-        # What lies far above where it began, as it does once the loss grows without bound, would flatten all the rest.
-        span = max(1e-9, 1.5 * (float(averaged[: lowest + 1].max()) - low))
-        table = ["learning rate     loss"]
+        every = max(1, round(len(smoothed) / _TABLE_ROWS))
+        rows = {index for index in range(0, len(smoothed), every) if all(abs(index - at) >= every / 2 for at in marks)}
+        low = float(smoothed[lowest])
+        # Losses far above the first ones, as at the highest rates, would flatten the rest of the plot.
+        span = max(1e-9, 1.5 * (float(smoothed[: lowest + 1].max()) - low))
+        lines = ["learning rate     loss"]
         for index in sorted(rows | set(marks)):
-            column = round((float(averaged[index]) - low) / span * (_PLOT_WIDTH - 1))
+            column = round((float(smoothed[index]) - low) / span * (_PLOT_WIDTH - 1))
             plot = " " * column + "*" if column < _PLOT_WIDTH else " " * (_PLOT_WIDTH - 1) + ">"
             note = f"<- {marks[index]}" if index in marks else ""
-            table.append(f"{self.rates[index]:>13.1e} {averaged[index]:>8.3f}  {plot:<{_PLOT_WIDTH}} {note}".rstrip())
-        return table
+            lines.append(f"{self.rates[index]:>13.1e} {smoothed[index]:>8.3f}  {plot:<{_PLOT_WIDTH}} {note}".rstrip())
+        return lines
 
 
-TOLD_EVERY_S = 5.0
+# Training with rising learning rates ---------------------------------------------------------------------------------
+
+MIN_RATE = 1e-5
+MAX_RATE = 1.0
+MAX_EPOCHS = 50
+"""How often a photograph may be seen: the loss of few photographs, learnt by heart, falls at any rate."""
+REPORT_EVERY_S = 5.0
+
+
+class LossCollector(FaceGenderModule):
+    """Keeps the loss of every batch.
+
+    Lightning's finder keeps a running average of the losses, which underweights the first, and suggests the steepest
+    fall by the learning rate itself. Its rates are so much denser at the low end that it always finds it there.
+
+    Attributes:
+        losses: The loss of each batch, () float32, still on the device.
+    """
+
+    def __init__(self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int]) -> None:
+        super().__init__(config, classes, train_images)
+        self.losses: list[Tensor] = []
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Keep the loss."""
+        self.losses.append(outputs["loss"].detach())
 
 
 def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCurve:
-    """Train one network for some batches, each with a higher learning rate than the one before.
+    """Train a new network on some batches with learning rates from `MIN_RATE` to `MAX_RATE`. Leaves no files.
 
     Args:
-        config: What to train, on one device whatever it says.
-        root: Where photographs are looked for that the configuration does not name.
-        batches: How many learning rates are tried; fewer, where the loss grows beyond all bounds before.
+        config: What to train; always on one device.
+        root: Where photographs are looked for if the configuration names no folder.
+        batches: Number of learning rates to try; fewer are tried if the loss diverges.
 
     Raises:
         UserError: The configuration, the data or the device cannot be used.
-        KeyboardInterrupt: Somebody asked to end, by whatever signal; nothing is left behind.
+        KeyboardInterrupt: A signal asked to end.
     """
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UserError("a learning rate is looked for in one process: start find-lr without torchrun")
+        raise UserError("find-lr works in one process: start it without torchrun")
     config = msgspec.structs.replace(validate(config), devices="1", num_nodes=1, strategy="auto")
     stop = StopSwitch()
     try:
         with signals_handled(stop, lambda: stop.request("SIGHUP")):
-            return sweep(config, root, batches, _Progress().tell)
+            hardware = choose_hardware(config)
+            data = FaceDataModule(config, root, progress=_progress_reporter())
+            silence_lightning()
+            try:
+                data.prepare()
+                _require_photographs(data, batches)
+                configure_torch(config, hardware)
+                return measure_curve(LossCollector(config, CLASSES, data.train_images), data, batches, hardware)
+            finally:
+                data.close()
     except Stopped:
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -170,86 +206,41 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
         raise
 
 
-class _Progress:
-    """Says now and then how far the preparation of the photographs is."""
-
-    def __init__(self) -> None:
-        self._told_at = time.monotonic()
-
-    def tell(self, done: int, count: int) -> None:
-        now = time.monotonic()
-        if now - self._told_at >= TOLD_EVERY_S:
-            self._told_at = now
-            print_error(f"preparing photographs: {done} of {count}")
-
-
-LOWEST = 1e-5
-HIGHEST = 1.0
-MOST_EPOCHS = 50
-"""How often a photograph may be seen: of few photographs that are learnt by heart the loss falls at any rate."""
-
-
-class SweptModule(FaceGenderModule):
-    """Keeps the loss of every batch.
-
-    Lightning's finder keeps an average of those before, in which the first count too little, and suggests where that
-    falls most by the learning rate itself. Rates lie so much closer together at the low end that it is always there.
-
-    Attributes:
-        losses: What was descended, one a batch, still on the device.
-    """
-
-    def __init__(self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int]) -> None:
-        super().__init__(config, classes, train_images)
-        self.losses: list[Tensor] = []
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Keeps one."""
-        self.losses.append(outputs["loss"].detach())
-
-
-def sweep(config: TrainConfig, root: Path, batches: int, report: Callable[[int, int], None]) -> RateCurve:
-    """Try learning rates from `LOWEST` to `HIGHEST` on a new network of the configuration's recipe.
-
-    Args:
-        config: Of one device.
-
-    Raises:
-        UserError: The data or the device cannot be used.
-    """
-    hardware = choose_hardware(config)
-    data = FaceDataModule(config, root, progress=lambda _, done, count: report(done, count))
-    silence_lightning()
-    try:
-        data.prepare()
-        _check_count(data, batches)
-        configure_torch(config, hardware)
-        return curve_of(SweptModule(config, CLASSES, data.train_images), data, batches, hardware)
-    finally:
-        data.close()
-
-
-def curve_of(module: SweptModule, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:
-    """Sweep with a module, whose weights are afterwards what they were before."""
+def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:
+    """Train a module with rising learning rates, then restore its weights."""
     epochs = math.ceil(batches / data.steps_per_epoch) + 1
-    with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _bar_for_people():
-        # Lightning's finder validates after each epoch, whatever is said of how much, unless it is never time for it.
+    with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _progress_bar_on_terminals_only():
+        # Lightning's finder validates after each epoch, whatever its limits, unless no validation is ever due.
         trainer = build_trainer(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
         found = Tuner(trainer).lr_find(
-            module, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=batches, update_attr=False
+            module, datamodule=data, min_lr=MIN_RATE, max_lr=MAX_RATE, num_training=batches, update_attr=False
         )
     rates = found.results["lr"] if found is not None else []
     return RateCurve.of(rates, torch.stack(module.losses).tolist() if module.losses else [])
 
 
-def _check_count(data: FaceDataModule, batches: int) -> None:
-    """There are enough photographs.
+def _progress_reporter() -> Callable[[str, int, int], None]:
+    """Make a function that prints the progress of preparing the photographs every few seconds."""
+    reported_at = time.monotonic()
+
+    def report(stage: str, done: int, count: int) -> None:
+        nonlocal reported_at
+        now = time.monotonic()
+        if now - reported_at >= REPORT_EVERY_S:
+            reported_at = now
+            print_error(f"preparing photographs: {done} of {count}")
+
+    return report
+
+
+def _require_photographs(data: FaceDataModule, batches: int) -> None:
+    """Require that no photograph is seen more than `MAX_EPOCHS` times.
 
     Raises:
-        UserError: There are not.
+        UserError: There are too few.
     """
     epochs = math.ceil(batches / data.steps_per_epoch)
-    if epochs > MOST_EPOCHS:
+    if epochs > MAX_EPOCHS:
         count = sum(data.train_images.values())
         raise UserError(
             f"{count} photographs to train on are too few for {batches} batches of {data.config.batch_size}, as each "
@@ -258,8 +249,8 @@ def _check_count(data: FaceDataModule, batches: int) -> None:
 
 
 @contextlib.contextmanager
-def _bar_for_people() -> Iterator[None]:
-    """Lightning's finder draws a progress bar on stderr and cannot be told not to; in a file it is in the way."""
+def _progress_bar_on_terminals_only() -> Iterator[None]:
+    """Hide the progress bar of Lightning's finder, which has no switch for it, if stderr is a file or a pipe."""
     if sys.stderr.isatty():
         yield
         return

@@ -27,7 +27,7 @@ def _measured_anew() -> Iterator[None]:
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:
-    monkeypatch.setattr(module, "processor_has_bf16", lambda: True)
+    monkeypatch.setattr(module, "cpu_has_bf16", lambda: True)
     monkeypatch.setattr(module, "bf16_speedup", lambda: gain)
     return choose_hardware(configure({"accelerator": "cpu", **given})).precision
 
@@ -46,7 +46,7 @@ def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch:
 def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: list[str]
 ) -> None:
-    monkeypatch.setattr(module, "processor_has_bf16", lambda: True)
+    monkeypatch.setattr(module, "cpu_has_bf16", lambda: True)
     monkeypatch.setattr(module, "bf16_speedup", lambda: 0.5)
     assert train(tiny(precision="auto"), tmp_path, "a", show=False) == "completed"
     last = RunFolder(tmp_path, "a").last_checkpoint
@@ -62,12 +62,12 @@ def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
 def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
-    monkeypatch.setattr(module, "_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
+    monkeypatch.setattr(module, "_product_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
     assert module.bf16_speedup() == 2.0
 
 
 def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_seconds", lambda matrix: pytest.fail("measured"))
+    monkeypatch.setattr(module, "_product_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
     assert choose_hardware(configure({"accelerator": "cpu"})).precision == "32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")
@@ -77,7 +77,7 @@ def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.Mon
 def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "processor_has_bf16", lambda: False)
+    monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)
     monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
     here = choose_hardware(configure({"accelerator": "cpu"}))
     point = ResumePoint(tmp_path, epoch=1, batch=0, step=4, devices=1, kind="cpu", precision="bf16")

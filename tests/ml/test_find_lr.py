@@ -22,7 +22,7 @@ from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
 from facegender.training import lr_finder
 from facegender.training.hardware import choose_hardware
-from facegender.training.lr_finder import SweptModule, curve_of
+from facegender.training.lr_finder import LossCollector, measure_curve
 from tests.ml.conftest import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word of progress, which only a busy machine would have."""
-    monkeypatch.setattr(lr_finder, "TOLD_EVERY_S", math.inf)
+    monkeypatch.setattr(lr_finder, "REPORT_EVERY_S", math.inf)
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def test_the_weights_are_afterwards_what_they_were_before(recipe: Any, tmp_path:
     config = tiny(recipe=recipe, devices="1")
     data = FaceDataModule(config, tmp_path)
     data.prepare()
-    module = SweptModule(config, CLASSES, data.train_images)
+    module = LossCollector(config, CLASSES, data.train_images)
     before = {name: value.clone() for name, value in module.state_dict().items()}
-    curve = curve_of(module, data, 20, choose_hardware(config))
+    curve = measure_curve(module, data, 20, choose_hardware(config))
     assert len(curve.losses) == len(module.losses) > 5
     assert len(set(curve.losses.tolist())) > 1
     after = module.state_dict()
@@ -127,8 +127,8 @@ def test_nothing_is_validated(empty: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_loss_that_does_not_fall_is_one_line_and_exit_code_1(
     empty: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lr_finder, "LOWEST", 1e-12)
-    monkeypatch.setattr(lr_finder, "HIGHEST", 1e-9)
+    monkeypatch.setattr(lr_finder, "MIN_RATE", 1e-12)
+    monkeypatch.setattr(lr_finder, "MAX_RATE", 1e-9)
     assert run(["find-lr", *DEMO, "--batches=20"]) == 1
     captured = capsys.readouterr()
     assert captured.out.startswith("learning rate     loss")  # to see why
@@ -150,7 +150,7 @@ def test_a_loss_that_is_no_number_is_one_line_and_exit_code_1(
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
     assert run(["find-lr", *DEMO, "--batches=20"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "the loss was a number for 0 batches only" in line
+    assert "the loss was finite for only 0 batches" in line
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_several_processes_are_one_line_and_exit_code_2(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert run(["find-lr", *DEMO]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("start find-lr without torchrun")
+    assert line.endswith("start it without torchrun")
 
 
 def test_a_long_preparation_says_how_far_it_is(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lr_finder, "TOLD_EVERY_S", 0.0)
+    monkeypatch.setattr(lr_finder, "REPORT_EVERY_S", 0.0)
     assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
     assert "facegender: preparing photographs: 1 of 24\n" in capsys.readouterr().err
 

@@ -33,5 +33,5 @@ def test_memory_that_was_freed_is_taken_again_without_asking_the_system() -> Non
 
 
 def test_scarce_memory_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "ROOM_BYTES", 2**60)
+    monkeypatch.setattr(hardware, "MIN_FREE_BYTES", 2**60)
     assert not hardware.keep_large_buffers()

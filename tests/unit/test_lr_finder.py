@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from facegender.training.lr_finder import LEAST_POINTS, RateCurve
+from facegender.training.lr_finder import MIN_POINTS, RateCurve
 
 RATES = np.logspace(-5, 0, 100)
 
@@ -26,7 +26,7 @@ def test_the_suggestion_lies_between_where_half_of_the_fall_is_done_and_the_lowe
     found = curve(fall_at, 10 * fall_at)
     suggestion = found.suggestion()
     assert suggestion is not None
-    assert fall_at < suggestion < found.rates[found.lowest()]
+    assert fall_at < suggestion < found.rates[found.lowest_index]
     assert suggestion == float(f"{suggestion:.1e}")
 
 
@@ -39,9 +39,9 @@ def test_a_dip_before_the_fall_does_not_draw_the_suggestion_to_where_the_loss_is
     decades = np.log10(RATES)
     dip = 0.35 * np.exp(-(((decades + 4) / 0.3) ** 2))
     found = RateCurve.of(RATES.tolist(), (curve(1e-2, 1e-1).losses - dip).tolist())
-    index, averaged = found.suggested(), found.averaged()
+    index, smoothed = found.suggested_index, found.smoothed
     assert index is not None
-    assert averaged[index] < (averaged.max(initial=0, where=RATES < 1e-2) + averaged[found.lowest()]) / 2
+    assert smoothed[index] < (smoothed.max(initial=0, where=RATES < 1e-2) + smoothed[found.lowest_index]) / 2
 
 
 def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
@@ -49,7 +49,7 @@ def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
     growing = RateCurve.of(RATES.tolist(), np.linspace(0.7, 9.0, len(RATES)).tolist())
     for found in (level, growing):
         assert found.suggestion() is None
-        assert "did not clearly fall" in found.objection()
+        assert "did not clearly fall" in found.problem()
 
 
 def test_what_may_be_chance_suggests_nothing() -> None:
@@ -64,7 +64,7 @@ def test_what_follows_a_loss_that_is_no_number_does_not_count() -> None:
     for bad in (math.nan, math.inf):
         found = RateCurve.of(RATES.tolist(), [*losses[:70], bad, *losses[71:]])
         assert found.suggestion() == expected.suggestion()
-        assert found.lines() == expected.lines()
+        assert found.table() == expected.table()
 
 
 def test_a_loss_beyond_all_bounds_hides_nothing() -> None:
@@ -74,16 +74,16 @@ def test_a_loss_beyond_all_bounds_hides_nothing() -> None:
     assert RateCurve.of(RATES.tolist(), losses.tolist()).suggestion() == found.suggestion()
 
 
-@pytest.mark.parametrize("count", [0, 1, LEAST_POINTS - 1])
+@pytest.mark.parametrize("count", [0, 1, MIN_POINTS - 1])
 def test_too_few_losses_suggest_nothing(count: int) -> None:
     found = RateCurve.of(RATES.tolist(), [0.7] * count + [math.nan])
     assert found.suggestion() is None
-    assert f"for {count} batches only" in found.objection()
+    assert f"for only {count} batches" in found.problem()
 
 
 def test_the_table_has_the_suggestion_and_the_lowest_loss_and_fits_eighty_columns() -> None:
     found = curve()
-    lines = found.lines()
+    lines = found.table()
     assert lines[0].split() == ["learning", "rate", "loss"]
     assert 15 <= len(lines) <= 25
     assert max(map(len, lines)) <= 80
@@ -99,4 +99,4 @@ def test_the_table_has_the_suggestion_and_the_lowest_loss_and_fits_eighty_column
 
 def test_two_learning_rates_that_fall_together_are_one_row() -> None:
     found = RateCurve.of(RATES[:12].tolist(), [0.7] * 6 + [0.1] * 6)
-    assert len(found.lines()) == len(set(found.lines()))
+    assert len(found.table()) == len(set(found.table()))
