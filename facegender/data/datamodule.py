@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from facegender.data.cache.file import Indices, Pixels
 from facegender.data.cache.photos import DecodedPhotos, Progress, load_photos
 from facegender.data.dataset import CLASSES, data_folders, find_data_folder, list_labelled_files, split_indices
 from facegender.data.demo.faces import demo_photographs
+from facegender.data.duplicates import find_near_copies, group_names
 from facegender.data.loader import (
     BatchFetcher,
     BatchLoader,
@@ -29,7 +31,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.folder import Skipped
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
-from facegender.support.text import printable
+from facegender.support.text import counted, printable
 
 DEMO_SOURCE = "demo faces"
 
@@ -62,9 +64,25 @@ class FaceDataModule(pl.LightningDataModule):
         train_images: Photographs per class in the training part.
         validation_images: The same for validation.
         photos: All of them; None before `prepare`.
+        near_copies: Groups of content hashes that show the same photograph, see `find_near_copies`.
     """
 
-    def __init__(self, config: TrainConfig, root: Path, *, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        root: Path,
+        *,
+        progress: Progress | None = None,
+        near_copies: list[list[str]] | None = None,
+    ) -> None:
+        """Describe the data; `prepare` reads it.
+
+        Args:
+            config: Says which data, and how it is split.
+            root: The folder that the program works in.
+            progress: Is told how many photographs are decoded and compared.
+            near_copies: The groups that a resumed run began with, which keep its split; None searches for them.
+        """
         super().__init__()
         self.config = config
         self.root = root
@@ -73,6 +91,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.train_images: dict[str, int] = {}
         self.validation_images: dict[str, int] = {}
         self.photos: DecodedPhotos | None = None
+        self.near_copies = near_copies
         self._progress = progress
         self._data_notices: list[str] = []
         self._train = np.empty(0, np.int64)
@@ -106,15 +125,25 @@ class FaceDataModule(pl.LightningDataModule):
                 )
         try:
             _check_classes(photos, self.source)
-            self._train, self._validation = split_indices(photos.labels, photos.digests, config.val_split, config.seed)
+            if self.near_copies is None:  # drawn faces look alike without being copies
+                self.near_copies = [] if config.demo else find_near_copies(self._images(photos), photos.digests)
+            groups = group_names(photos.digests, self.near_copies)
+            self._train, self._validation = split_indices(photos.labels, groups, config.val_split, config.seed)
         except BaseException:
             photos.close()
             raise
         self.train_images = _per_class(photos.labels[self._train])
         self.validation_images = _per_class(photos.labels[self._validation])
         self.digest = _digest(photos)
-        self._data_notices += [text for text in (photos.notice, _copies(photos)) if text]
+        self._data_notices += [*([photos.notice] if photos.notice else []), *_copies_notices(photos, groups)]
         self.photos = photos
+
+    def _images(self, photos: DecodedPhotos) -> Iterator[Pixels]:
+        """Read the photographs one by one, and report how many are done."""
+        for index in range(len(photos)):
+            yield photos.read(np.array([index]))[0]
+            if self._progress:
+                self._progress("comparing", index + 1, len(photos))
 
     def choose_location(self, device: torch.device, processes: int = 1) -> str:
         """Choose where batches are read from, and describe it in one sentence.
@@ -245,15 +274,22 @@ def _digest(photos: DecodedPhotos) -> str:
     return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
 
 
-def _copies(photos: DecodedPhotos) -> str:
-    """Say how many photographs are exact copies; empty if none is."""
-    classes: dict[str, set[int]] = {}
-    for digest, label in zip(photos.digests, photos.labels.tolist(), strict=True):
-        classes.setdefault(digest, set()).add(label)
-    copies = len(photos.digests) - len(classes)
-    if not copies:
-        return ""
-    are = "photograph is an exact copy of another" if copies == 1 else "photographs are exact copies of others"
-    text = f"{copies} {are}: copies stay on one side of the split"
-    both = sum(len(labels) > 1 for labels in classes.values())
-    return f"{text}; {both} of them are filed under both classes" if both else text
+def _copies_notices(photos: DecodedPhotos, groups: Sequence[str]) -> list[str]:
+    """Say how many photographs are copies of others, and how many are filed under both classes."""
+    labels: dict[str, set[int]] = {}
+    for group, label in zip(groups, photos.labels.tolist(), strict=True):
+        labels.setdefault(group, set()).add(label)
+    contents = len(set(photos.digests))
+    both = sum(len(of_group) > 1 for of_group in labels.values())
+    notices = []
+    for count, one, many in (
+        (len(photos) - contents, "is an exact copy of another and stays", "are exact copies of others and stay"),
+        (contents - len(labels), "is a near-copy of another and stays", "are near-copies of others and stay"),
+    ):
+        if count:
+            notices.append(
+                f"{counted(count, 'photograph')} {one if count == 1 else many} on the same side of the split"
+            )
+    if both:
+        notices.append(f"{counted(both, 'photograph')} {'is' if both == 1 else 'are'} filed under both classes")
+    return notices

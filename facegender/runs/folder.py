@@ -78,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         parameters: Number of the network's parameters.
         layers: Names of the convolutions in the order of the forward pass.
         skipped: Files that no photograph could be read from.
+        near_copies: Groups of content hashes that show the same photograph, and are on the same side of the split.
         version: Version of this file's format; raised when an older program would misread it.
     """
 
@@ -91,6 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int = 0
     layers: list[str] = []
     skipped: list[Skipped] = []
+    near_copies: list[list[str]] = []
     version: int = MANIFEST_VERSION
 
 

@@ -49,7 +49,8 @@ def fit(session: Session) -> None:
         Stopped: A stop was requested, and ``last.ckpt`` is saved.
     """
     setup = session.setup
-    data = FaceDataModule(setup.config, setup.folder.root, progress=session.preparing)
+    near_copies = _recorded_near_copies(setup.folder)
+    data = FaceDataModule(setup.config, setup.folder.root, progress=session.preparing, near_copies=near_copies)
     _fit(setup, data, session, session.stop, [DataReporter(data, session)])
 
 
@@ -69,7 +70,8 @@ def run_nonzero_rank(
         config = msgspec.structs.replace(manifest.config, **changes)
     setup = RunSetup(folder, validate(config), resumed=bool(resume))
     try:
-        _fit(setup, FaceDataModule(setup.config, root), NullSink(), StopSwitch(), [])
+        data = FaceDataModule(setup.config, root, near_copies=_recorded_near_copies(folder))
+        _fit(setup, data, NullSink(), StopSwitch(), [])
     except Stopped:
         return "stopped"
     except Diverged:  # the first process reports it
@@ -86,6 +88,12 @@ class NullSink:
     def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
         """Drop a frame."""
         return False
+
+
+def _recorded_near_copies(folder: RunFolder) -> list[list[str]] | None:
+    """The groups of near-copies that a run was split by: none in a run of an earlier version, None before the split."""
+    manifest = folder.read_manifest()
+    return manifest.near_copies if manifest and manifest.data_digest else None
 
 
 def _fit(setup: RunSetup, data: FaceDataModule, sink: Sink, stop: StopSwitch, reporters: Sequence[Callback]) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from facegender.data import loader
 from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
+from facegender.data.dataset import split_indices
 from facegender.data.loader import BatchFetcher, BatchLoader, DataLocation, OrderedBatches, ShuffledBatches
 from facegender.runs.config import TrainConfig
 from facegender.support import machine
@@ -81,14 +82,58 @@ def test_the_digest_changes_with_a_content_or_a_label_and_not_with_the_place(roo
     assert len({digest, moved, prepared(root).digest}) == 3
 
 
-def test_unreadable_files_are_skipped_by_name_and_copies_are_told(root):
+def test_unreadable_files_are_skipped_by_name_and_copies_are_reported(root):
     faces = root / "datasets" / "faces"
     (faces / "male" / "broken.jpg").write_bytes(b"no")
     (faces / "male" / "again.png").write_bytes((faces / "female" / "1.png").read_bytes())
     module = prepared(root)
     assert [(skipped.file, skipped.reason) for skipped in module.skipped] == [("male/broken.jpg", "not an image")]
-    assert "1 photograph is an exact copy" in module.notices[0]
-    assert "filed under both classes" in module.notices[0]
+    assert module.notices == [
+        "1 photograph is an exact copy of another and stays on the same side of the split",
+        "1 photograph is filed under both classes",
+    ]
+
+
+@pytest.fixture
+def root_with_near_copies(root) -> Path:
+    """The same folder with ten more photographs of females, each in two sizes."""
+    folder = root / "datasets" / "faces" / "female"
+    for number in range(10):
+        noise = np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+        image = Image.fromarray(noise).resize((120, 120), Image.Resampling.BICUBIC)
+        image.save(folder / f"{number} original.png")
+        image.resize((80, 80)).save(folder / f"{number} smaller.jpg")
+    return root
+
+
+def sides_of_near_copies(module: FaceDataModule) -> list[set[str]]:
+    """For each pair of near-copies, the sides of the split that it is on."""
+    sides: dict[str, set[str]] = {}
+    for side, batches in (("train", module.train_dataloader()), ("validation", module.val_dataloader())):
+        for index in np.concatenate(list(batches.sampler)):
+            if " " in (name := module.photos.names[index]):
+                sides.setdefault(name.split()[0], set()).add(side)
+    return list(sides.values())
+
+
+def test_near_copies_stay_on_the_same_side_of_the_split(root_with_near_copies):
+    for seed in range(4):
+        module = prepared(root_with_near_copies, seed=seed)
+        assert [len(sides) for sides in sides_of_near_copies(module)] == [1] * 10
+        assert module.notices == ["10 photographs are near-copies of others and stay on the same side of the split"]
+        assert [len(group) for group in module.near_copies] == [2] * 10
+
+
+def test_a_run_that_began_without_near_copies_keeps_its_split(root_with_near_copies):
+    config = TrainConfig(image_size=SIDE, batch_size=8, accelerator="cpu")
+    module = FaceDataModule(config, root_with_near_copies, near_copies=[])
+    module.prepare()
+    labels, digests = module.photos.labels, module.photos.digests
+    train, validation = split_indices(labels, digests, config.val_split, config.seed)
+    assert sorted(np.concatenate(list(module.train_dataloader().sampler))) == train.tolist()
+    assert np.concatenate(list(module.val_dataloader().sampler)).tolist() == validation.tolist()
+    assert max(len(sides) for sides in sides_of_near_copies(module)) == 2
+    assert module.notices == []
 
 
 def test_a_class_without_a_readable_photograph_is_named_with_an_example(root):

@@ -34,6 +34,7 @@ class DataReporter(Callback):
             parameters=parameter_count(pl_module.network),
             layers=[name for name, part in pl_module.network.named_modules() if isinstance(part, torch.nn.Conv2d)],
             skipped=data.skipped,
+            near_copies=data.near_copies or [],
         )
         if isinstance(trainer.accelerator, CUDAAccelerator):
             session.watch([GpuIdentity.of_torch(index) for index in trainer.device_ids])
