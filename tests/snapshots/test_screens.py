@@ -1,0 +1,150 @@
+"""What every screen looks like at three sizes, as SVG; pictures are left out.
+
+After a wanted change: ``python -m pytest tests/snapshots --snapshot-update``, then look at the changed files in a
+browser.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import recorded
+from piloting import WatchedApp, running, until, until_said
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.image import SVGImageSnapshotExtension
+from textual.geometry import Offset
+from textual.pilot import Pilot
+from textual.strip import Strip
+from textual.widgets import DataTable, Input
+
+from facegender.runs.frames import write_frame
+from facegender.runs.protocol import Answer
+from tui.graphics import PictureView
+from tui.host.processes import ClassifierProcess
+from tui.screens.confirm import Confirm
+
+SIZES = pytest.mark.parametrize("size", [(150, 45), (80, 24), (60, 20)], ids=lambda size: "x".join(map(str, size)))
+NOW = 1_700_000_000.0
+Keys = Callable[[WatchedApp, Pilot[None]], Awaitable[None]]
+
+
+@pytest.fixture
+def screens(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(SVGImageSnapshotExtension)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A relative root with two runs, at a pinned time; pictures are blank."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(PictureView, "render_line", lambda self, y: Strip.blank(self.size.width))
+    root = Path("faces")
+    (root / "datasets").mkdir(parents=True)
+    recorded.write_run(root, "heron-7", created=NOW - 90_000, epochs_done=5, end="completed")
+    recorded.write_run(root, "otter-3", created=NOW - 3600, epochs_done=3, end="stopped")
+    return root
+
+
+async def svg_of(app: WatchedApp, pilot: Pilot[None]) -> str:
+    """Return the screen as SVG, once nothing moves any more."""
+    for field in app.screen.query(Input):
+        field.cursor_blink = False
+    app.clear_notifications()
+    app.mouse_position = Offset(-1, -1)
+    # A question has a worker that waits for the answer.
+    await until(lambda: isinstance(app.screen, Confirm) or all(worker.is_finished for worker in app.workers))
+    await pilot.pause()
+    svg = app.export_screenshot()
+    # A checksum and web fonts say nothing about the screen.
+    svg = re.sub(r"(?s)@font-face \{.*?\}\s*", "", re.sub(r"terminal-\d+", "terminal", svg))
+    return re.sub(r"[ \t]+\n", "\n", svg)
+
+
+@SIZES
+async def test_dashboard(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
+    async with running(runs, size) as (app, pilot):
+        await until(lambda: app.dashboard.browser._picture is not None or size[0] < 110)
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+async def test_prompt(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
+    (runs / "anna.jpg").touch()
+    (runs / "anton.jpg").touch()
+    async with running(runs, size) as (app, pilot):
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.press("c", "a", "tab")
+        await until_said(app, "anna.jpg  anton.jpg")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+async def test_welcome(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
+    empty = Path("empty")
+    empty.mkdir()
+    async with running(empty, size) as (app, pilot):
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["question_mark"], "Keys"),
+        (["r"], "heron-7"),
+        (["t"], "ready: Ctrl+S"),
+        (["r", "D"], "Delete run otter-3?"),
+    ],
+    ids=["help", "runs", "new_run", "confirm"],
+)
+async def test_screen(
+    runs: Path, screens: SnapshotAssertion, size: tuple[int, int], keys: list[str], text: str
+) -> None:
+    async with running(runs, size) as (app, pilot):
+        for key in keys:
+            await pilot.press(key)
+            await until(lambda: app.screen is not app.dashboard and app.screen.is_mounted)
+            await until(lambda: all(table.row_count for table in app.screen.query(DataTable)))
+        await until_said(app, text)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+async def test_classify(
+    runs: Path, screens: SnapshotAssertion, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = runs / "ann.safetensors"
+    write_frame(frame, recorded.frame(2, probes=1, heatmap=True, names=["ann.jpg"]))
+    answer = Answer(
+        id=1,
+        label="female",
+        confidence=0.8734,
+        probabilities={"female": 0.8734, "male": 0.1266},
+        run="otter-3",
+        checkpoint="best.ckpt",
+        epoch=2,
+        epochs=5,
+        frame=str(frame),
+        image_size=(640, 480),
+    )
+
+    async def classify(self: ClassifierProcess, path: Path, **_: str) -> Answer:
+        return answer
+
+    monkeypatch.setattr(ClassifierProcess, "classify", classify)
+    async with running(runs, size) as (app, pilot):
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.press("c", *"ann", "enter")
+        await until_said(app, "Predicted: female")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
