@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from rich.color import Color
 
 from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Job, encode
@@ -49,7 +50,7 @@ def test_a_photograph_keeps_its_colours_closely() -> None:
 
 
 def test_half_blocks_show_upper_pixels_as_foreground_and_lower_as_background() -> None:
-    blocks = half_blocks(THREE, 2, 2, "truecolor", background=(1, 2, 3))
+    blocks = half_blocks(THREE, 2, 2, "truecolor", background=Color.from_rgb(1, 2, 3))
     rgb = np.array([colour.get_truecolor() for colour in blocks.colours])
     assert rgb[blocks.upper].tolist() == [[[255, 0, 0], [0, 255, 0]], [[0, 255, 0], [0, 255, 0]]]
     assert rgb[blocks.lower].tolist() == [[[0, 0, 255], [0, 0, 255]], [[1, 2, 3], [1, 2, 3]]]
@@ -140,6 +141,7 @@ def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cov
     blocks = encode(job).blocks
     assert blocks is not None
     assert blocks.upper.shape == (11, 31)
+    assert blocks.colours[blocks.upper[0, 30]].triplet == (1, 2, 3), "exactly, although the picture has 256 colours"
     background = blocks.upper[0, 30]
     assert (blocks.upper[:, :30] != background)[:10].all()
     assert (blocks.upper[:, 30] == background).all()

@@ -109,7 +109,7 @@ class Encoded:
         """The control sequence that sets the background colour around the picture."""
         from tui.graphics import halfblock
 
-        return halfblock.background_code(self.job.background, self.job.terminal.colours)
+        return halfblock.background_code(halfblock.colour_of(self.job.background, self.job.terminal.colours))
 
 
 def encode(job: Job) -> Encoded:
@@ -195,7 +195,9 @@ def _as_blocks(job: Job, placement: Placement) -> Encoded:
         picture = PaletteQuantizer(picture).reduced(COARSE_COLOURS)
         # The codes of the 256 colours are half as long as those of true colours.
         colours = "256" if colours == "truecolor" else colours
-    blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, job.background)
+    # Cells that the full picture will not cover stay: the colour around it must be exact.
+    background = halfblock.colour_of(job.background, terminal.colours)
+    blocks = halfblock.half_blocks(picture, placement.columns, placement.rows, colours, background)
     slices = []
     for first, rows in _rows_of(placement, terminal):
         text = "".join(blocks.rows[first : first + rows])

@@ -72,9 +72,11 @@ class HalfBlocks:
         ]
 
 
-def half_blocks(
-    picture: Picture, columns: int, rows: int, colours: Colours, background: tuple[int, int, int] | None = None
-) -> HalfBlocks:
+DEFAULT = Color.default()
+"""The terminal's default colour."""
+
+
+def half_blocks(picture: Picture, columns: int, rows: int, colours: Colours, background: Color = DEFAULT) -> HalfBlocks:
     """Convert a picture to half blocks.
 
     Args:
@@ -82,11 +84,11 @@ def half_blocks(
         columns: Cells per row.
         rows: Rows of cells.
         colours: The colours that the terminal supports.
-        background: The colour of pixels outside the picture; None for the terminal's default.
+        background: The colour of pixels outside the picture.
     """
     # Colours that the terminal does not tell apart share an index.
     shared: dict[str, tuple[int, Color]] = {}
-    wanted = [*(_colour(rgb, colours) for rgb in picture.palette.tolist()), _background(background, colours)]
+    wanted = [*(colour_of(rgb, colours) for rgb in picture.palette.tolist()), background]
     index = np.array([shared.setdefault(_code(colour), (len(shared), colour))[0] for colour in wanted])
     full = np.full((rows * 2, columns), index[-1])
     full[: picture.height_px, : picture.width_px] = index[np.minimum(picture.pixels, len(wanted) - 2)]
@@ -95,7 +97,7 @@ def half_blocks(
 
 def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
     """Convert a picture to blank cells, one per pixel, which differ in their background."""
-    styles = [Style(bgcolor=_colour(rgb, colours)) for rgb in picture.palette.tolist()]
+    styles = [Style(bgcolor=colour_of(rgb, colours)) for rgb in picture.palette.tolist()]
     out = []
     for row in np.minimum(picture.pixels, len(styles) - 1):
         starts = np.flatnonzero(np.diff(row, prepend=row[0] ^ 1))
@@ -104,9 +106,9 @@ def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
     return out
 
 
-def background_code(background: tuple[int, int, int] | None, colours: Colours) -> str:
-    """Return the control sequence for a background colour; None for the terminal's default."""
-    return f"\x1b[{_code(_background(background, colours), foreground=False)}m"
+def background_code(background: Color) -> str:
+    """Return the control sequence for a background colour."""
+    return f"\x1b[{_code(background, foreground=False)}m"
 
 
 def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
@@ -123,12 +125,9 @@ def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
     return Picture(index.reshape(height_px, width_px).astype(np.uint8), colours)
 
 
-def _background(background: tuple[int, int, int] | None, colours: Colours) -> Color:
-    return Color.default() if background is None else _colour(background, colours)
-
-
-def _colour(rgb: tuple[int, int, int], colours: Colours) -> Color:
-    return Color.from_rgb(*rgb).downgrade(_SYSTEMS[colours])
+def colour_of(rgb: tuple[int, int, int] | None, colours: Colours) -> Color:
+    """Return the nearest colour that the terminal supports; None is its default."""
+    return DEFAULT if rgb is None else Color.from_rgb(*rgb).downgrade(_SYSTEMS[colours])
 
 
 def _code(colour: Color, *, foreground: bool = True) -> str:
