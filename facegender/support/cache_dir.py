@@ -18,11 +18,13 @@ def cache_folder() -> Path:
 
 
 def make_cache_folder() -> Path:
-    """Create the cache folder, readable for the user alone; a folder that exists keeps its mode.
+    """Create the cache folder, readable for the user alone. A folder that `CACHE_VARIABLE` names keeps its mode.
 
     Raises:
         OSError: It cannot be created.
     """
     folder = cache_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if CACHE_VARIABLE not in os.environ:
+        folder.chmod(0o700)  # earlier versions made it readable for everybody
     return folder

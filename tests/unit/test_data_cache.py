@@ -1,5 +1,7 @@
 import multiprocessing
 import os
+import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +15,7 @@ from PIL import Image
 from facegender.data.cache import eviction, photos
 from facegender.data.cache.file import PhotoFile, open_building
 from facegender.data.cache.photos import DecodedPhotos, load_photos
+from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
 
 
@@ -336,6 +339,25 @@ def test_what_another_process_has_finished_meanwhile_is_taken_from_the_cache(fil
     assert cached_files(tmp_path) == [path]
 
 
+def test_signals_to_the_worker_processes_are_the_parents_matter(files, slow):
+    def progress(stage: str, done: int, count: int) -> None:
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, signal.SIGTERM)
+
+    assert numbers(load_photos(files, LABELS, 16, progress=progress)) == list(range(10))
+
+
+@pytest.mark.parametrize("memory", [False, True])
+def test_a_process_that_is_spawned_opens_the_file_again_to_write_to_it(memory):
+    with closing(PhotoFile.in_memory(2, 16) if memory else open_building("key", 2, 16, "")) as file:
+        with closing(pickle.loads(pickle.dumps(file))) as again:
+            again.write(1, np.full((16, 16, 3), 7, np.uint8))
+        out = np.empty((1, 16, 16, 3), np.uint8)
+        file.read(np.array([1]), out)
+        assert out.min() == 7
+
+
 def test_an_error_of_the_program_in_a_worker_process_is_raised_with_its_traceback(files, monkeypatch):
     monkeypatch.setattr(photos, "resize", lambda image, side: 1 / 0)
     with pytest.raises(ZeroDivisionError) as raised:
@@ -395,6 +417,14 @@ def test_nobody_else_may_read_the_cache(files, tmp_path, slow):
     (finished,) = cached_files(tmp_path)
     assert finished.stat().st_mode & 0o777 == 0o600
     assert finished.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_default_cache_folder_of_an_earlier_version_becomes_private(tmp_path, monkeypatch):
+    monkeypatch.delenv("FACEGENDER_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache_folder().mkdir(mode=0o755)
+    make_cache_folder()
+    assert cache_folder().stat().st_mode & 0o777 == 0o700
 
 
 def test_a_cache_folder_that_cannot_be_created_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch):

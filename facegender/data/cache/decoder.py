@@ -31,7 +31,7 @@ Read = Callable[[int], tuple[Pixels, bytes]]
 MAX_PROCESSES = 32
 _MIN_ROWS_PER_PROCESS = 16
 _SEND_EVERY_S = 0.05
-_RECORD_EVERY_S = 2.0
+_RECORD_EVERY_S = 1.0
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
