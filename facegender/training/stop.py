@@ -27,7 +27,6 @@ class StopSwitch:
         requested: The run is to end.
         reason: Why, as a notice says it.
         error: Why the run then counts as failed; empty if it only was asked to stop.
-        can_save: Whether there is still a folder to save to.
         preparing: This process has not begun to train.
     """
 
@@ -35,7 +34,6 @@ class StopSwitch:
         self.requested = False
         self.reason = ""
         self.error = ""
-        self.can_save = True
         self.preparing = True
         self._interrupts = 0
 
@@ -49,9 +47,9 @@ class StopSwitch:
                 raise Stopped(reason)
             _thread.interrupt_main(signal.SIGTERM)
 
-    def fail(self, error: str, *, can_save: bool = True) -> None:
+    def fail(self, error: str) -> None:
         """Turn the switch because the run cannot continue; callable from any thread."""
-        self.error, self.can_save = error, can_save
+        self.error = error
         self.request(error)
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -45,7 +45,12 @@ def test_checkpoints_that_do_not_fit_are_told_once_and_at_the_end(
     ]
     notices = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice) and event.level == "error"]
     assert [f"facegender: run a: {text}" for text in notices] == lines
-    assert {path.name for path in RunFolder(tmp_path, "a").path.iterdir()} == {"run.json", "events.jsonl", "train.log"}
+    assert {path.name for path in RunFolder(tmp_path, "a").path.iterdir()} == {
+        "run.json",
+        "events.jsonl",
+        "train.log",
+        "lock",
+    }
 
 
 def test_epochs_that_could_not_be_saved_are_trained_again_once_there_is_room(

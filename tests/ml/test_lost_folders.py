@@ -24,8 +24,8 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Is set when the trainer has noticed that its folder is gone."""
     event, original = threading.Event(), StopSwitch.fail
 
-    def fail(self: StopSwitch, error: str, *, can_save: bool = True) -> None:
-        original(self, error, can_save=can_save)
+    def fail(self: StopSwitch, error: str) -> None:
+        original(self, error)
         event.set()
 
     monkeypatch.setattr(StopSwitch, "fail", fail)

@@ -1,1 +1,1 @@
-"""Callbacks that write a run: the recorder, its checkpoints, when to end early, which files were skipped."""
+"""Callbacks of a run: what they record, save and report, and when they end it."""

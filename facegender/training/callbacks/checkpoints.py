@@ -190,23 +190,6 @@ class RunCheckpoints(Checkpoint):
                 raise self.lost
             raise Stopped(self._stop.reason)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """End within a validation only if nothing can be saved after it.
-
-        Raises:
-            Stopped: The run folder is gone. Several devices end together, after a batch of training.
-        """
-        if not self._stop.can_save and trainer.world_size == 1:
-            raise Stopped(self._stop.reason)
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save; end the run if a stop was requested and epochs are left.
 

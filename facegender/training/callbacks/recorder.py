@@ -86,48 +86,31 @@ class FinishedEpoch:
     """The end of an epoch, its metrics still on the device.
 
     Attributes:
+        known: The fields of `EpochFinished` that need not be waited for.
         sums: (3,) float, over all devices: loss summed over photographs, correct photographs, photographs.
         images_before: Photographs among these that were trained before the run was resumed.
         results: As `FaceGenderModule.validation_results`.
         trained_s: Time of training, without validation.
     """
 
-    time: float
-    epoch: int
-    step: int
+    known: Mapping[str, Any]
     sums: Tensor
     images_before: int
     results: Mapping[str, Tensor]
-    classes: Sequence[str]
-    learning_rate: float
     trained_s: float
-    seconds: float
-    best: bool
-    epochs_since_best: int
 
     def event(self) -> EpochFinished:
         """Wait for the numbers and copy them."""
         loss, correct, images = self.sums.tolist()
         results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
         return EpochFinished(
-            time=self.time,
-            epoch=self.epoch,
-            step=self.step,
+            **self.known,
             train_loss=loss / images if images else float("nan"),
             train_accuracy=correct / images if images else float("nan"),
-            validation_loss=results["loss"],
-            validation_accuracy=results["accuracy"],
-            classes=list(self.classes),
-            precision=results["precision"],
-            recall=results["recall"],
-            f1=results["f1"],
-            macro_f1=results["macro_f1"],
-            confusion=results["confusion"],
-            learning_rate=self.learning_rate,
+            validation_loss=results.pop("loss"),
+            validation_accuracy=results.pop("accuracy"),
             images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
-            seconds=self.seconds,
-            best=self.best,
-            epochs_since_best=self.epochs_since_best,
+            **results,
         )
 
 
@@ -329,20 +312,19 @@ class RunRecorder(Callback):
         assert isinstance(pl_module, FaceGenderModule)
         assert self._epoch is not None
         stopping = trainer.early_stopping_callback
-        self._finished = FinishedEpoch(
-            time=time.time(),
-            epoch=self._epoch,
-            step=trainer.global_step,
-            sums=self._total(trainer),
-            images_before=self._images_before,
-            results=dict(pl_module.validation_results),
-            classes=self._info.classes,
-            learning_rate=self._learning_rate,
-            trained_s=self._train_ended - self._epoch_began,
-            seconds=time.perf_counter() - self._epoch_began,
-            best=stopping is not None and stopping.wait_count == 0,
-            epochs_since_best=stopping.wait_count if stopping is not None and self._info.config.patience else 0,
-        )
+        known = {
+            "time": time.time(),
+            "epoch": self._epoch,
+            "step": trainer.global_step,
+            "classes": list(self._info.classes),
+            "learning_rate": self._learning_rate,
+            "seconds": time.perf_counter() - self._epoch_began,
+            "best": stopping is not None and stopping.wait_count == 0,
+            "epochs_since_best": stopping.wait_count if stopping is not None and self._info.config.patience else 0,
+        }
+        trained_s = self._train_ended - self._epoch_began
+        results = dict(pl_module.validation_results)
+        self._finished = FinishedEpoch(known, self._total(trainer), self._images_before, results, trained_s)
         self._sink.put(self._finished)
         self._sums = None
 

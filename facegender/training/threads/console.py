@@ -1,4 +1,4 @@
-"""What a person sees of a run without the interface: a progress bar, or one plain line an epoch, and ``train.log``."""
+"""The console output of a run, with progress bars on a terminal and plain lines elsewhere, and ``train.log``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ PROGRESS_EVERY_S = 0.1
 
 @dataclass(frozen=True)
 class Preparing:
-    """How far the photographs are: what is done with them, for how many that is done, and how many there are."""
+    """Progress of preparing the photographs.
+
+    Attributes:
+        stage: What is done with them, e.g. "decoding".
+        done: Number of photographs done.
+        count: Number of photographs in all.
+    """
 
     stage: str
     done: int
@@ -34,13 +40,11 @@ class Preparing:
 
 
 class TrainLog:
-    """``train.log``: warnings, log records and tracebacks, whoever else writes to it.
-
-    When the standard output is that very file already, because whoever started the trainer made it so, lines that are
-    printed are not written a second time.
+    """``train.log``: warnings, log records, tracebacks and what is printed.
 
     Attributes:
-        is_output: The standard output goes to this file.
+        is_output: The standard output is this file, as for a run that the interface started; what is printed is in it
+            already.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,7 +76,7 @@ class TrainLog:
         self.line("".join(traceback.format_exception(error)).rstrip())
 
     def adopt_output(self) -> None:
-        """Send standard output and error here where they go to a terminal, which is gone: writing to it would fail."""
+        """Redirect standard output and error here if they go to a terminal, which is gone: writing to it would fail."""
         for descriptor in (1, 2):
             with contextlib.suppress(OSError):
                 if os.isatty(descriptor) or _is_dead(descriptor):
@@ -87,7 +91,7 @@ def _is_same_file(first: int, second: int) -> bool:
 
 
 def _is_dead(descriptor: int) -> bool:
-    """Whether writing fails, as it does on a terminal that was closed."""
+    """Whether writing fails, as on a terminal that was closed."""
     try:
         os.write(descriptor, b"")
     except OSError:
@@ -96,7 +100,7 @@ def _is_dead(descriptor: int) -> bool:
 
 
 def epoch_line(event: EpochFinished, epochs: int) -> str:
-    """One plain line about an epoch."""
+    """Describe an epoch in one line."""
     rate = f"{event.images_per_second:,.0f}".replace(",", " ")
     return (
         f"epoch {event.epoch + 1} of {epochs}  "
@@ -107,7 +111,7 @@ def epoch_line(event: EpochFinished, epochs: int) -> str:
 
 
 class ConsoleThread:
-    """Shows events on the standard output from a thread of its own, so that a stuck terminal holds nothing up."""
+    """Shows events on the standard output from its own thread, so that a terminal that hangs does not stop training."""
 
     def __init__(self, log: TrainLog) -> None:
         self._log = log
@@ -118,44 +122,44 @@ class ConsoleThread:
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._preparing: TaskID | None = None
-        self._prepared_at = 0.0
+        self._progress_at = 0.0
         self._epochs = 0
         self._steps_per_epoch = 0
 
     def start(self) -> None:
-        """Begin to show."""
+        """Start showing."""
         self._thread.start()
 
     def show(self, event: Event) -> None:
-        """Show an event later; dropped if the terminal has not taken thousands before it."""
+        """Queue an event to be shown; drop it if thousands wait already."""
         if self._queue.qsize() < MAX_WAITING:
             self._queue.put(event)
 
     def progress(self, preparing: Preparing) -> None:
-        """Show how far the photographs are; not every one of thousands that come in a second."""
+        """Queue the progress of the photographs to be shown, ten times a second at most."""
         now = time.monotonic()
-        if preparing.done == preparing.count or now - self._prepared_at >= PROGRESS_EVERY_S:
-            self._prepared_at = now
+        if preparing.done == preparing.count or now - self._progress_at >= PROGRESS_EVERY_S:
+            self._progress_at = now
             if self._queue.qsize() < MAX_WAITING:
                 self._queue.put(preparing)
 
     def hang_up(self) -> None:
-        """The terminal is gone: what would be shown goes to the log."""
+        """Send what would be shown to the log, as the terminal is gone."""
         self._lost = True
         self._log.adopt_output()
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """Show what waits and end; gives up after ``timeout_s`` if the terminal does not take it."""
+        """Show what waits and end; gives up after ``timeout_s`` if the terminal hangs."""
         if self._thread.is_alive():
             self._queue.put(None)
             self._thread.join(timeout_s)
 
     def print(self, text: str) -> None:
-        """Print one line now, and into the log."""
+        """Print one line now, and write it to the log."""
         try:
             if self._progress is None:
                 print(printable(text), flush=True)
-            else:  # above the bars, which would stand in its way
+            else:  # above the progress bars
                 self._console.print(printable(text), markup=False)
         except (OSError, ValueError):
             self.hang_up()
@@ -180,7 +184,7 @@ class ConsoleThread:
 
     def _show(self, event: Event | Preparing) -> None:
         if isinstance(event, Preparing):
-            self._show_photographs(event)
+            self._show_preparing(event)
         elif isinstance(event, RunStarted):
             self._epochs, self._steps_per_epoch = event.epochs, event.steps_per_epoch
             photographs = sum(event.train_images.values()), sum(event.validation_images.values())
@@ -211,7 +215,7 @@ class ConsoleThread:
             name = f"epoch {event.epoch + 1} of {self._epochs}"
             self._task = progress.add_task(name, total=self._steps_per_epoch, text="")
 
-    def _show_photographs(self, event: Preparing) -> None:
+    def _show_preparing(self, event: Preparing) -> None:
         if event.done >= event.count:
             self._end_bar(self._preparing)
             self._preparing = None
@@ -221,7 +225,7 @@ class ConsoleThread:
             progress.update(self._preparing, description=event.stage, completed=event.done, total=event.count)
 
     def _bars(self) -> Progress | None:
-        """What bars are drawn in; None where there is nobody to see them."""
+        """The display of the progress bars; None if the output is not a terminal."""
         if self._lost or not self._console.is_terminal:
             return None
         if self._progress is None:
@@ -241,7 +245,7 @@ class ConsoleThread:
         return self._progress
 
     def _end_bar(self, task: TaskID | None) -> None:
-        """Take a bar away, and with the last one the place where they are drawn."""
+        """Remove a bar, and the display with the last one."""
         if self._progress is None or task is None:
             return
         self._progress.remove_task(task)

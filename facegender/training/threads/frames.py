@@ -26,41 +26,41 @@ class PendingFrame(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Whose frame it is."""
+        """The epoch it is of, counted from 0."""
 
     def frame(self) -> Frame:
-        """Waits for the tensors and copies them; called on the frame thread."""
+        """Wait for the tensors and copy them; called on the frame thread."""
 
 
 class FrameThread:
-    """Writes frames one after another and announces each with `FrameSaved` once its files exist.
+    """Writes frames one after another, and announces each with `FrameSaved` once its files exist.
 
     Args:
-        announce: Puts an event into the journal.
-        gone: Tells whether the run folder is gone; then nothing is written any more.
+        announce: Reports an event; called on this thread and on the one that submits frames.
+        is_gone: Tells whether the run folder was removed; nothing is written then.
     """
 
     def __init__(
-        self, folder: RunFolder, announce: Callable[[Event], None], gone: Callable[[], bool] = lambda: False
+        self, folder: RunFolder, announce: Callable[[Event], None], is_gone: Callable[[], bool] = lambda: False
     ) -> None:
         self._folder = folder
         self._announce = announce
-        self._gone = gone
+        self._is_gone = is_gone
         self._queue: SimpleQueue[PendingFrame | None] = SimpleQueue()
         self._waiting = 0
         self._lock = threading.Lock()
-        self._complained = False
+        self._printed_error = False
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
-        """Hand a frame over, unless too many wait already because the disk is slow.
+        """Hand over a frame, unless too many wait already because the disk is slow.
 
         Args:
-            last: It is the run's last one, which nobody wants to miss: it is taken in any case.
+            last: It is the last frame of the run, which is taken in any case.
 
         Returns:
             Whether it was taken; if not, a notice says so.
@@ -71,7 +71,7 @@ class FrameThread:
         if accepted:
             self._queue.put(frame)
         else:
-            text = f"feature maps of epoch {frame.epoch + 1} are left out: the disk has not caught up with earlier ones"
+            text = f"feature maps of epoch {frame.epoch + 1} are left out: the disk is too slow"
             self._announce(Notice(time=time.time(), level="warning", text=text))
         return accepted
 
@@ -84,15 +84,15 @@ class FrameThread:
     def _run(self) -> None:
         while (pending := self._queue.get()) is not None:
             try:
-                if not self._gone():
+                if not self._is_gone():
                     self._announce(self._save(pending))
-            except Exception as error:  # a thread's boundary: the trainer must not learn of it but through a notice
-                if self._gone():
+            except Exception as error:  # the boundary of a thread: a lost frame must not end the run
+                if self._is_gone():
                     continue
                 text = f"feature maps of epoch {pending.epoch + 1} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
-                if not self._complained:
-                    self._complained = True
+                if not self._printed_error:
+                    self._printed_error = True
                     print_error(f"{text}; training goes on")
             finally:
                 with self._lock:
@@ -113,12 +113,12 @@ class FrameThread:
 
 @contextlib.contextmanager
 def _all_or_none(files: Sequence[Path]) -> Iterator[None]:
-    """Removes the files again if the block fails, but for those that were there before: they are whole."""
-    made = [path for path in files if not exists(path)]
+    """Remove the files if the block fails, except those that existed before: each of them is complete."""
+    created = [path for path in files if not exists(path)]
     try:
         yield
     except BaseException:
-        for path in made:
+        for path in created:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         raise

@@ -119,7 +119,8 @@ class JournalThread:
         self._steps: EpochSteps | None = None
         self._steps_until = 0.0
         self._gpus: tuple[GpuIdentity, ...] = ()
-        self._load_error = ""
+        self._sampler: SystemSampler | None = None
+        self._load_failed = False
         self._flushed_at = self._wrote_at = time.monotonic()
 
     def watch(self, gpus: Sequence[GpuIdentity]) -> None:
@@ -137,7 +138,6 @@ class JournalThread:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        sampler = self._open_sampler()
         poll_at = sample_at = time.monotonic()
         try:
             while True:
@@ -153,9 +153,9 @@ class JournalThread:
                 if now >= poll_at:
                     poll_at = now + POLL_EVERY_S
                     self._poll_folder()
-                if sampler is not None and now >= sample_at:
+                if now >= sample_at:
                     sample_at = now + SYSTEM_EVERY_S
-                    self._sample(sampler)
+                    self._sample()
                 if self._failing_since is not None:
                     self._write()
                 if now >= self._wrote_at + HEARTBEAT_S:
@@ -163,8 +163,8 @@ class JournalThread:
         finally:
             self._flush_steps()
             self._write_last()
-            if sampler is not None:
-                sampler.close()
+            if self._sampler is not None:
+                self._sampler.close()
             self._close_journal()
 
     # The run folder ---------------------------------------------------------------------------------------------------
@@ -172,11 +172,10 @@ class JournalThread:
     def _poll_folder(self) -> None:
         if self._folder.stop_requested():
             self._stop.request(STOP_REQUESTED)
-        gone = self._is_gone()
-        before, self._problem = self._problem, "the run folder is gone" if gone else self._missing_file()
+        before, self._problem = self._problem, "the run folder is gone" if self._is_gone() else self._missing_file()
         # Seen once it may be somebody who moves folders about, or a network disk that comes back.
         if self._problem and self._problem == before:
-            self._stop.fail(self._problem, can_save=not gone)
+            self._stop.fail(self._problem)
 
     def _missing_file(self) -> str:
         """What happened to a file that the run cannot do without; empty if they are all there."""
@@ -233,24 +232,15 @@ class JournalThread:
             images_per_second=sum(step.images for step in steps) * epoch.devices / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
-    def _open_sampler(self) -> SystemSampler | None:
+    def _sample(self) -> None:
         try:
-            return SystemSampler()
-        except Exception as error:  # as in `_sample`
-            self._report_load_error(error)
-            return None
-
-    def _sample(self, sampler: SystemSampler) -> None:
-        try:
-            self._emit(sampler.sample(self._gpus))
+            if self._sampler is None:
+                self._sampler = SystemSampler()
+            self._emit(self._sampler.sample(self._gpus))
         except Exception as error:  # whatever the machine's libraries raise, it must not end the journal
-            self._report_load_error(error)
-
-    def _report_load_error(self, error: Exception) -> None:
-        text = f"the machine's load cannot be read: {describe(error)}; training goes on without it"
-        if text != self._load_error:
-            self._load_error = text
-            print_error(text)
+            if not self._load_failed:
+                self._load_failed = True
+                print_error(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
 
     def _notice(self, text: str) -> None:
         self._emit(Notice(time=time.time(), level="error", text=text))

@@ -1,4 +1,4 @@
-"""The load of the machine: processor, memory, and the GPUs that the run uses where NVIDIA's library answers."""
+"""The load of the machine: processor, memory, and the GPUs of the run as far as NVIDIA's library reports them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from facegender.runs.events import Gpu, System
 
 @dataclass(frozen=True)
 class GpuIdentity:
-    """One GPU, or the share of one, as NVIDIA's library finds it again.
+    """One GPU, or a MIG instance of one, as NVIDIA's library can find it.
 
-    That library counts all GPUs of the machine, torch only those that this process may use (``CUDA_VISIBLE_DEVICES``)
-    and in an order of its own, so that a number says nothing.
+    The index does not identify it: the library counts all GPUs of the machine, torch only those that this process may
+    use (``CUDA_VISIBLE_DEVICES``), in its own order.
 
     Attributes:
         index: torch's number.
-        uuid: Without a prefix; empty where torch does not tell.
-        bus: Its place, e.g. "00000000:3B:00.0"; empty where torch does not tell.
+        uuid: Without a prefix; empty if torch does not report it.
+        bus: PCI address, e.g. "00000000:3B:00.0"; empty if torch does not report it.
     """
 
     index: int
@@ -34,23 +34,23 @@ class GpuIdentity:
     @classmethod
     def of_torch(cls, index: int) -> GpuIdentity:
         """The identity of ``cuda:<index>``."""
-        import torch  # loaded long since: it trains on that GPU
+        import torch  # loaded already: it trains on that GPU
 
         properties: Any = torch.cuda.get_device_properties(index)
         uuid = str(getattr(properties, "uuid", "")).removeprefix("GPU-").removeprefix("MIG-")
         bus = ""
         if hasattr(properties, "pci_bus_id"):  # not in every version of torch
-            place = (properties.pci_domain_id, properties.pci_bus_id, properties.pci_device_id)
-            bus = "{:08X}:{:02X}:{:02X}.0".format(*place)
+            address = (properties.pci_domain_id, properties.pci_bus_id, properties.pci_device_id)
+            bus = "{:08X}:{:02X}:{:02X}.0".format(*address)
         return cls(index, uuid, bus)
 
 
 class SystemSampler:
-    """Samples the machine; a part that cannot be read is left out without a word."""
+    """Samples the load of the machine; a GPU that cannot be read is left out."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        psutil.cpu_percent()  # the first answer of each process is always 0
+        psutil.cpu_percent()  # the first call always returns 0
         self._nvml: Any = None
         self._handles: dict[GpuIdentity, Any] = {}
         try:
@@ -58,14 +58,14 @@ class SystemSampler:
 
             pynvml.nvmlInit()
             self._nvml = pynvml
-        except Exception:  # no driver, no GPU, no permission: all of them mean there is nothing to show
+        except Exception:  # no driver, no GPU or no permission: there is nothing to report
             self._nvml = None
 
     def sample(self, gpus: Sequence[GpuIdentity] = ()) -> System:
-        """The load now; the processor's since the last call.
+        """Read the load now, that of the processor since the last call.
 
         Args:
-            gpus: Those that the run uses.
+            gpus: The GPUs that the run uses.
         """
         memory = psutil.virtual_memory()
         return System(
@@ -86,14 +86,14 @@ class SystemSampler:
         return total
 
     def _handle(self, identity: GpuIdentity) -> Any:
-        """What NVIDIA's library knows a GPU by; None where it does not know it."""
+        """The handle of NVIDIA's library for a GPU; None if it does not know it."""
         if identity not in self._handles:
             self._handles[identity] = next(self._found(identity), None)
         return self._handles[identity]
 
     def _found(self, identity: GpuIdentity) -> Iterator[Any]:
         nvml = self._nvml
-        # The share of a divided GPU first: its memory is all that the run can use.
+        # A MIG instance first: its memory is all that the run can use.
         ways = [(nvml.nvmlDeviceGetHandleByUUID, f"{kind}-{identity.uuid}") for kind in ("MIG", "GPU") if identity.uuid]
         if identity.bus:
             ways.append((nvml.nvmlDeviceGetHandleByPciBusId, identity.bus))
@@ -112,7 +112,7 @@ class SystemSampler:
             return None
         try:
             utilisation = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-        except nvml.NVMLError:  # e.g. a GPU in MIG mode does not tell
+        except nvml.NVMLError:  # e.g. a GPU in MIG mode does not report it
             utilisation = math.nan
         return Gpu(
             index=identity.index,
@@ -123,7 +123,7 @@ class SystemSampler:
         )
 
     def close(self) -> None:
-        """Let NVIDIA's library go."""
+        """Release NVIDIA's library."""
         if self._nvml is not None:
             with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
