@@ -1,1 +1,1 @@
-"""Looking inside any network: its convolutions, their activations, and what a prediction rests on."""
+"""Looks inside any network: its convolutions, their activations, Grad-CAM, and where numbers stop being finite."""

@@ -1,4 +1,4 @@
-"""What the convolutions of a network computed for some images: maps, statistics, and their form in a frame."""
+"""Computes the feature maps and statistics of a network's convolutions, and turns them into layers of a frame."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from facegender.runs.frames import MAX_MAP_SIDE_PX, LayerFrame
 
 @dataclass(frozen=True)
 class LayerActivation:
-    """What one layer computed for N images; on the network's device.
+    """Output of one layer for N images, on the network's device.
 
     Attributes:
-        maps: (N, C, h, w) float32, average-pooled to at most the side that was asked for.
-        stats: (N, C, 5) float32 before pooling, in the order of `facegender.runs.frames.STATISTICS`.
+        name: Name of the layer.
+        maps: (N, C, h, w) float32, average-pooled to at most ``max_side_px``.
+        stats: (N, C, 5) float32, computed before pooling, in the order of `facegender.runs.frames.STATISTICS`.
     """
 
     name: str
@@ -32,10 +33,10 @@ class LayerActivation:
 
 @dataclass(frozen=True)
 class Activations:
-    """One forward pass.
+    """Results of one forward pass.
 
     Attributes:
-        logits: (N, classes).
+        logits: (N, classes) float32.
         layers: In the order of `trace`.
     """
 
@@ -46,14 +47,13 @@ class Activations:
 def compute_activations(
     model: nn.Module, images: Tensor, layers: list[Layer] | None = None, max_side_px: int = MAX_MAP_SIDE_PX
 ) -> Activations:
-    """Runs images through a network and keeps what its convolutions led to.
-
-    Only computes: nothing is copied from the device and nothing waits for it.
+    """Run a forward pass and keep the output of each layer. Copies nothing from the device and does not wait for it.
 
     Args:
+        model: Any network whose forward pass returns logits.
         images: (N, 3, H, W) float as the network takes them, on its device.
-        layers: From `trace`; traced here if not given.
-        max_side_px: Longest side of the maps that are kept.
+        layers: Layers from `trace`; traced here if not given.
+        max_side_px: Longest side of the returned maps.
     """
     layers = trace(model, images[:1]) if layers is None else layers
     kept: dict[str, LayerActivation] = {}
@@ -63,7 +63,7 @@ def compute_activations(
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             nonlocal calls
-            # At once, as a later layer may write into this very tensor.
+            # Summarised at once, because a later layer may overwrite this tensor in place.
             if calls == layer.call:
                 kept[layer.name] = _summarise(layer.name, output, max_side_px)
             calls += 1
@@ -91,7 +91,7 @@ def _summarise(name: str, output: Tensor, max_side_px: int) -> LayerActivation:
 
 
 def layer_frames(activations: Activations, filters: Mapping[str, Tensor]) -> list[LayerFrame]:
-    """What a forward pass left of each layer, copied from the device."""
+    """Copy activations and filters from the device as layers of a frame."""
     return [
         LayerFrame(
             name=layer.name,
@@ -104,5 +104,5 @@ def layer_frames(activations: Activations, filters: Mapping[str, Tensor]) -> lis
 
 
 def numpy_of(tensor: Tensor) -> npt.NDArray[np.float32]:
-    """A float tensor's values in memory that numpy can use, row after row."""
+    """Copy a tensor from its device to a contiguous float32 array."""
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

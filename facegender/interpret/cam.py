@@ -1,4 +1,4 @@
-"""Where a network looked to decide for a class (Grad-CAM)."""
+"""Grad-CAM: which parts of an image raise the score of a class."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from facegender.interpret.layers import Layer, evaluating, full_precision, hooke
 
 
 def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = None) -> Tensor:
-    """Where a network looked to decide for a class: Grad-CAM.
+    """Compute which parts of an image raise the logit of a class.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
     https://arxiv.org/abs/1610.02391
 
     Args:
+        model: Any network whose forward pass returns logits (1, classes).
         image: (1, 3, H, W) or (3, H, W) float as the network takes it, on its device.
-        label: Number of the class.
-        layer: From `trace`; by default the last convolution that is reached.
+        label: Index of the class.
+        layer: A layer of `trace`; by default the last convolution of the forward pass.
 
     Returns:
-        (H, W) float32 in [0, 1] on the network's device; all zero if nothing spoke for the class.
+        (H, W) float32 in [0, 1] on the network's device; all zero if no part raises the logit.
     """
     image = image.reshape(1, *image.shape[-3:]).detach()
     if layer is None:
@@ -37,9 +38,9 @@ def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = 
         if calls - 1 != layer.call:
             return None
         kept.append(output)
-        return output.clone()  # so that nothing downstream writes into the kept one
+        return output.clone()  # so that no later layer overwrites the kept tensor
 
-    # The gradient of the input is asked for so that networks with frozen weights work too.
+    # The input requires a gradient so that the graph exists for networks with frozen weights too.
     with evaluating(model), torch.enable_grad(), full_precision(image), hooked([(layer.shown, hook)]):
         logits = model(image.clone().requires_grad_(True))
         activation = kept[0]

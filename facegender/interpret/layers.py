@@ -1,13 +1,13 @@
-"""Which convolutions a forward pass of any network reaches, and which module's output to show for each.
+"""Finds the convolutions that a forward pass of any network reaches, and the module whose output to show for each.
 
-Hooks are removed and each module's mode is restored when a look ends, also by an exception.
+Hooks are removed and the mode of each module is restored afterwards, also after an exception.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,10 +24,10 @@ class Layer:
     """One convolution and the module whose output is shown for it.
 
     Attributes:
-        name: As in ``named_modules()``.
-        chain: The convolution and the normalisations and activations that its output goes through, by name.
-        shown: The last of the chain.
-        call: Which call of ``shown`` in one forward pass, as a module can serve several places; counted from 0.
+        name: Name as in ``named_modules()``.
+        chain: Names of the convolution and of the normalisations and activations that follow it directly.
+        shown: The last module of the chain.
+        call: Which call of ``shown`` in a forward pass, counted from 0; a module can be called several times.
         size: (height, width) of the output of ``shown`` for the traced image.
     """
 
@@ -41,7 +41,7 @@ class Layer:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; afterwards every module has the mode it had."""
+    """Switch to evaluation mode, and restore the mode of every module afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -53,7 +53,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hooked(hooks: list[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Forward hooks for a while."""
+    """Register forward hooks, and remove them afterwards."""
     handles: list[RemovableHandle] = []
     try:
         for module, hook in hooks:
@@ -66,36 +66,35 @@ def hooked(hooks: list[tuple[nn.Module, Hook]]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_precision(images: Tensor) -> Iterator[None]:
-    """No automatic mixed precision, also if the caller is inside one."""
+    """Disable automatic mixed precision that the caller may have enabled."""
     with torch.autocast(images.device.type, enabled=False):
         yield
 
 
-def _continues(module: nn.Module) -> bool:
-    """Whether a module merely normalises or activates, so that its output is still the convolution's."""
+def _is_norm_or_activation(module: nn.Module) -> bool:
+    """Whether a module is a normalisation or an activation, whose output still belongs to the convolution before."""
     if isinstance(module, _NORMALISATIONS):
         return True
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
 
 
-def _writes_to(tensor: Tensor) -> int:
-    """How often something has written into a tensor's memory.
+def _write_count(tensor: Tensor) -> int:
+    """Count the in-place operations on a tensor's memory.
 
-    torch counts it for its check that nothing which the backward pass needs was changed (documented under "In-place
-    correctness checks" in its notes on autograd), but has no public name for the count. Comparing values instead would
-    need a copy of every activation.
+    torch keeps this counter for the "in-place correctness checks" that its notes on autograd describe, but gives it no
+    public name. Comparing values instead would need a copy of every activation.
     """
     return tensor._version
 
 
 class _Tracer:
-    """Follows the output of each convolution by identity while the network runs once."""
+    """Follows the output of each convolution, by object identity, through one forward pass."""
 
     def __init__(self, names: dict[nn.Module, str]) -> None:
         self._names = names
         self._calls: dict[nn.Module, int] = {}
-        # Per convolution: its latest tensor, that tensor's version, and the layer so far. A tensor that something
-        # wrote to in between (a residual `+=`) has another version: what follows is no longer this convolution's.
+        # For each convolution: its latest tensor, that tensor's write count, and the layer so far. After an in-place
+        # operation of others (a residual `+=`) the tensor no longer belongs to this convolution.
         self._open: dict[nn.Module, tuple[Tensor, int, Layer]] = {}
 
     def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -107,14 +106,14 @@ class _Tracer:
             if module not in self._open:
                 name = self._names[module]
                 size = (int(output.shape[-2]), int(output.shape[-1]))
-                self._open[module] = output, _writes_to(output), Layer(name, module, (name,), module, call, size)
+                self._open[module] = output, _write_count(output), Layer(name, module, (name,), module, call, size)
             return
         in_place = bool(inputs) and inputs[0] is output
         for conv, (tensor, version, layer) in self._open.items():
-            if inputs and inputs[0] is tensor and _writes_to(tensor) == version + in_place:
+            if inputs and inputs[0] is tensor and _write_count(tensor) == version + in_place:
                 chain = (*layer.chain, self._names[module])
-                grown = Layer(layer.name, layer.conv, chain, module, call, layer.size)
-                self._open[conv] = output, _writes_to(output), grown
+                extended = replace(layer, chain=chain, shown=module, call=call)
+                self._open[conv] = output, _write_count(output), extended
 
     def layers(self) -> list[Layer]:
         return [layer for _, _, layer in self._open.values()]
@@ -134,17 +133,17 @@ def trace(model: nn.Module, images: Tensor) -> list[Layer]:
     """
     names = {module: name for name, module in model.named_modules()}
     tracer = _Tracer(names)
-    watched = [module for module in names if isinstance(module, nn.Conv2d) or _continues(module)]
+    watched = [module for module in names if isinstance(module, nn.Conv2d) or _is_norm_or_activation(module)]
     with evaluating(model), torch.no_grad(), full_precision(images), hooked([(m, tracer.hook) for m in watched]):
         model(images)
     return tracer.layers()
 
 
 def filters(layers: list[Layer]) -> dict[str, Tensor]:
-    """A copy of each convolution's weights, (O, I, kh, kw) float32 on the network's device."""
+    """Copy the weights of each convolution by layer: (O, I, kh, kw) float32 on the network's device."""
     return {layer.name: layer.conv.weight.detach().float().clone() for layer in layers}
 
 
 def maps_of(layers: list[Layer]) -> dict[str, str]:
-    """What the maps of each layer are, in words: the modules that its output went through."""
+    """Describe the feature maps of each layer by the modules that produce them, e.g. "conv1, bn1, relu1"."""
     return {layer.name: ", ".join(layer.chain) for layer in layers}
