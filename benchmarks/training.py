@@ -1,22 +1,22 @@
 """Training speed: the reference recipe written plainly, this program, and what the device allows, in one run.
 
-``python -m benchmarks.training FOLDER`` trains on a folder with ``female/`` and ``male/``, each variant in a process of
-its own, one after another:
+``python -m benchmarks.training FOLDER`` trains on a folder with ``female/`` and ``male/``, each variant in its own
+process, one after another:
 
-- *plainly*: the reference recipe with Lightning, `ImageFolder`, PIL transforms and single precision;
-- *ours*: what ``facegender train`` runs;
+- *plainly*: the reference recipe with Lightning, `ImageFolder`, PIL transforms and float32;
+- *ours*: what ``facegender train`` runs, with OpenMP's waiting policy of the environment;
 - *ours, unrecorded*: the same with a recorder that reports no step and no epoch and takes no feature maps;
-- *bound*: the same network and optimiser on one batch that is at hand on the device already.
+- *bound*: the same network and optimiser, training on one batch that stays on the device.
 
-*first* and *later* are images/s of training, without validation. The first epoch of *ours* counts everything before it
-as well, as the photographs are decoded then; *plainly* decodes in each. *whole* counts the later epochs from start to
-start, with validation, checkpoints and whatever the recorder's threads take: recorder on / off is of these. The two
-are run in turns, ``--rounds`` times, and medians are compared. The recorder's µs are what its hook
-takes of the training thread at each step; beside it, what one takes that does nothing, as most of it is a cold cache.
+*first* and *later* are images/s of training, without validation. The first epoch of *ours* includes everything before
+it, such as decoding the photographs; *plainly* decodes them in every epoch. *whole* is images/s of the later epochs
+from start to start, with validation, checkpoints and the recorder's threads; "recorder on / off" compares these. The
+two variants take turns, ``--rounds`` times, and their medians are compared. "recorder on the training thread" is the
+time that its hook takes of each step, beside that of an empty hook, most of which is a cold cache.
 
 ``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
-``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. The machine should have nothing
-else to do; its load is in the table's head and in the file.
+``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. Nothing else should run on the
+machine; its load is printed first and stored in the file.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Task:
     """What is measured.
 
     Attributes:
-        recipe: Of ours and of the bound.
-        precision: The same.
-        visualize_every: After how many epochs ours keeps feature maps; 0 for never.
+        recipe: Recipe of *ours* and *bound*.
+        precision: Precision of *ours* and *bound*.
+        visualize_every: Epochs between feature maps of *ours*; 0 for none.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class Task:
     visualize_every: int
 
     def options(self) -> list[str]:
-        """For a process that measures one variant."""
+        """Arguments of the process that measures one variant."""
         texts = {
             "size": self.size, "epochs": self.epochs, "recipe": self.recipe, "precision": self.precision,
             "visualize-every": self.visualize_every,
@@ -79,8 +79,8 @@ class Task:
         return [str(self.folder), *(f"--{name}={text}" for name, text in texts.items())]
 
 
-def settle() -> None:
-    """Wait until a GPU has done what it was given."""
+def synchronize() -> None:
+    """Wait until a GPU has finished its work."""
     import torch
 
     if torch.cuda.is_initialized():
@@ -88,7 +88,7 @@ def settle() -> None:
 
 
 def plainly(task: Task) -> Result:
-    """The reference recipe as it is usually written, whatever recipe was asked for."""
+    """Train the reference recipe as it is usually written, whatever recipe was asked for."""
     import torch
     from pytorch_lightning import LightningModule, Trainer, seed_everything
     from torch.utils.data import DataLoader, random_split
@@ -109,12 +109,12 @@ def plainly(task: Task) -> Result:
             self.rates: list[float] = []
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
-            """One batch."""
+            """Compute the loss of one batch."""
             loss: torch.Tensor = self.loss(self.network(batch[0]), batch[1])
             return loss
 
         def validation_step(self, batch: Any, batch_idx: int) -> None:
-            """One batch."""
+            """Compute the loss of one batch."""
             self.log("validation_loss", self.loss(self.network(batch[0]), batch[1]))
 
         def configure_optimizers(self) -> Any:
@@ -123,17 +123,17 @@ def plainly(task: Task) -> Result:
             return [optimiser], [torch.optim.lr_scheduler.StepLR(optimiser, 10, 0.1)]
 
         def on_train_epoch_start(self) -> None:
-            """Start the clock."""
+            """Start the epoch's clock."""
             self.began = time.perf_counter()
             self.starts.append(self.began)
 
         def on_validation_start(self) -> None:
-            """Stop it."""
-            settle()
+            """Stop it, before validation."""
+            synchronize()
             self.rates.append(len(train) / (time.perf_counter() - self.began))
 
         def on_train_end(self) -> None:
-            """The last epoch has ended."""
+            """Note the end of the last epoch."""
             self.starts.append(time.perf_counter())
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
@@ -162,13 +162,13 @@ def _whole(images: int, starts: Sequence[float]) -> list[float]:
 
 
 def ours(task: Task) -> Result:
-    """This program."""
+    """Train with this program."""
     with _recorder_timed() as recorder_us:
         return {**_trained(task), "recorder_us": recorder_us}
 
 
 def unrecorded(task: Task) -> Result:
-    """This program, with a recorder that tells of the beginning only."""
+    """Train with this program, and a recorder that reports only the start."""
     from facegender.training.callbacks.recorder import RunRecorder
 
     def nothing(self: RunRecorder, *arguments: Any) -> None:
@@ -184,7 +184,7 @@ def unrecorded(task: Task) -> Result:
 
 @contextlib.contextmanager
 def _recorder_timed() -> Iterator[list[float]]:
-    """What the recorder's hook takes of the training thread, in microseconds, a number a step."""
+    """Measure the time that the recorder's hook takes of the training thread, in microseconds for each step."""
     from facegender.training.callbacks.recorder import RunRecorder
 
     hook = RunRecorder.on_train_batch_end
@@ -200,7 +200,7 @@ def _recorder_timed() -> Iterator[list[float]]:
 
 
 def _trained(task: Task) -> Result:
-    """A run of this program; its first epoch has all that came before it."""
+    """Train a run of this program; its first epoch includes everything before it."""
     from facegender.network.module import FaceGenderModule
     from facegender.runs.folder import RunFolder
     from facegender.runs.presets import configure
@@ -217,7 +217,7 @@ def _trained(task: Task) -> Result:
         begin(self)
 
     def on_validation_start(self: FaceGenderModule) -> None:
-        settle()
+        synchronize()
         ended.append(time.perf_counter())
         end(self)
 
@@ -251,7 +251,7 @@ def _started(journal: Path) -> dict[str, Any]:
 
 
 def bound(task: Task) -> Result:
-    """Forward pass, backward pass and optimiser on one batch that stays where it is."""
+    """Train on one batch that stays on the device."""
     import torch
 
     from facegender.network.model import normalise
@@ -280,13 +280,13 @@ def bound(task: Task) -> Result:
 
     for _ in range(WARM_UP_STEPS):
         step()
-    settle()
+    synchronize()
     done, began = 0, time.perf_counter()
     while time.perf_counter() - began < BOUND_S:
-        for _ in range(STEPS_AT_ONCE if device.type == "cuda" else 1):  # so that a GPU never waits for the next
+        for _ in range(STEPS_AT_ONCE if device.type == "cuda" else 1):  # so that a GPU never waits
             step()
             done += BATCH
-        settle()
+        synchronize()
     return {"rates": [done / (time.perf_counter() - began)], "precision": precision}
 
 
@@ -299,8 +299,8 @@ VARIANTS: dict[str, Callable[[Task], Result]] = {
 
 
 @contextlib.contextmanager
-def _some(folder: Path, count: int | None) -> Iterator[Path]:
-    """A folder of as many photographs, half of each class, by links; without a count the folder itself."""
+def _subset(folder: Path, count: int | None) -> Iterator[Path]:
+    """Make a folder with links to ``count`` photographs, half of each class; without a count, use the folder itself."""
     from facegender.data.dataset import CLASSES, list_labelled_files
 
     if count is None:
@@ -317,16 +317,16 @@ def _some(folder: Path, count: int | None) -> Iterator[Path]:
         yield Path(scratch)
 
 
-def measured(name: str, task: Task) -> Result:
-    """A variant's result and peak memory, from a process of its own."""
+def measure(name: str, task: Task) -> Result:
+    """Measure a variant and its peak memory in its own process."""
     command = [sys.executable, "-m", "benchmarks.training", *task.options(), "--variant", name]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result: Result = json.loads(done.stdout.splitlines()[-1])
     return {"variant": name, "size": task.size, **result}
 
 
-def _joined(results: Sequence[Result]) -> Result:
-    """Several rounds of one variant as one row: medians of the first epochs, and of all later ones."""
+def _combined(results: Sequence[Result]) -> Result:
+    """Combine the rounds of one variant: medians of the first epochs and of all later ones."""
 
     def later(key: str) -> list[float]:
         return [rate for result in results for rate in result.get(key, [])[1:]]
@@ -344,16 +344,16 @@ def _joined(results: Sequence[Result]) -> Result:
 
 
 def measure_all(task: Task, rounds: int) -> dict[str, Result]:
-    """A row by variant; those that are compared most closely take turns."""
-    results = [measured("plainly", task), measured("ours", task)]
-    task = replace(task, precision=results[-1]["precision"])  # whatever auto was: the others have to be alike
+    """Measure a row for each variant; the variants with and without recorder take turns."""
+    results = [measure("plainly", task), measure("ours", task)]
+    task = replace(task, precision=results[-1]["precision"])  # what auto chose: the others must use the same
     names = ["ours, unrecorded", *["ours", "ours, unrecorded"] * (rounds - 1), "bound"]
-    results += [measured(name, task) for name in names]
-    return {name: _joined([result for result in results if result["variant"] == name]) for name in VARIANTS}
+    results += [measure(name, task) for name in names]
+    return {name: _combined([result for result in results if result["variant"] == name]) for name in VARIANTS}
 
 
 def _peak() -> dict[str, float]:
-    """Highest memory of this process, and of its GPU."""
+    """Peak memory of this process and of its GPU in MiB."""
     import torch
 
     unit = 1 if sys.platform == "darwin" else 1024
@@ -371,31 +371,31 @@ def _device() -> str:
 
 
 def main() -> None:
-    """Print the table."""
+    """Measure all variants and print the table."""
     parser = argparse.ArgumentParser(prog="benchmarks.training")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", type=int, action="append", help="pixels a side; may be repeated (default: 128)")
     parser.add_argument("--epochs", type=int, default=3, help="at least 2 (default: 3)")
-    parser.add_argument("--images", type=int, help="how many photographs of the folder (default: all)")
-    parser.add_argument("--rounds", type=int, default=2, help="of the recorder on and off, in turns (default: 2)")
-    parser.add_argument("--recipe", default="reference", help="of ours and of the bound (default: reference)")
-    parser.add_argument("--precision", default="auto", help="of ours and of the bound (default: auto)")
+    parser.add_argument("--images", type=int, help="number of photographs to use (default: all)")
+    parser.add_argument("--rounds", type=int, default=2, help="turns with and without the recorder (default: 2)")
+    parser.add_argument("--recipe", default="reference", help="recipe of ours and bound (default: reference)")
+    parser.add_argument("--precision", default="auto", help="precision of ours and bound (default: auto)")
     parser.add_argument(
         "--visualize-every",
         type=int,
         default=1,
-        help="epochs from feature maps to feature maps, 0 for none (default: 1)",
+        help="epochs between feature maps, 0 for none (default: 1)",
     )
     parser.add_argument("--json", type=Path, help="keep the table in this file")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     sizes: list[int] = given.size or [128]
     if given.epochs < 2:
-        parser.error("--epochs: there are no later epochs with fewer than 2")
+        parser.error("--epochs: at least 2, because the first epoch is measured apart")
     if given.rounds < 1:
         parser.error("--rounds: at least 1")
     if given.images is not None and given.images < MIN_IMAGES:
-        parser.error(f"--images: fewer than {MIN_IMAGES} say nothing of an epoch")
+        parser.error(f"--images: at least {MIN_IMAGES}, or an epoch is too short to measure")
     if given.variant:
         task = Task(given.folder, sizes[0], given.epochs, given.recipe, given.precision, given.visualize_every)
         print(json.dumps({**VARIANTS[given.variant](task), **_peak()}))
@@ -406,7 +406,7 @@ def main() -> None:
     heads = ("first", "later", "of bound", "of plain", "whole", "MiB", "GPU MiB")
     print(f"{'px':>5}  {'variant':<18} {'':<4}", *(f"{head:>8}" for head in heads))
     rows: list[Result] = []
-    with _some(given.folder, given.images) as folder:
+    with _subset(given.folder, given.images) as folder:
         for size in sizes:
             task = Task(folder, size, given.epochs, given.recipe, given.precision, given.visualize_every)
             by_variant = measure_all(task, given.rounds)
@@ -419,7 +419,7 @@ def main() -> None:
 
 
 def _print(rows: dict[str, Result]) -> None:
-    """The lines of one size."""
+    """Print the rows of one image size."""
     for row in rows.values():
         rate = row["later"]
         cells = (
@@ -440,7 +440,7 @@ def _print(rows: dict[str, Result]) -> None:
     empty = rows["ours, unrecorded"]["recorder_us"]
     print(
         f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}; "
-        f"a hook that does nothing: median {empty['median']:.1f}\n"
+        f"an empty hook: median {empty['median']:.1f}\n"
     )
 
 
