@@ -114,7 +114,7 @@ def test_a_photograph_is_turned_upright_from_each_of_the_eight_orientations(tmp_
         b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">HHHII", 1, 0x0112, 99, 9, 9),
     ],
 )
-def test_faulty_exif_does_not_cost_the_photograph(tmp_path, exif):
+def test_a_photograph_with_faulty_exif_is_read(tmp_path, exif):
     two_colours().save(tmp_path / "face.jpg", exif=exif)
     assert open_image(tmp_path / "face.jpg").size == (40, 30)
 
@@ -129,12 +129,12 @@ def test_an_animation_gives_its_first_frame(tmp_path, kind):
     assert blue < 30
 
 
-def test_the_extension_says_nothing(tmp_path):
+def test_the_extension_of_a_file_is_ignored(tmp_path):
     two_colours().save(tmp_path / "face.jpg", "png")
     assert open_image(tmp_path / "face.jpg").size == (40, 30)
 
 
-def test_tiny_photographs_are_read_and_slivers_are_not(tmp_path):
+def test_small_images_are_read_and_images_below_the_smallest_side_are_not(tmp_path):
     for name, size in [("a.png", (24, 38)), ("b.png", (8, 8)), ("c.png", (3000, 4)), ("d.png", (1, 1))]:
         Image.new("RGB", size).save(tmp_path / name)
     assert open_image(tmp_path / "a.png").size == (24, 38)
@@ -154,12 +154,12 @@ def bomb(path: Path, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(13_000, 12_500), (16_000, 16_000), (20_000, 20_000)])
-def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path, size):
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path, size):
     bomb(tmp_path / "bomb.png", size)
     assert reason(tmp_path / "bomb.png") == f"too large ({size[0] * size[1] // 1_000_000} megapixels, at most 150)"
 
 
-def test_a_file_cut_off_anywhere_is_unreadable_and_not_half_a_face(tmp_path):
+def test_a_truncated_file_is_unreadable_wherever_it_is_cut(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     for kind in ("jpeg", "png", "webp", "bmp", "tiff"):
         whole = io.BytesIO()
@@ -197,16 +197,16 @@ def test_random_damage_never_raises_anything_but_unreadable(tmp_path):
         (b"\x89PNG\r\n\x1a\n", "damaged image"),
     ],
 )
-def test_what_is_no_photograph_says_what_it_is(tmp_path, content, expected):
+def test_a_file_that_is_no_image_has_a_reason_that_says_what_it_is(tmp_path, content, expected):
     (tmp_path / "face.jpg").write_bytes(content)
     assert reason(tmp_path / "face.jpg") == expected
 
 
-def test_postscript_is_never_among_the_formats():
+def test_postscript_is_not_among_the_formats():
     assert not {"EPS", "PDF", "WMF", "FPX", "MIC"} & set(FORMATS)
 
 
-def test_places_that_are_no_files_are_named_and_do_not_block(tmp_path):
+def test_pipes_folders_and_missing_files_have_their_reasons_and_do_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert reason(tmp_path / "pipe") == "not a regular file"
     assert reason(tmp_path) == "a folder, not a file"
@@ -243,7 +243,7 @@ def test_resizing_keeps_the_whole_photograph(tmp_path):
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 31), (300, 200), (641, 480)])
 @pytest.mark.parametrize("side", [9, 32, 200, 513])
-def test_resizing_gives_what_pillow_gives_but_for_rounding(size, side):
+def test_resizing_gives_the_result_of_pillow_within_rounding(size, side):
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     pixels = resize(Image.fromarray(noise), side)
     expected = np.asarray(Image.fromarray(noise).resize((side, side), Image.Resampling.BILINEAR))
@@ -251,7 +251,7 @@ def test_resizing_gives_what_pillow_gives_but_for_rounding(size, side):
     assert np.abs(pixels.astype(int) - expected.astype(int)).max() <= 2
 
 
-def test_a_photograph_that_has_the_size_already_stays_as_it_is():
+def test_an_image_of_the_right_size_is_not_changed():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     pixels = resize(Image.fromarray(noise), 64)
     np.testing.assert_array_equal(pixels, noise)
