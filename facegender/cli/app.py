@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from facegender import __version__
 from facegender.cli.cache import cache
 from facegender.cli.data import demo_data, download
 from facegender.cli.doctor import doctor
@@ -24,8 +25,6 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from facegender import __version__
-
         print(f"facegender-tui {__version__}")
         raise typer.Exit
 

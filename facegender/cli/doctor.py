@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from facegender import __version__
 from facegender.cli.options import Root
 from facegender.support.cache_dir import cache_folder
 from facegender.support.files import exists, expanded
@@ -30,7 +31,6 @@ def _findings(root: Path) -> list[tuple[str, str]]:
     """Names and findings, in the order to print them."""
     import psutil
 
-    from facegender import __version__
     from facegender.cli.cache import summary
 
     memory = psutil.virtual_memory()
@@ -47,10 +47,7 @@ def _findings(root: Path) -> list[tuple[str, str]]:
         ("cache", _disk(cache_folder())),
         ("photographs", summary()),
         *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
-        (
-            "terminal",
-            f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal",
-        ),
+        ("terminal", f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"),
         ("pictures", "`facegender-tui --doctor` asks the terminal which pictures it can show"),
     ]
 

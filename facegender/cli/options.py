@@ -55,18 +55,16 @@ def root_folder(root: Path) -> Path:
 
 
 def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each of some fields of `TrainConfig`.
+    """Give a command an option for each of these fields of `TrainConfig`.
 
-    The command gets those that were typed as its first argument ``given``, from field name to text, or True for a flag.
+    The command's first argument becomes a dictionary of those that were typed: field name to text, or True for a flag.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def wrapper(**arguments: Any) -> None:
-            given = {name: arguments.pop(name) for name in names}
-            command(
-                {name: value for name, value in given.items() if value is not None and value is not False}, **arguments
-            )
+            given = {name: value for name in names if (value := arguments.pop(name)) not in (None, False)}
+            command(given, **arguments)
 
         signature = inspect.signature(command, eval_str=True)
         own = list(signature.parameters.values())[1:]
@@ -77,23 +75,19 @@ def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], 
 
 
 def _parameter(name: str) -> inspect.Parameter:
-    """The parameter that Typer makes an option for a field from; values are kept as text, see `parse`."""
+    """The parameter from which Typer makes the option of a field; its value stays text, for `parse`."""
     field = FIELDS[name]
-    defaults = {recipe: default_of(name, recipe) for recipe in RECIPES}
-    notes = [", ".join(field.choices)] if field.choices else []
     is_flag = field.type is bool
+    notes = [", ".join(field.choices)] if field.choices else []
     if not is_flag and field.default is not None:
         notes.append(f"default: {to_text(field.default)}")
+    defaults = {recipe: default_of(name, recipe) for recipe in RECIPES}
     notes += [f"{recipe}: {to_text(value)}" for recipe, value in defaults.items() if value != field.default]
-    note = f" ({'; '.join(notes)})" if notes else ""
-    option = typer.Option(
-        option_of(name), metavar="" if is_flag else field.metavar, help=field.help + note, show_default=False
-    )
+    help = f"{field.help} ({'; '.join(notes)})" if notes else field.help
+    option = typer.Option(option_of(name), metavar="" if is_flag else field.metavar, help=help, show_default=False)
+    kind, default = (bool, False) if is_flag else (str | None, None)
     return inspect.Parameter(
-        name,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=False if is_flag else None,
-        annotation=Annotated[bool if is_flag else str | None, option],
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=Annotated[kind, option]
     )
 
 

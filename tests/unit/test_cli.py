@@ -152,6 +152,18 @@ def test_help_and_version_are_exit_code_0(capsys: Capture) -> None:
     assert "facegender-tui 0." in capsys.readouterr().out
 
 
+def test_the_help_of_a_setting_names_its_choices_and_its_default_with_each_recipe(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["train", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    help_of = {words[1]: line for line in lines if len(words := line.split()) > 1}
+    assert "(default: 10; tuned: 80)" in help_of["--epochs"]
+    assert "(auto, disk, memory, gpu; default: auto)" in help_of["--cache"]
+    assert "default" not in help_of["--demo"]
+
+
 def test_runs_are_listed_newest_first_with_their_best_epoch_counted_from_1(tmp_path: Path, capsys: Capture) -> None:
     make_run(tmp_path, "alpha", live=False)
     make_run(tmp_path, "beta", live=True)
