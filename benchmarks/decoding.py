@@ -47,7 +47,7 @@ def cache(files: list[Path], size: int) -> None:
         tempfile.TemporaryDirectory() as scratch,
         mock.patch.dict(os.environ, {"FACEGENDER_CACHE": scratch}),
     ):
-        photos = load_photos(files, [0] * len(files), size)
+        photos = load_photos(files, [0] * len(files), size, folder=files[0].parents[1])
         photos.close()
         if photos.notice or photos.skipped:
             raise SystemExit(photos.notice or f"{len(photos.skipped)} files are no photographs")

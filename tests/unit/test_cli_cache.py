@@ -31,7 +31,7 @@ def one_set(tmp_path: Path, folder: Path) -> Path:
     files = [tmp_path / "faces" / f"{number}.png" for number in range(10)]
     for number, path in enumerate(files):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(path)
-    load_photos(files, [0, 1] * 5, 64)
+    load_photos(files, [0, 1] * 5, 64, folder=tmp_path / "faces")
     (path,) = folder.iterdir()
     os.utime(path, (time.time() - 7300,) * 2)
     return path

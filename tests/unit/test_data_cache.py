@@ -37,6 +37,10 @@ def files(tmp_path) -> list[Path]:
 LABELS = [0, 1] * 5
 
 
+def load(files: list[Path], labels: list[int], side: int, **options) -> DecodedPhotos:
+    return load_photos(files, labels, side, **{"folder": files[0].parent if files else Path(), **options})
+
+
 def cached_files(tmp_path) -> list[Path]:
     return sorted((tmp_path / "cache").glob("*"))
 
@@ -47,7 +51,7 @@ def numbers(decoded: DecodedPhotos) -> list[int]:
 
 
 def test_photographs_come_back_in_the_order_of_the_files(files):
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     pixels = decoded.read(np.arange(10))
     assert pixels.shape == (10, 16, 16, 3)
     assert pixels.dtype == np.uint8
@@ -62,14 +66,14 @@ def test_photographs_come_back_in_the_order_of_the_files(files):
 
 
 def test_some_photographs_are_read_in_any_order(files):
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert decoded.read(np.array([7, 2, 7]))[:, 8, 8, 0].tolist() == [140, 40, 140]
 
 
 def test_the_second_time_no_photograph_is_decoded(files, monkeypatch):
-    first = load_photos(files, LABELS, 16)
+    first = load(files, LABELS, 16)
     monkeypatch.setattr(photos, "decode_missing", lambda *_: pytest.fail("decoded a photograph"))
-    second = load_photos(files, LABELS, 16)
+    second = load(files, LABELS, 16)
     assert second.cached
     assert not first.cached
     assert numbers(second) == numbers(first)
@@ -78,16 +82,16 @@ def test_the_second_time_no_photograph_is_decoded(files, monkeypatch):
 
 
 def test_the_folder_may_move(files, tmp_path):
-    load_photos(files, LABELS, 16)
+    load(files, LABELS, 16)
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert load_photos([tmp_path / "moved" / path.name for path in files], LABELS, 16).cached
+    assert load([tmp_path / "moved" / path.name for path in files], LABELS, 16).cached
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_cached_like_any_other(files, tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     (tmp_path / "data").rename(odd)
     for cached in (False, True):
-        decoded = load_photos([odd / path.name for path in files], LABELS, 16)
+        decoded = load([odd / path.name for path in files], LABELS, 16)
         assert decoded.cached == cached
         assert numbers(decoded) == list(range(10))
     assert eviction.entries()[0].photos.source.isprintable()
@@ -95,7 +99,7 @@ def test_a_folder_whose_name_is_not_utf_8_is_cached_like_any_other(files, tmp_pa
 
 @pytest.mark.parametrize("change", ["content", "time", "name", "fewer", "size", "permission"])
 def test_any_change_decodes_again(files, monkeypatch, change):
-    load_photos(files, LABELS, 16)
+    load(files, LABELS, 16)
     files, labels, side = list(files), list(LABELS), 16
     if change == "content":
         Image.new("RGB", (20, 20), "white").save(files[3])
@@ -110,15 +114,15 @@ def test_any_change_decodes_again(files, monkeypatch, change):
         monkeypatch.setattr(photos.os, "access", lambda path, mode: path != files[3])
     else:
         side = 17
-    decoded = load_photos(files, labels, side)
+    decoded = load(files, labels, side)
     assert not decoded.cached
     if change == "content":
         assert decoded.read(np.array([3])).min() == 255
 
 
 def test_the_labels_are_the_callers_and_not_the_caches(files):
-    load_photos(files, LABELS, 16)
-    assert load_photos(files, [1] * 10, 16).labels.tolist() == [1] * 10
+    load(files, LABELS, 16)
+    assert load(files, [1] * 10, 16).labels.tolist() == [1] * 10
 
 
 def damage(path: Path) -> None:
@@ -136,7 +140,7 @@ def test_unreadable_files_are_left_out_and_listed_by_a_harmless_name_relative_to
     system.write_bytes(b"x")
     damage(files[2])
     for cached in (False, True):
-        decoded = load_photos([files[0], bad, files[1], system, files[2]], [0, 1, 1, 0, 0], 16, folder=tmp_path)
+        decoded = load([files[0], bad, files[1], system, files[2]], [0, 1, 1, 0, 0], 16, folder=tmp_path)
         assert decoded.cached == cached
         assert decoded.names == ["data/0.png", "data/1.png"]
         assert decoded.labels.tolist() == [0, 1]
@@ -149,7 +153,7 @@ def test_unreadable_files_are_left_out_and_listed_by_a_harmless_name_relative_to
 
 
 def test_a_file_that_is_named_twice_gives_two_photographs(files):
-    decoded = load_photos([files[4], files[4]], [0, 1], 16)
+    decoded = load([files[4], files[4]], [0, 1], 16)
     assert decoded.digests[0] == decoded.digests[1]
     assert numbers(decoded) == [4, 4]
 
@@ -157,21 +161,21 @@ def test_a_file_that_is_named_twice_gives_two_photographs(files):
 def test_a_folder_without_a_readable_photograph_gives_none_and_keeps_nothing(files, tmp_path):
     for path in files:
         damage(path)
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert len(decoded) == 0
     assert len(decoded.skipped) == 10
     assert cached_files(tmp_path) == []
-    assert len(load_photos([], [], 16)) == 0
+    assert len(load([], [], 16)) == 0
 
 
 def test_progress_counts_up_to_all_files(files):
     reports = []
-    load_photos(files, LABELS, 16, progress=lambda *report: reports.append(report))
+    load(files, LABELS, 16, progress=lambda *report: reports.append(report))
     assert {(stage, count) for stage, _, count in reports} == {("decoding", 10)}
     assert [done for _, done, _ in reports] == sorted(done for _, done, _ in reports)
     assert (reports[0][1], reports[-1][1]) == (0, 10)
     reports.clear()
-    load_photos(files, LABELS, 16, progress=lambda *report: reports.append(report))
+    load(files, LABELS, 16, progress=lambda *report: reports.append(report))
     assert reports == [("decoding", 10, 10)]
 
 
@@ -235,7 +239,7 @@ def test_a_progress_callback_that_is_stuck_does_not_hold_up_decoding(files, slow
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photos, "decode_missing", skip_first_report(photos.decode_missing))
-        load_photos(files, LABELS, 16, progress=progress)
+        load(files, LABELS, 16, progress=progress)
     assert len(seen) == 10
 
 
@@ -250,21 +254,21 @@ def skip_first_report(decode_missing):
 
 def test_an_interrupted_build_continues_with_what_is_missing(files, tmp_path, slow, decoded_names):
     with pytest.raises(KeyboardInterrupt):
-        load_photos(files, LABELS, 16, progress=interrupt_at(4))
+        load(files, LABELS, 16, progress=interrupt_at(4))
     assert [path.suffix for path in cached_files(tmp_path)] == [".building"]
     assert 4 <= len(decoded_names()) < 10
     reports = []
-    decoded = load_photos(files, LABELS, 16, progress=lambda *report: reports.append(report))
+    decoded = load(files, LABELS, 16, progress=lambda *report: reports.append(report))
     assert reports[0] == ("decoding", 4, 10)
     assert decoded_names() == [path.name for path in files[4:]]
     assert numbers(decoded) == list(range(10))
     assert [path.suffix for path in cached_files(tmp_path)] == [".photographs"]
-    assert load_photos(files, LABELS, 16).cached
+    assert load(files, LABELS, 16).cached
 
 
 def test_an_interrupted_build_leaves_no_process_behind(files, slow):
     with pytest.raises(KeyboardInterrupt):
-        load_photos(files, LABELS, 16, progress=interrupt_at(1))
+        load(files, LABELS, 16, progress=interrupt_at(1))
     assert multiprocessing.active_children() == []
 
 
@@ -278,14 +282,14 @@ photos.resize = lambda image, side: time.sleep(0.05) or original(image, side)
 def progress(stage, done, count):
     if done >= 5:
         os.kill(os.getpid(), 9)
-photos.load_photos(sorted(Path(sys.argv[1]).iterdir()), [0, 1] * 5, 16, progress=progress)
+photos.load_photos(sorted(Path(sys.argv[1]).iterdir()), [0, 1] * 5, 16, folder=Path(sys.argv[1]), progress=progress)
 """
 
 
 def test_a_build_that_was_killed_continues_with_what_is_missing(files, tmp_path, decoded_names):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "data")], timeout=60)
     assert killed.returncode == -9
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert decoded_names() == [path.name for path in files[4:]]
     assert numbers(decoded) == list(range(10))
 
@@ -303,15 +307,15 @@ def test_a_photograph_that_may_not_have_reached_the_disk_is_not_marked_as_decode
 @pytest.mark.parametrize("cut", [0, 1, 100, 5000, -1])
 def test_an_unfinished_file_that_was_cut_off_is_begun_again(files, tmp_path, slow, cut):
     with pytest.raises(KeyboardInterrupt):
-        load_photos(files, LABELS, 16, progress=interrupt_at(4))
+        load(files, LABELS, 16, progress=interrupt_at(4))
     (path,) = cached_files(tmp_path)
     path.write_bytes(path.read_bytes()[:cut])
-    assert numbers(load_photos(files, LABELS, 16)) == list(range(10))
+    assert numbers(load(files, LABELS, 16)) == list(range(10))
 
 
 def test_a_process_waits_for_another_that_decodes_the_same_photographs(files, tmp_path, slow):
     with pytest.raises(KeyboardInterrupt):
-        load_photos(files, LABELS, 16, progress=interrupt_at(4))
+        load(files, LABELS, 16, progress=interrupt_at(4))
     (path,) = cached_files(tmp_path)
     other = open_building(path.name.removeprefix(".").removesuffix(".building"), 10, 16, "")
     reports = []
@@ -320,12 +324,12 @@ def test_a_process_waits_for_another_that_decodes_the_same_photographs(files, tm
         reports.append(report)
         other.close()
 
-    assert numbers(load_photos(files, LABELS, 16, progress=progress)) == list(range(10))
+    assert numbers(load(files, LABELS, 16, progress=progress)) == list(range(10))
     assert reports[0] == ("another process is decoding", 4, 10)
 
 
 def test_what_another_process_has_finished_meanwhile_is_taken_from_the_cache(files, tmp_path):
-    load_photos(files, LABELS, 16)
+    load(files, LABELS, 16)
     (path,) = cached_files(tmp_path)
     hidden = path.rename(tmp_path / "finished")
     other = open_building(path.name.removesuffix(".photographs"), 10, 16, "")
@@ -334,7 +338,7 @@ def test_what_another_process_has_finished_meanwhile_is_taken_from_the_cache(fil
         hidden.rename(path)
         other.discard()
 
-    decoded = load_photos(files, LABELS, 16, progress=progress)
+    decoded = load(files, LABELS, 16, progress=progress)
     assert decoded.cached
     assert cached_files(tmp_path) == [path]
 
@@ -345,7 +349,7 @@ def test_signals_to_the_worker_processes_are_the_parents_matter(files, slow):
             os.kill(process.pid, signal.SIGINT)
             os.kill(process.pid, signal.SIGTERM)
 
-    assert numbers(load_photos(files, LABELS, 16, progress=progress)) == list(range(10))
+    assert numbers(load(files, LABELS, 16, progress=progress)) == list(range(10))
 
 
 @pytest.mark.parametrize("memory", [False, True])
@@ -361,14 +365,14 @@ def test_a_process_that_is_spawned_opens_the_file_again_to_write_to_it(memory):
 def test_an_error_of_the_program_in_a_worker_process_is_raised_with_its_traceback(files, monkeypatch):
     monkeypatch.setattr(photos, "resize", lambda image, side: 1 / 0)
     with pytest.raises(ZeroDivisionError) as raised:
-        load_photos(files, LABELS, 16)
+        load(files, LABELS, 16)
     assert "in _work" in raised.value.__notes__[0]
 
 
 def test_a_worker_process_that_is_killed_is_an_error_that_names_the_signal(files, monkeypatch):
     monkeypatch.setattr(photos, "resize", lambda image, side: os.kill(os.getpid(), 9))
     with pytest.raises(RuntimeError, match="SIGKILL"):
-        load_photos(files, LABELS, 16)
+        load(files, LABELS, 16)
 
 
 # Damage and trouble -------------------------------------------------------------------------------------------------
@@ -376,7 +380,7 @@ def test_a_worker_process_that_is_killed_is_an_error_that_names_the_signal(files
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "header", "foreign"])
 def test_a_damaged_cache_is_built_again(files, tmp_path, damage):
-    load_photos(files, LABELS, 16)
+    load(files, LABELS, 16)
     (path,) = cached_files(tmp_path)
     data = bytearray(path.read_bytes())
     if damage == "cut":
@@ -388,30 +392,30 @@ def test_a_damaged_cache_is_built_again(files, tmp_path, damage):
     else:
         data[:] = os.urandom(len(data))
     path.write_bytes(data)
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert not decoded.cached
     assert numbers(decoded) == list(range(10))
-    assert load_photos(files, LABELS, 16).cached
+    assert load(files, LABELS, 16).cached
 
 
 def test_a_file_that_is_truncated_while_it_is_used_is_one_clear_error(files, tmp_path):
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     (path,) = cached_files(tmp_path)
     os.truncate(path, path.stat().st_size - 1)
     assert decoded.read(np.array([8]))[0, 8, 8, 0] == 160
     with pytest.raises(UserError, match="truncated the decoded photographs; start the run again"):
         decoded.read(np.array([9]))
-    assert not load_photos(files, LABELS, 16).cached
+    assert not load(files, LABELS, 16).cached
 
 
 def test_nobody_else_may_read_the_cache(files, tmp_path, slow):
     before = os.umask(0)
     try:
         with pytest.raises(KeyboardInterrupt):
-            load_photos(files, LABELS, 16, progress=interrupt_at(4))
+            load(files, LABELS, 16, progress=interrupt_at(4))
         (building,) = cached_files(tmp_path)
         assert building.stat().st_mode & 0o777 == 0o600
-        load_photos(files, LABELS, 16)
+        load(files, LABELS, 16)
     finally:
         os.umask(before)
     (finished,) = cached_files(tmp_path)
@@ -430,7 +434,7 @@ def test_the_default_cache_folder_of_an_earlier_version_becomes_private(tmp_path
 def test_a_cache_folder_that_cannot_be_created_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "file" / "cache"))
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert numbers(decoded) == list(range(10))
     assert "kept in memory only" in decoded.notice
     assert decoded.in_memory
@@ -450,7 +454,7 @@ def test_a_disk_that_fills_up_costs_a_notice_and_no_photograph(files, tmp_path, 
         original(self, *arguments)
 
     monkeypatch.setattr(PhotoFile, step, failing)
-    decoded = load_photos(files, LABELS, 16)
+    decoded = load(files, LABELS, 16)
     assert numbers(decoded) == list(range(10))
     assert "No space left on device" in decoded.notice
     assert cached_files(tmp_path) == []
@@ -460,7 +464,7 @@ def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files
     monkeypatch.setattr(eviction, "make_room", lambda needed, keep: False)
     monkeypatch.setattr(photos, "available_memory", lambda: 100)
     with pytest.raises(UserError, match="--image-size"):
-        load_photos(files, LABELS, 16)
+        load(files, LABELS, 16)
 
 
 # Eviction -----------------------------------------------------------------------------------------------------------
@@ -468,11 +472,11 @@ def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files
 
 def test_what_was_used_least_recently_makes_room(files, tmp_path):
     for side in (16, 20, 24):
-        load_photos(files, LABELS, side)
+        load(files, LABELS, side)
     by_size = sorted(cached_files(tmp_path), key=lambda path: path.stat().st_size)
     for age, path in enumerate(by_size):
         os.utime(path, (1000 + age, 1000 + age))
-    load_photos(files, LABELS, 16)  # used again: now the newest
+    load(files, LABELS, 16)  # used again: now the newest
     total = sum(path.stat().st_size for path in by_size)
     assert eviction.make_room(100, limit=total)
     assert cached_files(tmp_path) == sorted([by_size[0], by_size[2]])
@@ -516,8 +520,8 @@ def test_unfinished_sets_make_room_unless_they_are_being_decoded(tmp_path):
 
 def test_sets_are_listed_with_what_is_in_them(files, tmp_path, slow):
     with pytest.raises(KeyboardInterrupt):
-        load_photos(files, LABELS, 16, progress=interrupt_at(4))
-    load_photos(files, LABELS, 20)
+        load(files, LABELS, 16, progress=interrupt_at(4))
+    load(files, LABELS, 20)
     finished, unfinished = sorted(eviction.entries(), key=lambda entry: not entry.finished)
     assert (len(finished.photos.decoded_rows), finished.photos.count, finished.photos.side) == (10, 10, 20)
     assert finished.photos.source == str(tmp_path / "data")
@@ -528,7 +532,7 @@ def test_sets_are_listed_with_what_is_in_them(files, tmp_path, slow):
 
 
 def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path):
-    decoded = load_photos(files, LABELS, 20)
+    decoded = load(files, LABELS, 20)
     size = cached_files(tmp_path)[0].stat().st_size
     (tmp_path / "cache" / "classify").mkdir()
     (tmp_path / "cache" / "notes.txt").write_text("mine")

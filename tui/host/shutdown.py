@@ -127,14 +127,13 @@ def report_crash(trace: str) -> None:
     Args:
         trace: The traceback as Python or Rich prints it; its last line names the error.
     """
-    from facegender.support.cache_dir import cache_folder
+    from facegender.support.cache_dir import make_cache_folder
     from facegender.support.files import replacing
     from facegender.support.text import one_line
 
     what = next((line for line in reversed(trace.splitlines()) if line.strip()), "unknown error")
-    path = cache_folder() / "facegender-tui-error.log"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = make_cache_folder() / "facegender-tui-error.log"
         with replacing(path) as temporary:
             temporary.write_text(trace, encoding="utf-8")
         where = f"details are in {path}"

@@ -126,7 +126,7 @@ class DecodedPhotos:
 
         Args:
             indices: (n,) int64.
-            out: Where to, C-contiguous; without it a new array.
+            out: Array to fill, C-contiguous; a new one if not given.
 
         Returns:
             (n, S, S, 3) uint8.
@@ -150,8 +150,8 @@ def load_photos(
     labels: Sequence[int],
     image_size: int,
     *,
+    folder: Path,
     progress: Progress | None = None,
-    folder: Path | None = None,
 ) -> DecodedPhotos:
     """Load the photographs of some files, from the cache or by decoding them.
 
@@ -159,14 +159,12 @@ def load_photos(
         files: What to read.
         labels: The class of each.
         image_size: Side in pixels.
+        folder: The files are at or below it; messages name them relative to it.
         progress: See `Progress`.
-        folder: Messages name files relative to it; without it the folder that the files have in common.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    if folder is None:
-        folder = Path(os.path.commonpath([path.parent for path in files])) if files else Path()
     source = PhotoSource(
         key=_key(files, folder, image_size),
         paths=files,
@@ -214,22 +212,22 @@ def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> Dec
         UserError: Neither the disk nor the memory has room for the photographs.
         RuntimeError: A decoding process was killed.
     """
-    tell = progress or (lambda stage, done, count: None)
+    report = progress or (lambda stage, done, count: None)
     if (finished := open_finished(source.key)) is not None:
-        tell(DECODING, finished.count, finished.count)
+        report(DECODING, finished.count, finished.count)
         return DecodedPhotos(finished, source, cached=True)
     try:
-        file = _open_when_free(source, tell)
+        file = _open_when_free(source, report)
     except OSError as error:
-        return _decode_in_memory(source, tell, _refusal(error))
+        return _decode_in_memory(source, report, _refusal(error))
     try:
         if (finished := open_finished(source.key)) is not None:  # another process has decoded it meanwhile
             file.discard()
             return DecodedPhotos(finished, source, cached=True)
         if not eviction.make_room(source.size_bytes, keep=file.path):
             file.discard()
-            return _decode_in_memory(source, tell, "has too little room")
-        decode_missing(file, source.read, partial(tell, DECODING))
+            return _decode_in_memory(source, report, "has too little room")
+        decode_missing(file, source.read, partial(report, DECODING))
         if len(file.decoded_rows):
             file.finish(source.key)
         else:
@@ -237,14 +235,14 @@ def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> Dec
     except OSError as error:
         with contextlib.suppress(OSError):
             file.discard()
-        return _decode_in_memory(source, tell, _refusal(error))
+        return _decode_in_memory(source, report, _refusal(error))
     except BaseException:
         file.close()
         raise
     return DecodedPhotos(file, source)
 
 
-def _decode_in_memory(source: PhotoSource, tell: Progress, problem: str) -> DecodedPhotos:
+def _decode_in_memory(source: PhotoSource, report: Progress, problem: str) -> DecodedPhotos:
     folder = printable(cache_folder())
     if source.size_bytes > MEMORY_SHARE * available_memory():
         raise UserError(
@@ -253,7 +251,7 @@ def _decode_in_memory(source: PhotoSource, tell: Progress, problem: str) -> Deco
             f"{CACHE_VARIABLE} to a folder on another disk"
         )
     file = PhotoFile.in_memory(len(source.paths), source.side)
-    decode_missing(file, source.read, partial(tell, DECODING))
+    decode_missing(file, source.read, partial(report, DECODING))
     notice = f"the decoded photographs are kept in memory only: the cache folder {folder} {problem}"
     return DecodedPhotos(file, source, notice=notice)
 
@@ -262,7 +260,7 @@ def _refusal(error: OSError) -> str:
     return f"cannot be written ({error.strerror})"
 
 
-def _open_when_free(source: PhotoSource, tell: Progress) -> PhotoFile:
+def _open_when_free(source: PhotoSource, report: Progress) -> PhotoFile:
     """Open the file in which a set is decoded; while another process has it, wait and report its progress."""
     while True:
         try:
@@ -270,5 +268,5 @@ def _open_when_free(source: PhotoSource, tell: Progress) -> PhotoFile:
         except BlockingIOError:
             # That process may have just begun, or just ended.
             with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(building_path(source.key))) as other:
-                tell(WAITING, other.count - len(other.missing_rows), other.count)
+                report(WAITING, other.count - len(other.missing_rows), other.count)
             time.sleep(_LOOK_EVERY_S)
