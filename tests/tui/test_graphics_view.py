@@ -138,7 +138,7 @@ async def test_an_app_without_a_terminal_gets_half_blocks() -> None:
 
 
 @ALL
-async def test_a_picture_may_be_asked_for_before_there_is_a_layout(terminal: Terminal) -> None:
+async def test_a_picture_can_be_shown_before_the_first_layout(terminal: Terminal) -> None:
     app = ViewApp(terminal)
     shown = picture()
     assert app.view.size.area == 0
@@ -150,7 +150,7 @@ async def test_a_picture_may_be_asked_for_before_there_is_a_layout(terminal: Ter
         assert [message.encoded.job.picture for message in app.shown] == [shown]
 
 
-async def test_the_newest_wins_and_what_came_between_is_never_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_only_the_newest_picture_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
     began, go_on = threading.Event(), threading.Event()
     encoded: list[Picture] = []
     real = widget_module.encode
@@ -194,7 +194,7 @@ async def test_the_old_picture_stays_until_the_new_one_is_ready(monkeypatch: pyt
         assert app.written() != before
 
 
-async def test_a_picture_taken_away_while_it_is_encoded_does_not_appear(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_picture_cleared_while_it_is_encoded_does_not_appear(monkeypatch: pytest.MonkeyPatch) -> None:
     began, go_on = held_back(monkeypatch)
     app = ViewApp(HALFBLOCK)
     async with app.run_test():
@@ -210,9 +210,7 @@ async def test_a_picture_taken_away_while_it_is_encoded_does_not_appear(monkeypa
 
 
 @ALL
-async def test_a_seen_picture_comes_back_without_being_encoded(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_picture_shown_before_is_not_encoded_again(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     app = ViewApp(terminal)
     first, second = picture(0), picture(200)
     async with app.run_test():
@@ -277,7 +275,7 @@ async def test_only_slices_that_look_different_are_sent() -> None:
         assert sixel_places(app.written()) == [(8, 1), (11, 1)], "of slices at 2, 5, 8 and 11"
 
 
-async def test_sixel_pixels_that_are_still_there_are_skipped_not_sent_again() -> None:
+async def test_intact_sixel_pixels_are_skipped_not_sent_again() -> None:
     app = ViewApp(SIXEL)
     first, second = picture(0), picture(200)
     async with app.run_test():
@@ -298,7 +296,7 @@ async def test_sixel_pixels_that_are_still_there_are_skipped_not_sent_again() ->
         assert "\x1bP" in app.written()
 
 
-async def test_a_sixel_picture_leaves_the_screens_last_row_alone() -> None:
+async def test_a_sixel_picture_does_not_use_the_last_row_of_the_screen() -> None:
     app = ViewApp(SIXEL)
     shown = picture(height=2000, width=100)
     async with app.run_test(size=(60, 20)) as pilot:
@@ -320,7 +318,7 @@ class Dialog(ModalScreen[None]):
 
 
 @pytest.mark.parametrize("terminal", [SIXEL, KITTY], ids=["sixel", "kitty"])
-async def test_below_a_dialog_the_picture_is_plain_cells_and_comes_back_after_it(terminal: Terminal) -> None:
+async def test_below_a_dialog_the_picture_is_plain_cells_and_is_drawn_again_after_it(terminal: Terminal) -> None:
     app = ViewApp(terminal)
     shown = picture()
     async with app.run_test() as pilot:
@@ -342,7 +340,7 @@ async def test_below_a_dialog_the_picture_is_plain_cells_and_comes_back_after_it
             assert "\U0010eeee" in after
 
 
-async def test_what_covers_a_sixel_picture_makes_it_be_drawn_again() -> None:
+async def test_a_covered_sixel_picture_is_drawn_again() -> None:
     app = ViewApp(SIXEL)
     shown = picture()
     async with app.run_test(notifications=True) as pilot:
@@ -388,7 +386,7 @@ async def test_kitty_data_is_sent_once_ahead_of_the_cells() -> None:
         assert image_cleanup_sequence(app) == ""
 
 
-async def test_pieces_of_a_kitty_line_each_say_where_they_are() -> None:
+async def test_each_piece_of_a_kitty_line_has_its_own_position() -> None:
     app = ViewApp(KITTY)
     shown = picture()
     async with app.run_test():
@@ -420,7 +418,7 @@ async def test_the_line_around_a_framed_picture_is_kept() -> None:
         assert all(len(line) == 40 for line in lines)
 
 
-async def test_of_a_sixel_picture_that_was_a_little_larger_nothing_stays_in_the_last_cells() -> None:
+async def test_nothing_of_a_slightly_larger_sixel_picture_remains_in_the_last_cells() -> None:
     app = ViewApp(SIXEL)
     larger, smaller = picture(height=232, width=398), picture(1, height=226, width=392)
     async with app.run_test():
@@ -433,7 +431,7 @@ async def test_of_a_sixel_picture_that_was_a_little_larger_nothing_stays_in_the_
         assert not any(strip.intact for strip in app.view._painter._slices), "the cells are blanked first"
 
 
-async def test_what_was_written_is_counted() -> None:
+async def test_written_pictures_and_bytes_are_counted() -> None:
     app = ViewApp(KITTY)
     shown = picture()
     async with app.run_test():
@@ -480,7 +478,7 @@ class FarApp(ViewApp):
 
 
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
-async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_whole_one_in_parts(protocol: Protocol) -> None:
+async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_slices(protocol: Protocol) -> None:
     app = FarApp(protocol)
     wanted = noise(1)
     async with app.run_test(size=(100, 40)) as pilot:
@@ -505,7 +503,7 @@ async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_whole_one_in_
 
 
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
-async def test_a_new_wish_puts_an_end_to_what_is_still_to_be_sent(protocol: Protocol) -> None:
+async def test_a_new_picture_cancels_what_is_not_sent_yet(protocol: Protocol) -> None:
     app = FarApp(protocol)
     async with app.run_test(size=(100, 40)) as pilot:
         app.view.styles.width, app.view.styles.height = 80, 30
@@ -527,7 +525,7 @@ async def test_a_new_wish_puts_an_end_to_what_is_still_to_be_sent(protocol: Prot
         assert shown_in(app.view) is last
 
 
-async def test_without_receipts_nothing_waits() -> None:
+async def test_a_terminal_that_reports_nothing_is_not_waited_for() -> None:
     app = ViewApp(SIXEL)
     async with app.run_test():
         for seed in range(3):
@@ -538,7 +536,7 @@ async def test_without_receipts_nothing_waits() -> None:
             assert app.view._painter.written.is_set()
 
 
-async def test_a_kitty_terminal_on_a_slow_link_gets_the_next_picture_in_advance() -> None:
+async def test_the_next_picture_is_sent_ahead_to_a_kitty_terminal_on_a_slow_link() -> None:
     app = FarApp(Protocol.KITTY)
     shown, coming = noise(1), noise(2)
     async with app.run_test() as pilot:
@@ -573,7 +571,7 @@ async def test_after_another_program_had_the_terminal_the_picture_is_sent_again_
 
 
 @ALL
-async def test_another_terminal_gets_the_picture_in_its_own_way(terminal: Terminal) -> None:
+async def test_another_terminal_gets_the_picture_with_its_protocol(terminal: Terminal) -> None:
     app = ViewApp(SIXEL if terminal is KITTY else KITTY)
     shown = picture()
     async with app.run_test():
@@ -589,7 +587,7 @@ async def test_another_terminal_gets_the_picture_in_its_own_way(terminal: Termin
         assert ("\U0010eeee" in written) == (terminal is KITTY)
 
 
-async def test_a_larger_font_has_the_picture_made_again() -> None:
+async def test_a_larger_font_has_the_picture_encoded_again() -> None:
     app = ViewApp(SIXEL)
     shown = picture(height=240, width=400)
     async with app.run_test():
@@ -604,7 +602,7 @@ async def test_a_larger_font_has_the_picture_made_again() -> None:
 
 
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
-async def test_a_picture_taken_away_while_its_coarse_form_is_made_does_not_appear(
+async def test_a_picture_cleared_while_its_coarse_form_is_encoded_does_not_appear(
     protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = held_back(monkeypatch)
@@ -619,7 +617,7 @@ async def test_a_picture_taken_away_while_its_coarse_form_is_made_does_not_appea
         assert app.view.shown is None
 
 
-async def test_a_hidden_view_keeps_no_room_on_the_link() -> None:
+async def test_a_hidden_view_has_no_share_of_the_link() -> None:
     app = FarApp(Protocol.SIXEL)
     async with app.run_test(size=(100, 40)) as pilot:
         app.view.show(noise(1))
@@ -634,7 +632,7 @@ async def test_a_hidden_view_keeps_no_room_on_the_link() -> None:
         assert "\x1b[" in app.written()
 
 
-async def test_an_encoder_that_fails_costs_the_picture_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_an_encoder_does_not_end_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(job: Job) -> Encoded:
         raise TypeError("no such\x1bthing")
 
@@ -647,7 +645,7 @@ async def test_an_encoder_that_fails_costs_the_picture_and_not_the_program(monke
         assert "cannot be shown (no such" in "".join(app.text())
 
 
-async def test_the_terminal_is_given_away_only_after_it_has_read_everything() -> None:
+async def test_the_terminal_is_handed_over_only_after_it_has_read_everything() -> None:
     app = FarApp(Protocol.SIXEL)
     async with app.run_test(size=(100, 40)) as pilot:
         link = context_of(app).link

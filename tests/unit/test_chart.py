@@ -53,12 +53,12 @@ def dots(rows: list[str]) -> list[list[bool]]:
 # Saying what there is
 
 
-async def test_an_empty_chart_says_what_will_be_there() -> None:
+async def test_an_empty_chart_shows_its_placeholder() -> None:
     rows = await drawn(Chart("the loss will stand here"))
     assert "the loss will stand here" in "\n".join(rows)
 
 
-async def test_curves_without_points_say_what_will_be_there() -> None:
+async def test_curves_without_points_show_the_placeholder() -> None:
     rows = await drawn(Chart("the loss will stand here"), curve([]), curve([]))
     assert "the loss will stand here" in "\n".join(rows)
 
@@ -88,7 +88,7 @@ async def test_a_falling_curve_falls() -> None:
 # What is not finite
 
 
-async def test_a_value_that_is_no_number_interrupts_the_line_and_is_marked_below() -> None:
+async def test_nan_interrupts_the_line_and_is_marked_below() -> None:
     whole = await drawn(Chart("waiting"), curve([1.0] * 9))
     broken = await drawn(Chart("waiting"), curve([1.0, 1.0, 1.0, math.nan, math.nan, math.nan, 1.0, 1.0, 1.0]))
     filled = [sum(map(sum, dots(rows))) for rows in (whole, broken)]
@@ -161,7 +161,7 @@ def all_widths(chart: Chart, width: int, height: int) -> list[int]:
     return [len(strip.text) for strip in strips]
 
 
-async def test_no_numbers_and_no_size_make_it_fail_or_overflow_its_place() -> None:
+async def test_no_values_and_no_size_make_it_fail_or_overflow() -> None:
     random = np.random.default_rng(0)
     chart = Chart("waiting")
     async with ChartApp(chart).run_test(size=(20, 5)):
@@ -190,7 +190,7 @@ async def test_no_numbers_and_no_size_make_it_fail_or_overflow_its_place() -> No
 
 
 @pytest.mark.timeout(20)
-async def test_a_value_as_large_as_a_float_gets_is_drawn_at_once() -> None:
+async def test_the_largest_float_is_drawn_without_delay() -> None:
     for outlier in (1e9, 1e30, 1e300, -1e30):
         y = [1.0 + math.sin(n) / 2 for n in range(200)]
         y[0] = y[100] = outlier
@@ -198,7 +198,7 @@ async def test_a_value_as_large_as_a_float_gets_is_drawn_at_once() -> None:
         assert any(map(any, dots(rows)))
 
 
-async def test_every_size_gives_rows_as_wide_as_it_is() -> None:
+async def test_every_size_gives_rows_of_its_width() -> None:
     chart = Chart("waiting for the first batches")
     async with ChartApp(chart).run_test(size=(20, 5)):
         chart.show((curve([0.05, 0.47, 0.3]), curve([-12345.678, 0.00012])), (0.0, 2.0), "minutes")
@@ -258,7 +258,7 @@ def test_a_long_gap_stays_a_gap_after_reduction() -> None:
     assert np.isfinite(ys[(xs < 38) | (xs > 62)]).all()
 
 
-async def test_a_single_enormous_first_loss_does_not_press_the_rest_flat_and_its_peak_is_told() -> None:
+async def test_one_enormous_first_loss_does_not_flatten_the_rest_and_its_peak_is_noted() -> None:
     y = [1e6] + [math.sin(n / 5) + 2 for n in range(200)]
     rows = await drawn(Chart("waiting"), curve(y), size=(60, 14))
     assert "peak 1e6" in rows[0]
@@ -280,7 +280,7 @@ def test_smoothing_stays_within_the_values_and_keeps_a_constant() -> None:
     assert out[0] == pytest.approx(y[0])
 
 
-def test_smoothing_passes_over_what_is_not_finite_and_leaves_its_place_empty() -> None:
+def test_smoothing_skips_non_finite_values_and_keeps_gaps() -> None:
     out = Smoother(0.5)(np.array([1.0, math.nan, math.inf, 1.0]))
     assert np.isnan(out[1:3]).all()
     assert out[[0, 3]].tolist() == [1.0, 1.0]
@@ -299,7 +299,7 @@ def test_ticks_are_round_ascending_and_within_their_range() -> None:
 
 
 @pytest.mark.parametrize("bad", [(0.0, 0.0), (1.0, 0.0), (0.0, math.inf), (math.nan, 1.0)])
-def test_a_range_that_is_none_has_one_tick(bad: tuple[float, float]) -> None:
+def test_an_empty_range_has_one_tick(bad: tuple[float, float]) -> None:
     assert len(nice_ticks(*bad, 5)) == 1
 
 

@@ -78,7 +78,7 @@ def test_buckets_filled_in_parts_have_the_first_lowest_highest_and_last_of_their
     assert len(buckets.points_x(np.arange(len(values)))) == len(wanted)
 
 
-def test_a_bucket_passes_over_what_is_no_number() -> None:
+def test_a_bucket_skips_nan() -> None:
     values = noise(3 * BUCKETS)
     values[5:7] = np.nan
     buckets = Buckets()
@@ -91,7 +91,7 @@ def test_a_bucket_passes_over_what_is_no_number() -> None:
 # Curves of a run
 
 
-def test_steps_are_taken_in_a_bounded_number_at_a_time() -> None:
+def test_a_bounded_number_of_steps_is_added_at_a_time() -> None:
     steps = many_steps(2 * STEPS_AT_ONCE + 1)
     curves = StepCurves()
     assert [curves.update(steps) for _ in range(3)] == [False, False, True]
@@ -132,7 +132,7 @@ def test_a_short_run_is_drawn_point_by_point(axis: str, weight: float) -> None:
     assert shown.x_range[1] >= max(train.x[-1], validation.x[-1])
 
 
-def test_minutes_are_those_of_the_header_without_what_lies_between_the_parts_of_a_run() -> None:
+def test_minutes_count_training_without_the_time_between_segments() -> None:
     events = [
         recorded.run_started(time=1000.0),
         *recorded.epoch_events(0),
@@ -152,7 +152,7 @@ def test_minutes_are_those_of_the_header_without_what_lies_between_the_parts_of_
     assert 60 * shown.x_range[1] == pytest.approx(state.elapsed_s(90_004.0))
 
 
-def test_what_is_not_finite_is_marked_where_it_happened_however_much_is_reduced() -> None:
+def test_non_finite_values_are_marked_where_they_are_after_any_reduction() -> None:
     loss = noise(50_000)
     loss[40_000] = math.inf
     loss[123] = math.nan
@@ -170,7 +170,7 @@ def test_a_run_of_nothing_but_nan_keeps_a_bounded_number_of_marks() -> None:
     assert 0 < len(curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0].non_finite_x) <= BUCKETS
 
 
-def test_steps_that_were_trained_again_take_the_place_of_the_old_ones() -> None:
+def test_steps_trained_again_replace_the_old_ones() -> None:
     before = many_steps(100)
     curves = StepCurves()
     curves.update(before)

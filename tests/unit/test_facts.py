@@ -16,7 +16,7 @@ def said(*events: AnyEvent) -> list[str]:
     return RunFacts().lines(state).plain.splitlines()
 
 
-def test_a_run_without_patience_says_nothing_of_it() -> None:
+def test_a_run_without_patience_does_not_mention_it() -> None:
     lines = said(recorded.run_started(), recorded.epoch_finished(0))
     assert not any("patience" in line for line in lines)
     assert lines[0] == "best 0.600 at epoch 1   learning rate 0.001"
@@ -31,7 +31,7 @@ def test_a_learning_rate_has_at_most_three_digits(rate: float, said_of_it: str) 
 
 
 @pytest.mark.parametrize(("waited", "line"), [((), "patience 0 of 10"), ((0, 1, 2, 3), "patience 3 of 10")])
-def test_patience_is_said_as_epochs_since_the_best_of_all_that_are_waited(waited: tuple[int, ...], line: str) -> None:
+def test_patience_is_shown_as_epochs_since_the_best_of_the_limit(waited: tuple[int, ...], line: str) -> None:
     epochs = [recorded.epoch_finished(epoch, epochs_since_best=count) for epoch, count in enumerate(waited)]
     assert said(recorded.run_started(patience=10), *epochs)[1] == line
 
@@ -45,7 +45,7 @@ def test_a_run_that_ended_early_says_why(patience: int, epochs: str) -> None:
     assert not any("patience" in line for line in lines)
 
 
-def test_a_run_that_was_stopped_says_how_far_its_patience_was() -> None:
+def test_a_stopped_run_shows_its_patience() -> None:
     lines = said(
         recorded.run_started(patience=2),
         recorded.epoch_finished(0),

@@ -53,7 +53,7 @@ def test_the_state_is_what_the_events_say(run: tuple[RunFolder, Followed]) -> No
     assert followed.until(lambda message: message.state.state == "stopped").exists
 
 
-def test_a_long_journal_is_told_in_few_states(root: Path) -> None:
+def test_a_long_journal_gives_few_states(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=0)
     recorded.append(folder, *[recorded.steps(0)] * 20_000)
     followed = Followed(folder)
@@ -89,7 +89,7 @@ def test_a_truncated_and_a_replaced_journal_begin_a_new_state(run: tuple[RunFold
     assert len(state.steps) == 2 * recorded.STEPS_PER_EPOCH
 
 
-def test_a_folder_that_is_removed_is_told_once(run: tuple[RunFolder, Followed]) -> None:
+def test_a_removed_folder_is_reported_once(run: tuple[RunFolder, Followed]) -> None:
     folder, followed = run
     followed.until(lambda message: len(message.state.epochs) == 3)
     shutil.rmtree(folder.path)
@@ -98,7 +98,7 @@ def test_a_folder_that_is_removed_is_told_once(run: tuple[RunFolder, Followed]) 
     assert followed.posted.qsize() == 0
 
 
-def test_a_file_in_the_place_of_the_folder_is_as_if_the_folder_were_gone(run: tuple[RunFolder, Followed]) -> None:
+def test_a_file_in_place_of_the_folder_counts_as_removed(run: tuple[RunFolder, Followed]) -> None:
     folder, followed = run
     followed.until(lambda message: len(message.state.epochs) == 3)
     shutil.rmtree(folder.path)
@@ -106,9 +106,7 @@ def test_a_file_in_the_place_of_the_folder_is_as_if_the_folder_were_gone(run: tu
     followed.until(lambda message: not message.exists)
 
 
-def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreadable_folder_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = recorded.write_run(root)
     known, exists = follow.inspect_folder(RunState(folder.name), folder)
     assert (known.process_state, exists) == ("training", True)
@@ -120,14 +118,14 @@ def test_a_folder_that_cannot_be_looked_into_changes_nothing_that_is_known(
     assert follow.inspect_folder(known, folder) == (known, True)
 
 
-def test_pictures_that_are_made_again_are_told_by_a_later_time(run: tuple[RunFolder, Followed]) -> None:
+def test_pictures_written_again_have_a_later_time(run: tuple[RunFolder, Followed]) -> None:
     folder, followed = run
     first = followed.until(lambda message: message.state.frames == (0, 1, 2)).state.frame_times[1]
     recorded.append(folder, recorded.frame_saved(1, time=first + 100))
     followed.until(lambda message: message.state.frame_times[1] == first + 100)
 
 
-def test_an_error_in_the_thread_is_told_and_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_thread_is_reported_and_ends_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
@@ -138,7 +136,7 @@ def test_an_error_in_the_thread_is_told_and_ends_it(root: Path, monkeypatch: pyt
     assert not any(thread.name == "follow" and thread.is_alive() for thread in threading.enumerate())
 
 
-def test_steps_taken_in_one_go_give_what_they_give_one_by_one() -> None:
+def test_steps_folded_at_once_give_the_same_as_one_by_one() -> None:
     from tui.run.state import apply
 
     events = [

@@ -55,7 +55,7 @@ def pixels_of(piece: Slice) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(piece.data)))
 
 
-def test_slices_that_the_terminal_enlarges_go_on_above_and_below_so_that_no_line_shows_between_them() -> None:
+def test_enlarged_slices_repeat_their_neighbours_rows_so_that_no_line_shows_between_them() -> None:
     picture = random_picture(150, 100, 16)
     encoded = encode(Job(picture, Area(60, 40), Terminal(Protocol.KITTY, 10, 20)))
     row_px = encoded.placement.row_px
@@ -72,7 +72,7 @@ def test_slices_that_the_terminal_enlarges_go_on_above_and_below_so_that_no_line
     assert (parts[-1][-row_px:] == parts[-1][-row_px - 1]).all()
 
 
-def test_slices_that_are_shown_pixel_by_pixel_need_no_more_than_their_rows() -> None:
+def test_slices_that_are_not_enlarged_have_no_margin() -> None:
     encoded = encode(Job(random_picture(400, 300, 16), Area(30, 20), Terminal(Protocol.KITTY, 10, 20)))
     assert {piece.margin_rows for piece in encoded.slices} == {0}
     assert sum(len(pixels_of(piece)) for piece in encoded.slices) == 400
@@ -114,7 +114,7 @@ def test_cells_name_picture_row_and_first_column() -> None:
     assert text == f"\x1b[38;5;33m{start}{PLACEHOLDER * 2}\x1b[39m"
 
 
-def test_cells_spelled_out_each_say_where_they_belong() -> None:
+def test_spelled_out_cells_are_each_numbered() -> None:
     text = cells(0x03000021, row=0, first=0, last=3, spelled_out=True)
     assert [DIACRITICS.index(text[text.index(PLACEHOLDER) + 4 * n + 2]) for n in range(3)] == [0, 1, 2]
 

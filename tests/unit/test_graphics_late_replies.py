@@ -14,14 +14,14 @@ ATTRIBUTES = "^[?62;4;22c"
 @pytest.mark.parametrize(
     "answer", [NAME, KITTY, ATTRIBUTES, NAME + KITTY + ATTRIBUTES], ids=["name", "kitty", "attributes", "all"]
 )
-def test_an_answer_is_swallowed_but_for_its_first_character(answer: str) -> None:
+def test_a_reply_is_dropped_except_its_first_character(answer: str) -> None:
     late = LateReplyFilter()
     swallowed = [late.consumes(character, 5.0 + number / 1000) for number, character in enumerate(answer)]
     assert swallowed == [False, *[True] * (len(answer) - 1)]
     assert late.seen
 
 
-def test_an_answer_whose_escape_was_lost_is_one_too() -> None:
+def test_a_reply_without_its_escape_is_dropped_too() -> None:
     late = LateReplyFilter()
     assert all(late.consumes(character, 5.0 + number / 1000) for number, character in enumerate("[?62;4;22c"))
     assert not late.consumes("t", 6.0)
@@ -34,7 +34,7 @@ def test_keys_without_the_opening_are_keys(keys: str) -> None:
     assert not late.seen
 
 
-def test_what_is_pressed_after_an_answer_or_slowly_is_a_key() -> None:
+def test_keys_after_a_reply_or_pressed_slowly_are_kept() -> None:
     late = LateReplyFilter()
     for key in NAME:
         late.consumes(key, 5.0)
@@ -44,14 +44,14 @@ def test_what_is_pressed_after_an_answer_or_slowly_is_a_key() -> None:
     assert not late.consumes("P", 7.0 + 2 * MAX_GAP_S)
 
 
-def test_an_arrow_key_that_is_held_down_right_after_an_answer_is_a_key() -> None:
+def test_an_arrow_key_held_down_after_a_reply_is_kept() -> None:
     late = LateReplyFilter()
     for key in NAME:
         late.consumes(key, 5.0)
     assert not any(late.consumes(None, 5.0 + number / 30) for number in range(60))
 
 
-def test_a_letter_that_is_held_down_is_not_swallowed_for_ever() -> None:
+def test_a_letter_held_down_is_not_dropped_for_ever() -> None:
     late = LateReplyFilter()
     for key in NAME:
         late.consumes(key, 5.0)

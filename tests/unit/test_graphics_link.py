@@ -105,7 +105,7 @@ def test_a_link_that_becomes_slower_is_noticed() -> None:
     assert wire.link.bytes_per_second == pytest.approx(100_000, rel=0.35)
 
 
-def test_a_terminal_that_never_answers_holds_nothing_back() -> None:
+def test_a_terminal_that_never_replies_does_not_limit_what_is_sent() -> None:
     now = [0.0]
     link = Link(None, lambda: now[0])
     link.sent(10**6)
@@ -113,7 +113,7 @@ def test_a_terminal_that_never_answers_holds_nothing_back() -> None:
     assert link.in_flight_bytes == 0
 
 
-def test_answers_that_got_lost_are_not_waited_for_for_ever() -> None:
+def test_lost_replies_are_given_up() -> None:
     now = [0.0]
     link = Link(0.25, lambda: now[0])
     link.sent(10**6)
@@ -123,7 +123,7 @@ def test_answers_that_got_lost_are_not_waited_for_for_ever() -> None:
     assert link.waiting == 0
 
 
-def test_answers_that_come_after_all_are_not_taken_for_those_to_later_questions() -> None:
+def test_late_replies_are_not_taken_for_replies_to_later_queries() -> None:
     now = [0.0]
     link = Link(0.2, lambda: now[0])
     late = [link.sent(12 * KIB) for _ in range(4)]
@@ -140,7 +140,7 @@ def test_answers_that_come_after_all_are_not_taken_for_those_to_later_questions(
     assert link.in_flight_bytes == 0
 
 
-def test_an_answer_that_is_lost_changes_nothing_for_the_later_ones() -> None:
+def test_a_lost_reply_does_not_affect_later_ones() -> None:
     wire = Wire(125_000, 0.25)
     wire.picture(10, 20 * KIB)
     wire.send(20 * KIB)
@@ -155,7 +155,7 @@ def test_an_answer_that_is_lost_changes_nothing_for_the_later_ones() -> None:
     assert wire.link.bytes_per_second == pytest.approx(125_000, rel=0.35)
 
 
-def test_an_answer_that_does_not_say_to_which_question_is_to_the_oldest() -> None:
+def test_a_reply_without_a_number_answers_the_oldest_query() -> None:
     link = Link(0.1)
     link.sent(10 * KIB)
     link.sent(5 * KIB)
@@ -163,7 +163,7 @@ def test_an_answer_that_does_not_say_to_which_question_is_to_the_oldest() -> Non
     assert link.in_flight_bytes == 5 * KIB
 
 
-def test_a_terminal_that_never_answers_is_not_waited_for_at_the_end() -> None:
+def test_a_terminal_that_never_replies_is_not_waited_for_at_the_end() -> None:
     now = [0.0]
     link = Link(None, lambda: now[0])
     link.sent(10 * KIB)
@@ -171,7 +171,7 @@ def test_a_terminal_that_never_answers_is_not_waited_for_at_the_end() -> None:
     assert link.waiting == 0
 
 
-def test_a_terminal_that_answered_the_probe_and_nothing_since_holds_nothing_back_for_long() -> None:
+def test_a_terminal_that_replied_only_to_the_probe_limits_what_is_sent_only_for_a_while() -> None:
     now = [0.0]
     link = Link(0.25, lambda: now[0])
     link.sent(10**6)
@@ -181,14 +181,14 @@ def test_a_terminal_that_answered_the_probe_and_nothing_since_holds_nothing_back
     assert link.may_send()
 
 
-def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
+def test_an_unexpected_reply_changes_nothing() -> None:
     link = Link(0.1)
     link.acknowledged()
     assert link.bytes_per_second is None
     assert link.in_flight_bytes == 0
 
 
-def test_a_long_first_answer_to_a_whole_picture_is_not_taken_for_the_delay() -> None:
+def test_the_first_reply_after_a_whole_picture_is_not_taken_for_the_round_trip() -> None:
     wire = Wire(125_000, 0.25, probed=False)
     wire.send(200 * KIB)
     wire.answer()

@@ -30,7 +30,7 @@ def test_an_unknown_protocol_in_the_environment_is_refused_as_on_the_command_lin
 @pytest.mark.parametrize(
     ("wish", "options"), [("", []), (" Auto ", []), ("SIXEL", []), ("foo", ["--graphics", "kitty"])]
 )
-def test_what_is_known_or_has_no_say_is_not_refused(wish: str, options: list[str]) -> None:
+def test_a_known_or_overridden_protocol_is_not_refused(wish: str, options: list[str]) -> None:
     assert "needs a terminal" in said("tui", *options, wish=wish).stderr
 
 
@@ -40,7 +40,7 @@ def test_doctor_is_told_of_an_unknown_protocol() -> None:
     assert "FACEGENDER_GRAPHICS" not in said("tui.graphics", wish="").stdout
 
 
-def test_the_doctor_of_the_interface_says_which_pictures_the_terminal_can_show() -> None:
+def test_doctor_tells_which_pictures_the_terminal_can_show() -> None:
     done = said("tui", "--doctor", wish="")
     assert done.returncode == 0
     assert done.stdout.startswith("pictures\tby halfblock: ")

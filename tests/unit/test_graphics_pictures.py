@@ -36,7 +36,7 @@ def test_equal_pictures_have_equal_keys() -> None:
         (np.zeros((2, 2), np.uint8), np.zeros((0, 3), np.uint8)),
     ],
 )
-def test_what_is_no_picture_is_refused(pixels: np.ndarray, palette: np.ndarray) -> None:
+def test_arrays_of_other_shapes_and_types_are_refused(pixels: np.ndarray, palette: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"pixels|palette"):
         Picture(pixels, palette)
 
@@ -135,7 +135,7 @@ def test_large_pictures_are_scaled_down_before_they_are_sent(terminal: Terminal)
     )
 
 
-def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cover_it() -> None:
+def test_a_coarse_picture_covers_no_more_cells_than_the_full_one() -> None:
     picture = Picture(np.zeros((205, 306), np.uint8), np.array([RED], np.uint8))
     job = Job(picture, Area(40, 12), SIXEL, (1, 2, 3), coarse=True)
     blocks = encode(job).blocks
@@ -148,7 +148,7 @@ def test_a_coarse_picture_reaches_no_further_than_the_sixel_pixels_that_will_cov
     assert (blocks.lower[10] == background).all()
 
 
-def test_colours_close_to_each_other_are_united_first() -> None:
+def test_similar_colours_are_merged_first() -> None:
     palette = np.array([(0, 0, 0), (4, 4, 4), (128, 128, 128), (255, 0, 0)], np.uint8)
     picture = Picture(np.array([[0, 1, 2, 3]] * 8, np.uint8), palette)
     reduced = PaletteQuantizer(picture).reduced(3)

@@ -59,7 +59,7 @@ def answer_at_once(scripted: Scripted) -> None:
     os.write(scripted.fd, ANSWERS)
 
 
-def test_the_answer_ends_the_wait_and_the_terminal_is_as_before() -> None:
+def test_the_last_reply_ends_the_wait_and_the_mode_is_restored() -> None:
     with terminal(answer_at_once) as (fd, scripted):
         before = modes(fd)
         asked = probe(fd)
@@ -75,7 +75,7 @@ def test_the_answer_ends_the_wait_and_the_terminal_is_as_before() -> None:
         assert asked.finish() is found
 
 
-def test_the_questions_go_out_before_anything_is_waited_for() -> None:
+def test_the_queries_are_sent_before_anything_is_waited_for() -> None:
     with terminal(Scripted.wait_for_questions) as (fd, scripted):
         asked = probe(fd)
         deadline = time.monotonic() + 10
@@ -85,7 +85,7 @@ def test_the_questions_go_out_before_anything_is_waited_for() -> None:
         asked.restore()
 
 
-def test_answers_in_single_bytes_with_key_presses_between_them() -> None:
+def test_replies_in_single_bytes_with_key_presses_between_them() -> None:
     def in_pieces(scripted: Scripted) -> None:
         scripted.wait_for_questions()
         os.write(scripted.fd, b"q\x1b[A")
@@ -99,7 +99,7 @@ def test_answers_in_single_bytes_with_key_presses_between_them() -> None:
         assert probe(fd).finish(timeout_s=30).protocol is Protocol.KITTY
 
 
-def test_late_answers_are_waited_for() -> None:
+def test_late_replies_are_waited_for() -> None:
     def late(scripted: Scripted) -> None:
         scripted.wait_for_questions()
         time.sleep(0.4)
@@ -118,7 +118,7 @@ def test_a_silent_terminal_gets_half_blocks_after_the_limit() -> None:
         assert modes(fd) == before
 
 
-def test_what_was_typed_meanwhile_does_not_reach_the_program() -> None:
+def test_keys_typed_during_the_probe_do_not_reach_the_program() -> None:
     def typed(scripted: Scripted) -> None:
         scripted.wait_for_questions()
         os.write(scripted.fd, ANSWERS + b"trailing keys")
@@ -144,14 +144,14 @@ def test_no_terminal_is_no_error() -> None:
     assert "not a terminal" in found.reason
 
 
-def test_a_dumb_terminal_is_not_asked() -> None:
+def test_a_dumb_terminal_is_not_probed() -> None:
     with terminal(lambda scripted: None) as (fd, scripted):
         found = probe(fd, environment={"TERM": "dumb"}).finish(timeout_s=0.2)
         assert found.protocol is Protocol.HALFBLOCK
         assert not scripted.questions
 
 
-def test_the_wish_is_granted_and_the_cell_size_is_still_asked_for() -> None:
+def test_the_override_is_used_and_the_cell_size_is_still_probed() -> None:
     with terminal(answer_at_once) as (fd, _):
         found = probe(fd, override="sixel").finish(timeout_s=30)
         assert found.protocol is Protocol.SIXEL
@@ -169,7 +169,7 @@ def test_leaving_the_context_restores_the_terminal_after_an_error() -> None:
         assert modes(fd) == before
 
 
-def test_late_reports_are_swallowed_and_the_terminal_is_as_before() -> None:
+def test_late_reports_are_dropped_and_the_mode_is_restored() -> None:
     def reports(scripted: Scripted) -> None:
         os.write(scripted.fd, b"\x1b[1;1R")
         os.write(scripted.fd, b"\x1b[50;150R")

@@ -116,7 +116,7 @@ def test_too_much_detail_costs_colours_and_not_bytes() -> None:
     assert error.mean() < 4
 
 
-def test_a_budget_that_suffices_changes_nothing() -> None:
+def test_a_sufficient_budget_changes_nothing() -> None:
     picture = ramp_noise(60, 80)
     assert within_budget(picture, size, 1 << 20) is picture
 
@@ -127,7 +127,7 @@ def test_the_terminals_registers_are_respected(registers: int) -> None:
     assert decode(encode(reduced))[1] <= registers
 
 
-def test_inside_tmux_register_0_has_the_colour_around_the_picture_because_tmux_fills_cells_up_with_it() -> None:
+def test_inside_tmux_register_0_has_the_colour_around_the_picture() -> None:
     picture = Picture(np.array([[0, 1, 2]] * 50, np.uint8), np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8))
     for multiplexer, registers in (("tmux 3.5a", b"#0;2;20;40;60#1;2;100;0;0"), ("", b"#0;2;100;0;0#1;2;0;100;0")):
         terminal = Terminal(Protocol.SIXEL, 10, 20, multiplexer=multiplexer)
@@ -137,7 +137,7 @@ def test_inside_tmux_register_0_has_the_colour_around_the_picture_because_tmux_f
             assert shown[0, [0, len(shown[0]) // 2, -1]].tolist() == [[100, 0, 0], [0, 100, 0], [0, 0, 100]]
 
 
-def test_a_picture_with_every_colour_leaves_one_register_to_tmux() -> None:
+def test_inside_tmux_one_register_is_left_for_the_colour_around_the_picture() -> None:
     noise = np.arange(64 * 64, dtype=np.uint32).reshape(64, 64).astype(np.uint8)
     palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     terminal = Terminal(Protocol.SIXEL, 10, 20, multiplexer="tmux 3.5a")

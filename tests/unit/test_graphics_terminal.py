@@ -68,7 +68,7 @@ def test_the_best_protocol_that_is_known_to_work_is_chosen(
     assert "\n" not in terminal.reason
 
 
-def test_answers_may_come_in_any_order_and_among_key_presses() -> None:
+def test_replies_may_come_in_any_order_and_among_key_presses() -> None:
     answers = (
         b"q\x1b[A" + version("kitty(0.41.1)") + b"jj\x1b[6;18;9t\x1b[B" + KITTY_OK + b"\x1b[?2026;2$y" + PLAIN_DA + b"x"
     )
@@ -77,7 +77,7 @@ def test_answers_may_come_in_any_order_and_among_key_presses() -> None:
     assert (terminal.cell_width_px, terminal.cell_height_px) == (9, 18)
 
 
-def test_the_command_line_goes_before_the_variable_and_both_before_the_answers() -> None:
+def test_the_command_line_overrides_the_variable_and_both_override_the_replies() -> None:
     answers = KITTY_OK + version("kitty(0.41.1)") + b"\x1b[6;18;9t" + PLAIN_DA
     environment = {**XTERM_ENV, "FACEGENDER_GRAPHICS": "sixel"}
     assert interpret(answers, environment).protocol is Protocol.SIXEL
@@ -104,7 +104,7 @@ def test_cell_size(answers: bytes, size: WindowSize, cell: tuple[int, int]) -> N
     assert (terminal.cell_width_px, terminal.cell_height_px) == cell
 
 
-def test_a_larger_font_is_noticed_by_the_windows_size() -> None:
+def test_a_larger_font_is_detected_by_the_window_size() -> None:
     asked = interpret(b"\x1b[6;21;10t" + PLAIN_DA, XTERM_ENV, WindowSize(50, 150, 1512, 1009))
     assert (asked.cell_width_px, asked.cell_height_px) == (10, 21)
     assert resized(asked, WindowSize(40, 120, 1210, 808)) is asked, "the same font in a smaller window"
@@ -157,7 +157,7 @@ def test_a_name_cannot_carry_control_characters() -> None:
     assert len(clean_name("x" * 1000)) == 60
 
 
-def test_asking_the_terminal_imports_nothing_heavy() -> None:
+def test_probing_the_terminal_imports_nothing_heavy() -> None:
     code = (
         "import sys, tui.graphics.probe; import tui.graphics; tui.graphics.start_probe;"
         "print(sorted({'numpy', 'PIL', 'textual', 'rich'} & set(sys.modules)))"

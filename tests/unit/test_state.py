@@ -29,7 +29,7 @@ def after_epochs(count: int) -> RunState:
 # Every event
 
 
-def test_a_new_state_knows_nothing_and_says_so() -> None:
+def test_a_new_state_is_empty() -> None:
     state = RunState("otter-3")
     assert (state.state, state.live, state.epochs_done) == ("starting", True, 0.0)
     assert state.best is None
@@ -44,7 +44,7 @@ def test_run_started_sets_the_clock_and_logs_where_it_trains() -> None:
     assert [line.text for line in state.log] == ["started on cpu (CPU), 160 photographs to train, 40 to validate"]
 
 
-def test_run_started_tells_of_demo_faces_and_of_skipped_files() -> None:
+def test_run_started_logs_demo_faces_and_skipped_files() -> None:
     state = after(recorded.run_started(demo=True, skipped_files=2))
     assert "160 demo faces" in state.log[0].text
     assert (state.log[1].level, state.log[1].text) == ("warning", "2 files were skipped, see run.json")
@@ -129,7 +129,7 @@ def test_run_finished_is_the_last_word(status: str, level: str, text: str) -> No
     assert (state.log[-1].level, state.log[-1].text) == (level, text)
 
 
-def test_what_the_run_said_goes_before_what_was_observed() -> None:
+def test_the_journal_takes_precedence_over_the_process_state() -> None:
     state = replace(after(RunFinished(time=1.0, status="completed")), process_state="crashed")
     assert state.state == "completed"
 
@@ -194,14 +194,14 @@ def test_what_is_trained_again_replaces_what_was_dropped_and_the_old_state_keeps
     np.testing.assert_array_equal(state.steps.loss, old_loss)
 
 
-def test_a_run_that_had_ended_is_live_again_when_it_goes_on() -> None:
+def test_a_run_that_had_ended_is_live_again_when_it_is_resumed() -> None:
     stopped = after(recorded.run_started(), RunFinished(time=2000.0, status="stopped"))
     assert not stopped.live
     for event in (recorded.run_started(resumed=True), recorded.epoch_started(1), Notice(time=1, level="info", text="")):
         assert apply(stopped, event).state == "training"
 
 
-def test_the_tail_of_a_crash_is_forgotten_when_the_run_goes_on() -> None:
+def test_the_log_tail_of_a_crash_is_dropped_when_the_run_is_resumed() -> None:
     crashed = replace(after_epochs(1), process_state="crashed", log_tail=("RuntimeError",))
     assert apply(crashed, recorded.run_started(resumed=True, start_epoch=1, start_step=5)).log_tail == ()
 
@@ -237,7 +237,7 @@ def test_old_columns_never_change_whatever_is_made_from_them() -> None:
         np.testing.assert_array_equal(columns.step, np.arange(1, len(expected) + 1))
 
 
-def test_two_futures_of_the_same_columns_do_not_meet() -> None:
+def test_two_extensions_of_the_same_columns_are_independent() -> None:
     base = StepColumns().extended(recorded.steps(0))
     one = base.extended(recorded.steps(1, loss=[1.0] * 5))
     other = base.extended(recorded.steps(1, loss=[2.0] * 5))
@@ -260,7 +260,7 @@ def test_metrics_that_are_not_finite_are_kept_as_they_are() -> None:
 # Best, elapsed, left
 
 
-def test_an_accuracy_that_is_no_number_is_never_the_best() -> None:
+def test_a_nan_accuracy_is_never_the_best() -> None:
     state = after(*(recorded.epoch_finished(n, value) for n, value in enumerate([math.nan, 0.7, math.nan, 0.6])))
     assert state.best is not None
     assert state.best.epoch == 1
@@ -273,7 +273,7 @@ def test_the_first_of_equally_good_epochs_is_the_best() -> None:
     assert state.best.epoch == 0
 
 
-def test_time_passes_while_a_run_is_live_and_stands_still_afterwards() -> None:
+def test_elapsed_time_grows_only_while_a_run_is_live() -> None:
     state = after(recorded.run_started(time=1000.0), recorded.epoch_started(0, time=1003.0))
     assert state.elapsed_s(1010.0) == 10.0
     assert state.elapsed_s(900.0) == 0.0
@@ -286,7 +286,7 @@ def goes_on(time: float) -> AnyEvent:
     return recorded.run_started(time=time, start_epoch=1, start_step=5, resumed=True)
 
 
-def test_the_time_of_a_run_is_that_of_all_its_parts_and_not_what_lies_between_them() -> None:
+def test_elapsed_time_is_the_sum_of_all_segments_without_the_time_between_them() -> None:
     state = after(
         recorded.run_started(time=1000.0),
         *recorded.epoch_events(0),
@@ -302,7 +302,7 @@ def test_the_time_of_a_run_is_that_of_all_its_parts_and_not_what_lies_between_th
     assert after(goes_on(20_000.0), state=ended).elapsed_s(20_001.0) == 26.0
 
 
-def test_a_run_that_died_has_trained_until_its_last_sign_of_it_however_late_it_goes_on() -> None:
+def test_a_run_that_died_has_trained_until_its_last_training_event_however_late_it_is_resumed() -> None:
     state = after(recorded.run_started(time=1000.0), recorded.epoch_started(0), recorded.steps(0, time=1017.0))
     starting = after(
         Notice(time=90_000.0, level="info", text="photographs are read"), Heartbeat(time=90_005.0), state=state
@@ -316,7 +316,7 @@ def test_a_run_that_failed_before_it_began_has_not_trained() -> None:
     assert apply(state, recorded.run_started(time=1000.0)).elapsed_s(1002.0) == 2.0
 
 
-def test_time_left_is_judged_by_the_epochs_of_this_process() -> None:
+def test_time_left_is_estimated_from_the_epochs_of_this_process() -> None:
     state = after_epochs(2)
     assert state.left_s() == pytest.approx(3 * 2.0)
     resumed = after(
@@ -330,13 +330,13 @@ def test_time_left_is_judged_by_the_epochs_of_this_process() -> None:
     assert apply(resumed, recorded.epoch_finished(2, time=9050.0, seconds=49.0)).left_s() == pytest.approx(7 * 49.0)
 
 
-def test_time_left_is_judged_by_the_speed_in_the_first_epoch() -> None:
+def test_time_left_is_estimated_from_the_speed_in_the_first_epoch() -> None:
     state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 1, images_per_second=16.0))
     assert state.left_s() == pytest.approx(4.8 * 160 / 16)
     assert after(recorded.run_started()).left_s() is None
 
 
-def test_nothing_is_left_of_a_run_that_ended() -> None:
+def test_a_run_that_ended_has_no_time_left() -> None:
     state = apply(after_epochs(2), RunFinished(time=3000.0, status="stopped"))
     assert state.left_s() is None
     assert replace(after_epochs(2), process_state="crashed").left_s() is None
@@ -350,7 +350,7 @@ def test_more_batches_than_announced_are_not_more_than_an_epoch() -> None:
 # Progress of the epoch
 
 
-def test_an_epoch_is_whole_until_the_next_begins_with_nothing_of_it() -> None:
+def test_an_epoch_is_complete_until_the_next_begins() -> None:
     state = after(recorded.run_started(), recorded.epoch_started(0), recorded.steps(0, 2))
     assert state.epoch_progress == pytest.approx((0, 0.4))
     state = apply(state, recorded.steps(0))
@@ -361,7 +361,7 @@ def test_an_epoch_is_whole_until_the_next_begins_with_nothing_of_it() -> None:
     assert (state.epoch_progress, state.batch) == ((1, 0.0), 0)
 
 
-def test_a_run_that_begins_or_goes_on_is_at_the_beginning_of_an_epoch() -> None:
+def test_a_started_or_resumed_run_is_at_the_beginning_of_an_epoch() -> None:
     assert NEW.epoch_progress == after(recorded.run_started()).epoch_progress == (0, 0.0)
     goes_on = recorded.run_started(time=5000.0, start_epoch=2, start_step=10, resumed=True)
     resumed = apply(after_epochs(2), goes_on)
@@ -379,7 +379,7 @@ def after_waiting(patience: int, *waited: int) -> RunState:
     return after(recorded.run_started(patience=patience), *epochs)
 
 
-def test_patience_is_the_trainers_and_what_is_over_of_it_the_last_epochs() -> None:
+def test_patience_comes_from_the_run_and_its_progress_from_the_last_epoch() -> None:
     assert (NEW.patience, NEW.epochs_since_best) == (0, 0)
     state = after_waiting(3)
     assert (state.patience, state.epochs_since_best, state.ended_early) == (3, 0, False)
@@ -388,7 +388,7 @@ def test_patience_is_the_trainers_and_what_is_over_of_it_the_last_epochs() -> No
     assert after_waiting(3, 0, 1, 0).epochs_since_best == 0
 
 
-def test_a_run_whose_patience_was_over_has_ended_early() -> None:
+def test_a_run_that_used_up_its_patience_has_ended_early() -> None:
     completed = RunFinished(time=2000.0, status="completed")
     assert not after_waiting(2, 0, 1, 2).ended_early
     assert apply(after_waiting(2, 0, 1, 2), completed).ended_early
@@ -411,7 +411,7 @@ def test_a_run_that_ended_for_another_reason_has_not_ended_early(
     assert not state.ended_early
 
 
-def test_a_run_that_is_given_more_patience_goes_on_from_what_it_has_waited() -> None:
+def test_a_resumed_run_with_more_patience_continues_its_count() -> None:
     ended = apply(after_waiting(2, 0, 1, 2), RunFinished(time=2000.0, status="completed"))
     resumed = apply(ended, recorded.run_started(time=5000.0, start_epoch=3, start_step=15, resumed=True, patience=4))
     assert (resumed.patience, resumed.epochs_since_best, resumed.ended_early) == (4, 2, False)
@@ -463,7 +463,7 @@ def test_layers_stop_at_either_end_and_a_new_layer_has_no_cursor() -> None:
     assert Selection().moved_layer(0, 1) == Selection()
 
 
-def test_probes_go_round() -> None:
+def test_probes_wrap_around() -> None:
     assert Selection().moved_probe(3, -1).probe == 2
     assert Selection(probe=2).moved_probe(3, 1).probe == 0
     assert Selection().moved_probe(0, 1).probe == 0
@@ -478,7 +478,7 @@ def test_the_first_move_shows_the_cursor_and_channels_stop_at_either_end() -> No
     assert view.moved_channel(0, 1).channel == 0
 
 
-def test_modes_go_round_and_leave_the_zoom() -> None:
+def test_modes_wrap_around_and_leave_the_zoom() -> None:
     view = Selection(zoomed=True, channel=2)
     seen = []
     for _ in MODES:

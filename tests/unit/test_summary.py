@@ -33,7 +33,7 @@ def test_the_first_of_equally_good_epochs_is_the_best(root: Path) -> None:
     assert summarise(folder).best_epoch == 0
 
 
-def test_an_accuracy_that_is_no_number_is_never_the_best(root: Path) -> None:
+def test_a_nan_accuracy_is_never_the_best(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=0)
     recorded.append(folder, recorded.epoch_finished(0, math.nan), recorded.epoch_finished(1, 0.5))
     recorded.append(folder, recorded.epoch_finished(2, math.nan))
