@@ -1,6 +1,6 @@
-"""The application: theme, global keys, and what screens ask for.
+"""The application: theme, navigation between screens, and global keys.
 
-Screens other than the dashboard are imported when they are first opened: the first one is seen sooner.
+Screens other than the dashboard are imported when they are first opened, so that the dashboard appears sooner.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
 from tui.screens.dashboard import Dashboard
 
-REAP_S = 2.0
+CHECK_S = 2.0
 LATE_LIMIT_S = 10.0
-"""How long to wait for a terminal that is known to answer late."""
-LONGEST_DRAIN_S = 10.0
-LONGEST_LEAVE_S = 2.0
-SETTLED_S = 1.5
-"""By then all that the first screen and its pictures need is imported and made."""
-LOOK_S = 1.0
-"""How long to look for a run to begin a new one from."""
+"""Time limit of the probe for a terminal that is known to reply late."""
+FLUSH_LIMIT_S = 10.0
+EXIT_FLUSH_LIMIT_S = 2.0
+FREEZE_AFTER_S = 1.5
+"""By then everything that the first screen and its pictures need has been imported and created."""
+MANIFEST_LIMIT_S = 1.0
+"""Time limit of the search for a run whose configuration the form starts from."""
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
@@ -71,7 +71,7 @@ THEME = Theme(
 
 
 class FaceGenderApp(LateReplyApp):
-    """Starts with a run, with a new demo run, or with the question where the photographs are.
+    """Opens with the dashboard of a run, or with the welcome screen where there is no run.
 
     Attributes:
         terminal: What the terminal can show; `PictureView` reads it.
@@ -80,8 +80,8 @@ class FaceGenderApp(LateReplyApp):
     TITLE = "facegender-tui"
     ENABLE_COMMAND_PALETTE = True
     CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
-    """The stylesheet of the first screen, which Textual would not load by itself."""
-    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "give_to_shell", "suspend")]
+    """The stylesheet of the default screen, which Textual does not load by itself."""
+    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend", "suspend")]
 
     def __init__(
         self,
@@ -93,17 +93,17 @@ class FaceGenderApp(LateReplyApp):
         data: str | None = None,
         graphics: str = "auto",
     ) -> None:
-        """Make the application; nothing is started before it runs.
+        """Create the application; it starts nothing before it runs.
 
         Args:
             root: Where ``checkpoints/`` and ``visuals/`` live.
             run: The run to show first; None for the newest one.
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
-            graphics: The protocol to use, or "auto", when the terminal is asked again.
+            graphics: The protocol to use, or "auto", when the terminal is probed again.
         """
         super().__init__()
-        # Before there is a screen: a change of theme styles and draws all that is there anew.
+        # Before there is a screen: a change of theme restyles and repaints every widget.
         self.register_theme(THEME)
         self.theme = THEME.name
         self.root = root
@@ -118,7 +118,7 @@ class FaceGenderApp(LateReplyApp):
         self.dashboard = Dashboard(root, run)
 
     def on_load(self) -> None:
-        """Before the terminal is touched: what must be so until the end."""
+        """Prepare the event loop, before the terminal is touched."""
         self._event_loop = asyncio.get_running_loop()
         self._event_loop.set_default_executor(DaemonThreads())
 
@@ -140,22 +140,22 @@ class FaceGenderApp(LateReplyApp):
         )
 
     def get_default_screen(self) -> Dashboard:
-        """The first screen. Textual's own would lie below it, and have all of it drawn anew whenever it is laid out."""
+        """Return the dashboard. A default screen below it would cause full repaints at each layout."""
         return self.dashboard
 
     def on_mount(self) -> None:
-        """Begin to look after the trainers."""
-        self.set_interval(REAP_S, self._run_control.reap)
-        self.set_interval(REAP_S, self._look_at_size)
+        """Start the periodic checks."""
+        self.set_interval(CHECK_S, self._run_control.reap)
+        self.set_interval(CHECK_S, self._check_size)
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
-        # What was said of one screen must not lie over another. At once, so that what is said of the new one stays.
+        # A notification about one screen must not cover another. Immediately, so that those of the new screen stay.
         self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
         if not self.is_headless:
-            # The collector's look at all that lives for ever would hold up a key for 30 to 50 ms, again and again.
-            self.set_timer(SETTLED_S, gc.freeze)
+            # Collections that visit all the permanent objects would delay a key by 30 to 50 ms, again and again.
+            self.set_timer(FREEZE_AFTER_S, gc.freeze)
 
     async def on_ready(self) -> None:
-        """Do what the command line asks for, now that the panes are there."""
+        """Do what the command line asks for, now that the panes are mounted."""
         if self._demo:
             self.post_message(StartRun(DEMO_CONFIG, ""))
         elif self._data is not None:
@@ -167,7 +167,7 @@ class FaceGenderApp(LateReplyApp):
 
     @work
     async def _show_newest(self) -> None:
-        """The newest run; where there is none, the question where the photographs are."""
+        """Show the newest run, or the welcome screen if there is none."""
         newest = next(iter(await asyncio.to_thread(list_runs, self.root)), None)
         if newest is not None:
             self.dashboard.call_after_refresh(self.dashboard.open_run, newest)
@@ -177,7 +177,7 @@ class FaceGenderApp(LateReplyApp):
         await self.push_screen(Welcome(self.root, DEMO_CONFIG))
 
     async def on_unmount(self) -> None:
-        """End the classify process; trainers go on."""
+        """End the classify process; trainers keep running."""
         await self._classifier.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -191,29 +191,29 @@ class FaceGenderApp(LateReplyApp):
         self.notify("The terminal replied late. Press g to probe again with a longer timeout.", timeout=10)
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
-        """The terminal has drawn what was sent so far: pictures are paced by this on a slow link."""
+        """Pace the pictures on a slow link: the terminal has drawn what was sent so far."""
         cursor_reported(self, event.x)
 
-    # What is done once the terminal has read what was sent to it waits in workers: its answers come as messages.
+    # Workers wait until the terminal has read all output, because its replies arrive as messages.
 
-    def action_give_to_shell(self) -> None:
-        """Give the terminal to the shell, if there is one that would take it and give it back."""
+    def action_suspend(self) -> None:
+        """Suspend the program, if a shell can resume it."""
         if is_shell_job() and not self._leaving:
-            self._give_to_shell()
+            self._suspend_when_flushed()
 
     @work(group="terminal", exclusive=True)
-    async def _give_to_shell(self) -> None:
-        await wait_until_flushed(self, LONGEST_DRAIN_S)
+    async def _suspend_when_flushed(self) -> None:
+        await wait_until_flushed(self, FLUSH_LIMIT_S)
         self.action_suspend_process()
 
     def action_redraw(self) -> None:
-        """Ask the terminal anew what it can do, as after attaching from another one, and draw everything again."""
-        if not self._leaving:  # it would cancel that, and the terminal is needed no more
+        """Probe the terminal again, as after attaching from another one, and redraw everything."""
+        if not self._leaving:  # both workers are in one exclusive group
             self._redraw()
 
     @work(group="terminal", exclusive=True)
     async def _redraw(self) -> None:
-        await wait_until_flushed(self, LONGEST_DRAIN_S)
+        await wait_until_flushed(self, FLUSH_LIMIT_S)
         try:
             with self.suspend():
                 probe = start_probe(self._graphics)
@@ -226,14 +226,14 @@ class FaceGenderApp(LateReplyApp):
         self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
 
     def on_resize(self) -> None:
-        """Other cells need other pictures: a larger font changes the window's size in cells."""
+        """Redraw the pictures for cells of another size: a larger font changes the size of the window in cells."""
         terminal = fitted_to_window(self.terminal)
         if terminal != self.terminal:
             self.terminal = terminal
             self._redraw_pictures()
 
-    def _look_at_size(self) -> None:
-        """Notice a change of the window whose signal was lost among many."""
+    def _check_size(self) -> None:
+        """Notice a change of the size of the window whose signal was lost."""
         window = window_size()
         size = Size(window.columns, window.rows)
         if window.rows and size != self.size and not self.is_headless:
@@ -249,7 +249,7 @@ class FaceGenderApp(LateReplyApp):
     # Screens
 
     def action_detach(self) -> None:
-        """Leave; the runs go on. Asked again, it does not wait for the terminal."""
+        """Exit while the runs continue. A second call does not wait for the terminal."""
         if self._leaving:
             self.exit()
             return
@@ -258,29 +258,29 @@ class FaceGenderApp(LateReplyApp):
 
     @work(group="terminal", exclusive=True)
     async def _leave(self) -> None:
-        await wait_until_flushed(self, LONGEST_LEAVE_S)
+        await wait_until_flushed(self, EXIT_FLUSH_LIMIT_S)
         self.exit()
 
     def action_help(self) -> None:
-        """The help."""
+        """Show the help."""
         from tui.screens.help import Help
 
         self.push_screen(Help(self.terminal))
 
     def action_runs(self) -> None:
-        """The list of runs."""
+        """Show the list of runs."""
         from tui.screens.runs import Runs
 
         self.push_screen(Runs(self.root))
 
     async def action_new_run(self) -> None:
-        """The form, with what the shown run was trained with, or the newest that was; keys typed meanwhile wait."""
+        """Show the form for a new run with the configuration of the shown run, or of the newest one that trained."""
         from tui.screens.new_run import NewRun
 
-        looking = asyncio.to_thread(trained_manifest, self.root, self.dashboard.folder)
+        search = asyncio.to_thread(trained_manifest, self.root, self.dashboard.folder)
         try:
-            manifest = await asyncio.wait_for(looking, LOOK_S)
-        except TimeoutError:  # a disk that does not answer
+            manifest = await asyncio.wait_for(search, MANIFEST_LIMIT_S)
+        except TimeoutError:  # the disk does not respond
             manifest = None
         config = manifest.config if manifest else TrainConfig()
         origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"

@@ -1,4 +1,4 @@
-"""Numbers, durations and states as people read them, in the same way everywhere."""
+"""Formats numbers, durations and states, in the same way everywhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALIDATION_COLOUR = "#e5a05a"
 
 
 def duration(seconds: float | None) -> str:
-    """``00:01:12``, with days in front where there are some; ``--:--:--`` while unknown."""
+    """Format a duration as ``00:01:12`` or ``2 d 00:01:12``; ``--:--:--`` if unknown."""
     if seconds is None or not math.isfinite(seconds):
         return "--:--:--"
     minutes, second = divmod(int(max(0.0, seconds)), 60)
@@ -32,20 +32,20 @@ def duration(seconds: float | None) -> str:
 
 
 def thousands(value: float) -> str:
-    """``1 243``, with a narrow space; small values that are not whole keep a decimal."""
+    """Format a number as ``1 243`` with a narrow space; fractions below 10 keep a decimal."""
     if not math.isfinite(value):
         return "–"
     return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", "\u202f")
 
 
 def gib(bytes_: float) -> str:
-    """Bytes in GiB, e.g. ``11`` or ``1.4``."""
+    """Format bytes in GiB, e.g. ``11`` or ``1.4``."""
     value = bytes_ / 2**30
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """A number with so many decimals; ``NaN`` and ``∞`` as such."""
+    """Format a number with a number of decimals; ``NaN`` and ``∞`` as such."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -54,23 +54,23 @@ def figure(value: float, digits: int = 3) -> str:
 
 
 def significant(value: float) -> str:
-    """A number with three significant digits, without an exponent where that is short."""
+    """Format a number with three significant digits, without an exponent where that is short."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else figure(value)
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def load(percent: float) -> str:
-    """A load in per cent without decimals; a dash where it is not known."""
+    """Format a load in per cent without decimals; a dash if unknown."""
     return "–" if math.isnan(percent) else f"{percent:.0f} %"
 
 
 def percent(share: float) -> str:
-    """A share in [0, 1] as ``87.34%``, the way the command line writes it."""
+    """Format a share in [0, 1] as ``87.34%``, as the command line does."""
     return f"{100 * share:.2f}%"
 
 
 def rate(bytes_per_second: float) -> str:
-    """What a link carries, in the unit that links are sold in, e.g. ``1.2 Mbit/s``."""
+    """Format the speed of a link in bits, e.g. ``1.2 Mbit/s``."""
     bits = 8 * bytes_per_second
     return f"{bits / 1e3:.0f} kbit/s" if bits < 950_000 else f"{bits / 1e6:.{0 if bits >= 9.5e6 else 1}f} Mbit/s"

@@ -112,7 +112,7 @@ async def test_a_disk_that_does_not_answer_does_not_keep_the_form_from_opening(
     recorded.write_run(root)
     answers = threading.Event()
     monkeypatch.setattr("tui.app.trained_manifest", lambda *_: answers.wait())
-    monkeypatch.setattr("tui.app.LOOK_S", 0.05)
+    monkeypatch.setattr("tui.app.MANIFEST_LIMIT_S", 0.05)
     async with form(root) as (app, _):
         await until_said(app, "starts from the reference recipe")
     answers.set()

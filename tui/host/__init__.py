@@ -1,1 +1,1 @@
-"""The process around the interface: its trainers and classifier, its threads, and how it ends."""
+"""Processes and threads of the interface: trainers, classifier, run control, shutdown."""

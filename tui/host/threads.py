@@ -1,4 +1,4 @@
-"""Threads that never keep the program from ending."""
+"""Threads that never prevent the program from exiting."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 class DaemonThreads(ThreadPoolExecutor):
     """An executor for asyncio that runs each call in a daemon thread of its own.
 
-    asyncio's own executor waits for its threads at the end, and Python for those of any thread pool. One that reads
-    from a network disk that does not answer would hold up the end for ever, and a handful of them would be the whole
-    pool: nothing else that runs in threads would get its turn. asyncio takes nothing but a `ThreadPoolExecutor`.
+    At exit asyncio waits for the threads of its own executor, and Python for those of every thread pool. A thread that
+    reads from a network disk that does not respond would block the exit for ever, and a handful of them would use up
+    the pool. asyncio accepts only a `ThreadPoolExecutor`.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call a function in a thread."""
+        """Call a function in a new thread."""
         future: Future[T] = Future()
 
         def call() -> None:
@@ -28,7 +28,7 @@ class DaemonThreads(ThreadPoolExecutor):
                 return
             try:
                 result = fn(*args, **kwargs)
-            except BaseException as error:  # whoever waits for the future is told
+            except BaseException as error:  # goes to whoever waits for the future
                 future.set_exception(error)
             else:
                 future.set_result(result)
@@ -37,4 +37,4 @@ class DaemonThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, **_: Any) -> None:
-        """Leave the threads to themselves."""
+        """Do not wait for the threads."""

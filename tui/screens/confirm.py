@@ -1,4 +1,4 @@
-"""A question with two answers, before something that cannot be taken back."""
+"""A dialog that asks before something that cannot be undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tui.screens.base import BaseScreen
 
 
 class Confirm(BaseScreen[bool]):
-    """Ends with True only after the key that says so; everything else that leaves means no."""
+    """Returns True only after the key for yes; every other way to close it means no."""
 
     CSS_PATH = "confirm.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (11, "-tall")]
@@ -20,7 +20,7 @@ class Confirm(BaseScreen[bool]):
     ]
 
     def __init__(self, question: str, consequence: str) -> None:
-        """Ask.
+        """Create the dialog.
 
         Args:
             question: One line that ends in a question mark.
@@ -31,13 +31,13 @@ class Confirm(BaseScreen[bool]):
         self._consequence = consequence
 
     def compose(self) -> ComposeResult:
-        """The question in the middle."""
+        """The question, its consequence and the keys."""
         with Vertical(id="question"):
-            yield Static(self._question, id="what", markup=False)
-            yield Static(self._consequence, id="then", markup=False)
+            yield Static(self._question, id="title", markup=False)
+            yield Static(self._consequence, id="consequence", markup=False)
             yield Static("y yes    n no", id="answers", markup=False)
 
     def action_answer(self, yes: bool) -> None:
-        """Leave with the answer."""
+        """Close with the answer."""
         if self.is_current:  # the key may have been pressed twice
             self.dismiss(yes)

@@ -1,4 +1,4 @@
-"""The main screen: one run, its curves, its numbers, its log, and the inside of its network."""
+"""The dashboard: the curves, numbers and log of one run, and the feature maps of its network."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 LOW_PANES = ("run", "machine", "log")
-"""Those that are only as high as they must be beside others."""
+"""Panes that take only the height of their content, unless they are shown alone."""
 
 
 class Dashboard(PictureActions, PromptScreen):
-    """Shows one run folder at a time and moves about in it."""
+    """Shows one run folder."""
 
     AUTO_FOCUS = "#layers"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
@@ -54,7 +54,7 @@ class Dashboard(PictureActions, PromptScreen):
 
     def __init__(self, root: Path, folder: RunFolder | None) -> None:
         super().__init__(root)
-        # As on most terminals, so that the first screen is not styled and drawn twice.
+        # The class for most terminal sizes, so that the first screen is not styled and painted twice.
         self.add_class("-tall")
         self.folder = folder
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
@@ -68,7 +68,7 @@ class Dashboard(PictureActions, PromptScreen):
         self._rest_until = 0.0
 
     def compose(self) -> ComposeResult:
-        """All panes; `_arrange` decides which are to be seen."""
+        """All panes; `_arrange` decides which are visible."""
         yield StatusLines(id="status")
         yield Static(id="tabs", markup=False)
         with Row(id="panes"):
@@ -88,16 +88,16 @@ class Dashboard(PictureActions, PromptScreen):
         yield KeyHints(commands.HINTS, commands.LAST_HINTS)
 
     def on_mount(self) -> None:
-        """Begin to follow the run and to keep the clock."""
+        """Start to follow the run, and the timers."""
         self.set_interval(REFRESH_S, self._refresh_if_stale)
         self.set_interval(CLOCK_S, self._tick)
         if self.folder is not None:
-            # Not before the first paint: the first steps bring numpy with them.
+            # After the first paint, as the first steps import numpy.
             self.call_after_refresh(self.open_run, self.folder)
         self._arrange()
 
     def on_unmount(self) -> None:
-        """End the thread that follows."""
+        """Stop the thread that follows the run."""
         self._stop_following()
 
     def _stop_following(self) -> None:
@@ -135,7 +135,7 @@ class Dashboard(PictureActions, PromptScreen):
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:
         self.app.notify(
-            f"run {event.run} is not followed any more ({event.why}): r and Enter open it again",
+            f"run {event.run} is no longer followed ({event.why}); open it again with r and Enter",
             severity="error", markup=False, timeout=20,
         )  # fmt: skip
 
@@ -156,7 +156,7 @@ class Dashboard(PictureActions, PromptScreen):
         if self._stale and self.is_current and now >= self._rest_until:
             self._stale = False
             self._show()
-            # On a slow machine too: never spend more than a tenth of the time on drawing.
+            # Never spend more than a tenth of the time on this, even on a slow machine.
             self._rest_until = time.monotonic() + min(1.0, 9 * (time.monotonic() - now))
 
     def _show(self) -> None:
@@ -213,7 +213,7 @@ class Dashboard(PictureActions, PromptScreen):
     # Panes
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show all panes or one, as there is room."""
+        """Show all panes, or one if there is little room."""
         self._arrange()
 
     def _arrange(self) -> None:
@@ -222,8 +222,8 @@ class Dashboard(PictureActions, PromptScreen):
         for side in (left, self.query_one("#right")):
             side.display = not single or side is column
         left.styles.width = left.styles.max_width = "100%" if single else None
-        # Of what stays as it is nothing is drawn anew, also where its column is hidden meanwhile. A class of the screen
-        # would have all of it styled and drawn.
+        # Styles of single panes instead of a class of the screen, which would restyle and repaint all of it. What does
+        # not change is not repainted, even if its column was hidden meanwhile.
         for name in commands.PANES:
             alone = single and name == self._pane
             pane = self.query_one(f"#{name}")
@@ -245,28 +245,28 @@ class Dashboard(PictureActions, PromptScreen):
         self.query_one(f"#{pane}").focus()
 
     def action_next_pane(self, by: int) -> None:
-        """The next pane in order."""
+        """Focus the next pane, or the previous one."""
         panes = commands.PANES
         self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Keep in mind which pane has the focus, e.g. after a click."""
+        """Remember which pane has the focus, e.g. after a click."""
         if event.widget.id in commands.PANES and event.widget.id != self._pane:
             self._pane = event.widget.id
             self._arrange()
 
     def action_enlarge(self) -> None:
-        """Only the focused pane."""
+        """Show only the focused pane."""
         self._enlarged = True
         self._arrange()
 
     def action_shrink(self) -> None:
-        """All panes again."""
+        """Show all panes again."""
         self._enlarged = False
         self._arrange()
 
     def action_scroll_log(self, by: int) -> None:
-        """A page of the log."""
+        """Scroll the log by a page."""
         log = self.query_one(RunLog)
         if by < 0:
             log.scroll_page_up()
@@ -276,25 +276,25 @@ class Dashboard(PictureActions, PromptScreen):
     # Curves
 
     def action_toggle_log_scale(self) -> None:
-        """Logarithmic or linear loss."""
+        """Switch between a logarithmic and a linear loss axis."""
         chart = self.query_one("#loss-chart", Chart)
         chart.logarithmic = not chart.logarithmic
         self._stale = True
 
     def action_next_x_axis(self) -> None:
-        """Epochs, steps, minutes."""
+        """Switch the x axis between epochs, steps and minutes."""
         self._x_axis += 1
         self._stale = True
 
     def action_next_smoothing(self) -> None:
-        """Off, some, much."""
+        """Switch between some, much and no smoothing."""
         self._smoothing += 1
         self._stale = True
 
     # Pictures
 
     def action_back(self) -> None:
-        """Out of the zoom, or out of the enlarged pane."""
+        """Leave the zoom, or the enlarged pane."""
         if not self.browser.back():
             self.action_shrink()
 
@@ -305,5 +305,5 @@ class Dashboard(PictureActions, PromptScreen):
         self.query_one(f"#{self._pane}").focus()
 
     def classify(self, text: str) -> None:
-        """Have a file classified, looking at the same layer."""
+        """Classify a file, and show the same layer of its feature maps."""
         self.post_message(ClassifyFile(text, self.selected_layer))

@@ -90,7 +90,7 @@ class NewRun(BaseScreen[None]):
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
         yield Static("", id="verdict", markup=False)
         yield KeyHints(
-            [("Enter ↑↓ Tab", "fields"), ("Space", "choices"), ("Ctrl+T", "complete path")],
+            [("Enter ↑↓", "fields"), ("Ctrl+T", "complete path"), ("Space", "choices")],
             [("Ctrl+S", "start"), ("Esc", "back")],
         )
 

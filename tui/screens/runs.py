@@ -1,4 +1,4 @@
-"""All runs below the root: how they stand, which was best, and what can be done with each."""
+"""The list of runs: the state and best accuracy of each; opens, stops, resumes and deletes them."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Runs(BaseScreen[None]):
 
 
 def _stamp(folder: RunFolder) -> object:
-    """Changes when the journal or the manifest does."""
+    """Return something that changes when the journal or the manifest does."""
     stamps = []
     for path in (folder.journal_path, folder.manifest_path):
         try:

@@ -1,4 +1,4 @@
-"""The first screen on a machine without runs: where the photographs come from."""
+"""The welcome screen, where there are no runs: asks where the photographs come from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _INTRODUCTION = (
 
 
 class Welcome(BaseScreen[None]):
-    """Demo faces, a folder, or a download."""
+    """Offers demo faces, a folder, or a download."""
 
     CSS_PATH = "welcome.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]
@@ -48,7 +48,7 @@ class Welcome(BaseScreen[None]):
         self._downloading = False
 
     def compose(self) -> ComposeResult:
-        """A question with three answers."""
+        """The question with its three answers."""
         with Vertical(id="box"):
             yield Static(Text("facegender-tui", "bold"), id="name")
             yield Static(_INTRODUCTION, id="introduction", markup=False)
