@@ -1,4 +1,4 @@
-"""Sets up the folder of a run before it trains, a new one or one to resume: checks, locks, writes the manifest.
+"""Sets up the folder of a run, new or resumed, before it trains: checks it, locks it and writes the manifest.
 
 Imports nothing heavy, so that a bad argument is answered at once.
 """
@@ -27,18 +27,11 @@ from facegender.support.files import NotRegular, exists, expanded, require_utf8
 from facegender.support.text import counted, one_line, printable, shell_command
 
 RESUME_MAY_CHANGE = (
-    "epochs",
-    "patience",
-    "on_nan",
-    "data",
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "strategy",
-    "cache",
-    "workers",
-)
+    "epochs", "patience", "on_nan", "data", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers",
+)  # fmt: skip
 """What may change when a run is resumed: how long it trains, on what hardware, and where its photographs are."""
+
+_PROGRAM = f"facegender-tui {__version__}"
 
 WAIT_FOR_LOCK_S = 5.0
 """How long to wait for a trainer that has written its last line but still holds the lock."""
@@ -49,7 +42,7 @@ class RunSetup:
     """A run that this process is about to train: its folder, its configuration, and how it stood before.
 
     Attributes:
-        folder: Locked by this process, but for those of a run's processes that write nothing.
+        folder: This process holds its lock, unless it is one of the run's further processes, which write nothing.
         config: What to train, complete and checked.
         resumed: Training continues from ``last.ckpt``, or from the start if the run never saved one.
         created: The folder did not exist before.
@@ -68,21 +61,19 @@ class RunSetup:
         """Tell whether somebody has removed, renamed or replaced the folder since."""
         return self.folder.lock.is_lost()
 
-    def abandon(self, error: str) -> bool:
-        """Give the folder back because nothing was trained.
+    def abandon(self, error: str) -> None:
+        """Undo the setup because nothing was trained.
 
-        A folder that was made for this run is removed. A resumed run stands as it stood before.
-
-        Returns:
-            Whether the folder is gone; if not, the journal says why, if it can be written.
+        A folder that was made for this run is removed. In any other the journal says why, and a resumed run returns to
+        the state it had.
         """
         if self.is_gone():
-            return True
+            return
         if self.created and not self.resumed:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
             _remove_empty(self.folder)
-            return True
+            return
         now = time.time()
         lines: list[Event] = [Notice(time=now, level="error", text=error)]
         if self.ended:
@@ -96,7 +87,6 @@ class RunSetup:
             # Last: from then on the manifest names a process that has ended, and a run without a last line has crashed.
             with contextlib.suppress(OSError):
                 self.folder.write_manifest(self.before)
-        return False
 
     def release(self) -> None:
         """Let others have the folder. A second call does nothing."""
@@ -120,7 +110,7 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
                 raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
             folder.refuse_links()
             manifest = Manifest(
-                run=folder.name, config=config, process=Process.this(), created=time.time(), program=_program()
+                run=folder.name, config=config, process=Process.this(), created=time.time(), program=_PROGRAM
             )
             try:
                 folder.write_manifest(manifest)
@@ -157,7 +147,12 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
-    if not exists(folder.last_checkpoint) and _had_checkpoint(folder):
+    had_checkpoint = any(
+        isinstance(event, CheckpointSaved) and event.file == folder.last_checkpoint.name
+        for event in read_kinds(folder.journal_path, CheckpointSaved)
+    )
+    # A run that ended before its first checkpoint starts again.
+    if not exists(folder.last_checkpoint) and had_checkpoint:
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with: {new_run}")
     given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
@@ -172,8 +167,10 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     folder.refuse_links()
     tail = read_tail(folder.journal_path)
     folder.clear_stop_request()
-    _remove_leftovers(folder)
-    folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_program()))
+    # A trainer that was killed leaves temporary files, and one of an earlier version the file that was its lock.
+    for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
+        path.unlink(missing_ok=True)
+    folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_PROGRAM))
     with JournalWriter(folder.journal_path) as journal:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
@@ -183,20 +180,6 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
 
 def _absolute(data: str) -> str:
     return str(require_utf8(expanded(data).absolute(), "--data"))
-
-
-def _had_checkpoint(folder: RunFolder) -> bool:
-    """Whether there once was a ``last.ckpt``. A run that ended before its first can only begin again."""
-    return any(
-        isinstance(event, CheckpointSaved) and event.file == folder.last_checkpoint.name
-        for event in read_kinds(folder.journal_path, CheckpointSaved)
-    )
-
-
-def _remove_leftovers(folder: RunFolder) -> None:
-    """Remove what a trainer that was killed had not finished writing, and the lock of an earlier version."""
-    for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -258,7 +241,3 @@ def _write_errors(folder: RunFolder) -> Iterator[None]:
         path = printable(error.filename or folder.path)
         remedy = "move it away" if isinstance(error, IsADirectoryError | NotRegular) else "choose another --root"
         raise UserError(f"cannot write {path} ({reason}): {remedy}") from None
-
-
-def _program() -> str:
-    return f"facegender-tui {__version__}"

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 import torch
-from recorded import read_all
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
 from facegender.runs.folder import RunFolder
 from facegender.training.run import train
+from tests.recorded import read_all
 
 TINY = TrainConfig(
     demo=True,
