@@ -18,7 +18,7 @@ from facegender.data.demo.portrait import draw_portrait
 from facegender.support.errors import UserError
 from facegender.support.text import printable
 
-DRAWING = 4
+DRAWING = 5
 """Version of the drawing, part of the cache's key: raise it whenever the same seed draws another face."""
 
 _OWN_FILE = re.compile(r"(female|male)(/demo_\d+\.jpg)?")
@@ -37,12 +37,12 @@ def draw_face(label: int, seed: int, side: int) -> Image.Image:
 
 
 def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | None = None) -> DecodedPhotos:
-    """Demo faces for training, the classes in turn; drawn once and kept in the cache like photographs.
+    """Draw demo faces for training, the classes in turn, or read them from the cache if they were drawn before.
 
     Args:
-        per_class: How many of each class.
+        per_class: Number of faces of each class.
         side: In pixels.
-        seed: Another seed is another set of faces.
+        seed: Another seed gives other faces.
         progress: See `facegender.data.cache.photos.Progress`.
 
     Raises:
@@ -62,7 +62,7 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
 
 
 def _draw(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
-    # What decides how a face looks stands for the content of a file.
+    # The digest is of what determines the face, as there is no file whose content could be hashed.
     digest = content_hash(f"demo {DRAWING} {side} {seed} {index}".encode())
     return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side)), digest
 
@@ -79,7 +79,9 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
     try:
         for path in sorted(folder.rglob("*")):
             if not _OWN_FILE.fullmatch(path.relative_to(folder).as_posix()):
-                raise UserError(f"{printable(path)}: is no demo face; name an empty or a new folder for the demo faces")
+                raise UserError(
+                    f"{printable(path)}: is not a demo face; name an empty or a new folder for the demo faces"
+                )
         for label, class_name in enumerate(CLASSES):
             (folder / class_name).mkdir(parents=True, exist_ok=True)
             for index in range(per_class):

@@ -13,7 +13,7 @@ SKIN_TONES = ("#fadecc", "#f2ccb2", "#e4b696", "#d09c76", "#b6805a", "#966446", 
 HAIR_COLOURS = ("#1e191b", "#34241e", "#54361f", "#6e4628", "#7c4e2e", "#964628", "#d8b070", "#aaa4a2")
 IRIS_COLOURS = ("#523622", "#684e2c", "#4e6c58", "#4e6e92")
 BACKDROPS = ("#cedae4", "#e2d6c6", "#c6d6ca", "#dcceda", "#a6b8c8", "#eed4b6")
-# Odds are those of (female, male).
+# The odds of each value, for (female, male); only their proportions count.
 CLOTHES = ("#2e3e5c", "#646e7a", "#486656", "#e2ded6", "#cea04c", "#be4c44", "#865a82", "#de9692")
 CLOTHES_ODDS = ((1, 1, 2, 2, 3, 5, 4, 4), (5, 4, 4, 2, 2, 1, 1, 1))
 HAIR_STYLES = ("bald", "short", "curls", "bob", "long", "bun")
@@ -39,12 +39,9 @@ class Look:
             return rng.choices(values, odds[label])[0]
 
         def near(name: str) -> Colour:
-            """The colour, a little lighter or darker and warmer or cooler."""
-            value, warmth = rng.gauss(0.0, 7.0), rng.gauss(0.0, 2.5)
-            shifts = (value + warmth, value, value - warmth)
-            red, green, blue = (
-                max(0, min(255, round(c + shift))) for c, shift in zip(ImageColor.getrgb(name), shifts, strict=False)
-            )
+            """The colour, a little lighter or darker."""
+            shift = rng.gauss(0.0, 7.0)
+            red, green, blue = (max(0, min(255, round(value + shift))) for value in ImageColor.getrgb(name)[:3])
             return red, green, blue
 
         self.skin = near(rng.choice(SKIN_TONES))
