@@ -19,7 +19,7 @@ from facegender.runs.checkpoints import checkpoint_of
 from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, Request
-from facegender.support.cache_dir import cache_folder
+from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
 from facegender.support.machine import available_processors
@@ -45,7 +45,6 @@ class ClassifyServer:
     def __init__(self, root: Path, frames: Path) -> None:
         self._root = root
         self._frames = frames
-        frames.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._loaded: tuple[tuple[str, int, int, int], Classifier] | None = None
 
     def answer(self, request: Request) -> Answer:
@@ -91,6 +90,9 @@ class ClassifyServer:
             maps_of=maps_of(layers),
             heatmap=np.rint(heat * 255).astype(np.uint8)[None],
         )
+        make_cache_folder()
+        self._frames.mkdir(mode=0o700, exist_ok=True)
+        self._frames.chmod(0o700)  # earlier versions made it readable for everybody
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
         write_frame(target, frame)
         self._remove_old_frames()

@@ -105,6 +105,18 @@ def test_lines_that_are_not_requests_do_not_end_the_process(server: ClassifyServ
     ]
 
 
+def test_a_frames_folder_that_was_removed_is_made_again_for_the_user_alone(
+    server: ClassifyServer, tmp_path: Path
+) -> None:
+    request = Request(id=1, path="face.png", run="done")
+    assert server.answer(request).ok
+    shutil.rmtree(tmp_path / "frames")
+    (tmp_path / "frames").mkdir(mode=0o755)  # as an earlier version did
+    assert server.answer(request).ok
+    assert stat.filemode((tmp_path / "frames").stat().st_mode) == "drwx------"
+    assert {stat.filemode(path.stat().st_mode) for path in (tmp_path / "frames").iterdir()} == {"-rw-------"}
+
+
 def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root: Path, tmp_path: Path) -> None:
     request = msgspec.json.encode(Request(id=1, path="face.png", run="done")) + b"\n"
     done = subprocess.run(
