@@ -32,7 +32,7 @@ def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> 
     return choose_hardware(configure({"accelerator": "cpu", **given})).precision
 
 
-def test_auto_is_bf16_on_a_processor_where_the_recipe_gains_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_is_bf16_on_a_cpu_that_is_fast_enough_for_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert precision(monkeypatch, 2.0) == "bf16"
     assert precision(monkeypatch, 0.5) == "32"
     assert precision(monkeypatch, 0.0) == "32"
@@ -59,14 +59,14 @@ def test_a_resumed_run_keeps_its_precision_on_devices_of_the_same_kind(
     assert [start.precision for start in starts] == expected
 
 
-def test_the_gain_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_speedup_is_that_of_the_fastest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: 2.0, torch.bfloat16: 1.0}
     interruptions = iter([5.0, 9.0] + [0.0] * 100)
     monkeypatch.setattr(module, "_product_seconds", lambda matrix: seconds[matrix.dtype] + next(interruptions))
     assert module.bf16_speedup() == 2.0
 
 
-def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_measured_without_bf16_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_product_seconds", lambda matrix: pytest.fail("measured"))
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True}, raising=False)
     assert choose_hardware(configure({"accelerator": "cpu"})).precision == "32"
@@ -74,7 +74,7 @@ def test_nothing_is_measured_without_instructions_for_it(monkeypatch: pytest.Mon
     assert choose_hardware(configure({"accelerator": "cpu"})).precision == "32"
 
 
-def test_a_resumed_run_leaves_a_precision_that_these_devices_have_not_got(
+def test_a_resumed_run_does_not_keep_a_precision_that_these_devices_lack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)

@@ -58,7 +58,7 @@ def left_in(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*")]
 
 
-def test_it_suggests_a_learning_rate_and_the_command_that_trains_with_it(
+def test_find_lr_suggests_a_learning_rate_and_the_command_that_trains_with_it(
     empty: Path, temporary: Path, capsys: Capture
 ) -> None:
     assert run(["find-lr", *DEMO]) == 0
@@ -79,7 +79,7 @@ def test_it_suggests_a_learning_rate_and_the_command_that_trains_with_it(
     assert manifest.config.learning_rate == float(rate)
 
 
-def test_it_works_for_the_tuned_recipe_and_for_photographs(empty: Path, temporary: Path, capsys: Capture) -> None:
+def test_find_lr_works_for_the_tuned_recipe_and_for_photographs(empty: Path, temporary: Path, capsys: Capture) -> None:
     folder = empty.parent / "some faces"
     write_demo_faces(folder, 40, 32, 1)
     (empty / "run.toml").write_text('demo = true\nrecipe = "tuned"\nepochs = 2\n')
@@ -100,7 +100,7 @@ def test_the_same_seed_suggests_the_same(empty: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("recipe", ["reference", "tuned"])
-def test_the_weights_are_afterwards_what_they_were_before(recipe: Any, tmp_path: Path, temporary: Path) -> None:
+def test_the_weights_are_restored_afterwards(recipe: Any, tmp_path: Path, temporary: Path) -> None:
     config = tiny(recipe=recipe, devices="1")
     data = FaceDataModule(config, tmp_path)
     data.prepare()
@@ -138,7 +138,7 @@ def test_a_loss_that_does_not_fall_is_one_line_and_exit_code_1(
     assert left_in(empty, temporary) == []
 
 
-def test_a_loss_that_is_no_number_is_one_line_and_exit_code_1(
+def test_a_loss_that_is_not_finite_is_one_line_and_exit_code_1(
     empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = FaceGenderModule.training_step
@@ -186,7 +186,7 @@ def test_several_processes_are_one_line_and_exit_code_2(
     assert line.endswith("start it without torchrun")
 
 
-def test_a_long_preparation_says_how_far_it_is(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_preparation_reports_progress(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lr_finder, "REPORT_EVERY_S", 0.0)
     assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
     assert "facegender: preparing photographs: 1 of 24\n" in capsys.readouterr().err
@@ -201,7 +201,7 @@ def test_too_few_photographs_are_one_line_and_exit_code_2(empty: Path, capsys: C
     assert "too few different male photographs" in line
 
 
-def test_photographs_that_would_be_learnt_by_heart_are_one_line_and_exit_code_2(empty: Path, capsys: Capture) -> None:
+def test_photographs_that_would_be_seen_too_often_are_one_line_and_exit_code_2(empty: Path, capsys: Capture) -> None:
     assert run(["find-lr", "--demo", *OPTIONS[1:], "--demo-faces=10", "--batch-size=32"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -209,7 +209,7 @@ def test_photographs_that_would_be_learnt_by_heart_are_one_line_and_exit_code_2(
     assert "16 photographs to train on are too few for 100 batches of 32, as each would be seen 100 times" in line
 
 
-def test_too_little_memory_says_what_to_lower(
+def test_out_of_memory_says_which_options_to_lower(
     empty: Path, temporary: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def training_step(*arguments: object) -> None:
@@ -223,7 +223,7 @@ def test_too_little_memory_says_what_to_lower(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_leaves_nothing(
+def test_a_signal_ends_find_lr_and_leaves_no_files(
     number: signal.Signals,
     empty: Path,
     temporary: Path,

@@ -41,7 +41,7 @@ def test_more_devices_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert refusal(accelerator="gpu", devices="3") == "--devices 3: this machine has 2 GPUs; give at most 2"
 
 
-def test_several_machines_need_somebody_who_knows_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_machines_need_a_cluster_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(num_nodes=2).startswith("--num-nodes 2: nothing says where the other machines are")
     monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
     assert choose_hardware(tiny(num_nodes=2)).nodes == 2

@@ -24,7 +24,7 @@ PAGES = 2**24 * 4 // 4096
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
-def test_memory_that_was_freed_is_taken_again_without_asking_the_system() -> None:
+def test_freed_memory_is_reused_without_page_faults() -> None:
     done = subprocess.run([sys.executable, "-c", FREED_AND_TAKEN_AGAIN], stdout=subprocess.PIPE, text=True, check=True)
     kept, faults = done.stdout.split()
     if kept == "False":
@@ -32,6 +32,6 @@ def test_memory_that_was_freed_is_taken_again_without_asking_the_system() -> Non
     assert int(faults) < PAGES
 
 
-def test_scarce_memory_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_changed_where_memory_is_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "MIN_FREE_BYTES", 2**60)
     assert not hardware.keep_large_buffers()

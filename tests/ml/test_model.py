@@ -26,19 +26,19 @@ def test_the_reference_network_has_the_specified_sizes_after_each_stage() -> Non
 
 
 @pytest.mark.parametrize("side", [9, 16, 17, 33, 100, 101])
-def test_every_size_that_leaves_something_gives_logits(side: int) -> None:
+def test_every_size_that_leaves_a_pixel_gives_logits(side: int) -> None:
     network = FaceGenderNet(side, (4, 8, 8), classes=3)
     assert network(torch.zeros(2, 3, side, side)).shape == (2, 3)
     assert network.fc1.in_features == 8 * feature_side(side) ** 2
 
 
 @pytest.mark.parametrize(("side", "widths"), [(8, (4, 8, 8)), (1, (4, 8, 8)), (32, (4, 8)), (32, (4, 0, 8))])
-def test_sizes_that_leave_nothing_are_refused(side: int, widths: tuple[int, ...]) -> None:
+def test_sizes_and_widths_that_leave_no_pixel_are_refused(side: int, widths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"leaves no pixel|three positive numbers"):
         FaceGenderNet(side, widths)
 
 
-def test_photographs_are_normalised_to_minus_one_to_one_and_left_alone() -> None:
+def test_photographs_are_scaled_to_minus_one_to_one_in_a_copy() -> None:
     images = torch.tensor([0, 127, 128, 255], dtype=torch.uint8).reshape(1, 1, 2, 2).repeat(1, 3, 1, 1)
     before = images.clone()
     normalised = normalise(images)

@@ -15,7 +15,7 @@ def batch(count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return images, torch.arange(count) % 2
 
 
-def test_a_training_step_reports_summed_loss_and_correct_photographs_apart_from_the_graph() -> None:
+def test_a_training_step_returns_detached_loss_sum_and_correct_photographs() -> None:
     torch.manual_seed(0)
     module = FaceGenderModule(tiny(), CLASSES)
     images, labels = batch()
@@ -41,7 +41,7 @@ def test_a_few_steps_lower_the_loss_of_one_batch() -> None:
     assert losses[-1] < losses[0] / 2
 
 
-def test_validation_metrics_are_those_of_all_batches_and_start_afresh() -> None:
+def test_validation_metrics_are_those_of_all_batches_and_are_reset() -> None:
     module = FaceGenderModule(tiny(), CLASSES).eval()
     answers = {0: torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 2.0]]), 1: torch.tensor([[0.0, 2.0]])}
     labels = {0: torch.tensor([0, 1, 1]), 1: torch.tensor([1])}

@@ -82,7 +82,7 @@ def test_interrupted_and_resumed_is_the_same_as_uninterrupted(
         assert all(torch.equal(value, expected[part][name]) for name, value in found[part].items())
 
 
-def test_the_learning_rate_rises_and_falls_and_goes_on_on_a_longer_curve(tmp_path: Path) -> None:
+def test_the_learning_rate_rises_and_falls_and_continues_on_a_longer_cycle(tmp_path: Path) -> None:
     train(small(epochs=2, visualize_every=0), tmp_path, "a", show=False)
     changes = {"epochs": 4}
     assert train(small(), tmp_path, resume="a", changes=changes, show=False) == "completed"
@@ -159,7 +159,9 @@ def test_validation_and_checkpoints_are_those_of_the_averaged_weights(tuned: Pat
     assert "trained_weights" not in best
 
 
-def test_it_is_classified_explained_and_shown(tuned: Path, photograph: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_tuned_network_classifies_explains_and_is_shown(
+    tuned: Path, photograph: Path, tmp_path: Path, capsys: Capture
+) -> None:
     heat = tmp_path / "heat"
     assert run(["predict", str(photograph), "--root", str(tuned), "--heatmap", str(heat)]) == 0
     assert capsys.readouterr().out.startswith("Predicted: ")
@@ -171,7 +173,7 @@ def test_it_is_classified_explained_and_shown(tuned: Path, photograph: Path, tmp
 
 
 @pytest.mark.parametrize("form", ["pth", "safetensors", "onnx"])
-def test_it_is_exported(tuned: Path, tmp_path: Path, capsys: Capture, form: str) -> None:
+def test_a_tuned_network_is_exported(tuned: Path, tmp_path: Path, capsys: Capture, form: str) -> None:
     if form == "onnx":
         pytest.importorskip("onnxscript")
     target = tmp_path / f"out.{form}"
@@ -210,7 +212,7 @@ def test_every_size_gives_logits_and_heat(side: int) -> None:
     assert grad_cam(network, torch.rand(1, 3, side, side), 1).shape == (side, side)
 
 
-def test_widths_that_leave_nothing_are_refused() -> None:
+def test_widths_that_are_not_three_positive_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="three positive numbers"):
         ResidualNet((4, 0, 8))
 
@@ -253,7 +255,7 @@ def drawn(*place: int) -> torch.Generator:
     return generator_for(seed, epoch, batch, rank, torch.device("cpu"))
 
 
-def test_what_is_changed_depends_on_seed_epoch_batch_and_rank_and_on_nothing_else() -> None:
+def test_augmentation_depends_on_seed_epoch_batch_and_rank_alone() -> None:
     images = photographs()
     before = images.clone()
     torch.manual_seed(1)
@@ -267,7 +269,7 @@ def test_what_is_changed_depends_on_seed_epoch_batch_and_rank_and_on_nothing_els
         assert not torch.equal(once, Augmentation()(images, drawn(*place)))
 
 
-def test_changed_photographs_stay_in_range_and_layout_and_differ_from_each_other() -> None:
+def test_augmented_photographs_stay_in_range_and_layout_and_differ() -> None:
     same = photographs(1).repeat(8, 1, 1, 1)
     changed = Augmentation()(same, drawn(1, 0, 0, 0))
     assert changed.shape == same.shape
@@ -282,17 +284,17 @@ NOTHING = Augmentation(
 )  # fmt: skip
 
 
-def test_no_amount_of_anything_changes_nothing() -> None:
+def test_augmentation_by_zero_changes_nothing() -> None:
     images = photographs()
     assert torch.allclose(NOTHING(images, drawn(1, 0, 0, 0)), images, atol=1e-4)
 
 
-def test_a_mirrored_photograph_is_the_mirrored_photograph() -> None:
+def test_a_flip_mirrors_the_photograph() -> None:
     images = photographs()
     assert torch.allclose(replace(NOTHING, flip=1)(images, drawn(1, 0, 0, 0)), images.flip(3), atol=1e-4)
 
 
-def test_a_photograph_that_is_made_smaller_has_its_mirror_images_around_it() -> None:
+def test_a_photograph_that_is_shrunk_has_its_mirror_images_around_it() -> None:
     images = photographs()
     smaller = replace(NOTHING, min_crop=2, max_crop=2)(images, drawn(1, 0, 0, 0))
     assert not torch.allclose(smaller, images, atol=0.1)
@@ -325,7 +327,7 @@ def test_a_smaller_copy_is_the_whole_photograph() -> None:
 
 
 @pytest.mark.parametrize(("image_size", "epochs"), [(160, 80), (128, 1), (64, 7), (8, 3), (4, 3)])
-def test_photographs_grow_to_their_whole_size_and_stay_so(image_size: int, epochs: int) -> None:
+def test_training_images_grow_to_the_image_size_and_stay_there(image_size: int, epochs: int) -> None:
     sides = [growing_side(image_size, epoch, epochs) for epoch in range(epochs)]
     assert sides == sorted(sides)
     assert min(sides) > 0.5 * image_size
@@ -336,7 +338,7 @@ def test_photographs_grow_to_their_whole_size_and_stay_so(image_size: int, epoch
         assert sides[-1] == image_size
 
 
-def test_validation_sees_photographs_as_they_are() -> None:
+def test_validation_does_not_augment() -> None:
     torch.manual_seed(0)
     module = FaceGenderModule(small(), ["female", "male"]).eval()
     images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)

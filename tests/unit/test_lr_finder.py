@@ -30,7 +30,7 @@ def test_the_suggestion_lies_between_where_half_of_the_fall_is_done_and_the_lowe
     assert suggestion == float(f"{suggestion:.1e}")
 
 
-def test_chance_moves_the_suggestion_little() -> None:
+def test_noise_moves_the_suggestion_little() -> None:
     suggestions = [curve(noise=0.1, seed=seed).suggestion() or math.nan for seed in range(50)]
     assert max(suggestions) < 5 * min(suggestions)
 
@@ -52,13 +52,13 @@ def test_a_loss_that_does_not_fall_suggests_nothing() -> None:
         assert "did not clearly fall" in found.problem()
 
 
-def test_what_may_be_chance_suggests_nothing() -> None:
+def test_noise_suggests_nothing() -> None:
     random = np.random.default_rng(0)
     found = [RateCurve.of(RATES.tolist(), (0.7 + 0.2 * random.normal(size=100)).tolist()) for _ in range(100)]
     assert sum(curve.suggestion() is not None for curve in found) < 20
 
 
-def test_what_follows_a_loss_that_is_no_number_does_not_count() -> None:
+def test_losses_after_one_that_is_not_finite_do_not_count() -> None:
     losses = curve().losses.tolist()
     expected = RateCurve.of(RATES[:70].tolist(), losses[:70])
     for bad in (math.nan, math.inf):
@@ -67,7 +67,7 @@ def test_what_follows_a_loss_that_is_no_number_does_not_count() -> None:
         assert found.table() == expected.table()
 
 
-def test_a_loss_beyond_all_bounds_hides_nothing() -> None:
+def test_an_enormous_loss_does_not_change_the_suggestion() -> None:
     found = curve()
     losses = found.losses.copy()
     losses[85:] = 1e30
@@ -97,6 +97,6 @@ def test_the_table_has_the_suggestion_and_the_lowest_loss_and_fits_eighty_column
     assert lines[-1].endswith(">")
 
 
-def test_two_learning_rates_that_fall_together_are_one_row() -> None:
+def test_lowest_and_suggested_may_share_a_row() -> None:
     found = RateCurve.of(RATES[:12].tolist(), [0.7] * 6 + [0.1] * 6)
     assert len(found.table()) == len(set(found.table()))

@@ -1,4 +1,4 @@
-"""Ends, or mends, a run whose loss is not finite, and warns of one that has exploded. No step waits for the device."""
+"""Handles losses that are not finite (``--on-nan``) and warns of exploded ones, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ from facegender.support.files import exists
 from facegender.support.text import shell_command
 
 CHECK_EVERY = 16
-"""Steps whose losses are copied from a GPU together, and looked at when as many more have been started."""
+"""Steps whose losses are copied from a GPU together. They are examined after as many further steps."""
 
 MAX_SKIPPED_IN_A_ROW = 10
-"""Batches in a row that ``--on-nan skip`` leaves out before it gives up."""
+"""Consecutive batches that ``--on-nan skip`` leaves out before the run fails."""
 
 MEDIAN_OF = 16
-"""Steps whose median loss is compared: a single batch may be an outlier, half of them are not."""
+"""Steps over which the median loss is taken, so that single outliers do not matter."""
 
 EXPLODED = 10.0
-"""A median loss has exploded at this many times the lowest one so far, or the loss of guessing if that is higher. The
-first median may be as high as this many times more, as the first steps of a new network can be rough."""
+"""A median loss has exploded if it is this many times the lowest so far, or the loss of guessing if that is higher. The
+first median may be this many times higher again, because the loss of a new network can be high for some steps."""
 
 
 class Diverged(UserError):
-    """Training ends here because its loss is not finite."""
+    """The loss is not finite, so training ends."""
 
 
 @dataclass(frozen=True)
 class _LossCopy:
-    """Losses of consecutive steps, perhaps still on their way from the GPU.
+    """Losses of consecutive steps, whose copy from the GPU may still be under way.
 
     Attributes:
-        last_step: Optimiser step of the last of them, counted from 1.
-        values: (2, N) float32: the loss, and 1 for a step that is not finite on any device, else 0.
-        arrived: Recorded on the GPU after the copy; None if the values are here already.
+        last_step: Optimiser step of the last loss, counted from 1.
+        values: (2, N) float32: the losses, and 1 for each step that is not finite on some device, else 0.
+        arrived: Event after the copy on the GPU; None if the values are on the CPU already.
     """
 
     last_step: int
@@ -59,18 +59,20 @@ class _LossCopy:
 
 
 class DivergenceGuard(Callback):
-    """Watches loss and gradients, and does what ``--on-nan`` says where they are not finite.
+    """Ends the run or leaves the batch out, as ``--on-nan`` says, if a loss or a gradient is not finite.
 
     The gradient of the first layer stands for all gradients: the backward pass carries a NaN or an infinity of any
-    later layer into it. With "stop" and "skip" the device itself leaves out the optimiser's step where that gradient
-    is not finite, so the weights stay finite until the losses, which are copied without blocking, reach this process.
-    No checkpoint is written before the losses of all steps up to it have been examined.
+    later layer into it. With "stop" and "skip" the device itself leaves out the optimiser's step if that gradient is
+    not finite. The weights therefore stay finite until the losses, which are copied without blocking, are examined. No
+    checkpoint is written before the losses of all steps have been examined.
 
-    The processes of a run on several devices have the same gradients, exchange which losses are finite at each copy and
-    examine the same steps, so all of them end at the same step.
+    The processes of a run on several devices have the same gradients, share at each copy which losses are finite, and
+    examine them at the same step, so all of them end together.
 
     Args:
-        epochs: Planned in all.
+        folder: Folder of the run.
+        on_nan: Option ``--on-nan``.
+        epochs: Number of epochs of the whole run.
         classes: Number of classes; the loss of guessing is its logarithm.
         announce: Called with each notice.
     """
@@ -115,7 +117,7 @@ class DivergenceGuard(Callback):
         assert self._loss is not None
         assert self._first_weight is not None
         assert self._first_weight.grad is not None
-        # In float16 gradients overflow now and then, and Lightning's gradient scaler leaves out those steps itself.
+        # float16 gradients overflow now and then; Lightning's gradient scaler leaves out those steps itself.
         scaled = trainer.precision == "16-mixed"
         gradient = torch.zeros_like(self._loss) if scaled else self._first_weight.grad.sum()
         self._pending.append((self._loss, gradient))
@@ -127,15 +129,15 @@ class DivergenceGuard(Callback):
         if scaled:
             return
         if optimizer.defaults.get("fused"):
-            # The fused kernels change nothing where this is 1; `torch.amp.GradScaler.step` uses it in the same way.
-            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # declared nowhere
+            # The fused kernels change nothing if this is 1; `torch.amp.GradScaler.step` sets it in the same way.
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # torch does not declare it
         elif bad:
             optimizer.zero_grad()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Examine losses: each at once on one processor, else those of some steps before.
+        """Examine the loss at once on a single CPU device, otherwise the losses of earlier steps.
 
         Raises:
             Diverged: One is not finite.
@@ -243,15 +245,15 @@ class DivergenceGuard(Callback):
             raise Diverged(f"{text}; {self._layer(trainer, pl_module)}; {self._remedy(trainer)}")
 
     def _layer(self, trainer: Trainer, pl_module: LightningModule) -> str:
-        """Name the first layer that is not finite for the latest batch, as a clause."""
+        """Name the first layer that is not finite for the latest batch, as a clause. Waits for the device."""
         assert isinstance(pl_module, FaceGenderModule)
         assert self._images is not None
-        with trainer.precision_plugin.forward_context():  # so that what overflows in training overflows here
+        with trainer.precision_plugin.forward_context():  # in the precision of training, in which it overflows
             layer = first_non_finite_layer(pl_module.network, normalise(self._images))
         return f"first layer that is not finite: {layer}" if layer else "the outputs of all layers are finite"
 
     def _remedy(self, trainer: Trainer) -> str:
-        """Say which checkpoint is left and what to do, as a clause."""
+        """Name the last good checkpoint and the remedy, as a clause."""
         lower = "start a new run with a lower --learning-rate"
         if not exists(self._folder.last_checkpoint):
             return f"no checkpoint has been saved yet: {lower}"
