@@ -11,7 +11,7 @@ SIXEL_BAND_PX = 6
 KITTY_MAX_CELLS = 297
 """The most rows or columns that placeholder cells can number."""
 
-MIN_SLICE_ROWS = 3
+MIN_SLICE_ROWS, MAX_SLICE_ROWS = 3, 6
 
 
 class Area(NamedTuple):
@@ -35,9 +35,14 @@ class Placement(NamedTuple):
 
 
 def slice_rows(terminal: Terminal) -> int:
-    """Return the rows of cells per slice: few, and if possible a whole number of sixel bands."""
-    height = terminal.cell_height_px
-    return next(rows for rows in range(MIN_SLICE_ROWS, 7) if rows * height % SIXEL_BAND_PX == 0 or rows == 6)
+    """Return the rows of cells per slice: few, but in kitty not too few, as slices have margins there.
+
+    For sixel, a slice is a whole number of bands.
+    """
+    if terminal.protocol is Protocol.KITTY:
+        return MAX_SLICE_ROWS
+    candidates = range(MIN_SLICE_ROWS, MAX_SLICE_ROWS + 1)
+    return next(rows for rows in candidates if rows * terminal.cell_height_px % SIXEL_BAND_PX == 0)
 
 
 def area_px(area: Area, terminal: Terminal) -> tuple[int, int]:
