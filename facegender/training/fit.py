@@ -103,7 +103,7 @@ def _fit(setup: RunSetup, data: FaceDataModule, sink: Sink, stop: StopSwitch, re
     for event in resume.missing_events if resume else ():
         sink.put(event)
     try:
-        if resume and resume.has_trained(setup.config):
+        if resume and resume.is_finished(setup.config):
             _complete(setup, data, sink, resume)
         else:
             data.prepare()

@@ -61,7 +61,7 @@ class ResumePoint:
     missing_events: Sequence[Event] = ()
     missing_frame: int | None = None
 
-    def has_trained(self, config: TrainConfig) -> bool:
+    def is_finished(self, config: TrainConfig) -> bool:
         """Whether nothing is left to train: all epochs are done, or the patience is used up."""
         return self.batch == 0 and (self.epoch >= config.epochs or 0 < config.patience <= self.epochs_since_best)
 
@@ -69,7 +69,7 @@ class ResumePoint:
 def resume_point(setup: RunSetup) -> ResumePoint | None:
     """Read where a run continues; None if it is new, or ended before it had saved anything.
 
-    A run that was killed after its last epoch has nothing left to train, see `ResumePoint.has_trained`, and can be
+    A run that was killed after its last epoch has nothing left to train, see `ResumePoint.is_finished`, and can be
     completed.
 
     Raises:
@@ -88,10 +88,10 @@ def resume_point(setup: RunSetup) -> ResumePoint | None:
         ) from None
     except (DamagedCheckpoint, msgspec.ValidationError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(unusable(path, error)) from None
-    if setup.before is None or not (point.has_trained(setup.config) or point.epoch >= setup.config.epochs):
+    if setup.before is None or not (point.is_finished(setup.config) or point.epoch >= setup.config.epochs):
         return point
     completed = setup.ended is not None and setup.ended.status == "completed"
-    if point.has_trained(setup.before.config) and not completed:
+    if point.is_finished(setup.before.config) and not completed:
         return point
     if point.epoch >= setup.config.epochs:
         done = counted(point.epoch, "epoch")
@@ -136,7 +136,7 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     if batch:
         return point
     frames = (event.epoch for event in read_kinds(folder.journal_path, FrameSaved) if isinstance(event, FrameSaved))
-    due = frame_is_due(config, epoch - 1) or (config.visualize_every and point.has_trained(config))
+    due = frame_is_due(config, epoch - 1) or (config.visualize_every and point.is_finished(config))
     missing_frame = epoch - 1 if due and epoch - 1 not in frames else None
     return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
 

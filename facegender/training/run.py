@@ -120,8 +120,9 @@ def _work(session: Session) -> None:
         session.start()
         raise Stopped(STOP_REQUESTED)
     session.start()
-    if not setup.config.demo:
-        # Checked here as well, so that a mistyped folder is reported before torch is imported.
+    if not setup.config.demo and not setup.resumed:
+        # Checked here as well, so that a mistyped folder is reported before torch is imported. A resumed run that lacks
+        # only its last line needs no photographs.
         find_data_folder(setup.config.data, setup.folder.root)
     from facegender.training.fit import fit
 

@@ -26,7 +26,7 @@ class StopSwitch:
     Attributes:
         requested: The run is to end.
         reason: Why, as a notice says it.
-        error: Why the run then counts as failed; empty if it only was asked to stop.
+        error: Why the run then counts as failed; empty for a stop that was requested.
         preparing: This process has not begun to train.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from torchmetrics.classification import MulticlassAccuracy
 
 from facegender.__main__ import run
+from facegender.data.demo.faces import write_demo_faces
 from facegender.runs.events import (
     AnyEvent,
     CheckpointSaved,
@@ -180,6 +182,15 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed_without_tr
     for path in RunFolder(trained, "done").visuals.glob("*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
     assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 2  # it has completed, and there is nothing to do
+
+
+def test_a_run_that_lacks_only_its_last_line_is_completed_without_its_photographs(tmp_path: Path) -> None:
+    write_demo_faces(tmp_path / "faces", 10, 32, 1)
+    config = tiny(demo=False, data=str(tmp_path / "faces"), epochs=1)
+    assert train(config, tmp_path, "a", show=False) == "completed"
+    crash(tmp_path, lambda event: not isinstance(event, RunFinished))
+    shutil.rmtree(tmp_path / "faces")
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
 
 
 def test_a_run_that_was_killed_when_its_patience_was_over_is_completed(tmp_path: Path) -> None:

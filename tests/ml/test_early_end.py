@@ -101,6 +101,27 @@ def test_a_resumed_run_has_waited_already_and_may_be_given_more_patience(
     assert waited_of(tmp_path) == [0, 1, 2, 3, 4]
 
 
+def test_a_checkpoint_of_version_0_1_continues_to_count_where_it_was(
+    tmp_path: Path, accuracies: Iterator[list[float]]
+) -> None:
+    plan(accuracies, 0.9, 0.5, 0.5, 0.5)
+    assert train(tiny(epochs=2, patience=2), tmp_path, "a", show=False) == "completed"
+    path = RunFolder(tmp_path, "a").last_checkpoint
+    checkpoint = torch.load(path, weights_only=True)
+    states = checkpoint["callbacks"]
+    states["Patience"] = {"waited": states.pop("EarlyStopping")["wait_count"]}
+    states["RunCheckpoints"]["best_accuracy"] = 0.9
+    del checkpoint["finished_epoch"]
+    torch.save(checkpoint, path)
+    assert train(tiny(), tmp_path, resume="a", changes={"epochs": 9}, show=False) == "completed"
+    assert waited_of(tmp_path) == [0, 1, 2]
+    assert [event.best for event in events_of(tmp_path, "a") if isinstance(event, EpochFinished)] == [
+        True,
+        False,
+        False,
+    ]
+
+
 def test_class_weights_let_all_classes_count_the_same() -> None:
     config = tiny(class_weights="auto")
     weights = class_weights(config, CLASSES, {"female": 30, "male": 10})
