@@ -217,7 +217,8 @@ def _refusal(folder: RunFolder, held: LockHeld | None = None) -> str:
         where = f" on {printable(holder.host)}"
         gone = f"; if that process is gone, try again in {LOST_AFTER_S:.0f} s"
     if state in LIVE_STATES:
-        return f"run {run} is {state} right now{where}: stop it first with `facegender stop {run}`{gone}"
+        stop = shell_command(folder.root, "stop", run)
+        return f"run {run} is {state} right now{where}: stop it first with: {stop}{gone}"
     by = printable(str(held)) if held else "another process"
     return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
 

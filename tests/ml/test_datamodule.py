@@ -13,7 +13,6 @@ from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
 from facegender.data.dataset import split_indices
 from facegender.data.loader import BatchFetcher, BatchLoader, DataLocation, OrderedBatches, ShuffledBatches
 from facegender.runs.config import TrainConfig
-from facegender.support import machine
 from facegender.support.errors import UserError
 
 SIDE = 16
@@ -525,13 +524,3 @@ def test_what_the_user_asks_for_is_done_or_refused(monkeypatch):
             loader.choose_location(config, 2 * GIB, device, 1)
     with pytest.raises(UserError, match="--cache memory: "):
         loader.choose_location(TrainConfig(cache="memory"), 2 * GIB, cpu, 1)
-
-
-def test_a_containers_limit_counts(monkeypatch, tmp_path):
-    said = {"memory.max": "1000", "memory.current": "700", "memory.stat": "anon 1\ninactive_file 200\n"}
-    for name, text in said.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(machine, "CONTROL_GROUP", tmp_path)
-    assert machine.available_memory() == 500
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine.available_memory() > 2**20
