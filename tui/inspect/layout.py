@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from facegender.rendering.mosaics import Enlarging, Grid
 
 ENOUGH_PX = 64
-"""A side of tiles large enough; where the data has more pixels and tiles are smaller, the side is made narrow."""
+"""Tiles should be this wide, or as wide as the data; if they are not, the side becomes narrow."""
 COARSE_BELOW_PX = 240
 """In a mosaic whose shorter side is smaller, gaps between tiles are one pixel wide."""
 MIN_PX = 8
