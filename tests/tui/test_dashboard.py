@@ -80,7 +80,7 @@ class SlowCompose:
 async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answer_is_heard(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.app.is_own_job", lambda: True)
+    monkeypatch.setattr("tui.app.is_shell_job", lambda: True)
     recorded.write_run(root, "a", created=100.0, end="completed")
     async with running(root) as (app, pilot):
         context = context_of(app)
@@ -101,7 +101,7 @@ async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answe
 async def test_where_no_shell_would_go_on_with_it_it_is_not_suspended(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui.app.is_own_job", lambda: False)
+    monkeypatch.setattr("tui.app.is_shell_job", lambda: False)
     async with running(root) as (app, pilot):
         app.action_suspend_process = lambda: pytest.fail("suspended")  # type: ignore[method-assign]
         await pilot.press("ctrl+z")
