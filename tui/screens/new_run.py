@@ -155,8 +155,8 @@ class NewRun(BaseScreen[None]):
 
     def _check_all(self) -> dict[str, Any] | None:
         """Show for each field whether it is valid; return all values, or None if one is not."""
-        if not self.is_open:
-            return None
+        if len(self.query(".note, #verdict, TextInput, Select")) < 2 * len(_ROWS) + 1:
+            return None  # the widgets are being mounted or removed
         values: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for field, _, note in _ROWS:
