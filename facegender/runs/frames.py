@@ -17,6 +17,7 @@ Reading one layer of a file does not read the others.
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from safetensors.numpy import save
 
 from facegender.runs.tensors import DamagedTensors, TensorFile
 from facegender.support.arrays import Float32Array, UInt8Array
-from facegender.support.files import replacing
+from facegender.support.files import open_regular, replacing
 
 SCHEMA_VERSION = 1
 MAX_MAP_SIDE_PX = 128
@@ -141,10 +142,7 @@ def write_frame(path: Path, frame: Frame) -> None:
         statistics=list(STATISTICS),
         maps_of=dict(frame.maps_of),
     )
-    metadata = {
-        key: value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        for key, value in msgspec.to_builtins(info).items()
-    }
+    metadata = {name: msgspec.json.encode(value).decode() for name, value in msgspec.structs.asdict(info).items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
 
@@ -161,12 +159,13 @@ class FrameReader:
     """
 
     def __init__(self, file: TensorFile, info: FrameInfo) -> None:
-        self._file = file
+        self._tensor = file.tensor
+        self._has_heatmap = "probe/heatmap" in file
         self.info = info
 
     def probe_images(self) -> UInt8Array:
         """(P, H, W, 3) uint8."""
-        return self._file.tensor("probe/images")
+        return self._tensor("probe/images")
 
     def probe_image(self, probe: int) -> UInt8Array:
         """(S, S, 3) uint8.
@@ -174,38 +173,35 @@ class FrameReader:
         Raises:
             FrameUnreadable: The probe is missing, or is not a square.
         """
-        image: UInt8Array = self._file.row("probe/images", probe)
+        image: UInt8Array = self._tensor("probe/images", probe)
         if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
             raise FrameUnreadable(f"probe images are not square: {' × '.join(map(str, image.shape))}")
         return image
 
     def labels(self) -> npt.NDArray[np.int64]:
         """(P,) int64 class indices; -1 where the class is not known."""
-        return self._file.tensor("probe/labels")
+        return self._tensor("probe/labels")
 
     def probabilities(self) -> Float32Array:
         """(P, classes) float32, the softmax of the network's logits."""
-        return self._file.tensor("probe/probabilities")
+        return self._tensor("probe/probabilities")
 
     def heatmap(self) -> UInt8Array | None:
         """(P, h, w) uint8, or None where the frame has none."""
-        return self._file.tensor("probe/heatmap") if "probe/heatmap" in self._file else None
+        return self._tensor("probe/heatmap") if self._has_heatmap else None
 
     def maps(self, layer: str, probe: int) -> tuple[UInt8Array, Float32Array, Float32Array]:
         """One probe's maps: (C, h, w) uint8, and the (C,) float32 values that 0 and 255 stand for."""
-        return (
-            self._file.row(f"maps/{layer}", probe),
-            self._file.row(f"maps/{layer}/low", probe),
-            self._file.row(f"maps/{layer}/high", probe),
-        )
+        maps, low, high = (self._tensor(f"maps/{layer}{part}", probe) for part in ("", "/low", "/high"))
+        return maps, low, high
 
     def filters(self, layer: str) -> Float32Array:
         """(O, I, kh, kw) float32."""
-        return self._file.tensor(f"filters/{layer}")
+        return self._tensor(f"filters/{layer}")
 
     def stats(self, layer: str, probe: int) -> Float32Array:
         """(C, 5) float32, see `STATISTICS`."""
-        return self._file.row(f"stats/{layer}", probe)
+        return self._tensor(f"stats/{layer}", probe)
 
 
 @contextlib.contextmanager
@@ -216,8 +212,10 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
         FrameUnreadable: The file is missing, damaged or of a newer schema, or lacks what the block reads of it.
     """
     try:
-        with TensorFile(path) as file:
-            info = msgspec.convert({key: _json_or_text(value) for key, value in file.metadata.items()}, FrameInfo)
+        with io.BufferedReader(open_regular(path)) as opened:
+            file = TensorFile(opened)
+            known = {name: file.metadata[name] for name in FrameInfo.__struct_fields__ if name in file.metadata}
+            info = msgspec.convert({name: msgspec.json.decode(text) for name, text in known.items()}, FrameInfo)
             if info.schema_version > SCHEMA_VERSION:
                 raise FrameUnreadable(
                     f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it"
@@ -225,16 +223,9 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
             yield FrameReader(file, info)
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} does not exist (yet, or any more)") from None
-    except (OSError, DamagedTensors, msgspec.ValidationError) as error:
+    except (OSError, DamagedTensors, msgspec.DecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FrameUnreadable(f"{path.name} cannot be read ({reason})") from None
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
 
 
 def dequantise(maps: UInt8Array, low: Float32Array, high: Float32Array) -> Float32Array:

@@ -202,7 +202,7 @@ def test_the_channel_average_is_the_mean_of_what_the_bytes_stand_for() -> None:
 
 @pytest.mark.parametrize(("name", "table"), [("viridis", VIRIDIS), ("RdBu_r", DIVERGING)])
 def test_a_table_is_matplotlibs_colour_map(name: str, table: np.ndarray) -> None:
-    theirs = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    theirs = np.rint(mpl.colormaps[name](np.arange(256))[:, :3] * 255)
     assert table.shape == (256, 3)
     assert table.dtype == np.uint8
     assert np.abs(table.astype(int) - theirs).max() <= 1
