@@ -9,10 +9,9 @@ the header in JSON (for each tensor its type, its shape and where its bytes begi
 
 from __future__ import annotations
 
-import io
 import math
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -50,7 +49,7 @@ class TensorFile:
         OSError: The file cannot be read.
     """
 
-    def __init__(self, file: io.BufferedReader) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         length = int.from_bytes(self._read(0, 8), "little")
         if length > MAX_HEADER_BYTES:

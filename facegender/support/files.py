@@ -19,20 +19,8 @@ from pathlib import Path
 from facegender.support.errors import UserError
 from facegender.support.text import printable
 
-
-def exists(path: Path) -> bool:
-    """Whether a file or folder exists; False also when a disk does not answer."""
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises there
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; False also when a disk does not answer."""
-    return os.path.isdir(path)  # Path.is_dir raises there
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path is a file; False also when a disk does not answer."""
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises there
+# Unlike the methods of `Path`, these are False where a disk does not answer.
+exists, is_folder, is_file = os.path.exists, os.path.isdir, os.path.isfile
 
 
 def expanded(path: Path | str) -> Path:
@@ -44,8 +32,10 @@ def require_utf8(path: Path, option: str) -> Path:
     """Refuse a path that is not valid UTF-8: JSON cannot hold it, and torch cannot open a file below it.
 
     Args:
-        path: The path to check; returned unchanged.
         option: The option that the path was given with, for the message.
+
+    Returns:
+        The path, unchanged.
 
     Raises:
         UserError: Some byte of the path is not part of a UTF-8 character.
@@ -141,10 +131,10 @@ def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
     try:
         descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, permissions_in(path.parent))
     except OSError as error:
-        if error.errno == errno.ELOOP and path.is_symlink():
-            raise NotRegular(error.errno, f"{path.name} is a symbolic link", str(path)) from None
-        if error.errno == errno.ENXIO:  # a socket
-            raise NotRegular(error.errno, f"{path.name} is no regular file", str(path)) from None
+        linked = error.errno == errno.ELOOP and path.is_symlink()
+        if linked or error.errno == errno.ENXIO:  # a socket
+            kind = "a symbolic link" if linked else "no regular file"
+            raise NotRegular(error.errno, f"{path.name} is {kind}", str(path)) from None
         raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -158,11 +148,7 @@ def open_regular(path: Path, *, append: bool = False) -> io.FileIO:
 
 
 def is_open_at(file: io.FileIO, path: Path) -> bool:
-    """Tell whether an open file is still the one at a path, i.e. nobody removed or replaced it.
-
-    Returns:
-        True also when the disk does not answer.
-    """
+    """Tell whether nobody removed or replaced an open file at its path; True also when the disk does not answer."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -172,12 +158,7 @@ def is_open_at(file: io.FileIO, path: Path) -> bool:
 
 
 def read_regular(path: Path) -> bytes:
-    """Read all bytes of a regular file.
-
-    Raises:
-        NotRegular: Something else has that name.
-        OSError: The file is missing or cannot be read.
-    """
+    """Read all bytes of a regular file, see `open_regular`."""
     with open_regular(path) as file:
         return file.readall()
 

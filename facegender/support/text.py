@@ -43,20 +43,17 @@ def printable_strings(value: T) -> T:
     think of it. Covers structs, lists, tuples and dictionaries, their keys included. Everything else stays as it is,
     e.g. a `Path` that is still to be opened.
     """
-    return _with_printable_strings(value)  # type: ignore[no-any-return]  # the same type, which cannot be expressed
-
-
-def _with_printable_strings(value: Any) -> Any:
+    copy: Any = value
     if isinstance(value, str):
-        return one_line(value)
-    if isinstance(value, dict):
-        return {one_line(key): _with_printable_strings(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_with_printable_strings, value))
-    if isinstance(value, msgspec.Struct):
-        fields = {name: _with_printable_strings(getattr(value, name)) for name in value.__struct_fields__}
-        return msgspec.structs.replace(value, **fields)
-    return value
+        copy = one_line(value)
+    elif isinstance(value, dict):
+        copy = {one_line(key): printable_strings(item) for key, item in value.items()}
+    elif isinstance(value, list | tuple):
+        copy = type(value)(map(printable_strings, value))
+    elif isinstance(value, msgspec.Struct):
+        fields = {name: printable_strings(getattr(value, name)) for name in value.__struct_fields__}
+        copy = msgspec.structs.replace(value, **fields)
+    return copy  # type: ignore[no-any-return]  # the same type, which cannot be expressed
 
 
 def json_line(value: Any) -> str:
@@ -115,21 +112,12 @@ def ago(seconds: float) -> str:
     return "just now" if seconds < 60 else f"{age_in_words(seconds)} ago"
 
 
-def table(rows: Sequence[Sequence[str]], width: int = 80, min_width: int = 10) -> list[str]:
-    """Align rows in columns. Where a line is too wide, the last column, which holds paths, is shortened.
-
-    Args:
-        width: Width of a line in characters.
-        min_width: Width that the last column keeps in any case.
-    """
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]) - 1)]
-    room = max(min_width, width - sum(widths) - 2 * len(widths))
-    return [
-        "  ".join(
-            [*(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=False)), end_of(cells[-1], room)]
-        ).rstrip()
-        for cells in rows
-    ]
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align rows in columns. Where a line exceeds 80 characters, its last cell, a path, is shortened to 10 or more."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    room = max(10, 80 - sum(widths) - 2 * len(widths))
+    aligned = ([*map(str.ljust, cells, widths), end_of(cells[-1], room)] for cells in rows)
+    return ["  ".join(cells).rstrip() for cells in aligned]
 
 
 def size_in_words(size_bytes: float) -> str:
