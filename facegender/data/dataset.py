@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -85,14 +86,11 @@ def data_folders(folder: Path) -> Iterator[Path]:
     return (path for path, classes in _walk(folder) if len(classes) == len(CLASSES))
 
 
-def class_folders(folder: Path) -> dict[str, Path]:
+def _class_folders(folder: Path) -> dict[str, Path]:
     """The class folders directly in a folder, by class; "male", "Male" and "Male Faces" name the same class."""
-    found: dict[str, Path] = {}
-    for path in _subfolders(folder):
-        name = _class_of(path.name)
-        # Where a file system distinguishes case, the exact name of the class is preferred.
-        if name is not None and not (name in found and found[name].name == name):
-            found[name] = path
+    # Where a file system distinguishes case, the exact name of the class comes last and wins.
+    folders = sorted(_subfolders(folder), key=lambda path: path.name in CLASSES)
+    found = {re.sub(r"[ _-]faces$", "", path.name.casefold()): path for path in folders}
     return {name: found[name] for name in CLASSES if name in found}
 
 
@@ -107,15 +105,13 @@ def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:
     Raises:
         UserError: A class folder is missing or empty.
     """
-    folders = class_folders(folder)
+    folders = _class_folders(folder)
     files: list[tuple[Path, int]] = []
     for label, name in enumerate(CLASSES):
         if name not in folders:
             raise UserError(f"{printable(folder)}: no folder {name}/; put the {name} photographs there")
         # Do not follow a link that leads up and into the folder of the other class.
-        visited = set[tuple[int, int]]()
-        for path in (folder, *(path for other, path in folders.items() if other != name)):
-            _visit(path, visited)
+        visited = {os.path.realpath(path) for path in (folder, *folders.values()) if path != folders[name]}
         found = sorted(_files(folders[name], visited), key=lambda path: os.fsencode(path.relative_to(folder)))
         if not found:
             raise UserError(f"{printable(folders[name])}: is empty; put the {name} photographs there, or use --demo")
@@ -171,17 +167,16 @@ def split_indices(
         if not chosen and len(of_class) > 1:
             chosen = [min(of_class, key=lambda group: len(members[group]))]
         if not chosen:
-            raise UserError(too_few_message(name))
+            raise UserError(_too_few_message(name))
         in_validation[[index for group in chosen for index in members[group]]] = True
     for label, name in enumerate(CLASSES):
         sides = in_validation[labels == label]
         if sides.all() or not sides.any():
-            raise UserError(too_few_message(name))
+            raise UserError(_too_few_message(name))
     return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
 
 
-def too_few_message(class_name: str) -> str:
-    """The error message for a class with too few photographs to have some on both sides of the split."""
+def _too_few_message(class_name: str) -> str:
     return (
         f"too few different {class_name} photographs: at least two are needed, one to train on and one to validate with"
     )
@@ -192,24 +187,18 @@ def is_system_name(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 
-def _class_of(folder_name: str) -> str | None:
-    """The class that a folder is named after; the reference data set has "Female Faces" and "Male Faces"."""
-    name = re.sub(r"[ _-]faces$", "", folder_name.casefold())
-    return name if name in CLASSES else None
-
-
 def _walk(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
     """Yield the folders at and below a folder, level by level, each with the class folders in it."""
-    level, visited, count = [folder], set[tuple[int, int]](), 0
+    level, visited = [folder], set[str]()
     for _ in range(_MAX_DEPTH + 1):
         below: list[Path] = []
         for path in level:
-            if not _visit(path, visited):
+            if (real := os.path.realpath(path)) in visited:
                 continue
-            count += 1
-            if count > _MAX_FOLDERS:
+            visited.add(real)
+            if len(visited) > _MAX_FOLDERS:
                 return
-            classes = class_folders(path)
+            classes = _class_folders(path)
             yield path, classes
             others = (child for child in _subfolders(path) if child not in classes.values())
             below += [child for child in others if not is_system_name(child.name)]
@@ -218,46 +207,21 @@ def _walk(folder: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
 
 def _subfolders(folder: Path) -> list[Path]:
     """The folders in a folder: version numbers from the newest, then names in order; empty if it cannot be read."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if _is_folder(entry)]
-    except OSError:
-        return []
+    _, names, _ = next(os.walk(folder), ("", [], []))
     names.sort(key=lambda name: (0, -int(name), "") if name.isdecimal() else (1, 0, name))
     return [folder / name for name in names]
 
 
-def _files(folder: Path, visited: set[tuple[int, int]]) -> Iterator[Path]:
+def _files(folder: Path, visited: set[str]) -> Iterator[Path]:
     """Yield all files at and below a folder, but none of folders that were visited, be it by way of a link."""
-    if not _visit(folder, visited):
-        return
-    try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        raise UserError(f"{printable(folder)}: {error.strerror}; make the folder readable") from None
-    for entry in found:
-        if _is_folder(entry):
-            yield from _files(folder / entry.name, visited)
-        else:
-            yield folder / entry.name
 
+    def refuse(error: OSError) -> NoReturn:
+        raise UserError(f"{printable(error.filename)}: {error.strerror}; make the folder readable")
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _visit(folder: Path, visited: set[tuple[int, int]]) -> bool:
-    """Add a folder to those that were visited; False if it was among them, or cannot be read."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return False
-    key = (status.st_dev, status.st_ino)
-    if key in visited:
-        return False
-    visited.add(key)
-    return True
+    for path, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(path)) in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders.sort(key=os.fsencode)
+        yield from (Path(path, name) for name in names)

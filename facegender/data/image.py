@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from facegender.support.files import NotRegular, is_folder, open_regular
@@ -32,18 +32,6 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pillow warns about harmless oddities of files; whatever prevents reading one is an `UnreadableImage`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Formats whose loaded pixels no longer refer to the file, so that they need no copy, which takes 5 % of the time.
-_INDEPENDENT_ONCE_LOADED = ("JPEG", "PNG")
-_ORIENTATION = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _TORCH_IS_FAST = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -106,9 +94,10 @@ def decode_image(data: bytes) -> Image.Image:
     with _translate_errors(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _check_size(image)
         image.load()
-        _check_size(image)
-        # Convert first: 8-bit pixels are cheaper to turn.
-        return _upright(_to_rgb(image), image)
+        _check_size(image)  # an ICO file tells the size of its image only now
+        with contextlib.suppress(Exception):  # faulty EXIF raises anything, and the photograph is usable without it
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
 
 
 @contextlib.contextmanager
@@ -143,25 +132,13 @@ def _too_large_reason(pixels: int) -> str:
     return f"too large ({pixels // 1_000_000} megapixels, at most {MAX_PIXELS // 1_000_000})"
 
 
-def _upright(image: Image.Image, source: Image.Image) -> Image.Image:
-    """Turn an image as the EXIF data of its source say, if they can be read."""
-    try:
-        # Only after loading: PNG may store EXIF behind the pixels, and TIFF turns itself and then removes the tag.
-        method = _UPRIGHT.get(source.getexif().get(_ORIENTATION, 1))
-    except Exception:  # faulty EXIF raises anything, and the photograph is usable without it
-        return image
-    return image if method is None else image.transpose(method)
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
-    if image.mode == "RGB" and image.format in _INDEPENDENT_ONCE_LOADED and not image.has_transparency_data:
-        return image
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -223,11 +200,5 @@ def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     """
     if not _TORCH_IS_FAST:
         return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
-    pixels = np.array(image)
-    if pixels.shape == (side, side, 3):
-        return pixels
-    height, width, channels = pixels.shape
-    # A channels-last batch of one. With any other stride of the batch torch would return another memory layout.
-    strides = pixels.size, 1, channels * width, channels
-    batch = torch.from_numpy(pixels).as_strided((1, channels, height, width), strides)
+    batch = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
     return interpolate(batch, size=(side, side), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
