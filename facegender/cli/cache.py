@@ -21,67 +21,59 @@ def cache(
     ] = False,
 ) -> None:
     """List the decoded photographs that runs have kept, or remove them."""
+    from facegender.data.cache.eviction import entries
+
+    found = entries()
     if clear:
-        _clear()
-    else:
-        _list()
-
-
-def _list() -> None:
-    """Print the sets, a line each, the most recently used first, and their total size."""
-    from facegender.data.cache import eviction
-
-    found = eviction.entries()
+        _remove(found)
+        return
     where = printable(cache_folder())
     if not found:
         print(f"no decoded photographs in {where}: a training run puts them there")
         return
-    now = time.time()
-    rows = [["photographs", "px", "size", "used", "from"], *(_row(entry, now) for entry in found)]
+    rows = [["photographs", "px", "size", "used", "from"], *map(_row, found)]
     print("\n".join(table(rows)))
     print(f"{summary()}, in {where}; ${CACHE_VARIABLE} names another folder")
 
 
-def _row(entry: Entry, now: float) -> list[str]:
-    size, used = size_in_words(entry.size_bytes), ago(now - entry.used)
-    photos = entry.photos
+def _row(entry: Entry) -> list[str]:
+    size, used, photos = size_in_words(entry.size_bytes), ago(time.time() - entry.used), entry.photos
     if photos is None:
-        return ["?" if entry.finished else "unfinished", "", size, used, "another version, or damaged"]
+        return ["?", "", size, used, "another version, or damaged"]
     count = str(len(photos.decoded_rows))
-    if not entry.finished:
+    if len(photos.missing_rows):
         count += f" of {photos.count}" + (", being decoded" if entry.busy else "")
     return [count, str(photos.side), size, used, photos.source]
 
 
-def _clear() -> None:
+def _remove(found: list[Entry]) -> None:
     """Remove the sets and print what was removed; what could not be removed goes to stderr."""
-    from facegender.data.cache import eviction
+    from facegender.data.cache.file import remove
 
-    removed, problems = eviction.clear()
+    removed: list[Entry] = []
+    busy, problems = 0, 0
+    for entry in found:
+        try:
+            if remove(entry.path):
+                removed.append(entry)
+            else:
+                busy += 1
+        except OSError as error:
+            problems += 1
+            print_error(f"{entry.path}: {error.strerror}")
     print(f"removed {counted(len(removed), 'set')}, {size_in_words(sum(entry.size_bytes for entry in removed))}")
     if removed:
         print("a run that uses one of them keeps it until it ends; only then is its disk space free")
-    if busy := sum(entry.busy for entry in eviction.entries()):
+    if busy:
         print(f"left {counted(busy, 'set')} that a run is decoding at this moment")
-    for problem in problems:
-        print_error(problem)
     if problems:
         raise typer.Exit(1)
 
 
 def summary() -> str:
     """Say in one line how much the cache holds, and how much it may hold."""
-    from facegender.data.cache import eviction
+    from facegender.data.cache.eviction import allowed_bytes, entries
 
-    found = eviction.entries()
-    finished = [entry for entry in found if entry.finished]
-    text = f"{counted(len(finished), 'set')}, {size_in_words(sum(entry.size_bytes for entry in finished))}"
-    if unfinished := [entry for entry in found if not entry.finished]:
-        size = size_in_words(sum(entry.size_bytes for entry in unfinished))
-        busy = sum(entry.busy for entry in unfinished)
-        text += f", and {len(unfinished)} unfinished, {size}" + (f" ({busy} being decoded)" if busy else "")
-    try:
-        allowed = eviction.allowed_bytes(sum(entry.size_bytes for entry in found))
-        return f"{text}; at most {size_in_words(allowed)}"
-    except OSError as error:
-        return f"{text}; {error.strerror}"
+    found = entries()
+    used = sum(entry.size_bytes for entry in found)
+    return f"{counted(len(found), 'set')}, {size_in_words(used)}; at most {size_in_words(allowed_bytes(used))}"

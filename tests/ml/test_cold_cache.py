@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from facegender.data.cache.file import PhotoFile
+from facegender.data.cache.eviction import entries
+from facegender.data.cache.file import PhotoFile, Result
 from facegender.data.demo.faces import write_demo_faces
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Notice, RunStarted
@@ -89,7 +90,7 @@ def test_a_run_that_is_stopped_while_its_photographs_are_decoded_is_resumed_as_i
     with monkeypatch.context() as patch:
         patch.setattr(Session, "preparing", stop)
         assert train(faces, tmp_path, "parts", show=False) == "stopped"
-    assert [path.suffix for path in (tmp_path / "cache1").iterdir()] == [".building"]
+    assert [len(entry.photos.missing_rows) > 0 for entry in entries() if entry.photos] == [True]
     assert train(faces, tmp_path, resume="parts", show=False) == "completed"
     assert_same(tmp_path, "parts", "whole")
 
@@ -97,11 +98,15 @@ def test_a_run_that_is_stopped_while_its_photographs_are_decoded_is_resumed_as_i
 def test_a_disk_that_fills_up_costs_a_run_a_notice(
     tmp_path: Path, faces: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    record = PhotoFile.record
+
+    def refuse_on_disk(file: PhotoFile, results: Iterable[Result]) -> None:
+        if file.path != Path():
+            raise OSError(28, "No space left on device")
+        record(file, results)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PhotoFile, "finish", refuse)
+        patch.setattr(PhotoFile, "record", refuse_on_disk)
         assert train(faces, tmp_path, "full", show=False) == "completed"
     notices = [event.text for event in events_of(tmp_path, "full") if isinstance(event, Notice)]
     assert any("kept in memory only" in text and "No space left" in text for text in notices)

@@ -12,7 +12,7 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.cli import cache
 from facegender.data.cache import eviction
-from facegender.data.cache.file import PhotoFile, open_building
+from facegender.data.cache.file import PhotoFile, open_locked
 from facegender.data.cache.photos import load_photos
 
 Capture = pytest.CaptureFixture[str]
@@ -39,7 +39,7 @@ def one_set(tmp_path: Path, folder: Path) -> Path:
 
 def unfinished(done: int, key: str = "half", source: str = "x") -> PhotoFile:
     """A set that is being decoded, of which some photographs are there."""
-    file = open_building(key, 4, 64, source)
+    file = open_locked(key, 4, 64, source)
     file.record((row, b"hash", "") for row in range(done))
     return file
 
@@ -135,12 +135,15 @@ def test_a_cache_folder_that_does_not_exist_is_not_created(
     assert not (tmp_path / "cache" / "below").exists()
 
 
-def test_the_summary_counts_sets_and_unfinished_builds_and_names_the_limit(one_set: Path, folder: Path) -> None:
+def test_the_summary_counts_sets_and_names_the_limit(one_set: Path) -> None:
+    unfinished(2).close()
+    assert cache.summary().startswith("2 sets, ")
+    assert "; at most " in cache.summary()
+
+
+def test_a_set_that_is_being_decoded_is_listed_as_such(folder: Path, capsys: Capture) -> None:
     building = unfinished(2)
-    text = cache.summary()
-    assert text.startswith("1 set, ")
-    assert ", and 1 unfinished, " in text
-    assert "(1 being decoded)" in text
-    assert "; at most " in text
-    building.close()
-    assert "being decoded" not in cache.summary()
+    for said in ("2 of 4, being decoded", "2 of 4  "):
+        assert run(["cache"]) == 0
+        assert said in capsys.readouterr().out
+        building.close()

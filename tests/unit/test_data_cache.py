@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from facegender.data.cache import eviction, photos
-from facegender.data.cache.file import PhotoFile, open_building
+from facegender.data.cache.file import PhotoFile, open_locked, remove
 from facegender.data.cache.photos import DecodedPhotos, load_photos
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
@@ -39,6 +39,13 @@ LABELS = [0, 1] * 5
 
 def load(files: list[Path], labels: list[int], side: int, **options) -> DecodedPhotos:
     return load_photos(files, labels, side, **{"folder": files[0].parent if files else Path(), **options})
+
+
+def is_cached(files: list[Path], labels: list[int], side: int) -> bool:
+    """Whether loading some photographs decodes nothing."""
+    reports: list[tuple[str, int, int]] = []
+    load(files, labels, side, progress=lambda *report: reports.append(report)).close()
+    return not reports
 
 
 def cached_files(tmp_path) -> list[Path]:
@@ -74,8 +81,6 @@ def test_the_second_time_no_photograph_is_decoded(files, monkeypatch):
     first = load(files, LABELS, 16)
     monkeypatch.setattr(photos, "decode_missing", lambda *_: pytest.fail("decoded a photograph"))
     second = load(files, LABELS, 16)
-    assert second.cached
-    assert not first.cached
     assert numbers(second) == numbers(first)
     assert (first.digests, first.names, first.skipped) == (second.digests, second.names, second.skipped)
     assert np.array_equal(first.labels, second.labels)
@@ -84,16 +89,15 @@ def test_the_second_time_no_photograph_is_decoded(files, monkeypatch):
 def test_the_folder_may_move(files, tmp_path):
     load(files, LABELS, 16)
     (tmp_path / "data").rename(tmp_path / "moved")
-    assert load([tmp_path / "moved" / path.name for path in files], LABELS, 16).cached
+    assert is_cached([tmp_path / "moved" / path.name for path in files], LABELS, 16)
 
 
 def test_a_folder_whose_name_is_not_utf_8_is_cached_like_any_other(files, tmp_path):
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
     (tmp_path / "data").rename(odd)
-    for cached in (False, True):
-        decoded = load([odd / path.name for path in files], LABELS, 16)
-        assert decoded.cached == cached
-        assert numbers(decoded) == list(range(10))
+    moved = [odd / path.name for path in files]
+    assert numbers(load(moved, LABELS, 16)) == list(range(10))
+    assert is_cached(moved, LABELS, 16)
     assert eviction.entries()[0].photos.source.isprintable()
 
 
@@ -114,10 +118,9 @@ def test_any_change_decodes_again(files, monkeypatch, change):
         monkeypatch.setattr(photos.os, "access", lambda path, mode: path != files[3])
     else:
         side = 17
-    decoded = load(files, labels, side)
-    assert not decoded.cached
+    assert not is_cached(files, labels, side)
     if change == "content":
-        assert decoded.read(np.array([3])).min() == 255
+        assert load(files, labels, side).read(np.array([3])).min() == 255
 
 
 def test_the_labels_are_the_callers_and_not_the_caches(files):
@@ -139,9 +142,8 @@ def test_unreadable_files_are_left_out_and_listed_by_a_harmless_name_relative_to
     system = tmp_path / "data" / "Thumbs.db"
     system.write_bytes(b"x")
     damage(files[2])
-    for cached in (False, True):
+    for _ in range(2):  # decoded, then cached
         decoded = load([files[0], bad, files[1], system, files[2]], [0, 1, 1, 0, 0], 16, folder=tmp_path)
-        assert decoded.cached == cached
         assert decoded.names == ["data/0.png", "data/1.png"]
         assert decoded.labels.tolist() == [0, 1]
         assert numbers(decoded) == [0, 1]
@@ -158,13 +160,12 @@ def test_a_file_that_is_named_twice_gives_two_photographs(files):
     assert numbers(decoded) == [4, 4]
 
 
-def test_a_folder_without_a_readable_photograph_gives_none_and_keeps_nothing(files, tmp_path):
+def test_a_folder_without_a_readable_photograph_gives_none(files):
     for path in files:
         damage(path)
     decoded = load(files, LABELS, 16)
     assert len(decoded) == 0
     assert len(decoded.skipped) == 10
-    assert cached_files(tmp_path) == []
     assert len(load([], [], 16)) == 0
 
 
@@ -176,7 +177,7 @@ def test_progress_counts_up_to_all_files(files):
     assert (reports[0][1], reports[-1][1]) == (0, 10)
     reports.clear()
     load(files, LABELS, 16, progress=lambda *report: reports.append(report))
-    assert reports == [("decoding", 10, 10)]
+    assert reports == []
 
 
 # While it is decoded ------------------------------------------------------------------------------------------------
@@ -255,15 +256,14 @@ def skip_first_report(decode_missing):
 def test_an_interrupted_build_continues_with_what_is_missing(files, tmp_path, slow, decoded_names):
     with pytest.raises(KeyboardInterrupt):
         load(files, LABELS, 16, progress=interrupt_at(4))
-    assert [path.suffix for path in cached_files(tmp_path)] == [".building"]
     assert 4 <= len(decoded_names()) < 10
     reports = []
     decoded = load(files, LABELS, 16, progress=lambda *report: reports.append(report))
     assert reports[0] == ("decoding", 4, 10)
     assert decoded_names() == [path.name for path in files[4:]]
     assert numbers(decoded) == list(range(10))
-    assert [path.suffix for path in cached_files(tmp_path)] == [".photographs"]
-    assert load(files, LABELS, 16).cached
+    assert len(cached_files(tmp_path)) == 1
+    assert is_cached(files, LABELS, 16)
 
 
 def test_an_interrupted_build_leaves_no_process_behind(files, slow):
@@ -296,11 +296,11 @@ def test_a_build_that_was_killed_continues_with_what_is_missing(files, tmp_path,
 
 def test_a_photograph_that_may_not_have_reached_the_disk_is_not_marked_as_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full_disk)
-    with closing(open_building("key", 2, 16, "")) as file:
+    with closing(open_locked("key", 2, 16, "")) as file:
         file.write(0, np.zeros((16, 16, 3), np.uint8))
         with pytest.raises(OSError, match="No space"):
             file.record([(0, bytes(16), "")])
-    with closing(open_building("key", 2, 16, "")) as file:
+    with closing(open_locked("key", 2, 16, "")) as file:
         assert file.missing_rows.tolist() == [0, 1]
 
 
@@ -317,7 +317,7 @@ def test_a_process_waits_for_another_that_decodes_the_same_photographs(files, tm
     with pytest.raises(KeyboardInterrupt):
         load(files, LABELS, 16, progress=interrupt_at(4))
     (path,) = cached_files(tmp_path)
-    other = open_building(path.name.removeprefix(".").removesuffix(".building"), 10, 16, "")
+    other = open_locked(path.stem, 10, 16, "")
     reports = []
 
     def progress(*report) -> None:
@@ -328,19 +328,9 @@ def test_a_process_waits_for_another_that_decodes_the_same_photographs(files, tm
     assert reports[0] == ("another process is decoding", 4, 10)
 
 
-def test_what_another_process_has_finished_meanwhile_is_taken_from_the_cache(files, tmp_path):
-    load(files, LABELS, 16)
-    (path,) = cached_files(tmp_path)
-    hidden = path.rename(tmp_path / "finished")
-    other = open_building(path.name.removesuffix(".photographs"), 10, 16, "")
-
-    def progress(*report) -> None:
-        hidden.rename(path)
-        other.discard()
-
-    decoded = load(files, LABELS, 16, progress=progress)
-    assert decoded.cached
-    assert cached_files(tmp_path) == [path]
+def test_a_complete_set_is_used_by_several_processes_at_once(files):
+    first, second = load(files, LABELS, 16), load(files, LABELS, 16)
+    assert numbers(first) == numbers(second) == list(range(10))
 
 
 def test_signals_to_the_worker_processes_are_the_parents_matter(files, slow):
@@ -352,9 +342,8 @@ def test_signals_to_the_worker_processes_are_the_parents_matter(files, slow):
     assert numbers(load(files, LABELS, 16, progress=progress)) == list(range(10))
 
 
-@pytest.mark.parametrize("memory", [False, True])
-def test_a_process_that_is_spawned_opens_the_file_again_to_write_to_it(memory):
-    with closing(PhotoFile.in_memory(2, 16) if memory else open_building("key", 2, 16, "")) as file:
+def test_a_process_that_is_spawned_opens_the_file_again_to_write_to_it():
+    with closing(open_locked("key", 2, 16, "")) as file:
         with closing(pickle.loads(pickle.dumps(file))) as again:
             again.write(1, np.full((16, 16, 3), 7, np.uint8))
         out = np.empty((1, 16, 16, 3), np.uint8)
@@ -392,10 +381,9 @@ def test_a_damaged_cache_is_built_again(files, tmp_path, damage):
     else:
         data[:] = os.urandom(len(data))
     path.write_bytes(data)
-    decoded = load(files, LABELS, 16)
-    assert not decoded.cached
-    assert numbers(decoded) == list(range(10))
-    assert load(files, LABELS, 16).cached
+    assert not is_cached(files, LABELS, 16)
+    assert is_cached(files, LABELS, 16)
+    assert numbers(load(files, LABELS, 16)) == list(range(10))
 
 
 def test_a_file_that_is_truncated_while_it_is_used_is_one_clear_error(files, tmp_path):
@@ -405,22 +393,20 @@ def test_a_file_that_is_truncated_while_it_is_used_is_one_clear_error(files, tmp
     assert decoded.read(np.array([8]))[0, 8, 8, 0] == 160
     with pytest.raises(UserError, match="truncated the decoded photographs; start the run again"):
         decoded.read(np.array([9]))
-    assert not load(files, LABELS, 16).cached
+    assert not is_cached(files, LABELS, 16)
+    with pytest.raises(UserError, match="truncated"):  # and not the pixels of the new set
+        decoded.read(np.array([9]))
 
 
-def test_nobody_else_may_read_the_cache(files, tmp_path, slow):
+def test_nobody_else_may_read_the_cache(files, tmp_path):
     before = os.umask(0)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            load(files, LABELS, 16, progress=interrupt_at(4))
-        (building,) = cached_files(tmp_path)
-        assert building.stat().st_mode & 0o777 == 0o600
         load(files, LABELS, 16)
     finally:
         os.umask(before)
-    (finished,) = cached_files(tmp_path)
-    assert finished.stat().st_mode & 0o777 == 0o600
-    assert finished.parent.stat().st_mode & 0o777 == 0o700
+    (path,) = cached_files(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_default_cache_folder_of_an_earlier_version_becomes_private(tmp_path, monkeypatch):
@@ -444,12 +430,12 @@ def full_disk(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["write", "record", "finish"])
+@pytest.mark.parametrize("step", ["write", "record"])
 def test_a_disk_that_fills_up_costs_a_notice_and_no_photograph(files, tmp_path, monkeypatch, step):
     original = getattr(PhotoFile, step)
 
     def failing(self: PhotoFile, *arguments: object) -> None:
-        if self.path.suffix == ".building":
+        if self.path.suffix == ".photographs":
             full_disk()
         original(self, *arguments)
 
@@ -460,17 +446,30 @@ def test_a_disk_that_fills_up_costs_a_notice_and_no_photograph(files, tmp_path, 
     assert cached_files(tmp_path) == []
 
 
-def test_when_neither_disk_nor_memory_has_room_the_message_says_what_to_do(files, monkeypatch):
-    monkeypatch.setattr(eviction, "make_room", lambda needed, keep: False)
-    monkeypatch.setattr(photos, "available_memory", lambda: 100)
-    with pytest.raises(UserError, match="--image-size"):
+@pytest.mark.parametrize("lack", ["memory", "memfd_create"])
+def test_when_neither_disk_nor_memory_takes_them_the_message_says_what_to_do(files, monkeypatch, lack):
+    monkeypatch.setattr(eviction, "MAX_BYTES", 100)
+    if lack == "memory":
+        monkeypatch.setattr(photos, "available_memory", lambda: 100)
+    else:
+        monkeypatch.delattr(os, "memfd_create")  # only Linux has it
+    with pytest.raises(UserError, match=r"cannot take them \(at most 0 MiB .*--image-size"):
         load(files, LABELS, 16)
 
 
 # Eviction -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_used_least_recently_makes_room(files, tmp_path):
+def fits(size_bytes: int) -> bool:
+    """Whether room could be made."""
+    try:
+        eviction.make_room(size_bytes)
+    except OSError:
+        return False
+    return True
+
+
+def test_what_was_used_least_recently_makes_room(files, tmp_path, monkeypatch):
     for side in (16, 20, 24):
         load(files, LABELS, side)
     by_size = sorted(cached_files(tmp_path), key=lambda path: path.stat().st_size)
@@ -478,25 +477,26 @@ def test_what_was_used_least_recently_makes_room(files, tmp_path):
         os.utime(path, (1000 + age, 1000 + age))
     load(files, LABELS, 16)  # used again: now the newest
     total = sum(path.stat().st_size for path in by_size)
-    assert eviction.make_room(100, limit=total)
+    monkeypatch.setattr(eviction, "MAX_BYTES", total)
+    assert fits(100)
     assert cached_files(tmp_path) == sorted([by_size[0], by_size[2]])
-    assert not eviction.make_room(total + 1, limit=total)
+    assert not fits(total + 1)
     assert len(cached_files(tmp_path)) == 2
 
 
 def test_the_cache_takes_at_most_a_fifth_of_the_free_disk(monkeypatch):
     monkeypatch.setattr(eviction.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 5000})())
-    assert eviction.make_room(1000)
-    assert not eviction.make_room(1001)
+    assert fits(1000)
+    assert not fits(1001)
 
 
 def test_an_unfinished_set_is_removed_after_a_week_and_not_before(tmp_path):
     for key, age in (("a", 8 * 86_400), ("b", 6 * 86_400)):
-        file = open_building(key, 1, 16, "")
+        file = open_locked(key, 1, 16, "")
         file.close()
         os.utime(file.path, (time.time() - age,) * 2)
-    assert eviction.make_room(1)
-    assert [path.name for path in cached_files(tmp_path)] == [".b.building"]
+    assert fits(1)
+    assert [path.stem for path in cached_files(tmp_path)] == ["b"]
 
 
 def test_sets_of_another_layout_are_removed(tmp_path):
@@ -504,17 +504,18 @@ def test_sets_of_another_layout_are_removed(tmp_path):
     for name in ("old.photographs", ".old.building"):
         (tmp_path / "cache" / name).write_bytes(b"of an earlier version")
     (tmp_path / "cache" / "notes.txt").write_text("mine")
-    assert eviction.make_room(1)
+    assert fits(1)
     assert [path.name for path in cached_files(tmp_path)] == ["notes.txt"]
 
 
-def test_unfinished_sets_make_room_unless_they_are_being_decoded(tmp_path):
-    file = open_building("key", 10, 16, "")
+def test_unfinished_sets_make_room_unless_they_are_being_decoded(tmp_path, monkeypatch):
+    file = open_locked("key", 10, 16, "")
     size = file.path.stat().st_size
-    assert not eviction.make_room(10, limit=size)
+    monkeypatch.setattr(eviction, "MAX_BYTES", size)
+    assert not fits(10)
     file.close()
     assert cached_files(tmp_path) == [file.path]
-    assert eviction.make_room(size, limit=size)
+    assert fits(size)
     assert cached_files(tmp_path) == []
 
 
@@ -522,7 +523,7 @@ def test_sets_are_listed_with_what_is_in_them(files, tmp_path, slow):
     with pytest.raises(KeyboardInterrupt):
         load(files, LABELS, 16, progress=interrupt_at(4))
     load(files, LABELS, 20)
-    finished, unfinished = sorted(eviction.entries(), key=lambda entry: not entry.finished)
+    finished, unfinished = sorted(eviction.entries(), key=lambda entry: len(entry.photos.missing_rows))
     assert (len(finished.photos.decoded_rows), finished.photos.count, finished.photos.side) == (10, 10, 20)
     assert finished.photos.source == str(tmp_path / "data")
     assert (len(unfinished.photos.decoded_rows), unfinished.photos.count, unfinished.photos.side) == (4, 10, 16)
@@ -531,16 +532,8 @@ def test_sets_are_listed_with_what_is_in_them(files, tmp_path, slow):
     assert [entry.photos for entry in eviction.entries()].count(None) == 1
 
 
-def test_clearing_removes_the_sets_and_nothing_else(files, tmp_path):
+def test_a_set_that_was_removed_stays_readable_while_it_is_open(files, tmp_path):
     decoded = load(files, LABELS, 20)
-    size = cached_files(tmp_path)[0].stat().st_size
-    (tmp_path / "cache" / "classify").mkdir()
-    (tmp_path / "cache" / "notes.txt").write_text("mine")
-    with closing(open_building("key", 10, 16, "")) as building:
-        removed, problems = eviction.clear()
-        assert ([entry.size_bytes for entry in removed], problems) == ([size], [])
-        assert building.path.exists()
-    assert len(eviction.clear()[0]) == 1
-    assert not building.path.exists()
-    assert [path.name for path in cached_files(tmp_path)] == ["classify", "notes.txt"]
-    assert numbers(decoded) == list(range(10))  # what is open stays readable
+    assert remove(*cached_files(tmp_path))
+    assert numbers(decoded) == list(range(10))
+    assert cached_files(tmp_path) == []

@@ -2,7 +2,7 @@
 
 A row of the table says whether its source file is still to be decoded, decoded or refused, with the hash of its content
 or the reason of the refusal. Rows are written after their pixels have been flushed to the disk, so an interrupted build
-continues from the table, also after a power loss. A file under its final name is complete.
+continues from the table, also after a power loss. A process that decodes into the file locks it.
 
 Pixels are read with ``pread`` and not mapped: a mapped file that another program truncates ends the process with
 SIGBUS, while a short read is an exception.
@@ -23,12 +23,11 @@ import numpy.typing as npt
 
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
-from facegender.support.files import open_regular
+from facegender.support.files import is_open_at
 from facegender.support.text import printable
 
 LAYOUT = 3
 SUFFIX = ".photographs"
-BUILDING_SUFFIX = ".building"
 DIGEST_BYTES = 16
 
 Pixels = npt.NDArray[np.uint8]
@@ -74,27 +73,23 @@ class PhotoFile:
 
     @classmethod
     def open(cls, path: Path) -> PhotoFile:
-        """Open a file for reading.
+        """Open a file without locking it.
 
         Raises:
             ValueError: It is truncated, damaged, or of another layout.
-            OSError: It is missing or cannot be read.
+            OSError: It is missing or cannot be opened.
         """
-        return cls(path, open_regular(path))
+        return cls(path, _open(path))
 
     @classmethod
     def in_memory(cls, count: int, side: int) -> PhotoFile:
-        """Create a file without a name that lives in memory."""
+        """Create a file without a name that lives in memory, which only Linux has."""
         file = io.FileIO(os.memfd_create("photographs"), "r+b")
         _initialise(file, count, side, "")
-        return cls(Path(f"/proc/{os.getpid()}/fd/{file.fileno()}"), file)
+        return cls(Path(), file)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PhotoFile._open_to_write if self._file.writable() else PhotoFile.open, (self.path,)
-
-    @classmethod
-    def _open_to_write(cls, path: Path) -> PhotoFile:
-        return cls(path, io.FileIO(path, "r+b"))
+        return PhotoFile.open, (self.path,)
 
     @property
     def decoded_rows(self) -> Indices:
@@ -124,15 +119,12 @@ class PhotoFile:
             OSError: The disk fails.
         """
         for row, target in zip(rows.tolist(), out, strict=True):
-            view, offset = target.data.cast("B"), self._pixel_start + row * self._photo_bytes
-            while view:
-                done = os.preadv(self._file.fileno(), [view], offset)
-                if not done:
-                    raise UserError(
-                        f"{printable(self.path)}: another program has truncated the decoded photographs; "
-                        "start the run again, which decodes them anew"
-                    )
-                view, offset = view[done:], offset + done
+            offset = self._pixel_start + row * self._photo_bytes
+            if os.preadv(self._file.fileno(), [target], offset) < self._photo_bytes:
+                raise UserError(
+                    f"{printable(self.path)}: another program has truncated the decoded photographs; "
+                    "start the run again, which decodes them anew"
+                )
 
     def write(self, row: int, pixels: Pixels) -> None:
         """Write one photograph, (S, S, 3) uint8, without marking it as decoded; callable by several processes.
@@ -156,114 +148,87 @@ class PhotoFile:
             self._table["reason"][row] = reason.encode()
             _write_at(self._file, memoryview(self._table[row].tobytes()), _HEADER.size + row * _ROW.itemsize)
 
-    def finish(self, key: str) -> None:
-        """Flush the file and give it its final name.
+    def is_locked(self) -> bool:
+        """Whether a process decodes the set at this moment."""
+        try:
+            # A shared lock, so that two processes that only look do not mistake each other for a decoding one.
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        self.unlock()
+        return False
 
-        Raises:
-            OSError: The disk is full or fails.
-        """
-        os.fsync(self._file.fileno())
-        self.path = self.path.replace(final_path(key))
-
-    def discard(self) -> None:
-        """Remove the file, and close it."""
-        self.path.unlink(missing_ok=True)
-        self.close()
+    def unlock(self) -> None:
+        """Let other processes use the set."""
+        fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Close the file, which unlocks it."""
         self._file.close()
 
 
-def final_path(key: str) -> Path:
-    """The path of a complete set."""
+def set_path(key: str) -> Path:
+    """The path of a set in the cache."""
     return cache_folder() / (key + SUFFIX)
 
 
-def building_path(key: str) -> Path:
-    """The path of a set that is being decoded."""
-    return cache_folder() / f".{key}{BUILDING_SUFFIX}"
-
-
-def open_finished(key: str) -> PhotoFile | None:
-    """Open a complete set, or return None where there is none that can be read."""
-    path = final_path(key)
-    try:
-        file = PhotoFile.open(path)
-        os.utime(path)  # eviction removes the least recently used
-    except (OSError, ValueError):
-        return None
-    return file
-
-
-def open_building(key: str, count: int, side: int, source: str) -> PhotoFile:
-    """Open or create the file in which a set is decoded, locked for this process until it is closed.
+def open_locked(key: str, count: int, side: int, source: str) -> PhotoFile:
+    """Open or begin a set, locked for this process until it is unlocked or closed.
 
     Raises:
         BlockingIOError: Another process decodes this set.
         OSError: The cache folder cannot be written, or its file system has no locks.
     """
     make_cache_folder()
-    path = building_path(key)
+    path = set_path(key)
     file = _locked(path)
+    os.utime(path)  # eviction removes the least recently used
     try:
         return PhotoFile(path, file)
     except ValueError:
+        if file.seek(0, os.SEEK_END):
+            path.unlink()  # and not overwritten, as another process may still read from it
+            file = _locked(path)
         _initialise(file, count, side, source)
         return PhotoFile(path, file)
 
 
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a file at this moment; False where that cannot be known."""
-    try:
-        with open_regular(path) as file:
-            # A shared lock, so that two processes that only look do not mistake each other for a decoding one.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def remove_unlocked(path: Path) -> bool:
-    """Remove the file of a set unless a process decodes it.
+def remove(path: Path) -> bool:
+    """Remove a set unless a process decodes it.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder or the file cannot be written.
     """
     try:
         # Held while the file is removed, so that nobody starts to decode into it in between.
-        with _locked(path, create=False):
-            path.unlink(missing_ok=True)
+        with _locked(path):
+            path.unlink()
     except BlockingIOError:
         return False
-    except FileNotFoundError:
-        pass
-    except OSError:  # a file system without locks: no process can hold one
-        path.unlink(missing_ok=True)
     return True
 
 
-def _locked(path: Path, *, create: bool = True) -> io.FileIO:
-    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+def _open(path: Path, flags: int = 0) -> io.FileIO:
+    # Without waiting, as a named pipe may lie there.
+    flags |= os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    return io.FileIO(os.open(path, flags, 0o600), "r+b")
+
+
+def _locked(path: Path) -> io.FileIO:
+    """Open or create a file, and lock it."""
     while True:
-        file = io.FileIO(os.open(path, flags, 0o600), "r+b")
+        file = _open(path, os.O_CREAT)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process that held the lock may just have renamed or removed the file.
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except BaseException:
+        except OSError:
             file.close()
             raise
+        if is_open_at(file, path):  # the process that held the lock may just have removed the file
+            return file
         file.close()
 
 
 def _initialise(file: io.FileIO, count: int, side: int, source: str) -> None:
-    file.truncate(0)
     file.truncate(_HEADER.size + count * (_ROW.itemsize + side * side * 3))
     _write_at(file, memoryview(_HEADER.pack(_MAGIC, side, count, source.encode(errors="replace"))), 0)
 

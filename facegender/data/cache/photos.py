@@ -23,9 +23,8 @@ from facegender.data.cache.file import (
     Indices,
     PhotoFile,
     Pixels,
-    building_path,
-    open_building,
-    open_finished,
+    open_locked,
+    set_path,
 )
 from facegender.data.dataset import system_file_reason
 from facegender.data.image import UnreadableImage, decode_image, read_bytes, resize
@@ -86,21 +85,13 @@ class DecodedPhotos:
         digests: N hashes of the files' contents.
         names: N file names relative to the folder, safe to show.
         skipped: Files that gave no photograph.
-        cached: All came from the cache.
         in_memory: They are in memory only, as the disk does not take them.
         notice: What the user should know about that; or empty.
         side: Of each photograph in pixels.
     """
 
-    def __init__(self, file: PhotoFile, source: PhotoSource, *, cached: bool = False, notice: str = "") -> None:
-        """Describe a complete file, which `close` closes.
-
-        Args:
-            file: The photographs.
-            source: What they were decoded from.
-            cached: See above.
-            notice: See above; without one they are on the disk.
-        """
+    def __init__(self, file: PhotoFile, source: PhotoSource, notice: str = "") -> None:
+        """Describe a complete file, which `close` closes; without a notice it is on the disk."""
         names = [printable(path.relative_to(source.folder)) for path in source.paths]
         self._file = file
         self._rows = file.decoded_rows
@@ -109,7 +100,6 @@ class DecodedPhotos:
         self.names = [names[row] for row in self._rows.tolist()]
         self.skipped = [Skipped(file=names[row], reason=reason) for row, reason in file.refused.items()]
         self.side = source.side
-        self.cached = cached
         self.in_memory = bool(notice)
         self.notice = notice
 
@@ -203,7 +193,7 @@ def _key(files: Sequence[Path], folder: Path, image_size: int) -> str:
 
 
 def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> DecodedPhotos:
-    """Open a complete set of the cache, or decode it and put it there.
+    """Open a set of the cache, or decode it and put it there.
 
     Continues what an interrupted process has begun, and waits for a process that decodes the same set now. What the
     disk does not take is decoded into memory.
@@ -213,60 +203,44 @@ def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> Dec
         RuntimeError: A decoding process was killed.
     """
     report = progress or (lambda stage, done, count: None)
-    if (finished := open_finished(source.key)) is not None:
-        report(DECODING, finished.count, finished.count)
-        return DecodedPhotos(finished, source, cached=True)
     try:
-        file = _open_when_free(source, report)
+        return DecodedPhotos(_decode_on_disk(source, report), source)
     except OSError as error:
-        return _decode_in_memory(source, report, _refusal(error))
-    try:
-        if (finished := open_finished(source.key)) is not None:  # another process has decoded it meanwhile
-            file.discard()
-            return DecodedPhotos(finished, source, cached=True)
-        if not eviction.make_room(source.size_bytes, keep=file.path):
-            file.discard()
-            return _decode_in_memory(source, report, "has too little room")
-        decode_missing(file, source.read, partial(report, DECODING))
-        if len(file.decoded_rows):
-            file.finish(source.key)
-        else:
-            file.path.unlink(missing_ok=True)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            file.discard()
-        return _decode_in_memory(source, report, _refusal(error))
-    except BaseException:
-        file.close()
-        raise
-    return DecodedPhotos(file, source)
-
-
-def _decode_in_memory(source: PhotoSource, report: Progress, problem: str) -> DecodedPhotos:
-    folder = printable(cache_folder())
-    if source.size_bytes > MEMORY_SHARE * available_memory():
+        problem = f"the cache folder {printable(cache_folder())} cannot take them ({error.strerror})"
+    if not hasattr(os, "memfd_create") or source.size_bytes > MEMORY_SHARE * available_memory():
         raise UserError(
-            f"{len(source.paths)} photographs of {source.side} px need {size_in_words(source.size_bytes)}: the cache "
-            f"folder {folder} {problem}, and the memory is too small; make room, choose a smaller --image-size, or set "
+            f"{len(source.paths)} photographs of {source.side} px need {size_in_words(source.size_bytes)}: {problem}, "
+            "and they cannot be held in memory; make room, choose a smaller --image-size, or set "
             f"{CACHE_VARIABLE} to a folder on another disk"
         )
     file = PhotoFile.in_memory(len(source.paths), source.side)
     decode_missing(file, source.read, partial(report, DECODING))
-    notice = f"the decoded photographs are kept in memory only: the cache folder {folder} {problem}"
-    return DecodedPhotos(file, source, notice=notice)
+    return DecodedPhotos(file, source, f"the decoded photographs are kept in memory only: {problem}")
 
 
-def _refusal(error: OSError) -> str:
-    return f"cannot be written ({error.strerror})"
+def _decode_on_disk(source: PhotoSource, report: Progress) -> PhotoFile:
+    """Open a set of the cache, and decode what it does not have yet."""
+    file = _open_when_free(source, report)
+    try:
+        if len(file.missing_rows):
+            eviction.make_room(source.size_bytes, keep=file.path)
+            decode_missing(file, source.read, partial(report, DECODING))
+        file.unlock()
+    except BaseException as error:
+        if isinstance(error, OSError):  # the disk is full or broken
+            file.path.unlink(missing_ok=True)
+        file.close()
+        raise
+    return file
 
 
 def _open_when_free(source: PhotoSource, report: Progress) -> PhotoFile:
     """Open the file in which a set is decoded; while another process has it, wait and report its progress."""
     while True:
         try:
-            return open_building(source.key, len(source.paths), source.side, source.origin)
+            return open_locked(source.key, len(source.paths), source.side, source.origin)
         except BlockingIOError:
             # That process may have just begun, or just ended.
-            with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(building_path(source.key))) as other:
+            with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(set_path(source.key))) as other:
                 report(WAITING, other.count - len(other.missing_rows), other.count)
             time.sleep(_LOOK_EVERY_S)
