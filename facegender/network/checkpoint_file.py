@@ -12,12 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MAX_DEPTH = 32
-
 NETWORK_PREFIX = "network."
 """Prefix of the names in a checkpoint's ``state_dict`` that belong to the network."""
-
-MAX_COUNT = 2**53
 
 
 class DamagedCheckpoint(Exception):
@@ -53,7 +49,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedCheckpoint("not a regular file")
     size = status.st_size
     try:
-        _check_archive(path, size)
+        # torch never compresses; a small compressed file could expand to any size.
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        if any(entry.compress_type for entry in entries) or sum(entry.file_size for entry in entries) > size:
+            raise DamagedCheckpoint("is compressed")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about a stranger's tensors, which are checked below
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -96,31 +96,16 @@ def require_count(value: Any, name: str) -> int:
     Raises:
         DamagedCheckpoint: It is not; the message has the name.
     """
-    if type(value) is not int or not 0 <= value < MAX_COUNT:
+    if type(value) is not int or not 0 <= value < 2**53:
         raise DamagedCheckpoint(f"{name} is not a count")
     return value
 
 
-def _check_archive(path: Path, size: int) -> None:
-    """Refuse compressed archives: torch never compresses, and a small file could expand to any size.
-
-    Raises:
-        DamagedCheckpoint: The archive is compressed.
-        zipfile.BadZipFile: The file is not an archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or sum(e.file_size for e in entries) > size:
-        raise DamagedCheckpoint("is compressed")
-
-
-def _tensors(value: Any, depth: int = 0) -> Iterator[Tensor]:
+def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         if value.layout is not torch.strided:
             raise DamagedCheckpoint("holds sparse tensors")
         yield value
     elif isinstance(value, (dict, list, tuple)):
-        if depth > MAX_DEPTH:
-            raise DamagedCheckpoint("is nested too deeply")
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item, depth + 1)
+            yield from _tensors(item)

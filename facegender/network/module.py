@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule
-from pytorch_lightning.core.optimizer import LightningOptimizer
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
+from torchmetrics import MeanMetric, MetricCollection, classification
 
 from facegender.network.augment import generator_for
 from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint, require_count
@@ -63,34 +54,26 @@ class FaceGenderModule(LightningModule):
         """
         super().__init__()
         plain = msgspec.json.decode(msgspec.json.encode(config))
-        self.save_hyperparameters(
-            {
-                "image_size": config.image_size,
-                "widths": list(config.widths),
-                "classes": list(classes),
-                "recipe": config.recipe,
-                "config": plain,
-            }
-        )
+        network = {name: plain[name] for name in ("image_size", "widths", "recipe")}
+        self.save_hyperparameters({**network, "classes": list(classes), "config": plain})
         self._config = config
         self._recipe = RECIPES[config.recipe]
         self.network = build_network(config.recipe, config.image_size, config.widths, len(classes))
         self.network.to(memory_format=torch.channels_last)
         decay = self._recipe.ema_decay
         self.ema = None if decay is None else EmaNetwork(self.network, decay)
-        weights = class_weights(config, classes, train_images)
         self.class_weights: Tensor | None
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", class_weights(config, classes, train_images), persistent=False)
         count = len(classes)
         # The arguments are always valid, and torchmetrics' checks of them would wait for the device.
         self.metrics = MetricCollection(
             {
-                "accuracy": MulticlassAccuracy(count, average="micro", validate_args=False),
-                "precision": MulticlassPrecision(count, average=None, validate_args=False),
-                "recall": MulticlassRecall(count, average=None, validate_args=False),
-                "f1": MulticlassF1Score(count, average=None, validate_args=False),
-                "macro_f1": MulticlassF1Score(count, average="macro", validate_args=False),
-                "confusion": MulticlassConfusionMatrix(count, validate_args=False),
+                "accuracy": classification.MulticlassAccuracy(count, average="micro", validate_args=False),
+                "precision": classification.MulticlassPrecision(count, average=None, validate_args=False),
+                "recall": classification.MulticlassRecall(count, average=None, validate_args=False),
+                "f1": classification.MulticlassF1Score(count, average=None, validate_args=False),
+                "macro_f1": classification.MulticlassF1Score(count, average="macro", validate_args=False),
+                "confusion": classification.MulticlassConfusionMatrix(count, validate_args=False),
             }
         )
         self.validation_loss = MeanMetric(nan_strategy="disable")
@@ -143,15 +126,9 @@ class FaceGenderModule(LightningModule):
         correct = (logits.detach().argmax(1) == labels).sum()
         return {"loss": loss, "loss_sum_and_correct": torch.stack([plain * count, correct.float()]), "images": count}
 
-    def optimizer_step(
-        self,
-        epoch: int,
-        batch_idx: int,
-        optimizer: Optimizer | LightningOptimizer,
-        optimizer_closure: Callable[[], Any] | None = None,
-    ) -> None:
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step as Lightning does, then update the moving average of the weights."""
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
             self.ema.update(self.network)
 

@@ -52,8 +52,7 @@ class Recipe:
 
 
 def _adam(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
-    parameters = list(parameters)
-    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=_fused(parameters))
+    return torch.optim.Adam(parameters, lr=config.learning_rate, fused=True)
 
 
 def _step(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
@@ -73,10 +72,6 @@ MIN_LR_FACTOR = 0.01
 """Factor of the learning rate at the first step and after the last."""
 
 
-def _residual(image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
-    return ResidualNet(widths, classes)
-
-
 def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer:
     """AdamW without weight decay for biases and normalisation parameters, which have one dimension."""
     parameters = list(parameters)
@@ -84,7 +79,7 @@ def _adamw(parameters: Iterable[nn.Parameter], config: TrainConfig) -> Optimizer
         {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": WEIGHT_DECAY},
         {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=_fused(parameters))
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRScheduler:
@@ -126,7 +121,7 @@ def growing_side(image_size: int, epoch: int, epochs: int) -> int:
 
 
 TUNED = Recipe(
-    network=_residual,
+    network=lambda image_size, widths, classes: ResidualNet(widths, classes),
     optimiser=_adamw,
     schedule=_one_cycle,
     interval="step",
@@ -145,11 +140,8 @@ def build_network(recipe: str, image_size: int, widths: Sequence[int], classes: 
 
     Raises:
         LookupError: There is no such recipe.
-        ValueError: The network does not exist in this image size or with these widths.
+        ValueError: The widths are not three positive numbers.
     """
+    if len(widths) != 3 or min(widths) < 1:
+        raise ValueError(f"widths must be three positive numbers, not {tuple(widths)}")
     return RECIPES[recipe].network(image_size, widths, classes)
-
-
-def _fused(parameters: Sequence[nn.Parameter]) -> bool | None:
-    """Use the optimiser's fused kernel on CUDA and CPU; elsewhere let torch choose."""
-    return True if {parameter.device.type for parameter in parameters} <= {"cuda", "cpu"} else None
