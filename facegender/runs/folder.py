@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
-import random
 import re
+import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,14 +41,6 @@ _ANIMALS = (
     "quail", "raven", "robin", "seal", "shrew", "sparrow", "stoat", "stork", "swan", "swift", "tapir", "tern", "toad",
     "vole", "walrus", "weasel", "wombat", "wren", "zebra",
 )  # fmt: skip
-
-
-def fresh_names() -> Iterator[str]:
-    """Yield names without end: an animal and a number, e.g. "otter-3"."""
-    generator = random.Random()
-    while True:
-        yield f"{generator.choice(_ANIMALS)}-{generator.randint(1, 999)}"
-
 
 MANIFEST_VERSION = 1
 HEARTBEAT_S = 5.0
@@ -112,9 +104,6 @@ class RunFolder:
         self.stop_path = self.path / "stop"
         self.lock = RunLock(self.path / "lock")
 
-    def __repr__(self) -> str:
-        return f"RunFolder({self.name!r})"
-
     def make_visuals(self) -> None:
         """Make the folder of the pictures where it is missing.
 
@@ -165,32 +154,18 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically, keeping the fields of the old file that this version does not know."""
-        plain = msgspec.to_builtins(manifest)
-        old = self._read_plain_manifest()
-        plain = {**old, **plain}
+        old, new = self.read_plain_manifest(), msgspec.to_builtins(manifest)
         if isinstance(old_config := old.get("config"), dict):
-            plain["config"] = {**old_config, **plain["config"]}
+            new["config"] = {**old_config, **new["config"]}
         with replacing(self.manifest_path) as temporary:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1))
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode({**old, **new}), indent=1))
 
-    def _read_plain_manifest(self) -> dict[str, Any]:
+    def read_plain_manifest(self) -> dict[str, Any]:
+        """Read the manifest as it stands, also one of a newer version; empty where none can be read."""
         try:
             return msgspec.json.decode(read_regular(self.manifest_path), type=dict[str, Any])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
-
-    def check_version(self) -> None:
-        """Refuse a run whose manifest a later version of this program wrote in another way.
-
-        Raises:
-            UserError: It did.
-        """
-        version = self._read_plain_manifest().get("version")
-        if isinstance(version, int) and version > MANIFEST_VERSION:
-            raise UserError(
-                f"run {self.name} was written by a newer version of this program (run.json of version {version}, "
-                f"known is {MANIFEST_VERSION}): update facegender-tui"
-            )
 
     def request_stop(self) -> None:
         """Ask the trainer to finish its batch, save and end.
@@ -317,13 +292,15 @@ def open_run(root: Path, name: str) -> RunFolder:
     folder = RunFolder(root, name)
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
-        remedy = (
-            f"known runs: {known}"
-            if known
-            else f"there are no runs yet; start one with: {shell_command(root, 'train')}"
-        )
+        start = shell_command(root, "train")
+        remedy = f"known runs: {known}" if known else f"there are no runs yet; start one with: {start}"
         raise UserError(f"no run {name} in {printable(root / 'checkpoints')}: {remedy}")
-    folder.check_version()
+    version = folder.read_plain_manifest().get("version")
+    if isinstance(version, int) and version > MANIFEST_VERSION:
+        raise UserError(
+            f"run {name} was written by a newer version of this program (run.json of version {version}, known is "
+            f"{MANIFEST_VERSION}): update facegender-tui"
+        )
     return folder
 
 
@@ -336,9 +313,8 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
     Raises:
         UserError: The name is taken or cannot be a folder's name, or the root cannot be written.
     """
-    names = iter([name]) if name else fresh_names()
-    for candidate in names:
-        folder = RunFolder(root, candidate)
+    for _ in range(1) if name else itertools.count():
+        folder = RunFolder(root, name or f"{secrets.choice(_ANIMALS)}-{secrets.randbelow(999) + 1}")
         try:
             try:
                 make_private_folder(folder.path)

@@ -79,14 +79,16 @@ class RunLock:
         # More than one attempt: whoever calls `is_held_by_other` holds a shared lock for a moment.
         for attempt in range(_ATTEMPTS):
             time.sleep(_RETRY_S if attempt else 0.0)
-            with contextlib.ExitStack() as on_failure:
-                file = on_failure.enter_context(open_regular(self.path, append=True))
+            file = open_regular(self.path, append=True)
+            try:
                 if _try_lock(file, fcntl.LOCK_EX) is not False and is_open_at(file, self.path):
                     file.truncate(0)
                     file.write(msgspec.json.encode(Process.this()))
                     self._file = file
-                    on_failure.pop_all()
                     return
+            finally:
+                if self._file is not file:
+                    file.close()
         raise LockHeld(self._read_holder())
 
     def release(self) -> None:
