@@ -29,6 +29,7 @@ from facegender.support.files import (
     is_folder,
     make_private_folder,
     open_regular,
+    read_end,
     read_regular,
     replacing,
 )
@@ -182,14 +183,6 @@ class RunFolder:
         """Tell whether somebody asked the trainer to stop."""
         return exists(self.stop_path)
 
-    def clear_stop_request(self) -> None:
-        """Forget an earlier request.
-
-        Raises:
-            OSError: The disk is gone.
-        """
-        self.stop_path.unlink(missing_ok=True)
-
     def is_untouched(self) -> bool:
         """Tell whether no trainer has left anything in the folder.
 
@@ -235,10 +228,7 @@ class RunFolder:
     def log_tail(self, lines: int = 12) -> list[str]:
         """The last lines of ``train.log``, safe for a terminal; of a progress bar only its final state."""
         try:
-            with open_regular(self.log_path) as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - 32_768))
-                text = file.readall().decode("utf-8", "replace")
+            text = read_end(self.log_path, 32_768).decode("utf-8", "replace")
         except OSError:
             return []
         shown = (printable(line.rstrip().rsplit("\r", 1)[-1]) for line in text.split("\n"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from facegender.runs.events import AnyEvent, Event, decode, encode
-from facegender.support.files import is_open_at, open_regular
+from facegender.support.files import is_open_at, open_regular, read_end
 
 CHUNK_BYTES = 1 << 20
 
@@ -130,11 +130,8 @@ def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:
 def read_tail(path: Path, tail_bytes: int = 1 << 16) -> list[AnyEvent]:
     """Read the events in the last ``tail_bytes`` of a journal, enough to tell how it ended."""
     try:
-        with open_regular(path) as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(0, size - tail_bytes)
-            file.seek(start)
-            lines = file.readall().split(b"\n")
+        lines = read_end(path, tail_bytes).split(b"\n")
     except OSError:
         return []
-    return [event for line in lines[1 if start else 0 :] if line and (event := decode(line)) is not None]
+    # The end of a line that begins before is no JSON object, as it lacks the brace that its last one closes.
+    return [event for line in lines if (event := decode(line)) is not None]

@@ -163,6 +163,13 @@ def read_regular(path: Path) -> bytes:
         return file.readall()
 
 
+def read_end(path: Path, size: int) -> bytes:
+    """Read up to ``size`` bytes from the end of a regular file, see `open_regular`."""
+    with open_regular(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+        return file.readall()
+
+
 def permissions_in(folder: Path) -> int:
     """Permissions for a new file: for the user alone if only the user can enter the folder, else by the umask."""
     try:

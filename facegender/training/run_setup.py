@@ -69,7 +69,7 @@ class RunSetup:
         """
         if self.is_gone():
             return
-        if self.created and not self.resumed:
+        if self.created:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
             _remove_empty(self.folder)
@@ -143,7 +143,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     manifest = folder.read_manifest()
     state = folder.state()
     if state in LIVE_STATES:
-        raise UserError(_refusal(folder))
+        raise UserError(_refusal(folder, manifest.process if manifest else None))
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
@@ -166,7 +166,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
         raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")
     folder.refuse_links()
     tail = read_tail(folder.journal_path)
-    folder.clear_stop_request()
+    folder.stop_path.unlink(missing_ok=True)
     # A trainer that was killed leaves temporary files, and one of an earlier version the file that was its lock.
     for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
         path.unlink(missing_ok=True)
@@ -199,7 +199,7 @@ def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
             break
         except LockHeld as held:
             if time.monotonic() >= until or folder.state() in LIVE_STATES:
-                raise UserError(_refusal(folder, held)) from None
+                raise UserError(_refusal(folder, held.holder)) from None
         time.sleep(0.05)
     try:
         yield
@@ -208,18 +208,17 @@ def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
         raise
 
 
-def _refusal(folder: RunFolder, held: LockHeld | None = None) -> str:
-    """Say why a folder cannot be locked, and what to do."""
-    run, state, manifest = folder.name, folder.state(), folder.read_manifest()
-    holder = held.holder if held else manifest.process if manifest else None
-    where, gone = "", ""
+def _refusal(folder: RunFolder, holder: Process | None) -> str:
+    """Say who trains in a folder, as far as that is known, and what to do."""
+    run, state = folder.name, folder.state()
+    where = gone = ""
     if holder is not None and not holder.is_local:
         where = f" on {printable(holder.host)}"
         gone = f"; if that process is gone, try again in {LOST_AFTER_S:.0f} s"
     if state in LIVE_STATES:
         stop = shell_command(folder.root, "stop", run)
         return f"run {run} is {state} right now{where}: stop it first with: {stop}{gone}"
-    by = printable(str(held)) if held else "another process"
+    by = printable(str(holder or "another process"))
     return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
 
 

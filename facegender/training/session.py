@@ -116,4 +116,4 @@ class Session:
         self._journal.close()
         if not self.setup.is_gone():
             with contextlib.suppress(OSError):  # resuming clears a request that stays
-                self.setup.folder.clear_stop_request()
+                self.setup.folder.stop_path.unlink(missing_ok=True)

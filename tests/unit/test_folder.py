@@ -344,8 +344,7 @@ def test_a_stop_request_stays_until_it_is_cleared(folder: RunFolder) -> None:
     folder.request_stop()
     folder.request_stop()
     assert folder.stop_requested()
-    folder.clear_stop_request()
-    folder.clear_stop_request()
+    folder.stop_path.unlink()
     assert not folder.stop_requested()
 
 
