@@ -222,6 +222,15 @@ async def test_a_picture_shown_before_is_not_encoded_again(terminal: Terminal, m
         await app.until_shown(first)
 
 
+async def test_a_picture_larger_than_the_cache_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.graphics.context.CACHE_LIMIT_BYTES", 10)
+    app = ViewApp(HALFBLOCK)
+    async with app.run_test():
+        shown = picture()
+        app.view.show(shown)
+        await app.until_shown(shown)
+
+
 @ALL
 async def test_a_resized_view_fits_its_picture_again(terminal: Terminal) -> None:
     app = ViewApp(terminal)

@@ -1,4 +1,4 @@
-"""Pictures, half blocks, geometry and the cache."""
+"""Pictures, half blocks and geometry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from rich.color import Color
 
-from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Job, encode
 from tui.graphics.geometry import Area, area_px, fit
 from tui.graphics.halfblock import half_blocks
@@ -154,21 +153,3 @@ def test_similar_colours_are_merged_first() -> None:
     reduced = PaletteQuantizer(picture).reduced(3)
     assert reduced.rgb()[0].tolist() == [[2, 2, 2], [2, 2, 2], [128, 128, 128], [255, 0, 0]]
     assert PaletteQuantizer(picture).reduced(4) is picture
-
-
-def test_the_cache_holds_no_more_than_its_limit() -> None:
-    cache: ByteCache[str] = ByteCache(100)
-    cache.put("a", "A", 40)
-    cache.put("b", "B", 40)
-    assert cache.get("a") == "A"
-    cache.put("c", "C", 40)
-    assert cache.get("b") is None, "the least recently used goes"
-    assert cache.get("a") == "A"
-    cache.put("huge", "H", 101)
-    assert cache.get("huge") is None
-    assert (cache.get("a"), cache.get("c")) == ("A", "C")
-    cache.put("a", "A2", 10)
-    cache.put("d", "D", 50)
-    assert (cache.get("a"), cache.get("c"), cache.get("d")) == ("A2", "C", "D")
-    cache.clear()
-    assert cache.get("a") is cache.get("d") is None

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tui.graphics.cache import ByteCache as ByteCache
     from tui.graphics.context import PictureStatistics as PictureStatistics
     from tui.graphics.context import cursor_reported as cursor_reported
     from tui.graphics.context import discard_pending_reports as discard_pending_reports
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tui.graphics.widget import PictureView as PictureView
 
 _NAMES = {
-    "cache": "ByteCache",
     "context": "PictureStatistics cursor_reported discard_pending_reports image_cleanup_sequence reset_context "
     "statistics wait_until_flushed",
     "picture": "Picture",

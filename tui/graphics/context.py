@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from cachetools import LRUCache
+
 from tui.graphics import kitty
-from tui.graphics.cache import ByteCache
 from tui.graphics.encode import Encoded, Slice
 from tui.graphics.kitty import TerminalImageCache
 from tui.graphics.link import NEAR_S, NUMBERS, Link
@@ -68,7 +70,7 @@ class GraphicsContext:
 
     def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
-        self.cache: ByteCache[Encoded] = ByteCache(CACHE_LIMIT_BYTES)
+        self.cache: LRUCache[tuple[object, ...], Encoded] = LRUCache(CACHE_LIMIT_BYTES, attrgetter("size_bytes"))
         self.held = TerminalImageCache()
         self.link = Link(terminal.round_trip_s)
         self.statistics = PictureStatistics()

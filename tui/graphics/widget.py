@@ -298,7 +298,8 @@ class PictureView(Widget, can_focus=False):
                 task = self._under_way[job.key] = asyncio.create_task(asyncio.to_thread(encode, job))
                 task.add_done_callback(lambda _: self._under_way.pop(job.key, None))
             ready = await asyncio.shield(task)
-            self._graphics.cache.put(job.key, ready, ready.size_bytes)
+            with contextlib.suppress(ValueError):  # larger than the cache
+                self._graphics.cache[job.key] = ready
         return ready
 
     async def _until_written(self) -> None:

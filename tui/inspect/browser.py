@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from cachetools import LRUCache
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
 from textual.timer import Timer
 
-from tui.graphics import ByteCache
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.layout import PROBE_SIDE, AnswerSide, Side
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
@@ -64,7 +65,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing: LayerRequest | None = None
-        self._pictures: ByteCache[LayerPicture] = ByteCache(CACHE_BYTES)
+        self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, lambda it: it.mosaic.pixels.nbytes)
         self._player: Timer | None = None
         self._direction = 0
         self._travelling = False
@@ -272,7 +273,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         picture, why = None, ""
         try:
             picture = await asyncio.to_thread(_compose, request)
-            self._pictures.put(request, picture, picture.mosaic.pixels.nbytes)
+            with contextlib.suppress(ValueError):  # larger than the cache
+                self._pictures[request] = picture
         except NotComposed as error:
             why = str(error)
         finally:
