@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual_image.widget import Image
 
 from facegender.runs.folder import RunFolder
-from tui.graphics import Protocol, Terminal
+from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import PaneSize
 from tui.inspect.modes import MODES

@@ -30,7 +30,7 @@ def watched(root: Path, run: str, steps: int, report: Path) -> None:
     """Run the interface and write what its event loop went through. In the pseudo-terminal."""
     from facegender.runs.folder import open_run
     from tui.app import FaceGenderApp
-    from tui.graphics import start_probe
+    from tui.graphics.probe import Probe
 
     class Watched(FaceGenderApp):
         """Keeps the longest time between two ticks of its event loop, while it reads and afterwards."""
@@ -56,7 +56,7 @@ def watched(root: Path, run: str, steps: int, report: Path) -> None:
                 last = now
             report.write_text(json.dumps({"read_s": read_s, **gaps}))
 
-    terminal = start_probe().finish()
+    terminal = Probe().finish()
     Watched(root, terminal, run=open_run(root, run)).run()
 
 

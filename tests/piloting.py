@@ -13,7 +13,9 @@ import textual._wait
 from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
-from tui.graphics import Picture, PictureView, Terminal
+from tui.graphics.picture import Picture
+from tui.graphics.terminal import Terminal
+from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
 
 # The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.

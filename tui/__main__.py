@@ -87,9 +87,9 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
     if not sys.stderr.isatty():
         # Textual writes to it, wherever it leads.
         os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
-    from tui.graphics import start_probe
+    from tui.graphics.probe import Probe
 
-    with start_probe(options.graphics) as probe:
+    with Probe(options.graphics) as probe:
         # The terminal replies while Textual is imported.
         with defer_signals():
             from facegender.runs.folder import open_run
@@ -131,7 +131,7 @@ def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
 
     from rich.console import Console
 
-    from tui.graphics import discard_pending_reports, image_cleanup_sequence
+    from tui.graphics.context import discard_pending_reports, image_cleanup_sequence
 
     trace = io.StringIO()
     show_traceback = bool(os.environ.get("FACEGENDER_TRACEBACK"))

@@ -22,17 +22,11 @@ from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
 from facegender.support.text import one_line, shell_command
 from tui.commands import COMMANDS
-from tui.graphics import (
-    PictureView,
-    Terminal,
-    cursor_reported,
-    fitted_to_window,
-    reset_context,
-    start_probe,
-    wait_until_flushed,
-    window_size,
-)
+from tui.graphics.context import cursor_reported, reset_context, wait_until_flushed
+from tui.graphics.probe import Probe, window_size
+from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp
+from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl, RunRequest
 from tui.host.shutdown import is_shell_job
@@ -216,7 +210,7 @@ class FaceGenderApp(LateReplyApp):
         await wait_until_flushed(self, FLUSH_LIMIT_S)
         try:
             with self.suspend():
-                probe = start_probe(self._graphics)
+                probe = Probe(self._graphics)
                 self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
@@ -227,7 +221,7 @@ class FaceGenderApp(LateReplyApp):
 
     def on_resize(self) -> None:
         """Redraw the pictures for cells of another size: a larger font changes the size of the window in cells."""
-        terminal = fitted_to_window(self.terminal)
+        terminal = resized(self.terminal, window_size())
         if terminal != self.terminal:
             self.terminal = terminal
             self._redraw_pictures()

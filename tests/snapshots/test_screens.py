@@ -23,7 +23,7 @@ from textual.widgets import DataTable, Input
 
 from facegender.runs.frames import write_frame
 from facegender.runs.protocol import Answer
-from tui.graphics import PictureView
+from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.screens.confirm import Confirm
 

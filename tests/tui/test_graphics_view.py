@@ -18,21 +18,20 @@ from textual.widgets import Static
 
 import tui.graphics.widget as widget_module
 from tests.piloting import shown_in, until
-from tui.graphics import (
-    Picture,
-    PictureView,
-    Protocol,
-    Terminal,
+from tui.graphics.context import (
+    context_of,
     cursor_reported,
     image_cleanup_sequence,
     reset_context,
     statistics,
     wait_until_flushed,
 )
-from tui.graphics.context import context_of
 from tui.graphics.encode import Encoded, Job
 from tui.graphics.link import Link
+from tui.graphics.picture import Picture
+from tui.graphics.terminal import Protocol, Terminal
 from tui.graphics.textual_internals import PictureStrip
+from tui.graphics.widget import PictureView
 
 RECEIPT = re.compile(r"\x1b7\x1b\[1;(\d+)H\x1b\[6n\x1b8")
 CONSOLE = Console(color_system="truecolor", force_terminal=True)

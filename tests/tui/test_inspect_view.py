@@ -16,8 +16,9 @@ from textual.widgets import Static
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import shown_in, until
-from tui.graphics import Picture, Protocol, Terminal
 from tui.graphics.context import GraphicsContext
+from tui.graphics.picture import Picture
+from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import PROBE_SIDE, AnswerSide, PaneSize, ProbeSide, Side
 from tui.inspect.modes import MODES

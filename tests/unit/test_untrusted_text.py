@@ -18,7 +18,7 @@ from facegender.runs.events import AnyEvent, Event, decode, encode
 from facegender.runs.frames import write_frame
 from facegender.runs.summary import summarise
 from facegender.support.text import printable_strings
-from tui.graphics import Terminal
+from tui.graphics.terminal import Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import PaneSize
 from tui.inspect.modes import MODES

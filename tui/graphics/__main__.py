@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from tui.graphics.probe import start_probe
+from tui.graphics.probe import Probe
 from tui.graphics.terminal import AUTO, ENVIRONMENT_VARIABLE, Protocol, invalid_override
 
 
 def main() -> None:
     """Probe the terminal and print the result."""
-    terminal = start_probe().finish()
+    terminal = Probe().finish()
     where = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
     print(f"pictures\tby {terminal.protocol.value}: {terminal.reason}")

@@ -18,12 +18,13 @@ import sys
 import termios
 import threading
 import time
+import tty
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from tui.graphics.terminal import Terminal, Tmux, WindowSize, interpret, is_complete, resized
+from tui.graphics.terminal import Terminal, Tmux, WindowSize, interpret, is_complete
 
 KITTY_QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 VERSION_QUERY = b"\x1b[>0q"
@@ -35,17 +36,10 @@ DEVICE_ATTRIBUTES_QUERY = b"\x1b[c"
 _CURSOR_REPORT = re.compile(rb"\x1b\[\d+;\d+R")
 _WIPE_LINE = b"\r\x1b[K"
 
-_TMUX_FORMAT = "\t".join(
-    f"#{{{name}}}"
-    for name in (
-        "version",
-        "client_termtype",
-        "client_termfeatures",
-        "allow-passthrough",
-        "client_cell_width",
-        "client_cell_height",
-    )
-)
+_TMUX_VARIABLES = (
+    "version", "client_termtype", "client_termfeatures", "allow-passthrough", "client_cell_width", "client_cell_height",
+)  # fmt: skip
+"""In the order of the fields of `Tmux`."""
 _MAX_REPLY_BYTES = 65536
 REPLY_TIMEOUT_S = 2.5
 POLL_S = 0.05
@@ -64,7 +58,16 @@ def queries(environment: Mapping[str, str]) -> bytes:
 
 
 class Probe:
-    """Queries under way; `finish` waits for the replies and restores the terminal's input mode."""
+    """Queries under way; `finish` waits for the replies and restores the terminal's input mode.
+
+    Creating it sends the queries and returns at once: import what takes long, then call `finish`.
+
+    Args:
+        override: `kitty`, `sixel` or `halfblock` to use this protocol, `auto` to choose the best.
+        input_fd: The terminal's input; by default standard input.
+        output_fd: The terminal's output; by default what Textual draws on.
+        environment: The environment variables; by default those of the process.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Probe:
         self._input_fd = _descriptor(sys.__stdin__) if input_fd is None else input_fd
         self._output_fd = _terminal_output() if output_fd is None else output_fd
         self._saved_mode: list[Any] | None = None
-        self._tmux: subprocess.Popen[bytes] | None = None
+        self._tmux: Tmux | None = None
         self._terminal: Terminal | None = None
         self._replies = b""
         self._round_trip_s: float | None = None
@@ -97,9 +100,7 @@ class Probe:
         finally:
             self.restore()
         size = window_size(self._output_fd, self._input_fd)
-        terminal = interpret(
-            self._replies, self._environment, size, self._tmux_reply(), self._override, self._not_probed
-        )
+        terminal = interpret(self._replies, self._environment, size, self._tmux, self._override, self._not_probed)
         self._terminal = replace(terminal, round_trip_s=self._round_trip_s)
         return self._terminal
 
@@ -139,15 +140,9 @@ class Probe:
         except OSError:
             pass  # not our controlling terminal, so there is no foreground process group to respect
         try:
-            mode = termios.tcgetattr(self._input_fd)
-            self._saved_mode = [part[:] if isinstance(part, list) else part for part in mode]
-            mode[3] &= ~(termios.ECHO | termios.ICANON)
-            mode[6][termios.VMIN] = 1
-            mode[6][termios.VTIME] = 0
+            self._saved_mode = termios.tcgetattr(self._input_fd)
             atexit.register(self.restore)
-            termios.tcsetattr(self._input_fd, termios.TCSANOW, mode)
-            if self._environment.get("TMUX"):
-                self._tmux = _query_tmux()
+            tty.setcbreak(self._input_fd, termios.TCSANOW)
             os.write(self._output_fd, queries(self._environment))
             self._reader = threading.Thread(target=self._read, name="probe", daemon=True)
             self._reader.start()
@@ -171,31 +166,9 @@ class Probe:
             self._replies += chunk
             if is_complete(self._replies):
                 self._round_trip_s = time.monotonic() - sent_at
+                if self._environment.get("TMUX"):
+                    self._tmux = _query_tmux()
                 return
-
-    def _tmux_reply(self) -> Tmux | None:
-        if self._tmux is None:
-            return None
-        try:
-            text, _ = self._tmux.communicate(timeout=0.5)
-        except subprocess.TimeoutExpired:
-            self._tmux.kill()
-            self._tmux.communicate()
-            return None
-        parts = text.decode("utf-8", "replace").rstrip("\n").split("\t")
-        return Tmux(*parts) if len(parts) == len(Tmux._fields) else None
-
-
-def start_probe(override: str = "auto") -> Probe:
-    """Send the queries and return at once.
-
-    Args:
-        override: `kitty`, `sixel` or `halfblock` to use this protocol, `auto` to choose the best.
-
-    Returns:
-        The probe. Import what takes long, then call `finish`.
-    """
-    return Probe(override)
 
 
 def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) -> None:
@@ -204,12 +177,10 @@ def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) 
     if fd < 0 or not os.isatty(fd):
         return
     saved = termios.tcgetattr(fd)
-    mode = termios.tcgetattr(fd)
-    mode[3] &= ~(termios.ECHO | termios.ICANON)
     deadline = time.monotonic() + timeout_s
     unread = b""
     try:
-        termios.tcsetattr(fd, termios.TCSANOW, mode)
+        tty.setcbreak(fd, termios.TCSANOW)
         while count > 0 and (left_s := deadline - time.monotonic()) > 0:
             if not select.select([fd], [], [], left_s)[0]:
                 break
@@ -220,11 +191,6 @@ def discard_cursor_reports(count: int, timeout_s: float, fd: int | None = None) 
             count -= len(reports)
     finally:
         termios.tcsetattr(fd, termios.TCSANOW, saved)
-
-
-def fitted_to_window(terminal: Terminal) -> Terminal:
-    """Update the terminal's cell size after its window has changed, without probing it."""
-    return resized(terminal, window_size())
 
 
 def window_size(*descriptors: int) -> WindowSize:
@@ -254,13 +220,14 @@ def _terminal_output() -> int:
     return -1
 
 
-def _query_tmux() -> subprocess.Popen[bytes] | None:
+def _query_tmux() -> Tmux | None:
+    """Return what tmux reports; None if it does not."""
+    command = ["tmux", "display-message", "-p", "\t".join(f"#{{{name}}}" for name in _TMUX_VARIABLES)]
     try:
-        return subprocess.Popen(
-            ["tmux", "display-message", "-p", _TMUX_FORMAT],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=0.5
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
+    values = done.stdout.rstrip("\n").split("\t")
+    return Tmux(*values) if len(values) == len(_TMUX_VARIABLES) else None

@@ -11,7 +11,7 @@ from facegender.rendering.mosaics import mosaic, palette
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
 from facegender.support.text import one_line, printable_strings
-from tui.graphics import Picture
+from tui.graphics.picture import Picture
 from tui.inspect.layout import choose_layout
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
-from tui.graphics import Protocol, Terminal
 from tui.graphics.geometry import Area, area_px
+from tui.graphics.terminal import Protocol, Terminal
 
 if TYPE_CHECKING:
     from facegender.rendering.mosaics import Enlarging, Grid

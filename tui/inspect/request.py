@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui.graphics import Terminal
+from tui.graphics.terminal import Terminal
 from tui.inspect.layout import PROBE_SIDE, Layout, PaneSize, Side
 from tui.inspect.modes.base import ViewMode
 
 if TYPE_CHECKING:
-    from tui.graphics import Picture
+    from tui.graphics.picture import Picture
     from tui.inspect.modes.base import ChannelStatistics
 
 

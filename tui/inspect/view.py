@@ -12,8 +12,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tui import format as fmt
-from tui.graphics import PictureView
 from tui.graphics.textual_internals import Column
+from tui.graphics.widget import PictureView
 from tui.inspect.layout import PaneSize, ProbeSide
 from tui.inspect.request import LayerPicture
 from tui.widgets.status import bar

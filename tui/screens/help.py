@@ -10,7 +10,8 @@ from textual.widgets import Static
 
 from tui import format as fmt
 from tui.commands import COMMANDS, GROUPS
-from tui.graphics import Terminal, statistics
+from tui.graphics.context import statistics
+from tui.graphics.terminal import Terminal
 from tui.screens.base import BaseScreen
 from tui.widgets.keys import KeyHints
 
