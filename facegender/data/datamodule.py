@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.accelerators import CUDAAccelerator
 
 from facegender.data.cache.file import Indices, Pixels
 from facegender.data.cache.photos import DecodedPhotos, Progress, load_photos
@@ -31,7 +30,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.folder import Skipped
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
-from facegender.support.text import counted, printable
+from facegender.support.text import printable
 
 DEMO_SOURCE = "demo faces"
 
@@ -65,6 +64,7 @@ class FaceDataModule(pl.LightningDataModule):
         validation_images: The same for validation.
         photos: All of them; None before `prepare`.
         near_copies: Groups of content hashes that show the same photograph, see `find_near_copies`.
+        skipped: Files that gave no photograph, named relative to the folder.
     """
 
     def __init__(
@@ -92,11 +92,12 @@ class FaceDataModule(pl.LightningDataModule):
         self.validation_images: dict[str, int] = {}
         self.photos: DecodedPhotos | None = None
         self.near_copies = near_copies
+        self.skipped: list[Skipped] = []
         self._progress = progress
         self._data_notices: list[str] = []
         self._train = np.empty(0, np.int64)
         self._validation = np.empty(0, np.int64)
-        self._resume: tuple[int, int] | None = None
+        self._start = (0, 0)
         self._location = DataLocation("disk", workers=config.workers)
         self._fetcher: BatchFetcher | None = None
 
@@ -136,6 +137,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.validation_images = _per_class(photos.labels[self._validation])
         self.digest = _digest(photos)
         self._data_notices += [*([photos.notice] if photos.notice else []), *_copies_notices(photos, groups)]
+        self.skipped = photos.skipped
         self.photos = photos
 
     def _images(self, photos: DecodedPhotos) -> Iterator[Pixels]:
@@ -158,11 +160,6 @@ class FaceDataModule(pl.LightningDataModule):
         size_bytes = self._prepared().size_bytes
         self._location = choose_location(self.config, size_bytes, device, processes)
         return self._location.describe(size_bytes)
-
-    @property
-    def skipped(self) -> list[Skipped]:
-        """Files that gave no photograph, named relative to the folder."""
-        return [] if self.photos is None else self.photos.skipped
 
     @property
     def notices(self) -> list[str]:
@@ -190,7 +187,7 @@ class FaceDataModule(pl.LightningDataModule):
             epoch: The epoch that the checkpoint was saved in, counted from 0.
             batch: Batches of it that are done.
         """
-        self._resume = (epoch, batch)
+        self._start = (epoch, batch)
 
     def setup(self, stage: str) -> None:
         """Lightning's hook: the same as `prepare`."""
@@ -213,7 +210,9 @@ class FaceDataModule(pl.LightningDataModule):
         """
         photos = self._prepared()
         different = {photos.digests[index]: int(index) for index in self._validation[::-1]}
-        ranked = sorted(different.values(), key=lambda index: _rank(self.config.seed, photos.digests[index]))
+        ranked = sorted(
+            different.values(), key=lambda index: _hash(f"probe {self.config.seed} {photos.digests[index]}")
+        )
         by_class = [[index for index in ranked if photos.labels[index] == label] for label in range(len(CLASSES))]
         in_turn = (index for turn in zip_longest(*by_class) for index in turn if index is not None)
         chosen: Indices = np.array(list(islice(in_turn, count)), np.int64)
@@ -222,18 +221,13 @@ class FaceDataModule(pl.LightningDataModule):
         )
 
     def _sampler(self) -> ShuffledBatches:
-        rank, world = self._rank_and_world()
-        sampler = ShuffledBatches(self._train, self.config.batch_size, self.config.seed, rank=rank, world=world)
-        if self._resume is not None:
-            sampler.resume_from(*self._resume)
-        return sampler
+        (rank, world), config = self._rank_and_world(), self.config
+        return ShuffledBatches(self._train, config.batch_size, config.seed, rank=rank, world=world, start=self._start)
 
     def _loader(self, sampler: ShuffledBatches | OrderedBatches) -> BatchLoader:
-        pinned = self._goes_to_gpu()
         if self._fetcher is None:
-            self._fetcher = BatchFetcher(self._prepared(), self._location, pinned=pinned)
-        workers = self._location.workers
-        return BatchLoader(self._fetcher, sampler, workers=workers, pinned=pinned, seed=self.config.seed)
+            self._fetcher = BatchFetcher(self._prepared(), self._location)
+        return BatchLoader(self._fetcher, sampler, self.config.seed)
 
     def _prepared(self) -> DecodedPhotos:
         if self.photos is None:
@@ -243,11 +237,6 @@ class FaceDataModule(pl.LightningDataModule):
     def _rank_and_world(self) -> tuple[int, int]:
         """This process's rank and the number of ranks; 0 and 1 without a Trainer."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-    def _goes_to_gpu(self) -> bool:
-        if self.trainer is not None:
-            return isinstance(self.trainer.accelerator, CUDAAccelerator)
-        return self.config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _check_classes(photos: DecodedPhotos, source: str) -> None:
@@ -265,13 +254,12 @@ def _per_class(labels: npt.NDArray[np.int64]) -> dict[str, int]:
     return {name: int((labels == label).sum()) for label, name in enumerate(CLASSES)}
 
 
-def _rank(seed: int, digest: str) -> bytes:
-    return hashlib.blake2b(f"probe {seed} {digest}".encode(), digest_size=16).digest()
-
-
 def _digest(photos: DecodedPhotos) -> str:
-    lines = (f"{digest} {label}\n" for digest, label in zip(photos.digests, photos.labels, strict=True))
-    return hashlib.blake2b("".join(lines).encode(), digest_size=16).hexdigest()
+    return _hash("".join(f"{digest} {label}\n" for digest, label in zip(photos.digests, photos.labels, strict=True)))
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _copies_notices(photos: DecodedPhotos, groups: Sequence[str]) -> list[str]:
@@ -280,16 +268,9 @@ def _copies_notices(photos: DecodedPhotos, groups: Sequence[str]) -> list[str]:
     for group, label in zip(groups, photos.labels.tolist(), strict=True):
         labels.setdefault(group, set()).add(label)
     contents = len(set(photos.digests))
-    both = sum(len(of_group) > 1 for of_group in labels.values())
-    notices = []
-    for count, one, many in (
-        (len(photos) - contents, "is an exact copy of another and stays", "are exact copies of others and stay"),
-        (contents - len(labels), "is a near-copy of another and stays", "are near-copies of others and stay"),
-    ):
-        if count:
-            notices.append(
-                f"{counted(count, 'photograph')} {one if count == 1 else many} on the same side of the split"
-            )
-    if both:
-        notices.append(f"{counted(both, 'photograph')} {'is' if both == 1 else 'are'} filed under both classes")
-    return notices
+    counts = {
+        "are exact copies of others and stay on the same side of the split": len(photos) - contents,
+        "are near-copies of others and stay on the same side of the split": contents - len(labels),
+        "are filed under both classes": sum(len(of_group) > 1 for of_group in labels.values()),
+    }
+    return [f"photographs that {what}: {count}" for what, count in counts.items() if count]

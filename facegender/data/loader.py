@@ -76,8 +76,13 @@ def choose_location(config: TrainConfig, size_bytes: int, device: torch.device, 
         UserError: What the user asked for is not possible.
     """
     free, available = free_memory(device), available_memory()
-    if config.cache == "gpu":
-        _check_gpu(size_bytes, device, free)
+    if config.cache == "gpu" and device.type == "cpu":
+        raise UserError("--cache gpu: this run uses no GPU; leave it out")
+    if config.cache == "gpu" and free is not None and size_bytes > free:
+        raise UserError(
+            f"--cache gpu: the photographs take {size_in_words(size_bytes)}, and {device} has {size_in_words(free)} "
+            "free; leave it out, or choose --cache memory"
+        )
     if config.cache == "memory" and size_bytes * processes > available:
         raise UserError(
             f"--cache memory: the photographs take {size_in_words(size_bytes * processes)}, and "
@@ -94,16 +99,6 @@ def choose_location(config: TrainConfig, size_bytes: int, device: torch.device, 
     return DataLocation("disk", device, workers)
 
 
-def _check_gpu(size_bytes: int, device: torch.device, free: int | None) -> None:
-    if device.type == "cpu":
-        raise UserError("--cache gpu: this run uses no GPU; leave it out")
-    if free is not None and size_bytes > free:
-        raise UserError(
-            f"--cache gpu: the photographs take {size_in_words(size_bytes)}, and {device} has {size_in_words(free)} "
-            "free; leave it out, or choose --cache memory"
-        )
-
-
 def free_memory(device: torch.device) -> int | None:
     """Bytes that a device has free; None where that is not known."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
@@ -118,20 +113,12 @@ class BatchFetcher(Dataset[Batch]):
         notice: What the user should know; or empty.
     """
 
-    def __init__(self, photos: DecodedPhotos, location: DataLocation, *, pinned: bool = False) -> None:
-        """Copy nothing yet.
-
-        Args:
-            photos: The photographs.
-            location: Where to hold them.
-            pinned: Make batches in pinned memory, which a GPU copies from by itself.
-        """
+    def __init__(self, photos: DecodedPhotos, location: DataLocation) -> None:
+        """Copy nothing yet."""
         self.photos = photos
+        self.location = location
         self.notice = ""
-        self._location = location
-        self._pinned = pinned
         self._batches = 0
-        self._moved = location.storage == "disk"
         self._in_memory: Pixels | None = None
         self._on_gpu: Batch | None = None
 
@@ -139,15 +126,14 @@ class BatchFetcher(Dataset[Batch]):
         return len(self.photos)
 
     def __getitem__(self, indices: Indices) -> Batch:
-        self._batches += 1
-        if not self._moved and self._batches > _BATCHES_BEFORE_MOVING:
-            self._moved = True
+        if self._batches == _BATCHES_BEFORE_MOVING:
             self._move()
+        self._batches += 1
         return self._from_host(indices) if self._on_gpu is None else self._from_gpu(indices, *self._on_gpu)
 
     def _from_host(self, indices: Indices) -> Batch:
-        # A worker process must not touch the GPU; the loader pins what comes from one.
-        pin = self._pinned and get_worker_info() is None
+        # A GPU copies from pinned memory by itself. A worker process must not touch it: the loader pins its batches.
+        pin = self.location.device.type == "cuda" and get_worker_info() is None
         side = self.photos.side
         images = torch.empty((len(indices), side, side, 3), dtype=torch.uint8, pin_memory=pin)
         if self._in_memory is None:
@@ -167,15 +153,15 @@ class BatchFetcher(Dataset[Batch]):
         return images.index_select(0, wanted).permute(0, 3, 1, 2), labels.index_select(0, wanted)
 
     def _move(self) -> None:
-        photos, device = self.photos, self._location.device
-        if self._location.storage == "memory":
-            if not photos.in_memory:
-                self._in_memory = photos.read(np.arange(len(photos)))
+        photos, device = self.photos, self.location.device
+        if self.location.storage == "memory" and not photos.in_memory:
+            self._in_memory = photos.read(np.arange(len(photos)))
+        if self.location.storage != "gpu":
             return
         try:
             images = torch.empty((len(photos), photos.side, photos.side, 3), dtype=torch.uint8, device=device)
         except torch.OutOfMemoryError:
-            if self._location.requested:
+            if self.location.requested:
                 raise
             self.notice = f"the photographs do not fit on {device} after all: they are read from the disk"
             return
@@ -192,36 +178,41 @@ class ShuffledBatches(Sampler[Indices]):
 
     Attributes:
         epoch: Whose permutation the next iteration gives; Lightning sets it through `set_epoch`.
-        start_epoch: The epoch that a resumed run stopped in.
-        start_batch: Batches of that epoch that are already trained; only the rest is given, while ``len`` stays.
+        start: The epoch that a resumed run stopped in, with which this begins, and how many of its batches are trained
+            already: only the rest is given, while ``len`` stays.
     """
 
-    def __init__(self, indices: Indices, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        indices: Indices,
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        start: tuple[int, int] = (0, 0),
+    ) -> None:
         self.indices = indices
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.world = world
-        self.epoch = self.start_epoch = self.start_batch = 0
+        self.start = start
+        self.epoch = start[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation of the next iteration."""
         self.epoch = epoch
 
-    def resume_from(self, epoch: int, batch: int) -> None:
-        """Begin with this epoch and leave out its first ``batch`` batches."""
-        self.epoch = self.start_epoch = epoch
-        self.start_batch = batch
-
     def __len__(self) -> int:
-        return _batch_count(-(-len(self.indices) // self.world), self.batch_size)
+        return -(-len(self.indices) // (self.world * self.batch_size))
 
     def __iter__(self) -> Iterator[Indices]:
         # Lightning makes an iterator first and sets the epoch after it: this body runs at the first `next`.
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
         padded = np.resize(order, -(-len(order) // self.world) * self.world)
         mine = padded[self.rank :: self.world]
-        first = self.start_batch if self.epoch == self.start_epoch else 0
+        first = self.start[1] if self.epoch == self.start[0] else 0
         for start in range(first * self.batch_size, len(mine), self.batch_size):
             yield mine[start : start + self.batch_size]
 
@@ -236,7 +227,7 @@ class OrderedBatches(Sampler[Indices]):
     def __init__(self, indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         self.indices = indices[rank::world]
         self.batch_size = batch_size
-        self._count = _batch_count(-(-len(indices) // world), batch_size)
+        self._count = -(-len(indices) // (world * batch_size))
 
     def __len__(self) -> int:
         return self._count
@@ -253,22 +244,21 @@ class BatchLoader(DataLoader[Batch]):
     keeps anyway; having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
     """
 
-    def __init__(self, fetcher: BatchFetcher, sampler: Sampler[Indices], *, workers: int, pinned: bool, seed: int):
+    def __init__(self, fetcher: BatchFetcher, sampler: Sampler[Indices], seed: int) -> None:
         """Create a loader of a sampler's batches.
 
         Args:
             fetcher: Where the photographs come from.
             sampler: Gives the indices of one batch after another.
-            workers: Processes that load; 0 loads in this one.
-            pinned: Batches go to a GPU.
             seed: Of the workers, so that the loader draws nothing from the global generator.
         """
+        workers = fetcher.location.workers
         super().__init__(
             fetcher,
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
-            pin_memory=pinned and workers > 0,
+            pin_memory=fetcher.location.device.type == "cuda" and workers > 0,
             persistent_workers=workers > 0,
             prefetch_factor=2 if workers > 0 else None,
             generator=torch.Generator().manual_seed(seed),
@@ -280,7 +270,3 @@ class BatchLoader(DataLoader[Batch]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load nothing; see above."""
-
-
-def _batch_count(indices: int, batch_size: int) -> int:
-    return -(-indices // batch_size)

@@ -212,6 +212,7 @@ def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, har
     with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _progress_bar_on_terminals_only():
         # Lightning's finder validates after each epoch, whatever its limits, unless no validation is ever due.
         trainer = build_trainer(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
+        data.choose_location(trainer.strategy.root_device)
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=MIN_RATE, max_lr=MAX_RATE, num_training=batches, update_attr=False
         )

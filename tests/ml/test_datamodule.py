@@ -88,8 +88,8 @@ def test_unreadable_files_are_skipped_by_name_and_copies_are_reported(root):
     module = prepared(root)
     assert [(skipped.file, skipped.reason) for skipped in module.skipped] == [("male/broken.jpg", "not an image")]
     assert module.notices == [
-        "1 photograph is an exact copy of another and stays on the same side of the split",
-        "1 photograph is filed under both classes",
+        "photographs that are exact copies of others and stay on the same side of the split: 1",
+        "photographs that are filed under both classes: 1",
     ]
 
 
@@ -119,7 +119,9 @@ def test_near_copies_stay_on_the_same_side_of_the_split(root_with_near_copies):
     for seed in range(4):
         module = prepared(root_with_near_copies, seed=seed)
         assert [len(sides) for sides in sides_of_near_copies(module)] == [1] * 10
-        assert module.notices == ["10 photographs are near-copies of others and stay on the same side of the split"]
+        assert module.notices == [
+            "photographs that are near-copies of others and stay on the same side of the split: 10"
+        ]
         assert [len(group) for group in module.near_copies] == [2] * 10
 
 
@@ -421,8 +423,8 @@ def test_no_worker_process_outlives_its_loader(root):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_for_a_gpu_are_pinned(root, workers):
-    fetcher = BatchFetcher(prepared(root).photos, DataLocation("disk"), pinned=True)
-    for batch, labels in BatchLoader(fetcher, OrderedBatches(np.arange(4), 2), workers=workers, pinned=True, seed=0):
+    fetcher = BatchFetcher(prepared(root).photos, DataLocation("disk", torch.device("cuda"), workers))
+    for batch, labels in BatchLoader(fetcher, OrderedBatches(np.arange(4), 2), seed=0):
         assert batch.is_pinned()
         assert labels.is_pinned()
         assert batch.is_contiguous(memory_format=torch.channels_last)
@@ -472,7 +474,7 @@ def test_photographs_that_the_disk_does_not_take_are_not_copied_in_memory(root, 
 def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice(root, monkeypatch):
     module = prepared(root)
     expected = contents(module.train_dataloader())
-    module._fetcher = BatchFetcher(module.photos, DataLocation("gpu", torch.device("cuda")))
+    module._fetcher = BatchFetcher(module.photos, DataLocation("gpu", torch.device("meta")))
     empty = torch.empty
 
     def out_of_memory(*sizes, device=None, **options):
@@ -482,7 +484,7 @@ def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice
 
     monkeypatch.setattr(torch, "empty", out_of_memory)
     assert contents(module.train_dataloader()) == expected
-    assert "do not fit on cuda" in module.notices[-1]
+    assert "do not fit on meta" in module.notices[-1]
 
 
 GIB = 2**30

@@ -15,7 +15,7 @@ from facegender.runs.folder import Manifest, RunFolder
 from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
 
-NOTICE = "6 photographs are near-copies of others and stay on the same side of the split"
+NOTICE = "photographs that are near-copies of others and stay on the same side of the split: 6"
 
 
 @pytest.fixture

@@ -267,8 +267,8 @@ def test_the_cache_is_listed_and_cleared_and_nothing_else_in_its_folder(
     lines = capsys.readouterr().out.splitlines()
     rows = sorted(line.split() for line in lines[1:-1])
     assert rows[0] == ["10", "32", "0", "MiB", "just", "now", "demo", "faces"]
-    assert rows[1][0] == "unfinished"
-    assert "1 set, 0 MiB, and 1 unfinished, 0 MiB; at most" in lines[-1]
+    assert rows[1][0] == "?"
+    assert "2 sets, 0 MiB; at most" in lines[-1]
 
     assert run(["cache", "--clear"]) == 0
     assert "removed 2 sets" in capsys.readouterr().out
