@@ -13,8 +13,7 @@ from facegender.runs.folder import RunFolder
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import PaneSize
-from tui.inspect.modes import MODES
-from tui.inspect.request import LayerRequest
+from tui.inspect.request import LayerRequest, Selection
 
 PANE = PaneSize(122, 36)
 """A pane whose mosaic has 98 × 35 cells."""
@@ -39,7 +38,7 @@ class Viewer(App[None]):
     def _picture(self) -> PillowImage.Image:
         epoch = self._epochs[self._index]
         terminal = Terminal(Protocol.SIXEL)
-        request = LayerRequest(self._folder.frame_path(epoch), epoch, 0, 0, MODES[0], None, False, PANE, terminal)
+        request = LayerRequest(self._folder.frame_path(epoch), Selection(epoch), PANE, terminal)
         return PillowImage.fromarray(compose(request).mosaic.rgb())
 
     def action_move(self, by: int) -> None:

@@ -17,6 +17,7 @@ from tui.graphics.picture import Picture
 from tui.graphics.terminal import Terminal
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
+from tui.widgets.pane import PaneTitle
 
 # The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.
 textual._wait.SLEEP_GRANULARITY = 1 / 200
@@ -67,7 +68,7 @@ async def type_text(pilot: Pilot[None], text: str) -> None:
 
 def title(browser: LayerBrowser) -> str:
     """The title of the layer pane as it is read."""
-    return browser.title.plain
+    return browser.query_one(PaneTitle).title.plain
 
 
 def shown_in(view: PictureView) -> Picture | None:

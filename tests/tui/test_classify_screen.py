@@ -121,7 +121,7 @@ async def test_the_maps_of_the_layer_that_was_looked_at_are_shown(root: Path, cl
         await pilot.press("down")
         await until(lambda: browser._picture.layer == "conv3")
         await pilot.press("l", "enter")
-        await until(lambda: browser._picture.request.zoomed)
+        await until(lambda: browser._picture.request.selection.zoomed)
         await pilot.press("escape", "escape", "escape")
         await until(lambda: app.screen is app.dashboard)
         assert app.dashboard.browser.selection.layer == 1

@@ -255,7 +255,8 @@ async def test_keys_pressed_at_once_leave_the_last_wish_on_the_screen(root: Path
         browser = app.dashboard.browser
         await until(lambda: not browser._composing and browser._picture.request == browser._wanted)
         assert browser._picture.layer == "conv2"
-        assert (browser._picture.request.epoch, browser._picture.request.mode.title) == (1, "filters")
+        selection = browser._picture.request.selection
+        assert (selection.epoch, selection.mode.title) == (1, "filters")
 
 
 async def test_the_screen_can_become_any_size_at_any_time(root: Path) -> None:
@@ -342,7 +343,7 @@ async def test_m_goes_through_maps_filters_and_average(root: Path) -> None:
         for words in ("filters", "channel average", "feature maps"):
             await press(app, pilot, "m")
             assert f" {words}" in title(browser)
-            assert browser._picture.request.mode.title == words
+            assert browser._picture.request.selection.mode.title == words
 
 
 async def test_a_picture_composed_ahead_for_a_pane_that_is_gone_is_dropped(
@@ -388,7 +389,9 @@ async def test_playing_shows_every_epoch_when_composing_is_slow(root: Path, monk
         browser._pictures.clear()
         shown: list[int] = []
         show = browser._show_picture
-        monkeypatch.setattr(browser, "_show_picture", lambda one: (shown.append(one.request.epoch), show(one)))
+        monkeypatch.setattr(
+            browser, "_show_picture", lambda one: (shown.append(one.request.selection.epoch), show(one))
+        )
         await pilot.press("space")
         await until(lambda: browser._player is None and browser._picture.request == browser._wanted)
         assert shown == [0, 1, 2, 3, 4]
@@ -526,7 +529,7 @@ async def test_an_epoch_that_arrives_while_looking_back_does_not_move_the_view_u
         await press(app, pilot, "home")
         recorded.add_epoch(folder, 2)
         await until(lambda: "epoch 1 of 3" in title(browser))
-        assert browser._picture.request.epoch == 0
+        assert browser._picture.request.selection.epoch == 0
         await press(app, pilot, "end")
         await seen(app, 2)
         recorded.add_epoch(folder, 3)
@@ -602,7 +605,7 @@ async def test_pictures_of_an_epoch_that_are_made_again_are_shown_again(root: Pa
         await seen(app, 2)
         await press(app, pilot, "left")
         browser = app.dashboard.browser
-        await until(lambda: browser._picture.request.epoch == 1)
+        await until(lambda: browser._picture.request.selection.epoch == 1)
         before = browser.view.mosaic.picture.key
         recorded.write_frame(folder.frame_path(1), recorded.frame(77))
         recorded.append(folder, recorded.frame_saved(1, time=9000.0))
@@ -675,7 +678,7 @@ async def test_a_missing_frame_is_told_and_the_others_can_still_be_seen(root: Pa
         await until_said(app, "epoch_1.safetensors does not exist")
         await press(app, pilot, "left")
         await seen(app, 0)
-        assert app.dashboard.browser._picture.request.epoch == 0
+        assert app.dashboard.browser._picture.request.selection.epoch == 0
 
 
 async def test_a_damaged_frame_is_told(root: Path) -> None:

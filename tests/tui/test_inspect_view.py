@@ -20,15 +20,14 @@ from tui.graphics.context import GraphicsContext
 from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
-from tui.inspect.layout import PROBE_SIDE, AnswerSide, PaneSize, ProbeSide, Side
+from tui.inspect.layout import NARROW_SIDE_COLUMNS, PaneSize
 from tui.inspect.modes import MODES
 from tui.inspect.modes.base import ViewMode
-from tui.inspect.request import LayerPicture, LayerRequest
-from tui.inspect.title import LayerTitle, title_line
+from tui.inspect.request import LayerPicture, LayerRequest, Selection
+from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
 
 SIXEL = Terminal(Protocol.SIXEL)
-MAPS = MODES[0]
 
 
 class LayerApp(App[None]):
@@ -54,8 +53,8 @@ def frame_file(folder: Path, channels: int = 4, side: int = 8) -> Path:
     return folder / "a.safetensors"
 
 
-def composed(file: Path, pane: PaneSize, side: Side = PROBE_SIDE) -> LayerPicture:
-    return compose(LayerRequest(file, 0, 0, 0, MAPS, None, False, pane, SIXEL, side))
+def composed(file: Path, pane: PaneSize, caption: str | None = None) -> LayerPicture:
+    return compose(LayerRequest(file, Selection(0), pane, SIXEL, caption))
 
 
 @pytest.mark.parametrize("size", [(150, 45), (100, 30), (80, 24), (60, 20)], ids=str)
@@ -69,9 +68,7 @@ async def test_the_pane_is_laid_out_as_it_was_computed(
     app = LayerApp(view)
     async with app.run_test(size=size):
         await until(lambda: view.pane_size.rows)
-        picture = composed(
-            frame_file(tmp_path, channels, 64), view.pane_size, AnswerSide(caption) if answer else PROBE_SIDE
-        )
+        picture = composed(frame_file(tmp_path, channels, 64), view.pane_size, caption if answer else None)
         view.show(picture)
         await until(lambda: shown_in(view.mosaic) is picture.mosaic)
         assert view.mosaic.shown.placement.enlarge == 1, "neither enlarged nor reduced"
@@ -101,7 +98,7 @@ def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_
     tmp_path: Path, channels: int, side: int, pane: tuple[int, int], narrow: bool
 ) -> None:
     picture = composed(frame_file(tmp_path, channels, side), PaneSize(*pane))
-    assert (picture.layout.side.columns == ProbeSide.narrow_columns) is narrow
+    assert (picture.layout.side.columns == NARROW_SIDE_COLUMNS) is narrow
     assert picture.mosaic.width_px <= 10 * (pane[0] - picture.layout.side.columns)
     assert picture.mosaic.height_px <= 20 * (pane[1] - 1)
     if narrow:
@@ -111,13 +108,11 @@ def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.title)
 @pytest.mark.parametrize("channel", [None, 2, 99])
 def test_every_view_has_a_legend_with_numbers_on_its_scale(tmp_path: Path, mode: ViewMode, channel: int | None) -> None:
-    request = LayerRequest(frame_file(tmp_path), 0, 0, 0, mode, channel, False, PaneSize(96, 36), SIXEL)
-    if not mode.has_cursor:
-        request = replace(request, channel=None)
-    picture = compose(request)
+    selection = Selection(0, mode=mode, channel=channel if mode.has_cursor else None)
+    picture = compose(LayerRequest(frame_file(tmp_path), selection, PaneSize(96, 36), SIXEL))
     legend = mode.legend(picture).plain
     assert legend.count("█") == 9
-    if request.channel is not None:
+    if selection.channel is not None:
         assert f"{mode.noun} {min(channel, 3) + 1} of 4" in legend
     assert re.search(r"\d.*█+ .*(\d|high)", legend)
 
@@ -156,21 +151,21 @@ async def test_a_reduced_number_of_colours_is_noted(
 RESIDUAL = ("stem.conv", *(f"stage{n}.0.{part}" for n in range(1, 5) for part in ("conv1", "conv2", "shortcut.conv")))
 
 
-def layer_title(layer: int, *, layers: tuple[str, ...] = RESIDUAL, follows: bool = True) -> LayerTitle:
-    return LayerTitle(
-        layers=layers, layer=layer, mode=MAPS, probe=0, probes=4, epoch=12, newest=30, follows=follows, live=True
-    )
+def titled(layer: int, width: int = 74, *, layers: tuple[str, ...] = RESIDUAL, follows: bool = True) -> Text:
+    frames = tuple(range(13 if follows else 31))
+    selection = Selection(None if follows else 12, layer)
+    return title_line(layers, selection, frames=frames, live=True, probes=4, width=width)
 
 
 def test_a_title_that_fits_has_every_layer_and_no_number() -> None:
-    text = title_line(layer_title(1, layers=("conv1", "conv2", "conv3")), 74).plain
+    text = titled(1, layers=("conv1", "conv2", "conv3")).plain
     assert text == " conv1  ▸conv2◂  conv3   feature maps  epoch 13 ● live  probe 1/4"
 
 
 @pytest.mark.parametrize("layer", range(len(RESIDUAL)))
 @pytest.mark.parametrize("follows", [True, False], ids=["live", "earlier"])
 def test_long_names_leave_room_for_view_epoch_and_probe(layer: int, follows: bool) -> None:
-    text = title_line(layer_title(layer, follows=follows), 74)
+    text = titled(layer, follows=follows)
     assert text.cell_len <= 74
     assert f"▸{RESIDUAL[layer]}◂ {layer + 1}/{len(RESIDUAL)} " in text.plain
     assert " feature maps  epoch 13 " in text.plain
@@ -178,12 +173,12 @@ def test_long_names_leave_room_for_view_epoch_and_probe(layer: int, follows: boo
 
 
 def test_a_wider_title_has_more_layers_around_the_chosen_one() -> None:
-    around = [title_line(layer_title(6), width).plain.count("stage") for width in (74, 110, 150, 400)]
+    around = [titled(6, width).plain.count("stage") for width in (74, 110, 150, 400)]
     assert around == [1, 3, 5, 12]
 
 
 def test_of_a_name_that_is_too_long_by_itself_the_end_is_seen() -> None:
-    text = title_line(layer_title(6, layers=(*RESIDUAL[:6], "backbone." * 5 + "shortcut.conv")), 74)
+    text = titled(6, layers=(*RESIDUAL[:6], "backbone." * 5 + "shortcut.conv"))
     assert text.cell_len == 74
     assert "shortcut.conv◂ 7/7 " in text.plain
     assert "▸…" in text.plain

@@ -9,6 +9,7 @@ import pytest
 
 from tui.app import FaceGenderApp
 from tui.commands import COMMANDS, GROUPS, PANES, Command, bindings
+from tui.inspect.browser import LayerBrowser
 from tui.screens.dashboard import Dashboard
 
 
@@ -20,10 +21,11 @@ def test_no_name_and_no_key_is_given_twice() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_the_action_of_a_command_exists(command: Command) -> None:
-    name = re.match(r"(app\.)?(\w+)", command.action)
+    name = re.match(r"(app\.|picture\(')?(\w+)", command.action)
     assert name is not None
-    owner = FaceGenderApp if name[1] else Dashboard
-    assert callable(getattr(owner, f"action_{name[2]}", None)), f"{owner.__name__} has no action {name[2]}"
+    owner = {"app.": FaceGenderApp, "picture('": LayerBrowser}.get(name[1], Dashboard)
+    method = name[2] if owner is LayerBrowser else f"action_{name[2]}"
+    assert callable(getattr(owner, method, None)), f"{owner.__name__} has no {method}"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -11,7 +11,8 @@ import pytest
 import recorded
 
 from facegender.runs.events import AnyEvent, CheckpointSaved, Event, Heartbeat, Notice, RunFinished, System
-from tui.inspect.selection import MODES, Selection
+from tui.inspect.modes import MODES
+from tui.inspect.request import Selection
 from tui.run.series import StepColumns
 from tui.run.state import LOG_LINES, RunState, apply, apply_all
 

@@ -15,10 +15,8 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 
 from tui.graphics.textual_internals import Column, UnpaintedContainer
-from tui.inspect.layout import PROBE_SIDE, AnswerSide, Side
-from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
-from tui.inspect.selection import Selection
-from tui.inspect.title import LayerTitle, title_line
+from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
+from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
 from tui.widgets.pane import PaneTitle
 
@@ -156,15 +154,18 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         """Move by `by` probe photographs."""
         self.select(self.selection.moved_probe(self._picture.probes if self._picture else 1, by))
 
-    def move_channel(self, right: int, down: int) -> None:
-        """Move the cursor in the mosaic."""
-        if self._picture is None or not self.selection.mode.has_cursor:
-            return
-        columns = 1 if self.selection.zoomed else self._picture.layout.grid.columns
-        channel = self.selection.channel
-        if channel is not None and down and not 0 <= channel + down * columns < self._picture.channels:
-            return
-        self.select(self.selection.moved_channel(self._picture.channels, right + down * columns))
+    def move_channel(self, by: int) -> None:
+        """Move the cursor by `by` channels."""
+        if self._picture is not None and self.selection.mode.has_cursor:
+            self.select(self.selection.moved_channel(self._picture.channels, by))
+
+    def move_row(self, by: int) -> None:
+        """Move the cursor by `by` rows of the mosaic, if there is such a row."""
+        if self._picture is not None:
+            columns = 1 if self.selection.zoomed else self._picture.layout.grid.columns
+            channel = self.selection.channel
+            if channel is None or 0 <= channel + by * columns < self._picture.channels:
+                self.move_channel(by * columns)
 
     def next_mode(self) -> None:
         """Switch to the next view."""
@@ -220,31 +221,14 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     def _request(self) -> None:
         """Show the picture of the selection, if it is another than the one requested last."""
-        epoch = self.selection.epoch_in(self._frames)
-        if epoch is None or self._path_of is None:
+        request = self._request_of(self.selection)
+        if request is None:
             self._show_title()
             if self._picture is None:
                 self.view.clear(self.placeholder)
             return
-        pane = self.view.pane_size
-        if not (pane.columns and pane.rows):
+        if not all(request.pane):
             return
-        selection = self.selection
-        request = LayerRequest(
-            file=self._path_of(epoch),
-            epoch=epoch,
-            written_at=self._times.get(epoch, 0.0),
-            layer=selection.layer,
-            probe=selection.probe,
-            mode=selection.mode,
-            channel=selection.channel if selection.mode.has_cursor else None,
-            zoomed=selection.zoomed,
-            pane=pane,
-            side=self._side(),
-            terminal=self.view.mosaic.terminal,
-            heatmap=self.heatmap,
-            aspect=self.aspect,
-        )
         if request == self._wanted:
             self._show_title()
             return
@@ -255,8 +239,21 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         elif self._composing is None:
             self._start_composing(request)
 
-    def _side(self) -> Side:
-        return PROBE_SIDE if self._caption is None else AnswerSide(self._caption().plain)
+    def _request_of(self, selection: Selection) -> LayerRequest | None:
+        epoch = selection.epoch_in(self._frames)
+        if epoch is None or self._path_of is None:
+            return None
+        channel = selection.channel if selection.mode.has_cursor else None
+        return LayerRequest(
+            self._path_of(epoch),
+            replace(selection, epoch=epoch, channel=channel),
+            self.view.pane_size,
+            self.view.mosaic.terminal,
+            caption=None if self._caption is None else self._caption().plain,
+            written_at=self._times.get(epoch, 0.0),
+            heatmap=self.heatmap,
+            aspect=self.aspect,
+        )
 
     def _start_composing(self, request: LayerRequest, *, ahead: bool = False) -> None:
         self._composing = request
@@ -266,9 +263,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     async def _compose_picture(self, request: LayerRequest, ahead: bool) -> None:
         """Compose a picture in a thread, then start with the one that was requested meanwhile.
 
-        Args:
-            request: The picture.
-            ahead: It is composed in case it is wanted next.
+        A picture composed ``ahead`` may be wanted next.
         """
         picture, why = None, ""
         try:
@@ -291,7 +286,9 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
                 self.view.clear(why)
                 self._show_title()
         elif wanted is not None and (self._picture is None or self._picture.request != wanted):
-            if picture is not None and _is_same_layer(wanted, request):
+            # Another view of the same layer is shown until the wanted one is ready.
+            layers = [(one.file, one.pane, one.selection.layer) for one in (request, wanted)]
+            if picture is not None and layers[0] == layers[1]:
                 self._show_picture(picture)
             self._start_composing(wanted)
         elif ahead and picture is not None:
@@ -308,45 +305,33 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     def _compose_ahead(self, shown: LayerPicture) -> None:
         """Compose the next epoch's picture in the direction of travel, if this one is still shown."""
-        epochs, current = self._frames, shown.request.epoch
-        index = epochs.index(current) + (self._direction or 1) if current in epochs else -1
-        if self._picture is not shown or self._composing is not None or not self._path_of:
+        if self._picture is not shown or self._composing is not None:
             return
-        if 0 <= index < len(epochs):
-            epoch = epochs[index]
-            written_at = self._times.get(epoch, 0.0)
-            request = replace(shown.request, file=self._path_of(epoch), epoch=epoch, written_at=written_at)
-            if (picture := self._pictures.get(request)) is not None:
-                self._send_ahead(picture)
-            else:
-                self._start_composing(request, ahead=True)
+        request = self._request_of(shown.request.selection.moved_epoch(self._frames, self._direction or 1))
+        if request is None or request == shown.request:
+            return  # there is no next one
+        if (picture := self._pictures.get(request)) is not None:
+            self._send_ahead(picture)
+        else:
+            self._start_composing(request, ahead=True)
 
     @work(group="ahead", exclusive=True)
     async def _send_ahead(self, picture: LayerPicture) -> None:
         """Encode a picture that may be wanted next, and while the user travels let a kitty terminal have it."""
         await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
-    @property
-    def title(self) -> Text:
-        """The title of the pane."""
-        return self._title.title
-
     def _show_title(self) -> None:
         if self._path_of is None:
             self._title.title = Text()
             return
-        title = LayerTitle(
-            layers=self._layers,
-            layer=min(self.selection.layer, max(0, len(self._layers) - 1)),
-            mode=self.selection.mode,
-            probe=self.selection.probe,
-            probes=self._picture.probes if self._picture else 0,
-            epoch=self.selection.epoch_in(self._frames) if self._caption is None else None,
-            newest=self._frames[-1] if self._frames else None,
-            follows=self.selection.follows_live,
+        self._title.title = title_line(
+            self._layers,
+            self.selection,
+            frames=self._frames if self._caption is None else (),
             live=self._live,
+            probes=self._picture.probes if self._picture else 0,
+            width=self._title.room,
         )
-        self._title.title = title_line(title, self._title.room)
 
 
 def _compose(request: LayerRequest) -> LayerPicture:
@@ -354,8 +339,3 @@ def _compose(request: LayerRequest) -> LayerPicture:
     from tui.inspect.compose import compose
 
     return compose(request)
-
-
-def _is_same_layer(wanted: LayerRequest, composed: LayerRequest) -> bool:
-    """Whether a picture may be shown until the wanted one is ready."""
-    return (wanted.file, wanted.layer, wanted.pane) == (composed.file, composed.layer, composed.pane)

@@ -42,17 +42,17 @@ def _compose(request: LayerRequest) -> LayerPicture:
         info = printable_strings(frame.info)
         if not info.layers:
             raise FrameUnreadable(f"{request.file.name} has no layers")
-        mode = request.mode
-        number = min(request.layer, len(info.layers) - 1)
+        selection, mode = request.selection, request.selection.mode
+        number = min(selection.layer, len(info.layers) - 1)
         layer = frame.info.layers[number]  # as the file spells it
-        probe = min(request.probe, max(0, len(info.probe_names) - 1))
-        tiles = mode.tiles(frame, layer, probe, request.channel)
-        channels = len(tiles.values)
-        cursor = None if request.channel is None else min(request.channel, channels - 1)
-        zoomed = request.zoomed and cursor is not None
-        values = mode.enlarged(frame, layer, tiles, cursor) if zoomed and cursor is not None else tiles.values
-        layout = choose_layout(request.pane, request.side, len(info.classes), values.shape, request.terminal)
-        indices = mosaic(values, layout.grid, levels=LEVELS, cursor=None if zoomed else cursor)
+        probe = min(selection.probe, max(0, len(info.probe_names) - 1))
+        tiles, scale = mode.tiles(frame, layer, probe, selection.channel)
+        channels = len(tiles)
+        cursor = framed = None if selection.channel is None else min(selection.channel, channels - 1)
+        if selection.zoomed and cursor is not None:
+            tiles, framed = mode.enlarged(frame, layer, tiles, cursor), None
+        layout = choose_layout(request.pane, request.caption, len(info.classes), tiles.shape, request.terminal)
+        indices = mosaic(tiles, layout.grid, levels=LEVELS, cursor=framed)
         label = int(frame.labels()[probe])
         return LayerPicture(
             request=request,
@@ -64,10 +64,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             channels=channels,
             cursor=cursor,
             probes=len(info.probe_names),
-            low=tiles.low,
-            high=tiles.high,
-            own_ranges=tiles.own_ranges,
-            statistics=tiles.statistics,
+            scale=scale,
             label=info.classes[label] if 0 <= label < len(info.classes) else "",
             name=info.probe_names[probe] if info.probe_names else "",
             probabilities=dict(zip(info.classes, map(float, frame.probabilities()[probe]), strict=False)),
@@ -90,13 +87,9 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: 
 
 @functools.lru_cache(maxsize=PHOTOGRAPHS_KEPT)
 def _resized_photograph(pixels: bytes, side: int, width: int, height: int) -> Picture:
-    """Resize a photograph and choose its palette; cached, because every epoch has the same photographs.
+    """Resize a (side, side, 3) uint8 photograph, and choose its palette.
 
-    Args:
-        pixels: (side, side, 3) uint8, row after row.
-        side: Its width and height in pixels.
-        width: The new width.
-        height: The new height.
+    Cached, because every epoch has the same photographs.
     """
     image = Image.frombytes("RGB", (side, side), pixels)
     return Picture.from_rgb(np.asarray(image.resize((width, height), Image.Resampling.LANCZOS)), PHOTOGRAPH_COLOURS)

@@ -6,7 +6,6 @@ The mosaic is on the left and the side on the right: the photograph with its cap
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +23,8 @@ COARSE_BELOW_PX = 240
 """In a mosaic whose shorter side is smaller, gaps between tiles are one pixel wide."""
 MIN_PX = 8
 NARROW_PANE_COLUMNS = 68
+SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
+NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 
 
 class PaneSize(NamedTuple):
@@ -38,60 +39,6 @@ class SideSize(NamedTuple):
 
     columns: int
     photograph_rows: int
-
-
-NO_SIDE = SideSize(0, 0)
-
-
-class Side(ABC):
-    """The column beside the mosaic."""
-
-    @abstractmethod
-    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
-        """Return the sizes it may have, in order of preference.
-
-        Args:
-            pane: The size of the pane.
-            classes: Number of classes; the caption has lines for each.
-        """
-
-
-@dataclass(frozen=True)
-class ProbeSide(Side):
-    """The side of a run's pictures: narrow if the tiles would be too small otherwise, none in a narrow pane."""
-
-    columns: int = 24
-    photograph_rows: int = 12
-    narrow_columns: int = 10
-    narrow_photograph_rows: int = 5
-
-    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
-        """Return the normal and the narrow size."""
-        if pane.columns < NARROW_PANE_COLUMNS:
-            return (NO_SIDE,)
-        rows = pane.rows - 1
-        return (
-            SideSize(self.columns, min(self.photograph_rows, rows - 2 - classes)),
-            SideSize(self.narrow_columns, min(self.narrow_photograph_rows, rows - 3 - 2 * classes)),
-        )
-
-
-PROBE_SIDE = ProbeSide()
-
-
-@dataclass(frozen=True)
-class AnswerSide(Side):
-    """The side of a classified photograph: the caption first, and the photograph as large as possible."""
-
-    caption: str = ""
-
-    def sizes(self, pane: PaneSize, classes: int) -> tuple[SideSize, ...]:
-        """Return its only size."""
-        narrow = pane.columns < NARROW_PANE_COLUMNS
-        columns = round(0.6 * pane.columns) if narrow else max(46, round(0.4 * pane.columns))
-        room = max(1, columns - 1)
-        caption_rows = 1 + sum(max(1, math.ceil(cell_len(line) / room)) for line in self.caption.splitlines())
-        return (SideSize(columns, pane.rows - 1 - caption_rows),)
 
 
 @dataclass(frozen=True)
@@ -109,19 +56,42 @@ class Layout:
     grid: Grid
 
 
-def choose_layout(pane: PaneSize, side: Side, classes: int, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
+def choose_layout(
+    pane: PaneSize, caption: str | None, classes: int, tiles: tuple[int, int, int], terminal: Terminal
+) -> Layout:
     """Choose the first size of the side with which tiles are large enough; the first size if none is.
 
     Args:
         pane: The size of the pane.
-        side: The column beside the mosaic.
-        classes: Number of classes.
+        caption: The text beside a classified photograph; None for a run's probe.
+        classes: Number of classes; the caption of a probe has lines for each.
         tiles: Number, height and width of the tiles in their own pixels.
-        terminal: The terminal, which determines how large a cell is and whether it enlarges pictures by itself.
+        terminal: Determines how large a cell is and whether pictures are enlarged by the terminal.
     """
-    layouts = [_layout(pane, size, tiles, terminal) for size in side.sizes(pane, classes)]
+    sizes = _probe_sides(pane, classes) if caption is None else [_answer_side(pane, caption)]
+    layouts = [_layout(pane, size, tiles, terminal) for size in sizes]
     enough = min(ENOUGH_PX, tiles[2])
     return next((layout for layout in layouts if layout.grid.tile_width >= enough), layouts[0])
+
+
+def _probe_sides(pane: PaneSize, classes: int) -> list[SideSize]:
+    """Return the normal and the narrow size beside a run's pictures; no side in a narrow pane."""
+    if pane.columns < NARROW_PANE_COLUMNS:
+        return [SideSize(0, 0)]
+    rows = pane.rows - 1
+    return [
+        SideSize(SIDE_COLUMNS, min(PHOTOGRAPH_ROWS, rows - 2 - classes)),
+        SideSize(NARROW_SIDE_COLUMNS, min(NARROW_PHOTOGRAPH_ROWS, rows - 3 - 2 * classes)),
+    ]
+
+
+def _answer_side(pane: PaneSize, caption: str) -> SideSize:
+    """Return the size beside a classified photograph's maps: the whole caption, the photograph as large as possible."""
+    narrow = pane.columns < NARROW_PANE_COLUMNS
+    columns = round(0.6 * pane.columns) if narrow else max(46, round(0.4 * pane.columns))
+    room = max(1, columns - 1)
+    caption_rows = 1 + sum(max(1, math.ceil(cell_len(line) / room)) for line in caption.splitlines())
+    return SideSize(columns, pane.rows - 1 - caption_rows)
 
 
 def _layout(pane: PaneSize, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from tui import format as fmt
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
-from tui.inspect.layout import PaneSize, ProbeSide
+from tui.inspect.layout import SIDE_COLUMNS, PaneSize
 from tui.inspect.request import LayerPicture
 from tui.widgets.status import bar
 
@@ -106,7 +106,7 @@ class LayerView(Horizontal):
             note = {"": "", "link": f"{share} for a slow link", "terminal": f"{share}: the terminal has no more"}[
                 shown.limited_by
             ]
-        self._write(self._legend, self._picture.request.mode.legend(self._picture).append(note, "dim"))
+        self._write(self._legend, self._picture.request.selection.mode.legend(self._picture).append(note, "dim"))
 
     def _write(self, static: Static, text: Text) -> None:
         """Update a text. A layout draws the whole screen, so only if the number of lines changes."""
@@ -128,7 +128,7 @@ class LayerView(Horizontal):
 
 def probe_caption(picture: LayerPicture) -> Text:
     """Return a probe's name, its annotated class and the network's probability of each class."""
-    if picture.layout.side.columns < ProbeSide.columns:
+    if picture.layout.side.columns < SIDE_COLUMNS:
         return _narrow_probe_caption(picture)
     out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
     if picture.label:

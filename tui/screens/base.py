@@ -1,4 +1,4 @@
-"""What screens have in common: keys wait for the widgets, Escape leads back, and some have a prompt."""
+"""What screens have in common: keys wait for the widgets, Escape leads back, and some have pictures and a prompt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from textual.screen import Screen, ScreenResultType
 
 from tui.completion import complete_path
 from tui.graphics.textual_internals import QuietFocusScreen
+from tui.inspect.browser import LayerBrowser
 from tui.widgets.prompt import Prompt
 
 
@@ -34,8 +35,8 @@ class BaseScreen(Screen[ScreenResultType]):
             self.dismiss(None)
 
 
-class PromptScreen(QuietFocusScreen[None], BaseScreen[None]):
-    """A screen with a `Prompt`."""
+class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
+    """A screen with a `LayerBrowser` and a `Prompt`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__()
@@ -44,6 +45,16 @@ class PromptScreen(QuietFocusScreen[None], BaseScreen[None]):
     def complete(self, text: str) -> tuple[str, str]:
         """Complete a path that begins at the root."""
         return complete_path(text, self.root)
+
+    @property
+    def browser(self) -> LayerBrowser:
+        """The layer pane."""
+        return self.query_one(LayerBrowser)
+
+    def action_picture(self, method: str, by: int = 0) -> None:
+        """Call a method of the layer pane, wherever the focus is; those that move take `by`."""
+        call = getattr(self.browser, method)
+        call(by) if by else call()
 
     @property
     def prompt(self) -> Prompt:

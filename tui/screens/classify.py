@@ -19,17 +19,16 @@ from facegender.support.files import typed_path
 from facegender.support.text import printable, printable_strings
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
-from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.view import probability_bars
-from tui.screens.base import PromptScreen
+from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 from tui.widgets.prompt import Prompt
 
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
-class Classify(PictureActions, PromptScreen):
+class Classify(PictureScreen):
     """Classifies a file and shows the answer, or why there is none; ``c`` asks for another file."""
 
     CSS_PATH = "classify.tcss"
@@ -38,13 +37,13 @@ class Classify(PictureActions, PromptScreen):
         Binding("c", "open_prompt", "another file", priority=True),
         ("b", "switch_checkpoint", "best or last checkpoint"),
         ("m", "toggle_heatmap", "heatmap"),
-        ("up", "move_layer(-1)", "previous layer"),
-        ("down", "move_layer(1)", "next layer"),
-        ("h", "move_channel(-1, 0)", "channel to the left"),
-        ("l", "move_channel(1, 0)", "channel to the right"),
-        ("k", "move_channel(0, -1)", "channel above"),
-        ("j", "move_channel(0, 1)", "channel below"),
-        ("enter", "zoom", "one channel"),
+        ("up", "picture('move_layer', -1)", "previous layer"),
+        ("down", "picture('move_layer', 1)", "next layer"),
+        ("h", "picture('move_channel', -1)", "channel to the left"),
+        ("l", "picture('move_channel', 1)", "channel to the right"),
+        ("k", "picture('move_row', -1)", "channel above"),
+        ("j", "picture('move_row', 1)", "channel below"),
+        ("enter", "picture('zoom')", "one channel"),
         ("g", "app.redraw", "draw again"),
         ("question_mark,f1", "app.help", "help"),
     ]
@@ -74,11 +73,6 @@ class Classify(PictureActions, PromptScreen):
             [("↑↓", "layer"), ("m", "heatmap"), ("b", "checkpoint"), ("c", "another"), ("hjkl", "channel")],
             [("Enter", "zoom"), ("?", "help"), ("Esc", "back")],
         )
-
-    @property
-    def browser(self) -> LayerBrowser:
-        """The pane."""
-        return self.query_one(LayerBrowser)
 
     def restore_focus(self) -> None:
         """Focus the pane, at once: an error may follow at once, and opens the prompt again."""

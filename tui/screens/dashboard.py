@@ -15,12 +15,11 @@ from facegender.runs.folder import RunFolder
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
-from tui.inspect.actions import PictureActions
 from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
-from tui.screens.base import PromptScreen
+from tui.screens.base import PictureScreen
 from tui.widgets.chart import Chart
 from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
@@ -39,7 +38,7 @@ LOW_PANES = ("run", "machine", "log")
 """Panes that take only the height of their content, unless they are shown alone."""
 
 
-class Dashboard(PictureActions, PromptScreen):
+class Dashboard(PictureScreen):
     """Shows one run folder."""
 
     AUTO_FOCUS = "#layers"
@@ -104,11 +103,6 @@ class Dashboard(PictureActions, PromptScreen):
         if self._follower is not None:
             self._follower.stop()
             self._follower = None
-
-    @property
-    def browser(self) -> LayerBrowser:
-        """The layer pane."""
-        return self.query_one("#layers", LayerBrowser)
 
     # The run
 
@@ -306,4 +300,4 @@ class Dashboard(PictureActions, PromptScreen):
 
     def classify(self, text: str) -> None:
         """Classify a file, and show the same layer of its feature maps."""
-        self.post_message(ClassifyFile(text, self.selected_layer))
+        self.post_message(ClassifyFile(text, self.browser.selection.layer))

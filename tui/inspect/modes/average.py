@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui.inspect.modes.base import Tiles, ViewMode
+from tui.inspect.modes.base import Scale, ViewMode
 
 if TYPE_CHECKING:
     from facegender.runs.frames import FrameReader
+    from facegender.support.arrays import UInt8Array
     from tui.inspect.request import LayerPicture
 
 
@@ -17,11 +18,12 @@ class ChannelAverage(ViewMode):
     title = "channel average"
     has_cursor = False
 
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
         """Read the feature maps and average them."""
         from facegender.rendering.mosaics import channel_average
 
-        return Tiles(*channel_average(*frame.maps(layer, probe)))
+        tile, low, high = channel_average(*frame.maps(layer, probe))
+        return tile, Scale(low, high)
 
     def count(self, picture: LayerPicture) -> str:
         """Return what the tile is."""

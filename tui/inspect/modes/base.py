@@ -38,17 +38,15 @@ class ChannelStatistics(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """The tiles of a mosaic, and the scale of their values.
+class Scale:
+    """What the values of a mosaic's tiles mean.
 
     Attributes:
-        values: (C, h, w) uint8.
         low, high: The values that 0 and 255 stand for; those of the channel under the cursor if each tile has its own.
         own_ranges: Each tile is scaled over its own range.
         statistics: Of the channel under the cursor.
     """
 
-    values: UInt8Array
     low: float
     high: float
     own_ranges: bool = False
@@ -69,19 +67,12 @@ class ViewMode(ABC):
     """Whether the view depends on the probe photograph."""
 
     @abstractmethod
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
-        """Read the tiles of a layer.
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
+        """Read the (C, h, w) uint8 tiles of a layer. The channel under the cursor may be beyond the last one."""
 
-        Args:
-            frame: The open frame file.
-            layer: The layer's name in the file.
-            probe: Index of the probe photograph.
-            channel: Index of the channel under the cursor, which may be beyond the last one.
-        """
-
-    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> UInt8Array:
+    def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
         """Return the (N, h, w) uint8 tiles to show of one channel alone."""
-        return tiles.values[channel : channel + 1]
+        return tiles[channel : channel + 1]
 
     def palette(self) -> Palette:
         """Return the (256, 3) uint8 RGB colour map."""
@@ -96,14 +87,15 @@ class ViewMode(ABC):
             out.append(f"{self.count(picture)}  ")
         else:
             out.append(f"{self.noun} {picture.cursor + 1}", "bold").append(f" of {picture.channels}  ", "dim")
-        if (found := picture.statistics) is not None:
+        scale = picture.scale
+        if (found := scale.statistics) is not None:
             mean, maximum = fmt.significant(found.mean), fmt.significant(found.maximum)
             out.append(f"mean {mean}  max {maximum}  zero {100 * found.zero_share:.0f} %  ", "dim")
         out.append(self.legend_note(picture), "dim")
-        if picture.own_ranges and picture.cursor is None:
+        if scale.own_ranges and picture.cursor is None:
             return out.append("low ").append_text(self._colour_scale()).append(" high, each map over its own range")
-        out.append(f"{fmt.significant(picture.low)} ").append_text(self._colour_scale())
-        return out.append(f" {fmt.significant(picture.high)}")
+        out.append(f"{fmt.significant(scale.low)} ").append_text(self._colour_scale())
+        return out.append(f" {fmt.significant(scale.high)}")
 
     def count(self, picture: LayerPicture) -> str:
         """Return how many channels the picture shows."""

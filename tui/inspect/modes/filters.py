@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui.inspect.modes.base import Tiles, ViewMode
+from tui.inspect.modes.base import Scale, ViewMode
 
 if TYPE_CHECKING:
     from facegender.runs.frames import FrameReader
@@ -20,14 +20,14 @@ class Filters(ViewMode):
     colormap = "diverging"
     shows_probe = False
 
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
         """Read the filters."""
         from facegender.rendering.mosaics import weight_tiles
 
         values, limit = weight_tiles(frame.filters(layer))
-        return Tiles(values, -limit, limit)
+        return values, Scale(-limit, limit)
 
-    def enlarged(self, frame: FrameReader, layer: str, tiles: Tiles, channel: int) -> UInt8Array:
+    def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
         """Return the filter's kernel for each input channel."""
         from facegender.rendering.mosaics import signed_tiles
 
@@ -35,4 +35,4 @@ class Filters(ViewMode):
 
     def legend_note(self, picture: LayerPicture) -> str:
         """Return what a tile shows."""
-        return "one kernel per input  " if picture.request.zoomed else "mean over inputs  "
+        return "one kernel per input  " if picture.request.selection.zoomed else "mean over inputs  "

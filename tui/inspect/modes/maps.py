@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tui.inspect.modes.base import ChannelStatistics, Tiles, ViewMode
+from tui.inspect.modes.base import ChannelStatistics, Scale, ViewMode
 
 if TYPE_CHECKING:
     from facegender.runs.frames import FrameReader
+    from facegender.support.arrays import UInt8Array
 
 
 class FeatureMaps(ViewMode):
@@ -15,11 +16,11 @@ class FeatureMaps(ViewMode):
 
     title = "feature maps"
 
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> Tiles:
+    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
         """Read the feature maps of a probe."""
         maps, low, high = frame.maps(layer, probe)
         if channel is None:
-            return Tiles(maps, float(low.min()), float(high.max()), own_ranges=True)
+            return maps, Scale(float(low.min()), float(high.max()), own_ranges=True)
         channel = min(channel, len(maps) - 1)
         statistics = ChannelStatistics.of(frame.stats(layer, probe)[channel])
-        return Tiles(maps, float(low[channel]), float(high[channel]), own_ranges=True, statistics=statistics)
+        return maps, Scale(float(low[channel]), float(high[channel]), own_ranges=True, statistics=statistics)
