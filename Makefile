@@ -4,13 +4,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format benchmark clean
+.PHONY: demo test snapshots check format benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/facegender-tui --demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --cov
+
+snapshots: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q tests/snapshots --snapshot-update
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -27,7 +30,7 @@ benchmark: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage* *.egg-info
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
