@@ -76,7 +76,7 @@ def fit_grid(
             terminal that enlarges pictures itself.
     """
     height, width = tile
-    best: tuple[float, Grid] | None = None
+    candidates: list[tuple[float, Grid]] = []
     for columns in range(1, count + 1):
         rows = -(-count // columns)
         room_x = (area[0] - gap) / columns - gap
@@ -90,10 +90,8 @@ def fit_grid(
         # Of layouts with tiles of the same size, the one whose shape is closest to the area's looks best.
         shape = math.log(columns * width / (rows * height) * max(1, area[1]) / max(1, area[0]))
         score = size[0] * size[1] - min(0.9, abs(shape) / 10)
-        if best is None or score > best[0]:
-            best = score, Grid(count, columns, size[0], size[1], gap)
-    assert best is not None
-    return best[1]
+        candidates.append((score, Grid(count, columns, *size, gap)))
+    return max(candidates, key=lambda candidate: candidate[0])[1]
 
 
 def resized(tiles: UInt8Array, width: int, height: int) -> UInt8Array:

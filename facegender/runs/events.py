@@ -89,11 +89,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 
 
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
-    """An epoch started.
-
-    Attributes:
-        learning_rate: Learning rate of the first step; some schedules change it with every step.
-    """
+    """An epoch started, with this learning rate at its first step; some schedules change it with every step."""
 
     epoch: int
     learning_rate: float
@@ -172,11 +168,7 @@ class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
-    """A checkpoint was written to the run folder.
-
-    Attributes:
-        file: "last.ckpt" or "best.ckpt".
-    """
+    """A checkpoint, "last.ckpt" or "best.ckpt", was written to the run folder."""
 
     file: str
     epoch: int

@@ -67,20 +67,21 @@ class JournalReader:
 
     Attributes:
         restarted: The last `read` started over with a different file.
+        caught_up: The last `read` reached the end of the file, or failed.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.restarted = False
+        self.restarted = self.caught_up = False
         self._inode: int | None = None
-        self._gone = self._unreadable = False
+        self._gone = False
         self._offset = 0
         self._torn: list[bytes] = []
         """The parts of a line whose end has not been read yet."""
 
     def read(self, limit_bytes: int = CHUNK_BYTES) -> list[AnyEvent]:
         """Read the next events, up to about ``limit_bytes`` of lines; an empty list if nothing is new."""
-        self.restarted = False
+        self.restarted, self.caught_up = False, True
         try:
             with open_regular(self.path) as file:
                 status = os.fstat(file.fileno())
@@ -88,31 +89,22 @@ class JournalReader:
                 other = self._gone or status.st_ino != self._inode or status.st_size < self._offset
                 if self._inode is not None and other:
                     self._offset, self._torn, self.restarted = 0, [], True
-                self._inode = status.st_ino
-                self._gone = self._unreadable = False
+                self._inode, self._gone = status.st_ino, False
                 if status.st_size == self._offset:
                     return []
                 file.seek(self._offset)
                 data = file.read(limit_bytes)
         except OSError as error:
-            self._unreadable = True
             self._gone = self._gone or isinstance(error, FileNotFoundError)
             return []
         self._offset += len(data)
+        self.caught_up = self._offset >= status.st_size
         self._torn.append(data)
         if b"\n" not in data:
             return []
         *lines, rest = b"".join(self._torn).split(b"\n")
         self._torn = [rest]
         return [event for line in lines if line and (event := decode(line)) is not None]
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether the whole file has been read; True also if the last `read` failed."""
-        try:
-            return self._unreadable or self.path.stat().st_size <= self._offset
-        except OSError:
-            return True
 
 
 def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:

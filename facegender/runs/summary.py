@@ -33,7 +33,6 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     created: float = 0.0
     data: str = ""
     image_size: int = 0
-    recipe: str = ""
     demo: bool = False
 
 
@@ -60,7 +59,6 @@ def summarise(folder: RunFolder) -> RunSummary:
         created=manifest.created if manifest and 0 < manifest.created < LATEST_TIME else 0.0,
         data=manifest.data if manifest else "",
         image_size=manifest.config.image_size if manifest else 0,
-        recipe=manifest.config.recipe if manifest else "",
         demo=bool(manifest and manifest.config.demo),
     )
 

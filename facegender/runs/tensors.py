@@ -20,10 +20,7 @@ import numpy.typing as npt
 MAX_HEADER_BYTES = 100_000_000
 """The limit that the format sets."""
 
-_TYPES = {
-    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
-    "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
-}  # fmt: skip
+_TYPES = {"U8": "u1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -24,11 +24,8 @@ def printable(text: str | Path) -> str:
     text = str(text)
     if text.isascii() and text.isprintable():
         return text
-    return "".join("\ufffd" if _unsafe(character) else character for character in text)
-
-
-def _unsafe(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co") and character != "\u200d"
+    unsafe = ("Cc", "Cf", "Cs", "Zl", "Zp", "Co")
+    return "".join("\ufffd" if unicodedata.category(c) in unsafe and c != "\u200d" else c for c in text)
 
 
 def one_line(text: str) -> str:

@@ -81,11 +81,11 @@ class RunSetup:
         elif not self.before:
             lines.append(RunFinished(time=now, status="failed", error=error))
         # A disk that cannot be written must not hide why nothing was trained.
-        with contextlib.suppress(OSError), JournalWriter(self.folder.journal_path) as journal:
-            journal.write(*lines)
-        if self.before:
-            # Last: from then on the manifest names a process that has ended, and a run without a last line has crashed.
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            with JournalWriter(self.folder.journal_path) as journal:
+                journal.write(*lines)
+            if self.before:
+                # Last: it names a process that has ended, and a run without a last line has crashed then.
                 self.folder.write_manifest(self.before)
 
     def release(self) -> None:
