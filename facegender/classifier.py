@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from facegender.data.image import open_image, resize
+from facegender.data.image import resize
 from facegender.interpret.activations import Activations, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
@@ -87,17 +87,12 @@ class Classifier:
         # A copy, because torch warns about memory that it may not write.
         return normalise(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None])
 
-    def classify(self, photograph: Image.Image | Path) -> Prediction:
-        """Classify one photograph.
-
-        Args:
-            photograph: A file, or an upright RGB image.
+    def classify(self, image: Image.Image) -> Prediction:
+        """Classify one upright RGB photograph.
 
         Raises:
-            facegender.data.image.UnreadableImage: The file holds no photograph.
             UserError: The network answers NaN.
         """
-        image = photograph if isinstance(photograph, Image.Image) else open_image(photograph)
         with torch.inference_mode():
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)

@@ -66,10 +66,9 @@ class ClassifyServer:
 
         from facegender.data.image import open_image
         from facegender.interpret.activations import layer_frames, numpy_of
-        from facegender.interpret.layers import filters, maps_of
+        from facegender.interpret.layers import maps_of
         from facegender.runs.frames import Frame, write_frame
 
-        started = time.perf_counter()
         run = open_run(self._root, request.run)
         classifier = self._load(checkpoint_of(run, request.checkpoint))
         path = self._root / expanded(request.path)
@@ -86,7 +85,7 @@ class ClassifyServer:
             probabilities=numpy_of(activations.logits.softmax(1)),
             classes=prediction.classes,
             probe_names=[printable(path.name)],
-            layers=layer_frames(activations, filters(layers)),
+            layers=layer_frames(activations),
             maps_of=maps_of(layers),
             heatmap=np.rint(heat * 255).astype(np.uint8)[None],
         )
@@ -108,7 +107,6 @@ class ClassifyServer:
             epochs=manifest.config.epochs if (manifest := run.read_manifest()) else 0,
             frame=str(target),
             image_size=image.size,
-            seconds=time.perf_counter() - started,
         )
 
     def _load(self, path: Path) -> Classifier:
@@ -132,20 +130,13 @@ class ClassifyServer:
 
 def serve(server: ClassifyServer, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests line by line until they end."""
-
-    def send(answer: Answer) -> None:
+    for line in filter(bytes.strip, requests):
+        try:
+            answer = server.answer(msgspec.json.decode(line, type=Request))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            answer = Answer(ok=False, error=f"not a request: {one_line(str(error))}")
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
-
-    for line in requests:
-        if not line.strip():
-            continue
-        try:
-            request = msgspec.json.decode(line, type=Request)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            send(Answer(ok=False, error=f"not a request: {one_line(str(error))}"))
-            continue
-        send(server.answer(request))
 
 
 def main() -> None:

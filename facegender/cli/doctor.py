@@ -21,21 +21,13 @@ TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_T
 
 def doctor(root: Root = Path()) -> None:
     """Print what the program finds on this machine: versions, devices, disk, terminal."""
-    rows = _findings(expanded(root))
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        print(f"{name.ljust(width)}  {printable(text)}")
-
-
-def _findings(root: Path) -> list[tuple[str, str]]:
-    """Names and findings, in the order to print them."""
     import psutil
 
     from facegender.cli.cache import summary
 
     memory = psutil.virtual_memory()
     size = shutil.get_terminal_size()
-    return [
+    rows = [
         ("facegender-tui", __version__),
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", platform.platform()),
@@ -43,13 +35,16 @@ def _findings(root: Path) -> list[tuple[str, str]]:
         ("memory", f"{_gib(memory.available)} of {_gib(memory.total)} free"),
         *((name, _version(name)) for name in PACKAGES),
         *_devices(),
-        ("root", _disk(root.absolute())),
+        ("root", _disk(expanded(root).absolute())),
         ("cache", _disk(cache_folder())),
         ("photographs", summary()),
         *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
         ("terminal", f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"),
         ("pictures", "`facegender-tui --doctor` asks the terminal which pictures it can show"),
     ]
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name.ljust(width)}  {printable(text)}")
 
 
 def _devices() -> list[tuple[str, str]]:

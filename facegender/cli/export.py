@@ -48,7 +48,7 @@ def export(
     target = _target(run, format, output, force=force)
     if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
-    checkpoint = find_checkpoint(root, run, option="")
+    checkpoint = find_checkpoint(root, run)
     from facegender.classifier import load_classifier
 
     classifier = load_classifier(checkpoint.path)
@@ -56,10 +56,9 @@ def export(
     try:
         with replacing(target) as temporary:
             _write(classifier, format, temporary)
-    except OSError as error:
-        raise UserError(f"{name}: {one_line(error.strerror or str(error))}; name another --output") from None
-    except RuntimeError as error:  # torch reports a file that it cannot write like this
-        raise UserError(f"{name}: {one_line(str(error))[:150]}; name another --output") from None
+    except (OSError, RuntimeError) as error:  # torch reports a file that it cannot write as a RuntimeError
+        problem = one_line(getattr(error, "strerror", None) or str(error))[:150]
+        raise UserError(f"{name}: {problem}; name another --output") from None
     print(f"{name}: {target.stat().st_size / 1e6:.1f} MB, from {checkpoint.describe(classifier.epoch)}")
 
 

@@ -91,11 +91,6 @@ def _parameter(name: str) -> inspect.Parameter:
     )
 
 
-def to_arguments(given: Mapping[str, Any]) -> list[str]:
-    """The typed settings as arguments of another command."""
-    return [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
-
-
 def read_settings(given: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
     """Convert the typed settings, and merge them over those of a TOML file.
 

@@ -75,21 +75,17 @@ def predict(
             print_error(f"{path}: no such file; name a photograph or a folder of them")
         raise typer.Exit(2)
     if heatmap is not None:
-        heatmap = _make_folder(expanded(heatmap))
+        heatmap = expanded(heatmap)
+        try:
+            heatmap.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_heatmap(heatmap, error) from None
     chosen = find_checkpoint(root, checkpoint)
     from facegender.classifier import load_classifier
 
     report = _Report(chosen, load_classifier(chosen.path), "json" if json else "csv" if csv else "text", heatmap)
     if not (report.classify_all(named) if named else report.ask()):
         raise typer.Exit(2)
-
-
-def _make_folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _no_heatmap(folder, error) from None
-    return folder
 
 
 def _no_heatmap(path: Path, error: OSError) -> UserError:

@@ -7,16 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.cli.options import (
-    Config,
-    Root,
-    not_empty,
-    read_settings,
-    root_folder,
-    settings_options,
-    to_arguments,
-)
-from facegender.runs.config import FIELDS, RECIPES
+from facegender.cli.options import Config, Root, not_empty, read_settings, root_folder, settings_options
+from facegender.runs.config import FIELDS, RECIPES, option_of
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
 from facegender.support.text import shell_command
@@ -78,8 +70,9 @@ def find_lr(
         print_error(f"no learning rate to suggest: {curve.problem()}")
         raise typer.Exit(1)
     print(f"suggested learning rate: {suggestion:g}")
-    options = [*to_arguments(given), *([f"--config={config}"] if config else []), f"--learning-rate={suggestion:g}"]
-    print(f"train with it: {shell_command(root, 'train', *options)}")
+    options = [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
+    options += [f"--config={config}"] if config else []
+    print(f"train with it: {shell_command(root, 'train', *options, f'--learning-rate={suggestion:g}')}")
 
 
 def recipes() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +10,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facegender.interpret.layers import Hook, Layer, evaluating, full_precision, hooked, trace
+from facegender.interpret.layers import Layer, hooked, output_hook, trace
 from facegender.runs.frames import MAX_MAP_SIDE_PX, LayerFrame
 
 
 @dataclass(frozen=True)
 class LayerActivation:
-    """Output of one layer for N images, on the network's device.
+    """Output of one layer for N images, and a copy of the convolution's weights, on the network's device.
 
     Attributes:
-        name: Name of the layer.
         maps: (N, C, h, w) float32, average-pooled to at most ``max_side_px``.
+        filters: (O, I, kh, kw) float32.
         stats: (N, C, 5) float32, computed before pooling, in the order of `facegender.runs.frames.STATISTICS`.
     """
 
     name: str
     maps: Tensor
+    filters: Tensor
     stats: Tensor
 
 
@@ -58,25 +57,16 @@ def compute_activations(
     layers = trace(model, images[:1]) if layers is None else layers
     kept: dict[str, LayerActivation] = {}
 
-    def keeper(layer: Layer) -> Hook:
-        calls = 0
+    def keep(layer: Layer, output: Tensor) -> None:
+        # Summarised at once, because a later layer may overwrite this tensor in place.
+        kept[layer.name] = _summarise(layer, output, max_side_px)
 
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            nonlocal calls
-            # Summarised at once, because a later layer may overwrite this tensor in place.
-            if calls == layer.call:
-                kept[layer.name] = _summarise(layer.name, output, max_side_px)
-            calls += 1
-
-        return hook
-
-    hooks = [(layer.shown, keeper(layer)) for layer in layers]
-    with evaluating(model), torch.no_grad(), full_precision(images), hooked(hooks):
+    with torch.no_grad(), hooked(model, images, [output_hook(layer, keep) for layer in layers]):
         logits = model(images)
     return Activations(logits, [kept[layer.name] for layer in layers if layer.name in kept])
 
 
-def _summarise(name: str, output: Tensor, max_side_px: int) -> LayerActivation:
+def _summarise(layer: Layer, output: Tensor, max_side_px: int) -> LayerActivation:
     values = output.detach().float()
     low, high = values.amin((2, 3)), values.amax((2, 3))
     zero = (values == 0).float().mean((2, 3))
@@ -87,16 +77,17 @@ def _summarise(name: str, output: Tensor, max_side_px: int) -> LayerActivation:
         maps = F.adaptive_avg_pool2d(values, (max(1, round(height * scale)), max(1, round(width * scale))))
     else:
         maps = values.clone()
-    return LayerActivation(name, maps, torch.stack([mean, std, low, high, zero], dim=2))
+    filters = layer.conv.weight.detach().float().clone()
+    return LayerActivation(layer.name, maps, filters, torch.stack([mean, std, low, high, zero], dim=2))
 
 
-def layer_frames(activations: Activations, filters: Mapping[str, Tensor]) -> list[LayerFrame]:
+def layer_frames(activations: Activations) -> list[LayerFrame]:
     """Copy activations and filters from the device as layers of a frame."""
     return [
         LayerFrame(
             name=layer.name,
             maps=numpy_of(layer.maps),
-            filters=numpy_of(filters[layer.name]),
+            filters=numpy_of(layer.filters),
             stats=numpy_of(layer.stats),
         )
         for layer in activations.layers

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facegender.interpret.layers import Layer, evaluating, full_precision, hooked, trace
+from facegender.interpret.layers import Layer, hooked, output_hook, trace
 
 
 def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = None) -> Tensor:
@@ -30,18 +28,13 @@ def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = 
     if layer is None:
         layer = trace(model, image)[-1]
     kept: list[Tensor] = []
-    calls = 0
 
-    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        nonlocal calls
-        calls += 1
-        if calls - 1 != layer.call:
-            return None
+    def keep(layer: Layer, output: Tensor) -> Tensor:
         kept.append(output)
         return output.clone()  # so that no later layer overwrites the kept tensor
 
     # The input requires a gradient so that the graph exists for networks with frozen weights too.
-    with evaluating(model), torch.enable_grad(), full_precision(image), hooked([(layer.shown, hook)]):
+    with torch.enable_grad(), hooked(model, image, [output_hook(layer, keep)]):
         logits = model(image.clone().requires_grad_(True))
         activation = kept[0]
         (gradient,) = torch.autograd.grad(logits[0, label], activation)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from facegender.interpret.layers import evaluating, hooked
+from facegender.interpret.layers import hooked
 
 
 def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
@@ -28,6 +28,6 @@ def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
         if not found and isinstance(output, Tensor) and not bool(output.isfinite().all()):
             found.append(names[module])
 
-    with evaluating(model), torch.no_grad(), hooked([(module, hook) for module in names]):
+    with torch.no_grad(), hooked(model, images, [(module, hook) for module in names]):
         model(images)
     return found[0] if found else None

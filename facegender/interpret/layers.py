@@ -1,18 +1,16 @@
-"""Finds the convolutions that a forward pass of any network reaches, and the module whose output to show for each.
-
-Hooks are removed and the mode of each module is restored afterwards, also after an exception.
-"""
+"""Finds the convolutions that a forward pass of any network reaches, and the module whose output to show for each."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 _NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm)
 
@@ -40,35 +38,31 @@ class Layer:
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode, and restore the mode of every module afterwards."""
+def hooked(model: nn.Module, images: Tensor, hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Prepare forward passes of these images: forward hooks, evaluation mode, no automatic mixed precision.
+
+    Hooks are removed and the mode of each module is restored afterwards, also after an exception.
+    """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextlib.contextmanager
-def hooked(hooks: list[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Register forward hooks, and remove them afterwards."""
-    handles: list[RemovableHandle] = []
-    try:
+    with contextlib.ExitStack() as handles, torch.autocast(images.device.type, enabled=False):
         for module, hook in hooks:
-            handles.append(module.register_forward_hook(hook))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+            handles.enter_context(module.register_forward_hook(hook))
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
 
 
-@contextlib.contextmanager
-def full_precision(images: Tensor) -> Iterator[None]:
-    """Disable automatic mixed precision that the caller may have enabled."""
-    with torch.autocast(images.device.type, enabled=False):
-        yield
+def output_hook(layer: Layer, use: Callable[[Layer, Tensor], Tensor | None]) -> tuple[nn.Module, Hook]:
+    """Make a hook for `hooked` that passes the output of a layer to a function; what it returns replaces the output."""
+    calls = itertools.count()
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        return use(layer, output) if next(calls) == layer.call else None
+
+    return layer.shown, hook
 
 
 def _is_norm_or_activation(module: nn.Module) -> bool:
@@ -87,38 +81,6 @@ def _write_count(tensor: Tensor) -> int:
     return tensor._version
 
 
-class _Tracer:
-    """Follows the output of each convolution, by object identity, through one forward pass."""
-
-    def __init__(self, names: dict[nn.Module, str]) -> None:
-        self._names = names
-        self._calls: dict[nn.Module, int] = {}
-        # For each convolution: its latest tensor, that tensor's write count, and the layer so far. After an in-place
-        # operation of others (a residual `+=`) the tensor no longer belongs to this convolution.
-        self._open: dict[nn.Module, tuple[Tensor, int, Layer]] = {}
-
-    def hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        call = self._calls.get(module, 0)
-        self._calls[module] = call + 1
-        if not isinstance(output, Tensor):
-            return
-        if isinstance(module, nn.Conv2d):
-            if module not in self._open:
-                name = self._names[module]
-                size = (int(output.shape[-2]), int(output.shape[-1]))
-                self._open[module] = output, _write_count(output), Layer(name, module, (name,), module, call, size)
-            return
-        in_place = bool(inputs) and inputs[0] is output
-        for conv, (tensor, version, layer) in self._open.items():
-            if inputs and inputs[0] is tensor and _write_count(tensor) == version + in_place:
-                chain = (*layer.chain, self._names[module])
-                extended = replace(layer, chain=chain, shown=module, call=call)
-                self._open[conv] = output, _write_count(output), extended
-
-    def layers(self) -> list[Layer]:
-        return [layer for _, _, layer in self._open.values()]
-
-
 def trace(model: nn.Module, images: Tensor) -> list[Layer]:
     """Run the network once and find its convolutions and what to show for each.
 
@@ -132,16 +94,31 @@ def trace(model: nn.Module, images: Tensor) -> list[Layer]:
         The convolutions that the forward pass reaches, in the order in which it first reaches them.
     """
     names = {module: name for name, module in model.named_modules()}
-    tracer = _Tracer(names)
+    calls: Counter[nn.Module] = Counter()
+    # For each convolution: its latest tensor, compared by identity, that tensor's write count, and the layer so far.
+    # After an in-place operation of others (a residual `+=`) the tensor no longer belongs to this convolution.
+    followed: dict[nn.Module, tuple[Tensor, int, Layer]] = {}
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        call = calls[module]
+        calls[module] += 1
+        if not isinstance(output, Tensor):
+            return
+        if isinstance(module, nn.Conv2d):
+            if module not in followed:
+                name, size = names[module], (int(output.shape[-2]), int(output.shape[-1]))
+                followed[module] = output, _write_count(output), Layer(name, module, (name,), module, call, size)
+            return
+        in_place = bool(inputs) and inputs[0] is output
+        for conv, (tensor, version, layer) in followed.items():
+            if inputs and inputs[0] is tensor and _write_count(tensor) == version + in_place:
+                extended = replace(layer, chain=(*layer.chain, names[module]), shown=module, call=call)
+                followed[conv] = output, _write_count(output), extended
+
     watched = [module for module in names if isinstance(module, nn.Conv2d) or _is_norm_or_activation(module)]
-    with evaluating(model), torch.no_grad(), full_precision(images), hooked([(m, tracer.hook) for m in watched]):
+    with torch.no_grad(), hooked(model, images, [(module, hook) for module in watched]):
         model(images)
-    return tracer.layers()
-
-
-def filters(layers: list[Layer]) -> dict[str, Tensor]:
-    """Copy the weights of each convolution by layer: (O, I, kh, kw) float32 on the network's device."""
-    return {layer.name: layer.conv.weight.detach().float().clone() for layer in layers}
+    return [layer for _, _, layer in followed.values()]
 
 
 def maps_of(layers: list[Layer]) -> dict[str, str]:

@@ -44,14 +44,13 @@ class Checkpoint:
         return f"{text} of {manifest.config.epochs}{''.join(notes)}"
 
 
-def find_checkpoint(root: Path, name: str | None = None, option: str = "--checkpoint ") -> Checkpoint:
+def find_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
     """Find the checkpoint that a person means.
 
     Args:
         root: Folder with ``checkpoints/``.
         name: A run or a file; None means the newest run with a checkpoint. A run on demo faces, or one that failed, is
             used only if there is no other.
-        option: Precedes the name in an error message.
 
     Raises:
         UserError: There is none.
@@ -69,7 +68,7 @@ def find_checkpoint(root: Path, name: str | None = None, option: str = "--checkp
         run = open_run(root, name)
         return Checkpoint(checkpoint_of(run), run)
     if not is_file(path):
-        raise UserError(f"{option}{printable(path)}: no such file; give a run or a checkpoint of one")
+        raise UserError(f"{printable(path)}: no such file; give a run or a checkpoint of one")
     folder = path.absolute().parent
     of_run = folder.parent.name == "checkpoints" and RUN_NAME.fullmatch(folder.name)
     return Checkpoint(path, RunFolder(folder.parent.parent, folder.name) if of_run else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from facegender.runs.config import FIELDS, RECIPES, TrainConfig, option_of, to_text
+from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.support.errors import UserError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -66,6 +66,3 @@ def describe(recipe: str) -> list[str]:
     rows = [(name, "not used" if name in UNUSED[recipe] else to_text(default_of(name, recipe))) for name in LISTED]
     defaults = [f"  {option_of(name):<16} {text}" for name, text in rows]
     return [recipe, *(f"  {line}" for line in DESCRIPTIONS[recipe]), *defaults]
-
-
-assert set(PRESETS) == set(UNUSED) == set(DESCRIPTIONS) == set(RECIPES)

@@ -51,4 +51,3 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int = 0
     frame: str = ""
     image_size: tuple[int, int] = (0, 0)
-    seconds: float = 0.0

@@ -51,7 +51,6 @@ class Classifier:
             epochs=5,
             frame=str(self.frame),
             image_size=(640, 480),
-            seconds=0.012,
         )
 
 

@@ -102,7 +102,7 @@ def test_without_any_checkpoint_the_remedy_is_named(tmp_path: Path) -> None:
     make_run(tmp_path, "young", checkpoints="")
     for name, problem in (
         ("other", "known runs: young, done"),
-        ("missing.ckpt", r"--checkpoint missing\.ckpt: no such file"),
+        ("missing.ckpt", r"^missing\.ckpt: no such file"),
         ("young", "has no checkpoint yet"),
     ):
         with pytest.raises(UserError, match=problem):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from facegender.data.datamodule import Probes
 from facegender.interpret.activations import Activations, compute_activations, layer_frames, numpy_of
-from facegender.interpret.layers import Layer, filters, maps_of, trace
+from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig
@@ -116,7 +116,7 @@ class FinishedEpoch:
 
 @dataclass(frozen=True)
 class ProbeFrame:
-    """A forward pass of the probes and a copy of the filters, still on the device.
+    """A forward pass of the probes, still on the device.
 
     Turning it into a `Frame` computes nothing with torch: on another thread torch would start a second set of worker
     threads, and more workers than processors slow down those of the training thread.
@@ -128,7 +128,6 @@ class ProbeFrame:
     classes: Sequence[str]
     activations: Activations
     probabilities: Tensor
-    filters: Mapping[str, Tensor]
     maps_of: dict[str, str]
 
     def frame(self) -> Frame:
@@ -141,7 +140,7 @@ class ProbeFrame:
             probabilities=numpy_of(self.probabilities),
             classes=self.classes,
             probe_names=self.probes.names,
-            layers=layer_frames(self.activations, self.filters),
+            layers=layer_frames(self.activations),
             maps_of=self.maps_of,
         )
 
@@ -364,7 +363,6 @@ class RunRecorder(Callback):
                 classes=self._info.classes,
                 activations=activations,
                 probabilities=activations.logits.float().softmax(1),
-                filters=filters(self._layers),
                 maps_of=maps_of(self._layers),
             ),
             last=last or epoch + 1 == self._info.config.epochs,
