@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import recorded
 
-from facegender.runs.events import AnyEvent, CheckpointSaved, Event, Heartbeat, Notice, RunFinished, System
+from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RunFinished, System
 from tui.inspect.modes import MODES
 from tui.inspect.request import Selection
 from tui.run.series import StepColumns
@@ -97,13 +97,10 @@ def test_frame_saved_adds_its_epoch_once_and_in_order() -> None:
     assert state.frames == (0, 2, 4)
 
 
-def test_checkpoint_and_load_are_the_newest() -> None:
+def test_the_load_is_the_newest() -> None:
     first = System(time=1.0, cpu_percent=1, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3)
     second = System(time=2.0, cpu_percent=2, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3)
-    checkpoint = CheckpointSaved(time=3.0, file="best.ckpt", epoch=1, step=9)
-    state = after(first, second, checkpoint)
-    assert state.system is second
-    assert state.checkpoint is checkpoint
+    assert after(first, second).system is second
 
 
 def test_a_notice_is_logged_with_its_level() -> None:

@@ -75,11 +75,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         yield self.view
 
     def open(self, path_of: Callable[[int], Path]) -> None:
-        """Show another run, from its latest epoch on.
-
-        Args:
-            path_of: Returns the frame file of an epoch.
-        """
+        """Show another run, from its latest epoch on; ``path_of`` returns the frame file of an epoch."""
         self.selection = replace(Selection(), mode=self.selection.mode)
         self._open(path_of)
 

@@ -245,26 +245,16 @@ class StepCurves:
         planned = float(started.epochs) if started else 1.0
         last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along[-1:]), ends))
         planned_end = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
-        pairs = []
-        for metric, validation in (
-            (self._loss, [epoch.validation_loss for epoch in state.epochs]),
-            (self._accuracy, [epoch.validation_accuracy for epoch in state.epochs]),
-        ):
+
+        def pair(metric: _Metric, validation: list[float]) -> tuple[Curve, Curve]:
             buckets = metric.buckets[weight]
-            non_finite_x = to_axis(along[np.array(metric.non_finite, int)])
-            pairs.append(
-                (
-                    Curve(
-                        "train",
-                        to_axis(buckets.points_x(along)),
-                        buckets.points(),
-                        fmt.TRAIN_COLOUR,
-                        non_finite_x=non_finite_x,
-                    ),
-                    Curve("validation", ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True),
-                )
-            )
-        return Curves(pairs[0], pairs[1], (0.0, max(last, planned_end, 1e-9)))
+            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(metric.non_finite, int)])
+            train = Curve("train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x)
+            return train, Curve("validation", ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True)
+
+        loss = pair(self._loss, [epoch.validation_loss for epoch in state.epochs])
+        accuracy = pair(self._accuracy, [epoch.validation_accuracy for epoch in state.epochs])
+        return Curves(loss, accuracy, (0.0, max(last, planned_end, 1e-9)))
 
 
 def _trained_s(times: Floats, segments: tuple[TrainingSegment, ...]) -> Floats:

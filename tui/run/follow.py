@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Event, Thread
 
 from textual.message import Message
@@ -32,6 +32,7 @@ POST_EVERY_S = 0.1
 """At most one state in this time while there is more to read."""
 
 
+@dataclass
 class RunUpdated(Message):
     """The state of the run has changed.
 
@@ -40,75 +41,68 @@ class RunUpdated(Message):
         exists: Whether the run folder still exists.
     """
 
-    def __init__(self, state: RunState, exists: bool) -> None:
-        super().__init__()
-        self.state = state
-        self.exists = exists
+    state: RunState
+    exists: bool
 
 
+@dataclass
 class FollowFailed(Message):
     """The thread has ended with an error; ``why`` is one line."""
 
-    def __init__(self, run: str, why: str) -> None:
-        super().__init__()
-        self.run = run
-        self.why = why
+    run: str
+    why: str
 
 
 class Follower:
     """A thread that follows one run from construction until `stop`.
 
     It is a daemon thread, not a worker: a file system that hangs must not keep the program from ending.
-    """
-
-    def __init__(self, folder: RunFolder, post: Callable[[Message], object]) -> None:
-        self._cancelled = Event()
-        Thread(target=follow, args=(folder, post, self._cancelled), name="follow", daemon=True).start()
-
-    def stop(self) -> None:
-        """Ask the thread to end, without waiting for it; it may post once more."""
-        self._cancelled.set()
-
-
-def follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Event) -> None:
-    """Follow a run until cancelled.
 
     Args:
         folder: The run.
         post: Must be thread-safe, e.g. a widget's ``post_message``.
-        cancelled: Set it to end; the polling also waits on it.
     """
-    try:
-        _follow(folder, post, cancelled)
-    except Exception as error:  # the boundary of the thread
-        post(FollowFailed(folder.name, one_line(f"{type(error).__name__}: {error}")))
 
+    def __init__(self, folder: RunFolder, post: Callable[[Message], object]) -> None:
+        self._post = post
+        self._stopped = Event()
+        Thread(target=self._run, args=(folder,), name="follow", daemon=True).start()
 
-def _follow(folder: RunFolder, post: Callable[[Message], object], cancelled: Event) -> None:
-    reader = JournalReader(folder.journal_path)
-    state, exists = inspect_folder(RunState(folder.name), folder)
-    posted: tuple[RunState | None, bool] = None, exists
-    rounds = 0
-    post_at = 0.0
-    while not cancelled.is_set():
-        events = reader.read(BATCH_BYTES)
-        if reader.restarted:
-            state = RunState(folder.name, process_state=state.process_state)
-        if events:
-            state = apply_all(state, events)
-        behind = not reader.caught_up
-        if not behind:
-            if not state.read:
-                state = replace(state, read=True)
-            rounds += 1
-            every = INSPECT_EVERY if state.live else INSPECT_ENDED_EVERY
-            if rounds % every == 0 or (events and not state.live):
-                state, exists = inspect_folder(state, folder)
-        new = state is not posted[0] or exists != posted[1]
-        if new and (not behind or time.monotonic() >= post_at):
-            post(RunUpdated(state, exists))
-            posted, post_at = (state, exists), time.monotonic() + POST_EVERY_S
-        cancelled.wait(YIELD_S if behind else POLL_S)
+    def stop(self) -> None:
+        """Ask the thread to end, without waiting for it; it may post once more."""
+        self._stopped.set()
+
+    def _run(self, folder: RunFolder) -> None:
+        try:
+            self._follow(folder)
+        except Exception as error:  # the boundary of the thread
+            self._post(FollowFailed(folder.name, one_line(f"{type(error).__name__}: {error}")))
+
+    def _follow(self, folder: RunFolder) -> None:
+        reader = JournalReader(folder.journal_path)
+        state, exists = inspect_folder(RunState(folder.name), folder)
+        posted: tuple[RunState | None, bool] = None, exists
+        rounds = 0
+        post_at = 0.0
+        while not self._stopped.is_set():
+            events = reader.read(BATCH_BYTES)
+            if reader.restarted:
+                state = RunState(folder.name, process_state=state.process_state)
+            if events:
+                state = apply_all(state, events)
+            behind = not reader.caught_up
+            if not behind:
+                if not state.read:
+                    state = replace(state, read=True)
+                rounds += 1
+                every = INSPECT_EVERY if state.live else INSPECT_ENDED_EVERY
+                if rounds % every == 0 or (events and not state.live):
+                    state, exists = inspect_folder(state, folder)
+            new = state is not posted[0] or exists != posted[1]
+            if new and (not behind or time.monotonic() >= post_at):
+                self._post(RunUpdated(state, exists))
+                posted, post_at = (state, exists), time.monotonic() + POST_EVERY_S
+            self._stopped.wait(YIELD_S if behind else POLL_S)
 
 
 def inspect_folder(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:

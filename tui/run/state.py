@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from itertools import groupby
 
 from facegender.runs.events import (
@@ -81,7 +82,6 @@ class RunState:
     epochs: tuple[EpochFinished, ...] = ()
     frames: tuple[int, ...] = ()
     frame_times: Mapping[int, float] = field(default_factory=dict)
-    checkpoint: CheckpointSaved | None = None
     system: System | None = None
     log: tuple[LogLine, ...] = ()
     log_tail: tuple[str, ...] = ()
@@ -185,8 +185,6 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
         case FrameSaved():
             times = {**state.frame_times, event.epoch: event.time}
             return replace(state, frames=tuple(sorted({*state.frames, event.epoch})), frame_times=times)
-        case CheckpointSaved():
-            return replace(state, checkpoint=event)
         case System():
             return replace(state, system=event)
         case Notice():
@@ -196,8 +194,13 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
                 state = replace(state, finished=None, segments=segments, batch=0, images_per_second=0.0)
             return _logged(state, event.time, event.level, event.text)
         case RunFinished():
-            return _run_finished(state, event)
-        case Heartbeat():
+            texts: dict[str, tuple[Level, str]] = {
+                "completed": ("info", "training is complete"),
+                "stopped": ("warning", "training was stopped; resume continues from here"),
+                "failed": ("error", f"training failed: {event.error}"),
+            }
+            return _logged(replace(state, finished=event), event.time, *texts[event.status])
+        case CheckpointSaved() | Heartbeat():
             return state
 
 
@@ -206,9 +209,8 @@ def apply_all(state: RunState, events: Iterable[AnyEvent]) -> RunState:
     for kind, group in groupby(events, type):
         if kind is Steps:
             state = _stepped(state, [event for event in group if isinstance(event, Steps)])
-            continue
-        for event in group:
-            state = apply(state, event)
+        else:
+            state = reduce(apply, group, state)
     return state
 
 
@@ -260,16 +262,6 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         plural = "file was" if event.skipped_files == 1 else "files were"
         state = _logged(state, event.time, "warning", f"{event.skipped_files} {plural} skipped, see run.json")
     return state
-
-
-def _run_finished(state: RunState, event: RunFinished) -> RunState:
-    texts: dict[str, tuple[Level, str]] = {
-        "completed": ("info", "training is complete"),
-        "stopped": ("warning", "training was stopped; resume continues from here"),
-        "failed": ("error", f"training failed: {event.error}"),
-    }
-    level, text = texts[event.status]
-    return _logged(replace(state, finished=event), event.time, level, text)
 
 
 def _logged(state: RunState, time: float, level: Level, text: str) -> RunState:

@@ -65,9 +65,7 @@ class Chart(Widget):
 
 
 def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:
-    text = text[:width].center(width)
-    blank = Strip.blank(width, base)
-    rows = [blank] * height
+    rows = [Strip.blank(width, base)] * height
     if height:
-        rows[height // 2] = Strip([Segment(text, base + Style(dim=True))], width)
+        rows[height // 2] = Strip([Segment(text[:width].center(width), base + Style(dim=True))], width)
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from rich.text import Text
-from textual.widget import Widget
+from textual.widgets import Static
 
 from facegender.support.text import counted
 from tui import format as fmt
@@ -15,31 +15,21 @@ from tui.widgets.status import bar
 _PAST = "#7f848e"
 
 
-class Facts(Widget):
+class Facts(Static):
     """Lines of text made from a run's state."""
 
     DEFAULT_CSS = """
     Facts { height: auto; width: 1fr; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._text = Text()
-
     def show(self, state: RunState) -> None:
         """Show a run."""
-        text = self.lines(state)
-        if text != self._text:
-            self._text = text
-            self.refresh(layout=True)
+        if (text := self.lines(state)) != self.content:
+            self.update(text)
 
     def lines(self, state: RunState) -> Text:
         """Return the text for a state."""
         raise NotImplementedError
-
-    def render(self) -> Text:
-        """Return the current text."""
-        return self._text
 
 
 class RunFacts(Facts):
@@ -100,24 +90,20 @@ class MachineFacts(Facts):
         if not state.live:
             measured = time.strftime("%H:%M:%S on %d %b", time.localtime(system.time))
             out.append(f"at the end of the run, {measured}\n")
-        memory = system.memory_used_bytes / max(1, system.memory_total_bytes)
-        of = f"{fmt.gib(system.memory_used_bytes)}/{fmt.gib(system.memory_total_bytes)} GiB"
+        share, text = _memory(system.memory_used_bytes, system.memory_total_bytes)
         rows = [
             ("CPU", system.cpu_percent / 100, f"{system.cpu_percent:.0f} %"),
-            ("RAM", memory, f"{of}, trainer {fmt.gib(system.process_memory_bytes)}"),
+            ("RAM", share, f"{text}, trainer {fmt.gib(system.process_memory_bytes)}"),
         ]
         for gpu in system.gpus:
-            used = gpu.memory_used_bytes / max(1, gpu.memory_total_bytes)
-            rows.append((f"GPU{gpu.index}", _known(gpu.utilisation_percent) / 100, fmt.load(gpu.utilisation_percent)))
-            of = f"{fmt.gib(gpu.memory_used_bytes)}/{fmt.gib(gpu.memory_total_bytes)} GiB"
-            rows.append(("", used, of))
+            rows.append((f"GPU{gpu.index}", gpu.utilisation_percent / 100, fmt.load(gpu.utilisation_percent)))
+            rows.append(("", *_memory(gpu.memory_used_bytes, gpu.memory_total_bytes)))
         for number, (name, share, text) in enumerate(rows):
             out.append("\n" if number else "").append(f"{name:<5}", style)
-            colour = _PAST if style else "#98c379" if share < 0.9 else "#e5c07b"
+            colour = _PAST if style else "#e5c07b" if share >= 0.9 else "#98c379"  # an unknown share is NaN
             out.append_text(bar(share, 12, colour)).append(f" {text}", style)
         return out
 
 
-def _known(value: float) -> float:
-    """The value, or 0 where it is NaN."""
-    return value if value == value else 0.0
+def _memory(used_bytes: int, total_bytes: int) -> tuple[float, str]:
+    return used_bytes / max(1, total_bytes), f"{fmt.gib(used_bytes)}/{fmt.gib(total_bytes)} GiB"

@@ -40,19 +40,13 @@ class KeyHints(Widget):
 
     def render(self) -> Text:
         """Draw the line."""
-        line, tail = Text(" "), Text()
-        for hint in self._always:
-            _append(tail, hint)
-        for hint in self._hints:
-            if hint[1] in self._hidden:
-                continue
-            longer = line.copy()
-            _append(longer, hint)
-            if longer.cell_len + tail.cell_len > self.size.width:
+        line, tail = Text(" "), Text.assemble(*map(_hint_text, self._always))
+        for hint in map(_hint_text, (hint for hint in self._hints if hint[1] not in self._hidden)):
+            if line.cell_len + hint.cell_len + tail.cell_len > self.size.width:
                 break
-            line = longer
+            line.append_text(hint)
         return line.append_text(tail)
 
 
-def _append(line: Text, hint: Hint) -> None:
-    line.append(hint[0], "bold").append(f" {hint[1]}  ")
+def _hint_text(hint: Hint) -> Text:
+    return Text.assemble((hint[0], "bold"), f" {hint[1]}  ")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 from rich.text import Text
 from textual.containers import Vertical
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui import format as fmt
@@ -38,11 +39,7 @@ class ChartPane(Pane):
         self.chart = chart
 
     def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool) -> None:
-        """Show curves.
-
-        Args:
-            raw: Note in the title that they are not smoothed.
-        """
+        """Show curves; ``raw`` notes in the title that they are not smoothed."""
         self.chart.show(curves, x_range, x_name)
         self._curves, self._raw = curves, raw
         self._show_title()
@@ -78,7 +75,11 @@ class ChartPane(Pane):
 
 
 class PaneTitle(Widget):
-    """The upper edge of a pane with its title: a widget of its own, so that a new title repaints one row only."""
+    """The upper edge of a pane with its title: a widget of its own, so that a new title repaints one row only.
+
+    Attributes:
+        title: The title; a new one is shown at once.
+    """
 
     DEFAULT_CSS = """
     PaneTitle { height: 1; width: 1fr; }
@@ -86,20 +87,7 @@ class PaneTitle(Widget):
     """
     COMPONENT_CLASSES = {"pane-title--edge"}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._title = Text()
-
-    @property
-    def title(self) -> Text:
-        """The title."""
-        return self._title
-
-    @title.setter
-    def title(self, title: Text) -> None:
-        if title != self._title:
-            self._title = title
-            self.refresh()
+    title: reactive[Text] = reactive(Text)
 
     @property
     def room(self) -> int:
@@ -109,7 +97,7 @@ class PaneTitle(Widget):
     def render(self) -> Text:
         """Return the edge with the title in it."""
         room = max(0, self.size.width - 4)
-        title = Text.assemble(" ", self._title, " ") if self._title else Text()
+        title = Text.assemble(" ", self.title, " ") if self.title else Text()
         title.truncate(room)
         edge = Style(color=self.get_component_styles("pane-title--edge").color.rich_color)
         left, right = Text("╭─", edge), Text("─" * (room - title.cell_len) + "─╮", edge)
