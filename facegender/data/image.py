@@ -33,7 +33,6 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _TORCH_IS_FAST = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
 class UnreadableImage(Exception):
@@ -166,18 +165,15 @@ def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _unidentified_reason(data: bytes) -> str:
     """Why Pillow does not know the format of a file, going by its first bytes."""
-    start = data[:512].lstrip().lower()
-    if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        if brand in _HEIF_BRANDS:
-            return "HEIF is not supported: convert it to JPEG"
-        if brand in (b"avif", b"avis"):
-            return "AVIF is not supported by the installed Pillow: convert it to JPEG"
+    if data[4:10] in (b"ftyphe", b"ftypmi", b"ftypms"):  # the brands heic, heix, hevc, mif1, msf1 and relatives
+        return "HEIF is not supported: convert it to JPEG"
+    if data[4:11] == b"ftypavi":
+        return "AVIF is not supported by the installed Pillow: convert it to JPEG"
     if data.startswith((b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")):
         return "JPEG XL is not supported: convert it to JPEG"
     if data.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the image itself: run git lfs pull"
-    if start.startswith((b"<!doctype html", b"<html")):
+    if data[:512].lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return "a web page, not an image"
     # The first bytes announce a format, but its header is incomplete.
     if data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")):

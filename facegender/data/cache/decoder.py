@@ -105,9 +105,10 @@ def _workers(file: PhotoFile, read: Read, rows: Indices) -> Iterator[list[Any]]:
         for process in processes:
             process.join()
             if process.exitcode:
+                code = process.exitcode
+                how = f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
                 raise RuntimeError(
-                    f"a process that decodes photographs ended with {_exit_in_words(process.exitcode)}; "
-                    "start again: decoding continues where it was"
+                    f"a process that decodes photographs ended with {how}; start again: decoding continues where it was"
                 )
     finally:
         for process in processes:
@@ -145,7 +146,3 @@ def _work(file: PhotoFile, read: Read, rows: Indices, position: Any, sender: Con
         sender.send(error)
     # Ends here, as a normal exit would flush the parent's streams, whose locks another thread may hold at the fork.
     os._exit(0)
-
-
-def _exit_in_words(code: int) -> str:
-    return f"exit status {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
