@@ -148,15 +148,7 @@ class FaceDataModule(pl.LightningDataModule):
                 self._progress("comparing", index + 1, len(photos))
 
     def choose_location(self, device: torch.device, processes: int = 1) -> str:
-        """Choose where batches are read from, and describe it in one sentence.
-
-        Args:
-            device: Where batches go.
-            processes: Processes on this machine that each hold the photographs.
-
-        Raises:
-            UserError: What the user asked for is not possible on this machine.
-        """
+        """Choose where batches are read from, see `loader.choose_location`, and describe it in one sentence."""
         size_bytes = self._prepared().size_bytes
         self._location = choose_location(self.config, size_bytes, device, processes)
         return self._location.describe(size_bytes)
@@ -190,7 +182,7 @@ class FaceDataModule(pl.LightningDataModule):
         self._start = (epoch, batch)
 
     def setup(self, stage: str) -> None:
-        """Lightning's hook: the same as `prepare`."""
+        """Call `prepare`; a hook of Lightning's."""
         self.prepare()
 
     def train_dataloader(self) -> BatchLoader:

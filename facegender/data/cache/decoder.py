@@ -41,7 +41,6 @@ def decode_missing(file: PhotoFile, read: Read, report: Callable[[int, int], Non
     What is decoded stays in the file whatever ends this: the next call continues there.
 
     Args:
-        file: Its rows are numbered as those that `read` takes.
         read: Called in the worker processes.
         report: Called with (rows done, rows) in this thread; a slow one does not hold up the processes.
 

@@ -112,14 +112,7 @@ class DecodedPhotos:
         return len(self) * self.side**2 * 3
 
     def read(self, indices: Indices, out: Pixels | None = None) -> Pixels:
-        """Read some photographs.
-
-        Args:
-            indices: (n,) int64.
-            out: Array to fill, C-contiguous; a new one if not given.
-
-        Returns:
-            (n, S, S, 3) uint8.
+        """Read some photographs as (n, S, S, 3) uint8, into a C-contiguous array if one is given.
 
         Raises:
             UserError: Another program has truncated the file.
@@ -143,14 +136,7 @@ def load_photos(
     folder: Path,
     progress: Progress | None = None,
 ) -> DecodedPhotos:
-    """Load the photographs of some files, from the cache or by decoding them.
-
-    Args:
-        files: What to read.
-        labels: The class of each.
-        image_size: Side in pixels.
-        folder: The files are at or below it; messages name them relative to it.
-        progress: See `Progress`.
+    """Load the photographs of some files, which are at or below a folder, as squares of ``image_size`` pixels.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.

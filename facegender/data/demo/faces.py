@@ -30,7 +30,7 @@ def draw_face(label: int, seed: int, side: int) -> Image.Image:
     Args:
         label: 0 female, 1 male: the odds that the traits are drawn with.
         seed: Another seed gives another face.
-        side: Side of the square RGB picture, in pixels.
+        side: Of the square RGB picture, in pixels.
     """
     rng = random.Random(f"face {label} {seed}")
     return draw_portrait(Look(label, rng), side, rng.getrandbits(32))
@@ -38,12 +38,6 @@ def draw_face(label: int, seed: int, side: int) -> Image.Image:
 
 def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | None = None) -> DecodedPhotos:
     """Draw demo faces for training, the classes in turn, or read them from the cache if they were drawn before.
-
-    Args:
-        per_class: Number of faces of each class.
-        side: In pixels.
-        seed: Another seed gives other faces.
-        progress: See `facegender.data.cache.photos.Progress`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for them.

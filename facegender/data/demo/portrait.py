@@ -12,13 +12,7 @@ _OVER_EARS = ("bob", "long")  # hair styles
 
 
 def draw_portrait(look: Look, side: int, seed: int) -> Image.Image:
-    """Draw a face as a square RGB picture; it is the same picture at every size.
-
-    Args:
-        look: The traits of the face.
-        side: In pixels.
-        seed: Seed of the grain.
-    """
+    """Draw a face as a square RGB picture, whose grain a seed decides; it is the same picture at every size."""
     scale = 2 if side >= 192 else 3
     pen = Pen(look, side * scale)
     pen.soft(oval(0.0, -0.3, 1.4, 1.4), mix(look.backdrop, WHITE, 0.5), 0.5, 0.4)
