@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from facegender.runs.checkpoints import checkpoint_of
+from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, Request
@@ -70,7 +70,8 @@ class ClassifyServer:
         from facegender.runs.frames import Frame, write_frame
 
         run = open_run(self._root, request.run)
-        classifier = self._load(checkpoint_of(run, request.checkpoint))
+        checkpoint = Checkpoint(checkpoint_of(run, request.checkpoint), run)
+        classifier = self._load(checkpoint.path)
         path = self._root / expanded(request.path)
         image = open_image(path)
         pixels = classifier.pixels(image)
@@ -104,7 +105,7 @@ class ClassifyServer:
             run=request.run,
             checkpoint=classifier.checkpoint.name,
             epoch=classifier.epoch,
-            epochs=manifest.config.epochs if (manifest := run.read_manifest()) else 0,
+            source=checkpoint.describe(classifier.epoch),
             frame=str(target),
             image_size=image.size,
         )

@@ -107,7 +107,7 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
             if options.run and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if not is_folder(root):
-                raise UserError(f"--root {root} is not a folder: make it, or name another")
+                raise UserError(f"--root {root} is not a folder: create it, or name another one")
             if options.run:
                 run = open_run(root, options.run)
         except UserError as error:

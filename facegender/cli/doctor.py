@@ -13,7 +13,7 @@ from facegender.cli.options import Root
 from facegender.support.cache_dir import cache_folder
 from facegender.support.files import exists, expanded
 from facegender.support.machine import available_processors
-from facegender.support.text import printable
+from facegender.support.text import counted, printable
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
 TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
@@ -64,7 +64,7 @@ def _devices() -> list[tuple[str, str]]:
         rows.append(("cuda", "torch is built without CUDA"))
     if torch.backends.mps.is_available():
         rows.append(("mps", "available"))
-    rows.append(("cpu", f"{torch.get_num_threads()} threads"))
+    rows.append(("cpu", counted(torch.get_num_threads(), "thread")))
     return rows
 
 

@@ -34,7 +34,7 @@ Root = Annotated[
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", metavar="FILE", parser=to_path, help="TOML file of settings; options come first."),
+    typer.Option("--config", metavar="FILE", parser=to_path, help="TOML file of settings; options override it."),
 ]
 Json = Annotated[
     bool,

@@ -49,11 +49,13 @@ def predict(
             "--checkpoint",
             metavar="RUN|FILE",
             parser=not_empty,
-            help="Default: the best checkpoint of the newest run on photographs, or the newest while that run trains.",
+            help="Default: the newest run on photographs: its best checkpoint, or the newest while it trains.",
         ),
     ] = None,
     json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", metavar="", help="Print comma-separated values with a header.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", metavar="", help="Print comma-separated values; epochs count from 0.")
+    ] = False,
     heatmap: Annotated[
         Path | None,
         typer.Option(

@@ -28,7 +28,7 @@ def runs(json: Json = False, root: Root = Path()) -> None:
     elif rows:
         print("\n".join(table([["run", "state", "epochs", "best", "at epoch", "age", "data"], *map(_cells, rows)])))
     else:
-        print(f"no runs yet; start one with: {shell_command(root, 'train')}")
+        print(f"no runs yet; start one with: {shell_command(root, 'train', '--demo')}")
 
 
 def _row(run: RunFolder) -> dict[str, Any]:

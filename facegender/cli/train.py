@@ -76,5 +76,5 @@ def find_lr(
 
 
 def recipes() -> None:
-    """Describe each recipe and its defaults, which options of `facegender train` override."""
+    """Describe each recipe and its defaults; options of `facegender train` override them."""
     print("\n\n".join("\n".join(describe(recipe)) for recipe in RECIPES))

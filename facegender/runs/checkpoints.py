@@ -59,7 +59,8 @@ def find_checkpoint(root: Path, name: str | None = None) -> Checkpoint:
         candidates = [run for run in list_runs(root) if _existing(run)]
         if not candidates:
             raise UserError(
-                f"no checkpoint in {printable(root / 'checkpoints')}: train a run, or name a file with --checkpoint"
+                f"no run with a checkpoint below {printable(root.absolute())}: train one, say where the runs are with "
+                "--root, or name a file with --checkpoint"
             )
         run = min(candidates, key=_drawbacks)
         return Checkpoint(checkpoint_of(run), run)

@@ -102,7 +102,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         "Photographs per step on each device.", _between(1, 65_536), hint="photographs per step",
     )] = 32
     learning_rate: Annotated[float, Field(
-        "Initial learning rate; with the tuned recipe the highest.", _above_zero_to(10), hint="at the start",
+        "Initial learning rate; with the tuned recipe its peak.", _above_zero_to(10), hint="at the start",
     )] = 1e-3
     step_size: Annotated[int, Field(
         "Epochs between learning rate reductions.", _between(1, 100_000), hint="epochs between reductions",
@@ -134,7 +134,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         hint="epochs without a gain; 0 = off",
     )] = 0
     on_nan: Annotated[OnNan, Field(
-        "When the loss is not finite: fail and keep the last good checkpoint, skip the batch, or train on.",
+        "If the loss is not finite: stop ends the run as failed, skip leaves the batch out, continue trains on.",
         label="if loss is NaN",
     )] = "stop"
     precision: Annotated[Literal["auto", "32", "bf16", "16"], Field(
@@ -154,7 +154,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         "Where decoded photographs are kept while a run trains; auto chooses by their size.",
     )] = "auto"
     workers: Annotated[int, Field(
-        "Processes that load batches; 0 loads in the trainer, unless the photographs do not fit into memory.",
+        "Processes that load batches; 0: the trainer loads them itself if the photographs fit into memory.",
         _between(0, 256),
     )] = 0
     visualize_every: Annotated[int, Field(

@@ -282,7 +282,7 @@ def open_run(root: Path, name: str) -> RunFolder:
     folder = RunFolder(root, name)
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
-        start = shell_command(root, "train")
+        start = shell_command(root, "train", "--demo")
         remedy = f"known runs: {known}" if known else f"there are no runs yet; start one with: {start}"
         raise UserError(f"no run {name} in {printable(root / 'checkpoints')}: {remedy}")
     version = folder.read_plain_manifest().get("version")

@@ -32,7 +32,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: Class name to probability, in [0, 1].
         checkpoint: File name of the checkpoint that was used.
         epoch: The epoch in which it was saved, counted from 0.
-        epochs: Epochs that the run was configured for; 0 if unknown.
+        source: Run, checkpoint and epoch in words, with what a person should know of that run.
         frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the Grad-CAM
             heatmap of the predicted class.
         image_size: Width and height of the photograph in pixels.
@@ -48,6 +48,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     run: str = ""
     checkpoint: str = ""
     epoch: int = -1
-    epochs: int = 0
+    source: str = ""
     frame: str = ""
     image_size: tuple[int, int] = (0, 0)

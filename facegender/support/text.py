@@ -118,5 +118,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def size_in_words(size_bytes: float) -> str:
-    """Write a size in MiB or GiB."""
-    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
+    """Write a size in KiB, MiB or GiB."""
+    if size_bytes >= 2**30:
+        return f"{size_bytes / 2**30:.1f} GiB"
+    return f"{size_bytes / 2**20:.0f} MiB" if size_bytes >= 2**20 else f"{size_bytes / 2**10:.0f} KiB"

@@ -141,7 +141,6 @@ def _summarise(session: Session, status: Status) -> None:
         if exists(path):
             console.print(f"  {path}")
     if epochs := folder.frame_epochs():
-        span = str(epochs[0]) if len(epochs) == 1 else f"{epochs[0]}…{epochs[-1]}"
-        console.print(f"  {folder.visuals}/epoch_{span} (feature maps and filters)")
+        console.print(f"  {folder.visuals} ({counted(len(epochs), 'epoch')} of feature maps; epoch_0 is epoch 1)")
     if status == "stopped" and exists(folder.last_checkpoint):
         console.print(f"resume with: {shell_command(folder.root, 'train', '--resume', folder.name)}")

@@ -48,7 +48,7 @@ class Classifier:
             run=run,
             checkpoint=self.checkpoint,
             epoch=2,
-            epochs=5,
+            source=f"run {run}, {self.checkpoint}, epoch 3 of 5",
             frame=str(self.frame),
             image_size=(640, 480),
         )

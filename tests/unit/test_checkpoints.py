@@ -96,7 +96,7 @@ def test_a_damaged_manifest_leaves_out_the_number_of_epochs(tmp_path: Path) -> N
 
 
 def test_without_any_checkpoint_the_remedy_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="train a run"):
+    with pytest.raises(UserError, match="train one"):
         find_checkpoint(tmp_path)
     make_run(tmp_path, "done")
     make_run(tmp_path, "young", checkpoints="")

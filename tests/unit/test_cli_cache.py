@@ -84,7 +84,7 @@ def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, 
 
 def test_clearing_an_empty_cache_is_no_error(capsys: Capture) -> None:
     assert run(["cache", "--clear"]) == 0
-    assert capsys.readouterr().out == "removed 0 sets, 0 MiB\n"
+    assert capsys.readouterr().out == "removed 0 sets, 0 KiB\n"
 
 
 def test_a_set_that_cannot_be_removed_is_reported_in_one_line(
@@ -96,7 +96,7 @@ def test_a_set_that_cannot_be_removed_is_reported_in_one_line(
     monkeypatch.setattr(Path, "unlink", refuse)
     assert run(["cache", "--clear"]) == 1
     said = capsys.readouterr()
-    assert said.out == "removed 0 sets, 0 MiB\n"
+    assert said.out == "removed 0 sets, 0 KiB\n"
     assert f"{one_set}: Permission denied" in said.err
     assert len(said.err.splitlines()) == 1
 
@@ -131,7 +131,7 @@ def test_a_cache_folder_that_does_not_exist_is_not_created(
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache" / "below"))
     assert run(["cache"]) == 0
     assert run(["cache", "--clear"]) == 0
-    assert "0 sets, 0 MiB; at most" in cache.summary()
+    assert "0 sets, 0 KiB; at most" in cache.summary()
     assert not (tmp_path / "cache" / "below").exists()
 
 

@@ -115,7 +115,7 @@ def test_a_run_counts_from_its_first_file_on_even_a_damaged_one(root: Path, file
 
 
 def test_opening_an_unknown_run_names_those_that_exist(root: Path) -> None:
-    with pytest.raises(UserError, match="there are no runs yet; start one with: facegender train --root="):
+    with pytest.raises(UserError, match="there are no runs yet; start one with: facegender train --demo --root="):
         open_run(root, "otter-3")
     recorded.write_run(root, "heron-7", epochs_done=0)
     with pytest.raises(UserError, match=r"no run otter-3 in .*: known runs: heron-7"):

@@ -145,8 +145,7 @@ class Classify(PictureScreen):
             ("Probabilities: ", "dim"), pairs,
         )  # fmt: skip
         out.append_text(probability_bars(answer.probabilities, 24))
-        epochs = f" of {answer.epochs}" if answer.epochs else ""
-        out.append(f"\n\nrun {answer.run}, {answer.checkpoint}, epoch {answer.epoch + 1}{epochs} (b)", "dim")
+        out.append(f"\n\n{answer.source}", "dim")
         if self.browser.heatmap:
             out.append("\nbrighter = more influence on the prediction (m)", "dim")
         return out.append(f"\n{CAVEAT}", "dim italic")
