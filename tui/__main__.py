@@ -127,11 +127,10 @@ def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
     import io
     import termios
     import traceback
-    from functools import partial
 
     from rich.console import Console
 
-    from tui.graphics.context import discard_pending_reports, image_cleanup_sequence
+    from tui.graphics.context import context_of
 
     trace = io.StringIO()
     show_traceback = bool(os.environ.get("FACEGENDER_TRACEBACK"))
@@ -141,7 +140,7 @@ def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
     # thread to give up the interpreter.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     shutdown.request_exit = app.request_exit
-    shutdown.cleanup_sequence = partial(image_cleanup_sequence, app)
+    shutdown.cleanup_sequence = context_of(app).image_cleanup_sequence
     try:
         app.run()
     except Exception:  # the boundary of the process
@@ -153,9 +152,9 @@ def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
         # The terminal may be gone.
         with contextlib.suppress(OSError, ValueError, termios.error):
             try:
-                discard_pending_reports(app)
+                context_of(app).discard_pending_reports()
             finally:  # also after a second Ctrl-C
-                sys.stderr.write(image_cleanup_sequence(app))
+                sys.stderr.write(context_of(app).image_cleanup_sequence())
                 sys.stderr.flush()
     if trace.getvalue() and shutdown.received is None:
         report_crash(trace.getvalue())

@@ -22,7 +22,7 @@ from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
 from facegender.support.text import one_line, shell_command
 from tui.commands import COMMANDS
-from tui.graphics.context import cursor_reported, reset_context, wait_until_flushed
+from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp
@@ -186,7 +186,7 @@ class FaceGenderApp(LateReplyApp):
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         """Pace the pictures on a slow link: the terminal has drawn what was sent so far."""
-        cursor_reported(self, event.x)
+        context_of(self).cursor_reported(event.x)
 
     # Workers wait until the terminal has read all output, because its replies arrive as messages.
 
@@ -197,7 +197,7 @@ class FaceGenderApp(LateReplyApp):
 
     @work(group="terminal", exclusive=True)
     async def _suspend_when_flushed(self) -> None:
-        await wait_until_flushed(self, FLUSH_LIMIT_S)
+        await context_of(self).wait_until_flushed(FLUSH_LIMIT_S)
         self.action_suspend_process()
 
     def action_redraw(self) -> None:
@@ -207,14 +207,14 @@ class FaceGenderApp(LateReplyApp):
 
     @work(group="terminal", exclusive=True)
     async def _redraw(self) -> None:
-        await wait_until_flushed(self, FLUSH_LIMIT_S)
+        await context_of(self).wait_until_flushed(FLUSH_LIMIT_S)
         try:
             with self.suspend():
                 probe = Probe(self._graphics)
                 self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
-        reset_context(self)
+        context_of(self).reset(self.terminal)
         self._redraw_pictures()
         self.refresh(layout=True)
         self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
@@ -252,7 +252,7 @@ class FaceGenderApp(LateReplyApp):
 
     @work(group="terminal", exclusive=True)
     async def _leave(self) -> None:
-        await wait_until_flushed(self, EXIT_FLUSH_LIMIT_S)
+        await context_of(self).wait_until_flushed(EXIT_FLUSH_LIMIT_S)
         self.exit()
 
     def action_help(self) -> None:

@@ -70,6 +70,10 @@ class PicturePainter:
         self._repaint_scheduled = self._overlays_scheduled = False
         self.hidden = False
         """The view has no visible part, so nothing of it would be written."""
+        self.cells = 0
+        """Cells for the picture while it takes a share of the link."""
+        self.planned_bytes = 0
+        """Bytes that are about to be written."""
         self._ahead: list[tuple[Slice, Encoded]] = []
         self._retry: Timer | None = None
         self.written = asyncio.Event()
@@ -90,7 +94,6 @@ class PicturePainter:
         if encoded is None or before is None or _layout(before) != _layout(encoded):
             self._slices = [_SliceState() for _ in encoded.slices] if encoded is not None else []
             self._view.refresh()
-        self._update_used_keys()
         self.advance()
 
     def advance(self) -> None:
@@ -111,17 +114,16 @@ class PicturePainter:
                 continue
             held = context.held.number(piece.key) is not None
             if not held and not context.has_room:
-                context.when_free(id(self._view), self.advance)
+                context.when_free(self.advance)
                 if self._retry is not None:
                     self._retry.stop()
                 self._retry = self._view.set_timer(RETRY_S, self.advance)
                 break
-            context.plan(id(self._view), 0 if held else piece.size_bytes)
+            self.planned_bytes += 0 if held else piece.size_bytes
             state.next = encoded
             regions.append(self._region_of(encoded, piece.first_row, piece.rows))
         if regions:
             self._view.refresh(*regions)
-        self._update_used_keys()
         self._update_written()
 
     def give_up(self) -> None:
@@ -142,7 +144,7 @@ class PicturePainter:
             # Data is only written with a line; this refresh writes the first row of the picture.
             self._view.refresh(self._region_of(self.encoded, 0, 1))
         else:
-            self._graphics.when_free(id(self._view), self._send_next_ahead)
+            self._graphics.when_free(self._send_next_ahead)
 
     def _update_written(self) -> None:
         if all(state.shown is self.encoded for state in self._slices):
@@ -152,7 +154,7 @@ class PicturePainter:
         """Cancel what is scheduled."""
         for state in self._slices:
             state.next = None
-        self._graphics.unplan(id(self._view))
+        self.planned_bytes = 0
 
     # Writing
 
@@ -194,7 +196,7 @@ class PicturePainter:
         text = self._sixel_data(encoded, piece) if _is_sixel(encoded) else ""
         self._update_written()
         is_last = all(other.next is None for other in self._slices)
-        self._graphics.unplan(id(self._view), None if is_last else piece.size_bytes)
+        self.planned_bytes = 0 if is_last else max(0, self.planned_bytes - piece.size_bytes)
         # What is sent to a kitty terminal before the cells was counted then.
         cells = encoded.placement.columns * piece.rows * BYTES_PER_PLACEHOLDER
         size = cells if encoded.job.terminal.protocol is Protocol.KITTY else len(text) or piece.size_bytes
@@ -316,15 +318,14 @@ class PicturePainter:
         """Return some rows of the picture in the view's coordinates, inside padding and border."""
         return Region(0, first_row, self._view.content_size.width, rows)
 
-    def _update_used_keys(self) -> None:
-        """Update which slices are on the screen, so that they are not evicted."""
-        used = {
+    def keys_on_screen(self) -> set[bytes]:
+        """Return the keys of slices that are on the screen or will be, so that they are not evicted."""
+        return {
             source.slices[index].key
             for index, state in enumerate(self._slices)
             for source in (state.shown, state.next)
             if source is not None
         }
-        self._graphics.on_screen[id(self._view)] = used
 
 
 def _is_sixel(encoded: Encoded) -> bool:

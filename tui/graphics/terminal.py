@@ -68,6 +68,11 @@ class Terminal:
     sixel_limit_px: tuple[int, int] = (0, 0)
     """Width and height of the largest sixel picture; 0 if unknown."""
 
+    @property
+    def in_tmux(self) -> bool:
+        """Whether tmux stands between the program and the terminal."""
+        return self.multiplexer.startswith("tmux")
+
 
 class WindowSize(NamedTuple):
     """The terminal's size from the kernel; pixels are 0 if unknown."""

@@ -160,6 +160,7 @@ class PictureView(Widget, can_focus=False):
 
     def on_mount(self) -> None:
         """Subscribe to everything that may write over sixel pixels."""
+        self._graphics.painters.add(self._painter)
         self.app.screen_change_signal.subscribe(self, self._screen_changed, immediate=True)
         self.app.app_resume_signal.subscribe(self, self._resumed, immediate=True)
         self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
@@ -195,11 +196,11 @@ class PictureView(Widget, can_focus=False):
         """Take a share of the link while the view is visible."""
         area = self._area()
         seen = area is not None and not self._painter.hidden and self.screen.is_active
-        self._graphics.areas[id(self)] = area.columns * area.rows if area is not None and seen else 0
+        self._painter.cells = area.columns * area.rows if area is not None and seen else 0
 
     def on_unmount(self) -> None:
         """Allow the terminal's copy of the picture to be evicted."""
-        self._graphics.forget_view(id(self))
+        self._graphics.painters.discard(self._painter)
 
     @property
     def _graphics(self) -> GraphicsContext:

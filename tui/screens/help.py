@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from tui import format as fmt
 from tui.commands import COMMANDS, GROUPS
-from tui.graphics.context import statistics
+from tui.graphics.context import context_of
 from tui.graphics.terminal import Terminal
 from tui.screens.base import BaseScreen
 from tui.widgets.keys import KeyHints
@@ -70,12 +70,12 @@ class Help(BaseScreen[None]):
         out.append(f"cells of {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours")
         name = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
         out.append(f", {name}" if name else "")
-        sent = statistics(self.app)
+        sent = context_of(self.app)
         out.append(f"\n{fmt.thousands(sent.bytes_sent / 1024)} KiB sent for {sent.pictures} pictures", "dim")
-        if sent.bytes_per_second is not None:
-            out.append(f", link speed {fmt.rate(sent.bytes_per_second)}", "dim")
-        if sent.round_trip_s is not None:
-            out.append(f", round trip {1000 * sent.round_trip_s:.0f} ms", "dim")
+        if sent.link.bytes_per_second is not None:
+            out.append(f", link speed {fmt.rate(sent.link.bytes_per_second)}", "dim")
+        if sent.link.round_trip_s is not None:
+            out.append(f", round trip {1000 * sent.link.round_trip_s:.0f} ms", "dim")
         if terminal.advice:
             out.append(f"\nbetter: {terminal.advice}", "#e5c07b")
         return out
