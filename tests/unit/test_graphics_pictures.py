@@ -33,9 +33,12 @@ def test_equal_pictures_have_equal_keys() -> None:
         (np.zeros((2, 2), np.int64), np.zeros((1, 3), np.uint8)),
         (np.zeros((2, 2), np.uint8), np.zeros((257, 3), np.uint8)),
         (np.zeros((2, 2), np.uint8), np.zeros((0, 3), np.uint8)),
+        (np.full((2, 2), 3, np.uint8), np.zeros((3, 3), np.uint8)),
     ],
 )
-def test_arrays_of_other_shapes_and_types_are_refused(pixels: np.ndarray, palette: np.ndarray) -> None:
+def test_arrays_of_wrong_shape_type_or_index_are_refused(
+    pixels: np.ndarray, palette: np.ndarray
+) -> None:
     with pytest.raises(ValueError, match=r"pixels|palette"):
         Picture(pixels, palette)
 

@@ -93,11 +93,6 @@ def test_the_cursor_is_not_sent_below_the_last_band() -> None:
     assert not encode(random_picture(12, 12, 4)).removesuffix(b"\x1b\\").endswith(b"-")
 
 
-def test_indices_beyond_the_palette_take_its_last_colour() -> None:
-    picture = Picture(np.array([[0, 9]], np.uint8), np.array([[0, 0, 0], [255, 255, 255]], np.uint8))
-    assert decode(encode(picture))[0].tolist() == [[[0, 0, 0], [100, 100, 100]]]
-
-
 def ramp_noise(height: int, width: int) -> Picture:
     random = np.random.default_rng(1)
     wave = np.sin(np.arange(width) / 30)[None] + np.cos(np.arange(height) / 20)[:, None]

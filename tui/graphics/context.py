@@ -156,7 +156,7 @@ class GraphicsContext:
     # The end
 
     async def wait_until_flushed(self, limit_s: float) -> None:
-        """Wait until the terminal has read everything sent, so that it does not reply to somebody else, e.g. the shell."""
+        """Wait until the terminal has read everything sent, so that it does not reply to the shell."""
         clock = asyncio.get_running_loop().time
         until = clock() + limit_s
         self._flushing = True

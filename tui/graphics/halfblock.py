@@ -91,7 +91,7 @@ def half_blocks(picture: Picture, columns: int, rows: int, colours: Colours, bac
     wanted = [*(colour_of(rgb, colours) for rgb in picture.palette.tolist()), background]
     index = np.array([shared.setdefault(_code(colour), (len(shared), colour))[0] for colour in wanted])
     full = np.full((rows * 2, columns), index[-1])
-    full[: picture.height_px, : picture.width_px] = index[np.minimum(picture.pixels, len(wanted) - 2)]
+    full[: picture.height_px, : picture.width_px] = index[picture.pixels]
     return HalfBlocks(full[::2], full[1::2], tuple(colour for _, colour in shared.values()))
 
 
@@ -99,7 +99,7 @@ def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
     """Convert a picture to blank cells, one per pixel, which differ in their background."""
     styles = [Style(bgcolor=colour_of(rgb, colours)) for rgb in picture.palette.tolist()]
     out = []
-    for row in np.minimum(picture.pixels, len(styles) - 1):
+    for row in picture.pixels:
         starts = np.flatnonzero(np.diff(row, prepend=row[0] ^ 1))
         lengths = np.diff(starts, append=len(row))
         out.append([Segment(" " * n, styles[i]) for i, n in zip(row[starts].tolist(), lengths.tolist(), strict=True)])

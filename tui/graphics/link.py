@@ -48,28 +48,22 @@ class Link:
     Args:
         round_trip_s: How long the probe's reply took; None if unknown.
         clock: For tests.
+
+    Attributes:
+        round_trip_s: The shortest round trip seen; None if unknown.
+        bytes_per_second: The measured rate; None before the first measurement.
     """
 
     def __init__(self, round_trip_s: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._round_trip_s = round_trip_s
+        self.round_trip_s = round_trip_s
         self._queries: deque[_Query] = deque()
         self._sent_bytes = self._read_bytes = 0
         self._read_at = 0.0
         self._alone = True
-        self._rate: float | None = None
+        self.bytes_per_second: float | None = None
         self._replies = self._gave_up = False
         self._asked = 0
-
-    @property
-    def round_trip_s(self) -> float | None:
-        """The shortest round trip seen; None if unknown."""
-        return self._round_trip_s
-
-    @property
-    def bytes_per_second(self) -> float | None:
-        """The measured rate; None before the first measurement."""
-        return self._rate
 
     @property
     def waiting(self) -> int:
@@ -86,15 +80,15 @@ class Link:
     @property
     def window_bytes(self) -> float:
         """The most bytes in flight; unlimited on a near link of unknown rate."""
-        delay = self._round_trip_s or 0.0
-        if self._rate is None:
+        delay = self.round_trip_s or 0.0
+        if self.bytes_per_second is None:
             return math.inf if delay < NEAR_S else FIRST_WINDOW_BYTES
-        return max(MIN_WINDOW_BYTES, self._rate * (delay + QUEUE_S))
+        return max(MIN_WINDOW_BYTES, self.bytes_per_second * (delay + QUEUE_S))
 
     @property
     def _paces(self) -> bool:
         """Whether replies are expected: after the first one, or if the probe was answered."""
-        return self._replies or (self._round_trip_s is not None and not self._gave_up)
+        return self._replies or (self.round_trip_s is not None and not self._gave_up)
 
     def may_send(self, planned_bytes: int = 0) -> bool:
         """Return whether the window has room for more.
@@ -106,9 +100,9 @@ class Link:
 
     def seconds_for(self, size_bytes: int) -> float:
         """Return how long sending bytes takes; 0 on a near link of unknown rate."""
-        if self._rate is not None:
-            return size_bytes / self._rate
-        delay = self._round_trip_s or 0.0
+        if self.bytes_per_second is not None:
+            return size_bytes / self.bytes_per_second
+        delay = self.round_trip_s or 0.0
         # A link with such a round trip may well be one of the slow ones that coarse pictures are for.
         return 0.0 if delay < NEAR_S else size_bytes * delay / FIRST_WINDOW_BYTES
 
@@ -144,20 +138,20 @@ class Link:
         self._read_bytes, self._read_at, self._alone = query.bytes_before, now, False
         took_s, arrived = now - query.sent_at, query.bytes_before - query.read_bytes
         # Only the reply to a few bytes measures the round trip; one to many bytes takes longer, but bounds it.
-        if (self._round_trip_s is None and arrived < MIN_SAMPLE_BYTES) or took_s < (self._round_trip_s or 0.0):
-            self._round_trip_s = took_s
+        if (self.round_trip_s is None and arrived < MIN_SAMPLE_BYTES) or took_s < (self.round_trip_s or 0.0):
+            self.round_trip_s = took_s
         if arrived >= MIN_SAMPLE_BYTES:
             self._sample(arrived, now - query.read_at, query.alone)
 
     def _sample(self, arrived: int, elapsed_s: float, alone: bool) -> None:
         """Update the rate from acknowledged bytes; if ``alone``, the time includes the round trip."""
-        delay_s = (self._round_trip_s or 0.0) if alone else 0.0
+        delay_s = (self.round_trip_s or 0.0) if alone else 0.0
         rate = arrived / max(MIN_SAMPLE_S, elapsed_s - delay_s, elapsed_s / 4)
         if elapsed_s >= 1.5 * delay_s:
-            self._rate = rate if self._rate is None else (self._rate + rate) / 2
-        elif self._rate is not None:
+            self.bytes_per_second = rate if self.bytes_per_second is None else (self.bytes_per_second + rate) / 2
+        elif self.bytes_per_second is not None:
             # Mostly round trip: the link is at least this fast.
-            self._rate = max(self._rate, rate)
+            self.bytes_per_second = max(self.bytes_per_second, rate)
 
     def _give_up(self) -> None:
         """Give up old queries."""

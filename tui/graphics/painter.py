@@ -159,7 +159,16 @@ class PicturePainter:
     # Writing
 
     def paint(self, row: int, first: int, last: int) -> str | None:
-        """Return the picture's cells in one row, after the picture itself if the terminal needs it."""
+        """Return the picture's cells in one row, after the picture itself if the terminal needs it.
+
+        Args:
+            row: The row within the picture, in cells.
+            first: The first column within the picture.
+            last: The column after the last.
+
+        Returns:
+            Text and control sequences that leave the cursor after the last cell; None for the line's own cells.
+        """
         encoded = self.encoded
         if encoded is None:
             return None
@@ -179,7 +188,10 @@ class PicturePainter:
         return source.blocks.rows[row] if whole else source.blocks.cells(row, first, last)
 
     def painted(self, row: int) -> str:
-        """Return what to write after a line: sixel data after a slice's last row, and a query whether it was read."""
+        """Return what to write after a line: sixel data after a slice's last row, and a query whether it was read.
+
+        It leaves the cursor where it was.
+        """
         encoded = self.encoded
         if encoded is None:
             return ""

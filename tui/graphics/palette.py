@@ -67,7 +67,7 @@ class PaletteQuantizer:
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
         size = len(picture.palette)
-        counts = np.bincount(np.minimum(picture.pixels, size - 1).ravel(), minlength=size).astype(np.float64)
+        counts = np.bincount(picture.pixels.ravel(), minlength=size).astype(np.float64)
         # The square root preserves the colours of small but important things, such as the frame of the cursor.
         self._weights = np.sqrt(counts)
         self._used = np.flatnonzero(counts)
@@ -93,7 +93,6 @@ class PaletteQuantizer:
         palette: Pixels = (total / weight[:, None]).round().astype(np.uint8)
         numbers = np.zeros(256, np.uint8)
         numbers[self._used] = index
-        numbers[len(group) :] = numbers[len(group) - 1]
         return Picture(numbers[self._picture.pixels], palette)
 
     def _merge_order(self) -> list[tuple[int, int]]:

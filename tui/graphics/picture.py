@@ -32,6 +32,8 @@ class Picture:
             raise ValueError(f"palette must be (K, 3) with 1 to 256 colours, not {self.palette.shape}")
         if self.palette.dtype != np.uint8:
             raise ValueError(f"palette must be uint8, not {self.palette.dtype}")
+        if self.pixels.max() >= len(self.palette):
+            raise ValueError(f"pixels have index {self.pixels.max()}, the palette {len(self.palette)} colours")
 
     @property
     def width_px(self) -> int:
@@ -53,14 +55,7 @@ class Picture:
 
     def rgb(self) -> Pixels:
         """Return the picture as (H, W, 3) uint8."""
-        return np.take(self._full_palette, self.pixels, axis=0)
-
-    @cached_property
-    def _full_palette(self) -> Pixels:
-        """The palette padded to 256 entries, so that no index is out of range."""
-        full = np.zeros((256, 3), np.uint8)
-        full[: len(self.palette)] = self.palette
-        return full
+        return np.take(self.palette, self.pixels, axis=0)
 
     @classmethod
     def from_rgb(cls, array: Pixels, colours: int = 256) -> Picture:

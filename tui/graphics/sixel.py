@@ -48,17 +48,14 @@ def encode(picture: Picture, filler: tuple[int, int, int] | None = None) -> byte
 
 def size(picture: Picture) -> int:
     """Return the approximate number of bytes that `encode` gives."""
-    return sum(map(len, _bands(np.minimum(picture.pixels, len(picture.palette) - 1), len(picture.palette))))
+    return sum(map(len, _bands(picture.pixels, len(picture.palette))))
 
 
 def _used_colours(picture: Picture) -> tuple[Pixels, Pixels]:
     """Return pixels and palette without unused colours."""
     count = len(picture.palette)
     pixels = picture.pixels
-    used = np.flatnonzero(np.bincount(pixels.ravel(), minlength=256)[:256])
-    if used[-1] >= count:
-        pixels = np.minimum(pixels, count - 1)
-        used = np.unique(np.minimum(used, count - 1))
+    used = np.flatnonzero(np.bincount(pixels.ravel()))
     if len(used) < count:
         register = np.zeros(256, np.uint8)
         register[used] = np.arange(len(used), dtype=np.uint8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
 from rich.console import Console
 from rich.segment import Segment
@@ -24,6 +24,9 @@ from textual.widget import Widget
 
 from tui.graphics.context import terminal_of
 from tui.graphics.late_replies import LateReplyFilter
+
+if TYPE_CHECKING:
+    from tui.graphics.painter import PicturePainter
 
 P = ParamSpec("P")
 
@@ -99,25 +102,6 @@ class LateReplyApp(App[None]):
         await super().on_event(event)
 
 
-class Painter(Protocol):
-    """Writes the picture's part of a line."""
-
-    def paint(self, row: int, first: int, last: int) -> str | None:
-        """Return what to write for the picture's cells.
-
-        Args:
-            row: The row within the picture, in cells.
-            first: The first column within the picture.
-            last: The column after the last.
-
-        Returns:
-            Text and control sequences that leave the cursor after the last cell; None for the line's own cells.
-        """
-
-    def painted(self, row: int) -> str:
-        """Return what to write after the line; it must leave the cursor where it was."""
-
-
 def _on_base(method: Callable[Concatenate[Strip, P], Strip]) -> Callable[Concatenate[PictureStrip, P], Strip]:
     """Wrap a method of `Strip` that leaves the left edge where it is, so that its result still paints the picture."""
 
@@ -147,7 +131,7 @@ class PictureStrip(Strip):
 
     __slots__ = ["_base", "_painter", "_row", "_start", "_width"]
 
-    def __init__(self, base: Strip, painter: Painter, row: int, start: int, width: int) -> None:
+    def __init__(self, base: Strip, painter: PicturePainter, row: int, start: int, width: int) -> None:
         super().__init__(base, base.cell_length)
         self._base = base
         self._painter = painter
