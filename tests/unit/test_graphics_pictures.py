@@ -36,9 +36,7 @@ def test_equal_pictures_have_equal_keys() -> None:
         (np.full((2, 2), 3, np.uint8), np.zeros((3, 3), np.uint8)),
     ],
 )
-def test_arrays_of_wrong_shape_type_or_index_are_refused(
-    pixels: np.ndarray, palette: np.ndarray
-) -> None:
+def test_arrays_of_wrong_shape_type_or_index_are_refused(pixels: np.ndarray, palette: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"pixels|palette"):
         Picture(pixels, palette)
 
