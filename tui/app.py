@@ -28,11 +28,12 @@ from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
-from tui.host.run_control import RunControl, RunRequest
+from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.inspect.browser import LayerBrowser
-from tui.messages import ClassifyFile, DeleteRun, OpenRun, ResumeRun, StartRun, StopRun
+from tui.messages import ClassifyFile, OpenRun, ResumeRun, RunRequest, StartRun, StopRun
+from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 
 CHECK_S = 2.0
@@ -90,7 +91,6 @@ class FaceGenderApp(LateReplyApp):
         """Create the application; it starts nothing before it runs.
 
         Args:
-            root: Where ``checkpoints/`` and ``visuals/`` live.
             run: The run to show first; None for the newest one.
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
@@ -243,7 +243,7 @@ class FaceGenderApp(LateReplyApp):
     # Screens
 
     def action_detach(self) -> None:
-        """Exit while the runs continue. A second call does not wait for the terminal."""
+        """Exit while the runs continue. A second call neither asks nor waits for the terminal."""
         if self._leaving:
             self.exit()
             return
@@ -252,6 +252,10 @@ class FaceGenderApp(LateReplyApp):
 
     @work(group="terminal", exclusive=True)
     async def _leave(self) -> None:
+        for screen in [*self.screen_stack]:
+            if isinstance(screen, BaseScreen) and not await screen.may_end():
+                self._leaving = False
+                return
         await context_of(self).wait_until_flushed(EXIT_FLUSH_LIMIT_S)
         self.exit()
 
@@ -288,7 +292,7 @@ class FaceGenderApp(LateReplyApp):
         """Resume the shown run."""
         self._request(ResumeRun)
 
-    def _request(self, request: type[StopRun | ResumeRun]) -> None:
+    def _request(self, request: type[RunRequest]) -> None:
         if self.dashboard.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
         else:
@@ -297,10 +301,8 @@ class FaceGenderApp(LateReplyApp):
     # Runs and photographs
 
     @on(StartRun)
-    @on(ResumeRun)
-    @on(StopRun)
-    @on(DeleteRun)
-    def _control_run(self, request: RunRequest) -> None:
+    @on(RunRequest)
+    def _control_run(self, request: StartRun | RunRequest) -> None:
         self._run_control.submit(request)
 
     @on(OpenRun)
@@ -315,8 +317,7 @@ class FaceGenderApp(LateReplyApp):
     async def _confirm(self, question: str, consequence: str) -> bool:
         from tui.screens.confirm import Confirm
 
-        confirmed = await self.push_screen_wait(Confirm(question, consequence))
-        return bool(confirmed)
+        return await self.push_screen_wait(Confirm(question, consequence)) is True
 
     @on(ClassifyFile)
     async def _classify_file(self, event: ClassifyFile) -> None:

@@ -12,10 +12,9 @@ MAX_CANDIDATES = 12
 
 
 def complete_path(text: str, root: Path) -> tuple[str, str]:
-    """Complete a path as far as it is unambiguous. Names with control characters are no candidates.
+    """Complete a typed path as far as it is unambiguous; a relative one begins at the root.
 
-    Args:
-        text: The typed text; ``~`` stands for the home folder, a relative path begins at ``root``.
+    Names with control characters are no candidates.
 
     Returns:
         The longer text, and in one line the candidates (empty if there is only one) or what is wrong with the text.
@@ -38,7 +37,9 @@ def complete_path(text: str, root: Path) -> tuple[str, str]:
     if not names:
         return text, "nothing starts with that"
     common = os.path.commonprefix(names)  # noqa: RUF071 - the prefix in characters
-    return typed_folder + common, _summary(names) if len(names) > 1 else ""
+    more = len(names) - MAX_CANDIDATES
+    candidates = "  ".join(names[:MAX_CANDIDATES]) + (f"  and {more} more" if more > 0 else "")
+    return typed_folder + common, candidates if len(names) > 1 else ""
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -46,8 +47,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # e.g. a link that leads to itself
         return False
-
-
-def _summary(names: list[str]) -> str:
-    more = len(names) - MAX_CANDIDATES
-    return "  ".join(names[:MAX_CANDIDATES]) + (f"  and {more} more" if more > 0 else "")

@@ -34,21 +34,19 @@ class StartRun(Message):
 
 
 @dataclass
-class ResumeRun(Message):
+class RunRequest(Message):
+    """Change an existing run."""
+
+    folder: RunFolder
+
+
+class ResumeRun(RunRequest):
     """Resume a run from its last checkpoint and show it."""
 
-    folder: RunFolder
 
-
-@dataclass
-class StopRun(Message):
+class StopRun(RunRequest):
     """Stop a run after its current batch, once the user has confirmed."""
 
-    folder: RunFolder
 
-
-@dataclass
-class DeleteRun(Message):
+class DeleteRun(RunRequest):
     """Delete the files of a run, once the user has confirmed."""
-
-    folder: RunFolder

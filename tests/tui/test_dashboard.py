@@ -31,7 +31,7 @@ from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart
 from tui.widgets.log import RunLog
 
-KEYS = [key for command in COMMANDS for key in command.keys if key != "q"]
+KEYS = [key for command in COMMANDS for key in command.keys.split(",") if key != "q"]
 SIZES = pytest.mark.parametrize("size", [LARGE, COMMON, SMALL], ids=lambda size: f"{size[0]}x{size[1]}")
 
 

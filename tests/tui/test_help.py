@@ -43,7 +43,7 @@ async def test_the_whole_help_can_be_read_on_any_screen(root: Path, size: tuple[
         await until(lambda: isinstance(app.screen, Help) and app.screen.is_mounted)
         await pilot.pause()
         seen = screen_text(app)
-        for _ in range(12):
+        for _ in range(30):
             await pilot.press("space")
             seen += screen_text(app)
         for command in COMMANDS:

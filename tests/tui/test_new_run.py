@@ -376,3 +376,15 @@ async def test_a_demo_asked_for_on_the_command_line_starts_at_once(root: Path, s
         await until(lambda: started)
         assert started[0][0].demo
         await until_said(app, "drawn-1  ◌ starting")
+
+
+async def test_an_answer_that_comes_while_the_form_is_being_removed_checks_nothing(
+    root: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr("tui.screens.new_run.list_runs", lambda root: (answers.wait(), [])[1])
+    async with form(root) as (app, _):
+        await app.screen.query(".row").remove()
+        answers.set()
+        await until(lambda: all(worker.is_finished for worker in app.workers))
+        assert app.is_running

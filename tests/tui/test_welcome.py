@@ -115,7 +115,10 @@ async def test_the_output_of_the_download_command_is_understood(root: Path, monk
         assert app.screen.query_one("#field-data", Input).value == str(root / "faces")
 
 
-@pytest.mark.parametrize(("key", "is_over"), [("escape", lambda app: app.screen is app.dashboard), ("q", is_ended)])
+@pytest.mark.parametrize(
+    ("key", "is_over"),
+    [("escape", lambda app: app.screen is app.dashboard), ("q", is_ended), ("ctrl+q", is_ended), ("ctrl+c", is_ended)],
+)
 async def test_leaving_asks_before_it_ends_a_download(
     root: Path, monkeypatch: pytest.MonkeyPatch, key: str, is_over: Callable[[WatchedApp], bool]
 ) -> None:

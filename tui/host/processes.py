@@ -158,7 +158,7 @@ class ClassifierProcess:
         self._root = root
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
-        self._errors: list[str] = []
+        self._last_error = ""
         self._error_reader: asyncio.Task[None] | None = None
         self._next_id = 0
         self._has_answered = False
@@ -189,7 +189,7 @@ class ClassifierProcess:
                 ) from None
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
                 await asyncio.sleep(0)  # for the last lines of its standard error
-                why = self._errors[-1] if self._errors else "it gave no reason"
+                why = self._last_error or "it gave no reason"
                 self._kill()
                 raise UserError(f"the classify process ended: {why}; try again") from None
         self._has_answered = True
@@ -198,9 +198,9 @@ class ClassifierProcess:
         return answer
 
     async def _running_process(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None and self.is_warm:
             return self._process
-        self._errors, self._has_answered = [], False
+        self._last_error, self._has_answered = "", False
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "facegender.classify_server", "--root", os.fspath(self._root),
@@ -209,7 +209,7 @@ class ClassifierProcess:
             )  # fmt: skip
         except OSError as error:
             raise UserError(f"cannot start the classify process ({error.strerror})") from None
-        self._error_reader = asyncio.create_task(self._collect_errors(self._process))
+        self._error_reader = asyncio.create_task(self._read_errors(self._process))
         return self._process
 
     async def _ask(
@@ -228,11 +228,11 @@ class ClassifierProcess:
                 if answer.id == self._next_id:
                     return answer
 
-    async def _collect_errors(self, process: asyncio.subprocess.Process) -> None:
+    async def _read_errors(self, process: asyncio.subprocess.Process) -> None:
         assert process.stderr is not None
         while raw := await process.stderr.read(OUTPUT_CHUNK):
-            lines = filter(None, map(one_line, raw.decode("utf-8", "replace").splitlines()))
-            self._errors = [*self._errors, *lines][-20:]
+            for line in filter(None, map(_decoded, raw.splitlines())):
+                self._last_error = line
 
     def _kill(self) -> None:
         process, self._process = self._process, None
@@ -241,13 +241,10 @@ class ClassifierProcess:
                 process.kill()
 
     async def close(self) -> None:
-        """End the process by closing its input; kill it if that does not help."""
+        """End the process, which has nothing to save."""
         process = self._process
-        if process is None or process.returncode is not None or process.stdin is None:
-            return
-        process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), CLOSE_S)
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        self._kill()
+        if process is not None:
+            # One that is blocked by a network disk does not end before the disk responds.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), CLOSE_S)

@@ -12,9 +12,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.host.processes import Trainers
-from tui.messages import DeleteRun, ResumeRun, StartRun, StopRun
-
-RunRequest = StartRun | ResumeRun | StopRun | DeleteRun
+from tui.messages import DeleteRun, ResumeRun, RunRequest, StartRun, StopRun
 
 
 class RunControl:
@@ -23,8 +21,6 @@ class RunControl:
     Threads access the files: a slow file system must not block the keys.
 
     Args:
-        app: Runs the work in the background and shows the notifications.
-        root: Folder of the runs.
         show: Shows a run on the dashboard, at once.
         confirm: Asks the user a question with a consequence, and returns whether the answer is yes.
     """
@@ -44,14 +40,14 @@ class RunControl:
         self._trainers = Trainers()
         self._pending: set[str] = set()
 
-    def submit(self, request: RunRequest) -> None:
+    def submit(self, request: StartRun | RunRequest) -> None:
         """Carry out a request in the background, unless one about the same run is pending: a key was pressed twice."""
         key = "" if isinstance(request, StartRun) else request.folder.name
         if key not in self._pending:
             self._pending.add(key)
             self._app.run_worker(self._carry_out(request, key))
 
-    async def _carry_out(self, request: RunRequest, key: str) -> None:
+    async def _carry_out(self, request: StartRun | RunRequest, key: str) -> None:
         try:
             match request:
                 case StartRun():

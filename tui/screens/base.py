@@ -1,7 +1,8 @@
-"""What screens have in common: keys wait for the widgets, Escape leads back, and some have pictures and a prompt."""
+"""What screens have in common: keys wait for the widgets, Escape leads back, and some show pictures."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from textual import on
@@ -26,8 +27,15 @@ class BaseScreen(Screen[ScreenResultType]):
 
     @property
     def is_open(self) -> bool:
-        """Whether the screen is in the stack. One that was left loses its widgets while its workers still run."""
-        return self in self.app.screen_stack
+        """Whether the screen is in the stack and has its widgets.
+
+        It loses them while its workers still run, when it is left and when the program ends.
+        """
+        return self in self.app.screen_stack and bool(self.children)
+
+    async def may_end(self) -> bool:
+        """Return whether the screen may end; one with unfinished work asks."""
+        return True
 
     def action_leave(self) -> None:
         """Go back to the screen below."""
@@ -36,30 +44,13 @@ class BaseScreen(Screen[ScreenResultType]):
 
 
 class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
-    """A screen with a `LayerBrowser` and a `Prompt`."""
+    """A screen with a layer pane, and a prompt that asks for a photograph."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, browser: LayerBrowser) -> None:
         super().__init__()
         self.root = root
-
-    def complete(self, text: str) -> tuple[str, str]:
-        """Complete a path that begins at the root."""
-        return complete_path(text, self.root)
-
-    @property
-    def browser(self) -> LayerBrowser:
-        """The layer pane."""
-        return self.query_one(LayerBrowser)
-
-    def action_picture(self, method: str, by: int = 0) -> None:
-        """Call a method of the layer pane, wherever the focus is; those that move take `by`."""
-        call = getattr(self.browser, method)
-        call(by) if by else call()
-
-    @property
-    def prompt(self) -> Prompt:
-        """The prompt."""
-        return self.query_one(Prompt)
+        self.browser = browser
+        self.prompt = Prompt(partial(complete_path, root=root), id="prompt")
 
     def classify(self, text: str) -> None:
         """Classify the file that a typed text means."""
@@ -73,16 +64,17 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
         """Leave the key that opens the prompt to the prompt while it is open."""
         return super().check_action(action, parameters) and not (action == "open_prompt" and self.prompt.is_open)
 
+    def action_picture(self, change: str, *by: int) -> None:
+        """Call a method of the layer pane, with a number or without: the keys act on it wherever the focus is."""
+        getattr(self.browser, change)(*by)
+
     def action_open_prompt(self) -> None:
         """Ask for a photograph."""
         self.prompt.open()
 
     @on(Prompt.Closed)
-    def _prompt_closed(self) -> None:
+    def _prompt_closed(self, event: Prompt.Closed) -> None:
         self.prompt.close()
         self.restore_focus()
-
-    @on(Prompt.Submitted)
-    def _prompt_submitted(self, event: Prompt.Submitted) -> None:
-        self._prompt_closed()
-        self.classify(event.text)
+        if event.text:
+            self.classify(event.text)

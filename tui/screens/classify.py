@@ -23,7 +23,6 @@ from tui.inspect.browser import LayerBrowser
 from tui.inspect.view import probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
-from tui.widgets.prompt import Prompt
 
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
@@ -49,14 +48,8 @@ class Classify(PictureScreen):
     ]
 
     def __init__(self, root: Path, classifier: ClassifierProcess, run: str, text: str, layer: int) -> None:
-        """Create the screen.
-
-        Args:
-            run: Name of the run to classify with; empty if there is none.
-            text: The file to classify, as typed.
-            layer: Index of the layer to show.
-        """
-        super().__init__(root)
+        """Create the screen for a run, whose name is empty if there is none, and the typed path of a file."""
+        super().__init__(root, LayerBrowser("", caption=self._caption, id="answer"))
         self._classifier = classifier
         self._run = run
         self._text = text
@@ -67,8 +60,8 @@ class Classify(PictureScreen):
     def compose(self) -> ComposeResult:
         """The title, the pane with everything, the prompt."""
         yield Static(id="title", markup=False)
-        yield LayerBrowser("", caption=self._caption, id="answer")
-        yield Prompt(self.complete, id="prompt")
+        yield self.browser
+        yield self.prompt
         yield KeyHints(
             [("↑↓", "layer"), ("m", "heatmap"), ("b", "checkpoint"), ("c", "another"), ("hjkl", "channel")],
             [("Enter", "zoom"), ("?", "help"), ("Esc", "back")],
@@ -92,7 +85,7 @@ class Classify(PictureScreen):
     def action_switch_checkpoint(self) -> None:
         """Classify the file again, with the last checkpoint if the best one answered, or else with the best one."""
         self._checkpoint = "last" if self._answer.checkpoint == "best.ckpt" else "best"
-        self._classify(self._text)
+        self.classify(self._text)
 
     @work(group="classify", exclusive=True)
     async def _classify(self, text: str) -> None:

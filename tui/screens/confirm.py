@@ -20,12 +20,7 @@ class Confirm(BaseScreen[bool]):
     ]
 
     def __init__(self, question: str, consequence: str) -> None:
-        """Create the dialog.
-
-        Args:
-            question: One line that ends in a question mark.
-            consequence: What happens on yes.
-        """
+        """Create the dialog with a question in one line and what happens on yes."""
         super().__init__()
         self._question = question
         self._consequence = consequence

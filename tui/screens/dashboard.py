@@ -25,7 +25,6 @@ from tui.widgets.facts import MachineFacts, RunFacts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
 from tui.widgets.pane import ChartPane, Pane
-from tui.widgets.prompt import Prompt
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Dashboard(PictureScreen):
     AUTO_FOCUS = "#layers"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
     BINDINGS = [
-        *commands.bindings(),
+        *commands.BINDINGS,
         ("tab", "next_pane(1)", "next pane"),
         ("shift+tab", "next_pane(-1)", "previous pane"),
         ("pageup", "scroll_log(-1)", "scroll the log up"),
@@ -52,7 +51,7 @@ class Dashboard(PictureScreen):
     ]
 
     def __init__(self, root: Path, folder: RunFolder | None) -> None:
-        super().__init__(root)
+        super().__init__(root, LayerBrowser("feature maps appear after the first epoch", id="layers"))
         # The class for most terminal sizes, so that the first screen is not styled and painted twice.
         self.add_class("-tall")
         self.folder = folder
@@ -81,9 +80,9 @@ class Dashboard(PictureScreen):
                 yield Pane("Run", RunFacts(), id="run")
                 yield Pane("Machine", MachineFacts(), id="machine")
             with Column(id="right"):
-                yield LayerBrowser("feature maps appear after the first epoch", id="layers")
+                yield self.browser
                 yield Pane("Log", RunLog(), id="log")
-        yield Prompt(self.complete, id="prompt")
+        yield self.prompt
         yield KeyHints(commands.HINTS, commands.LAST_HINTS)
 
     def on_mount(self) -> None:
@@ -124,7 +123,9 @@ class Dashboard(PictureScreen):
         self.state, self._stale = event.state, True
         if not event.exists:
             self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
-            self._close_run()
+            self._stop_following()
+            self.folder = self.state = self._curves = None
+            self.browser.close()
 
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:
@@ -132,12 +133,6 @@ class Dashboard(PictureScreen):
             f"run {event.run} is no longer followed ({event.why}); open it again with r and Enter",
             severity="error", markup=False, timeout=20,
         )  # fmt: skip
-
-    def _close_run(self) -> None:
-        self._stop_following()
-        self.folder = self.state = self._curves = None
-        self.browser.close()
-        self._stale = True
 
     # Showing it
 
@@ -249,23 +244,15 @@ class Dashboard(PictureScreen):
             self._pane = event.widget.id
             self._arrange()
 
-    def action_enlarge(self) -> None:
-        """Show only the focused pane."""
-        self._enlarged = True
-        self._arrange()
-
-    def action_shrink(self) -> None:
-        """Show all panes again."""
-        self._enlarged = False
+    def action_enlarge(self, enlarged: bool) -> None:
+        """Show only the focused pane, or all of them again."""
+        self._enlarged = enlarged
         self._arrange()
 
     def action_scroll_log(self, by: int) -> None:
         """Scroll the log by a page."""
         log = self.query_one(RunLog)
-        if by < 0:
-            log.scroll_page_up()
-        else:
-            log.scroll_page_down()
+        log.scroll_relative(y=by * log.size.height)
 
     # Curves
 
@@ -290,7 +277,7 @@ class Dashboard(PictureScreen):
     def action_back(self) -> None:
         """Leave the zoom, or the enlarged pane."""
         if not self.browser.back():
-            self.action_shrink()
+            self.action_enlarge(False)
 
     # Prompt
 

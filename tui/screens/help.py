@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -9,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Static
 
 from tui import format as fmt
-from tui.commands import COMMANDS, GROUPS
+from tui.commands import COMMANDS, Group
 from tui.graphics.context import context_of
 from tui.graphics.terminal import Terminal
 from tui.screens.base import BaseScreen
@@ -28,12 +30,12 @@ class Help(BaseScreen[None]):
     CSS_PATH = "help.tcss"
     BINDINGS = [
         ("escape,q,question_mark,f1", "leave", "back"),
-        ("down,j", "scroll(1)", "down"),
-        ("up,k", "scroll(-1)", "up"),
-        ("pagedown,space", "scroll(20)", "page down"),
-        ("pageup", "scroll(-20)", "page up"),
-        ("home,g", "to_top", "beginning"),
-        ("end,G", "to_bottom", "end"),
+        ("down,j", "scroll('down')", "down"),
+        ("up,k", "scroll('up')", "up"),
+        ("pagedown,space", "scroll('page_down')", "page down"),
+        ("pageup", "scroll('page_up')", "page up"),
+        ("home,g", "scroll('home')", "beginning"),
+        ("end,G", "scroll('end')", "end"),
     ]
 
     def __init__(self, terminal: Terminal) -> None:
@@ -54,8 +56,8 @@ class Help(BaseScreen[None]):
 
     def _commands(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for group, title in GROUPS.items():
-            table.add_row(Text(title, "bold #61afef"), "", "")
+        for group in get_args(Group):
+            table.add_row(Text(group, "bold #61afef"), "", "")
             for command in COMMANDS:
                 if command.group == group:
                     key = Text(command.key_display, "bold", justify="right")
@@ -80,14 +82,6 @@ class Help(BaseScreen[None]):
             out.append(f"\nbetter: {terminal.advice}", "#e5c07b")
         return out
 
-    def action_scroll(self, lines: int) -> None:
-        """Scroll by some lines."""
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
-    def action_to_top(self) -> None:
-        """Scroll to the beginning."""
-        self.query_one(VerticalScroll).scroll_home(animate=False)
-
-    def action_to_bottom(self) -> None:
-        """Scroll to the end."""
-        self.query_one(VerticalScroll).scroll_end(animate=False)
+    def action_scroll(self, where: str) -> None:
+        """Scroll in one of Textual's ways, without an animation: the terminal may be far away."""
+        getattr(self.query_one(VerticalScroll), f"scroll_{where}")(animate=False)

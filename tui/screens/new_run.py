@@ -64,8 +64,7 @@ class NewRun(BaseScreen[None]):
         """Create the form.
 
         Args:
-            config: The initial values of the fields.
-            origin: Where these values come from, in words.
+            origin: Where the initial values come from, in words.
             first: The field that has the focus at first.
         """
         super().__init__()

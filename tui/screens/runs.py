@@ -86,15 +86,13 @@ class Runs(BaseScreen[None]):
                 stamp = _stamp(folder)
                 known = self._known.get(folder.name)
                 if known is None or known[0] != stamp:
-                    known = self._known[folder.name] = stamp, printable_strings(summarise(folder))
-                    summaries.append(known[1])
-                else:
-                    summaries.append(msgspec.structs.replace(known[1], state=folder.state()))
+                    known = stamp, printable_strings(summarise(folder))
+                self._known[folder.name] = stamp, msgspec.structs.replace(known[1], state=folder.state())
                 self._errors.pop(folder.name, None)
             except OSError as error:  # e.g. a network disk that fails
                 self._errors[folder.name] = error.strerror or str(error)
-                if folder.name in self._known:
-                    summaries.append(self._known[folder.name][1])
+            if folder.name in self._known:
+                summaries.append(self._known[folder.name][1])
         return summaries
 
     def _show(self, summaries: list[RunSummary]) -> None:

@@ -27,6 +27,11 @@ _INTRODUCTION = (
     "Trains a small network on photographs of faces and shows its feature maps while it learns. "
     "There is no run here yet. Where should the photographs come from?"
 )
+_CHOICES = (
+    ("demo", "Demo faces", "drawn by the program; needs no data and trains in a minute or two"),
+    ("path", "A folder", "with male/ and female/ in it; opens the form for a new run"),
+    ("download", "Download", "ashwingupta3012/male-and-female-faces-dataset from Kaggle"),
+)
 
 
 class Welcome(BaseScreen[None]):
@@ -38,7 +43,7 @@ class Welcome(BaseScreen[None]):
         ("escape", "leave", "dashboard"),
         ("question_mark", "app.help", "help"),
         ("r", "app.runs", "runs"),
-        ("q", "leave('app.detach')", "quit"),
+        ("q", "app.detach", "quit"),
     ]
 
     def __init__(self, root: Path, demo: TrainConfig) -> None:
@@ -53,24 +58,13 @@ class Welcome(BaseScreen[None]):
             yield Static(Text("facegender-tui", "bold"), id="name")
             yield Static(_INTRODUCTION, id="introduction", markup=False)
             yield OptionList(
-                Option(
-                    self._option("Demo faces", "drawn by the program; needs no data and trains in a minute or two"),
-                    "demo",
-                ),
-                Option(self._option("A folder", "with male/ and female/ in it; opens the form for a new run"), "path"),
-                Option(
-                    self._option("Download", "ashwingupta3012/male-and-female-faces-dataset from Kaggle"), "download"
-                ),
+                *(Option(Text.assemble((f"{name:<12}", "bold"), (text, "dim")), id) for id, name, text in _CHOICES)
             )
             yield Static("", id="progress", markup=False)
         yield KeyHints(
             [("↑↓", "choose"), ("Enter", "continue"), ("Esc", "dashboard"), ("root", printable(self._root))],
             [("?", "help"), ("q", "quit")],
         )
-
-    @staticmethod
-    def _option(name: str, text: str) -> Text:
-        return Text.assemble((f"{name:<12}", "bold"), (text, "dim"))
 
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
@@ -105,15 +99,16 @@ class Welcome(BaseScreen[None]):
         finally:
             self._downloading = False
 
-    def action_leave(self, then: str = "dismiss") -> None:
-        """Go to the empty dashboard, or do another action that leaves; ask first while a download runs."""
-        self._leave(then)
+    async def may_end(self) -> bool:
+        """Ask before a running download is stopped."""
+        question = Confirm("Stop the download?", "A later download continues where this one stopped.")
+        return not self._downloading or await self.app.push_screen_wait(question) is True
+
+    def action_leave(self) -> None:
+        """Go to the empty dashboard."""
+        self._leave()
 
     @work
-    async def _leave(self, then: str) -> None:
-        if self._downloading and self.is_current:
-            question = Confirm("Stop the download?", "A later download continues where this one stopped.")
-            if not await self.app.push_screen_wait(question):
-                return
-        if self.is_current:
-            await self.run_action(then)
+    async def _leave(self) -> None:
+        if self.is_current and await self.may_end() and self.is_current:
+            self.dismiss(None)

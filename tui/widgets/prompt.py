@@ -33,13 +33,10 @@ class Prompt(Vertical):
     BINDINGS = [Binding("escape", "close", "close the prompt", show=False)]
 
     @dataclass
-    class Submitted(Message):
-        """Enter was pressed on a text that is not empty."""
+    class Closed(Message):
+        """Enter or Escape was pressed; the text is empty after Escape."""
 
         text: str
-
-    class Closed(Message):
-        """The prompt was closed by Escape, or by Enter without a text."""
 
     def __init__(self, complete: Completer, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -77,7 +74,7 @@ class Prompt(Vertical):
 
     def action_close(self) -> None:
         """Close the prompt without a path."""
-        self.post_message(self.Closed())
+        self.post_message(self.Closed(""))
 
     @on(PathInput.Completed)
     def _show_candidates(self, event: PathInput.Completed) -> None:
@@ -93,5 +90,4 @@ class Prompt(Vertical):
     @on(Input.Submitted)
     def _submit(self, event: Input.Submitted) -> None:
         event.stop()
-        text = event.value.strip()
-        self.post_message(self.Submitted(text) if text else self.Closed())
+        self.post_message(self.Closed(event.value.strip()))
