@@ -66,7 +66,7 @@ class Session:
     def preparing(self, stage: str, done: int, count: int) -> None:
         """Report progress of the photographs: to the console each time, to the journal every few seconds."""
         if self.show:
-            self.console.progress(Preparing(stage, done, count))
+            self.console.show(Preparing(stage, done, count))
         now = time.monotonic()
         if self._stage != stage:
             self._stage, self._stage_began, self._done_before, self._last_progress = stage, now, done, now

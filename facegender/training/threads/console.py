@@ -1,4 +1,4 @@
-"""The console output of a run, with progress bars on a terminal and plain lines elsewhere, and ``train.log``."""
+"""The console output of a run, with a progress bar on a terminal and plain lines elsewhere, and ``train.log``."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import io
 import logging
 import os
 import threading
-import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunFinished, RunStarted, Steps
+from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunStarted, Steps
 from facegender.support.files import open_regular
 from facegender.support.text import printable
 
 MAX_WAITING = 5000
-PROGRESS_EVERY_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,6 @@ def _is_dead(descriptor: int) -> bool:
     return False
 
 
-def epoch_line(event: EpochFinished, epochs: int) -> str:
-    """Describe an epoch in one line."""
-    rate = f"{event.images_per_second:,.0f}".replace(",", " ")
-    return (
-        f"epoch {event.epoch + 1} of {epochs}  "
-        f"loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
-        f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
-        f"{rate} images/s"
-    )
-
-
 class ConsoleThread:
     """Shows events on the standard output from its own thread, so that a terminal that hangs does not stop training."""
 
@@ -118,30 +105,30 @@ class ConsoleThread:
         self._queue: SimpleQueue[Event | Preparing | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
         self._lost = False
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._preparing: TaskID | None = None
-        self._progress_at = 0.0
-        self._epochs = 0
-        self._steps_per_epoch = 0
+        self._epochs = self._steps_per_epoch = 0
+        self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._bar = self._progress.add_task("", visible=False, text="")
 
     def start(self) -> None:
         """Start showing."""
         self._thread.start()
 
-    def show(self, event: Event) -> None:
+    def show(self, event: Event | Preparing) -> None:
         """Queue an event to be shown; drop it if thousands wait already."""
         if self._queue.qsize() < MAX_WAITING:
             self._queue.put(event)
-
-    def progress(self, preparing: Preparing) -> None:
-        """Queue the progress of the photographs to be shown, ten times a second at most."""
-        now = time.monotonic()
-        if preparing.done == preparing.count or now - self._progress_at >= PROGRESS_EVERY_S:
-            self._progress_at = now
-            if self._queue.qsize() < MAX_WAITING:
-                self._queue.put(preparing)
 
     def hang_up(self) -> None:
         """Send what would be shown to the log, as the terminal is gone."""
@@ -157,34 +144,33 @@ class ConsoleThread:
     def print(self, text: str) -> None:
         """Print one line now, and write it to the log."""
         try:
-            if self._progress is None:
+            if self._console.is_terminal:  # above the progress bar
+                self._console.print(printable(text))
+            else:
                 print(printable(text), flush=True)
-            else:  # above the progress bars
-                self._console.print(printable(text), markup=False)
         except (OSError, ValueError):
             self.hang_up()
         if not self._log.is_output and not self._lost:
             self._log.line(printable(text))
 
     def _run(self) -> None:
-        try:
-            while True:
-                try:
-                    event = self._queue.get(timeout=60)
-                except Empty:
-                    continue
-                if event is None:
-                    break
-                try:
-                    self._show(event)
-                except (OSError, ValueError):
-                    self.hang_up()
-        finally:
-            self._end_bars()
+        while (event := self._queue.get()) is not None:
+            try:
+                if self._console.is_terminal:
+                    self._progress.start()  # later calls do nothing
+                self._show(event)
+            except (OSError, ValueError):
+                self.hang_up()
+        if self._progress.live.is_started:
+            with contextlib.suppress(OSError, ValueError):
+                self._progress.stop()
 
     def _show(self, event: Event | Preparing) -> None:
+        progress, bar = self._progress, self._bar
         if isinstance(event, Preparing):
-            self._show_preparing(event)
+            if progress.tasks[0].description != event.stage:
+                progress.reset(bar, description=event.stage, total=event.count, text="photographs")
+            progress.update(bar, completed=event.done, visible=event.done < event.count)
         elif isinstance(event, RunStarted):
             self._epochs, self._steps_per_epoch = event.epochs, event.steps_per_epoch
             photographs = sum(event.train_images.values()), sum(event.validation_images.values())
@@ -194,66 +180,22 @@ class ConsoleThread:
                 + (", DEMO faces" if event.demo else "")
             )
         elif isinstance(event, EpochStarted):
-            self._begin_bar(event)
+            name = f"epoch {event.epoch + 1} of {self._epochs}"
+            progress.reset(bar, description=name, total=self._steps_per_epoch, text="", visible=True)
         elif isinstance(event, Steps):
-            if self._progress is not None and self._task is not None and not self._lost:
-                text = f"loss {event.loss[-1]:.3f}  {event.images_per_second:,.0f} images/s".replace(",", " ")
-                self._progress.update(self._task, completed=event.batch[-1], text=text)
+            text = f"loss {event.loss[-1]:.3f}  {_rate(event.images_per_second)}"
+            progress.update(bar, completed=event.batch[-1], text=text)
         elif isinstance(event, EpochFinished):
-            self._end_bar(self._task)
-            self._task = None
-            self.print(epoch_line(event, self._epochs))
+            progress.update(bar, visible=False)
+            self.print(
+                f"epoch {event.epoch + 1} of {self._epochs}  "
+                f"loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
+                f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
+                f"{_rate(event.images_per_second)}"
+            )
         elif isinstance(event, Notice):
             self.print(event.text if event.level == "info" else f"{event.level}: {event.text}")
-        elif isinstance(event, RunFinished):
-            self._end_bars()
 
-    def _begin_bar(self, event: EpochStarted) -> None:
-        self._end_bar(self._task)
-        self._task = None
-        if (progress := self._bars()) is not None:
-            name = f"epoch {event.epoch + 1} of {self._epochs}"
-            self._task = progress.add_task(name, total=self._steps_per_epoch, text="")
 
-    def _show_preparing(self, event: Preparing) -> None:
-        if event.done >= event.count:
-            self._end_bar(self._preparing)
-            self._preparing = None
-        elif (progress := self._bars()) is not None:
-            if self._preparing is None:
-                self._preparing = progress.add_task("", text="photographs")
-            progress.update(self._preparing, description=event.stage, completed=event.done, total=event.count)
-
-    def _bars(self) -> Progress | None:
-        """The display of the progress bars; None if the output is not a terminal."""
-        if self._lost or not self._console.is_terminal:
-            return None
-        if self._progress is None:
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[text]}"),
-                TimeRemainingColumn(),
-                console=self._console,
-                transient=True,
-                refresh_per_second=4,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._progress.start()
-        return self._progress
-
-    def _end_bar(self, task: TaskID | None) -> None:
-        """Remove a bar, and the display with the last one."""
-        if self._progress is None or task is None:
-            return
-        self._progress.remove_task(task)
-        if not self._progress.task_ids:
-            self._end_bars()
-
-    def _end_bars(self) -> None:
-        progress, self._progress, self._task, self._preparing = self._progress, None, None, None
-        if progress is not None:
-            with contextlib.suppress(OSError, ValueError):
-                progress.stop()
+def _rate(images_per_second: float) -> str:
+    return f"{images_per_second:,.0f} images/s".replace(",", " ")
