@@ -165,7 +165,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         "Validation photographs whose feature maps are saved.", _between(1, 64),
         label="probe images", hint="photographs to look inside",
     )] = 4
-# fmt: on
+    # fmt: on
+
+    def frame_is_due(self, epoch: int) -> bool:
+        """Whether the feature maps and filters of an epoch are kept: every n-th, and the last one if any are."""
+        every = self.visualize_every
+        return bool(every) and (epoch % every == 0 or epoch + 1 == self.epochs)
 
 
 def _complete(info: msgspec.structs.FieldInfo) -> Field:

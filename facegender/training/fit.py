@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,17 @@ from pytorch_lightning import Callback
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint
-from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.events import Notice, Status
 from facegender.runs.folder import RunFolder
+from facegender.runs.frames import Frame
 from facegender.support.errors import UserError
 from facegender.training.callbacks.checkpoints import DurableCheckpointIO, RunCheckpoints
 from facegender.training.callbacks.data_report import DataReporter
 from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
-from facegender.training.callbacks.recorder import RunInfo, RunRecorder, Sink
+from facegender.training.callbacks.recorder import RunRecorder, Sink
 from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.resume import (
     ResumeCheck,
@@ -36,7 +36,6 @@ from facegender.training.resume import (
 from facegender.training.run_setup import RunSetup
 from facegender.training.session import Session
 from facegender.training.stop import Stopped, StopSwitch
-from facegender.training.threads.frames import PendingFrame
 from facegender.training.threads.journal import Item
 from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
@@ -85,9 +84,8 @@ class NullSink:
     def put(self, item: Item) -> None:
         """Drop a report."""
 
-    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
         """Drop a frame."""
-        return False
 
 
 def _recorded_near_copies(folder: RunFolder) -> list[list[str]] | None:
@@ -124,12 +122,12 @@ def _train(
     config, folder = setup.config, setup.folder
     configure_torch(config, hardware)
     module = FaceGenderModule(config, CLASSES, data.train_images)
-    files = DurableCheckpointIO(folder, sink.put, setup.is_gone)
+    files = DurableCheckpointIO(folder, sink.put)
     checkpoints = RunCheckpoints(folder, stop, files)
     callbacks = [
         *([ResumeCheck(resume)] if resume else []),
         EarlyStopping(config.patience, sink.put),
-        RunRecorder(sink, _run_info(setup, data, module, hardware.precision, resume)),
+        RunRecorder(sink, setup, data, resume),
         DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), sink.put),
         *reporters,
         checkpoints,
@@ -159,23 +157,4 @@ def _complete(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumeP
     module = FaceGenderModule(setup.config, CLASSES)
     weights = network_weights(read_checkpoint(resume.path)["state_dict"], module.eval_network)
     module.eval_network.load_state_dict(weights)
-    RunRecorder(sink, _run_info(setup, data, module, "32", resume)).record_missing_frame(module, resume.step)
-
-
-def _run_info(
-    setup: RunSetup, data: FaceDataModule, module: FaceGenderModule, precision: str, resume: ResumePoint | None
-) -> RunInfo:
-    return RunInfo(
-        run=setup.folder.name,
-        config=setup.config,
-        resumed=setup.resumed,
-        classes=CLASSES,
-        precision=precision,
-        parameters=parameter_count(module.network),
-        train_images=data.train_images,
-        validation_images=data.validation_images,
-        skipped_files=len(data.skipped),
-        probes=data.probes(setup.config.probes),
-        missing_frame=resume.missing_frame if resume else None,
-        batches_before=resume.batch if resume else 0,
-    )
+    RunRecorder(sink, setup, data, resume).record_missing_frame(module, resume.step)

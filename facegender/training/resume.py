@@ -26,11 +26,13 @@ from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
 from facegender.training.callbacks.early_stopping import STATE_KEY
-from facegender.training.callbacks.recorder import FINISHED_EPOCH, frame_is_due
 from facegender.training.failures import is_out_of_memory, reason
 from facegender.training.hardware import Hardware, has_bf16
 from facegender.training.run_setup import RunSetup
 from facegender.training.trainer import LIGHTNING_PRECISION
+
+FINISHED_EPOCH = "finished_epoch"
+"""In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
 
 _RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
 """Lightning's module that restores all parts of a checkpoint."""
@@ -136,7 +138,7 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     if batch:
         return point
     frames = (event.epoch for event in read_kinds(folder.journal_path, FrameSaved) if isinstance(event, FrameSaved))
-    due = frame_is_due(config, epoch - 1) or (config.visualize_every and point.is_finished(config))
+    due = config.frame_is_due(epoch - 1) or (config.visualize_every and point.is_finished(config))
     missing_frame = epoch - 1 if due and epoch - 1 not in frames else None
     return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
 

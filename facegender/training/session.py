@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -16,9 +15,8 @@ from facegender.training.failures import reason
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
 from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
-from facegender.training.threads.frames import FrameThread, PendingFrame
+from facegender.training.threads.frames import FrameThread
 from facegender.training.threads.journal import Item, JournalThread
-from facegender.training.threads.system_metrics import GpuIdentity
 
 PREPARING_EVERY_S = 5.0
 
@@ -38,9 +36,10 @@ class Session:
         self.console = ConsoleThread(log)
         self.show = show
         self.began = False
-        observers = [self.console.show] if show else []
-        self._journal = JournalThread(setup.folder, self.stop, observers, setup.is_gone)
-        self._frames = FrameThread(setup.folder, self.put, setup.is_gone)
+        self._journal = JournalThread(setup.folder, self.stop, self.console.show if show else None)
+        self._frames = FrameThread(setup.folder, self.put)
+        self.submit = self._frames.submit
+        self.watch = self._journal.watch
         self._stage = ""
         self._stage_began = self._last_progress = 0.0
         self._done_before = 0
@@ -50,14 +49,6 @@ class Session:
         if isinstance(item, RunStarted):
             self.began = True
         self._journal.put(item)
-
-    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
-        """Hand over a frame."""
-        return self._frames.submit(frame, last=last)
-
-    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
-        """Report the load of the GPUs that the run uses."""
-        self._journal.watch(gpus)
 
     def notice(self, text: str, level: Level = "info") -> None:
         """Report a sentence."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import recorded
 import torch
 from torch.overrides import TorchFunctionMode
 
@@ -38,7 +39,7 @@ from facegender.training.callbacks import recorder
 from facegender.training.run import train
 from facegender.training.threads import frames as framing
 from facegender.training.threads.journal import JournalThread
-from facegender.training.threads.system_metrics import GpuIdentity, SystemSampler
+from facegender.training.threads.system_metrics import sample_system
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
 
@@ -279,13 +280,16 @@ class Noting(TorchFunctionMode):
 def test_the_thread_that_writes_frames_computes_nothing_with_torch_which_would_start_threads_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noting, frame = Noting(), recorder.ProbeFrame.frame
+    noting, submit = Noting(), framing.FrameThread.submit
 
-    def noted(self: recorder.ProbeFrame) -> Any:
-        with noting:
-            return frame(self)
+    def noted(self: framing.FrameThread, epoch: int, make_frame: Callable[[], Any], **options: bool) -> None:
+        def make_noted() -> Any:
+            with noting:
+                return make_frame()
 
-    monkeypatch.setattr(recorder.ProbeFrame, "frame", noted)
+        submit(self, epoch, make_noted, **options)
+
+    monkeypatch.setattr(framing.FrameThread, "submit", noted)
     assert train(tiny(), tmp_path, "run", show=False) == "completed"
     assert noting.names <= {"detach", "float", "cpu", "numpy"}
     assert "numpy" in noting.names
@@ -325,62 +329,46 @@ def test_durations_are_not_taken_from_a_clock_that_somebody_sets(
 
 
 class NvidiaLibrary:
-    """NVIDIA's library on a machine with some GPUs, known by a UUID or a place on the bus."""
+    """NVIDIA's library on a machine with some GPUs, which it finds by UUID."""
 
     NVMLError = type("NVMLError", (Exception,), {})
 
-    def __init__(self, *names: str, divided: bool = False) -> None:
-        self._names = names
-        self._divided = divided
+    def __init__(self, **utilisations: int) -> None:
+        self._utilisations = utilisations
 
     def nvmlInit(self) -> None:
         pass
 
-    def nvmlShutdown(self) -> None:
-        pass
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        return uuid.removeprefix("GPU-")
 
-    def _find(self, name: str) -> int:
-        if name not in self._names:
-            raise self.NVMLError("Not Found")
-        return self._names.index(name)
-
-    nvmlDeviceGetHandleByUUID = nvmlDeviceGetHandleByPciBusId = _find
-
-    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:
-        return SimpleNamespace(used=11 + handle, total=139)
-
-    def nvmlDeviceGetName(self, handle: object) -> bytes:
-        return b"NVIDIA H200"
-
-    def nvmlDeviceGetUtilizationRates(self, handle: object) -> SimpleNamespace:
-        if self._divided:
+    def nvmlDeviceGetUtilizationRates(self, handle: str) -> SimpleNamespace:
+        if handle not in self._utilisations:
             raise self.NVMLError("Not Supported")
-        return SimpleNamespace(gpu=50)
+        return SimpleNamespace(gpu=self._utilisations[handle])
 
 
-def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", NvidiaLibrary("GPU-3f2a", divided=True))
-    (line,) = [decode(encode(SystemSampler().sample([GpuIdentity(0, "3f2a")])))]
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two GPUs that torch and NVIDIA's library number differently, the first of which is in MIG mode."""
+    properties = [SimpleNamespace(name="NVIDIA H200", uuid="3f2a"), SimpleNamespace(name="NVIDIA L4", uuid="bb")]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties.__getitem__)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (128 - index, 139))
+    monkeypatch.setitem(sys.modules, "pynvml", NvidiaLibrary(aa=10, bb=50))
+
+
+def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory(gpus: None) -> None:
+    line = decode(encode(sample_system([0])))
     assert isinstance(line, System)
     (gpu,) = line.gpus
     assert (gpu.name, gpu.memory_used_bytes, gpu.memory_total_bytes) == ("NVIDIA H200", 11, 139)
     assert math.isnan(gpu.utilisation_percent)
 
 
-def test_the_gpus_shown_are_those_that_the_run_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = NvidiaLibrary("GPU-aa", "GPU-bb", "GPU-cc", "MIG-cc", "00000000:3B:00.0")
-    monkeypatch.setitem(sys.modules, "pynvml", library)
-    sampler = SystemSampler()
-    assert sampler.sample().gpus == []
-    used = [GpuIdentity(0, "bb"), GpuIdentity(1, "cc"), GpuIdentity(2, "", "00000000:3B:00.0"), GpuIdentity(3, "dd")]
-    shown = [(gpu.index, gpu.memory_used_bytes - 11) for gpu in sampler.sample(used).gpus]
-    assert shown == [(0, 1), (1, 3), (2, 4)]
-
-
-def test_torch_tells_which_gpu_it_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = SimpleNamespace(uuid="3f2a-01", pci_domain_id=0, pci_bus_id=59, pci_device_id=0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    assert GpuIdentity.of_torch(1) == GpuIdentity(1, "3f2a-01", "00000000:3B:00.0")
+def test_the_gpus_shown_are_those_that_the_run_uses(gpus: None) -> None:
+    assert sample_system().gpus == []
+    (gpu,) = sample_system([1]).gpus
+    assert (gpu.index, gpu.name, gpu.memory_used_bytes, gpu.utilisation_percent) == (1, "NVIDIA L4", 12, 50)
 
 
 def test_frames_that_cannot_be_saved_are_a_notice(
@@ -427,7 +415,8 @@ def test_a_quiet_trainer_still_gives_a_sign_of_life(tmp_path: Path, monkeypatch:
     seen: list[Event] = []
     folder = RunFolder(tmp_path, "a")
     folder.path.mkdir(parents=True)
-    journal = JournalThread(folder, StopSwitch(), [seen.append])
+    folder.write_manifest(recorded.manifest(folder))
+    journal = JournalThread(folder, StopSwitch(), seen.append)
     journal.start()
     until = time.monotonic() + 10
     while not {"heartbeat", "system"} <= set(kinds(list(seen))) and time.monotonic() < until:  # type: ignore[arg-type]

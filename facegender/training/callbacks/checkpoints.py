@@ -36,20 +36,18 @@ class DurableCheckpointIO(CheckpointIO):
 
     A checkpoint that cannot be written is reported and training continues: the file of an earlier epoch is still there.
     Errors are not raised, because only the first of several processes writes: it alone would miss the barrier that
-    follows.
+    follows. Nothing is written once the run folder was removed.
 
     Args:
         announce: Reports an event; called from the training thread and from the thread that flushes.
-        is_gone: Tells whether the run folder was removed; nothing is written then.
 
     Attributes:
         failures: Why the newest content of a file could not be saved, by path.
     """
 
-    def __init__(self, folder: RunFolder, announce: Callable[[Event], None], is_gone: Callable[[], bool]) -> None:
+    def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
         self._folder = folder
         self._announce = announce
-        self._is_gone = is_gone
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._flushing: dict[Path, Future[None]] = {}
         self.failures: dict[Path, OSError] = {}
@@ -58,7 +56,7 @@ class DurableCheckpointIO(CheckpointIO):
         """Write a checkpoint, and flush and announce it in the background."""
         target = Path(path)
         self.wait(target)
-        if self._is_gone():
+        if self._folder.lock.is_lost():
             return
         try:
             with contextlib.ExitStack() as stack:
@@ -82,7 +80,7 @@ class DurableCheckpointIO(CheckpointIO):
             self._announce(event)
 
     def _fail(self, target: Path, error: OSError) -> None:
-        if self._is_gone():
+        if self._folder.lock.is_lost():
             return
         if target not in self.failures:
             self.report(f"{target.name} could not be saved: {reason(error)}; make room; training goes on")

@@ -10,7 +10,6 @@ from facegender.data.datamodule import FaceDataModule
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.training.session import Session
-from facegender.training.threads.system_metrics import GpuIdentity
 
 
 class DataReporter(Callback):
@@ -37,7 +36,7 @@ class DataReporter(Callback):
             near_copies=data.near_copies or [],
         )
         if isinstance(trainer.accelerator, CUDAAccelerator):
-            session.watch([GpuIdentity.of_torch(index) for index in trainer.device_ids])
+            session.watch(trainer.device_ids)
         if skipped := data.skipped:
             files = f"{len(skipped)} file{'s are' if len(skipped) > 1 else ' is'}"
             session.notice(f"{files} left out, e.g. {skipped[0].file}: {skipped[0].reason}", "warning")

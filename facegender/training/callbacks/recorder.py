@@ -10,8 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -20,15 +19,16 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from facegender.data.datamodule import Probes
-from facegender.interpret.activations import Activations, compute_activations, layer_frames, numpy_of
+from facegender.data.datamodule import FaceDataModule
+from facegender.data.dataset import CLASSES
+from facegender.interpret.activations import compute_activations, layer_frames, numpy_of
 from facegender.interpret.layers import Layer, maps_of, trace
-from facegender.network.model import normalise
+from facegender.network.model import normalise, parameter_count
 from facegender.network.module import FaceGenderModule
-from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
 from facegender.runs.frames import Frame
-from facegender.training.threads.frames import PendingFrame
+from facegender.training.resume import FINISHED_EPOCH, ResumePoint
+from facegender.training.run_setup import RunSetup
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
@@ -40,9 +40,6 @@ SUM_EVERY = 64
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
 
-FINISHED_EPOCH = "finished_epoch"
-"""In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
-
 
 class Sink(Protocol):
     """Where the recorder's reports go; no method may block."""
@@ -50,118 +47,8 @@ class Sink(Protocol):
     def put(self, item: Item) -> None:
         """Take a report."""
 
-    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
-        """Take a frame unless too many wait already; take the last one in any case."""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What the journal says about a run.
-
-    Attributes:
-        precision: "32", "bf16" or "16".
-        parameters: Of the network.
-        train_images: Photographs per class.
-        validation_images: The same.
-        missing_frame: The finished epoch that training resumes after, if its frame was never written.
-        batches_before: Batches already trained of the epoch that training resumes in.
-    """
-
-    run: str
-    config: TrainConfig
-    resumed: bool
-    classes: Sequence[str]
-    precision: str
-    parameters: int
-    train_images: Mapping[str, int]
-    validation_images: Mapping[str, int]
-    skipped_files: int
-    probes: Probes
-    missing_frame: int | None = None
-    batches_before: int = 0
-
-
-@dataclass(frozen=True)
-class FinishedEpoch:
-    """The end of an epoch, its metrics still on the device.
-
-    Attributes:
-        known: The fields of `EpochFinished` that need not be waited for.
-        sums: (3,) float, over all devices: loss summed over photographs, correct photographs, photographs.
-        images_before: Photographs among these that were trained before the run was resumed.
-        results: As `FaceGenderModule.validation_results`.
-        trained_s: Time of training, without validation.
-    """
-
-    known: Mapping[str, Any]
-    sums: Tensor
-    images_before: int
-    results: Mapping[str, Tensor]
-    trained_s: float
-
-    def event(self) -> EpochFinished:
-        """Wait for the numbers and copy them."""
-        loss, correct, images = self.sums.tolist()
-        results: dict[str, Any] = {name: tensor.tolist() for name, tensor in self.results.items()}
-        return EpochFinished(
-            **self.known,
-            train_loss=loss / images if images else float("nan"),
-            train_accuracy=correct / images if images else float("nan"),
-            validation_loss=results.pop("loss"),
-            validation_accuracy=results.pop("accuracy"),
-            images_per_second=(images - self.images_before) / self.trained_s if self.trained_s > 0 else 0.0,
-            **results,
-        )
-
-
-@dataclass(frozen=True)
-class ProbeFrame:
-    """A forward pass of the probes, still on the device.
-
-    Turning it into a `Frame` computes nothing with torch: on another thread torch would start a second set of worker
-    threads, and more workers than processors slow down those of the training thread.
-    """
-
-    epoch: int
-    step: int
-    probes: Probes
-    classes: Sequence[str]
-    activations: Activations
-    probabilities: Tensor
-    maps_of: dict[str, str]
-
-    def frame(self) -> Frame:
-        """Wait for the tensors and copy them."""
-        return Frame(
-            epoch=self.epoch,
-            step=self.step,
-            images=self.probes.images,
-            labels=self.probes.labels,
-            probabilities=numpy_of(self.probabilities),
-            classes=self.classes,
-            probe_names=self.probes.names,
-            layers=layer_frames(self.activations),
-            maps_of=self.maps_of,
-        )
-
-
-def frame_is_due(config: TrainConfig, epoch: int) -> bool:
-    """Whether the feature maps and filters of an epoch are kept: every n-th, and the last one if any are."""
-    every = config.visualize_every
-    return bool(every) and (epoch % every == 0 or epoch + 1 == config.epochs)
-
-
-def layer_infos(layers: Sequence[Layer]) -> list[LayerInfo]:
-    """The traced convolutions as the journal lists them."""
-    return [
-        LayerInfo(
-            name=layer.name,
-            channels=layer.conv.out_channels,
-            size=layer.size,
-            kernel=(layer.conv.weight.shape[1], layer.conv.weight.shape[2], layer.conv.weight.shape[3]),
-        )
-        for layer in layers
-    ]
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+        """Take a frame, as `facegender.training.threads.frames.FrameThread.submit`."""
 
 
 class RunRecorder(Callback):
@@ -172,12 +59,18 @@ class RunRecorder(Callback):
 
     Args:
         sink: Takes the reports.
-        info: What is trained.
+        setup: The run.
+        data: Its photographs, prepared.
+        resume: Where a resumed run continues.
     """
 
-    def __init__(self, sink: Sink, info: RunInfo) -> None:
+    def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
         self._sink = sink
-        self._info = info
+        self._setup = setup
+        self._config = setup.config
+        self._data = data
+        self._probes = data.probes(setup.config.probes)
+        self._resume = resume
         self._layers: list[Layer] = []
         self._images: Tensor | None = None
         self._epoch: int | None = None
@@ -186,7 +79,7 @@ class RunRecorder(Callback):
         self._unsummed: list[StepDone] = []
         self._steps = EpochSteps(0, 0, 0.0, 1, deque())
         self._sums_before: list[float] | None = None
-        self._finished: FinishedEpoch | None = None
+        self._finished: Callable[[], EpochFinished] | None = None
         self._epoch_began = self._train_ended = 0.0
         self._images_before = 0
         self._dropped = 0
@@ -196,7 +89,7 @@ class RunRecorder(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the sums of the epoch so far, of all devices, or the metrics of the epoch that just ended."""
         checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
-        checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished.event())
+        checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continue with these sums on the first device, as the number of devices may have changed."""
@@ -206,7 +99,10 @@ class RunRecorder(Callback):
             self._sums_before = [loss, correct, images] if trainer.is_global_zero else None
 
     def _total(self, trainer: Trainer) -> Tensor:
-        """The epoch's sums over all devices, as in `FinishedEpoch`. All processes of a run must call it together."""
+        """(3,) the epoch's loss summed over photographs, correct photographs and photographs, of all devices.
+
+        All processes of a run must call it together.
+        """
         self._sum_up()
         assert self._sums is not None
         total: Tensor = trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
@@ -218,7 +114,7 @@ class RunRecorder(Callback):
         for images, same in itertools.groupby(steps, key=lambda step: step.images):
             assert self._sums is not None
             rows = torch.stack([step.loss_sum_and_correct for step in same]).to(self._sums.dtype)
-            counted = rows.isfinite().all(1) | (self._info.config.on_nan != "skip")
+            counted = rows.isfinite().all(1) | (self._config.on_nan != "skip")
             self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
     # Hooks of training ------------------------------------------------------------------------------------------------
@@ -226,36 +122,36 @@ class RunRecorder(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the start and, if the run was resumed, the frame that a crash has cost."""
         assert isinstance(pl_module, FaceGenderModule)
-        info, config, device = self._info, self._info.config, pl_module.device
+        config, data, device = self._config, self._data, pl_module.device
         self._trace(pl_module)
         self._sink.put(
             RunStarted(
                 time=time.time(),
-                run=info.run,
+                run=self._setup.folder.name,
                 epochs=config.epochs,
                 steps_per_epoch=int(trainer.num_training_batches),
                 batch_size=config.batch_size,
                 start_epoch=trainer.current_epoch,
                 start_step=trainer.global_step,
-                resumed=info.resumed,
+                resumed=self._setup.resumed,
                 recipe=config.recipe,
                 device=str(device),
                 device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
-                precision=info.precision,
+                precision=trainer.precision.partition("-")[0],
                 image_size=config.image_size,
-                parameters=info.parameters,
-                train_images=dict(info.train_images),
-                validation_images=dict(info.validation_images),
-                skipped_files=info.skipped_files,
+                parameters=parameter_count(pl_module.network),
+                train_images=data.train_images,
+                validation_images=data.validation_images,
+                skipped_files=len(data.skipped),
                 demo=config.demo,
                 patience=config.patience,
                 visualize_every=config.visualize_every,
-                layers=layer_infos(self._layers),
+                layers=[_layer_info(layer) for layer in self._layers],
             )
         )
         self.record_missing_frame(pl_module, trainer.global_step)
-        if info.batches_before:  # Lightning calls `on_train_epoch_start` for whole epochs only
-            self._begin_epoch(trainer, pl_module, info.batches_before)
+        if self._resume and self._resume.batch:  # Lightning calls `on_train_epoch_start` for whole epochs only
+            self._begin_epoch(trainer, pl_module, self._resume.batch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the start of an epoch."""
@@ -303,7 +199,7 @@ class RunRecorder(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record a frame if one is due."""
-        if frame_is_due(self._info.config, trainer.current_epoch):
+        if self._config.frame_is_due(trainer.current_epoch):
             self._record_frame(pl_module, trainer.current_epoch, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -311,26 +207,40 @@ class RunRecorder(Callback):
         assert isinstance(pl_module, FaceGenderModule)
         assert self._epoch is not None
         stopping = trainer.early_stopping_callback
-        known = {
+        known: dict[str, Any] = {
             "time": time.time(),
             "epoch": self._epoch,
             "step": trainer.global_step,
-            "classes": list(self._info.classes),
+            "classes": list(CLASSES),
             "learning_rate": self._learning_rate,
             "seconds": time.perf_counter() - self._epoch_began,
             "best": stopping is not None and stopping.wait_count == 0,
-            "epochs_since_best": stopping.wait_count if stopping is not None and self._info.config.patience else 0,
+            "epochs_since_best": stopping.wait_count if stopping is not None and self._config.patience else 0,
         }
-        trained_s = self._train_ended - self._epoch_began
-        results = dict(pl_module.validation_results)
-        self._finished = FinishedEpoch(known, self._total(trainer), self._images_before, results, trained_s)
-        self._sink.put(self._finished)
+        sums, before, trained_s = self._total(trainer), self._images_before, self._train_ended - self._epoch_began
+        tensors = dict(pl_module.validation_results)
+
+        def finished() -> EpochFinished:
+            loss, correct, images = sums.tolist()
+            results: dict[str, Any] = {name: tensor.tolist() for name, tensor in tensors.items()}
+            return EpochFinished(
+                **known,
+                train_loss=loss / images if images else float("nan"),
+                train_accuracy=correct / images if images else float("nan"),
+                validation_loss=results.pop("loss"),
+                validation_accuracy=results.pop("accuracy"),
+                images_per_second=(images - before) / trained_s if trained_s > 0 else 0.0,
+                **results,
+            )
+
+        self._finished = finished
+        self._sink.put(finished)
         self._sums = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record a frame of the last epoch also where the run ended early."""
-        config, epoch = self._info.config, self._epoch
-        if epoch is not None and config.visualize_every and not frame_is_due(config, epoch):
+        config, epoch = self._config, self._epoch
+        if epoch is not None and config.visualize_every and not config.frame_is_due(epoch):
             self._record_frame(pl_module, epoch, trainer.global_step, last=True)
 
     # Frames -----------------------------------------------------------------------------------------------------------
@@ -341,11 +251,11 @@ class RunRecorder(Callback):
         Args:
             step: Optimiser steps that were done.
         """
-        if self._info.missing_frame is not None:
-            self._record_frame(pl_module, self._info.missing_frame, step)
+        if self._resume and self._resume.missing_frame is not None:
+            self._record_frame(pl_module, self._resume.missing_frame, step)
 
     def _trace(self, pl_module: FaceGenderModule) -> None:
-        images = torch.from_numpy(np.ascontiguousarray(self._info.probes.images)).permute(0, 3, 1, 2)
+        images = torch.from_numpy(np.ascontiguousarray(self._probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(pl_module.device))
         self._layers = trace(pl_module.eval_network, self._images[:1])
 
@@ -355,15 +265,26 @@ class RunRecorder(Callback):
             self._trace(pl_module)
         assert self._images is not None
         activations = compute_activations(pl_module.eval_network, self._images, self._layers)
-        self._sink.submit(
-            ProbeFrame(
+        probabilities = activations.logits.float().softmax(1)
+
+        def frame() -> Frame:
+            # Computes nothing with torch: on another thread torch would start a second set of worker threads, and more
+            # workers than processors slow down those of the training thread.
+            return Frame(
                 epoch=epoch,
                 step=step,
-                probes=self._info.probes,
-                classes=self._info.classes,
-                activations=activations,
-                probabilities=activations.logits.float().softmax(1),
+                images=self._probes.images,
+                labels=self._probes.labels,
+                probabilities=numpy_of(probabilities),
+                classes=CLASSES,
+                probe_names=self._probes.names,
+                layers=layer_frames(activations),
                 maps_of=maps_of(self._layers),
-            ),
-            last=last or epoch + 1 == self._info.config.epochs,
-        )
+            )
+
+        self._sink.submit(epoch, frame, last=last or epoch + 1 == self._config.epochs)
+
+
+def _layer_info(layer: Layer) -> LayerInfo:
+    _, depth, height, width = layer.conv.weight.shape
+    return LayerInfo(name=layer.name, channels=layer.conv.out_channels, size=layer.size, kernel=(depth, height, width))

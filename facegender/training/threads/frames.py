@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol
 
 from facegender.rendering.pages import filters_page, maps_page, write_png
 from facegender.runs.events import Event, FrameSaved, Notice
@@ -18,37 +17,23 @@ from facegender.support.errors import print_error
 from facegender.support.files import exists
 from facegender.training.failures import reason
 
-MAX_WAITING = 4
-
-
-class PendingFrame(Protocol):
-    """A frame whose tensors may still be on the device."""
-
-    @property
-    def epoch(self) -> int:
-        """The epoch it is of, counted from 0."""
-
-    def frame(self) -> Frame:
-        """Wait for the tensors and copy them; called on the frame thread."""
+MAX_WAITING = 3
+"""Frames that may wait while one is being written."""
 
 
 class FrameThread:
     """Writes frames one after another, and announces each with `FrameSaved` once its files exist.
 
+    Nothing is written once the run folder was removed.
+
     Args:
         announce: Reports an event; called on this thread and on the one that submits frames.
-        is_gone: Tells whether the run folder was removed; nothing is written then.
     """
 
-    def __init__(
-        self, folder: RunFolder, announce: Callable[[Event], None], is_gone: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
         self._folder = folder
         self._announce = announce
-        self._is_gone = is_gone
-        self._queue: SimpleQueue[PendingFrame | None] = SimpleQueue()
-        self._waiting = 0
-        self._lock = threading.Lock()
+        self._queue: SimpleQueue[tuple[int, Callable[[], Frame]] | None] = SimpleQueue()
         self._printed_error = False
         self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
 
@@ -56,24 +41,19 @@ class FrameThread:
         """Start writing."""
         self._thread.start()
 
-    def submit(self, frame: PendingFrame, *, last: bool = False) -> bool:
-        """Hand over a frame, unless too many wait already because the disk is slow.
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+        """Hand over a frame. If too many wait already because the disk is slow, a notice says that it is left out.
 
         Args:
-            last: It is the last frame of the run, which is taken in any case.
-
-        Returns:
-            Whether it was taken; if not, a notice says so.
+            epoch: The epoch it is of, counted from 0.
+            make_frame: Waits for the device and copies the frame's tensors; called on this thread.
+            last: It is the last frame of the run, which is written in any case.
         """
-        with self._lock:
-            accepted = last or self._waiting < MAX_WAITING
-            self._waiting += accepted
-        if accepted:
-            self._queue.put(frame)
+        if last or self._queue.qsize() < MAX_WAITING:
+            self._queue.put((epoch, make_frame))
         else:
-            text = f"feature maps of epoch {frame.epoch + 1} are left out: the disk is too slow"
+            text = f"feature maps of epoch {epoch + 1} are left out: the disk is too slow"
             self._announce(Notice(time=time.time(), level="warning", text=text))
-        return accepted
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Write what waits and end; gives up after ``timeout_s``."""
@@ -83,23 +63,20 @@ class FrameThread:
 
     def _run(self) -> None:
         while (pending := self._queue.get()) is not None:
+            epoch, make_frame = pending
             try:
-                if not self._is_gone():
-                    self._announce(self._save(pending))
+                if not self._folder.lock.is_lost():
+                    self._announce(self._save(make_frame()))
             except Exception as error:  # the boundary of a thread: a lost frame must not end the run
-                if self._is_gone():
+                if self._folder.lock.is_lost():
                     continue
-                text = f"feature maps of epoch {pending.epoch + 1} could not be saved: {reason(error)}"
+                text = f"feature maps of epoch {epoch + 1} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._printed_error:
                     self._printed_error = True
                     print_error(f"{text}; training goes on")
-            finally:
-                with self._lock:
-                    self._waiting -= 1
 
-    def _save(self, pending: PendingFrame) -> FrameSaved:
-        frame = pending.frame()
+    def _save(self, frame: Frame) -> FrameSaved:
         folder = self._folder.visuals
         self._folder.make_visuals()
         path = self._folder.frame_path(frame.epoch)

@@ -8,9 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -21,14 +20,14 @@ from facegender.support.errors import print_error
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import STOP_REQUESTED, StopSwitch
-from facegender.training.threads.system_metrics import GpuIdentity, SystemSampler
+from facegender.training.threads.system_metrics import sample_system
 
 STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5
 SYSTEM_EVERY_S = 2.0
 RETRY_EVERY_S = 1.0
 MAX_UNWRITTEN = 5000
-"""Events that are kept while the disk cannot be written."""
+"""Events that may wait while the disk cannot be written; from then on steps are dropped."""
 LAST_RETRIES_S = 10.0
 """How long to retry at the end of a run."""
 
@@ -70,47 +69,32 @@ class EpochSteps:
     done: deque[StepDone]
 
 
-class Deferred(Protocol):
-    """An event whose numbers are still on the device."""
-
-    def event(self) -> Event:
-        """Wait for the numbers; called on the journal thread."""
-
-
-Item = Event | EpochSteps | Deferred
-Observer = Callable[[Event], None]
+Item = Event | EpochSteps | Callable[[], Event]
+"""What can be reported. A function makes its event on the journal thread, where it may wait for the device."""
 
 
 class JournalThread:
     """Owns the journal. `put` returns at once; everything slow happens on this thread.
 
-    A disk that is full or gone does not stop the trainer: events wait, up to a limit, until the journal can be written
-    again. A line on stderr says when that begins, a notice in the journal when it is over and what was lost.
+    A disk that is full or gone does not stop the trainer: events wait until the journal can be written again, without
+    the machine's load, and without further steps once too many wait. A line on stderr says when that begins, a notice
+    in the journal when it is over and what was lost.
 
-    A journal or a manifest that somebody removes or replaces ends the run as failed.
+    A journal or a manifest that somebody removes or replaces ends the run as failed, and so does a run folder that is
+    removed or renamed; nothing is created in its place.
 
     Args:
-        observers: Called with each event, on this thread; must not block.
-        is_gone: Tells whether the run folder was removed or renamed. Then the run is ended, and nothing is created in
-            the folder's place.
+        observer: Called with each event, on this thread; must not block.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        stop: StopSwitch,
-        observers: Sequence[Observer] = (),
-        is_gone: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, folder: RunFolder, stop: StopSwitch, observer: Callable[[Event], None] | None = None) -> None:
         self._folder = folder
         self._stop = stop
-        self._observers = observers
-        self._is_gone = is_gone
+        self._observer = observer
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._journal: JournalWriter | None = None
-        self._has_manifest = not _is_missing(folder.manifest_path)
         self._problem = ""
         self._unwritten: deque[Event] = deque()
         self._failing_since: float | None = None
@@ -118,14 +102,13 @@ class JournalThread:
         self._lost = 0
         self._steps: EpochSteps | None = None
         self._steps_until = 0.0
-        self._gpus: tuple[GpuIdentity, ...] = ()
-        self._sampler: SystemSampler | None = None
+        self._gpus: Sequence[int] = ()
         self._load_failed = False
         self._flushed_at = self._wrote_at = time.monotonic()
 
-    def watch(self, gpus: Sequence[GpuIdentity]) -> None:
-        """Report the load of these GPUs from now on."""
-        self._gpus = tuple(gpus)
+    def watch(self, gpus: Sequence[int]) -> None:
+        """Report the load of these GPUs, by torch's indices, from now on."""
+        self._gpus = gpus
 
     def start(self) -> None:
         """Start writing."""
@@ -163,8 +146,6 @@ class JournalThread:
         finally:
             self._flush_steps()
             self._write_last()
-            if self._sampler is not None:
-                self._sampler.close()
             self._close_journal()
 
     # The run folder ---------------------------------------------------------------------------------------------------
@@ -172,17 +153,23 @@ class JournalThread:
     def _poll_folder(self) -> None:
         if self._folder.stop_requested():
             self._stop.request(STOP_REQUESTED)
-        before, self._problem = self._problem, "the run folder is gone" if self._is_gone() else self._missing_file()
+        before, self._problem = self._problem, self._missing_file()
         # Seen once it may be somebody who moves folders about, or a network disk that comes back.
         if self._problem and self._problem == before:
             self._stop.fail(self._problem)
 
     def _missing_file(self) -> str:
         """What happened to a file that the run cannot do without; empty if they are all there."""
+        if self._folder.lock.is_lost():
+            return "the run folder is gone"
         if self._journal is not None and not self._journal.is_at(self._folder.journal_path):
             return f"{self._folder.journal_path.name} was removed or replaced while the run was training"
-        if self._has_manifest and _is_missing(self._folder.manifest_path):
+        try:
+            self._folder.manifest_path.stat()
+        except (FileNotFoundError, NotADirectoryError):
             return f"{self._folder.manifest_path.name} was removed while the run was training"
+        except OSError:  # a disk that does not respond says nothing
+            pass
         return ""
 
     # From reports to events -------------------------------------------------------------------------------------------
@@ -194,7 +181,7 @@ class JournalThread:
             if isinstance(item, EpochSteps):
                 self._steps, self._steps_until = item, item.began
                 return
-            event = item if isinstance(item, Event) else item.event()
+            event = item if isinstance(item, Event) else item()
             if isinstance(event, EpochFinished):
                 self._steps = None
             self._emit(event)
@@ -234,9 +221,7 @@ class JournalThread:
 
     def _sample(self) -> None:
         try:
-            if self._sampler is None:
-                self._sampler = SystemSampler()
-            self._emit(self._sampler.sample(self._gpus))
+            self._emit(sample_system(self._gpus))
         except Exception as error:  # whatever the machine's libraries raise, it must not end the journal
             if not self._load_failed:
                 self._load_failed = True
@@ -250,14 +235,18 @@ class JournalThread:
     def _emit(self, event: Event) -> None:
         self._unwritten.append(event)
         self._write()
-        for observer in self._observers:
-            observer(event)
+        if self._unwritten:  # the disk fails, and the event is still the last of those that wait
+            too_many = isinstance(event, Steps) and len(self._unwritten) > MAX_UNWRITTEN
+            self._lost += too_many
+            if too_many or isinstance(event, System | Heartbeat):
+                self._unwritten.pop()
+        if self._observer is not None:
+            self._observer(event)
 
     def _write(self) -> None:
         """Write what waits, line by line, so that after a failure exactly the missing lines are written."""
         now = time.monotonic()
-        if self._failing_since is not None and now < self._retry_at:
-            self._trim()
+        if not self._unwritten or (self._failing_since is not None and now < self._retry_at):
             return
         try:
             if self._journal is None:
@@ -270,7 +259,7 @@ class JournalThread:
             self._write_recovery(self._journal, now)
             self._wrote_at = now
         except OSError as error:
-            if self._is_gone():  # which ends the run; there is no folder for these lines
+            if self._folder.lock.is_lost():  # which ends the run; there is no folder for these lines
                 self._unwritten.clear()
                 self._failing_since = None
                 return
@@ -279,37 +268,26 @@ class JournalThread:
                 cause = reason(error)
                 print_error(f"the journal of run {self._folder.name} cannot be written: {cause}; training goes on")
             self._retry_at = now + RETRY_EVERY_S
-            self._trim()
             self._close_journal()  # opening it again closes a torn line
             self._wrote_at = now
             self._folder.lock.refresh()  # other machines have no other sign that the trainer is alive
 
-    def _trim(self) -> None:
-        """Keep what waits within the limit: the machine's load is dropped, then the oldest steps."""
-        self._unwritten = deque(event for event in self._unwritten if not isinstance(event, (System, Heartbeat)))
-        while len(self._unwritten) > MAX_UNWRITTEN:
-            oldest = next((index for index, event in enumerate(self._unwritten) if isinstance(event, Steps)), 0)
-            del self._unwritten[oldest]
-            self._lost += 1
-
     def _write_recovery(self, journal: JournalWriter, now: float) -> None:
-        """Report a failure that is over."""
-        if self._failing_since is None:
-            return
-        text = f"the journal could not be written for {now - self._failing_since:.0f} s"
-        if self._lost:
-            text += f"; {counted(self._lost, 'line')} lost"
-        journal.write(Notice(time=time.time(), level="warning", text=text))
-        self._failing_since, self._lost = None, 0
+        if self._failing_since is not None:
+            text = f"the journal could not be written for {now - self._failing_since:.0f} s"
+            if self._lost:
+                text += f"; {counted(self._lost, 'line')} lost"
+            journal.write(Notice(time=time.time(), level="warning", text=text))
+            self._failing_since, self._lost = None, 0
 
     def _write_last(self) -> None:
         """Retry for some seconds, as what waits may be how the run ended."""
         until = time.monotonic() + LAST_RETRIES_S
         self._write()
-        while self._failing_since is not None and time.monotonic() < until:
+        while self._unwritten and time.monotonic() < until:
             time.sleep(min(RETRY_EVERY_S, 0.2))
             self._write()
-        if self._failing_since is not None:
+        if self._unwritten:
             status = next((event.status for event in self._unwritten if isinstance(event, RunFinished)), None)
             ended = f"; the run is {status}, which the list of runs cannot know" if status else ""
             lines = counted(len(self._unwritten) + self._lost, "line")
@@ -320,14 +298,3 @@ class JournalThread:
         if journal is not None:
             with contextlib.suppress(OSError):  # whatever could not be written has been reported
                 journal.close()
-
-
-def _is_missing(path: Path) -> bool:
-    """Whether there is certainly no such file; a disk that does not respond does not count."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
