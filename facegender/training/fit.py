@@ -128,23 +128,23 @@ def _train(
         *([ResumeCheck(resume)] if resume else []),
         EarlyStopping(config.patience, sink.put),
         RunRecorder(sink, setup, data, resume),
-        DivergenceGuard(folder, config.on_nan, config.epochs, len(CLASSES), sink.put),
+        DivergenceGuard(folder, config.on_nan, sink.put),
         *reporters,
         checkpoints,
     ]
-    trainer = build_trainer(hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
+    trainer = build_trainer(config, hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
     if resume:
         data.resume_from(resume.epoch, resume.batch)
     held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
     sink.put(Notice(time=time.time(), level="info", text=held))
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume.path if resume else None)
+        trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint if resume else None)
     except Exception as error:
         if resume and stop.preparing and is_restore_error(error):
-            raise UserError(unusable(resume.path, error)) from error
+            raise UserError(unusable(folder.last_checkpoint, error)) from error
         raise
     if resume and stop.preparing:
-        raise UserError(unusable(resume.path, DamagedCheckpoint("says that all is trained")))
+        raise UserError(unusable(folder.last_checkpoint, DamagedCheckpoint("says that all is trained")))
     if checkpoints.lost:  # resuming the run trains that epoch again
         raise checkpoints.lost
 
@@ -155,6 +155,6 @@ def _complete(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumeP
         return
     data.prepare()
     module = FaceGenderModule(setup.config, CLASSES)
-    weights = network_weights(read_checkpoint(resume.path)["state_dict"], module.eval_network)
+    weights = network_weights(read_checkpoint(setup.folder.last_checkpoint)["state_dict"], module.eval_network)
     module.eval_network.load_state_dict(weights)
     RunRecorder(sink, setup, data, resume).record_missing_frame(module, resume.step)

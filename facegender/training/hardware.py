@@ -27,7 +27,7 @@ _CLUSTER_VARIABLES = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "MASTER_ADDR")
 
 @dataclass(frozen=True)
 class Hardware:
-    """Arguments of Lightning's Trainer for what `TrainConfig` asks for.
+    """What `TrainConfig` asks for, as this machine has it.
 
     Attributes:
         devices: Number of devices on each machine.
@@ -36,15 +36,9 @@ class Hardware:
     """
 
     kind: DeviceKind
-    accelerator: str
     devices: int | Literal["auto"]
     nodes: int
-    strategy: str
     precision: str
-
-    def options(self) -> str:
-        """Return the same as options of ``facegender train``."""
-        return f"--accelerator {self.accelerator} --devices {self.devices} --strategy {self.strategy}"
 
 
 def choose_hardware(config: TrainConfig) -> Hardware:
@@ -76,7 +70,7 @@ def choose_hardware(config: TrainConfig) -> Hardware:
         _require_devices(kind, devices)
     one_process = nodes == 1 and (devices == 1 or (kind == "cpu" and devices == "auto"))
     precision = _choose_precision(config, kind, one_process=one_process)
-    return Hardware(kind, config.accelerator, devices, nodes, config.strategy, precision)
+    return Hardware(kind, devices, nodes, precision)
 
 
 def _device_kind(accelerator: str) -> DeviceKind:

@@ -10,7 +10,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,16 +87,11 @@ class RateCurve:
         return len(self.losses) >= MIN_POINTS
 
     @property
-    def lowest_index(self) -> int:
-        """Index of the lowest smoothed loss."""
-        return int(self.smoothed.argmin())
-
-    @property
     def suggested_index(self) -> int | None:
         """Index of the suggested learning rate; None if the loss does not clearly fall."""
         if not self.has_enough_points:
             return None
-        smoothed, lowest = self.smoothed, self.lowest_index
+        smoothed, lowest = self.smoothed, int(self.smoothed.argmin())
         highest = int(smoothed[: lowest + 1].argmax())
         fall = smoothed[highest] - smoothed[lowest]
         if fall <= max(MIN_FALL_ERRORS * self._standard_error(lowest), MIN_FALL_SHARE * smoothed[highest]):
@@ -126,7 +121,7 @@ class RateCurve:
 
     def table(self) -> list[str]:
         """Return the lines of a table with a small plot, by ascending learning rate, in ASCII."""
-        smoothed, lowest, suggested = self.smoothed, self.lowest_index, self.suggested_index
+        smoothed, lowest, suggested = self.smoothed, int(self.smoothed.argmin()), self.suggested_index
         marks = {lowest: "lowest"} if suggested is None else {lowest: "lowest", suggested: "suggested"}
         every = max(1, round(len(smoothed) / _TABLE_ROWS))
         rows = {index for index in range(0, len(smoothed), every) if all(abs(index - at) >= every / 2 for at in marks)}
@@ -161,8 +156,8 @@ class LossCollector(FaceGenderModule):
         losses: The loss of each batch, () float32, still on the device.
     """
 
-    def __init__(self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int]) -> None:
-        super().__init__(config, classes, train_images)
+    def on_fit_start(self) -> None:
+        """Begin with none."""
         self.losses: list[Tensor] = []
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -193,7 +188,13 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
             silence_lightning()
             try:
                 data.prepare()
-                _require_photographs(data, batches)
+                epochs = math.ceil(batches / data.steps_per_epoch)
+                if epochs > MAX_EPOCHS:
+                    raise UserError(
+                        f"{sum(data.train_images.values())} photographs to train on are too few for {batches} batches "
+                        f"of {config.batch_size}, as each would be seen {epochs} times: give more photographs, a "
+                        "smaller --batch-size, or fewer --batches"
+                    )
                 configure_torch(config, hardware)
                 return measure_curve(LossCollector(config, CLASSES, data.train_images), data, batches, hardware)
             finally:
@@ -209,9 +210,11 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
 def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:
     """Train a module with rising learning rates, then restore its weights."""
     epochs = math.ceil(batches / data.steps_per_epoch) + 1
-    with tempfile.TemporaryDirectory(prefix="facegender-") as folder, _progress_bar_on_terminals_only():
+    # The finder has no switch for its progress bar, which is for terminals only.
+    bar_output = sys.stderr if sys.stderr.isatty() else io.StringIO()
+    with tempfile.TemporaryDirectory(prefix="facegender-") as folder, contextlib.redirect_stderr(bar_output):
         # Lightning's finder validates after each epoch, whatever its limits, unless no validation is ever due.
-        trainer = build_trainer(hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
+        trainer = build_trainer(data.config, hardware, Path(folder), epochs, check_val_every_n_epoch=epochs + 1)
         data.choose_location(trainer.strategy.root_device)
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=MIN_RATE, max_lr=MAX_RATE, num_training=batches, update_attr=False
@@ -232,28 +235,3 @@ def _progress_reporter() -> Callable[[str, int, int], None]:
             print_error(f"preparing photographs: {done} of {count}")
 
     return report
-
-
-def _require_photographs(data: FaceDataModule, batches: int) -> None:
-    """Require that no photograph is seen more than `MAX_EPOCHS` times.
-
-    Raises:
-        UserError: There are too few.
-    """
-    epochs = math.ceil(batches / data.steps_per_epoch)
-    if epochs > MAX_EPOCHS:
-        count = sum(data.train_images.values())
-        raise UserError(
-            f"{count} photographs to train on are too few for {batches} batches of {data.config.batch_size}, as each "
-            f"would be seen {epochs} times: give more photographs, a smaller --batch-size, or fewer --batches"
-        )
-
-
-@contextlib.contextmanager
-def _progress_bar_on_terminals_only() -> Iterator[None]:
-    """Hide the progress bar of Lightning's finder, which has no switch for it, if stderr is a file or a pipe."""
-    if sys.stderr.isatty():
-        yield
-        return
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield

@@ -52,7 +52,6 @@ class ResumePoint:
         missing_frame: The epoch whose frame the crash has cost; the checkpoint has the weights of that moment.
     """
 
-    path: Path
     epoch: int
     batch: int
     step: int
@@ -126,7 +125,6 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     _check_progress(checkpoint["loops"])
     point = ResumePoint(
-        path=folder.last_checkpoint,
         epoch=epoch,
         batch=batch,
         step=require_count(checkpoint["global_step"], "step"),

@@ -36,6 +36,7 @@ def configure_torch(config: TrainConfig, hardware: Hardware) -> None:
 
 
 def build_trainer(
+    config: TrainConfig,
     hardware: Hardware,
     folder: Path,
     epochs: int,
@@ -55,10 +56,10 @@ def build_trainer(
     """
     try:
         return Trainer(
-            accelerator=hardware.accelerator,
+            accelerator=config.accelerator,
             devices=hardware.devices,
             num_nodes=hardware.nodes,
-            strategy=hardware.strategy,
+            strategy=config.strategy,
             precision=LIGHTNING_PRECISION[hardware.precision],
             max_epochs=epochs,
             callbacks=list(callbacks),
@@ -74,7 +75,8 @@ def build_trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError, ImportError) as error:
         raise UserError(
-            f"{hardware.options()}: {one_line(str(error))}; leave these options out to use the hardware that is there"
+            f"--accelerator {config.accelerator} --devices {hardware.devices} --strategy {config.strategy}: "
+            f"{one_line(str(error))}; leave these options out to use the hardware that is there"
         ) from None
 
 

@@ -80,5 +80,5 @@ def test_a_resumed_run_does_not_keep_a_precision_that_these_devices_lack(
     monkeypatch.setattr(module, "cpu_has_bf16", lambda: False)
     monkeypatch.setattr(resuming, "has_bf16", lambda kind: False)
     here = choose_hardware(configure({"accelerator": "cpu"}))
-    point = ResumePoint(tmp_path, epoch=1, batch=0, step=4, devices=1, kind="cpu", precision="bf16")
+    point = ResumePoint(epoch=1, batch=0, step=4, devices=1, kind="cpu", precision="bf16")
     assert recorded_precision(here, configure({}), point) == here

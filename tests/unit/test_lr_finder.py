@@ -26,7 +26,7 @@ def test_the_suggestion_lies_between_where_half_of_the_fall_is_done_and_the_lowe
     found = curve(fall_at, 10 * fall_at)
     suggestion = found.suggestion()
     assert suggestion is not None
-    assert fall_at < suggestion < found.rates[found.lowest_index]
+    assert fall_at < suggestion < found.rates[found.smoothed.argmin()]
     assert suggestion == float(f"{suggestion:.1e}")
 
 
@@ -41,7 +41,7 @@ def test_a_dip_before_the_fall_does_not_draw_the_suggestion_to_where_the_loss_is
     found = RateCurve.of(RATES.tolist(), (curve(1e-2, 1e-1).losses - dip).tolist())
     index, smoothed = found.suggested_index, found.smoothed
     assert index is not None
-    assert smoothed[index] < (smoothed.max(initial=0, where=RATES < 1e-2) + smoothed[found.lowest_index]) / 2
+    assert smoothed[index] < (smoothed.max(initial=0, where=RATES < 1e-2) + smoothed[found.smoothed.argmin()]) / 2
 
 
 def test_a_loss_that_does_not_fall_suggests_nothing() -> None:

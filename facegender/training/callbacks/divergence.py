@@ -15,6 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from facegender.data.dataset import CLASSES
 from facegender.interpret.health import first_non_finite_layer
 from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
@@ -30,6 +31,9 @@ CHECK_EVERY = 16
 
 MAX_SKIPPED_IN_A_ROW = 10
 """Consecutive batches that ``--on-nan skip`` leaves out before the run fails."""
+
+GUESSING_LOSS = math.log(len(CLASSES))
+"""Cross-entropy of a network that gives all classes the same probability."""
 
 MEDIAN_OF = 16
 """Steps over which the median loss is taken, so that single outliers do not matter."""
@@ -72,18 +76,12 @@ class DivergenceGuard(Callback):
     Args:
         folder: Folder of the run.
         on_nan: Option ``--on-nan``.
-        epochs: Number of epochs of the whole run.
-        classes: Number of classes; the loss of guessing is its logarithm.
         announce: Called with each notice.
     """
 
-    def __init__(
-        self, folder: RunFolder, on_nan: OnNan, epochs: int, classes: int, announce: Callable[[Event], None]
-    ) -> None:
+    def __init__(self, folder: RunFolder, on_nan: OnNan, announce: Callable[[Event], None]) -> None:
         self._folder = folder
         self._on_nan = on_nan
-        self._epochs = epochs
-        self._guessing_loss = math.log(classes)
         self._announce = announce
         self._first_weight: nn.Parameter | None = None
         self._buffers: list[tuple[Tensor, Tensor]] = []
@@ -93,7 +91,7 @@ class DivergenceGuard(Callback):
         self._images: Tensor | None = None
         self._skipped_in_a_row = self._skipped_in_epoch = 0
         self._recent: deque[float] = deque(maxlen=MEDIAN_OF)
-        self._lowest_median = EXPLODED * self._guessing_loss
+        self._lowest_median = EXPLODED * GUESSING_LOSS
         self._announced: set[str] = set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -157,10 +155,8 @@ class DivergenceGuard(Callback):
         """
         self._examine_all(trainer, pl_module)
         if self._skipped_in_epoch > 1:
-            text = (
-                f"{self._skipped_in_epoch} batches of epoch {trainer.current_epoch + 1} were left out (--on-nan skip)"
-            )
-            self._notice(text)
+            epoch = trainer.current_epoch + 1
+            self._notice(f"{self._skipped_in_epoch} batches of epoch {epoch} were left out (--on-nan skip)")
         self._skipped_in_epoch = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -172,10 +168,10 @@ class DivergenceGuard(Callback):
         assert isinstance(pl_module, FaceGenderModule)
         if math.isfinite(float(pl_module.validation_results["loss"])):
             return
-        text = f"the validation loss of epoch {trainer.current_epoch + 1} of {self._epochs} is not finite"
+        text = f"the validation loss of {_epoch(trainer)} is not finite"
         if self._on_nan != "continue":
             raise Diverged(f"{text}; {self._remedy(trainer)}")
-        self._notice_once("validation", f"{text}; training continues (--on-nan continue)")
+        self._notice(f"{text}; training continues (--on-nan continue)", once="validation")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Examine all losses, so that no checkpoint is written after a step that is not finite.
@@ -230,12 +226,11 @@ class DivergenceGuard(Callback):
     def _on_bad_step(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
         self._skipped_in_a_row += 1
         self._skipped_in_epoch += 1
-        text = f"the loss is not finite at step {step} (epoch {trainer.current_epoch + 1} of {self._epochs})"
+        text = f"the loss is not finite at step {step} ({_epoch(trainer)})"
         if self._on_nan == "continue":
             self._skipped_in_epoch = 0
-            self._notice_once(
-                "training", f"{text}; {self._layer(trainer, pl_module)}; training continues (--on-nan continue)"
-            )
+            text += f"; {self._layer(trainer, pl_module)}; training continues (--on-nan continue)"
+            self._notice(text, once="training")
         elif self._on_nan == "skip" and self._skipped_in_a_row <= MAX_SKIPPED_IN_A_ROW:
             if self._skipped_in_epoch == 1:
                 self._notice(f"{text}; {self._layer(trainer, pl_module)}; this batch is left out (--on-nan skip)")
@@ -269,19 +264,21 @@ class DivergenceGuard(Callback):
         if len(self._recent) < MEDIAN_OF or step % MEDIAN_OF:
             return
         median = statistics.median(self._recent)
-        if median > EXPLODED * max(self._lowest_median, self._guessing_loss):
-            self._notice_once(
-                "explosion",
-                f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step} (epoch "
-                f"{trainer.current_epoch + 1} of {self._epochs}), guessing has {self._guessing_loss:.2f}: "
-                "stop the run and lower --learning-rate",
+        if median > EXPLODED * max(self._lowest_median, GUESSING_LOSS):
+            self._notice(
+                f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step} "
+                f"({_epoch(trainer)}), guessing has {GUESSING_LOSS:.2f}: stop the run and lower --learning-rate",
+                once="explosion",
             )
         self._lowest_median = min(self._lowest_median, median)
 
-    def _notice_once(self, key: str, text: str) -> None:
-        if key not in self._announced:
-            self._announced.add(key)
-            self._notice(text)
+    def _notice(self, text: str, once: str = "") -> None:
+        """Report a warning; with ``once``, only the first of those that give this name."""
+        if once not in self._announced:
+            self._announce(Notice(time=time.time(), level="warning", text=text))
+        if once:
+            self._announced.add(once)
 
-    def _notice(self, text: str) -> None:
-        self._announce(Notice(time=time.time(), level="warning", text=text))
+
+def _epoch(trainer: Trainer) -> str:
+    return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"

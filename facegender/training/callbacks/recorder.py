@@ -25,14 +25,14 @@ from facegender.interpret.activations import compute_activations, layer_frames, 
 from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.network.model import normalise, parameter_count
 from facegender.network.module import FaceGenderModule
-from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Notice, RunStarted
+from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RunStarted
 from facegender.runs.frames import Frame
 from facegender.training.resume import FINISHED_EPOCH, ResumePoint
 from facegender.training.run_setup import RunSetup
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
-"""Steps that may wait while the disk does not respond."""
+"""Steps that may wait while the disk does not respond; then the oldest are missing from the journal."""
 
 SUM_EVERY = 64
 """Steps that are added to the epoch's sums at once, as adding each one alone takes several times as long."""
@@ -82,7 +82,6 @@ class RunRecorder(Callback):
         self._finished: Callable[[], EpochFinished] | None = None
         self._epoch_began = self._train_ended = 0.0
         self._images_before = 0
-        self._dropped = 0
 
     # State in checkpoints ---------------------------------------------------------------------------------------------
 
@@ -168,7 +167,7 @@ class RunRecorder(Callback):
         self._sums_before = self._finished = None
         self._unsummed.clear()
         # Only the first process of a run on several devices has a thread that takes the steps out again.
-        done = deque[StepDone](maxlen=None if trainer.is_global_zero else 0)
+        done = deque[StepDone](maxlen=MAX_BACKLOG if trainer.is_global_zero else 0)
         self._steps = EpochSteps(self._epoch, trainer.global_step - batches_before, now, trainer.world_size, done)
         self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
         self._sink.put(self._steps)
@@ -181,15 +180,7 @@ class RunRecorder(Callback):
         self._unsummed.append(step)
         if len(self._unsummed) >= SUM_EVERY:
             self._sum_up()
-        waiting = self._steps.done
-        if len(waiting) > MAX_BACKLOG:
-            self._dropped += 1
-            return
-        if self._dropped:
-            text = f"{self._dropped} steps are missing from the journal: the disk was too slow"
-            self._sink.put(Notice(time=time.time(), level="warning", text=text))
-            self._dropped = 0
-        waiting.append(step)
+        self._steps.done.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the time at which training paused, after the device has done what was launched."""
