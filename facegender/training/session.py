@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
-
-import msgspec
 
 from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
 from facegender.support.files import exists
 from facegender.support.text import age_in_words
-from facegender.training.failures import reason
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
 from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
@@ -68,17 +64,6 @@ class Session:
                 left_s = (count - done) * (now - self._stage_began) / (done - self._done_before)
                 text += f", {age_in_words(left_s)} left"
             self.notice(text)
-
-    def update_manifest(self, **fields: Any) -> None:
-        """Change fields of the manifest. A disk that cannot be written does not end the run."""
-        folder = self.setup.folder
-        manifest = folder.read_manifest()
-        if manifest is None or self.setup.is_gone():
-            return
-        try:
-            folder.write_manifest(msgspec.structs.replace(manifest, **fields))
-        except OSError as error:
-            self.notice(f"run.json could not be updated: {reason(error)}", "warning")
 
     def start(self) -> None:
         """Start the threads."""

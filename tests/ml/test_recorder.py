@@ -332,43 +332,45 @@ class NvidiaLibrary:
     """NVIDIA's library on a machine with some GPUs, which it finds by UUID."""
 
     NVMLError = type("NVMLError", (Exception,), {})
-
-    def __init__(self, **utilisations: int) -> None:
-        self._utilisations = utilisations
+    utilisations = {"MIG-cc": None, "GPU-cc": 90, "GPU-aa": 10, "GPU-bb": 50}
 
     def nvmlInit(self) -> None:
         pass
 
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
-        return uuid.removeprefix("GPU-")
+        if uuid not in self.utilisations:
+            raise self.NVMLError("Not Found")
+        return uuid
+
+    def nvmlDeviceGetMemoryInfo(self, handle: str) -> SimpleNamespace:
+        return SimpleNamespace(used=11, total=40 if "MIG" in handle else 139)
 
     def nvmlDeviceGetUtilizationRates(self, handle: str) -> SimpleNamespace:
-        if handle not in self._utilisations:
+        if self.utilisations[handle] is None:
             raise self.NVMLError("Not Supported")
-        return SimpleNamespace(gpu=self._utilisations[handle])
+        return SimpleNamespace(gpu=self.utilisations[handle])
 
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two GPUs that torch and NVIDIA's library number differently, the first of which is in MIG mode."""
-    properties = [SimpleNamespace(name="NVIDIA H200", uuid="3f2a"), SimpleNamespace(name="NVIDIA L4", uuid="bb")]
+    """Three GPUs as torch numbers them: one instance of a divided GPU, a whole one, and one without a driver."""
+    properties = [SimpleNamespace(name="NVIDIA H200", uuid=uuid) for uuid in ("cc", "bb", "dd")]
     monkeypatch.setattr(torch.cuda, "get_device_properties", properties.__getitem__)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (128 - index, 139))
-    monkeypatch.setitem(sys.modules, "pynvml", NvidiaLibrary(aa=10, bb=50))
+    monkeypatch.setitem(sys.modules, "pynvml", NvidiaLibrary())
 
 
 def test_a_gpu_that_does_not_tell_its_utilisation_still_tells_its_memory(gpus: None) -> None:
     line = decode(encode(sample_system([0])))
     assert isinstance(line, System)
     (gpu,) = line.gpus
-    assert (gpu.name, gpu.memory_used_bytes, gpu.memory_total_bytes) == ("NVIDIA H200", 11, 139)
+    assert (gpu.name, gpu.memory_used_bytes, gpu.memory_total_bytes) == ("NVIDIA H200", 11, 40)
     assert math.isnan(gpu.utilisation_percent)
 
 
 def test_the_gpus_shown_are_those_that_the_run_uses(gpus: None) -> None:
     assert sample_system().gpus == []
-    (gpu,) = sample_system([1]).gpus
-    assert (gpu.index, gpu.name, gpu.memory_used_bytes, gpu.utilisation_percent) == (1, "NVIDIA L4", 12, 50)
+    (gpu,) = sample_system([1, 2]).gpus
+    assert (gpu.index, gpu.memory_total_bytes, gpu.utilisation_percent) == (1, 139, 50)
 
 
 def test_frames_that_cannot_be_saved_are_a_notice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
@@ -9,6 +10,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 from facegender.data.datamodule import FaceDataModule
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
+from facegender.training.failures import reason
 from facegender.training.session import Session
 
 
@@ -23,18 +25,25 @@ class DataReporter(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complete the manifest, and report the load of the GPUs from now on."""
         assert isinstance(pl_module, FaceGenderModule)
-        data, session = self._data, self._session
-        manifest = session.setup.folder.read_manifest()
-        if session.setup.resumed and manifest and manifest.data_digest and manifest.data_digest != data.digest:
-            session.notice("the photographs have changed since the run began", "warning")
-        session.update_manifest(
-            data=data.source,
-            data_digest=data.digest,
-            parameters=parameter_count(pl_module.network),
-            layers=[name for name, part in pl_module.network.named_modules() if isinstance(part, torch.nn.Conv2d)],
-            skipped=data.skipped,
-            near_copies=data.near_copies or [],
-        )
+        data, session, folder = self._data, self._session, self._session.setup.folder
+        manifest = folder.read_manifest()
+        if manifest is not None and not folder.lock.is_lost():
+            if session.setup.resumed and manifest.data_digest not in ("", data.digest):
+                session.notice("the photographs have changed since the run began", "warning")
+            layers = [name for name, part in pl_module.network.named_modules() if isinstance(part, torch.nn.Conv2d)]
+            manifest = msgspec.structs.replace(
+                manifest,
+                data=data.source,
+                data_digest=data.digest,
+                parameters=parameter_count(pl_module.network),
+                layers=layers,
+                skipped=data.skipped,
+                near_copies=data.near_copies or [],
+            )
+            try:
+                folder.write_manifest(manifest)
+            except OSError as error:  # which does not end the run
+                session.notice(f"run.json could not be updated: {reason(error)}", "warning")
         if isinstance(trainer.accelerator, CUDAAccelerator):
             session.watch(trainer.device_ids)
         if skipped := data.skipped:

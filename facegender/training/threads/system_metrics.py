@@ -25,7 +25,7 @@ def sample_system(gpus: Sequence[int] = ()) -> System:
         memory_used_bytes=memory.total - memory.available,
         memory_total_bytes=memory.total,
         process_memory_bytes=_process_memory(),
-        gpus=[_gpu(index) for index in gpus],
+        gpus=[gpu for index in gpus if (gpu := _gpu(index))],
     )
 
 
@@ -39,22 +39,32 @@ def _process_memory() -> int:
     return total
 
 
-def _gpu(index: int) -> Gpu:
+def _gpu(index: int) -> Gpu | None:
+    """Read the load of ``cuda:<index>``; None if NVIDIA's library cannot.
+
+    torch's own functions would start a CUDA context on each of the run's GPUs, or take its index for that of NVIDIA's
+    library, which numbers them differently.
+    """
     import pynvml
     import torch  # loaded already: it trains on that GPU
 
     properties = torch.cuda.get_device_properties(index)
-    free, total = torch.cuda.mem_get_info(index)
     utilisation = math.nan
-    with contextlib.suppress(pynvml.NVMLError):  # e.g. a GPU in MIG mode does not report it
+    try:
         pynvml.nvmlInit()  # later calls only count
-        # By UUID, because torch and NVIDIA's library number the GPUs differently; so does `torch.cuda.utilization`.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
-        utilisation = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        try:  # the memory of a MIG instance is all that the run can use
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"MIG-{properties.uuid}")
+        except pynvml.NVMLError:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        with contextlib.suppress(pynvml.NVMLError):  # e.g. a GPU in MIG mode does not report it
+            utilisation = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:
+        return None
     return Gpu(
         index=index,
         name=properties.name,
         utilisation_percent=utilisation,
-        memory_used_bytes=total - free,
-        memory_total_bytes=total,
+        memory_used_bytes=memory.used,
+        memory_total_bytes=memory.total,
     )
