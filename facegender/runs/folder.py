@@ -234,6 +234,15 @@ class RunFolder:
         shown = (printable(line.rstrip().rsplit("\r", 1)[-1]) for line in text.split("\n"))
         return [line for line in shown if line.strip()][-lines:]
 
+    def remove_if_empty(self) -> None:
+        """Remove the folders of a run that never began, and those they are in, where only an empty log is in them."""
+        with contextlib.suppress(OSError):
+            if self.log_path.stat().st_size == 0:
+                self.log_path.unlink()
+        for path in (self.path, self.visuals, self.path.parent, self.visuals.parent):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
     def delete(self) -> None:
         """Remove the run's two folders.
 

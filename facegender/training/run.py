@@ -76,7 +76,7 @@ def train(
             with signals_handled(session.stop, session.console.hang_up):
                 return _run(session, log)
     finally:
-        setup.release()
+        setup.folder.lock.release()
 
 
 def _run(session: Session, log: TrainLog) -> Status:
@@ -102,7 +102,7 @@ def _run(session: Session, log: TrainLog) -> Status:
         # The boundary of the process: whatever happened, the journal and the person learn of it in one line.
         status, error = "failed", describe(exception)
         log.trace(exception)
-    if setup.is_gone():
+    if folder.lock.is_lost():
         # The journal is still open: where the folder was only renamed, it says how the run ended.
         status, error = "failed", f"{printable(folder.path)} was removed or renamed while the run was training"
     session.finish(status, error)

@@ -57,22 +57,18 @@ class RunSetup:
     ended: RunFinished | None = None
     before: Manifest | None = None
 
-    def is_gone(self) -> bool:
-        """Tell whether somebody has removed, renamed or replaced the folder since."""
-        return self.folder.lock.is_lost()
-
     def abandon(self, error: str) -> None:
         """Undo the setup because nothing was trained.
 
         A folder that was made for this run is removed. In any other the journal says why, and a resumed run returns to
         the state it had.
         """
-        if self.is_gone():
+        if self.folder.lock.is_lost():
             return
         if self.created:
             shutil.rmtree(self.folder.path, ignore_errors=True)
             shutil.rmtree(self.folder.visuals, ignore_errors=True)
-            _remove_empty(self.folder)
+            self.folder.remove_if_empty()
             return
         now = time.time()
         lines: list[Event] = [Notice(time=now, level="error", text=error)]
@@ -87,10 +83,6 @@ class RunSetup:
             if self.before:
                 # Last: it names a process that has ended, and a run without a last line has crashed then.
                 self.folder.write_manifest(self.before)
-
-    def release(self) -> None:
-        """Let others have the folder. A second call does nothing."""
-        self.folder.lock.release()
 
 
 def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
@@ -120,7 +112,7 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
             return RunSetup(folder, config, created=not existed)
     except BaseException:
         if not existed:
-            _remove_empty(folder)
+            folder.remove_if_empty()
         raise
 
 
@@ -220,15 +212,6 @@ def _refusal(folder: RunFolder, holder: Process | None) -> str:
         return f"run {run} is {state} right now{where}: stop it first with: {stop}{gone}"
     by = printable(str(holder or "another process"))
     return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
-
-
-def _remove_empty(folder: RunFolder) -> None:
-    """Remove the run's folders and those they are in, if they are empty: other runs may be there."""
-    for path in (folder.path, folder.visuals):
-        with contextlib.suppress(OSError):
-            path.rmdir()
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
 
 
 @contextlib.contextmanager

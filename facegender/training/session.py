@@ -79,7 +79,7 @@ class Session:
             self.notice("stopped before the first checkpoint: resuming starts from the beginning")
         self.put(RunFinished(time=time.time(), status=status, error=error))
         self._end()
-        self.setup.release()
+        self.setup.folder.lock.release()
         self.console.close()
 
     def close(self) -> None:
@@ -90,6 +90,6 @@ class Session:
 
     def _end(self) -> None:
         self._journal.close()
-        if not self.setup.is_gone():
+        if not self.setup.folder.lock.is_lost():
             with contextlib.suppress(OSError):  # resuming clears a request that stays
                 self.setup.folder.stop_path.unlink(missing_ok=True)

@@ -210,8 +210,8 @@ def test_a_run_that_has_just_ended_is_resumed_as_soon_as_its_trainer_lets_go(roo
     threading.Timer(0.2, folder.lock.release).start()
     setup = set_up_resumed(root, "otter-3", {})
     assert setup.ended is not None
-    setup.release()
-    setup.release()
+    setup.folder.lock.release()
+    setup.folder.lock.release()
     assert not folder.lock.is_held_by_other()
 
 

@@ -63,7 +63,7 @@ class Trainers:
             try:
                 self._spawn(folder, [*train_arguments(config), f"--run={folder.name}"])
             except UserError:
-                _remove_empty(folder)
+                folder.remove_if_empty()
                 raise
         return folder
 
@@ -100,16 +100,6 @@ class Trainers:
         except OSError as error:
             raise UserError(f"cannot start the trainer ({error.strerror or error})") from None
         self._children.append((folder, child))
-
-
-def _remove_empty(folder: RunFolder) -> None:
-    """Remove the folders of a run whose trainer never started, unless they have something in them."""
-    with contextlib.suppress(OSError):
-        if folder.log_path.stat().st_size == 0:
-            folder.log_path.unlink()
-    for path in (folder.path, folder.visuals):
-        with contextlib.suppress(OSError):
-            path.rmdir()
 
 
 async def output_lines(*arguments: str) -> AsyncIterator[str]:
