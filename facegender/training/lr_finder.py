@@ -9,8 +9,6 @@ import math
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from facegender.support.errors import UserError, print_error
 from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
+from facegender.training.threads.console import progress_in_sentences
 from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
 
 Float64Array = npt.NDArray[np.float64]
@@ -143,7 +142,6 @@ MIN_RATE = 1e-5
 MAX_RATE = 1.0
 MAX_EPOCHS = 50
 """How often a photograph may be seen: the loss of few photographs, learnt by heart, falls at any rate."""
-REPORT_EVERY_S = 5.0
 
 
 class LossCollector(FaceGenderModule):
@@ -184,7 +182,7 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
     try:
         with signals_handled(stop, lambda: stop.request("SIGHUP")):
             hardware = choose_hardware(config)
-            data = FaceDataModule(config, root, progress=_progress_reporter())
+            data = FaceDataModule(config, root, progress=progress_in_sentences(print_error))
             silence_lightning()
             try:
                 data.prepare()
@@ -221,17 +219,3 @@ def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, har
         )
     rates = found.results["lr"] if found is not None else []
     return RateCurve.of(rates, torch.stack(module.losses).tolist() if module.losses else [])
-
-
-def _progress_reporter() -> Callable[[str, int, int], None]:
-    """Make a function that prints the progress of preparing the photographs every few seconds."""
-    reported_at = time.monotonic()
-
-    def report(stage: str, done: int, count: int) -> None:
-        nonlocal reported_at
-        now = time.monotonic()
-        if now - reported_at >= REPORT_EVERY_S:
-            reported_at = now
-            print_error(f"preparing photographs: {done} of {count}")
-
-    return report

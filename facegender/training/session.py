@@ -7,14 +7,11 @@ import time
 
 from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
 from facegender.support.files import exists
-from facegender.support.text import age_in_words
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
-from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
+from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog, progress_in_sentences
 from facegender.training.threads.frames import FrameThread
 from facegender.training.threads.journal import Item, JournalThread
-
-PREPARING_EVERY_S = 5.0
 
 
 class Session:
@@ -36,9 +33,7 @@ class Session:
         self._frames = FrameThread(setup.folder, self.put)
         self.submit = self._frames.submit
         self.watch = self._journal.watch
-        self._stage = ""
-        self._stage_began = self._last_progress = 0.0
-        self._done_before = 0
+        self._report_progress = progress_in_sentences(self.notice)
 
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""
@@ -54,16 +49,7 @@ class Session:
         """Report progress of the photographs: to the console each time, to the journal every few seconds."""
         if self.show:
             self.console.show(Preparing(stage, done, count))
-        now = time.monotonic()
-        if self._stage != stage:
-            self._stage, self._stage_began, self._done_before, self._last_progress = stage, now, done, now
-        if done < count and now - self._last_progress >= PREPARING_EVERY_S:
-            self._last_progress = now
-            text = f"{stage} photographs: {done} of {count}"
-            if done > self._done_before:
-                left_s = (count - done) * (now - self._stage_began) / (done - self._done_before)
-                text += f", {age_in_words(left_s)} left"
-            self.notice(text)
+        self._report_progress(stage, done, count)
 
     def start(self) -> None:
         """Start the threads."""

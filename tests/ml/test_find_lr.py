@@ -23,6 +23,7 @@ from facegender.runs.folder import RunFolder
 from facegender.training import lr_finder
 from facegender.training.hardware import choose_hardware
 from facegender.training.lr_finder import LossCollector, measure_curve
+from facegender.training.threads import console
 from tests.ml.conftest import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -42,7 +43,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word of progress, which only a busy machine would have."""
-    monkeypatch.setattr(lr_finder, "REPORT_EVERY_S", math.inf)
+    monkeypatch.setattr(console, "SENTENCE_EVERY_S", math.inf)
 
 
 @pytest.fixture
@@ -187,9 +188,9 @@ def test_several_processes_are_one_line_and_exit_code_2(
 
 
 def test_a_long_preparation_reports_progress(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lr_finder, "REPORT_EVERY_S", 0.0)
+    monkeypatch.setattr(console, "SENTENCE_EVERY_S", 0.0)
     assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
-    assert "facegender: preparing photographs: 1 of 24\n" in capsys.readouterr().err
+    assert "facegender: decoding photographs: 1 of 24\n" in capsys.readouterr().err
 
 
 def test_too_few_photographs_are_one_line_and_exit_code_2(empty: Path, capsys: Capture) -> None:
