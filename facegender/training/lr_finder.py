@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,8 @@ class LossCollector(FaceGenderModule):
         losses: The loss of each batch, () float32, still on the device.
     """
 
-    def on_fit_start(self) -> None:
-        """Begin with none."""
+    def __init__(self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int]) -> None:
+        super().__init__(config, classes, train_images)
         self.losses: list[Tensor] = []
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
