@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -59,9 +60,6 @@ class Runs(BaseScreen[None]):
 
     def on_mount(self) -> None:
         """Read the runs now, and again from time to time."""
-        table = self.query_one(DataTable)
-        for column in _COLUMNS:
-            table.add_column(column, key=column)
         self._update()
         self.set_interval(REREAD_S, self._update)
 
@@ -106,22 +104,14 @@ class Runs(BaseScreen[None]):
         chosen = self._chosen()
         self._summaries = summaries
         row = next((n for n, run in enumerate(summaries) if chosen and run.run == chosen.name), table.cursor_row)
-        table.clear()
         now = time.time()
-        for run in summaries:
-            sign, colour = fmt.SIGNS[run.state]
-            known = not math.isnan(run.best_accuracy)
-            table.add_row(
-                Text(run.run, "bold"),
-                Text(f"{sign} {run.state}", colour),
-                f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
-                fmt.figure(run.best_accuracy) if known else "–",
-                str(run.best_epoch + 1) if known else "",
-                f"{run.image_size} px" if run.image_size else "",
-                ago(now - run.created) if run.created else "",
-                Text(end_of(run.data, 40), "dim"),
-                key=run.run,
-            )
+        rows = [_cells(run, now) for run in summaries]
+        # With widths of its own choice the table may paint new rows at the old widths, and keep them so.
+        table.clear(columns=True)
+        for index, column in enumerate(_COLUMNS):
+            table.add_column(column, width=max(cell_len(str(cells[index])) for cells in [_COLUMNS, *rows]))
+        for run, cells in zip(summaries, rows, strict=True):
+            table.add_row(*cells, key=run.run)
         table.move_cursor(row=min(row, len(summaries) - 1))
         table.focus()
 
@@ -166,3 +156,19 @@ def _stamp(folder: RunFolder) -> object:
         except OSError:
             stamps.append((0, 0, 0))
     return stamps
+
+
+def _cells(run: RunSummary, now: float) -> list[str | Text]:
+    """The row of a run, in the order of the columns."""
+    sign, colour = fmt.SIGNS[run.state]
+    known = not math.isnan(run.best_accuracy)
+    return [
+        Text(run.run, "bold"),
+        Text(f"{sign} {run.state}", colour),
+        f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
+        fmt.figure(run.best_accuracy) if known else "–",
+        str(run.best_epoch + 1) if known else "",
+        f"{run.image_size} px" if run.image_size else "",
+        ago(now - run.created) if run.created else "",
+        Text(end_of(run.data, 40), "dim"),
+    ]
