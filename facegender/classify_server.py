@@ -22,7 +22,7 @@ from facegender.runs.protocol import Answer, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
-from facegender.support.machine import available_processors
+from facegender.support.machine import available_processors, let_waiting_threads_sleep
 from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
 
+    let_waiting_threads_sleep()
     import torch
 
     # A trainer may be at work on the same machine.

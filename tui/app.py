@@ -311,7 +311,7 @@ class FaceGenderApp(LateReplyApp):
 
     def _show_run(self, folder: RunFolder) -> None:
         while self.screen is not self.dashboard and len(self.screen_stack) > 1:
-            self.pop_screen()
+            self.screen.dismiss(None)  # answers a question that is still open, where popping would leave it waiting
         self.dashboard.open_run(folder)
 
     async def _confirm(self, question: str, consequence: str) -> bool:

@@ -146,12 +146,13 @@ class RunFolder:
         """Read the manifest. Fields that this version does not know are skipped.
 
         Returns:
-            None where there is none that can be read.
+            None where there is none that this version can read.
         """
         try:
-            return msgspec.json.decode(read_regular(self.manifest_path), type=Manifest)
+            manifest = msgspec.json.decode(read_regular(self.manifest_path), type=Manifest)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
+        return manifest if manifest.version <= MANIFEST_VERSION else None
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically, keeping the fields of the old file that this version does not know."""

@@ -25,6 +25,6 @@ def make_cache_folder() -> Path:
     """
     folder = cache_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if CACHE_VARIABLE not in os.environ:
+    if not os.environ.get(CACHE_VARIABLE):
         folder.chmod(0o700)  # earlier versions made it readable for everybody
     return folder

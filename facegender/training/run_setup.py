@@ -150,8 +150,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
         raise UserError(
-            f"{option_of(refused[0])} cannot change when a run is resumed; only --epochs, --patience, --data and the "
-            "hardware can: leave it out"
+            f"{option_of(refused[0])} cannot change when a run is resumed: leave it out; these can: "
+            + ", ".join(map(option_of, RESUME_MAY_CHANGE))
         )
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):

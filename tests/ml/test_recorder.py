@@ -6,6 +6,7 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,8 +38,9 @@ from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.training.callbacks import recorder
 from facegender.training.run import train
+from facegender.training.stop import StopSwitch
 from facegender.training.threads import frames as framing
-from facegender.training.threads.journal import JournalThread
+from facegender.training.threads.journal import EpochSteps, JournalThread, StepDone
 from facegender.training.threads.system_metrics import sample_system
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
 
@@ -427,3 +429,18 @@ def test_a_quiet_trainer_still_gives_a_sign_of_life(tmp_path: Path, monkeypatch:
     assert {"heartbeat", "system"} <= set(kinds(seen))  # type: ignore[arg-type]  # a list of the base class
     system = next(event for event in seen if isinstance(event, System))
     assert 0 < system.process_memory_bytes < system.memory_total_bytes
+
+
+def test_steps_that_were_dropped_because_the_disk_was_too_slow_are_counted_in_the_journal(tmp_path: Path) -> None:
+    folder = recorded.write_run(tmp_path, "a", epochs_done=0)
+    journal = JournalThread(folder, StopSwitch())
+    steps = EpochSteps(epoch=0, steps_before=0, began=time.perf_counter(), devices=1, done=deque())
+    journal.start()
+    journal.put(steps)
+    for batch in (3, 9):
+        steps.done.append(StepDone(batch, 4, torch.tensor([1.0, 2.0]), time.perf_counter()))
+        while steps.done:
+            time.sleep(0.01)
+    journal.close()
+    notices = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice)]
+    assert "the journal lost 5 steps: the disk was too slow" in notices

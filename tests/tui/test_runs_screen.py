@@ -200,6 +200,18 @@ async def test_a_question_is_asked_once_when_its_key_is_pressed_twice(root: Path
         await until(lambda: isinstance(app.screen, Confirm))
 
 
+async def test_a_question_that_is_open_when_another_run_is_shown_is_answered_with_no(
+    root: Path, runs: dict[str, RunFolder]
+) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("S")
+        await until(lambda: isinstance(app.screen, Confirm))
+        app._show_run(runs["live"])
+        await until(lambda: app.screen is app.dashboard)
+        await pilot.press("S")
+        await until(lambda: isinstance(app.screen, Confirm))
+
+
 @pytest.mark.parametrize("size", [COMMON, SMALL], ids=str)
 async def test_every_key_can_be_pressed_on_a_small_screen(
     root: Path, runs: dict[str, RunFolder], size: tuple[int, int]

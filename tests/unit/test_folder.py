@@ -165,6 +165,7 @@ def test_a_manifest_of_a_newer_version_is_refused_with_what_to_do(folder: RunFol
     folder.manifest_path.write_text(json.dumps({**newer, "version": 2}))
     with pytest.raises(UserError, match=r"newer version .* update facegender-tui"):
         open_run(folder.root, folder.name)
+    assert folder.read_manifest() is None, "what it means is not known"
 
 
 # Permissions

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import msgspec
+import psutil
 
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
@@ -102,6 +103,7 @@ class JournalThread:
         self._lost = 0
         self._steps: EpochSteps | None = None
         self._steps_until = 0.0
+        self._last_batch: int | None = None
         self._gpus: Sequence[int] = ()
         self._load_failed = False
         self._flushed_at = self._wrote_at = time.monotonic()
@@ -122,6 +124,7 @@ class JournalThread:
 
     def _run(self) -> None:
         poll_at = sample_at = time.monotonic()
+        psutil.cpu_percent()  # measures from here on; the first value on a thread is 0
         try:
             while True:
                 due = min(poll_at, sample_at, self._flushed_at + STEPS_EVERY_S if self._steps else poll_at)
@@ -179,7 +182,7 @@ class JournalThread:
         try:
             self._flush_steps()
             if isinstance(item, EpochSteps):
-                self._steps, self._steps_until = item, item.began
+                self._steps, self._steps_until, self._last_batch = item, item.began, None
                 return
             event = item if isinstance(item, Event) else item()
             if isinstance(event, EpochFinished):
@@ -196,6 +199,11 @@ class JournalThread:
         steps = [done.popleft() for _ in range(len(done))]
         if not steps:
             return
+        # The trainer drops the oldest steps rather than wait for a disk that does not respond.
+        missing = 0 if self._last_batch is None else steps[0].batch - self._last_batch - 1
+        if missing:
+            self._notice(f"the journal lost {counted(missing, 'step')}: the disk was too slow")
+        self._last_batch = steps[-1].batch
         try:
             self._emit(self._columns(self._steps, steps))
         except Exception as error:  # a device that failed; the trainer will raise the same error
