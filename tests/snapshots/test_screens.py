@@ -133,7 +133,7 @@ async def test_classify(
         run="otter-3",
         checkpoint="best.ckpt",
         epoch=2,
-        epochs=5,
+        source="run otter-3, best.ckpt, epoch 3 of 5",
         frame=str(frame),
         image_size=(640, 480),
     )

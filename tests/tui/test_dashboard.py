@@ -91,11 +91,11 @@ async def test_while_the_terminal_has_not_read_all_other_keys_work_and_its_answe
         await pilot.press("ctrl+z")
         await pilot.press("question_mark")
         await until(lambda: app.screen is not app.dashboard)
-        assert context.resting
+        assert not context.has_room
         assert not asked
         app.post_message(events.CursorPosition(1, 0))
         await until(lambda: asked)
-        assert not context.resting
+        assert context.has_room
 
 
 async def test_where_no_shell_would_go_on_with_it_it_is_not_suspended(
