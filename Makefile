@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test snapshots check format benchmark clean
+.PHONY: demo test coverage snapshots check format benchmark clean
 
 demo: $(VENV)/.installed
 	$(BIN)/facegender-tui --demo
 
 test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -q
+
+coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q --cov
 
 snapshots: $(VENV)/.installed-dev
