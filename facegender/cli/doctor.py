@@ -11,7 +11,7 @@ from pathlib import Path
 from facegender import __version__
 from facegender.cli.options import Root
 from facegender.support.cache_dir import cache_folder
-from facegender.support.files import exists, expanded
+from facegender.support.files import expanded, nearest_existing
 from facegender.support.machine import available_processors
 from facegender.support.text import counted, printable
 
@@ -78,7 +78,7 @@ def _version(package: str) -> str:
 
 
 def _disk(folder: Path) -> str:
-    existing = next((path for path in (folder, *folder.parents) if exists(path)), Path("/"))
+    existing = nearest_existing(folder)
     writable = "" if os.access(existing, os.W_OK) else ", not writable"
     return f"{folder} ({_gib(shutil.disk_usage(existing).free)} free{writable})"
 

@@ -23,6 +23,12 @@ from facegender.support.text import printable
 exists, is_folder, is_file = os.path.exists, os.path.isdir, os.path.isfile
 
 
+def nearest_existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    folder = folder.absolute()
+    return next((path for path in (folder, *folder.parents) if exists(path)), Path("/"))
+
+
 def expanded(path: Path | str) -> Path:
     """Replace a leading ``~`` by the home folder; ``~name`` of an unknown user stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 - Path.expanduser raises for an unknown user

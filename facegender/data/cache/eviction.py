@@ -12,7 +12,7 @@ from pathlib import Path
 
 from facegender.data.cache.file import SUFFIX, PhotoFile, remove
 from facegender.support.cache_dir import cache_folder
-from facegender.support.files import exists
+from facegender.support.files import nearest_existing
 from facegender.support.text import size_in_words
 
 MAX_BYTES = 20 * 2**30
@@ -77,9 +77,7 @@ def allowed_bytes(used: int) -> int:
     Args:
         used: Bytes that they take now.
     """
-    folder = cache_folder()
-    existing = next(path for path in (folder, *folder.absolute().parents) if exists(path))
-    return min(MAX_BYTES, (shutil.disk_usage(existing).free + used) // 5)
+    return min(MAX_BYTES, (shutil.disk_usage(nearest_existing(cache_folder())).free + used) // 5)
 
 
 def make_room(needed: int, *, keep: Path | None = None) -> None:
