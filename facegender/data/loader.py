@@ -240,8 +240,8 @@ class OrderedBatches(Sampler[Indices]):
 class BatchLoader(DataLoader[Batch]):
     """A loader of whole batches that can continue in the middle of an epoch.
 
-    Its state is empty because `ShuffledBatches.resume_from` needs nothing but the epoch and the batch, which Lightning
-    keeps anyway; having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
+    Its state is empty because `FaceDataModule.resume_from` needs nothing but the epoch and the batch, which Lightning
+    keeps anyway. Having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
     """
 
     def __init__(self, fetcher: BatchFetcher, sampler: Sampler[Indices], seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A run folder: where a run's files are, who trains it, how it stands, and the stop request.
+"""A run folder: its files, its trainer, its state, and the stop request.
 
 ``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log``, the checkpoints and the file
 ``lock``; ``visuals/<run>/`` has the pictures.

@@ -3,8 +3,8 @@
 The kernel lets go of the lock when the process ends, however it ends, so a run without a last line in its journal whose
 lock is free has crashed. The file stays, and says which process held it last.
 
-Not every network file system tells other machines of such a lock. There a journal that was written to lately is the
-sign of a trainer at work, see `is_fresh`.
+Some network file systems do not share locks between machines. There, a recently written journal means that a trainer is
+running, see `is_fresh`.
 """
 
 from __future__ import annotations
@@ -151,8 +151,8 @@ def _try_lock(file: FileIO, kind: int) -> bool | None:
 def is_fresh(signs: Sequence[Path], now: float | None = None) -> bool:
     """Tell whether one of some files was written to lately, by the clock of the file system that they are on.
 
-    That clock may be ahead of ours: a file from the future is fresh, because to call a dead run live costs a minute and
-    to call a live run dead may cost the run.
+    That clock may be ahead of ours, so a file from the future is fresh. Mistaking a dead run for a live one costs a
+    minute; mistaking a live run for a dead one may cost the run.
     """
     return (time.time() if now is None else now) - max(map(modified, signs)) <= LOST_AFTER_S
 

@@ -91,7 +91,7 @@ class DecodedPhotos:
     """
 
     def __init__(self, file: PhotoFile, source: PhotoSource, notice: str = "") -> None:
-        """Describe a complete file, which `close` closes; without a notice it is on the disk."""
+        """Wrap a complete file; `close` closes it. The notice says why it is in memory; empty means on the disk."""
         names = [printable(path.relative_to(source.folder)) for path in source.paths]
         self._file = file
         self._rows = file.decoded_rows
