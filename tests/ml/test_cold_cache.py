@@ -88,6 +88,8 @@ def test_a_run_that_is_stopped_while_its_photographs_are_decoded_is_resumed_as_i
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
+        # Each photograph is reported by itself, so that the first report comes before all of these few are done.
+        patch.setattr("facegender.data.cache.decoder._SEND_EVERY_S", 0)
         patch.setattr(Session, "preparing", stop)
         assert train(faces, tmp_path, "parts", show=False) == "stopped"
     assert [len(entry.photos.missing_rows) > 0 for entry in entries() if entry.photos] == [True]
