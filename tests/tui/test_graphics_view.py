@@ -479,7 +479,10 @@ class FarApp(ViewApp):
 
 
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
-async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_slices(protocol: Protocol) -> None:
+async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_slices(
+    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.graphics.widget.REST_S", 2.0)  # longer than a busy machine takes to look at the coarse one
     app = FarApp(protocol)
     wanted = noise(1)
     async with app.run_test(size=(100, 40)) as pilot:
