@@ -478,11 +478,15 @@ class FarApp(ViewApp):
         return sum(map(len, parts)) + len(rest)
 
 
+@pytest.fixture
+def lasting_coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full picture waits for longer than a busy machine takes to look at the coarse one."""
+    monkeypatch.setattr(widget_module, "REST_S", 3.0)
+
+
+@pytest.mark.usefixtures("lasting_coarse_pictures")
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
-async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_slices(
-    protocol: Protocol, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui.graphics.widget.REST_S", 2.0)  # longer than a busy machine takes to look at the coarse one
+async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_slices(protocol: Protocol) -> None:
     app = FarApp(protocol)
     wanted = noise(1)
     async with app.run_test(size=(100, 40)) as pilot:
@@ -506,6 +510,7 @@ async def test_on_a_slow_link_a_coarse_picture_comes_first_and_the_full_one_in_s
         assert len([part for part in parts if part > 5000]) > 1, "the link is not filled up at once"
 
 
+@pytest.mark.usefixtures("lasting_coarse_pictures")
 @pytest.mark.parametrize("protocol", [Protocol.SIXEL, Protocol.KITTY])
 async def test_a_new_picture_cancels_what_is_not_sent_yet(protocol: Protocol) -> None:
     app = FarApp(protocol)
