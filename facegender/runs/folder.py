@@ -150,7 +150,7 @@ class RunFolder:
         """
         try:
             manifest = msgspec.json.decode(read_regular(self.manifest_path), type=Manifest)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return manifest if manifest.version <= MANIFEST_VERSION else None
 

@@ -223,7 +223,7 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
             yield FrameReader(file, info)
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} does not exist (yet, or any more)") from None
-    except (OSError, DamagedTensors, msgspec.DecodeError) as error:
+    except (OSError, DamagedTensors, msgspec.DecodeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise FrameUnreadable(f"{path.name} cannot be read ({reason})") from None
 

@@ -131,7 +131,7 @@ class RunLock:
     def _read_holder(self) -> Process | None:
         try:
             return msgspec.json.decode(read_regular(self.path), type=Process)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
 

@@ -139,6 +139,15 @@ def test_a_manifest_that_cannot_be_read_is_none(folder: RunFolder) -> None:
         assert folder.read_manifest() is None
 
 
+def test_a_manifest_with_a_field_nested_too_deep_to_decode_is_none_and_hides_no_other_run(folder: RunFolder) -> None:
+    recorded.write_run(folder.root, "heron-7")
+    folder.write_manifest(recorded.manifest(folder))
+    whole = folder.manifest_path.read_bytes().rstrip()
+    folder.manifest_path.write_bytes(whole[:-1] + b', "unknown": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    assert folder.read_manifest() is None
+    assert {run.name for run in list_runs(folder.root)} == {folder.name, "heron-7"}
+
+
 @pytest.fixture
 def newer(folder: RunFolder) -> dict[str, Any]:
     """The manifest of a version that knows more fields."""

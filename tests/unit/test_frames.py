@@ -135,6 +135,11 @@ def test_tensors_without_metadata_are_unreadable(path: Path) -> None:
     assert "cannot be read" in reading(path)
 
 
+def test_metadata_nested_too_deep_to_decode_are_unreadable(path: Path) -> None:
+    save_file({"probe/images": np.zeros((1, 2, 2, 3), np.uint8)}, path, {"layers": "[" * 100_000})
+    assert "cannot be read" in reading(path)
+
+
 def test_a_frame_of_a_newer_schema_asks_for_an_update(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "SCHEMA_VERSION", 99)
     write_frame(path, recorded.frame(3))

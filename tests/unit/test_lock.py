@@ -66,6 +66,14 @@ def test_a_lock_is_held_until_it_is_released(folder: RunFolder) -> None:
     other.lock.acquire()
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"pid": "x"}', b"\xff", b'{"unknown": ' + b"[" * 100_000])
+def test_a_lock_whose_file_names_nobody_is_held_by_somebody_unknown(folder: RunFolder, content: bytes) -> None:
+    folder.lock.acquire()
+    folder.lock.path.write_bytes(content)
+    with pytest.raises(LockHeld, match="another process"):
+        RunLock(folder.lock.path).acquire()
+
+
 def test_of_many_at_once_one_gets_the_lock(folder: RunFolder) -> None:
     locks = [RunLock(folder.lock.path) for _ in range(8)]
     remaining = iter(locks)
