@@ -44,7 +44,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr(PictureView, "render_line", lambda self, y: Strip.blank(self.size.width))
+    monkeypatch.setattr(PictureView, "render_lines", lambda self, crop: [Strip.blank(crop.width)] * crop.height)
     root = Path("faces")
     (root / "datasets").mkdir(parents=True)
     recorded.write_run(root, "heron-7", created=NOW - 90_000, epochs_done=5, end="completed")

@@ -10,13 +10,13 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
-from rich.style import Style
+from rich.text import Text
 from textual import events, work
 from textual.dom import NoScreen
 from textual.filter import LineFilter
 from textual.geometry import Region
 from textual.message import Message
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -52,6 +52,9 @@ class PictureView(Widget, can_focus=False):
     PictureView {
         width: 1fr;
         height: 1fr;
+        content-align: center middle;
+        text-align: center;
+        text-wrap: nowrap;
     }
     """
 
@@ -67,15 +70,12 @@ class PictureView(Widget, can_focus=False):
             """The view, for `@on` with a selector."""
             return self.view
 
-    def __init__(
-        self,
-        *,
-        id: str | None = None,
-        classes: str | None = None,
-        placeholder: str = "",
-    ) -> None:
+    placeholder: reactive[str] = reactive("")
+    """Plain text shown while there is no picture."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None, placeholder: str = "") -> None:
         super().__init__(id=id, classes=classes)
-        self._placeholder = placeholder
+        self.set_reactive(PictureView.placeholder, placeholder)
         self._wanted: Picture | None = None
         self._encoding = False
         self._idle = asyncio.Event()
@@ -83,20 +83,6 @@ class PictureView(Widget, can_focus=False):
         self._painter = PicturePainter(self, self._fits)
         self._lines: dict[int, tuple[Strip, PictureStrip]] = {}
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
-        self._style = Style.null()
-        self._blank = Strip([])
-
-    @property
-    def placeholder(self) -> str:
-        """Plain text shown while there is no picture."""
-        return self._placeholder
-
-    @placeholder.setter
-    def placeholder(self, text: str) -> None:
-        if text != self._placeholder:
-            self._placeholder = text
-            if self._painter.encoded is None:
-                self.refresh()
 
     @property
     def picture(self) -> Picture | None:
@@ -334,40 +320,15 @@ class PictureView(Widget, can_focus=False):
         """Return no filters for a picture: its colours are its content."""
         return [] if self._painter.encoded is not None else list(super().get_line_filters())
 
-    def render_line(self, y: int) -> Strip:
-        """Return a line of text, or blank cells below the picture; in headless mode the picture's half blocks."""
-        style, blank = self._style, self._blank
-        width = self.content_size.width
-        encoded = self._painter.encoded
-        if encoded is None:
-            return self._placeholder_line(y, width, style)
-        placement = encoded.placement
-        if encoded.blocks is None or not self.app.is_headless:
-            return blank
-        if not self._fits(encoded) or not 0 <= y < placement.rows:
-            return blank
-        background = Style(bgcolor=style.bgcolor)
-        segments = [
-            Segment(text, background + style_ if style_ is not None else background)
-            for text, style_, _ in encoded.blocks.segments(y)
-        ]
-        return spliced(blank, 0, segments, placement.columns)
-
-    def _placeholder_line(self, y: int, width: int, style: Style) -> Strip:
-        lines = self._placeholder.splitlines()
-        index = y - (self.content_size.height - len(lines)) // 2
-        if not 0 <= index < len(lines):
-            return Strip.blank(width, style)
-        text = Strip([Segment(lines[index], style)]).crop(0, width)
-        return Strip.blank((width - text.cell_length) // 2, style) + text.extend_cell_length(
-            width - (width - text.cell_length) // 2, style
-        )
+    def render(self) -> Text:
+        """Return the placeholder; nothing where a picture is."""
+        return Text(self.placeholder if self._painter.encoded is None else "")
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Return the lines of a region of the widget, with `PictureStrip`s where the picture is."""
-        # Computing the style for each line would double the cost of a repaint.
-        self._style = self.rich_style
-        self._blank = Strip.blank(self.content_size.width, self._style)
+        """Return the lines of a region of the widget, with `PictureStrip`s where the picture is.
+
+        In headless mode half blocks are ordinary segments.
+        """
         strips = super().render_lines(crop)
         encoded = self._painter.encoded
         if encoded is None:
@@ -382,16 +343,18 @@ class PictureView(Widget, can_focus=False):
         left = offset.x - crop.x
         top = offset.y - crop.y
         live = self._is_live(crop)
+        as_text = live and encoded.blocks is not None and self.app.is_headless
         lines = list(strips)
         for row in range(max(0, -top), min(placement.rows, len(strips) - top)):
             base = strips[top + row]
-            if live:
+            if live and not as_text:
                 known = self._lines.get(row)
                 if known is None or known[0] is not base:
                     known = self._lines[row] = base, PictureStrip(base, self._painter, row, -left, placement.columns)
                 lines[top + row] = known[1]
             elif left >= 0 and left + placement.columns <= base.cell_length:
-                lines[top + row] = spliced(base, left, encoded.flat[row], placement.columns)
+                segments = encoded.blocks.segments(row) if as_text and encoded.blocks else encoded.flat[row]
+                lines[top + row] = spliced(base, left, segments, placement.columns)
         return lines
 
     def _fits(self, encoded: Encoded) -> bool:
