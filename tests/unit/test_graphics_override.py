@@ -35,9 +35,15 @@ def test_a_known_or_overridden_protocol_is_not_refused(wish: str, options: list[
 
 
 def test_doctor_is_told_of_an_unknown_protocol() -> None:
-    line = "FACEGENDER_GRAPHICS\tunknown value 'foo': choose from auto, kitty, sixel, halfblock"
-    assert line in said("tui.graphics", wish="foo").stdout.splitlines()
-    assert "FACEGENDER_GRAPHICS" not in said("tui.graphics", wish="").stdout
+    refused = said("tui", "--doctor", wish="foo")
+    assert refused.returncode == 2
+    line = "variable FACEGENDER_GRAPHICS: unknown value 'foo' (choose from auto, kitty, sixel, halfblock)"
+    assert refused.stderr.splitlines()[-1].endswith(line)
+    assert "FACEGENDER_GRAPHICS" not in said("tui", "--doctor", wish="").stdout
+
+
+def test_doctor_uses_the_protocol_of_the_command_line() -> None:
+    assert said("tui", "--doctor", "--graphics", "kitty", wish="foo").stdout.startswith("pictures\tby kitty: requested")
 
 
 def test_doctor_tells_which_pictures_the_terminal_can_show() -> None:

@@ -67,7 +67,6 @@ class Encoded:
     placement: Placement
     colours: int
     """Number of colours after the palette was reduced."""
-    slice_rows: int
     slices: tuple[Slice, ...]
     blocks: HalfBlocks | None = None
     """The cells, if it is shown with half blocks."""
@@ -90,7 +89,7 @@ class Encoded:
 
     def slice_of(self, row: int) -> int:
         """Return the index of the slice that contains a row of cells."""
-        return row // self.slice_rows
+        return row // self.slices[0].rows
 
     @cached_property
     def flat(self) -> list[list[Segment]]:
@@ -118,8 +117,7 @@ def encode(job: Job) -> Encoded:
     placement = fit(picture.width_px, picture.height_px, job.area, job.terminal)
     if protocol is Protocol.HALFBLOCK or (job.coarse and protocol is Protocol.SIXEL):
         return _as_blocks(job, placement)
-    encoder = _as_kitty if protocol is Protocol.KITTY else _as_sixel
-    return encoder(job, placement)
+    return _as_kitty(job, placement) if protocol is Protocol.KITTY else _as_sixel(job, placement)
 
 
 def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
@@ -153,7 +151,7 @@ def _as_kitty(job: Job, placement: Placement) -> Encoded:
         data = kitty.png(part)
         key = _digest(data, placement.columns, rows)
         slices.append(Slice(first, rows, key, data, len(data) * 4 // 3 + placement.columns * rows * 4, margin))
-    return _encoded(job, placement, colours, slices)
+    return Encoded(job, placement, colours, tuple(slices))
 
 
 def _as_sixel(job: Job, placement: Placement) -> Encoded:
@@ -172,7 +170,7 @@ def _as_sixel(job: Job, placement: Placement) -> Encoded:
         part = picture.rows(first * placement.row_px, (first + rows) * placement.row_px)
         data = sixel.encode(part, filler)
         slices.append(Slice(first, rows, _digest(data, placement.columns, rows), data, len(data) + 20))
-    return _encoded(job, placement, len(picture.palette), slices)
+    return Encoded(job, placement, len(picture.palette), tuple(slices))
 
 
 def _as_blocks(job: Job, placement: Placement) -> Encoded:
@@ -202,13 +200,7 @@ def _as_blocks(job: Job, placement: Placement) -> Encoded:
     for first, rows in _rows_of(placement, terminal):
         text = "".join(blocks.rows[first : first + rows])
         slices.append(Slice(first, rows, _digest(text.encode(), placement.columns, rows), b"", len(text)))
-    return _encoded(job, placement, len(picture.palette), slices, blocks)
-
-
-def _encoded(
-    job: Job, placement: Placement, colours: int, slices: list[Slice], blocks: HalfBlocks | None = None
-) -> Encoded:
-    return Encoded(job, placement, colours, slice_rows(job.terminal), tuple(slices), blocks)
+    return Encoded(job, placement, len(picture.palette), tuple(slices), blocks)
 
 
 def _fitted(picture: Picture, placement: Placement) -> Picture:

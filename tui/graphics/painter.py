@@ -349,4 +349,4 @@ def _layout(encoded: Encoded) -> tuple[object, ...]:
 
     The same cells are not enough: pixels of a larger picture would remain in the last cells of each row and column.
     """
-    return encoded.placement, encoded.slice_rows, encoded.job.terminal
+    return encoded.placement, encoded.job.terminal

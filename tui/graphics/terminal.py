@@ -252,23 +252,15 @@ def _multiplexer(name: str, environment: Mapping[str, str], tmux: Tmux | None) -
 
 
 def _cell_size(replies: bytes, size: WindowSize, tmux: Tmux | None) -> tuple[int, int]:
+    cells = []
     if tmux and tmux.cell_width.isdecimal() and tmux.cell_height.isdecimal():
-        # The size in tmux's own reply is made up.
-        cell = int(tmux.cell_width), int(tmux.cell_height)
-        if _is_sane(*cell):
-            return cell
+        cells.append((int(tmux.cell_width), int(tmux.cell_height)))  # the size in tmux's own reply is made up
     if found := _CELL_SIZE.search(replies):
-        return _sane(int(found[2]), int(found[1]))
-    width_px, height_px = size.width_px, size.height_px
+        cells.append((int(found[2]), int(found[1])))
     if found := _WINDOW_SIZE.search(replies):
-        height_px, width_px = int(found[1]), int(found[2])
-    if size.columns and size.rows:
-        return _sane(width_px // size.columns, height_px // size.rows)
-    return DEFAULT_CELL_PX
-
-
-def _sane(width_px: int, height_px: int) -> tuple[int, int]:
-    return (width_px, height_px) if _is_sane(width_px, height_px) else DEFAULT_CELL_PX
+        size = size._replace(width_px=int(found[2]), height_px=int(found[1]))
+    cells.append(window_cell(size))
+    return next((cell for cell in cells if _is_sane(*cell)), DEFAULT_CELL_PX)
 
 
 def _is_sane(width_px: int, height_px: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
 
 from rich.console import Console
 from rich.segment import Segment
@@ -23,7 +23,6 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.graphics.context import terminal_of
-from tui.graphics.late_replies import LateReplyFilter
 
 if TYPE_CHECKING:
     from tui.graphics.painter import PicturePainter
@@ -32,6 +31,10 @@ P = ParamSpec("P")
 
 LATE_REPLY_WINDOW_S = 30.0
 """How long after the start a terminal may still answer the probe; later keys are typed by a person."""
+MAX_GAP_S = 0.3
+"""The longest gap between characters of one reply; a person seldom types so soon after a `^`."""
+MAX_REPLY_CHARACTERS = 80
+"""The length of the longest reply."""
 
 
 class Column(Vertical):
@@ -70,22 +73,50 @@ class QuietFocusScreen(Screen[ScreenResultType]):
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
+class LateReplyFilter:
+    """Recognises the key presses of a late reply to the probe; it must see every key.
+
+    Textual's parser does not know these replies and turns each character into a key press: `^` or nothing for the
+    escape, then the rest. On a screen where letters are commands, they must be dropped.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._opened = False
+        self._last_s = float("-inf")
+
+    def consumes(self, character: str | None, now_s: float) -> bool:
+        """Return whether a key belongs to a reply. `[` always begins one; the harmless `^` before it does not count.
+
+        Args:
+            character: The character that the key types; None, as for arrow keys, is never part of a reply.
+            now_s: The time of the key by a monotonic clock.
+        """
+        soon = now_s - self._last_s < MAX_GAP_S
+        self._last_s = now_s
+        if character == "[" or (soon and self._opened and character in ("P", "_")):
+            self._left = MAX_REPLY_CHARACTERS
+        elif character is None or not character.isprintable() or not soon:
+            self._left = 0
+        self._opened = character == "^"
+        self._left -= 1
+        return self._left >= 0
+
+
 class LateReplyApp(App[None]):
     """An app that drops late replies of the terminal to the probe.
 
-    Textual's parser does not know these replies and turns each character into a key press. A handler or a binding sees
-    a key only after the focused widget; `App.on_event` is the one place that sees it before.
+    A handler or a binding sees a key only after the focused widget; only `App.on_event` sees it before.
+
+    Attributes:
+        replied_late: The terminal has replied after the probe gave up.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self) -> None:
+        super().__init__()
+        self.replied_late = False
         self._late_replies = LateReplyFilter()
         self._late_reply_until = time.monotonic() + LATE_REPLY_WINDOW_S
-
-    @property
-    def replied_late(self) -> bool:
-        """Whether the terminal has replied after the probe gave up."""
-        return self._late_replies.seen
 
     def on_late_reply(self) -> None:
         """The terminal has begun to reply."""
@@ -93,12 +124,11 @@ class LateReplyApp(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Dispatch events, dropping late replies to the terminal probe."""
         expected = terminal_of(self).round_trip_s is None and time.monotonic() < self._late_reply_until
-        if expected and isinstance(event, events.Key):
-            seen_before = self.replied_late
-            if self._late_replies.consumes(event.character, event.time):
-                if not seen_before:
-                    self.on_late_reply()
-                return
+        if expected and isinstance(event, events.Key) and self._late_replies.consumes(event.character, event.time):
+            if not self.replied_late:
+                self.replied_late = True
+                self.on_late_reply()
+            return
         await super().on_event(event)
 
 

@@ -81,7 +81,6 @@ class PictureView(Widget, can_focus=False):
         self._idle = asyncio.Event()
         self._idle.set()
         self._painter = PicturePainter(self, self._fits)
-        self._lines: dict[int, tuple[Strip, PictureStrip]] = {}
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
 
     @property
@@ -308,7 +307,6 @@ class PictureView(Widget, can_focus=False):
     def _show_encoded(self, encoded: Encoded | None, *, coarse: bool = False) -> None:
         was_empty = self._painter.encoded is None
         self._painter.show(encoded)
-        self._lines.clear()
         if encoded is None or was_empty:
             self.refresh()
         if encoded is not None and not coarse:
@@ -343,17 +341,14 @@ class PictureView(Widget, can_focus=False):
         left = offset.x - crop.x
         top = offset.y - crop.y
         live = self._is_live(crop)
-        as_text = live and encoded.blocks is not None and self.app.is_headless
+        blocks = encoded.blocks if live and self.app.is_headless else None
         lines = list(strips)
         for row in range(max(0, -top), min(placement.rows, len(strips) - top)):
             base = strips[top + row]
-            if live and not as_text:
-                known = self._lines.get(row)
-                if known is None or known[0] is not base:
-                    known = self._lines[row] = base, PictureStrip(base, self._painter, row, -left, placement.columns)
-                lines[top + row] = known[1]
+            if live and blocks is None:
+                lines[top + row] = PictureStrip(base, self._painter, row, -left, placement.columns)
             elif left >= 0 and left + placement.columns <= base.cell_length:
-                segments = encoded.blocks.segments(row) if as_text and encoded.blocks else encoded.flat[row]
+                segments = encoded.flat[row] if blocks is None else blocks.segments(row)
                 lines[top + row] = spliced(base, left, segments, placement.columns)
         return lines
 
