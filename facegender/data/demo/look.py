@@ -18,8 +18,8 @@ CLOTHES = ("#2e3e5c", "#646e7a", "#486656", "#e2ded6", "#cea04c", "#be4c44", "#8
 CLOTHES_ODDS = ((1, 1, 2, 2, 3, 5, 4, 4), (5, 4, 4, 2, 2, 1, 1, 1))
 HAIR_STYLES = ("bald", "short", "curls", "bob", "long", "bun")
 HAIR_ODDS = ((1, 4, 7, 28, 45, 15), (20, 69, 7, 1, 2, 1))
-BEARDS = ("none", "stubble", "full")
-BEARD_ODDS = ((98, 1, 1), (40, 25, 35))
+BEARDS = ("none", "full")
+BEARD_ODDS = ((99, 1), (50, 50))
 
 
 class Look:
@@ -31,9 +31,9 @@ class Look:
     """
 
     def __init__(self, label: int, rng: random.Random) -> None:
-        def normal(female: float, male: float, deviation: float) -> float:
-            """A value within two standard deviations of the class's mean."""
-            return (female, male)[label] + max(-2 * deviation, min(2 * deviation, rng.gauss(0.0, deviation)))
+        def around(female: float, male: float, spread: float) -> float:
+            """A value within `spread` of the class's mean, most often near it."""
+            return (female, male)[label] + rng.triangular(-spread, spread)
 
         def choice(values: Sequence[str], odds: Sequence[Sequence[int]]) -> str:
             return rng.choices(values, odds[label])[0]
@@ -52,23 +52,19 @@ class Look:
         self.style = choice(HAIR_STYLES, HAIR_ODDS)
         self.beard = choice(BEARDS, BEARD_ODDS)
         self.glasses = rng.random() < 0.2
-        self.earrings = rng.random() < (0.4, 0.08)[label]
-        self.width = normal(0.7, 0.77, 0.025)  # half the width of the face
-        self.jaw = self.width * normal(0.74, 0.87, 0.035)
-        self.neck = normal(0.35, 0.47, 0.035)
-        self.neckline = rng.uniform(1.45, 1.85)  # its lowest point
+        self.width = around(0.7, 0.77, 0.06)  # half the width of the face
+        self.jaw = self.width * around(0.74, 0.87, 0.08)
+        self.neck = around(0.35, 0.47, 0.08)
         self.volume = rng.uniform(0.08, 0.2)  # how far the hair stands off the skull
         self.length = rng.uniform(1.2, 1.8)  # where long hair ends
         self.part = rng.uniform(-0.8, 0.8)  # where the hair is parted, -1 to 1
         self.fringe = max(0.0, rng.uniform(-0.6, 1.0))  # how far the hair falls over the forehead, 0 to 1
-        self.brow = normal(0.065, 0.11, 0.015)
-        self.eye = normal(0.17, 0.156, 0.01)
-        self.nose = normal(0.145, 0.17, 0.015)
-        self.lips = normal(0.095, 0.06, 0.01)
-        self.make_up = max(0.0, normal(0.65, 0.03, 0.2))
-        self.smile = normal(0.05, 0.04, 0.025)  # how far the corners of the mouth rise
-        self.turn = normal(0.0, 0.0, 0.04)  # radians
-        self.centre = normal(0.5, 0.5, 0.012), normal(0.5, 0.5, 0.012)  # shares of the picture's side
-        self.scale = normal(0.31, 0.31, 0.01)  # half the height of the face, as a share of the picture's side
-        self.light = rng.uniform(-0.15, 0.15)  # added to the brightness of the right edge, taken from the left edge
-        self.grain = rng.uniform(0.5, 4.0)  # standard deviation in levels of 255
+        self.brow = around(0.06, 0.09, 0.03)
+        self.eye = around(0.17, 0.156, 0.025)
+        self.nose = around(0.145, 0.17, 0.035)
+        self.lips = around(0.095, 0.06, 0.025)
+        self.make_up = max(0.0, around(0.65, 0.03, 0.45))
+        self.smile = around(0.05, 0.04, 0.055)  # how far the corners of the mouth rise
+        self.turn = rng.triangular(-0.1, 0.1)  # radians
+        self.centre = rng.triangular(0.47, 0.53), rng.triangular(0.47, 0.53)  # shares of the picture's side
+        self.scale = rng.triangular(0.29, 0.33)  # half the height of the face, as a share of the picture's side

@@ -24,38 +24,35 @@ class Pen:
 
     def __init__(self, look: Look, side: int) -> None:
         self.image = Image.new("RGB", (side, side), look.backdrop)
-        self._draw = ImageDraw.Draw(self.image, "RGBA")
+        self._draw = ImageDraw.Draw(self.image)
         self._unit = look.scale * side
         self._origin = np.array(look.centre) * side
         cos, sin = math.cos(look.turn) * self._unit, math.sin(look.turn) * self._unit
         self._matrix = np.array([[cos, sin], [-sin, cos]])
 
-    def fill(self, shape: Points, colour: Colour, opacity: float = 1.0) -> None:
+    def fill(self, shape: Points, colour: Colour) -> None:
         """Fill a shape."""
-        self._draw.polygon(self._pixels(shape).tolist(), fill=(*colour, round(255 * opacity)))
+        self._draw.polygon(self._pixels(shape), fill=colour)
 
-    def line(self, path: Points, width: float, colour: Colour, opacity: float = 1.0, taper: float = 1.0) -> None:
-        """Draw a line that is `width` wide in the middle and `width` × (1 - `taper`) at both ends."""
-        half = 0.5 * width * (1.0 - taper * np.abs(np.linspace(-1.0, 1.0, len(path))) ** 2.5)[:, None]
-        along = np.gradient(path, axis=0)
-        across = np.stack([-along[:, 1], along[:, 0]], axis=1)
-        across *= half / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
-        self.fill(np.concatenate([path + across, (path - across)[::-1]]), colour, opacity)
+    def line(self, path: Points, width: float, colour: Colour) -> None:
+        """Draw a line."""
+        self._draw.line(self._pixels(path), colour, max(1, round(width * self._unit)), joint="curve")
 
     def soft(self, shape: Points, colour: Colour, opacity: float, radius: float) -> None:
         """Fill a shape with edges blurred over `radius`, by a mask of about 96 pixels: blur has no detail."""
         shrink = max(1, self.image.width // 96)
         mask = Image.new("L", (-(-self.image.width // shrink),) * 2)
-        ImageDraw.Draw(mask).polygon((self._pixels(shape) / shrink).tolist(), fill=round(255 * opacity))
+        ImageDraw.Draw(mask).polygon(self._pixels(shape, 1 / shrink), fill=round(255 * opacity))
         mask = mask.filter(ImageFilter.GaussianBlur(radius * self._unit / shrink))
         if box := mask.getbbox():
             patch = mask.crop(box)
             patch = patch.resize((patch.width * shrink, patch.height * shrink), Image.Resampling.BILINEAR)
             self.image.paste(colour, (box[0] * shrink, box[1] * shrink), patch)
 
-    def _pixels(self, points: Points) -> Points:
+    def _pixels(self, points: Points, scale: float = 1.0) -> list[float]:
         """Pixel coordinates in a row: x, y, x, y, …."""
-        return np.asarray((points @ self._matrix + self._origin).ravel())
+        pixels: list[float] = ((points @ self._matrix + self._origin) * scale).ravel().tolist()
+        return pixels
 
 
 def curve(*points: tuple[float, float], closed: bool = False) -> Points:
