@@ -22,9 +22,9 @@ from facegender.data.loader import (
     BatchFetcher,
     BatchLoader,
     DataLocation,
-    OrderedBatches,
     ShuffledBatches,
     choose_location,
+    ordered_batches,
 )
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import Skipped
@@ -192,7 +192,7 @@ class FaceDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> BatchLoader:
         """Batches of the validation part, always in the same order."""
         rank, world = self._rank_and_world()
-        return self._loader(OrderedBatches(self._validation, self.config.batch_size, rank=rank, world=world))
+        return self._loader(ordered_batches(self._validation, self.config.batch_size, rank=rank, world=world))
 
     def probes(self, count: int) -> Probes:
         """Choose validation photographs, the classes in turn: the same ones whenever data and seed are the same.
@@ -216,7 +216,7 @@ class FaceDataModule(pl.LightningDataModule):
         (rank, world), config = self._rank_and_world(), self.config
         return ShuffledBatches(self._train, config.batch_size, config.seed, rank=rank, world=world, start=self._start)
 
-    def _loader(self, sampler: ShuffledBatches | OrderedBatches) -> BatchLoader:
+    def _loader(self, sampler: ShuffledBatches | Sequence[Indices]) -> BatchLoader:
         if self._fetcher is None:
             self._fetcher = BatchFetcher(self._prepared(), self._location)
         return BatchLoader(self._fetcher, sampler, self.config.seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -170,6 +170,7 @@ class BatchFetcher(Dataset[Batch]):
         self._on_gpu = images, torch.from_numpy(photos.labels).to(device)
 
 
+@dataclass(eq=False)
 class ShuffledBatches(Sampler[Indices]):
     """Batches of training indices, shuffled anew each epoch by (seed, epoch) alone.
 
@@ -177,64 +178,46 @@ class ShuffledBatches(Sampler[Indices]):
     are repeated at the end so that all ranks have equally many.
 
     Attributes:
-        epoch: Whose permutation the next iteration gives; Lightning sets it through `set_epoch`.
         start: The epoch that a resumed run stopped in, with which this begins, and how many of its batches are trained
             already: only the rest is given, while ``len`` stays.
     """
 
-    def __init__(
-        self,
-        indices: Indices,
-        batch_size: int,
-        seed: int,
-        *,
-        rank: int = 0,
-        world: int = 1,
-        start: tuple[int, int] = (0, 0),
-    ) -> None:
-        self.indices = indices
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world = world
-        self.start = start
-        self.epoch = start[0]
+    indices: Indices
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+    start: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        self.set_epoch(self.start[0])
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of the next iteration."""
-        self.epoch = epoch
+        """Choose the permutation of the next iteration; Lightning calls it."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return -(-len(self.indices) // (self.world * self.batch_size))
 
     def __iter__(self) -> Iterator[Indices]:
         # Lightning makes an iterator first and sets the epoch after it: this body runs at the first `next`.
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
+        order = np.random.default_rng((self.seed, self._epoch)).permutation(self.indices)
         padded = np.resize(order, -(-len(order) // self.world) * self.world)
         mine = padded[self.rank :: self.world]
-        first = self.start[1] if self.epoch == self.start[0] else 0
+        first = self.start[1] if self._epoch == self.start[0] else 0
         for start in range(first * self.batch_size, len(mine), self.batch_size):
             yield mine[start : start + self.batch_size]
 
 
-class OrderedBatches(Sampler[Indices]):
+def ordered_batches(indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> list[Indices]:
     """Batches of validation indices in a fixed order; each index goes to exactly one rank.
 
-    All ranks give equally many batches, since a forward pass can make the ranks wait for each other: a rank with fewer
+    All ranks get equally many batches, since a forward pass can make the ranks wait for each other: a rank with fewer
     indices ends with an empty batch.
     """
-
-    def __init__(self, indices: Indices, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
-        self.indices = indices[rank::world]
-        self.batch_size = batch_size
-        self._count = -(-len(indices) // (world * batch_size))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Indices]:
-        for start in range(0, self._count * self.batch_size, self.batch_size):
-            yield self.indices[start : start + self.batch_size]
+    mine = indices[rank::world]
+    count = -(-len(indices) // (world * batch_size))
+    return [mine[start : start + batch_size] for start in range(0, count * batch_size, batch_size)]
 
 
 class BatchLoader(DataLoader[Batch]):
@@ -244,7 +227,7 @@ class BatchLoader(DataLoader[Batch]):
     keeps anyway. Having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
     """
 
-    def __init__(self, fetcher: BatchFetcher, sampler: Sampler[Indices], seed: int) -> None:
+    def __init__(self, fetcher: BatchFetcher, sampler: ShuffledBatches | Sequence[Indices], seed: int) -> None:
         """Create a loader of a sampler's batches.
 
         Args:

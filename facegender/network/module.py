@@ -136,7 +136,7 @@ class FaceGenderModule(LightningModule):
         """Keep the results of one batch; updating the metrics here would wait for the device each time."""
         images, labels = batch
         logits = self(images)
-        if not len(labels):  # on a device with fewer photographs than others, see `OrderedBatches`
+        if not len(labels):  # on a device with fewer photographs than others, see `ordered_batches`
             return
         # One loss per photograph: with this nan_strategy MeanMetric (torchmetrics 1.9) ignores the weight of a mean.
         self._validated.append((F.cross_entropy(logits, labels, reduction="none"), logits, labels))

@@ -11,7 +11,7 @@ from PIL import Image
 from facegender.data import loader
 from facegender.data.datamodule import DEMO_SOURCE, FaceDataModule
 from facegender.data.dataset import split_indices
-from facegender.data.loader import BatchFetcher, BatchLoader, DataLocation, OrderedBatches, ShuffledBatches
+from facegender.data.loader import BatchFetcher, BatchLoader, DataLocation, ShuffledBatches, ordered_batches
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 
@@ -303,7 +303,7 @@ def test_ranks_share_an_epoch_evenly_and_validation_exactly():
     assert [len(share) for share in shares] == [6, 6, 6, 6]
     assert [len(sampler) for sampler in ranks] == [len(list(sampler)) for sampler in ranks] == [2] * 4
     assert set(np.concatenate(shares)) == set(range(21))
-    validation = [np.concatenate(list(OrderedBatches(indices, 4, rank=rank, world=4))) for rank in range(4)]
+    validation = [np.concatenate(ordered_batches(indices, 4, rank=rank, world=4)) for rank in range(4)]
     assert sorted(np.concatenate(validation)) == list(range(21))
 
 
@@ -424,7 +424,7 @@ def test_no_worker_process_outlives_its_loader(root):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_for_a_gpu_are_pinned(root, workers):
     fetcher = BatchFetcher(prepared(root).photos, DataLocation("disk", torch.device("cuda"), workers))
-    for batch, labels in BatchLoader(fetcher, OrderedBatches(np.arange(4), 2), seed=0):
+    for batch, labels in BatchLoader(fetcher, ordered_batches(np.arange(4), 2), seed=0):
         assert batch.is_pinned()
         assert labels.is_pinned()
         assert batch.is_contiguous(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ import torch
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.demo.faces import write_demo_faces
-from facegender.data.loader import OrderedBatches
+from facegender.data.loader import ordered_batches
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
@@ -145,7 +145,7 @@ def test_every_rank_validates_equally_many_batches_and_all_of_them_each_photogra
     count: int, batch_size: int, world: int
 ) -> None:
     indices = torch.arange(count).numpy()
-    ranks = [list(OrderedBatches(indices, batch_size, rank=rank, world=world)) for rank in range(world)]
+    ranks = [ordered_batches(indices, batch_size, rank=rank, world=world) for rank in range(world)]
     assert len({len(batches) for batches in ranks}) == 1
     assert sorted(index for batches in ranks for batch in batches for index in batch) == list(range(count))
 
