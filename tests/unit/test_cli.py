@@ -261,7 +261,7 @@ def test_the_cache_is_listed_and_cleared_and_nothing_else_in_its_folder(
     assert not cache.exists()
 
     demo_photographs(5, 32, 1)
-    (cache / ".0a.building").write_bytes(b"of a build that was killed at once")
+    (cache / "0a.photographs").write_bytes(b"of a build that was killed at once")
     (cache / "facegender-tui-error.log").write_text("somebody's")
     assert run(["cache"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -364,6 +364,21 @@ def test_a_worker_process_that_is_killed_is_an_error_that_names_the_signal(files
         load(files, LABELS, 16)
 
 
+def test_too_many_processes_are_an_error_that_says_so_and_cost_no_photograph_that_is_decoded(files, tmp_path, slow):
+    with pytest.raises(KeyboardInterrupt):
+        load(files, LABELS, 16, progress=interrupt_at(4))
+
+    def start(process: multiprocessing.Process) -> None:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiprocessing.process.BaseProcess, "start", start)
+        with pytest.raises(UserError, match=r"cannot start .* \(Resource temporarily unavailable\).*`ulimit -u`"):
+            load(files, LABELS, 16)
+    (entry,) = eviction.entries()
+    assert len(entry.photos.decoded_rows) == 4
+
+
 # Damage and trouble -------------------------------------------------------------------------------------------------
 
 
@@ -501,7 +516,7 @@ def test_an_unfinished_set_is_removed_after_a_week_and_not_before(tmp_path):
 
 def test_sets_of_another_layout_are_removed(tmp_path):
     (tmp_path / "cache").mkdir()
-    for name in ("old.photographs", ".old.building"):
+    for name in ("old.photographs", "older.photographs"):
         (tmp_path / "cache" / name).write_bytes(b"of an earlier version")
     (tmp_path / "cache" / "notes.txt").write_text("mine")
     assert fits(1)

@@ -23,6 +23,7 @@ import torch
 
 from facegender.data.cache.file import Indices, PhotoFile, Pixels, Result
 from facegender.data.image import UnreadableImage
+from facegender.support.errors import UserError
 from facegender.support.machine import available_processors
 
 Read = Callable[[int], tuple[Pixels, bytes]]
@@ -46,6 +47,7 @@ def decode_missing(file: PhotoFile, read: Read, report: Callable[[int, int], Non
 
     Raises:
         OSError: The disk is full or fails.
+        UserError: The system does not allow as many processes.
         RuntimeError: A worker process was killed.
     """
     rows = file.missing_rows
@@ -80,6 +82,7 @@ def _workers(file: PhotoFile, read: Read, rows: Indices) -> Iterator[list[Any]]:
     """Processes that decode, as the connections on which they send lists of results, or an exception.
 
     Raises:
+        UserError: The system does not allow as many processes.
         RuntimeError: One of them was killed.
     """
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -94,10 +97,16 @@ def _workers(file: PhotoFile, read: Read, rows: Indices) -> Iterator[list[Any]]:
             for _ in range(number):
                 receiver, sender = context.Pipe(duplex=False)
                 arguments = (file, read, rows, position, sender, os.getpid())
-                processes.append(context.Process(target=_work, args=arguments, daemon=True))
-                processes[-1].start()
+                process = context.Process(target=_work, args=arguments, daemon=True)
+                process.start()
                 sender.close()
+                processes.append(process)
                 connections.append(receiver)
+        except OSError as error:
+            raise UserError(
+                f"cannot start {number} processes that decode photographs ({error.strerror}): end other programs, or "
+                "raise the limits of processes and open files (`ulimit -u`, `ulimit -n`)"
+            ) from None
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield connections
@@ -111,9 +120,8 @@ def _workers(file: PhotoFile, read: Read, rows: Indices) -> Iterator[list[Any]]:
                 )
     finally:
         for process in processes:
-            if process.pid is not None:
-                process.kill()
-                process.join()
+            process.kill()
+            process.join()
 
 
 def _work(file: PhotoFile, read: Read, rows: Indices, position: Any, sender: Connection, parent: int) -> None:

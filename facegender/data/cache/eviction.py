@@ -19,9 +19,6 @@ MAX_BYTES = 20 * 2**30
 ABANDONED_AFTER_S = 7 * 86_400.0
 """How long a set that an interrupted process has begun is kept."""
 
-_SUFFIXES = (SUFFIX, ".building")
-"""The second one is what unfinished sets of earlier versions have."""
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -51,24 +48,18 @@ def entries() -> list[Entry]:
     """List all sets, the most recently used first; none where the folder cannot be read."""
     found: list[Entry] = []
     with contextlib.suppress(OSError):
-        for path in cache_folder().iterdir():
+        for path in cache_folder().glob("*" + SUFFIX):
             with contextlib.suppress(OSError):
                 status = path.lstat()
-                if path.suffix not in _SUFFIXES or not stat.S_ISREG(status.st_mode):
+                if not stat.S_ISREG(status.st_mode):
                     continue
-                busy, photos = _contents(path)
+                busy, photos = False, None
+                with contextlib.suppress(OSError, ValueError), contextlib.closing(PhotoFile.open(path)) as file:
+                    photos, busy = file, file.is_locked()
                 # An interrupted build has holes, which take no room.
                 size = status.st_size if busy else min(status.st_size, status.st_blocks * 512)
                 found.append(Entry(path, size, status.st_mtime, busy, photos))
     return sorted(found, key=lambda entry: -entry.used)
-
-
-def _contents(path: Path) -> tuple[bool, PhotoFile | None]:
-    try:
-        with contextlib.closing(PhotoFile.open(path)) as photos:
-            return photos.is_locked(), photos
-    except (OSError, ValueError):
-        return False, None
 
 
 def allowed_bytes(used: int) -> int:

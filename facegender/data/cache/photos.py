@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -49,34 +48,6 @@ MEMORY_SHARE = 0.8
 _LOOK_EVERY_S = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class PhotoSource:
-    """What a set of photographs is decoded from.
-
-    Attributes:
-        key: Identifies the set: the same key must mean the same photographs.
-        paths: The files, at or below ``folder``.
-        folder: Messages name the files relative to it.
-        labels: The class of each file.
-        side: Of each photograph in pixels.
-        read: Decodes the file of an index.
-        origin: Where the photographs come from, for `facegender cache`.
-    """
-
-    key: str
-    paths: Sequence[Path]
-    folder: Path
-    labels: Sequence[int]
-    side: int
-    read: Read
-    origin: str
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all pixels, if every file is a photograph."""
-        return len(self.paths) * self.side**2 * 3
-
-
 class DecodedPhotos:
     """The photographs that could be decoded, resized to squares, in the order of their files.
 
@@ -85,21 +56,20 @@ class DecodedPhotos:
         digests: N hashes of the files' contents.
         names: N file names relative to the folder, safe to show.
         skipped: Files that gave no photograph.
+        side: Of each photograph in pixels.
         in_memory: They are in memory only, as the disk does not take them.
         notice: What the user should know about that; or empty.
-        side: Of each photograph in pixels.
     """
 
-    def __init__(self, file: PhotoFile, source: PhotoSource, notice: str = "") -> None:
+    def __init__(self, file: PhotoFile, names: Sequence[str], labels: Sequence[int], notice: str = "") -> None:
         """Wrap a complete file; `close` closes it. The notice says why it is in memory; empty means on the disk."""
-        names = [printable(path.relative_to(source.folder)) for path in source.paths]
         self._file = file
         self._rows = file.decoded_rows
-        self.labels: npt.NDArray[np.int64] = np.asarray(source.labels, np.int64)[self._rows]
+        self.labels: npt.NDArray[np.int64] = np.asarray(labels, np.int64)[self._rows]
         self.digests = [file.digest(row) for row in self._rows.tolist()]
         self.names = [names[row] for row in self._rows.tolist()]
         self.skipped = [Skipped(file=names[row], reason=reason) for row, reason in file.refused.items()]
-        self.side = source.side
+        self.side: int = file.side
         self.in_memory = bool(notice)
         self.notice = notice
 
@@ -141,16 +111,9 @@ def load_photos(
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    source = PhotoSource(
-        key=_key(files, folder, image_size),
-        paths=files,
-        folder=folder,
-        labels=labels,
-        side=image_size,
-        read=partial(_read, files, folder, image_size),
-        origin=str(folder),
-    )
-    return load_or_decode(source, progress)
+    names = [printable(path.relative_to(folder)) for path in files]
+    key, read = _key(files, folder, image_size), partial(_read, files, folder, image_size)
+    return load_or_decode(key, names, labels, image_size, read, origin=str(folder), progress=progress)
 
 
 def content_hash(data: bytes) -> bytes:
@@ -178,55 +141,68 @@ def _key(files: Sequence[Path], folder: Path, image_size: int) -> str:
     return listing.hexdigest()
 
 
-def load_or_decode(source: PhotoSource, progress: Progress | None = None) -> DecodedPhotos:
+def load_or_decode(
+    key: str,
+    names: Sequence[str],
+    labels: Sequence[int],
+    side: int,
+    read: Read,
+    *,
+    origin: str,
+    progress: Progress | None = None,
+) -> DecodedPhotos:
     """Open a set of the cache, or decode it and put it there.
 
     Continues what an interrupted process has begun, and waits for a process that decodes the same set now. What the
     disk does not take is decoded into memory.
+
+    Args:
+        key: Identifies the set: the same key must mean the same photographs.
+        names: The name of each file, safe to show.
+        labels: The class of each file.
+        side: Of each photograph in pixels.
+        read: Decodes the file of an index.
+        origin: Where the photographs come from, for `facegender cache`.
 
     Raises:
         UserError: Neither the disk nor the memory has room for the photographs.
         RuntimeError: A decoding process was killed.
     """
     report = progress or (lambda stage, done, count: None)
+    size_bytes = len(names) * side**2 * 3
     try:
-        return DecodedPhotos(_decode_on_disk(source, report), source)
+        file = _open_when_free(partial(open_locked, key, len(names), side, origin), set_path(key), report)
+        try:
+            if len(file.missing_rows):
+                eviction.make_room(size_bytes, keep=file.path)
+                decode_missing(file, read, partial(report, DECODING))
+            file.unlock()
+        except BaseException as error:
+            if isinstance(error, OSError):  # the disk is full or broken
+                file.path.unlink(missing_ok=True)
+            file.close()
+            raise
+        return DecodedPhotos(file, names, labels)
     except OSError as error:
         problem = f"the cache folder {printable(cache_folder())} cannot take them ({error.strerror})"
-    if not hasattr(os, "memfd_create") or source.size_bytes > MEMORY_SHARE * available_memory():
+    if not hasattr(os, "memfd_create") or size_bytes > MEMORY_SHARE * available_memory():
         raise UserError(
-            f"{len(source.paths)} photographs of {source.side} px need {size_in_words(source.size_bytes)}: {problem}, "
-            "and they cannot be held in memory; make room, choose a smaller --image-size, or set "
+            f"{len(names)} photographs of {side} px need {size_in_words(size_bytes)}: {problem}, and they cannot be "
+            "held in memory; make room, choose a smaller --image-size, or set "
             f"{CACHE_VARIABLE} to a folder on another disk"
         )
-    file = PhotoFile.in_memory(len(source.paths), source.side)
-    decode_missing(file, source.read, partial(report, DECODING))
-    return DecodedPhotos(file, source, f"the decoded photographs are kept in memory only: {problem}")
+    file = PhotoFile.in_memory(len(names), side)
+    decode_missing(file, read, partial(report, DECODING))
+    return DecodedPhotos(file, names, labels, f"the decoded photographs are kept in memory only: {problem}")
 
 
-def _decode_on_disk(source: PhotoSource, report: Progress) -> PhotoFile:
-    """Open a set of the cache, and decode what it does not have yet."""
-    file = _open_when_free(source, report)
-    try:
-        if len(file.missing_rows):
-            eviction.make_room(source.size_bytes, keep=file.path)
-            decode_missing(file, source.read, partial(report, DECODING))
-        file.unlock()
-    except BaseException as error:
-        if isinstance(error, OSError):  # the disk is full or broken
-            file.path.unlink(missing_ok=True)
-        file.close()
-        raise
-    return file
-
-
-def _open_when_free(source: PhotoSource, report: Progress) -> PhotoFile:
+def _open_when_free(open_set: Callable[[], PhotoFile], path: Path, report: Progress) -> PhotoFile:
     """Open the file in which a set is decoded; while another process has it, wait and report its progress."""
     while True:
         try:
-            return open_locked(source.key, len(source.paths), source.side, source.origin)
+            return open_set()
         except BlockingIOError:
             # That process may have just begun, or just ended.
-            with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(set_path(source.key))) as other:
+            with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(path)) as other:
                 report(WAITING, other.count - len(other.missing_rows), other.count)
             time.sleep(_LOOK_EVERY_S)

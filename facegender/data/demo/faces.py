@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from facegender.data.cache.file import LAYOUT, Pixels
-from facegender.data.cache.photos import DecodedPhotos, PhotoSource, Progress, content_hash, load_or_decode
+from facegender.data.cache.photos import DecodedPhotos, Progress, content_hash, load_or_decode
 from facegender.data.dataset import CLASSES
 from facegender.data.demo.look import Look
 from facegender.data.demo.portrait import draw_portrait
@@ -42,17 +42,10 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    paths = [Path(_name(index % 2, index // 2)) for index in range(2 * per_class)]
-    source = PhotoSource(
-        key=content_hash(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode()).hex(),
-        paths=paths,
-        folder=Path(),
-        labels=[index % 2 for index in range(2 * per_class)],
-        side=side,
-        read=partial(_draw, side, seed),
-        origin="demo faces",
-    )
-    return load_or_decode(source, progress)
+    labels = [index % 2 for index in range(2 * per_class)]
+    names = [_name(label, index // 2) for index, label in enumerate(labels)]
+    key = content_hash(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode()).hex()
+    return load_or_decode(key, names, labels, side, partial(_draw, side, seed), origin="demo faces", progress=progress)
 
 
 def _draw(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
