@@ -7,7 +7,6 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +89,14 @@ def decode_image(data: bytes) -> Image.Image:
     Raises:
         UnreadableImage: See `open_image`.
     """
-    with _translate_errors(data), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        _check_size(image)
-        image.load()
-        _check_size(image)  # an ICO file tells the size of its image only now
-        with contextlib.suppress(Exception):  # faulty EXIF raises anything, and the photograph is usable without it
-            ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
-
-
-@contextlib.contextmanager
-def _translate_errors(data: bytes) -> Iterator[None]:
-    """Raise an `UnreadableImage` instead of whatever a decoder raises on the content of a file."""
     try:
-        yield
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_size(image)
+            image.load()
+            _check_size(image)  # an ICO file tells the size of its image only now
+            with contextlib.suppress(Exception):  # faulty EXIF raises anything, and the photograph is usable without it
+                ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except UnreadableImage:
         raise
     except UnidentifiedImageError:
@@ -151,16 +144,9 @@ def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """
     values = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = min(0.0, float(values.min())), float(values.max())
-    if grey.dtype.kind == "f":
-        top = 1.0 if high <= 1 else 255.0 if high <= 255 else high
-    elif grey.dtype.itemsize == 2:
-        top = 65535.0
-    else:
-        top = 255.0 if high <= 255 else 65535.0 if high <= 65535 else high
-    with np.errstate(over="ignore"):
-        scaled = (values - low) * (255.0 / max(top - low, 1e-30))
-    bytes_: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return bytes_
+    limits = (1.0, 255.0) if grey.dtype.kind == "f" else (255.0, 65535.0)
+    top = 65535.0 if grey.dtype.itemsize == 2 else next((limit for limit in limits if high <= limit), high)
+    return np.rint(np.interp(values, (low, top), (0.0, 255.0))).astype(np.uint8)
 
 
 def _unidentified_reason(data: bytes) -> str:

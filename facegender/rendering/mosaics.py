@@ -135,18 +135,6 @@ def palette(colours: Palette, levels: int = LEVELS) -> Palette:
     return np.concatenate([reduced(colours, levels), extra])
 
 
-def weight_tiles(filters: Float32Array) -> tuple[UInt8Array, float]:
-    """Average filters over their input channels and quantise them around zero.
-
-    Args:
-        filters: (O, I, kh, kw) float32.
-
-    Returns:
-        (O, kh, kw) uint8 where 0 is -limit, 127.5 is zero and 255 is +limit; and the limit.
-    """
-    return signed_tiles(filters.mean(axis=1))
-
-
 def signed_tiles(values: Float32Array) -> tuple[UInt8Array, float]:
     """Quantise (N, h, w) float values around zero.
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
-from facegender.rendering.mosaics import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, weight_tiles
+from facegender.rendering.mosaics import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, signed_tiles
 from facegender.runs.frames import Frame, quantise
 from facegender.support.arrays import UInt8Array
 from facegender.support.files import replacing
@@ -46,7 +46,7 @@ def filters_page(frame: Frame) -> Image.Image:
     """Draw the filters of each layer, averaged over their input channels, on one scale per layer."""
     sections = []
     for layer in frame.layers:
-        tiles, limit = weight_tiles(layer.filters)
+        tiles, limit = signed_tiles(layer.filters.mean(axis=1))
         count, inputs, height, width = layer.filters.shape
         shape = f"{inputs} x {height} x {width}"
         note = f"{count} filters of {shape}, mean over inputs; red is positive, blue negative, up to {limit:.3g}"

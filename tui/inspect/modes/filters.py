@@ -22,9 +22,9 @@ class Filters(ViewMode):
 
     def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
         """Read the filters."""
-        from facegender.rendering.mosaics import weight_tiles
+        from facegender.rendering.mosaics import signed_tiles
 
-        values, limit = weight_tiles(frame.filters(layer))
+        values, limit = signed_tiles(frame.filters(layer).mean(axis=1))
         return values, Scale(-limit, limit)
 
     def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
