@@ -65,7 +65,7 @@ def _remove(found: list[Entry]) -> None:
     if removed:
         print("a run that uses one of them keeps it until it ends; only then is its disk space free")
     if busy:
-        print(f"left {counted(busy, 'set')} that a run is decoding at this moment")
+        print(f"kept {counted(busy, 'set')} that a run is decoding now")
     if problems:
         raise typer.Exit(1)
 

@@ -22,7 +22,7 @@ def demo_data(
         int, typer.Option("--image-size", metavar="N", min=16, max=4096, help="Side of a face in pixels.")
     ] = 256,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of everything that is drawn.")
+        int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of the drawn faces.")
     ] = 42,
 ) -> None:
     """Write a data set of drawn faces, to try the program without photographs."""

@@ -59,7 +59,7 @@ class DataLocation:
             where = f"on the disk, read by {self.workers} worker {processes}{pinned}"
         else:
             where = {"gpu": f"on {self.device}", "memory": "in memory", "disk": "on the disk"}[self.storage]
-        reason = "as --cache or --workers says" if self.requested else "--cache auto"
+        reason = "as requested" if self.requested else "--cache auto"
         return f"photographs are held {where}: {size_in_words(size_bytes)} ({reason})"
 
 

@@ -98,8 +98,8 @@ def resume_point(setup: RunSetup) -> ResumePoint | None:
         done = counted(point.epoch, "epoch")
         raise UserError(f"run {name} has trained {done} already: give more than that with --epochs")
     raise UserError(
-        f"run {name} has had no better epoch for {point.epochs_since_best}, and its patience is used up: "
-        "give more with --patience to continue, or 0 to train all epochs"
+        f"run {name} ended early: {counted(point.epochs_since_best, 'epoch')} without improvement; "
+        "give a larger --patience to continue, or 0 to train all epochs"
     )
 
 
@@ -200,8 +200,8 @@ class ResumeCheck(Callback):
             raise DamagedCheckpoint("its epochs contradict each other")
         if point.batch and trainer.world_size != point.devices:
             raise UserError(
-                f"stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
-                f"are {trainer.world_size} now: resume it on as many, or end that epoch so first"
+                f"the run stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
+                f"are {trainer.world_size} now: resume it on {point.devices}, at least to the end of that epoch"
             )
         if point.batch >= trainer.num_training_batches:
             raise UserError("the run stopped at a batch that its photographs no longer reach: start a new run")

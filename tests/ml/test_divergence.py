@@ -245,7 +245,7 @@ def test_a_loss_that_has_exploded_is_said_once_with_numbers(tmp_path: Path, monk
     assert train(tiny(learning_rate=10.0, epochs=4), tmp_path, "a", show=False) == "completed"
     (warning,) = warnings_of(tmp_path)
     assert warning.startswith("the loss has exploded: its median over 4 steps is ")
-    assert "guessing has 0.69" in warning
+    assert "guessing gives 0.69" in warning
 
 
 def test_an_ordinary_run_and_single_outliers_are_no_explosion(

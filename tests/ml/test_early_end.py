@@ -94,7 +94,7 @@ def test_a_resumed_run_has_waited_already_and_may_be_given_more_patience(
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 9}, show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2]
     for changes in ({}, {"epochs": 10}, {"patience": 2}):
-        with pytest.raises(UserError, match=r"no better epoch for 2, .* give more with --patience"):
+        with pytest.raises(UserError, match=r"ended early: 2 epochs without improvement; give a larger --patience"):
             train(tiny(), tmp_path, resume="a", changes=changes, show=False)
     assert train(tiny(), tmp_path, resume="a", changes={"patience": 4}, show=False) == "completed"
     assert epochs_of(tmp_path) == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""A disk that is full: training goes on, says so once, and leaves nothing half-written."""
+"""A disk that is full: training continues, says so once, and leaves nothing half-written."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_checkpoints_that_do_not_fit_are_told_once_and_at_the_end(
     *lines, last = capfd.readouterr().err.splitlines()
     assert last.startswith("facegender: run a failed: no space left on the disk")
     assert lines == [
-        "facegender: run a: best.ckpt could not be saved: No space left on device; make room; training goes on",
-        "facegender: run a: last.ckpt could not be saved: No space left on device; make room; training goes on",
+        "facegender: run a: best.ckpt could not be saved: No space left on device; make room; training continues",
+        "facegender: run a: last.ckpt could not be saved: No space left on device; make room; training continues",
         "facegender: run a: the best epoch is not in best.ckpt: No space left on device",
         "facegender: run a: the last epoch is not in last.ckpt: No space left on device",
     ]

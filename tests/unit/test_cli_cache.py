@@ -77,7 +77,7 @@ def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, 
     assert run(["cache", "--clear"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"removed 2 sets, {freed}"
-    assert lines[-1] == "left 1 set that a run is decoding at this moment"
+    assert lines[-1] == "kept 1 set that a run is decoding now"
     assert {path.name for path in folder.iterdir()} == {"facegender-tui-error.log", "classify", building.path.name}
     building.close()
 

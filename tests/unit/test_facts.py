@@ -30,7 +30,9 @@ def test_a_learning_rate_has_at_most_three_digits(rate: float, said_of_it: str) 
     assert lines[0].endswith(f"   learning rate {said_of_it}")
 
 
-@pytest.mark.parametrize(("waited", "line"), [((), "patience 0 of 10"), ((0, 1, 2, 3), "patience 3 of 10")])
+@pytest.mark.parametrize(
+    ("waited", "line"), [((), "patience 10"), ((0, 1, 2, 3), "patience 10, no improvement for 3 epochs")]
+)
 def test_patience_is_shown_as_epochs_since_the_best_of_the_limit(waited: tuple[int, ...], line: str) -> None:
     epochs = [recorded.epoch_finished(epoch, epochs_since_best=count) for epoch, count in enumerate(waited)]
     assert said(recorded.run_started(patience=10), *epochs)[1] == line
@@ -52,7 +54,7 @@ def test_a_stopped_run_shows_its_patience() -> None:
         recorded.epoch_finished(1, epochs_since_best=1),
         RunFinished(time=2000.0, status="stopped"),
     )
-    assert lines[1] == "patience 1 of 2"
+    assert lines[1] == "patience 2, no improvement for 1 epoch"
 
 
 def test_an_epoch_that_names_no_classes_is_no_error() -> None:

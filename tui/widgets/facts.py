@@ -52,9 +52,9 @@ class RunFacts(Facts):
         if state.ended_early:
             out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without improvement", "#e5c07b")
         elif state.patience > 0:
-            out.append(
-                f"\npatience {state.epochs_since_best} of {state.patience}", "" if state.epochs_since_best else "dim"
-            )
+            waited = state.epochs_since_best
+            since = f", no improvement for {counted(waited, 'epoch')}" if waited else ""
+            out.append(f"\npatience {state.patience}{since}", "" if waited else "dim")
         if state.epochs:
             last = state.epochs[-1]
             width = max([7, *map(len, last.classes)])

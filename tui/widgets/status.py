@@ -82,7 +82,7 @@ class StatusLines(Widget):
         if state.since:
             right.append((fmt.duration(state.elapsed_s(self._now)), ""))
             if state.live:
-                right.append((f"left {fmt.duration(state.left_s())}", ""))
+                right.append((f"{fmt.duration(state.left_s())} left", ""))
         return fitted(left, right, width)
 
     def _second(self, state: RunState, width: int) -> Text:

@@ -83,7 +83,7 @@ class DurableCheckpointIO(CheckpointIO):
         if self._folder.lock.is_lost():
             return
         if target not in self.failures:
-            self.report(f"{target.name} could not be saved: {reason(error)}; make room; training goes on")
+            self.report(f"{target.name} could not be saved: {reason(error)}; make room; training continues")
         self.failures[target] = error
 
     def report(self, text: str) -> None:

@@ -267,7 +267,7 @@ class DivergenceGuard(Callback):
         if median > EXPLODED * max(self._lowest_median, GUESSING_LOSS):
             self._notice(
                 f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step} "
-                f"({_epoch(trainer)}), guessing has {GUESSING_LOSS:.2f}: stop the run and lower --learning-rate",
+                f"({_epoch(trainer)}), guessing gives {GUESSING_LOSS:.2f}: stop the run and lower --learning-rate",
                 once="explosion",
             )
         self._lowest_median = min(self._lowest_median, median)

@@ -74,7 +74,7 @@ class FrameThread:
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._printed_error:
                     self._printed_error = True
-                    print_error(f"{text}; training goes on")
+                    print_error(f"{text}; training continues")
 
     def _save(self, frame: Frame) -> FrameSaved:
         folder = self._folder.visuals

@@ -233,7 +233,7 @@ class JournalThread:
         except Exception as error:  # whatever the machine's libraries raise, it must not end the journal
             if not self._load_failed:
                 self._load_failed = True
-                print_error(f"the machine's load cannot be read: {describe(error)}; training goes on without it")
+                print_error(f"the machine's load cannot be read: {describe(error)}; training continues without it")
 
     def _notice(self, text: str) -> None:
         self._emit(Notice(time=time.time(), level="error", text=text))
@@ -274,7 +274,7 @@ class JournalThread:
             if self._failing_since is None:
                 self._failing_since = now
                 cause = reason(error)
-                print_error(f"the journal of run {self._folder.name} cannot be written: {cause}; training goes on")
+                print_error(f"the journal of run {self._folder.name} cannot be written: {cause}; training continues")
             self._retry_at = now + RETRY_EVERY_S
             self._close_journal()  # opening it again closes a torn line
             self._wrote_at = now
