@@ -1,1 +1,1 @@
-"""Looks inside any network: its convolutions, their activations, Grad-CAM, and where numbers stop being finite."""
+"""Looks inside any network: its convolutions, their activations, and Grad-CAM."""

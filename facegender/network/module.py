@@ -92,13 +92,13 @@ class FaceGenderModule(LightningModule):
         return logits
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Seed the dropout of each of several devices, so that it differs between them and repeats in a resumed run.
-
-        A single device needs no seed per batch: its generator's state is in the checkpoint.
-        """
-        if self.trainer.world_size > 1:
-            step = (self.current_epoch, batch_idx, self.global_rank)
-            torch.manual_seed(generator_for(self._config.seed, *step, torch.device("cpu")).initial_seed())
+        """Seed dropout, so that it differs between several devices and repeats in a resumed run."""
+        step = (self.current_epoch, batch_idx, self.global_rank)
+        seed = generator_for(self._config.seed, *step, torch.device("cpu")).initial_seed()
+        if self.device.type == "cpu":  # `torch.manual_seed` seeds the generators of all devices, which takes longer
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """Compute the loss of one batch.

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from facegender.__main__ import run
-from facegender.interpret.health import first_non_finite_layer
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, Notice, RunFinished
 from facegender.runs.folder import RunFolder
 from facegender.training.callbacks import divergence
-from facegender.training.callbacks.divergence import DivergenceGuard
+from facegender.training.callbacks.divergence import DivergenceGuard, first_non_finite_layer
 from facegender.training.run import train
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 

@@ -110,7 +110,7 @@ def test_a_checkpoint_of_version_0_1_continues_to_count_where_it_was(
     checkpoint = torch.load(path, weights_only=True)
     states = checkpoint["callbacks"]
     states["Patience"] = {"waited": states.pop("EarlyStopping")["wait_count"]}
-    states["RunCheckpoints"]["best_accuracy"] = 0.9
+    states["RunCheckpoints"] = {"best_accuracy": 0.9}
     del checkpoint["finished_epoch"]
     torch.save(checkpoint, path)
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 9}, show=False) == "completed"

@@ -59,7 +59,6 @@ def put(*path: Any, value: Any) -> Spoil:
 
 
 DROP = object()
-CALLBACK = ("callbacks", "RunCheckpoints")
 STOPPING = ("callbacks", "EarlyStopping")
 OPTIMISER = ("optimizer_states", 0)
 
@@ -105,8 +104,6 @@ SPOILED = {
     "a count of a string": put("loops", "fit_loop", "epoch_progress", "total", "ready", value="x"),
     "no callbacks": put("callbacks", value=DROP),
     "callbacks of strings": put("callbacks", value="x"),
-    "no generators": put(*CALLBACK, "generators", value={}),
-    "generator of another size": put(*CALLBACK, "generators", "cpu", value=torch.zeros(3, dtype=torch.uint8)),
     "best of a string": put(*STOPPING, "best_score", value="0.9"),
     "patience of a string": put(*STOPPING, "wait_count", value="1"),
     "no early stopping and no predecessor of it": put(*STOPPING, value=DROP),

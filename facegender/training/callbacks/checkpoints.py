@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins import CheckpointIO
@@ -122,34 +121,11 @@ class RunCheckpoints(Checkpoint):
         self._folder = folder
         self._stop = stop
         self._files = files
-        self._within_epoch = False
-        self._generators: dict[str, torch.Tensor] = {}
-
-    # State ------------------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """The states of the random generators, so that a resumed run drops out the same neurons."""
-        generators = {"cpu": torch.get_rng_state()}
-        if _uses_cuda():
-            generators["cuda"] = torch.cuda.get_rng_state()
-        return {"generators": generators}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until training starts, as building the data loaders may draw random numbers."""
-        self._generators = state_dict["generators"]
-        torch.Generator().set_state(self._generators["cpu"].cpu())  # raises here if it is not a generator's state
-
-    def _restore_generators(self) -> None:
-        if "cpu" in self._generators:
-            torch.set_rng_state(self._generators["cpu"].cpu())
-        if "cuda" in self._generators and _uses_cuda():
-            torch.cuda.set_rng_state(self._generators["cuda"].cpu())
-        self._generators = {}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add where to resume, and the hardware and precision used so far."""
         epoch, batch = trainer.current_epoch, trainer.fit_loop.batch_idx + 1
-        if not self._within_epoch:
+        if batch == trainer.num_training_batches:
             epoch, batch = epoch + 1, 0
         checkpoint["resume_at"] = {
             "epoch": epoch,
@@ -159,11 +135,8 @@ class RunCheckpoints(Checkpoint):
             "precision": trainer.precision,
         }
 
-    # Saving and stopping ----------------------------------------------------------------------------------------------
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """From now on a stop waits for the end of a batch."""
-        self._restore_generators()
         # Lightning has replaced our SIGTERM handler by its own, which would end the run without saving.
         self._stop.install()
         self._stop.preparing = False
@@ -178,11 +151,7 @@ class RunCheckpoints(Checkpoint):
             OSError: It could not be saved.
         """
         if batch_idx + 1 < trainer.num_training_batches and self._must_stop(trainer, batch_idx):
-            self._within_epoch = True
-            try:
-                trainer.save_checkpoint(self._folder.last_checkpoint)
-            finally:
-                self._within_epoch = False
+            trainer.save_checkpoint(self._folder.last_checkpoint)
             self._files.wait(self._folder.last_checkpoint)
             if self.lost:
                 raise self.lost
@@ -225,8 +194,3 @@ class RunCheckpoints(Checkpoint):
         if batch_idx % STOP_CHECK_STEPS:
             return False
         return trainer.strategy.reduce_boolean_decision(self._stop.requested, all=False)
-
-
-def _uses_cuda() -> bool:
-    """Whether this process has initialised CUDA: a run on the CPU leaves the GPUs alone."""
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch has no types for it

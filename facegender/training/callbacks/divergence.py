@@ -7,7 +7,6 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from facegender.data.dataset import CLASSES
-from facegender.interpret.health import first_non_finite_layer
+from facegender.interpret.layers import hooked
 from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import OnNan
@@ -47,21 +46,6 @@ class Diverged(UserError):
     """The loss is not finite, so training ends."""
 
 
-@dataclass(frozen=True)
-class _LossCopy:
-    """Losses of consecutive steps, whose copy from the GPU may still be under way.
-
-    Attributes:
-        last_step: Optimiser step of the last loss, counted from 1.
-        values: (2, N) float32: the losses, and 1 for each step that is not finite on some device, else 0.
-        arrived: Event after the copy on the GPU; None if the values are on the CPU already.
-    """
-
-    last_step: int
-    values: Tensor
-    arrived: torch.cuda.Event | None
-
-
 class DivergenceGuard(Callback):
     """Ends the run or leaves the batch out, as ``--on-nan`` says, if a loss or a gradient is not finite.
 
@@ -87,7 +71,7 @@ class DivergenceGuard(Callback):
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._loss: Tensor | None = None
         self._pending: list[tuple[Tensor, Tensor]] = []
-        self._copy: _LossCopy | None = None
+        self._copy: tuple[int, Tensor, torch.cuda.Event | None] | None = None
         self._images: Tensor | None = None
         self._skipped_in_a_row = self._skipped_in_epoch = 0
         self._recent: deque[float] = deque(maxlen=MEDIAN_OF)
@@ -126,11 +110,8 @@ class DivergenceGuard(Callback):
             buffer.copy_(torch.where(bad, before, buffer))
         if scaled:
             return
-        if optimizer.defaults.get("fused"):
-            # The fused kernels change nothing if this is 1; `torch.amp.GradScaler.step` sets it in the same way.
-            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # torch does not declare it
-        elif bad:
-            optimizer.zero_grad()
+        # The recipes' fused kernels change nothing if this is 1; `torch.amp.GradScaler.step` sets it in the same way.
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # torch does not declare it
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -193,7 +174,11 @@ class DivergenceGuard(Callback):
         self._examine_copy(trainer, pl_module)
 
     def _start_copy(self, trainer: Trainer) -> None:
-        """Copy what is pending without waiting for it. All processes of a run call this at the same steps."""
+        """Copy what is pending without waiting for it. All processes of a run call this at the same steps.
+
+        `_copy` is then the optimiser step of the last loss, counted from 1; (2, N) float32, the losses and 1 for each
+        step that is not finite on some device, else 0; and the event after the copy from a GPU, if there is one.
+        """
         if not self._pending:
             return
         losses, gradients = (torch.stack(values).float() for values in zip(*self._pending, strict=True))
@@ -203,19 +188,19 @@ class DivergenceGuard(Callback):
         if values.device.type == "cuda":
             values, arrived = values.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrived.record()
-        self._copy = _LossCopy(trainer.global_step, values, arrived)
+        self._copy = trainer.global_step, values, arrived
 
     def _examine_copy(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Examine what was copied. `CHECK_EVERY` steps after the copy was started it has long arrived."""
         copy, self._copy = self._copy, None
         if copy is None:
             return
-        if copy.arrived is not None:
-            copy.arrived.synchronize()
-        losses, bad = copy.values.tolist()
-        for index, loss in enumerate(losses):
-            step = copy.last_step - len(losses) + 1 + index
-            if bad[index]:
+        last_step, values, arrived = copy
+        if arrived is not None:
+            arrived.synchronize()
+        steps = range(last_step - values.shape[1] + 1, last_step + 1)
+        for step, loss, bad in zip(steps, *values.tolist(), strict=True):
+            if bad:
                 self._on_bad_step(trainer, pl_module, step)
             else:
                 self._skipped_in_a_row = 0
@@ -282,3 +267,26 @@ class DivergenceGuard(Callback):
 
 def _epoch(trainer: Trainer) -> str:
     return f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+
+
+def first_non_finite_layer(model: nn.Module, images: Tensor) -> str | None:
+    """Run a forward pass in evaluation mode and name the first layer whose output has a NaN or an infinity.
+
+    Weights and running statistics that are not finite show in the output of their layer too. Waits for the device.
+
+    Args:
+        images: (N, 3, H, W) float as the network takes them, on its device.
+
+    Returns:
+        The layer as in ``named_modules()``, or None if every output is finite.
+    """
+    names = {module: name for name, module in model.named_modules() if not list(module.children())}
+    found: list[str] = []
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not found and isinstance(output, Tensor) and not bool(output.isfinite().all()):
+            found.append(names[module])
+
+    with torch.no_grad(), hooked(model, images, [(module, hook) for module in names]):
+        model(images)
+    return found[0] if found else None
