@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LambdaCallback
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
@@ -24,10 +27,10 @@ from facegender.training.callbacks.data_report import DataReporter
 from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.callbacks.recorder import RunRecorder, Sink
-from facegender.training.hardware import Hardware, choose_hardware
+from facegender.training.hardware import choose_hardware
 from facegender.training.resume import (
-    ResumeCheck,
     ResumePoint,
+    check_restored,
     is_restore_error,
     recorded_precision,
     resume_point,
@@ -95,54 +98,41 @@ def _recorded_near_copies(folder: RunFolder) -> list[list[str]] | None:
 
 
 def _fit(setup: RunSetup, data: FaceDataModule, sink: Sink, stop: StopSwitch, reporters: Sequence[Callback]) -> None:
-    hardware = choose_hardware(setup.config)
+    config, folder = setup.config, setup.folder
+    hardware = choose_hardware(config)
     resume = resume_point(setup)
     silence_lightning()
     for event in resume.missing_events if resume else ():
         sink.put(event)
-    try:
-        if resume and resume.is_finished(setup.config):
+    with contextlib.closing(data):
+        if resume and resume.is_finished(config):
             _complete(setup, data, sink, resume)
-        else:
-            data.prepare()
-            _train(setup, recorded_precision(hardware, setup.config, resume), data, sink, stop, resume, reporters)
-    finally:
-        data.close()
-
-
-def _train(
-    setup: RunSetup,
-    hardware: Hardware,
-    data: FaceDataModule,
-    sink: Sink,
-    stop: StopSwitch,
-    resume: ResumePoint | None,
-    reporters: Sequence[Callback],
-) -> None:
-    config, folder = setup.config, setup.folder
-    configure_torch(config, hardware)
-    module = FaceGenderModule(config, CLASSES, data.train_images)
-    files = DurableCheckpointIO(folder, sink.put)
-    checkpoints = RunCheckpoints(folder, stop, files)
-    callbacks = [
-        *([ResumeCheck(resume)] if resume else []),
-        EarlyStopping(config.patience, sink.put),
-        RunRecorder(sink, setup, data, resume),
-        DivergenceGuard(folder, config.on_nan, sink.put),
-        *reporters,
-        checkpoints,
-    ]
-    trainer = build_trainer(config, hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
-    if resume:
-        data.resume_from(resume.epoch, resume.batch)
-    held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
-    sink.put(Notice(time=time.time(), level="info", text=held))
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint if resume else None)
-    except Exception as error:
-        if resume and stop.preparing and is_restore_error(error):
-            raise UserError(unusable(folder.last_checkpoint, error)) from error
-        raise
+            return
+        data.prepare()
+        hardware = recorded_precision(hardware, config, resume)
+        configure_torch(config, hardware)
+        module = FaceGenderModule(config, CLASSES, data.train_images)
+        files = DurableCheckpointIO(folder, sink.put)
+        checkpoints = RunCheckpoints(folder, stop, files)
+        callbacks = [
+            *([LambdaCallback(on_train_start=partial(check_restored, resume))] if resume else []),
+            EarlyStopping(config.patience, sink.put),
+            RunRecorder(sink, setup, data, resume),
+            DivergenceGuard(folder, config.on_nan, sink.put),
+            *reporters,
+            checkpoints,
+        ]
+        trainer = build_trainer(config, hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
+        if resume:
+            data.resume_from(resume.epoch, resume.batch)
+        held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
+        sink.put(Notice(time=time.time(), level="info", text=held))
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint if resume else None)
+        except Exception as error:
+            if resume and stop.preparing and is_restore_error(error):
+                raise UserError(unusable(folder.last_checkpoint, error)) from error
+            raise
     if resume and stop.preparing:
         raise UserError(unusable(folder.last_checkpoint, DamagedCheckpoint("says that all is trained")))
     if checkpoints.lost:  # resuming the run trains that epoch again

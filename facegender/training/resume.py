@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from facegender.data.dataset import CLASSES
@@ -33,9 +33,6 @@ from facegender.training.trainer import LIGHTNING_PRECISION
 
 FINISHED_EPOCH = "finished_epoch"
 """In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
-
-_RESTORING = "pytorch_lightning.trainer.connectors.checkpoint_connector"
-"""Lightning's module that restores all parts of a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -182,38 +179,31 @@ def recorded_precision(hardware: Hardware, config: TrainConfig, resume: ResumePo
     return replace(hardware, precision=resume.precision)
 
 
-class ResumeCheck(Callback):
-    """Checks what Lightning has restored before anything is trained. Must be the first callback."""
+def check_restored(point: ResumePoint, trainer: Trainer, module: LightningModule) -> None:
+    """Check what Lightning has restored, before anything is trained: epoch, devices, batches, optimiser and schedule.
 
-    def __init__(self, point: ResumePoint) -> None:
-        self._point = point
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check epoch, devices, batches, optimiser and schedule.
-
-        Raises:
-            DamagedCheckpoint: The state of loops, optimiser or schedule does not fit.
-            UserError: The rest of an epoch cannot be divided among other devices, or no batch of it is left.
-        """
-        point = self._point
-        if trainer.current_epoch != point.epoch:
-            raise DamagedCheckpoint("its epochs contradict each other")
-        if point.batch and trainer.world_size != point.devices:
-            raise UserError(
-                f"the run stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
-                f"are {trainer.world_size} now: resume it on {point.devices}, at least to the end of that epoch"
-            )
-        if point.batch >= trainer.num_training_batches:
-            raise UserError("the run stopped at a batch that its photographs no longer reach: start a new run")
-        optimiser, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
-        rates = [group.get("lr") for group in optimiser.param_groups] + list(schedule.base_lrs)
-        if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
-            raise DamagedCheckpoint("its learning rate is no number")
-        for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
-            values = optimiser.state[parameter].values()
-            shapes = (parameter.shape, torch.Size())
-            if not values or not all(isinstance(value, Tensor) and value.shape in shapes for value in values):
-                raise DamagedCheckpoint("the state of its optimiser is missing or of another shape")
+    Raises:
+        DamagedCheckpoint: The state of loops, optimiser or schedule does not fit.
+        UserError: The rest of an epoch cannot be divided among other devices, or no batch of it is left.
+    """
+    if trainer.current_epoch != point.epoch:
+        raise DamagedCheckpoint("its epochs contradict each other")
+    if point.batch and trainer.world_size != point.devices:
+        raise UserError(
+            f"the run stopped in the middle of an epoch on {counted(point.devices, 'device')}, and there "
+            f"are {trainer.world_size} now: resume it on {point.devices}, at least to the end of that epoch"
+        )
+    if point.batch >= trainer.num_training_batches:
+        raise UserError("the run stopped at a batch that its photographs no longer reach: start a new run")
+    optimiser, schedule = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
+    rates = [group.get("lr") for group in optimiser.param_groups] + list(schedule.base_lrs)
+    if not all(isinstance(rate, float) and math.isfinite(rate) for rate in rates):
+        raise DamagedCheckpoint("its learning rate is no number")
+    for parameter in (parameter for group in optimiser.param_groups for parameter in group["params"]):
+        values = optimiser.state[parameter].values()
+        shapes = (parameter.shape, torch.Size())
+        if not values or not all(isinstance(value, Tensor) and value.shape in shapes for value in values):
+            raise DamagedCheckpoint("the state of its optimiser is missing or of another shape")
 
 
 def is_restore_error(error: Exception) -> bool:
@@ -225,10 +215,9 @@ def is_restore_error(error: Exception) -> bool:
         return True
     if isinstance(error, OSError) or is_out_of_memory(error) or "CUDA error" in str(error):
         return False
-    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
-    calls = ((frame.f_globals.get("__name__"), frame.f_code.co_name) for frame in frames)
+    calls = traceback.extract_tb(error.__traceback__)
     # Not `resume_end`, in which the processes of a run wait for each other.
-    return any(module == _RESTORING and function.startswith(("restore", "resume_start")) for module, function in calls)
+    return any(call.filename.endswith("checkpoint_connector.py") and call.name != "resume_end" for call in calls)
 
 
 def unusable(path: Path, error: Exception) -> str:
