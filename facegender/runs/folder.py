@@ -111,24 +111,22 @@ class RunFolder:
         Raises:
             OSError: It cannot be made, or a symbolic link stands in its place.
         """
-        self._refuse_linked_visuals()
+        if self.visuals.is_symlink():
+            raise NotRegular(errno.ELOOP, f"visuals/{self.name} is a symbolic link", str(self.visuals))
         with contextlib.suppress(FileExistsError):
             make_private_folder(self.visuals)
 
     def refuse_links(self) -> None:
-        """Check that whoever writes to this folder writes to nothing else.
+        """Check that whoever writes to this folder writes to nothing else; make the log and the folder of pictures.
 
         Raises:
             NotRegular: A symbolic link, a pipe or the like stands where the trainer appends or makes files.
+            OSError: The log or the folder cannot be made.
         """
-        self._refuse_linked_visuals()
-        for path in (self.journal_path, self.log_path):
-            if os.path.lexists(path):
-                open_regular(path, append=True).close()
-
-    def _refuse_linked_visuals(self) -> None:
-        if self.visuals.is_symlink():
-            raise NotRegular(errno.ELOOP, f"visuals/{self.name} is a symbolic link", str(self.visuals))
+        self.make_visuals()
+        if os.path.lexists(self.journal_path):
+            open_regular(self.journal_path, append=True).close()
+        open_regular(self.log_path, append=True).close()
 
     def frame_path(self, epoch: int) -> Path:
         """The frame file of an epoch, counted from 0."""

@@ -163,10 +163,6 @@ class FrameReader:
         self._has_heatmap = "probe/heatmap" in file
         self.info = info
 
-    def probe_images(self) -> UInt8Array:
-        """(P, H, W, 3) uint8."""
-        return self._tensor("probe/images")
-
     def probe_image(self, probe: int) -> UInt8Array:
         """(S, S, 3) uint8.
 

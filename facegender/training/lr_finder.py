@@ -183,9 +183,9 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
     try:
         with signals_handled(stop, lambda: stop.request("SIGHUP")):
             hardware = choose_hardware(config)
-            data = FaceDataModule(config, root, progress=progress_in_sentences(print_error))
             silence_lightning()
-            try:
+            progress = progress_in_sentences(print_error)
+            with contextlib.closing(FaceDataModule(config, root, progress=progress)) as data:
                 data.prepare()
                 epochs = math.ceil(batches / data.steps_per_epoch)
                 if epochs > MAX_EPOCHS:
@@ -196,8 +196,6 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
                     )
                 configure_torch(config, hardware)
                 return measure_curve(LossCollector(config, CLASSES, data.train_images), data, batches, hardware)
-            finally:
-                data.close()
     except Stopped:
         raise KeyboardInterrupt from None
     except Exception as error:

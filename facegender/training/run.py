@@ -65,13 +65,7 @@ def train(
         return run_nonzero_rank(config, root, run, resume, dict(changes or {}))
     setup = set_up_resumed(root, resume, changes or {}) if resume else set_up_new(config, root, run)
     try:
-        try:
-            log = TrainLog(setup.folder.log_path)
-        except OSError as error:
-            problem = f"{printable(setup.folder.log_path)}: {describe(error)}; choose another --root"
-            setup.abandon(problem)
-            raise UserError(problem) from None
-        with log:
+        with TrainLog(setup.folder.log_path) as log:
             session = Session(setup, log, show=show)
             with signals_handled(session.stop, session.console.hang_up):
                 return _run(session, log)

@@ -129,7 +129,7 @@ def test_a_frame_holds_the_probes_as_the_network_saw_them_after_the_epoch(traine
         assert (frame.info.epoch, frame.info.global_step) == (2, 3 * STEPS_PER_EPOCH)
         assert frame.info.layers == ["conv1", "conv2", "conv3"]
         assert frame.info.maps_of["conv2"] == "conv2, bn2, relu2"
-        assert frame.probe_images().shape == (2, 32, 32, 3)
+        assert frame.probe_image(1).shape == (32, 32, 3)
         assert frame.probabilities().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
         maps, low, high = frame.maps("conv1", 1)
         assert maps.shape == (4, 16, 16)

@@ -31,7 +31,8 @@ def test_everything_in_a_frame_comes_back(path: Path) -> None:
         assert frame.info.probe_names == list(written.probe_names)
         assert frame.info.maps_of == written.maps_of
         assert frame.info.statistics == ["mean", "std", "min", "max", "zero"]
-        np.testing.assert_array_equal(frame.probe_images(), written.images)
+        for probe, image in enumerate(written.images):
+            np.testing.assert_array_equal(frame.probe_image(probe), image)
         np.testing.assert_array_equal(frame.labels(), written.labels)
         np.testing.assert_array_equal(frame.probabilities(), written.probabilities)
         np.testing.assert_array_equal(frame.heatmap(), written.heatmap)
@@ -70,10 +71,10 @@ def test_names_that_look_like_json_and_names_with_controls_come_back_as_text(pat
 
 def test_arrays_that_are_views_with_strides_are_written_as_they_look(path: Path) -> None:
     written = recorded.frame(3)
-    turned = msgspec.structs.replace(written, images=written.images[:, ::-1, ::2])
+    turned = msgspec.structs.replace(written, images=written.images[:, ::-2, ::2])
     write_frame(path, turned)
     with open_frame(path) as frame:
-        np.testing.assert_array_equal(frame.probe_images(), written.images[:, ::-1, ::2])
+        np.testing.assert_array_equal(frame.probe_image(1), written.images[1, ::-2, ::2])
 
 
 def test_no_temporary_and_no_frame_is_left_where_writing_failed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,9 @@ class TrainLog:
         self._path = path
         writer = io.BufferedWriter(open_regular(path, append=True))
         self._file = io.TextIOWrapper(writer, encoding="utf-8", errors="replace", line_buffering=True)
-        self.is_output = _is_same_file(1, self._file.fileno())
+        self.is_output = False
+        with contextlib.suppress(OSError):
+            self.is_output = os.path.sameopenfile(1, self._file.fileno())
         self._handler = logging.StreamHandler(self._file)
         self._handler.setLevel(logging.WARNING)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -99,25 +101,14 @@ class TrainLog:
     def adopt_output(self) -> None:
         """Redirect standard output and error here if they go to a terminal, which is gone: writing to it would fail."""
         for descriptor in (1, 2):
-            with contextlib.suppress(OSError):
-                if os.isatty(descriptor) or _is_dead(descriptor):
+            is_terminal = os.isatty(descriptor)
+            try:
+                os.write(descriptor, b"")
+            except OSError:
+                is_terminal = True  # one that was closed
+            if is_terminal:
+                with contextlib.suppress(OSError):
                     os.dup2(self._file.fileno(), descriptor)
-
-
-def _is_same_file(first: int, second: int) -> bool:
-    try:
-        return os.path.sameopenfile(first, second)
-    except OSError:
-        return False
-
-
-def _is_dead(descriptor: int) -> bool:
-    """Whether writing fails, as on a terminal that was closed."""
-    try:
-        os.write(descriptor, b"")
-    except OSError:
-        return True
-    return False
 
 
 class ConsoleThread:
