@@ -52,30 +52,28 @@ def find_data_folder(data: str | None, root: Path) -> Path:
 
 
 def _find_named(folder: Path) -> Path:
-    if not exists(folder):
-        raise UserError(
-            f"--data {printable(folder)}: no such folder; name one that holds female/ and male/, or use --demo"
-        )
-    if not is_folder(folder):
-        raise UserError(f"--data {printable(folder)}: is a file; name the folder that holds female/ and male/")
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise UserError(f"--data {printable(folder)}: permission denied; make the folder readable or name another")
     if found := next(data_folders(folder), None):
         return found
+    raise UserError(f"--data {printable(folder)}: {_why_unusable(folder)}")
+
+
+def _why_unusable(folder: Path) -> str:
+    """What is wrong with a folder that has no two class folders, and what to do."""
+    if not exists(folder):
+        return "no such folder; name one that holds female/ and male/, or use --demo"
+    if not is_folder(folder):
+        return "is a file; name the folder that holds female/ and male/"
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return "permission denied; make the folder readable or name another"
     for path, classes in _walk(folder):
         for missing in CLASSES:
             if classes and missing not in classes:
                 (present,) = classes.values()
-                raise UserError(
-                    f"--data {printable(folder)}: no folder {missing}/ beside {printable(present)}; "
-                    f"put the {missing} photographs into {printable(path / missing)}"
-                )
+                there = f"put the {missing} photographs into {printable(path / missing)}"
+                return f"no folder {missing}/ beside {printable(present)}; {there}"
     if folder.name.lower() in CLASSES:
-        raise UserError(f"--data {printable(folder)}: is a class folder itself; name the folder above it")
-    raise UserError(
-        f"--data {printable(folder)}: has no folders female/ and male/, also not further down; "
-        "name the folder that holds them, or use --demo"
-    )
+        return "is a class folder itself; name the folder above it"
+    return "has no folders female/ and male/, also not further down; name the folder that holds them, or use --demo"
 
 
 def data_folders(folder: Path) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from facegender.support.cache_dir import cache_folder, make_cache_folder
+from facegender.support.cache_dir import make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import is_open_at
 from facegender.support.text import printable
@@ -167,11 +167,6 @@ class PhotoFile:
         self._file.close()
 
 
-def set_path(key: str) -> Path:
-    """The path of a set in the cache."""
-    return cache_folder() / (key + SUFFIX)
-
-
 def open_locked(key: str, count: int, side: int, source: str) -> PhotoFile:
     """Open or begin a set, locked for this process until it is unlocked or closed.
 
@@ -179,8 +174,7 @@ def open_locked(key: str, count: int, side: int, source: str) -> PhotoFile:
         BlockingIOError: Another process decodes this set.
         OSError: The cache folder cannot be written, or its file system has no locks.
     """
-    make_cache_folder()
-    path = set_path(key)
+    path = make_cache_folder() / (key + SUFFIX)
     file = _locked(path)
     os.utime(path)  # eviction removes the least recently used
     try:

@@ -19,11 +19,11 @@ from facegender.data.cache.decoder import Read, decode_missing
 from facegender.data.cache.file import (
     DIGEST_BYTES,
     LAYOUT,
+    SUFFIX,
     Indices,
     PhotoFile,
     Pixels,
     open_locked,
-    set_path,
 )
 from facegender.data.dataset import system_file_reason
 from facegender.data.image import UnreadableImage, decode_image, read_bytes, resize
@@ -171,7 +171,9 @@ def load_or_decode(
     report = progress or (lambda stage, done, count: None)
     size_bytes = len(names) * side**2 * 3
     try:
-        file = _open_when_free(partial(open_locked, key, len(names), side, origin), set_path(key), report)
+        file = _open_when_free(
+            partial(open_locked, key, len(names), side, origin), cache_folder() / (key + SUFFIX), report
+        )
         try:
             if len(file.missing_rows):
                 eviction.make_room(size_bytes, keep=file.path)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from facegender.data.demo.look import Look
-from facegender.data.demo.pen import INK, MIRROR, WHITE, Pen, Points, curve, mix, oval, shade, symmetric
+from facegender.data.demo.look import Colour, Look
+
+Points = npt.NDArray[np.float64]
+"""(N, 2): x to the right and y downwards."""
+
+WHITE: Colour = (255, 255, 255)
+INK: Colour = (34, 26, 26)
+MIRROR = np.array([-1.0, 1.0])
+"""Multiply points by it to mirror them."""
 
 _OVER_EARS = ("bob", "long")  # hair styles
 _GRAIN = 2.5  # standard deviation in levels of 255
@@ -16,7 +26,7 @@ def draw_portrait(look: Look, side: int, seed: int) -> Image.Image:
     """Draw a face as a square RGB picture, whose grain a seed decides; it is the same picture at every size."""
     scale = 2 if side >= 192 else 3
     pen = Pen(look, side * scale)
-    pen.soft(oval(0.0, -0.3, 1.4, 1.4), mix(look.backdrop, WHITE, 0.5), 0.5, 0.4)
+    pen.fill(oval(0.0, 0.0, 1.4, 1.4), mix(look.backdrop, WHITE, 0.4))
     _draw_back_hair(pen, look)
     _draw_body(pen, look)
     _draw_head(pen, look)
@@ -34,26 +44,24 @@ def draw_portrait(look: Look, side: int, seed: int) -> Image.Image:
 
 
 def _draw_body(pen: Pen, look: Look) -> None:
-    neck, skin = look.neck, shade(look.skin, 0.12)
+    neck = look.neck
     shoulders = 2.0 * neck + 0.55
     outline = [(neck, 1.24), (0.62 * shoulders, 1.42), (0.95 * shoulders, 1.62), (1.15 * shoulders, 3.0)]
     pen.fill(symmetric((0.0, 1.26), *outline, (0.0, 3.0)), look.clothes)
-    pen.fill(symmetric((0.0, 0.3), (neck, 0.4), (neck, 1.1), (1.1 * neck, 1.26), (0.7 * neck, 1.42), (0.0, 1.6)), skin)
-    pen.soft(oval(0.0, 1.0, 0.8 * neck, 0.22), shade(look.skin, 0.5), 0.8, 0.07)
+    throat = symmetric((0.0, 0.3), (neck, 0.4), (neck, 1.1), (1.1 * neck, 1.26), (0.7 * neck, 1.42), (0.0, 1.6))
+    pen.fill(throat, shade(look.skin, 0.3))
 
 
 def _draw_head(pen: Pen, look: Look) -> None:
     """Draw ears, face, cheeks and nose."""
-    width, jaw, nose, skin = look.width, look.jaw, look.nose, look.skin
+    width, jaw, nose, skin = look.width, look.jaw, look.nose, shade(look.skin, 0.06)
     for x in (-width, width):
-        pen.fill(oval(1.05 * x, 0.08, 0.1, 0.19), shade(skin, 0.14))
+        pen.fill(oval(1.05 * x, 0.08, 0.1, 0.19), shade(skin, 0.16))
     skull = [(0.0, -1.0), (0.5 * width, -0.92), (0.87 * width, -0.62), (width, -0.15), (0.965 * width, 0.25)]
-    pen.fill(symmetric(*skull, (jaw, 0.62), (0.52 * jaw, 0.92), (0.0, 1.0)), shade(skin, 0.1))
-    pen.soft(oval(0.0, -0.02, 0.74 * width, 0.8), mix(skin, WHITE, 0.06), 0.95, 0.12)
+    pen.fill(symmetric(*skull, (jaw, 0.62), (0.52 * jaw, 0.92), (0.0, 1.0)), skin)
     for x in (-0.43, 0.43):
-        pen.soft(oval(x, 0.36, 0.15, 0.1), mix(skin, (214, 74, 74), 0.5), 0.3 + 0.3 * look.make_up, 0.07)
-    pen.soft(symmetric((0.0, -0.1), (0.06, 0.1), (nose, 0.38), (0.0, 0.45)), shade(skin, 0.3), 0.5, 0.03)
-    pen.line(curve((-nose, 0.38), (-0.5 * nose, 0.45), (0.5 * nose, 0.45), (nose, 0.38)), 0.028, shade(skin, 0.42))
+        pen.fill(oval(x, 0.36, 0.16, 0.1), mix(skin, (214, 74, 74), 0.08 + 0.12 * look.make_up))
+    pen.line(curve((0.02, -0.05), (nose, 0.38), (0.5 * nose, 0.45), (-0.5 * nose, 0.45)), 0.035, shade(skin, 0.3))
 
 
 def _draw_eyes(pen: Pen, look: Look) -> None:
@@ -155,3 +163,63 @@ def _mark(image: Image.Image) -> Image.Image:
     font = ImageFont.load_default(size)
     ImageDraw.Draw(image).text(corner, "demo", "white", font, "rb", stroke_width=size / 10, stroke_fill=(60, 60, 60))
     return image
+
+
+class Pen:
+    """Draws on a square canvas in face coordinates: the origin is the middle of the face, the chin is at y = 1."""
+
+    def __init__(self, look: Look, side: int) -> None:
+        self.image = Image.new("RGB", (side, side), look.backdrop)
+        self._draw = ImageDraw.Draw(self.image)
+        self._unit = look.scale * side
+        self._origin = np.array(look.centre) * side
+        cos, sin = math.cos(look.turn) * self._unit, math.sin(look.turn) * self._unit
+        self._matrix = np.array([[cos, sin], [-sin, cos]])
+
+    def fill(self, shape: Points, colour: Colour) -> None:
+        """Fill a shape."""
+        self._draw.polygon(self._pixels(shape), fill=colour)
+
+    def line(self, path: Points, width: float, colour: Colour) -> None:
+        """Draw a line."""
+        self._draw.line(self._pixels(path), colour, max(1, round(width * self._unit)), joint="curve")
+
+    def _pixels(self, points: Points) -> list[float]:
+        """Pixel coordinates in a row: x, y, x, y, …."""
+        pixels: list[float] = (points @ self._matrix + self._origin).ravel().tolist()
+        return pixels
+
+
+def curve(*points: tuple[float, float], closed: bool = False) -> Points:
+    """A smooth curve (Catmull-Rom spline) through points, ten steps from one to the next."""
+    nodes = np.array(points)
+    if closed:
+        nodes = np.concatenate([nodes[-1:], nodes, nodes[:2]])
+    else:
+        nodes = np.concatenate([2 * nodes[:1] - nodes[1:2], nodes, 2 * nodes[-1:] - nodes[-2:-1]])
+    t = np.linspace(0.0, 1.0, 10)[None, :, None]
+    a, b, c, d = (nodes[i : len(nodes) - 3 + i, None] for i in range(4))
+    spline = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return np.asarray(spline.reshape(-1, 2))
+
+
+def symmetric(*right: tuple[float, float]) -> Points:
+    """A closed smooth shape from its right half, whose first and last point are on the axis."""
+    return curve(*right, *((-x, y) for x, y in reversed(right[1:-1])), closed=True)
+
+
+def oval(x: float, y: float, half_width: float, half_height: float) -> Points:
+    """An ellipse around (x, y)."""
+    angle = np.linspace(0.0, 2 * math.pi, 33)
+    return np.stack([x + half_width * np.cos(angle), y + half_height * np.sin(angle)], axis=1)
+
+
+def mix(colour: Colour, other: Colour, share: float) -> Colour:
+    """Mix a share of another colour into a colour."""
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(colour, other, strict=True))
+    return red, green, blue
+
+
+def shade(colour: Colour, share: float) -> Colour:
+    """Darken a colour as a shadow does: towards a dark red, as grey would make skin look dead."""
+    return mix(colour, (52, 22, 30), share)
