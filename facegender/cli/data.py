@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from facegender.cli.options import to_path
-from facegender.support.files import expanded
 from facegender.support.text import printable, shell_command
 
 
@@ -28,7 +27,6 @@ def demo_data(
     """Write a data set of drawn faces, to try the program without photographs."""
     from facegender.data.demo.faces import write_demo_faces
 
-    folder = expanded(folder)
     count = write_demo_faces(folder, faces, image_size, seed)
     earlier = f", {count - 2 * faces} of them from before" if count > 2 * faces else ""
     print(f"{count} demo faces in {printable(folder)}{earlier}")

@@ -11,9 +11,9 @@ from pathlib import Path
 from facegender import __version__
 from facegender.cli.options import Root
 from facegender.support.cache_dir import cache_folder
-from facegender.support.files import expanded, nearest_existing
+from facegender.support.files import nearest_existing
 from facegender.support.machine import available_processors
-from facegender.support.text import counted, printable
+from facegender.support.text import counted, printable, size_in_words
 
 PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
 TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
@@ -32,10 +32,10 @@ def doctor(root: Root = Path()) -> None:
         ("python", f"{platform.python_version()} ({sys.executable})"),
         ("system", platform.platform()),
         ("processors", f"{available_processors()}"),
-        ("memory", f"{_gib(memory.available)} of {_gib(memory.total)} free"),
+        ("memory", f"{size_in_words(memory.available)} of {size_in_words(memory.total)} free"),
         *((name, _version(name)) for name in PACKAGES),
         *_devices(),
-        ("root", _disk(expanded(root).absolute())),
+        ("root", _disk(root.absolute())),
         ("cache", _disk(cache_folder())),
         ("photographs", summary()),
         *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
@@ -57,7 +57,7 @@ def _devices() -> list[tuple[str, str]]:
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)
             half = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bf16"
-            rows.append((f"cuda:{index}", f"{about.name}, {_gib(about.total_memory)}, {half}"))
+            rows.append((f"cuda:{index}", f"{about.name}, {size_in_words(about.total_memory)}, {half}"))
     elif torch.version.cuda:
         rows.append(("cuda", f"torch is built for CUDA {torch.version.cuda} but finds no GPU or driver"))
     else:
@@ -80,8 +80,4 @@ def _version(package: str) -> str:
 def _disk(folder: Path) -> str:
     existing = nearest_existing(folder)
     writable = "" if os.access(existing, os.W_OK) else ", not writable"
-    return f"{folder} ({_gib(shutil.disk_usage(existing).free)} free{writable})"
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+    return f"{folder} ({size_in_words(shutil.disk_usage(existing).free)} free{writable})"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facegender.cli.options import Root, not_empty, root_folder, to_path
+from facegender.cli.options import Root, not_empty, to_path
 from facegender.runs.checkpoints import find_checkpoint
 from facegender.support.errors import UserError
-from facegender.support.files import expanded, is_folder, replacing
+from facegender.support.files import is_folder, replacing
 from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def export(
 
     It takes photographs as (N, 3, S, S) float32 in [-1, 1] and gives logits (N, classes).
     """
-    root = root_folder(root)
     target = _target(run, format, output, force=force)
     if format == "onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
         raise UserError("--format onnx needs two more packages: pip install onnx onnxscript")
@@ -71,7 +70,7 @@ def _target(run: str, format: str, output: Path | None, *, force: bool) -> Path:
     if format not in FORMATS:
         raise UserError(f"--format {printable(format)}: must be one of {', '.join(FORMATS)}")
     stem = Path(run).stem if Path(run).suffix == ".ckpt" else run
-    target = expanded(output) if output else Path(f"{stem}.{format}")
+    target = output or Path(f"{stem}.{format}")
     name = printable(target)
     if is_folder(target):
         raise UserError(f"{name} is a folder: name a file with --output")

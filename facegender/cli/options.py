@@ -25,12 +25,24 @@ def not_empty(text: str) -> str:
 
 
 def to_path(text: str | Path) -> Path:
-    """Convert an argument to a path, and refuse an empty one, which would mean the current folder."""
-    return Path(not_empty(str(text)))
+    """Convert an argument to a path with ``~`` expanded; refuse an empty one, which would mean the current folder."""
+    return expanded(not_empty(str(text)))
+
+
+def to_root(text: str | Path) -> Path:
+    """Convert the value of ``--root``.
+
+    Raises:
+        UserError: It is not a folder, or its path is not valid UTF-8.
+    """
+    root = to_path(text)
+    if not is_folder(root):
+        raise UserError(f"--root {printable(root)} is not a folder: create it, or name another one")
+    return require_utf8(root, "--root")
 
 
 Root = Annotated[
-    Path, typer.Option("--root", metavar="DIR", parser=to_path, help="Folder with checkpoints/ and visuals/.")
+    Path, typer.Option("--root", metavar="DIR", parser=to_root, help="Folder with checkpoints/ and visuals/.")
 ]
 Config = Annotated[
     Path | None,
@@ -40,18 +52,6 @@ Json = Annotated[
     bool,
     typer.Option("--json", metavar="", help="Print one JSON object per line; epochs are counted from 0 there."),
 ]
-
-
-def root_folder(root: Path) -> Path:
-    """The root with ``~`` expanded.
-
-    Raises:
-        UserError: It is not a folder, or its path is not valid UTF-8.
-    """
-    root = expanded(root)
-    if not is_folder(root):
-        raise UserError(f"--root {printable(root)} is not a folder: create it, or name another one")
-    return require_utf8(root, "--root")
 
 
 def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -105,7 +105,7 @@ def read_settings(given: Mapping[str, Any], config: Path | None) -> dict[str, An
             raise UserError(f"{option_of(name)} {error}") from None
     if "demo" in given and "data" in given:
         raise UserError("--demo and --data exclude each other: give one of them")
-    settings = read_toml(expanded(config)) if config else {}
+    settings = read_toml(config) if config else {}
     if "demo" in given or "data" in given:
         # The command line decides between photographs and demo faces, also against a file that has the other.
         settings = {name: value for name, value in settings.items() if name not in ("demo", "data")}

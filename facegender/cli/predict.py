@@ -6,16 +6,18 @@ import contextlib
 import csv as csv_format
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from facegender.cli.options import Json, Root, not_empty, root_folder, to_path
+from facegender.cli.options import Json, Root, not_empty, to_path
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
-from facegender.support.files import exists, expanded, is_folder, typed_path
+from facegender.support.files import exists, is_folder, typed_path
 from facegender.support.text import counted, json_line, printable
 
 if TYPE_CHECKING:
@@ -70,14 +72,11 @@ def predict(
     """Classify photographs; without a path, ask for one after another."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
-    root = root_folder(root)
-    named = [expanded(path) for path in paths or []]
-    if named and not any(map(os.path.lexists, named)):
-        for path in named:
+    if paths and not any(map(os.path.lexists, paths)):
+        for path in paths:
             print_error(f"{path}: no such file; name a photograph or a folder of them")
         raise typer.Exit(2)
     if heatmap is not None:
-        heatmap = expanded(heatmap)
         try:
             heatmap.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -86,7 +85,7 @@ def predict(
     from facegender.classifier import load_classifier
 
     report = _Report(chosen, load_classifier(chosen.path), "json" if json else "csv" if csv else "text", heatmap)
-    if not (report.classify_all(named) if named else report.ask()):
+    if not (report.classify_all(paths) if paths else report.ask()):
         raise typer.Exit(2)
 
 
@@ -94,33 +93,30 @@ def _no_heatmap(path: Path, error: OSError) -> UserError:
     return UserError(f"--heatmap {printable(path)}: {error.strerror}; name a folder to write in")
 
 
+@dataclass
 class _Report:
     """Classifies one file after another and prints the predictions.
 
     Files that cannot be read get a line on stderr. The checkpoint is named there before the first prediction.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, classifier: Classifier, output_format: OutputFormat, heatmaps: Path | None
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._classifier = classifier
-        self._format = output_format
-        self._heatmaps = heatmaps
-        self._csv = csv_format.writer(sys.stdout, lineterminator="\n")
-        self._counts = dict.fromkeys(classifier.classes, 0)
-        self._refused = 0
+    checkpoint: Checkpoint
+    classifier: Classifier
+    output_format: OutputFormat
+    heatmaps: Path | None
+    counts: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
 
     def classify_all(self, paths: Sequence[Path]) -> bool:
         """Classify files and folders. Returns whether every file could be read."""
         single = len(paths) == 1 and not is_folder(paths[0])
         for path in _files(paths, self._refuse):
             self._classify(path, titled=not single)
-        if self._format == "text" and sys.stdout.isatty() and not single:
-            parts = [f"{count} {label}" for label, count in self._counts.items()]
-            refused = f"; {self._refused} could not be read" if self._refused else ""
-            print_error(f"{counted(self._printed, 'photograph')}: {', '.join(parts)}{refused}")
-        return not self._refused
+        if self.output_format == "text" and sys.stdout.isatty() and not single:
+            parts = [f"{self.counts[label]} {label}" for label in self.classifier.classes]
+            refused = f"; {self.refused} could not be read" if self.refused else ""
+            print_error(f"{counted(self.counts.total(), 'photograph')}: {', '.join(parts)}{refused}")
+        return not self.refused
 
     def ask(self) -> bool:
         """Classify what is typed until an empty line or the end of the input.
@@ -146,15 +142,11 @@ class _Report:
             if not line.strip():
                 break
             self._classify(typed_path(line, Path()), titled=False)
-        return interactive or not self._refused
-
-    @property
-    def _printed(self) -> int:
-        return sum(self._counts.values())
+        return interactive or not self.refused
 
     def _refuse(self, path: Path, reason: str) -> None:
         """Say on stderr why there is no prediction, after those that were printed."""
-        self._refused += 1
+        self.refused += 1
         sys.stdout.flush()
         print_error(f"{printable(path)}: {reason}")
 
@@ -166,19 +158,19 @@ class _Report:
         except UnreadableImage as error:
             self._refuse(path, error.reason)
             return
-        prediction = self._classifier.classify(image)
-        if not self._printed:
-            print_error(self._checkpoint.describe(self._classifier.epoch))
+        prediction = self.classifier.classify(image)
+        if not self.counts.total():
+            print_error(self.checkpoint.describe(self.classifier.epoch))
         heatmap = None
         try:
-            if self._heatmaps is not None:
-                heatmap = self._save_heatmap(self._heatmaps, path, image, prediction)
+            if self.heatmaps is not None:
+                heatmap = self._save_heatmap(self.heatmaps, path, image, prediction)
         finally:
             self._print(path, prediction, titled, heatmap)
 
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
-        classifier = self._classifier
-        if self._format == "json":
+        classifier = self.classifier
+        if self.output_format == "json":
             row = {
                 "file": _valid_text(path),
                 "label": prediction.label,
@@ -188,18 +180,19 @@ class _Report:
                 "epoch": classifier.epoch,
             }
             print(json_line(row | ({"heatmap": _valid_text(heatmap)} if heatmap else {})))
-        elif self._format == "csv":
-            if not self._printed:
+        elif self.output_format == "csv":
+            write_row = csv_format.writer(sys.stdout, lineterminator="\n").writerow
+            if not self.counts.total():
                 columns = ["file", "label", "confidence", *prediction.classes, "checkpoint", "epoch"]
-                self._csv.writerow([*columns, *(["heatmap"] if self._heatmaps else [])])
+                write_row([*columns, *(["heatmap"] if self.heatmaps else [])])
             numbers = [f"{number:.6f}" for number in (prediction.confidence, *prediction.probabilities)]
             cells = [printable(path), prediction.label, *numbers, printable(classifier.checkpoint), classifier.epoch]
-            self._csv.writerow([*cells, *([printable(heatmap or "")] if self._heatmaps else [])])
+            write_row([*cells, *([printable(heatmap or "")] if self.heatmaps else [])])
         else:
-            if self._printed:
+            if self.counts.total():
                 print()
             print("\n".join([*([printable(path)] if titled else []), *prediction.lines()]))
-        self._counts[prediction.label] += 1
+        self.counts[prediction.label] += 1
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
         import numpy as np
@@ -208,8 +201,8 @@ class _Report:
         from facegender.rendering.overlays import heat_overlay
         from facegender.rendering.pages import write_png
 
-        pixels = self._classifier.pixels(image)
-        heat = self._classifier.heatmap(pixels, prediction.classes.index(prediction.label))
+        pixels = self.classifier.pixels(image)
+        heat = self.classifier.heatmap(pixels, prediction.classes.index(prediction.label))
         overlay = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
         scale = min(1.0, MAX_HEATMAP_PX / max(image.size))
         picture = overlay.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
@@ -253,14 +246,11 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
         found = skipped = 0
         for folder, folders, names in os.walk(path):
             folders[:] = sorted(name for name in folders if not is_system_name(name))
-            for name in sorted(names):
-                if is_system_name(name):
-                    continue
-                if Path(name).suffix.lower().removeprefix(".") in _SKIPPED_EXTENSIONS:
-                    skipped += 1
-                    continue
-                found += 1
-                yield Path(folder, name)
+            files = [Path(folder, name) for name in sorted(names) if not is_system_name(name)]
+            photographs = [file for file in files if file.suffix.lower()[1:] not in _SKIPPED_EXTENSIONS]
+            found += len(photographs)
+            skipped += len(files) - len(photographs)
+            yield from photographs
         if not found:
             refuse(path, "no photographs in this folder; name one that has some")
         if skipped:

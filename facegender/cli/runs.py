@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.cli.options import Json, Root, not_empty, root_folder
+from facegender.cli.options import Json, Root, not_empty
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError, print_error
@@ -20,7 +20,6 @@ POLL_S = 0.2
 
 def runs(json: Json = False, root: Root = Path()) -> None:
     """List the runs, newest first."""
-    root = root_folder(root)
     rows = [_row(run) for run in list_runs(root)]
     if json:
         for row in rows:
@@ -72,7 +71,6 @@ def stop(
     """Ask a run to finish its batch, save a checkpoint and end."""
     if not math.isfinite(wait):
         raise UserError("--wait must be a number of seconds")
-    root = root_folder(root)
     folder = open_run(root, run)
     state = folder.state()
     if state not in LIVE_STATES:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.cli.options import Config, Root, not_empty, read_settings, root_folder, settings_options
+from facegender.cli.options import Config, Root, not_empty, read_settings, settings_options
 from facegender.runs.config import FIELDS, RECIPES, option_of
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
@@ -32,7 +32,7 @@ def train(
     settings = read_settings(given, config)
     from facegender.training.run import train as start
 
-    status = start(configure(settings), root_folder(root), run, resume, changes=settings)
+    status = start(configure(settings), root, run, resume, changes=settings)
     raise typer.Exit(1 if status == "failed" else 0)
 
 
@@ -55,14 +55,13 @@ def find_lr(
     Uses one device and saves nothing: no run, no checkpoint.
     """
     settings = configure(read_settings(given, config))
-    folder = root_folder(root)
     if not settings.demo:
         from facegender.data.dataset import find_data_folder
 
-        find_data_folder(settings.data, folder)  # report a mistyped folder before torch is imported
+        find_data_folder(settings.data, root)  # report a mistyped folder before torch is imported
     from facegender.training.lr_finder import find_learning_rate
 
-    curve = find_learning_rate(settings, folder, batches)
+    curve = find_learning_rate(settings, root, batches)
     suggestion = curve.suggestion()
     if curve.has_enough_points:
         print("\n".join(curve.table()))
