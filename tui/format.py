@@ -44,13 +44,13 @@ def gib(bytes_: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def figure(value: float, digits: int = 3) -> str:
-    """Format a number with a number of decimals; ``NaN`` and ``∞`` as such."""
+def figure(value: float) -> str:
+    """Format a number with three decimals; ``NaN`` and ``∞`` as such."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return f"{value:.{digits}f}"
+    return f"{value:.3f}"
 
 
 def significant(value: float) -> str:

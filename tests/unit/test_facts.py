@@ -7,13 +7,13 @@ import recorded
 
 from facegender.runs.events import AnyEvent, RunFinished
 from tui.run.state import RunState, apply_all
-from tui.widgets.facts import RunFacts
+from tui.widgets.facts import run_facts
 
 
 def said(*events: AnyEvent) -> list[str]:
     """The lines of the pane after some events."""
     state = apply_all(RunState("otter-3", process_state="training"), events)
-    return RunFacts().lines(state).plain.splitlines()
+    return run_facts(state).plain.splitlines()
 
 
 def test_a_run_without_patience_does_not_mention_it() -> None:

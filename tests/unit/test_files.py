@@ -112,8 +112,8 @@ def test_the_interface_follows_such_a_run_without_waiting(root: Path, make: Make
     folder.path.mkdir(parents=True)
     for path in (folder.manifest_path, folder.journal_path, folder.log_path):
         make(path)
-    state, exists = inspect_folder(RunState(folder.name), folder)
-    assert exists
+    state = inspect_folder(RunState(folder.name), folder)
+    assert state.exists
     assert state.log_tail == ()
 
 

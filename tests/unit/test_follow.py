@@ -50,7 +50,7 @@ def test_the_state_is_what_the_events_say(run: tuple[RunFolder, Followed]) -> No
     state = followed.until(lambda message: len(message.state.epochs) == 3).state
     assert (state.process_state, state.frames) == ("training", (0, 1, 2))
     recorded.append(folder, RunFinished(time=time.time(), status="stopped"))
-    assert followed.until(lambda message: message.state.state == "stopped").exists
+    assert followed.until(lambda message: message.state.state == "stopped").state.exists
 
 
 def test_a_long_journal_gives_few_states(root: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_removed_folder_is_reported_once(run: tuple[RunFolder, Followed]) -> N
     folder, followed = run
     followed.until(lambda message: len(message.state.epochs) == 3)
     shutil.rmtree(folder.path)
-    followed.until(lambda message: not message.exists)
+    followed.until(lambda message: not message.state.exists)
     time.sleep(0.2)
     assert followed.posted.qsize() == 0
 
@@ -103,19 +103,19 @@ def test_a_file_in_place_of_the_folder_counts_as_removed(run: tuple[RunFolder, F
     followed.until(lambda message: len(message.state.epochs) == 3)
     shutil.rmtree(folder.path)
     folder.path.write_text("no folder")
-    followed.until(lambda message: not message.exists)
+    followed.until(lambda message: not message.state.exists)
 
 
 def test_an_unreadable_folder_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = recorded.write_run(root)
-    known, exists = follow.inspect_folder(RunState(folder.name), folder)
-    assert (known.process_state, exists) == ("training", True)
+    known = follow.inspect_folder(RunState(folder.name), folder)
+    assert (known.process_state, known.exists) == ("training", True)
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tui.run.follow.os.scandir", refuse)
-    assert follow.inspect_folder(known, folder) == (known, True)
+    assert follow.inspect_folder(known, folder) is known
 
 
 def test_pictures_written_again_have_a_later_time(run: tuple[RunFolder, Followed]) -> None:

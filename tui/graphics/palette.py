@@ -6,6 +6,7 @@ pixels at distance d costs n * m / (n + m) * d squared. Gradients lose every oth
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
@@ -51,14 +52,10 @@ def within_budget(
         choices.insert(0, registers)
     if not choices:
         return quantizer.reduced(registers)
-    low, high = 0, len(choices) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if estimate(quantizer.reduced(choices[middle])) <= budget_bytes:
-            high = middle
-        else:
-            low = middle + 1
-    return quantizer.reduced(choices[low])
+    fitting = bisect_left(
+        choices, True, hi=len(choices) - 1, key=lambda count: estimate(quantizer.reduced(count)) <= budget_bytes
+    )
+    return quantizer.reduced(choices[fitting])
 
 
 class PaletteQuantizer:

@@ -212,9 +212,6 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._request()
 
     @on(LayerView.Resized)
-    def _resized(self) -> None:
-        self._request()
-
     def _request(self) -> None:
         """Show the picture of the selection, if it is another than the one requested last."""
         request = self._request_of(self.selection)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -32,9 +33,8 @@ STEPS_AT_ONCE = 60_000
 class Smoother:
     """Exponential moving average with bias correction, as in TensorBoard; NaNs are kept and skipped.
 
-    Call it with consecutive parts of a curve. Values are averaged in blocks: five times, each value adds the weighted
-    one 1, 2, 4, 8 and 16 positions before it, which covers the whole block; then the average is carried from block to
-    block. (A matrix product would do the same, but BLAS would start threads on a machine that is busy training.)
+    Call it with consecutive parts of a curve. Values are averaged in blocks, so short that the powers of the weight
+    stay exact; then the average is carried from block to block.
 
     Args:
         weight: Weight of the past, in [0, 1); 0 does not smooth.
@@ -69,15 +69,10 @@ class Smoother:
         blocks = -(-len(values) // self._BLOCK)
         within = np.zeros((blocks, self._BLOCK))
         within.ravel()[: len(values)] = (1 - self._weight) * values
-        back = 1
-        while back < self._BLOCK:
-            within[:, back:] += self._weight**back * within[:, :-back]
-            back *= 2
-        carried = np.empty(blocks)
-        average, decay = self._average, float(self._decay[-1])
-        for block, last in enumerate(within[:, -1].tolist()):
-            carried[block] = average
-            average = average * decay + last
+        within = (within / self._decay).cumsum(axis=1) * self._decay
+        decay = float(self._decay[-1])
+        ends = accumulate(within[:, -1].tolist(), lambda average, last: average * decay + last, initial=self._average)
+        carried = np.array(list(ends)[:-1])
         averages: Floats = (within + carried[:, None] * self._decay).ravel()[: len(values)]
         self._average = float(averages[-1])
         return averages

@@ -34,15 +34,9 @@ POST_EVERY_S = 0.1
 
 @dataclass
 class RunUpdated(Message):
-    """The state of the run has changed.
-
-    Attributes:
-        state: From the journal, the run folder and the trainer's process.
-        exists: Whether the run folder still exists.
-    """
+    """The state of the run has changed: by its journal, its folder or the trainer's process."""
 
     state: RunState
-    exists: bool
 
 
 @dataclass
@@ -80,8 +74,8 @@ class Follower:
 
     def _follow(self, folder: RunFolder) -> None:
         reader = JournalReader(folder.journal_path)
-        state, exists = inspect_folder(RunState(folder.name), folder)
-        posted: tuple[RunState | None, bool] = None, exists
+        state = inspect_folder(RunState(folder.name), folder)
+        posted: RunState | None = None
         rounds = 0
         post_at = 0.0
         while not self._stopped.is_set():
@@ -97,16 +91,15 @@ class Follower:
                 rounds += 1
                 every = INSPECT_EVERY if state.live else INSPECT_ENDED_EVERY
                 if rounds % every == 0 or (events and not state.live):
-                    state, exists = inspect_folder(state, folder)
-            new = state is not posted[0] or exists != posted[1]
-            if new and (not behind or time.monotonic() >= post_at):
-                self._post(RunUpdated(state, exists))
-                posted, post_at = (state, exists), time.monotonic() + POST_EVERY_S
+                    state = inspect_folder(state, folder)
+            if state is not posted and (not behind or time.monotonic() >= post_at):
+                self._post(RunUpdated(state))
+                posted, post_at = state, time.monotonic() + POST_EVERY_S
             self._stopped.wait(YIELD_S if behind else POLL_S)
 
 
-def inspect_folder(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:
-    """Update a state from the run folder; the second value tells whether the folder still exists.
+def inspect_folder(state: RunState, folder: RunFolder) -> RunState:
+    """Update a state from the run folder.
 
     The state stays as it is if the folder cannot be read, because of its permissions or because a network disk does
     not answer.
@@ -118,9 +111,9 @@ def inspect_folder(state: RunState, folder: RunFolder) -> tuple[RunState, bool]:
         tail = tuple(folder.log_tail()) if process_state in ("crashed", "failed") else ()
         # The journal of a live run announces every frame; listing a folder of thousands of files is slow.
         frames = state.frames if process_state in LIVE_STATES else tuple(folder.frame_epochs())
+        updated = replace(state, exists=True, process_state=process_state, log_tail=tail, frames=frames)
     except (FileNotFoundError, NotADirectoryError):
-        return state, False
+        updated = replace(state, exists=False)
     except OSError:
-        return state, True
-    updated = replace(state, process_state=process_state, log_tail=tail, frames=frames)
-    return (state if updated == state else updated), True
+        return state
+    return state if updated == state else updated

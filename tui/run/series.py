@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -23,22 +22,16 @@ class StepColumns:
     step, so that the first screen does not wait for it.
 
     Attributes:
-        history: Two instances with the same object hold the same steps, as far as the shorter one goes.
+        history: Two instances with the same list hold the same steps, as far as the shorter one goes. It holds the
+            length of the longest one.
     """
 
     _WIDTH = 4
 
-    def __init__(
-        self,
-        table: Floats | None = None,
-        length: int = 0,
-        used: list[int] | None = None,
-        history: object | None = None,
-    ) -> None:
+    def __init__(self, table: Floats | None = None, length: int = 0, history: list[int] | None = None) -> None:
         self._table = table
-        self._used = [0] if used is None else used
         self._length = length
-        self.history = object() if history is None else history
+        self.history = [0] if history is None else history
 
     def __len__(self) -> int:
         return self._length
@@ -72,29 +65,23 @@ class StepColumns:
         """Append the steps of events; columns of unequal length count as far as the shortest."""
         import numpy as np
 
-        columns: list[tuple[Sequence[float], ...]]
-        columns = [(event.step, event.seconds, event.loss, event.accuracy) for event in events]
-        counts = [min(map(len, each)) for each in columns]
-        end = self._length + sum(counts)
-        table, used, history = self._table, self._used, self.history
-        if table is None or used[0] != self._length or end > table.shape[1]:
-            if used[0] != self._length:  # another instance was already extended from here
-                history = object()
+        values = chain.from_iterable(
+            zip(event.step, event.seconds, event.loss, event.accuracy, strict=False) for event in events
+        )
+        new = np.fromiter(chain.from_iterable(values), float).reshape(-1, self._WIDTH)
+        end = self._length + len(new)
+        table, history = self._table, self.history
+        if history[0] != self._length:  # another instance was already extended from here
+            table, history = None, [self._length]
+        if table is None or end > table.shape[1]:
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
             if self._table is not None:
                 table[:, : self._length] = self._table[:, : self._length]
-            used = [self._length]
-        for row in range(self._WIDTH):
-            values = chain.from_iterable(_cut(each[row], count) for each, count in zip(columns, counts, strict=True))
-            table[row, self._length : end] = np.fromiter(values, float, end - self._length)
-        used[0] = end
-        return StepColumns(table, end, used, history)
+        table[:, self._length : end] = new.T
+        history[0] = end
+        return StepColumns(table, end, history)
 
     def until(self, step: int) -> StepColumns:
         """Keep only the steps up to and including ``step``."""
         length = int(self.step.searchsorted(step, side="right"))
-        return self if length == self._length else StepColumns(self._table, length, self._used)
-
-
-def _cut(values: Sequence[float], count: int) -> Sequence[float]:
-    return values if len(values) == count else values[:count]
+        return self if length == self._length else StepColumns(self._table, length, [self._length])

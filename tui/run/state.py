@@ -58,6 +58,7 @@ class RunState:
     """Everything that the interface shows of a run.
 
     Attributes:
+        exists: The run folder is still there.
         process_state: The state by the run folder and the process; the journal cannot tell that a process died.
         read: The journal has been read to its end at least once; before that most other fields are incomplete.
         epoch: The epoch in training or trained last, counted from 0; -1 before the first.
@@ -71,6 +72,7 @@ class RunState:
     """
 
     name: str
+    exists: bool = True
     process_state: State = "starting"
     read: bool = False
     started: RunStarted | None = None

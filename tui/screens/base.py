@@ -56,10 +56,6 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
         """Classify the file that a typed text means."""
         raise NotImplementedError
 
-    def restore_focus(self) -> None:
-        """Focus what had the focus before the prompt was opened."""
-        raise NotImplementedError
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the key that opens the prompt to the prompt while it is open."""
         return super().check_action(action, parameters) and not (action == "open_prompt" and self.prompt.is_open)
@@ -75,6 +71,5 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
     @on(Prompt.Closed)
     def _prompt_closed(self, event: Prompt.Closed) -> None:
         self.prompt.close()
-        self.restore_focus()
         if event.text:
             self.classify(event.text)

@@ -67,14 +67,11 @@ class Classify(PictureScreen):
             [("Enter", "zoom"), ("?", "help"), ("Esc", "back")],
         )
 
-    def restore_focus(self) -> None:
-        """Focus the pane, at once: an error may follow at once, and opens the prompt again."""
-        self.set_focus(self.browser)
-
     def on_mount(self) -> None:
         """Show the layer that the dashboard showed, and classify."""
         self.browser.selection = replace(self.browser.selection, layer=self._layer)
-        self.restore_focus()
+        # At once: an error may follow at once, and opens the prompt, which remembers the focus.
+        self.set_focus(self.browser)
         self.classify(self._text)
 
     def classify(self, text: str) -> None:

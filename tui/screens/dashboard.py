@@ -21,7 +21,7 @@ from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen
 from tui.widgets.chart import Chart
-from tui.widgets.facts import MachineFacts, RunFacts
+from tui.widgets.facts import Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
 from tui.widgets.pane import ChartPane, Pane
@@ -77,8 +77,8 @@ class Dashboard(PictureScreen):
                     Chart("accuracy appears with the first batches", id="accuracy-chart", limits=(0.0, 1.0)),
                     id="accuracy",
                 )
-                yield Pane("Run", RunFacts(), id="run")
-                yield Pane("Machine", MachineFacts(), id="machine")
+                yield Pane("Run", Facts(run_facts), id="run")
+                yield Pane("Machine", Facts(machine_facts), id="machine")
             with Column(id="right"):
                 yield self.browser
                 yield Pane("Log", RunLog(), id="log")
@@ -121,7 +121,7 @@ class Dashboard(PictureScreen):
         if self.state is None or event.state.name != self.state.name:
             return
         self.state, self._stale = event.state, True
-        if not event.exists:
+        if not event.state.exists:
             self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
             self._stop_following()
             self.folder = self.state = self._curves = None
@@ -156,8 +156,8 @@ class Dashboard(PictureScreen):
         useless = "resume" if state.live else "stop"
         self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
-        self.query_one(RunFacts).show(state)
-        self.query_one(MachineFacts).show(state)
+        for facts in self.query(Facts):
+            facts.show(state)
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
         self.browser.update_frames(
@@ -280,10 +280,6 @@ class Dashboard(PictureScreen):
             self.action_enlarge(False)
 
     # Prompt
-
-    def restore_focus(self) -> None:
-        """Focus the pane that had the focus."""
-        self.query_one(f"#{self._pane}").focus()
 
     def classify(self, text: str) -> None:
         """Classify a file, and show the same layer of its feature maps."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from tui.widgets.inputs import Completer, PathInput
@@ -40,6 +41,7 @@ class Prompt(Vertical):
 
     def __init__(self, complete: Completer, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._focused_before: Widget | None = None
         self._note = Static(id="prompt-note", markup=False)
         self._label = Static(_HINT, id="prompt-label", markup=False)
         self.input = PathInput(complete, placeholder=_PLACEHOLDER, select_on_focus=False, id="prompt-input")
@@ -58,6 +60,7 @@ class Prompt(Vertical):
 
     def open(self, text: str = "") -> None:
         """Show the input with a text in it, and focus it."""
+        self._focused_before = self.screen.focused
         self._label.update("classify ›")
         self.add_class("-open")
         self.input.value = text
@@ -67,7 +70,8 @@ class Prompt(Vertical):
         self._show_note("")
 
     def close(self) -> None:
-        """Hide the input; the screen has to focus something else."""
+        """Hide the input, and focus what had the focus before."""
+        self.screen.set_focus(self._focused_before)
         self.remove_class("-open")
         self._label.update(_HINT)
         self._show_note("")
