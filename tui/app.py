@@ -25,7 +25,7 @@ from tui.commands import COMMANDS
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
-from tui.graphics.textual_internals import LateReplyApp
+from tui.graphics.textual_internals import LateReplyApp, Palette
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl
@@ -258,6 +258,11 @@ class FaceGenderApp(LateReplyApp):
                 return
         await context_of(self).wait_until_flushed(EXIT_FLUSH_LIMIT_S)
         self.exit()
+
+    def action_command_palette(self) -> None:
+        """Show the command palette."""
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
         """Show the help."""

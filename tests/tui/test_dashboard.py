@@ -890,6 +890,19 @@ async def test_a_command_is_found_in_the_palette_and_run(root: Path) -> None:
         assert app.screen is app.dashboard
 
 
+@pytest.mark.parametrize("size", [(80, 24), (20, 3), (1, 1)], ids=str)
+async def test_page_keys_in_the_palette_are_harmless_before_its_list_has_rows(
+    root: Path, size: tuple[int, int]
+) -> None:
+    recorded.write_run(root)
+    async with running(root, size) as (app, pilot):
+        for key in ("ctrl+p", "pagedown", "pageup"):  # in one go, as they arrive over a slow link
+            app.simulate_key(key)
+        await until(lambda: CommandPalette.is_open(app))
+        await pilot.press("pagedown", "pageup", "escape")
+        await until(lambda: app.screen is app.dashboard)
+
+
 async def test_an_empty_prompt_is_left_by_enter(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
