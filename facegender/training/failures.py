@@ -15,6 +15,12 @@ _OUT_OF_MEMORY = (
     "std::bad_alloc",
 )
 
+_NO_ROOM = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file exceeds the limit of `ulimit -f`",
+}
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was not enough memory, on whatever device."""
@@ -33,8 +39,8 @@ def describe(error: BaseException) -> str:
     text = one_line(str(error))
     if is_out_of_memory(error):
         return "out of memory: lower --batch-size or --image-size"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk ({text}): free some, then --resume the run"
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return f"{_NO_ROOM[error.errno]} ({text}): make room, then --resume the run"
     # Lightning may raise another exception in place of the KeyboardInterrupt.
     if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
         return "interrupted twice: ended at once, without saving"
