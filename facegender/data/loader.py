@@ -225,16 +225,14 @@ class BatchLoader(DataLoader[Batch]):
 
     Its state is empty because `FaceDataModule.resume_from` needs nothing but the epoch and the batch, which Lightning
     keeps anyway. Having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
+
+    Args:
+        fetcher: Where the photographs come from.
+        sampler: Gives the indices of one batch after another.
+        seed: Of the workers, so that the loader draws nothing from the global generator.
     """
 
     def __init__(self, fetcher: BatchFetcher, sampler: ShuffledBatches | Sequence[Indices], seed: int) -> None:
-        """Create a loader of a sampler's batches.
-
-        Args:
-            fetcher: Where the photographs come from.
-            sampler: Gives the indices of one batch after another.
-            seed: Of the workers, so that the loader draws nothing from the global generator.
-        """
         workers = fetcher.location.workers
         super().__init__(
             fetcher,

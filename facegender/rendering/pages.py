@@ -24,34 +24,37 @@ _MAX_FILTERS_HEIGHT_PX = 420
 _TITLE_COLOUR = (222, 224, 230)
 _NOTE_COLOUR = (150, 154, 164)
 
+_Section = tuple[str, str, Image.Image]
+"""Title, note and picture."""
+
 
 def maps_page(frame: Frame) -> Image.Image:
     """Draw the probe photographs, then each layer: the maps of the first probe and the average map of every probe."""
     count = len(frame.images)
     side = min(_MAX_PROBE_SIDE_PX, _INNER_WIDTH_PX // count - 4)
     note = f"step {frame.step}, {count} probe images"
-    sections = [_section(f"Epoch {frame.epoch + 1}", note, _photographs(frame.images, side))]
+    sections = [(f"Epoch {frame.epoch + 1}", note, _photographs(frame.images, side))]
     for layer in frame.layers:
         maps, low, high = quantise(layer.maps)
         note = f"{maps.shape[1]} feature maps of the first probe, each over its own range; yellow is high"
         body = _coloured_mosaic(maps[0], VIRIDIS, (_INNER_WIDTH_PX, _MAX_MAPS_HEIGHT_PX))
-        sections.append(_section(layer.name, note, body))
+        sections.append((layer.name, note, body))
         averages = np.concatenate([channel_average(maps[p], low[p], high[p])[0] for p in range(count)])
         body = _coloured_mosaic(_enlarged(averages, side), VIRIDIS, (count * (side + 4) + 4, side + 4))
-        sections.append(_section(f"{layer.name} average", "mean over the channels, one per probe", body))
+        sections.append((f"{layer.name} average", "mean over the channels, one per probe", body))
     return _page(sections)
 
 
 def filters_page(frame: Frame) -> Image.Image:
     """Draw the filters of each layer, averaged over their input channels, on one scale per layer."""
-    sections = []
+    sections: list[_Section] = []
     for layer in frame.layers:
         tiles, limit = signed_tiles(layer.filters.mean(axis=1))
         count, inputs, height, width = layer.filters.shape
         shape = f"{inputs} x {height} x {width}"
         note = f"{count} filters of {shape}, mean over inputs; red is positive, blue negative, up to {limit:.3g}"
         body = _coloured_mosaic(tiles, DIVERGING, (_INNER_WIDTH_PX, _MAX_FILTERS_HEIGHT_PX))
-        sections.append(_section(f"{layer.name} filters, epoch {frame.epoch + 1}", note, body))
+        sections.append((f"{layer.name} filters, epoch {frame.epoch + 1}", note, body))
     return _page(sections)
 
 
@@ -66,24 +69,18 @@ def write_png(path: Path, image: Image.Image) -> None:
         image.save(temporary, "PNG", compress_level=1)
 
 
-def _page(sections: Sequence[Image.Image]) -> Image.Image:
-    page = Image.new("RGB", (_PAGE_WIDTH_PX, sum(section.height for section in sections) + _MARGIN_PX), GAP_COLOUR)
+def _page(sections: Sequence[_Section]) -> Image.Image:
+    """Draw pictures below each other, each under its title and note."""
+    heights = [body.height + _TITLE_HEIGHT_PX + _MARGIN_PX for _, _, body in sections]
+    page = Image.new("RGB", (_PAGE_WIDTH_PX, sum(heights) + _MARGIN_PX), GAP_COLOUR)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     y = _MARGIN_PX // 2
-    for section in sections:
-        page.paste(section, (0, y))
-        y += section.height
+    for (title, note, body), height in zip(sections, heights, strict=True):
+        pen.text((_MARGIN_PX, y + 2), title, fill=_TITLE_COLOUR, font=font)
+        pen.text((_MARGIN_PX + pen.textlength(title, font=font) + 16, y + 2), note, fill=_NOTE_COLOUR, font=font)
+        page.paste(body, (_MARGIN_PX, y + _TITLE_HEIGHT_PX + 4))
+        y += height
     return page
-
-
-def _section(title: str, note: str, body: Image.Image) -> Image.Image:
-    """A picture below its title."""
-    out = Image.new("RGB", (_PAGE_WIDTH_PX, body.height + _TITLE_HEIGHT_PX + _MARGIN_PX), GAP_COLOUR)
-    pen = ImageDraw.Draw(out)
-    font = ImageFont.load_default(14)
-    pen.text((_MARGIN_PX, 2), title, fill=_TITLE_COLOUR, font=font)
-    pen.text((_MARGIN_PX + pen.textlength(title, font=font) + 16, 2), note, fill=_NOTE_COLOUR, font=font)
-    out.paste(body, (_MARGIN_PX, _TITLE_HEIGHT_PX + 4))
-    return out
 
 
 def _coloured_mosaic(tiles: UInt8Array, colours: Palette, area_px: tuple[int, int]) -> Image.Image:

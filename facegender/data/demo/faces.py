@@ -42,16 +42,17 @@ def demo_photographs(per_class: int, side: int, seed: int, progress: Progress | 
     Raises:
         UserError: Neither the disk nor the memory has room for them.
     """
-    labels = [index % 2 for index in range(2 * per_class)]
-    names = [_name(label, index // 2) for index, label in enumerate(labels)]
+    indices = range(2 * per_class)
+    names, labels = map(_name, indices), [index % 2 for index in indices]
     key = content_hash(f"demo {LAYOUT} {DRAWING} {per_class} {side} {seed}".encode()).hex()
-    return load_or_decode(key, names, labels, side, partial(_draw, side, seed), origin="demo faces", progress=progress)
+    read = partial(_read, side, seed)
+    return load_or_decode(key, list(names), labels, side, read, origin="demo faces", progress=progress)
 
 
-def _draw(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
+def _read(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
     # The digest is of what determines the face, as there is no file whose content could be hashed.
     digest = content_hash(f"demo {DRAWING} {side} {seed} {index}".encode())
-    return np.asarray(draw_face(index % 2, _face_seed(seed, index // 2), side)), digest
+    return np.asarray(_draw(side, seed, index)), digest
 
 
 def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
@@ -69,18 +70,18 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
                 raise UserError(
                     f"{printable(path)}: is not a demo face; name an empty or a new folder for the demo faces"
                 )
-        for label, class_name in enumerate(CLASSES):
-            (folder / class_name).mkdir(parents=True, exist_ok=True)
-            for index in range(per_class):
-                draw_face(label, _face_seed(seed, index), side).save(folder / _name(label, index), quality=92)
+        for name in CLASSES:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for index in range(2 * per_class):
+            _draw(side, seed, index).save(folder / _name(index), quality=92)
         return len(list(folder.glob("*/*")))
     except OSError as error:
         raise UserError(f"{printable(folder)}: cannot be written ({error.strerror}); name another folder") from None
 
 
-def _face_seed(seed: int, index: int) -> int:
-    return seed * 1_000_003 + index
+def _draw(side: int, seed: int, index: int) -> Image.Image:
+    return draw_face(index % 2, seed * 1_000_003 + index // 2, side)
 
 
-def _name(label: int, index: int) -> str:
-    return f"{CLASSES[label]}/demo_{index:05d}.jpg"
+def _name(index: int) -> str:
+    return f"{CLASSES[index % 2]}/demo_{index // 2:05d}.jpg"
