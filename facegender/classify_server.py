@@ -17,7 +17,6 @@ import msgspec
 
 from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
-from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
@@ -28,10 +27,8 @@ from facegender.support.text import one_line, printable
 if TYPE_CHECKING:
     from facegender.classifier import Classifier
 
-KEPT_FRAMES = 20
-"""Of this process; older ones are removed."""
-KEPT_S = 3600.0
-"""How long frames of other processes are kept, as another interface may be showing them."""
+KEPT_FRAMES = 50
+"""Older ones are removed, also those of other processes."""
 
 
 class ClassifyServer:
@@ -54,7 +51,7 @@ class ClassifyServer:
         try:
             return self._classify(request)
         except UnreadableImage as error:
-            problem = f"{printable(request.path)}: {error.reason}"
+            problem = f"{printable(request.path)}: {error}"
         except UserError as error:
             problem = str(error)
         except Exception as error:  # the boundary of a request: the process goes on
@@ -122,10 +119,8 @@ class ClassifyServer:
         return self._loaded[1]
 
     def _remove_old_frames(self) -> None:
-        frames = sorted(self._frames.glob("*.safetensors"), key=lambda path: path.name)
-        own = [path for path in frames if path.stem.endswith(f"_{os.getpid()}")]
-        old = [path for path in frames if path not in own and time.time() - modified(path) > KEPT_S]
-        for path in [*own[:-KEPT_FRAMES], *old]:
+        # Their names begin with the time.
+        for path in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:
             path.unlink(missing_ok=True)
 
 

@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from facegender import __version__
-from facegender.cli.cache import cache
-from facegender.cli.data import demo_data, download
+from facegender.cli.data import cache, demo_data, download
 from facegender.cli.doctor import doctor
 from facegender.cli.export import export
 from facegender.cli.predict import predict

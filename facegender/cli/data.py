@@ -1,14 +1,20 @@
-"""``facegender demo-data`` and ``download``."""
+"""Commands about photographs: ``facegender demo-data``, ``download`` and ``cache``."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facegender.cli.options import to_path
-from facegender.support.text import printable, shell_command
+from facegender.support.cache_dir import CACHE_VARIABLE, cache_folder
+from facegender.support.errors import print_error
+from facegender.support.text import ago, counted, printable, shell_command, size_in_words, table
+
+if TYPE_CHECKING:
+    from facegender.data.cache.eviction import Entry
 
 
 def demo_data(
@@ -38,3 +44,67 @@ def download() -> None:
     from facegender.data.kaggle import download as fetch
 
     print(f"photographs in {printable(fetch())}")
+
+
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", metavar="", help="Remove them; the next run decodes its photographs again.")
+    ] = False,
+) -> None:
+    """List the decoded photographs that runs have kept, or remove them."""
+    from facegender.data.cache.eviction import entries
+
+    found = entries()
+    if clear:
+        _remove(found)
+        return
+    where = printable(cache_folder())
+    if not found:
+        print(f"no decoded photographs in {where}: a training run puts them there")
+        return
+    rows = [["photographs", "px", "size", "used", "from"], *map(_row, found)]
+    print("\n".join(table(rows)))
+    print(f"{cache_summary()}, in {where}; ${CACHE_VARIABLE} names another folder")
+
+
+def _row(entry: Entry) -> list[str]:
+    size, used, photos = size_in_words(entry.size_bytes), ago(time.time() - entry.used), entry.photos
+    if photos is None:
+        return ["?", "", size, used, "another version, or damaged"]
+    count = str(len(photos.decoded_rows))
+    if len(photos.missing_rows):
+        count += f" of {photos.count}" + (", being decoded" if entry.busy else "")
+    return [count, str(photos.side), size, used, photos.source]
+
+
+def _remove(found: list[Entry]) -> None:
+    """Remove the sets and print what was removed; what could not be removed goes to stderr."""
+    from facegender.data.cache.file import remove
+
+    removed: list[Entry] = []
+    busy, problems = 0, 0
+    for entry in found:
+        try:
+            if remove(entry.path):
+                removed.append(entry)
+            else:
+                busy += 1
+        except OSError as error:
+            problems += 1
+            print_error(f"{entry.path}: {error.strerror}")
+    print(f"removed {counted(len(removed), 'set')}, {size_in_words(sum(entry.size_bytes for entry in removed))}")
+    if removed:
+        print("a run that uses one of them keeps it until it ends; only then is its disk space free")
+    if busy:
+        print(f"kept {counted(busy, 'set')} that a run is decoding now")
+    if problems:
+        raise typer.Exit(1)
+
+
+def cache_summary() -> str:
+    """Say in one line how much the cache holds, and how much it may hold."""
+    from facegender.data.cache.eviction import allowed_bytes, entries
+
+    found = entries()
+    used = sum(entry.size_bytes for entry in found)
+    return f"{counted(len(found), 'set')}, {size_in_words(used)}; at most {size_in_words(allowed_bytes(used))}"

@@ -23,7 +23,7 @@ def doctor(root: Root = Path()) -> None:
     """Print what the program finds on this machine: versions, devices, disk, terminal."""
     import psutil
 
-    from facegender.cli.cache import summary
+    from facegender.cli.data import cache_summary
 
     memory = psutil.virtual_memory()
     size = shutil.get_terminal_size()
@@ -37,7 +37,7 @@ def doctor(root: Root = Path()) -> None:
         *_devices(),
         ("root", _disk(root.absolute())),
         ("cache", _disk(cache_folder())),
-        ("photographs", summary()),
+        ("photographs", cache_summary()),
         *((name, os.environ[name]) for name in TERMINAL_VARIABLES if name in os.environ),
         ("terminal", f"{size.columns}×{size.lines}" if sys.stdout.isatty() else "standard output is not a terminal"),
         ("pictures", "`facegender-tui --doctor` asks the terminal which pictures it can show"),

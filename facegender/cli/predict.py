@@ -156,7 +156,7 @@ class _Report:
         try:
             image = open_image(path)
         except UnreadableImage as error:
-            self._refuse(path, error.reason)
+            self._refuse(path, str(error))
             return
         prediction = self.classifier.classify(image)
         if not self.counts.total():

@@ -37,13 +37,8 @@ _TORCH_IS_FAST = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 class UnreadableImage(Exception):
     """A file contains no photograph that can be used.
 
-    Attributes:
-        reason: A clause without the name of the file, e.g. "truncated image".
+    Its message is a clause without the name of the file, e.g. "truncated image".
     """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def open_image(path: Path | str) -> Image.Image:

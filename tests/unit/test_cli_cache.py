@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 from facegender.__main__ import run
-from facegender.cli import cache
+from facegender.cli.data import cache_summary
 from facegender.data.cache import eviction
 from facegender.data.cache.file import PhotoFile, open_locked
 from facegender.data.cache.photos import load_photos
+from facegender.support.text import size_in_words
 
 Capture = pytest.CaptureFixture[str]
 
@@ -73,7 +74,7 @@ def test_clearing_says_what_was_freed_and_leaves_everything_else(one_set: Path, 
     building = unfinished(1, "now")
     (folder / "facegender-tui-error.log").write_text("mine")
     (folder / "classify").mkdir()
-    freed = cache.size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
+    freed = size_in_words(sum(entry.size_bytes for entry in eviction.entries() if not entry.busy))
     assert run(["cache", "--clear"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"removed 2 sets, {freed}"
@@ -130,14 +131,14 @@ def test_a_cache_folder_that_does_not_exist_is_not_created(
     monkeypatch.setenv("FACEGENDER_CACHE", str(tmp_path / "cache" / "below"))
     assert run(["cache"]) == 0
     assert run(["cache", "--clear"]) == 0
-    assert "0 sets, 0 KiB; at most" in cache.summary()
+    assert "0 sets, 0 KiB; at most" in cache_summary()
     assert not (tmp_path / "cache" / "below").exists()
 
 
 def test_the_summary_counts_sets_and_names_the_limit(one_set: Path) -> None:
     unfinished(2).close()
-    assert cache.summary().startswith("2 sets, ")
-    assert "; at most " in cache.summary()
+    assert cache_summary().startswith("2 sets, ")
+    assert "; at most " in cache_summary()
 
 
 def test_a_set_that_is_being_decoded_is_listed_as_such(folder: Path, capsys: Capture) -> None:

@@ -25,7 +25,7 @@ def two_colours(size=(40, 30)) -> Image.Image:
 def reason(path: Path) -> str:
     with pytest.raises(UnreadableImage) as caught:
         open_image(path)
-    return caught.value.reason
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "webp", "bmp", "tiff", "ppm", "avif", "ico"])
@@ -226,7 +226,7 @@ for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
     try:
         print(path.name, open_image(path).size)
     except UnreadableImage as error:
-        print(path.name, error.reason)
+        print(path.name, error)
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["bomb.png", "exif.jpg", "range.tif"]

@@ -143,7 +143,7 @@ def _work(file: PhotoFile, read: Read, rows: Indices, position: Any, sender: Con
                 file.write(row, pixels)
                 results.append((row, digest, ""))
             except UnreadableImage as error:
-                results.append((row, b"", error.reason))
+                results.append((row, b"", str(error)))
             if time.monotonic() - sent_at > _SEND_EVERY_S:
                 sender.send(results)
                 results, sent_at = [], time.monotonic()
