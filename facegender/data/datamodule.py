@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 
@@ -80,7 +80,7 @@ class FaceDataModule(pl.LightningDataModule):
         Args:
             config: Says which data, and how it is split.
             root: The folder that the program works in.
-            progress: Is told how many photographs are decoded and compared.
+            progress: Is told how many photographs are decoded.
             near_copies: The groups that a resumed run began with, which keep its split; None searches for them.
         """
         super().__init__()
@@ -127,7 +127,7 @@ class FaceDataModule(pl.LightningDataModule):
         try:
             _check_classes(photos, self.source)
             if self.near_copies is None:  # drawn faces look alike without being copies
-                self.near_copies = [] if config.demo else find_near_copies(self._images(photos), photos.digests)
+                self.near_copies = [] if config.demo else find_near_copies(photos.hashes, photos.digests)
             groups = group_names(photos.digests, self.near_copies)
             self._train, self._validation = split_indices(photos.labels, groups, config.val_split, config.seed)
         except BaseException:
@@ -139,13 +139,6 @@ class FaceDataModule(pl.LightningDataModule):
         self._data_notices += [*([photos.notice] if photos.notice else []), *_copies_notices(photos, groups)]
         self.skipped = photos.skipped
         self.photos = photos
-
-    def _images(self, photos: DecodedPhotos) -> Iterator[Pixels]:
-        """Read the photographs one by one, and report how many are done."""
-        for index in range(len(photos)):
-            yield photos.read(np.array([index]))[0]
-            if self._progress:
-                self._progress("comparing", index + 1, len(photos))
 
     def choose_location(self, device: torch.device, processes: int = 1) -> str:
         """Choose where batches are read from, see `loader.choose_location`, and describe it in one sentence."""

@@ -19,53 +19,50 @@ from PIL import Image
 MAX_DISTANCE = 24
 """Most bits of 256 in which the hashes of near-copies differ."""
 
+Hashes = npt.NDArray[np.uint64]
+
 _BITS_A_SIDE = 16
 _MIN_EDGES = 64
 """Photographs with fewer visible differences between neighbours, such as blank ones, have no meaningful hash."""
 
 
-def difference_hash(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64] | None:
+def difference_hash(image: npt.NDArray[np.uint8]) -> Hashes:
     """Hash what a photograph looks like; photographs that look alike differ in few bits.
 
     Args:
         image: (S, S, 3) uint8.
 
     Returns:
-        (4,) uint64, or None if the photograph is nearly blank.
+        (4,) uint64, all zero if the photograph is nearly blank.
     """
     small = Image.fromarray(image).reduce(max(1, len(image) // 64)).convert("L")
     grey = np.asarray(small.resize((_BITS_A_SIDE + 1, _BITS_A_SIDE), Image.Resampling.BOX), dtype=np.int16)
     differences = np.diff(grey, axis=1)
     if np.count_nonzero(np.abs(differences) > 1) < _MIN_EDGES:
-        return None
+        return np.zeros(4, np.uint64)
     return np.packbits(differences > 0).view(np.uint64)
 
 
-def find_near_copies(images: Iterable[npt.NDArray[np.uint8]], digests: Sequence[str]) -> list[list[str]]:
+def find_near_copies(hashes: Hashes, digests: Sequence[str]) -> list[list[str]]:
     """Find groups of different files that show the same photograph.
 
     Args:
-        images: N photographs, each (S, S, 3) uint8.
+        hashes: (N, 4) uint64, the `difference_hash` of each photograph.
         digests: N hashes of the files' contents; files with the same content count once.
 
     Returns:
         The sorted content hashes of each group of two or more, in sorted order.
     """
-    hashes: dict[str, npt.NDArray[np.uint64]] = {}
-    for digest, image in zip(digests, images, strict=True):
-        if digest not in hashes and (image_hash := difference_hash(image)) is not None:
-            hashes[digest] = image_hash
-    if not hashes:
-        return []
-    names = sorted(hashes)
-    bits = np.stack([hashes[name] for name in names])
+    meaningful = hashes.any(axis=1)
+    names, first = np.unique(np.array(digests, str)[meaningful], return_index=True)
+    bits = hashes[meaningful][first]
     group = np.arange(len(names))
     for index in range(len(names)):
         distances = np.bitwise_count(bits[index + 1 :] ^ bits[index]).sum(axis=1, dtype=np.int64)
         for other in np.flatnonzero(distances <= MAX_DISTANCE) + index + 1:
             group[group == group[other]] = group[index]
     members: dict[int, list[str]] = {}
-    for name, number in zip(names, group.tolist(), strict=True):
+    for name, number in zip(names.tolist(), group.tolist(), strict=True):
         members.setdefault(number, []).append(name)
     return sorted(names for names in members.values() if len(names) > 1)
 

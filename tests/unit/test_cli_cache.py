@@ -41,7 +41,7 @@ def one_set(tmp_path: Path, folder: Path) -> Path:
 def unfinished(done: int, key: str = "half", source: str = "x") -> PhotoFile:
     """A set that is being decoded, of which some photographs are there."""
     file = open_locked(key, 4, 64, source)
-    file.record((row, b"hash", "") for row in range(done))
+    file.record((row, bytes(16), bytes(32), "") for row in range(done))
     return file
 
 

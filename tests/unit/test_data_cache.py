@@ -299,7 +299,7 @@ def test_a_photograph_that_may_not_have_reached_the_disk_is_not_marked_as_decode
     with closing(open_locked("key", 2, 16, "")) as file:
         file.write(0, np.zeros((16, 16, 3), np.uint8))
         with pytest.raises(OSError, match="No space"):
-            file.record([(0, bytes(16), "")])
+            file.record([(0, bytes(16), bytes(32), "")])
     with closing(open_locked("key", 2, 16, "")) as file:
         assert file.missing_rows.tolist() == [0, 1]
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from facegender.data.cache.file import Indices, PhotoFile, Pixels, Result
+from facegender.data.duplicates import difference_hash
 from facegender.data.image import UnreadableImage
 from facegender.support.errors import UserError
 from facegender.support.machine import available_processors
@@ -141,9 +142,9 @@ def _work(file: PhotoFile, read: Read, rows: Indices, position: Any, sender: Con
             try:
                 pixels, digest = read(row)
                 file.write(row, pixels)
-                results.append((row, digest, ""))
+                results.append((row, digest, difference_hash(pixels).tobytes(), ""))
             except UnreadableImage as error:
-                results.append((row, b"", str(error)))
+                results.append((row, b"", b"", str(error)))
             if time.monotonic() - sent_at > _SEND_EVERY_S:
                 sender.send(results)
                 results, sent_at = [], time.monotonic()

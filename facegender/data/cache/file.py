@@ -21,23 +21,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from facegender.data.duplicates import Hashes
 from facegender.support.cache_dir import make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import is_open_at
 from facegender.support.text import printable
 
-LAYOUT = 3
+LAYOUT = 4
 SUFFIX = ".photographs"
 DIGEST_BYTES = 16
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
-Result = tuple[int, bytes, str]
-"""A row, and either the hash of its file's content or the reason why the file is refused."""
+Result = tuple[int, bytes, bytes, str]
+"""A row, and either the hashes of its file's content and of its pixels or the reason why the file is refused."""
 
-_MAGIC = b"FGPHOTO3"
+_MAGIC = b"FGPHOTO4"
 _HEADER = struct.Struct("<8sIQ4076s")  # magic, side in pixels, number of rows, source in UTF-8
-_ROW = np.dtype([("state", "u1"), ("digest", "u1", DIGEST_BYTES), ("reason", "S111")])
+_ROW = np.dtype([("state", "u1"), ("digest", "u1", DIGEST_BYTES), ("look", "u8", 4), ("reason", "S79")])
 _MISSING, _DECODED, _REFUSED = range(3)
 
 
@@ -111,6 +112,10 @@ class PhotoFile:
         """The hash of a source file's content, in hexadecimal."""
         return bytes(self._table["digest"][row]).hex()
 
+    def difference_hashes(self, rows: Indices) -> Hashes:
+        """The `difference_hash` of some photographs, (n, 4) uint64."""
+        return self._table["look"][rows]
+
     def read(self, rows: Indices, out: Pixels) -> None:
         """Read photographs into a C-contiguous array, (n, S, S, 3) uint8.
 
@@ -142,10 +147,10 @@ class PhotoFile:
             OSError: The disk is full or fails.
         """
         os.fsync(self._file.fileno())
-        for row, digest, reason in results:
-            self._table["state"][row] = _REFUSED if reason else _DECODED
-            self._table["digest"][row] = np.frombuffer(digest.ljust(DIGEST_BYTES, b"\0"), np.uint8)
-            self._table["reason"][row] = reason.encode()
+        for row, digest, look, reason in results:
+            state = _REFUSED if reason else _DECODED
+            hashes = np.frombuffer(digest or bytes(DIGEST_BYTES), "u1"), np.frombuffer(look or bytes(32), "u8")
+            self._table[row] = state, *hashes, reason.encode()
             _write_at(self._file, memoryview(self._table[row].tobytes()), _HEADER.size + row * _ROW.itemsize)
 
     def is_locked(self) -> bool:

@@ -54,6 +54,7 @@ class DecodedPhotos:
     Attributes:
         labels: (N,) int64.
         digests: N hashes of the files' contents.
+        hashes: (N, 4) uint64, the `difference_hash` of each.
         names: N file names relative to the folder, safe to show.
         skipped: Files that gave no photograph.
         side: Of each photograph in pixels.
@@ -67,6 +68,7 @@ class DecodedPhotos:
         self._rows = file.decoded_rows
         self.labels: npt.NDArray[np.int64] = np.asarray(labels, np.int64)[self._rows]
         self.digests = [file.digest(row) for row in self._rows.tolist()]
+        self.hashes = file.difference_hashes(self._rows)
         self.names = [names[row] for row in self._rows.tolist()]
         self.skipped = [Skipped(file=names[row], reason=reason) for row, reason in file.refused.items()]
         self.side: int = file.side
