@@ -118,7 +118,7 @@ def _fit(setup: RunSetup, data: FaceDataModule, sink: Sink, stop: StopSwitch, re
             *([LambdaCallback(on_train_start=partial(check_restored, resume))] if resume else []),
             EarlyStopping(config.patience, sink.put),
             RunRecorder(sink, setup, data, resume),
-            DivergenceGuard(folder, config.on_nan, sink.put),
+            DivergenceGuard(folder, config.on_nan, files, sink.put),
             *reporters,
             checkpoints,
         ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,19 @@ def test_a_stop_request_after_a_bad_step_saves_nothing(tmp_path: Path, monkeypat
     monkeypatch.setattr(DivergenceGuard, "on_before_optimizer_step", request_stop)
     assert train(tiny(), tmp_path, "a", show=False) == "failed"
     assert torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)["global_step"] == STEPS_PER_EPOCH
+
+
+def test_the_last_good_checkpoint_is_named_also_while_it_is_being_flushed(tmp_path: Path, monkeypatch: Patch) -> None:
+    make_loss_nan(monkeypatch, BAD_STEP)
+    flush = os.fsync
+
+    def slow_disk(file: int) -> None:
+        time.sleep(0.3)
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", slow_disk)
+    assert train(tiny(), tmp_path, "a", show=False) == "failed"
+    assert "the last good checkpoint is last.ckpt of epoch 1" in error_of(tmp_path)
 
 
 @pytest.mark.usefixtures("_examined")

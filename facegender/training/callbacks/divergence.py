@@ -24,6 +24,7 @@ from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import shell_command
+from facegender.training.callbacks.checkpoints import DurableCheckpointIO
 
 CHECK_EVERY = 16
 """Steps whose losses are copied from a GPU together. They are examined after as many further steps."""
@@ -60,12 +61,16 @@ class DivergenceGuard(Callback):
     Args:
         folder: Folder of the run.
         on_nan: Option ``--on-nan``.
+        files: What saves the run's checkpoints.
         announce: Called with each notice.
     """
 
-    def __init__(self, folder: RunFolder, on_nan: OnNan, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self, folder: RunFolder, on_nan: OnNan, files: DurableCheckpointIO, announce: Callable[[Event], None]
+    ) -> None:
         self._folder = folder
         self._on_nan = on_nan
+        self._files = files
         self._announce = announce
         self._first_weight: nn.Parameter | None = None
         self._buffers: list[tuple[Tensor, Tensor]] = []
@@ -235,6 +240,7 @@ class DivergenceGuard(Callback):
     def _remedy(self, trainer: Trainer) -> str:
         """Name the last good checkpoint and the remedy, as a clause."""
         lower = "start a new run with a lower --learning-rate"
+        self._files.wait(self._folder.last_checkpoint)
         if not exists(self._folder.last_checkpoint):
             return f"no checkpoint has been saved yet: {lower}"
         epoch = f" of epoch {trainer.current_epoch}" if trainer.current_epoch else ""
