@@ -153,11 +153,14 @@ class RunFolder:
         return manifest if manifest.version <= MANIFEST_VERSION else None
 
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replace the manifest atomically, keeping the fields of the old file that this version does not know."""
+        """Replace the manifest atomically, keeping the fields of the old file that this version does not know.
+
+        It is flushed to the disk, because a run whose manifest a power loss has emptied cannot be resumed.
+        """
         old, new = self.read_plain_manifest(), msgspec.to_builtins(manifest)
         if isinstance(old_config := old.get("config"), dict):
             new["config"] = {**old_config, **new["config"]}
-        with replacing(self.manifest_path) as temporary:
+        with replacing(self.manifest_path, durable=True) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode({**old, **new}), indent=1))
 
     def read_plain_manifest(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import recorded
 
 from facegender.runs.events import Heartbeat, Notice, RunFinished
 from facegender.runs.folder import (
+    Manifest,
     RunFolder,
     create_run,
     list_runs,
@@ -130,6 +131,18 @@ def test_the_manifest_comes_back_as_it_was_written(folder: RunFolder) -> None:
     folder.write_manifest(written)
     assert folder.read_manifest() == written
     assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+
+
+def test_the_manifest_is_on_the_disk_before_it_replaces_the_old_one(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = recorded.manifest(folder)
+    folder.write_manifest(written)
+    flushed: list[Manifest | None] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(folder.read_manifest()))
+    newer = msgspec.structs.replace(written, data_digest="new")
+    folder.write_manifest(newer)
+    assert flushed == [written, newer]  # the file before, and the folder after it is renamed
 
 
 def test_a_manifest_that_cannot_be_read_is_none(folder: RunFolder) -> None:
