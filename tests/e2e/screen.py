@@ -89,10 +89,10 @@ class Screen:
         """The screen, row by row."""
         return "\n".join(self._screen.display)
 
-    def press(self, *keys: str) -> None:
-        """Press keys, each when the program has answered the one before it."""
+    def press(self, *keys: str | bytes) -> None:
+        """Press keys, each when the program has answered the one before it; bytes are sent as they are."""
         for key in keys:
-            os.write(self._fd, key.encode())
+            os.write(self._fd, key if isinstance(key, bytes) else key.encode())
             end = time.monotonic() + 1.0
             while self._read(0.15) and time.monotonic() < end:
                 pass

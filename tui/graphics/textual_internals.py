@@ -6,6 +6,7 @@ behaviour of Textual it relies on.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
@@ -17,6 +18,7 @@ from textual import events
 from textual.app import App
 from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
+from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
@@ -119,6 +121,20 @@ class Palette(CommandPalette):
         return super().check_action(action, parameters)
 
 
+class ForgivingDriver(LinuxDriver):
+    """A driver that survives input that is not UTF-8.
+
+    A terminal with 8-bit input sends such bytes for Alt and a key, and a paste or a bad line may hold anything. Textual
+    lets the decoding error end the program.
+    """
+
+    def run_input_thread(self) -> None:
+        """Read keys, again after an error; what was read with such bytes is dropped."""
+        while not self.exit_event.is_set():
+            with contextlib.suppress(UnicodeDecodeError):
+                return super().run_input_thread()
+
+
 class LateReplyApp(App[None]):
     """An app that drops late replies of the terminal to the probe.
 
@@ -129,7 +145,7 @@ class LateReplyApp(App[None]):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(driver_class=ForgivingDriver)
         self.replied_late = False
         self._late_replies = LateReplyFilter()
         self._late_reply_until = time.monotonic() + LATE_REPLY_WINDOW_S
