@@ -115,6 +115,29 @@ async def test_the_output_of_the_download_command_is_understood(root: Path, monk
         assert app.screen.query_one("#field-data", Input).value == str(root / "faces")
 
 
+async def test_a_download_that_ends_under_a_question_opens_the_form_afterwards(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = asyncio.Event()
+
+    async def lines(*arguments: str) -> AsyncIterator[str]:
+        yield "10 %"
+        await complete.wait()
+        yield f"photographs in {root}"
+
+    monkeypatch.setattr("tui.screens.welcome.output_lines", lines)
+    async with running(root) as (app, pilot):
+        await pilot.press("down", "down", "enter")
+        await until_said(app, "10 %")
+        await pilot.press("escape")
+        await until_said(app, "Stop the download?")
+        complete.set()
+        await pilot.pause()
+        assert not isinstance(app.screen, NewRun)
+        await pilot.press("n")
+        await until(lambda: isinstance(app.screen, NewRun))
+
+
 @pytest.mark.parametrize(
     ("key", "is_over"),
     [("escape", lambda app: app.screen is app.dashboard), ("q", is_ended), ("ctrl+q", is_ended), ("ctrl+c", is_ended)],

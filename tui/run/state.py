@@ -260,9 +260,6 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         f"{'resumed' if event.resumed else 'started'} on {event.device} ({event.device_name}), "
         f"{photographs[0]} {noun} to train, {photographs[1]} to validate",
     )
-    if event.skipped_files:
-        plural = "file was" if event.skipped_files == 1 else "files were"
-        state = _logged(state, event.time, "warning", f"{event.skipped_files} {plural} skipped, see run.json")
     return state
 
 

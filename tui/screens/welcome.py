@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import OptionList, Static
@@ -51,6 +51,7 @@ class Welcome(BaseScreen[None]):
         self._root = root
         self._demo = demo
         self._downloading = False
+        self._downloaded = ""
 
     def compose(self) -> ComposeResult:
         """The question with its three answers."""
@@ -93,11 +94,16 @@ class Welcome(BaseScreen[None]):
             progress.add_class("-wrong")
             progress.update(one_line(str(error)))
         else:
-            folder = last.removeprefix("photographs in ")
-            if self.is_current:
-                self.app.switch_screen(NewRun(self._root, TrainConfig(data=folder), first="name"))
+            self._downloaded = last.removeprefix("photographs in ")
+            self._open_form()
         finally:
             self._downloading = False
+
+    @on(events.ScreenResume)
+    def _open_form(self) -> None:
+        """Open the form for the photographs that were downloaded, once no dialog or other screen is open."""
+        if self._downloaded and self.is_current:
+            self.app.switch_screen(NewRun(self._root, TrainConfig(data=self._downloaded), first="name"))
 
     async def may_end(self) -> bool:
         """Ask before a running download is stopped."""
@@ -108,7 +114,7 @@ class Welcome(BaseScreen[None]):
         """Go to the empty dashboard."""
         self._leave()
 
-    @work
+    @work(exclusive=True, group="leave")
     async def _leave(self) -> None:
         if self.is_current and await self.may_end() and self.is_current:
             self.dismiss(None)

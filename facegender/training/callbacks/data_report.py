@@ -10,6 +10,7 @@ from pytorch_lightning.accelerators import CUDAAccelerator
 from facegender.data.datamodule import FaceDataModule
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
+from facegender.support.text import counted
 from facegender.training.failures import reason
 from facegender.training.session import Session
 
@@ -47,8 +48,8 @@ class DataReporter(Callback):
         if isinstance(trainer.accelerator, CUDAAccelerator):
             session.watch(trainer.device_ids)
         if skipped := data.skipped:
-            files = f"{len(skipped)} file{'s are' if len(skipped) > 1 else ' is'}"
-            session.notice(f"{files} left out, e.g. {skipped[0].file}: {skipped[0].reason}", "warning")
+            text = f"skipped {counted(len(skipped), 'file')}, e.g. {skipped[0].file}: {skipped[0].reason}; see run.json"
+            session.notice(text, "warning")
         self._report()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
