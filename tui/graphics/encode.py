@@ -100,7 +100,7 @@ class Encoded:
         from tui.graphics import halfblock
         from tui.graphics.palette import PaletteQuantizer
 
-        small = halfblock.shrunk(self.job.picture, self.placement.columns, self.placement.rows)
+        small = self.job.picture.scaled_down(self.placement.columns, self.placement.rows)
         return halfblock.flat_segments(PaletteQuantizer(small).reduced(FLAT_COLOURS), self.job.terminal.colours)
 
     @cached_property
@@ -108,7 +108,8 @@ class Encoded:
         """The control sequence that sets the background colour around the picture."""
         from tui.graphics import halfblock
 
-        return halfblock.background_code(halfblock.colour_of(self.job.background, self.job.terminal.colours))
+        colour = halfblock.colour_of(self.job.background, self.job.terminal.colours)
+        return f"\x1b[{halfblock.code(colour, foreground=False)}m"
 
 
 def encode(job: Job) -> Encoded:
@@ -179,15 +180,12 @@ def _as_blocks(job: Job, placement: Placement) -> Encoded:
 
     picture, terminal = job.picture, job.terminal
     if terminal.protocol is Protocol.HALFBLOCK:
-        size, enlarge = (placement.width_px, placement.height_px), placement.enlarge
-        if size != (picture.width_px, picture.height_px):
-            picture = halfblock.shrunk(picture, *size)
-        picture = picture.enlarged(enlarge)
+        picture = _fitted(picture, placement).enlarged(placement.enlarge)
     else:
         # Only cells that the pixels will cover completely: the rest of a cell would remain visible.
         columns = placement.width_px * placement.enlarge // terminal.cell_width_px
         halves = 2 * placement.height_px * placement.enlarge // placement.row_px
-        picture = halfblock.shrunk(picture, max(1, columns), max(1, halves))
+        picture = picture.scaled_down(max(1, columns), max(1, halves))
     colours = terminal.colours
     if job.coarse:
         picture = PaletteQuantizer(picture).reduced(COARSE_COLOURS)

@@ -11,7 +11,7 @@ from rich.color import Color, ColorSystem
 from rich.segment import Segment
 from rich.style import Style
 
-from tui.graphics.picture import Picture, Pixels
+from tui.graphics.picture import Picture
 from tui.graphics.terminal import Colours
 
 UPPER_HALF = "▀"
@@ -42,7 +42,7 @@ class HalfBlocks:
     @cached_property
     def _codes(self) -> list[tuple[str, str]]:
         """The codes of each colour as foreground and as background."""
-        return [(_code(colour), _code(colour, foreground=False)) for colour in self.colours]
+        return [(code(colour), code(colour, foreground=False)) for colour in self.colours]
 
     def cells(self, row: int, first: int, last: int) -> str:
         """Return cells `first` up to but not including `last`, with as few changes of colour as possible."""
@@ -89,7 +89,7 @@ def half_blocks(picture: Picture, columns: int, rows: int, colours: Colours, bac
     # Colours that the terminal does not tell apart share an index.
     shared: dict[str, tuple[int, Color]] = {}
     wanted = [*(colour_of(rgb, colours) for rgb in picture.palette.tolist()), background]
-    index = np.array([shared.setdefault(_code(colour), (len(shared), colour))[0] for colour in wanted])
+    index = np.array([shared.setdefault(code(colour), (len(shared), colour))[0] for colour in wanted])
     full = np.full((rows * 2, columns), index[-1])
     full[: picture.height_px, : picture.width_px] = index[picture.pixels]
     return HalfBlocks(full[::2], full[1::2], tuple(colour for _, colour in shared.values()))
@@ -106,29 +106,11 @@ def flat_segments(picture: Picture, colours: Colours) -> list[list[Segment]]:
     return out
 
 
-def background_code(background: Color) -> str:
-    """Return the control sequence for a background colour."""
-    return f"\x1b[{_code(background, foreground=False)}m"
-
-
-def shrunk(picture: Picture, width_px: int, height_px: int) -> Picture:
-    """Reduce a picture to a few pixels by averaging; at most 256 colours remain."""
-    from PIL import Image
-
-    small: Pixels = np.asarray(
-        Image.fromarray(picture.rgb()).resize((width_px, height_px), Image.Resampling.BOX), np.uint8
-    )
-    exact = small.reshape(-1, 3)
-    colours, index = np.unique(exact, axis=0, return_inverse=True)
-    if len(colours) > 256:
-        return Picture.from_rgb(small)
-    return Picture(index.reshape(height_px, width_px).astype(np.uint8), colours)
-
-
 def colour_of(rgb: tuple[int, int, int] | None, colours: Colours) -> Color:
     """Return the nearest colour that the terminal supports; None is its default."""
     return DEFAULT if rgb is None else Color.from_rgb(*rgb).downgrade(_SYSTEMS[colours])
 
 
-def _code(colour: Color, *, foreground: bool = True) -> str:
+def code(colour: Color, *, foreground: bool = True) -> str:
+    """Return the parameters of the control sequence that sets a colour."""
     return ";".join(colour.get_ansi_codes(foreground))

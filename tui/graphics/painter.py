@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from textual.errors import NoWidget
@@ -35,6 +36,7 @@ class _ScreenPosition(NamedTuple):
     screen_size: Size
 
 
+@dataclass(slots=True)
 class _SliceState:
     """What is on the screen in place of one slice.
 
@@ -44,12 +46,9 @@ class _SliceState:
         intact: Sixel only: the pixels are known not to have been written over.
     """
 
-    __slots__ = ("intact", "next", "shown")
-
-    def __init__(self) -> None:
-        self.shown: Encoded | None = None
-        self.next: Encoded | None = None
-        self.intact = False
+    shown: Encoded | None = None
+    next: Encoded | None = None
+    intact: bool = False
 
 
 class PicturePainter:
@@ -121,7 +120,7 @@ class PicturePainter:
                 break
             self.planned_bytes += 0 if held else piece.size_bytes
             state.next = encoded
-            regions.append(self._region_of(encoded, piece.first_row, piece.rows))
+            regions.append(self._region_of(piece.first_row, piece.rows))
         if regions:
             self._view.refresh(*regions)
         self._update_written()
@@ -142,7 +141,7 @@ class PicturePainter:
             return
         if self._graphics.has_room:
             # Data is only written with a line; this refresh writes the first row of the picture.
-            self._view.refresh(self._region_of(self.encoded, 0, 1))
+            self._view.refresh(self._region_of(0, 1))
         else:
             self._graphics.when_free(self._send_next_ahead)
 
@@ -326,7 +325,7 @@ class PicturePainter:
         except NoWidget:
             return Region()
 
-    def _region_of(self, encoded: Encoded, first_row: int, rows: int) -> Region:
+    def _region_of(self, first_row: int, rows: int) -> Region:
         """Return some rows of the picture in the view's coordinates, inside padding and border."""
         return Region(0, first_row, self._view.content_size.width, rows)
 

@@ -21,7 +21,6 @@ import time
 import tty
 from collections.abc import Mapping
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from tui.graphics.terminal import Terminal, Tmux, WindowSize, interpret, is_complete
@@ -120,9 +119,7 @@ class Probe:
     def __enter__(self) -> Probe:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         if error is not None and self._saved_mode is not None and self._reader is not None and self._reader.is_alive():
             # The program ends before the reply, which would appear at the shell's prompt.
             self._reader.join(EXIT_TIMEOUT_S)

@@ -25,6 +25,7 @@ _SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d{1,6})(?:;(\d{1,6}))?S")
 
 _PLACEHOLDER_NAMES = ("kitty", "ghostty")
 """Terminals with kitty's Unicode placeholders. Konsole and WezTerm answer the graphics query but have none."""
+_PLACEHOLDER_TERMS = ("xterm-kitty", "xterm-ghostty")
 
 _TRUECOLOR_NAMES = (
     "kitty", "ghostty", "wezterm", "foot", "alacritty", "iterm2", "konsole", "contour", "mlterm", "xterm",
@@ -202,13 +203,10 @@ def _forced(override: str, environment: Mapping[str, str]) -> _Choice | None:
     return None
 
 
-def _does_placeholders(name: str, term: str) -> bool:
-    return name.lower().startswith(_PLACEHOLDER_NAMES) or term in ("xterm-kitty", "xterm-ghostty")
-
-
 def _outside(name: str, environment: Mapping[str, str], kitty: bool, sixel: bool) -> _Choice:
     label = name or "the terminal"
-    if kitty and _does_placeholders(name, environment.get("TERM", "")):
+    placeholders = name.lower().startswith(_PLACEHOLDER_NAMES) or environment.get("TERM") in _PLACEHOLDER_TERMS
+    if kitty and placeholders:
         return _Choice(Protocol.KITTY, f"{label} supports the kitty graphics protocol with Unicode placeholders")
     if sixel:
         return _Choice(Protocol.SIXEL, f"{label} supports sixel pictures")
