@@ -10,12 +10,12 @@ from textual.app import App, ComposeResult
 from textual_image.widget import Image
 
 from facegender.runs.folder import RunFolder
+from tui.graphics.geometry import Area
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
-from tui.inspect.layout import PaneSize
 from tui.inspect.request import LayerRequest, Selection
 
-PANE = PaneSize(122, 36)
+PANE = Area(122, 36)
 """A pane whose mosaic has 98 × 35 cells."""
 
 

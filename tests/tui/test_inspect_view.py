@@ -17,12 +17,12 @@ from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import shown_in, until
 from tui.graphics.context import GraphicsContext
+from tui.graphics.geometry import Area
 from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
-from tui.inspect.layout import NARROW_SIDE_COLUMNS, PaneSize
-from tui.inspect.modes import MODES
-from tui.inspect.modes.base import ViewMode
+from tui.inspect.layout import NARROW_SIDE_COLUMNS
+from tui.inspect.modes import MODES, ViewMode
 from tui.inspect.request import LayerPicture, LayerRequest, Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
@@ -53,7 +53,7 @@ def frame_file(folder: Path, channels: int = 4, side: int = 8) -> Path:
     return folder / "a.safetensors"
 
 
-def composed(file: Path, pane: PaneSize, caption: str | None = None) -> LayerPicture:
+def composed(file: Path, pane: Area, caption: str | None = None) -> LayerPicture:
     return compose(LayerRequest(file, Selection(0), pane, SIXEL, caption))
 
 
@@ -97,7 +97,7 @@ async def test_the_pane_is_laid_out_as_it_was_computed(
 def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_it(
     tmp_path: Path, channels: int, side: int, pane: tuple[int, int], narrow: bool
 ) -> None:
-    picture = composed(frame_file(tmp_path, channels, side), PaneSize(*pane))
+    picture = composed(frame_file(tmp_path, channels, side), Area(*pane))
     assert (picture.layout.side.columns == NARROW_SIDE_COLUMNS) is narrow
     assert picture.mosaic.width_px <= 10 * (pane[0] - picture.layout.side.columns)
     assert picture.mosaic.height_px <= 20 * (pane[1] - 1)
@@ -109,7 +109,7 @@ def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_
 @pytest.mark.parametrize("channel", [None, 2, 99])
 def test_every_view_has_a_legend_with_numbers_on_its_scale(tmp_path: Path, mode: ViewMode, channel: int | None) -> None:
     selection = Selection(0, mode=mode, channel=channel if mode.has_cursor else None)
-    picture = compose(LayerRequest(frame_file(tmp_path), selection, PaneSize(96, 36), SIXEL))
+    picture = compose(LayerRequest(frame_file(tmp_path), selection, Area(96, 36), SIXEL))
     legend = mode.legend(picture).plain
     assert legend.count("█") == 9
     if selection.channel is not None:

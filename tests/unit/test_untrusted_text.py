@@ -18,9 +18,9 @@ from facegender.runs.events import AnyEvent, Event, decode, encode
 from facegender.runs.frames import write_frame
 from facegender.runs.summary import summarise
 from facegender.support.text import printable_strings
+from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.compose import compose
-from tui.inspect.layout import PaneSize
 from tui.inspect.modes import MODES
 from tui.inspect.request import LayerRequest, Selection
 
@@ -102,7 +102,7 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
     path = tmp_path / "epoch_0.safetensors"
     write_frame(path, msgspec.structs.replace(frame, classes=[text, "male"], layers=layers))
     for mode in MODES:
-        picture = compose(LayerRequest(path, Selection(0, mode=mode), PaneSize(96, 36), Terminal()))
+        picture = compose(LayerRequest(path, Selection(0, mode=mode), Area(96, 36), Terminal()))
         assert picture.layer.startswith("conv1")
         assert all(
             string.isprintable() for field in fields(picture) for string in strings_in(getattr(picture, field.name))

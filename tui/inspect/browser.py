@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cachetools import LRUCache
 from rich.text import Text
-from textual import on, work
+from textual import work
 from textual.app import ComposeResult
 from textual.timer import Timer
 
@@ -211,7 +211,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._pictures.clear()
         self._request()
 
-    @on(LayerView.Resized)
+    def on_resize(self) -> None:
+        """Compose the picture for the new size, once the layout is complete."""
+        self.call_after_refresh(self._request)
+
     def _request(self) -> None:
         """Show the picture of the selection, if it is another than the one requested last."""
         request = self._request_of(self.selection)

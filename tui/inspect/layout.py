@@ -27,13 +27,6 @@ SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 
 
-class PaneSize(NamedTuple):
-    """The pane without its border and padding, in cells."""
-
-    columns: int
-    rows: int
-
-
 class SideSize(NamedTuple):
     """The width of the side, and the height of the photograph in it, in cells; 0 columns for no side."""
 
@@ -57,12 +50,12 @@ class Layout:
 
 
 def choose_layout(
-    pane: PaneSize, caption: str | None, classes: int, tiles: tuple[int, int, int], terminal: Terminal
+    pane: Area, caption: str | None, classes: int, tiles: tuple[int, int, int], terminal: Terminal
 ) -> Layout:
     """Choose the first size of the side with which tiles are large enough; the first size if none is.
 
     Args:
-        pane: The size of the pane.
+        pane: The pane without its border and padding.
         caption: The text beside a classified photograph; None for a run's probe.
         classes: Number of classes; the caption of a probe has lines for each.
         tiles: Number, height and width of the tiles in their own pixels.
@@ -74,7 +67,7 @@ def choose_layout(
     return next((layout for layout in layouts if layout.grid.tile_width >= enough), layouts[0])
 
 
-def _probe_sides(pane: PaneSize, classes: int) -> list[SideSize]:
+def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
     """Return the normal and the narrow size beside a run's pictures; no side in a narrow pane."""
     if pane.columns < NARROW_PANE_COLUMNS:
         return [SideSize(0, 0)]
@@ -85,7 +78,7 @@ def _probe_sides(pane: PaneSize, classes: int) -> list[SideSize]:
     ]
 
 
-def _answer_side(pane: PaneSize, caption: str) -> SideSize:
+def _answer_side(pane: Area, caption: str) -> SideSize:
     """Return the size beside a classified photograph's maps: the whole caption, the photograph as large as possible."""
     narrow = pane.columns < NARROW_PANE_COLUMNS
     columns = round(0.6 * pane.columns) if narrow else max(46, round(0.4 * pane.columns))
@@ -94,7 +87,7 @@ def _answer_side(pane: PaneSize, caption: str) -> SideSize:
     return SideSize(columns, pane.rows - 1 - caption_rows)
 
 
-def _layout(pane: PaneSize, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
+def _layout(pane: Area, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
     from facegender.rendering.mosaics import fit_grid
 
     width, height = area_px(Area(max(1, pane.columns - side.columns), max(1, pane.rows - 1)), terminal)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
-from tui.inspect.layout import Layout, PaneSize
-from tui.inspect.modes import MODES
-from tui.inspect.modes.base import Scale, ViewMode
+from tui.inspect.layout import Layout
+from tui.inspect.modes import MODES, Scale, ViewMode
 
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture
@@ -90,7 +90,7 @@ class LayerRequest:
     Attributes:
         file: The frame file.
         selection: With the epoch of that file; of a classified photograph, the checkpoint's.
-        pane: The size of the pane.
+        pane: The size of the pane without its border and padding.
         terminal: The terminal to show it on.
         caption: The text beside a classified photograph; None for a run's probe, whose caption is in the frame.
         written_at: When the journal announced the file, 0 if unknown: a resumed run may write it again.
@@ -100,7 +100,7 @@ class LayerRequest:
 
     file: Path
     selection: Selection
-    pane: PaneSize
+    pane: Area
     terminal: Terminal
     caption: str | None = None
     written_at: float = 0.0

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.text import Text
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.message import Message
 from textual.widgets import Static
 
 from tui import format as fmt
+from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
-from tui.inspect.layout import SIDE_COLUMNS, PaneSize
+from tui.inspect.layout import SIDE_COLUMNS
 from tui.inspect.request import LayerPicture
 from tui.widgets.status import bar
 
 
 class LayerView(Horizontal):
-    """Shows a `LayerPicture`, and posts a message when its size changes.
+    """Shows a `LayerPicture`.
 
     Attributes:
         mosaic: Shows the tiles.
@@ -36,9 +36,6 @@ class LayerView(Horizontal):
     LayerView #legend { height: 1; dock: bottom; }
     LayerView.-empty #side, LayerView.-empty #legend { display: none; }
     """
-
-    class Resized(Message):
-        """The view has another size."""
 
     def __init__(self, placeholder: str, caption: Callable[[], Text] | None = None) -> None:
         """Make an empty view.
@@ -65,13 +62,9 @@ class LayerView(Horizontal):
         yield self._legend
 
     @property
-    def pane_size(self) -> PaneSize:
+    def pane_size(self) -> Area:
         """The room inside border and padding, in cells."""
-        return PaneSize(*self.content_size)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Post the new size, once the layout is complete."""
-        self.call_after_refresh(lambda: self.post_message(self.Resized()))
+        return Area(*self.content_size)
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
