@@ -74,9 +74,9 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         yield self._title
         yield self.view
 
-    def open(self, path_of: Callable[[int], Path]) -> None:
-        """Show another run, from its latest epoch on; ``path_of`` returns the frame file of an epoch."""
-        self.selection = replace(Selection(), mode=self.selection.mode)
+    def open(self, path_of: Callable[[int], Path], layer: int = 0) -> None:
+        """Show a layer of another run, from its latest epoch on; ``path_of`` returns the frame file of an epoch."""
+        self.selection = Selection(layer=layer, mode=self.selection.mode)
         self._open(path_of)
 
     def close(self) -> None:

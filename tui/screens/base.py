@@ -52,7 +52,7 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
         self.browser = browser
         self.prompt = Prompt(partial(complete_path, root=root), id="prompt")
 
-    def classify(self, text: str) -> None:
+    def classify(self, text: str) -> object:
         """Classify the file that a typed text means."""
         raise NotImplementedError
 

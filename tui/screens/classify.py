@@ -74,18 +74,15 @@ class Classify(PictureScreen):
         self.set_focus(self.browser)
         self.classify(self._text)
 
-    def classify(self, text: str) -> None:
-        """Classify the file that a typed text means, and show the answer."""
-        self._text = text
-        self._classify(text)
-
     def action_switch_checkpoint(self) -> None:
         """Classify the file again, with the last checkpoint if the best one answered, or else with the best one."""
         self._checkpoint = "last" if self._answer.checkpoint == "best.ckpt" else "best"
         self.classify(self._text)
 
     @work(group="classify", exclusive=True)
-    async def _classify(self, text: str) -> None:
+    async def classify(self, text: str) -> None:
+        """Classify the file that a typed text means, and show the answer."""
+        self._text = text
         path = await asyncio.to_thread(typed_path, text, self.root)
         if not self.is_open:
             return
@@ -113,10 +110,8 @@ class Classify(PictureScreen):
         self._answer = printable_strings(answer)
         width, height = answer.image_size
         self._show_title(path, f"{width}×{height} px")
-        layer = self.browser.selection.layer
         self.browser.aspect = width / height if width and height else 1.0
-        self.browser.open(lambda _: Path(answer.frame))
-        self.browser.selection = replace(self.browser.selection, layer=layer)
+        self.browser.open(lambda _: Path(answer.frame), self.browser.selection.layer)
         self.browser.update_frames((answer.epoch,), (), live=False, placeholder="")
 
     def _show_title(self, path: Path, note: str) -> None:

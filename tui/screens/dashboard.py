@@ -20,11 +20,11 @@ from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen
-from tui.widgets.chart import Chart
+from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.facts import Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
-from tui.widgets.pane import ChartPane, Pane
+from tui.widgets.pane import Pane
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Dashboard(PictureScreen):
         panes = self.query_one("#loss", ChartPane), self.query_one("#accuracy", ChartPane)
         if not len(state.steps) and not state.epochs:
             for pane in panes:
-                pane.clear()
+                pane.show((), (0.0, 1.0), "", raw=False)
             return
         # numpy is imported here, after the first screen was painted.
         from tui.run.curves import SMOOTHING, X_AXES, StepCurves

@@ -23,6 +23,7 @@ from tui.screens.base import BaseScreen
 from tui.widgets.keys import KeyHints
 
 REREAD_S = 2.0
+_REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "delete": DeleteRun}
 _COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "started", "data")
 
 
@@ -32,9 +33,9 @@ class Runs(BaseScreen[None]):
     CSS_PATH = "runs.tcss"
     BINDINGS = [
         ("escape,q,r", "leave", "back"),
-        ("S", "stop", "stop"),
-        ("R", "resume", "resume"),
-        ("D", "delete", "delete"),
+        ("S", "request('stop')", "stop"),
+        ("R", "request('resume')", "resume"),
+        ("D", "request('delete')", "delete"),
         ("t", "app.new_run", "new run"),
         ("question_mark", "app.help", "help"),
     ]
@@ -127,23 +128,12 @@ class Runs(BaseScreen[None]):
 
     @on(DataTable.RowSelected)
     def _open(self) -> None:
-        self._request(OpenRun)
+        self.action_request("open")
 
-    def action_stop(self) -> None:
-        """Stop the chosen run."""
-        self._request(StopRun)
-
-    def action_resume(self) -> None:
-        """Resume the chosen run."""
-        self._request(ResumeRun)
-
-    def action_delete(self) -> None:
-        """Delete the chosen run."""
-        self._request(DeleteRun)
-
-    def _request(self, request: type[OpenRun | StopRun | ResumeRun | DeleteRun]) -> None:
+    def action_request(self, what: str) -> None:
+        """Open, stop, resume or delete the chosen run."""
         if folder := self._chosen():
-            self.app.post_message(request(folder))
+            self.app.post_message(_REQUESTS[what](folder))
 
 
 def _stamp(folder: RunFolder) -> object:

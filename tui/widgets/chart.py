@@ -1,4 +1,4 @@
-"""A widget that draws curves, or a placeholder text."""
+"""A widget that draws curves, or a placeholder text, and its pane, whose title is the legend."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui import format as fmt
+from tui.widgets.pane import Pane
+
 if TYPE_CHECKING:
     from tui.run.curves import Curve
+
+_BRIEF = {"validation": "val"}
 
 
 class Chart(Widget):
@@ -35,7 +41,7 @@ class Chart(Widget):
         self.placeholder = placeholder
         self.limits = limits
         self.logarithmic = False
-        self._curves: tuple[Curve, ...] = ()
+        self.curves: tuple[Curve, ...] = ()
         self._x_range = (0.0, 1.0)
         self._x_name = ""
         self._rows: list[Strip] | None = None
@@ -43,7 +49,7 @@ class Chart(Widget):
 
     def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str) -> None:
         """Show curves."""
-        self._curves, self._x_range, self._x_name = curves, x_range, x_name
+        self.curves, self._x_range, self._x_name = curves, x_range, x_name
         self._rows = None
         self.refresh()
 
@@ -56,10 +62,10 @@ class Chart(Widget):
     def _draw(self, width: int, height: int) -> list[Strip]:
         base = self.rich_style
         rows: list[Strip] = []
-        if any(len(curve.y) for curve in self._curves):
+        if any(len(curve.y) for curve in self.curves):
             from tui.widgets.plotting import Plot
 
-            plot = Plot(self._curves, self._x_range, self._x_name, self.limits, self.logarithmic, base)
+            plot = Plot(self.curves, self._x_range, self._x_name, self.limits, self.logarithmic, base)
             rows = plot.strips(width, height)
         return rows or _message(self.placeholder, width, height, base)
 
@@ -69,3 +75,44 @@ def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:
     if height:
         rows[height // 2] = Strip([Segment(text[:width].center(width), base + Style(dim=True))], width)
     return rows
+
+
+class ChartPane(Pane):
+    """A chart; the title is its legend: the curves in their colours, each with its newest value."""
+
+    def __init__(self, title: str, chart: Chart, *, id: str) -> None:
+        super().__init__(title, chart, id=id)
+        self._heading = title
+        self._raw = False
+        self.chart = chart
+
+    def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool) -> None:
+        """Show curves; ``raw`` notes in the title that they are not smoothed."""
+        self.chart.show(curves, x_range, x_name)
+        self._raw = raw
+        self._show_title()
+
+    def on_resize(self) -> None:
+        """Fit the title into the new width."""
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Use the first that fits: with everything, without dashes, with short names, without notes."""
+        room = self.outer_size.width - 6
+        for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
+            title = self._title(dash, brief=brief, notes=notes)
+            if title.cell_len <= room:
+                break
+        self.border_title = title
+
+    def _title(self, dash: str, *, brief: bool, notes: bool) -> Text:
+        title = Text(self._heading)
+        if notes and self.chart.curves and self.chart.logarithmic:
+            title.append(" (log)", "dim")
+        for curve in self.chart.curves:
+            title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
+            if len(curve.y):
+                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
+        if notes and self._raw:
+            title.append("  raw", "dim")
+        return title

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from textual.binding import Binding
 from textual.message import Message
@@ -42,6 +43,7 @@ class PathInput(TextInput):
 
     Args:
         complete: Called in a thread, as it reads folders.
+        options: Those of `Input`.
     """
 
     BINDINGS = [Binding("tab", "complete", "complete", show=False)]
@@ -52,23 +54,8 @@ class PathInput(TextInput):
 
         candidates: str
 
-    def __init__(
-        self,
-        complete: Completer,
-        value: str = "",
-        *,
-        placeholder: str = "",
-        select_on_focus: bool = True,
-        id: str | None = None,
-    ) -> None:
-        super().__init__(
-            value,
-            placeholder,
-            suggester=PathSuggester(complete),
-            select_on_focus=select_on_focus,
-            id=id,
-            compact=True,
-        )
+    def __init__(self, complete: Completer, value: str = "", **options: Any) -> None:
+        super().__init__(value, suggester=PathSuggester(complete), compact=True, **options)
         self._completer = complete
 
     def action_complete(self) -> None:
