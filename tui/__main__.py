@@ -48,21 +48,6 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def _absolute(option: str, path: Path) -> Path:
-    """Return the absolute path, with ``~`` expanded.
-
-    Raises:
-        UserError: There is no such user, or the path is not valid UTF-8.
-    """
-    from facegender.support.errors import UserError
-    from facegender.support.files import require_utf8
-
-    try:
-        return require_utf8(path.expanduser().absolute(), option)
-    except RuntimeError:
-        raise UserError(f"{option} {path}: no such user; write the path in full") from None
-
-
 def main() -> None:
     """The console script ``facegender-tui``."""
     from facegender.support.machine import complete_streams
@@ -106,7 +91,7 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
         with defer_signals():
             from facegender.runs.folder import open_run
             from facegender.support.errors import UserError
-            from facegender.support.files import is_folder
+            from facegender.support.files import expanded, is_folder, require_utf8
             from facegender.support.text import one_line
             from tui.app import FaceGenderApp
 
@@ -114,8 +99,8 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
         run = None
         root = Path()
         try:
-            root = _absolute("--root", options.root)
-            data = _absolute("--data", options.data) if options.data else None
+            root = require_utf8(expanded(options.root).absolute(), "--root")
+            data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
             if options.run and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if not is_folder(root):

@@ -73,7 +73,6 @@ class FaceGenderApp(LateReplyApp):
     """
 
     TITLE = "facegender-tui"
-    ENABLE_COMMAND_PALETTE = True
     CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
     """The stylesheet of the default screen, which Textual does not load by itself."""
     BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend", "suspend")]

@@ -17,8 +17,7 @@ from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
 from facegender.rendering.mosaics import Grid, fit_grid, mosaic, resized, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import quantise
-from tui.inspect.modes.base import Scale
-from tui.inspect.modes.filters import Filters
+from tui.inspect.modes import Filters, Scale
 
 COUNTS = (1, 2, 3, 5, 9, 16, 31, 32, 64, 127, 128, 256)
 AREAS = ((1270, 560), (700, 700), (430, 90), (90, 430), (240, 160), (2000, 50))

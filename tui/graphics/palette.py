@@ -43,13 +43,11 @@ def within_budget(
         part = Picture(sample.reshape(-1, sample.shape[2]), candidate.palette)
         return size_bytes(part) * count // len(sample)
 
-    fits = len(picture.palette) <= registers
-    if fits and estimate(picture) <= budget_bytes:
+    if len(picture.palette) <= registers and estimate(picture) <= budget_bytes:
         return picture
     quantizer = PaletteQuantizer(picture)
-    choices = [count for count in COLOUR_STEPS if count < quantizer.colours and count <= registers]
-    if not fits and quantizer.colours > registers and registers not in choices:
-        choices.insert(0, registers)
+    steps = sorted({*COLOUR_STEPS, registers}, reverse=True)
+    choices = [count for count in steps if count < quantizer.colours and count <= registers]
     if not choices:
         return quantizer.reduced(registers)
     fitting = bisect_left(
@@ -97,9 +95,7 @@ class PaletteQuantizer:
         colours = self._picture.palette[self._used].astype(np.float64)
         weights = self._weights[self._used].copy()
         count = len(weights)
-        cost = np.full((count, count), np.inf)
-        for one in range(count):
-            cost[one] = _costs(colours, weights, one)
+        cost = np.array([_costs(colours, weights, one) for one in range(count)])
         np.fill_diagonal(cost, np.inf)
         steps = []
         for _ in range(count - 1):

@@ -19,7 +19,7 @@ from tui import format as fmt
 if TYPE_CHECKING:
     from facegender.rendering.colormaps import Palette
     from facegender.runs.frames import FrameReader
-    from facegender.support.arrays import Float32Array, UInt8Array
+    from facegender.support.arrays import UInt8Array
     from tui.inspect.request import LayerPicture
 
 LEGEND_COLOURS = 9
@@ -32,11 +32,6 @@ class ChannelStatistics(NamedTuple):
     mean: float
     maximum: float
     zero_share: float
-
-    @classmethod
-    def of(cls, statistics: Float32Array) -> ChannelStatistics | None:
-        """Read a row of a frame's (C, 5) statistics; None if a newer or damaged file has other columns."""
-        return cls(*(float(statistics[column]) for column in (0, 3, 4))) if len(statistics) == 5 else None
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,9 @@ class FeatureMaps(ViewMode):
         if channel is None:
             return maps, Scale(float(low.min()), float(high.max()), own_ranges=True)
         channel = min(channel, len(maps) - 1)
-        statistics = ChannelStatistics.of(frame.stats(layer, probe)[channel])
+        row = frame.stats(layer, probe)[channel].tolist()
+        # A newer or a damaged file may have other columns.
+        statistics = ChannelStatistics(row[0], row[3], row[4]) if len(row) == 5 else None
         return maps, Scale(float(low[channel]), float(high[channel]), own_ranges=True, statistics=statistics)
 
 
