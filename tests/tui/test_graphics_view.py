@@ -129,6 +129,17 @@ async def test_an_app_without_a_terminal_gets_half_blocks() -> None:
         assert "▀" in "".join(app.text())
 
 
+async def test_without_a_screen_half_blocks_have_the_colours_that_would_be_written() -> None:
+    app = ViewApp(HALFBLOCK)
+    async with app.run_test():
+        shown = Picture(np.array([[0], [1]], np.uint8), np.array([[250, 10, 10], [10, 200, 30]], np.uint8))
+        app.view.show(shown)
+        await app.until_shown(shown)
+        strips = app.view.render_lines(Region(0, 0, *app.view.outer_size))
+        styles = {str(segment.style) for strip in strips for segment in strip}
+        assert {"on #fa0a0a", "on #0ac81e"} <= styles
+
+
 @ALL
 async def test_a_picture_can_be_shown_before_the_first_layout(terminal: Terminal) -> None:
     app = ViewApp(terminal)

@@ -76,15 +76,6 @@ def test_colours_that_the_terminal_does_not_tell_apart_are_not_switched_between(
     assert half_blocks(picture, 2, 1, colours).rows[0] == f"\x1b[{codes}m  \x1b[0m"  # type: ignore[arg-type]
 
 
-def test_segments_agree_with_what_is_written() -> None:
-    blocks = half_blocks(THREE, 2, 2, "truecolor")
-    first = blocks.segments(0)[0]
-    assert first.text == "▀"
-    assert first.style is not None
-    assert first.style.color is not None
-    assert tuple(first.style.color.get_truecolor()) == RED
-
-
 KITTY = Terminal(Protocol.KITTY, 10, 20)
 SIXEL = Terminal(Protocol.SIXEL, 10, 20)
 BLOCKS = Terminal(Protocol.HALFBLOCK)

@@ -64,13 +64,6 @@ class HalfBlocks:
             out.append(f"\x1b[{';'.join(codes)}m{UPPER_HALF}" if codes else UPPER_HALF)
         return "".join(out) + "\x1b[0m"
 
-    def segments(self, row: int) -> list[Segment]:
-        """Return a row as Rich segments, for headless mode: they are far slower than what is written."""
-        pairs = zip(self.upper[row].tolist(), self.lower[row].tolist(), strict=True)
-        return [
-            Segment(UPPER_HALF, Style(color=self.colours[above], bgcolor=self.colours[below])) for above, below in pairs
-        ]
-
 
 DEFAULT = Color.default()
 """The terminal's default colour."""

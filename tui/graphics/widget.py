@@ -49,13 +49,7 @@ class PictureView(Widget, can_focus=False):
     """
 
     DEFAULT_CSS = """
-    PictureView {
-        width: 1fr;
-        height: 1fr;
-        content-align: center middle;
-        text-align: center;
-        text-wrap: nowrap;
-    }
+    PictureView { width: 1fr; height: 1fr; content-align: center middle; text-align: center; text-wrap: nowrap; }
     """
 
     @dataclass
@@ -348,7 +342,10 @@ class PictureView(Widget, can_focus=False):
             if live and blocks is None:
                 lines[top + row] = PictureStrip(base, self._painter, row, -left, placement.columns)
             elif left >= 0 and left + placement.columns <= base.cell_length:
-                segments = encoded.flat[row] if blocks is None else blocks.segments(row)
+                if blocks is None:
+                    segments = encoded.flat[row]
+                else:
+                    segments = list(Text.from_ansi(blocks.rows[row]).render(self.app.console))
                 lines[top + row] = spliced(base, left, segments, placement.columns)
         return lines
 

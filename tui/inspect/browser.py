@@ -74,16 +74,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         yield self._title
         yield self.view
 
-    def open(self, path_of: Callable[[int], Path], layer: int = 0) -> None:
-        """Show a layer of another run, from its latest epoch on; ``path_of`` returns the frame file of an epoch."""
+    def open(self, path_of: Callable[[int], Path] | None, layer: int = 0) -> None:
+        """Show a layer of another run, from its latest epoch on, or no run.
+
+        ``path_of`` returns the frame file of an epoch; None for no run.
+        """
         self.selection = Selection(layer=layer, mode=self.selection.mode)
-        self._open(path_of)
-
-    def close(self) -> None:
-        """Show no run."""
-        self._open(None)
-
-    def _open(self, path_of: Callable[[int], Path] | None) -> None:
         self._path_of = path_of
         self._frames, self._layers, self._picture, self._wanted = (), (), None, None
         self._stop_playing()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.widgets import Static
 
 from facegender.runs.checkpoints import CheckpointChoice
@@ -17,6 +15,7 @@ from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from facegender.support.files import typed_path
 from facegender.support.text import printable, printable_strings
+from tui import commands
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
 from tui.inspect.browser import LayerBrowser
@@ -24,6 +23,8 @@ from tui.inspect.view import probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
+_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "enter", "g", "question_mark,f1")
+"""They do the same as on the dashboard."""
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
@@ -33,18 +34,9 @@ class Classify(PictureScreen):
     CSS_PATH = "classify.tcss"
     BINDINGS = [
         ("escape,q", "leave", "back"),
-        Binding("c", "open_prompt", "another file", priority=True),
         ("b", "switch_checkpoint", "best or last checkpoint"),
         ("m", "toggle_heatmap", "heatmap"),
-        ("up", "picture('move_layer', -1)", "previous layer"),
-        ("down", "picture('move_layer', 1)", "next layer"),
-        ("h", "picture('move_channel', -1)", "channel to the left"),
-        ("l", "picture('move_channel', 1)", "channel to the right"),
-        ("k", "picture('move_row', -1)", "channel above"),
-        ("j", "picture('move_row', 1)", "channel below"),
-        ("enter", "picture('zoom')", "one channel"),
-        ("g", "app.redraw", "draw again"),
-        ("question_mark,f1", "app.help", "help"),
+        *(binding for binding in commands.BINDINGS if binding.key in _DASHBOARD_KEYS),
     ]
 
     def __init__(self, root: Path, classifier: ClassifierProcess, run: str, text: str, layer: int) -> None:
@@ -69,7 +61,7 @@ class Classify(PictureScreen):
 
     def on_mount(self) -> None:
         """Show the layer that the dashboard showed, and classify."""
-        self.browser.selection = replace(self.browser.selection, layer=self._layer)
+        self.browser.open(None, self._layer)
         # At once: an error may follow at once, and opens the prompt, which remembers the focus.
         self.set_focus(self.browser)
         self.classify(self._text)
@@ -87,7 +79,7 @@ class Classify(PictureScreen):
         if not self.is_open:
             return
         self._show_title(path, "")
-        self.browser.close()
+        self.browser.open(None, self.browser.selection.layer)
         if not self._run:
             self._show_message("there is no run to classify with yet: t starts one")
             return

@@ -125,7 +125,7 @@ class Dashboard(PictureScreen):
             self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
             self._stop_following()
             self.folder = self.state = self._curves = None
-            self.browser.close()
+            self.browser.open(None)
 
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:

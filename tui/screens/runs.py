@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from pathlib import Path
@@ -138,13 +139,11 @@ class Runs(BaseScreen[None]):
 
 def _stamp(folder: RunFolder) -> object:
     """Return something that changes when the journal or the manifest does."""
-    stamps = []
+    stamps = {}
     for path in (folder.journal_path, folder.manifest_path):
-        try:
+        with contextlib.suppress(OSError):
             status = path.stat()
-            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        except OSError:
-            stamps.append((0, 0, 0))
+            stamps[path] = status.st_ino, status.st_size, status.st_mtime_ns
     return stamps
 
 
