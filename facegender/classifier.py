@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from facegender.data.image import resize
-from facegender.interpret.activations import Activations, compute_activations
+from facegender.interpret.activations import LayerActivation, compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
@@ -97,11 +97,11 @@ class Classifier:
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)
 
-    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[Activations, list[Layer]]:
-        """The feature maps of every convolution for (S, S, 3) uint8, and the convolutions."""
+    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, list[LayerActivation], list[Layer]]:
+        """For (S, S, 3) uint8: (1, classes) logits, the feature maps of every convolution, and the convolutions."""
         image = self.tensor(pixels)
         layers = trace(self.network, image)
-        return compute_activations(self.network, image, layers), layers
+        return *compute_activations(self.network, image, layers), layers
 
     def heatmap(self, pixels: npt.NDArray[np.uint8], label: int) -> npt.NDArray[np.float32]:
         """The Grad-CAM heatmap of a class for (S, S, 3) uint8: (S, S) float32 in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facegender.interpret.layers import Layer, hooked, output_hook, trace
+from facegender.interpret.layers import Layer, hooked, output_hook
 from facegender.runs.frames import MAX_MAP_SIDE_PX, LayerFrame
 
 
@@ -19,7 +20,7 @@ class LayerActivation:
     """Output of one layer for N images, and a copy of the convolution's weights, on the network's device.
 
     Attributes:
-        maps: (N, C, h, w) float32, average-pooled to at most ``max_side_px``.
+        maps: (N, C, h, w) float32, average-pooled to at most `MAX_MAP_SIDE_PX` a side.
         filters: (O, I, kh, kw) float32.
         stats: (N, C, 5) float32, computed before pooling, in the order of `facegender.runs.frames.STATISTICS`.
     """
@@ -30,49 +31,37 @@ class LayerActivation:
     stats: Tensor
 
 
-@dataclass(frozen=True)
-class Activations:
-    """Results of one forward pass.
-
-    Attributes:
-        logits: (N, classes) float32.
-        layers: In the order of `trace`.
-    """
-
-    logits: Tensor
-    layers: list[LayerActivation]
-
-
 def compute_activations(
-    model: nn.Module, images: Tensor, layers: list[Layer] | None = None, max_side_px: int = MAX_MAP_SIDE_PX
-) -> Activations:
+    model: nn.Module, images: Tensor, layers: Sequence[Layer]
+) -> tuple[Tensor, list[LayerActivation]]:
     """Run a forward pass and keep the output of each layer. Copies nothing from the device and does not wait for it.
 
     Args:
         model: Any network whose forward pass returns logits.
         images: (N, 3, H, W) float as the network takes them, on its device.
-        layers: Layers from `trace`; traced here if not given.
-        max_side_px: Longest side of the returned maps.
+        layers: Layers from `trace`.
+
+    Returns:
+        (N, classes) float32 logits, and the layers in the same order.
     """
-    layers = trace(model, images[:1]) if layers is None else layers
     kept: dict[str, LayerActivation] = {}
 
     def keep(layer: Layer, output: Tensor) -> None:
         # Summarised at once, because a later layer may overwrite this tensor in place.
-        kept[layer.name] = _summarise(layer, output, max_side_px)
+        kept[layer.name] = _summarise(layer, output)
 
     with torch.no_grad(), hooked(model, images, [output_hook(layer, keep) for layer in layers]):
         logits = model(images)
-    return Activations(logits, [kept[layer.name] for layer in layers if layer.name in kept])
+    return logits, [kept[layer.name] for layer in layers if layer.name in kept]
 
 
-def _summarise(layer: Layer, output: Tensor, max_side_px: int) -> LayerActivation:
+def _summarise(layer: Layer, output: Tensor) -> LayerActivation:
     values = output.detach().float()
     low, high = values.amin((2, 3)), values.amax((2, 3))
     zero = (values == 0).float().mean((2, 3))
     std, mean = torch.std_mean(values, (2, 3), correction=0)
     height, width = values.shape[2:]
-    scale = max_side_px / max(height, width)
+    scale = MAX_MAP_SIDE_PX / max(height, width)
     if scale < 1:
         maps = F.adaptive_avg_pool2d(values, (max(1, round(height * scale)), max(1, round(width * scale))))
     else:
@@ -81,7 +70,7 @@ def _summarise(layer: Layer, output: Tensor, max_side_px: int) -> LayerActivatio
     return LayerActivation(layer.name, maps, filters, torch.stack([mean, std, low, high, zero], dim=2))
 
 
-def layer_frames(activations: Activations) -> list[LayerFrame]:
+def layer_frames(activations: Sequence[LayerActivation]) -> list[LayerFrame]:
     """Copy activations and filters from the device as layers of a frame."""
     return [
         LayerFrame(
@@ -90,7 +79,7 @@ def layer_frames(activations: Activations) -> list[LayerFrame]:
             filters=numpy_of(layer.filters),
             stats=numpy_of(layer.stats),
         )
-        for layer in activations.layers
+        for layer in activations
     ]
 
 

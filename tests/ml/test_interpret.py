@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from facegender.interpret import activations
 from facegender.interpret.activations import compute_activations
 from facegender.interpret.cam import grad_cam
 from facegender.interpret.layers import Layer, maps_of, trace
@@ -41,13 +42,14 @@ def test_each_convolution_is_shown_after_its_normalisation_and_activation(
 
 
 def test_maps_are_the_activations_and_statistics_are_taken_before_pooling(
-    network: FaceGenderNet, images: Tensor
+    network: FaceGenderNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = compute_activations(network, images, max_side_px=8)
+    monkeypatch.setattr(activations, "MAX_MAP_SIDE_PX", 8)
+    _, seen = compute_activations(network, images, trace(network, images))
     network.eval()
     with torch.no_grad():
         expected = network.relu1(network.bn1(network.conv1(images)))
-    first = seen.layers[0]
+    first = seen[0]
     assert torch.allclose(first.maps, nn.functional.avg_pool2d(expected, 2), atol=1e-6)
     mean, std, low, high, zero = first.stats.unbind(2)
     assert torch.allclose(mean, expected.mean((2, 3)), atol=1e-6)
@@ -55,16 +57,16 @@ def test_maps_are_the_activations_and_statistics_are_taken_before_pooling(
     assert torch.equal(low, expected.amin((2, 3)))
     assert torch.equal(high, expected.amax((2, 3)))
     assert torch.allclose(zero, (expected == 0).float().mean((2, 3)))
-    assert torch.equal(seen.layers[1].maps, network.relu2(network.bn2(network.conv2(expected))).detach())
+    assert torch.equal(seen[1].maps, network.relu2(network.bn2(network.conv2(expected))).detach())
 
 
 def test_an_activation_in_place_directly_after_a_convolution_belongs_to_it(images: Tensor) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
     layers = trace(model, images)
     assert maps_of(layers) == {"0": "0, 1", "2": "2"}
-    seen = compute_activations(model, images, layers)
-    assert float(seen.layers[0].maps.min()) == 0.0
-    assert float(seen.layers[1].maps.min()) < 0.0
+    _, seen = compute_activations(model, images, layers)
+    assert float(seen[0].maps.min()) == 0.0
+    assert float(seen[1].maps.min()) < 0.0
 
 
 def test_a_residual_sum_in_place_ends_the_chain_and_does_not_reach_the_maps(images: Tensor) -> None:
@@ -78,7 +80,7 @@ def test_a_residual_sum_in_place_ends_the_chain_and_does_not_reach_the_maps(imag
     assert layers["layer1.0.conv2"].chain == ("layer1.0.conv2", "layer1.0.bn2")
     captured: list[Tensor] = []
     handle = model.layer1[0].bn2.register_forward_hook(lambda module, inputs, output: captured.append(output.clone()))
-    seen = {layer.name: layer for layer in compute_activations(model, images, list(layers.values())).layers}
+    seen = {layer.name: layer for layer in compute_activations(model, images, list(layers.values()))[1]}
     handle.remove()
     assert torch.equal(seen["layer1.0.conv2"].maps, captured[-1])
 
@@ -123,7 +125,7 @@ def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
     network.train()
     network.bn2.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    compute_activations(network, images)
+    compute_activations(network, images, trace(network, images))
     grad_cam(network, images[0], 1)
     assert network.training
     assert network.bn1.training
@@ -161,7 +163,8 @@ def test_a_network_that_fails_midway_is_restored_too(
 
 
 def test_filters_are_copies(network: FaceGenderNet, images: Tensor) -> None:
-    copied = compute_activations(network, images).layers[0].filters
+    _, seen = compute_activations(network, images, trace(network, images))
+    copied = seen[0].filters
     before = copied.clone()
     with torch.no_grad():
         network.conv1.weight.add_(1)

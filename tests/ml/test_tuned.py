@@ -199,7 +199,7 @@ def test_a_loaded_network_answers_as_the_one_in_training_did(tuned: Path) -> Non
         expected = frame.probabilities()
         pixels = [frame.probe_image(probe) for probe in range(len(expected))]
     for image, shares in zip(pixels, expected, strict=True):
-        logits = classifier.activations(image)[0].logits
+        logits = classifier.activations(image)[0]
         assert logits.softmax(1)[0].tolist() == pytest.approx(shares.tolist(), abs=1e-4)
 
 
