@@ -18,6 +18,7 @@ from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.machine import available_memory, available_processors
 from facegender.support.text import counted
+from facegender.training.resume import ResumePoint
 
 DeviceKind = Literal["cpu", "cuda", "mps"]
 
@@ -41,8 +42,12 @@ class Hardware:
     precision: str
 
 
-def choose_hardware(config: TrainConfig) -> Hardware:
+def choose_hardware(config: TrainConfig, resume: ResumePoint | None = None) -> Hardware:
     """Choose devices and precision. Under torchrun the devices are the processes that it has started.
+
+    Args:
+        resume: Where a run resumes. With precision "auto" it keeps its precision, as measuring again may differ, but
+            not on another kind of device or one without that precision.
 
     Raises:
         UserError: This machine lacks what the configuration asks for.
@@ -69,19 +74,16 @@ def choose_hardware(config: TrainConfig) -> Hardware:
     if devices != "auto":
         _require_devices(kind, devices)
     one_process = nodes == 1 and (devices == 1 or (kind == "cpu" and devices == "auto"))
-    precision = _choose_precision(config, kind, one_process=one_process)
+    precision = _choose_precision(config, kind, resume, one_process=one_process)
     return Hardware(kind, devices, nodes, precision)
 
 
 def _device_kind(accelerator: str) -> DeviceKind:
     """Predict which kind of device Lightning will choose."""
-    if accelerator in ("cuda", "mps"):
-        return "cuda" if accelerator == "cuda" else "mps"
-    if accelerator != "cpu" and torch.cuda.is_available():
+    any_gpu = accelerator in ("auto", "gpu")
+    if accelerator == "cuda" or (any_gpu and torch.cuda.is_available()):
         return "cuda"
-    if accelerator != "cpu" and torch.backends.mps.is_available():
-        return "mps"
-    return "cpu"
+    return "mps" if accelerator == "mps" or (any_gpu and torch.backends.mps.is_available()) else "cpu"
 
 
 def _require_devices(kind: DeviceKind, devices: int) -> None:
@@ -106,18 +108,13 @@ MATRIX_SIDE = 256
 ROUNDS = 20
 
 
-def has_bf16(kind: DeviceKind) -> bool:
+def _has_bf16(kind: DeviceKind) -> bool:
     """Whether the devices of a kind have bf16 instructions."""
     if kind == "cpu":
-        return cpu_has_bf16()
+        # Older versions of torch lack the function.
+        capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return kind == "cuda" and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the CPU has bf16 instructions."""
-    # Older versions of torch lack the function.
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @functools.cache
@@ -145,7 +142,7 @@ def _product_seconds(matrix: torch.Tensor) -> float:
     return time.thread_time() - start
 
 
-def _choose_precision(config: TrainConfig, kind: DeviceKind, *, one_process: bool) -> str:
+def _choose_precision(config: TrainConfig, kind: DeviceKind, resume: ResumePoint | None, *, one_process: bool) -> str:
     """Resolve "auto". Several CPU processes train in float32, because each could measure another speed-up.
 
     Raises:
@@ -155,7 +152,10 @@ def _choose_precision(config: TrainConfig, kind: DeviceKind, *, one_process: boo
         raise UserError("--precision 16 needs an NVIDIA GPU: use bf16, 32 or auto")
     if config.precision != "auto":
         return config.precision
-    faster = has_bf16(kind)
+    faster = _has_bf16(kind)
+    kept = resume.precision if resume and resume.kind == kind else ""
+    if kept in ("32", "16") or (kept == "bf16" and faster):
+        return kept
     if faster and kind == "cpu":
         minimum = RECIPES[config.recipe].min_bf16_speedup
         faster = one_process and minimum is not None and bf16_speedup() >= minimum

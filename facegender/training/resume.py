@@ -27,9 +27,7 @@ from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
 from facegender.training.callbacks.early_stopping import STATE_KEY
 from facegender.training.failures import is_out_of_memory, reason
-from facegender.training.hardware import Hardware, has_bf16
 from facegender.training.run_setup import RunSetup
-from facegender.training.trainer import LIGHTNING_PRECISION
 
 FINISHED_EPOCH = "finished_epoch"
 """In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
@@ -43,7 +41,7 @@ class ResumePoint:
         epoch: Counted from 0.
         step: Optimiser steps done.
         kind: Of the devices, as torch names it, e.g. "cuda".
-        precision: As `Hardware.precision`; None if the checkpoint does not tell.
+        precision: As `Hardware.precision`; empty if the checkpoint does not tell.
         epochs_since_best: Epochs in a row without a better validation accuracy.
         missing_events: Journal lines that the crash has cost and the checkpoint still knows.
         missing_frame: The epoch whose frame the crash has cost; the checkpoint has the weights of that moment.
@@ -54,7 +52,7 @@ class ResumePoint:
     step: int
     devices: int
     kind: str
-    precision: str | None
+    precision: str
     epochs_since_best: int = 0
     missing_events: Sequence[Event] = ()
     missing_frame: int | None = None
@@ -127,7 +125,7 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
         step=require_count(checkpoint["global_step"], "step"),
         devices=require_count(at.get("devices", 1), "devices"),
         kind=at.get("kind", ""),
-        precision=next((name for name, word in LIGHTNING_PRECISION.items() if word == at.get("precision")), None),
+        precision=at.get("precision", "").partition("-")[0],  # Lightning names it e.g. "bf16-mixed"
         epochs_since_best=require_count(checkpoint["callbacks"][STATE_KEY]["wait_count"], "patience"),
     )
     if batch:
@@ -165,18 +163,6 @@ def _missing_events(folder: RunFolder, checkpoint: dict[str, Any]) -> list[Event
         if path.name not in announced and exists(path):
             missing.append(CheckpointSaved(time=time.time(), file=path.name, epoch=epoch, step=step))
     return missing
-
-
-def recorded_precision(hardware: Hardware, config: TrainConfig, resume: ResumePoint | None) -> Hardware:
-    """The hardware with the precision that the run began in where it is "auto": measuring again may differ.
-
-    On another kind of device, or one without that precision, the new choice stands.
-    """
-    if resume is None or resume.precision is None or config.precision != "auto" or resume.kind != hardware.kind:
-        return hardware
-    if resume.precision == "bf16" and not has_bf16(hardware.kind):
-        return hardware
-    return replace(hardware, precision=resume.precision)
 
 
 def check_restored(point: ResumePoint, trainer: Trainer, module: LightningModule) -> None:

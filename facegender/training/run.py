@@ -120,7 +120,7 @@ def _work(session: Session) -> None:
         find_data_folder(setup.config.data, setup.folder.root)
     from facegender.training.fit import fit
 
-    fit(session)
+    fit(setup, session, session.stop)
 
 
 def _summarise(session: Session, status: Status) -> None:

@@ -139,12 +139,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
-    had_checkpoint = any(
-        isinstance(event, CheckpointSaved) and event.file == folder.last_checkpoint.name
-        for event in read_kinds(folder.journal_path, CheckpointSaved)
-    )
     # A run that ended before its first checkpoint starts again.
-    if not exists(folder.last_checkpoint) and had_checkpoint:
+    if not exists(folder.last_checkpoint) and any(read_kinds(folder.journal_path, CheckpointSaved)):
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with: {new_run}")
     given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 
 from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
+from facegender.runs.frames import Frame
 from facegender.support.files import exists
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
@@ -14,10 +16,21 @@ from facegender.training.threads.frames import FrameThread
 from facegender.training.threads.journal import Item, JournalThread
 
 
-class Session:
-    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder.
+class Sink:
+    """Where the reports of a run go; no method blocks. This one, of a run's further processes, drops them."""
 
-    It is the `facegender.training.callbacks.recorder.Sink` of the run's first process.
+    def put(self, item: Item) -> None:
+        """Report an event, or something that becomes one; callable from any thread."""
+
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+        """Hand over a frame, see `FrameThread.submit`."""
+
+    def preparing(self, stage: str, done: int, count: int) -> None:
+        """Report progress of the photographs."""
+
+
+class Session(Sink):
+    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder.
 
     Attributes:
         began: Training has begun, so that an error from now on is a failed run.
@@ -31,15 +44,18 @@ class Session:
         self.began = False
         self._journal = JournalThread(setup.folder, self.stop, self.console.show if show else None)
         self._frames = FrameThread(setup.folder, self.put)
-        self.submit = self._frames.submit
         self.watch = self._journal.watch
         self._report_progress = progress_in_sentences(self.notice)
 
     def put(self, item: Item) -> None:
-        """Report an event, or something that becomes one; callable from any thread."""
+        """Pass a report to the journal."""
         if isinstance(item, RunStarted):
             self.began = True
         self._journal.put(item)
+
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+        """Pass a frame to its thread."""
+        self._frames.submit(epoch, make_frame, last=last)
 
     def notice(self, text: str, level: Level = "info") -> None:
         """Report a sentence."""

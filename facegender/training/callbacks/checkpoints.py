@@ -15,7 +15,7 @@ from typing import Any
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.plugins import CheckpointIO
+from pytorch_lightning.plugins import TorchCheckpointIO
 
 from facegender.network.checkpoint_file import read_checkpoint, write_checkpoint
 from facegender.runs.events import CheckpointSaved, Event, Notice
@@ -30,7 +30,7 @@ STOP_CHECK_STEPS = 16
 """Steps between two checks for a stop on several devices: each check makes all processes wait for each other."""
 
 
-class DurableCheckpointIO(CheckpointIO):
+class DurableCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints that survive a kill and a power loss; reads tensors and plain values only.
 
     A checkpoint that cannot be written is reported and training continues: the file of an earlier epoch is still there.
@@ -39,9 +39,6 @@ class DurableCheckpointIO(CheckpointIO):
 
     Args:
         announce: Reports an event; called from the training thread and from the thread that flushes.
-
-    Attributes:
-        failures: Why the newest content of a file could not be saved, by path.
     """
 
     def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
@@ -49,7 +46,7 @@ class DurableCheckpointIO(CheckpointIO):
         self._announce = announce
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._flushing: dict[Path, Future[None]] = {}
-        self.failures: dict[Path, OSError] = {}
+        self._failures: dict[Path, OSError] = {}
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Write a checkpoint, and flush and announce it in the background."""
@@ -75,35 +72,32 @@ class DurableCheckpointIO(CheckpointIO):
         except OSError as error:
             self._fail(target, error)
         else:
-            self.failures.pop(target, None)
+            self._failures.pop(target, None)
             self._announce(event)
 
     def _fail(self, target: Path, error: OSError) -> None:
         if self._folder.lock.is_lost():
             return
-        if target not in self.failures:
+        if target not in self._failures:
             self.report(f"{target.name} could not be saved: {reason(error)}; make room; training continues")
-        self.failures[target] = error
+        self._failures[target] = error
 
     def report(self, text: str) -> None:
         """Report an error to the journal and on stderr."""
         self._announce(Notice(time=time.time(), level="error", text=text))
         print_error(f"run {self._folder.name}: {text}")
 
-    def wait(self, path: Path) -> None:
-        """Wait until a checkpoint that was written is on the disk, or in `failures`."""
+    def wait(self, path: Path) -> OSError | None:
+        """Wait until a checkpoint that was written is on the disk; return why its newest content is not there."""
         if flush := self._flushing.pop(path, None):
             flush.result()
+        return self._failures.get(path)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint without running code from it."""
         return upgrade_checkpoint(read_checkpoint(Path(path)))
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        """Remove a checkpoint."""
-        Path(path).unlink(missing_ok=True)
 
     def teardown(self) -> None:
         """Flush what was written. Lightning calls this however training ends."""
@@ -152,9 +146,8 @@ class RunCheckpoints(Checkpoint):
         """
         if batch_idx + 1 < trainer.num_training_batches and self._must_stop(trainer, batch_idx):
             trainer.save_checkpoint(self._folder.last_checkpoint)
-            self._files.wait(self._folder.last_checkpoint)
-            if self.lost:
-                raise self.lost
+            if error := self._files.wait(self._folder.last_checkpoint):
+                raise error
             raise Stopped(self._stop.reason)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -178,14 +171,8 @@ class RunCheckpoints(Checkpoint):
 
     def _report_losses(self) -> None:
         for name, path in (("best", self._folder.best_checkpoint), ("last", self._folder.last_checkpoint)):
-            self._files.wait(path)
-            if error := self._files.failures.get(path):
+            if error := self._files.wait(path):
                 self._files.report(f"the {name} epoch is not in {path.name}: {reason(error)}")
-
-    @property
-    def lost(self) -> OSError | None:
-        """Why the last epoch is not on the disk, or None if it is."""
-        return self._files.failures.get(self._folder.last_checkpoint)
 
     def _must_stop(self, trainer: Trainer, batch_idx: int) -> bool:
         """Whether to stop now. All processes of a run get the same answer at the same batch."""

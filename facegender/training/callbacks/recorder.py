@@ -11,7 +11,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +29,8 @@ from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RunSt
 from facegender.runs.frames import Frame
 from facegender.training.resume import FINISHED_EPOCH, ResumePoint
 from facegender.training.run_setup import RunSetup
-from facegender.training.threads.journal import EpochSteps, Item, StepDone
+from facegender.training.session import Sink
+from facegender.training.threads.journal import EpochSteps, StepDone
 
 MAX_BACKLOG = 20_000
 """Steps that may wait while the disk does not respond; then the oldest are missing from the journal."""
@@ -39,16 +40,6 @@ SUM_EVERY = 64
 
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
-
-
-class Sink(Protocol):
-    """Where the recorder's reports go; no method may block."""
-
-    def put(self, item: Item) -> None:
-        """Take a report."""
-
-    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
-        """Take a frame, as `facegender.training.threads.frames.FrameThread.submit`."""
 
 
 class RunRecorder(Callback):
@@ -148,7 +139,8 @@ class RunRecorder(Callback):
                 layers=[_layer_info(layer) for layer in self._layers],
             )
         )
-        self.record_missing_frame(pl_module, trainer.global_step)
+        if self._resume and self._resume.missing_frame is not None:
+            self.record_frame(pl_module, self._resume.missing_frame, trainer.global_step)
         if self._resume and self._resume.batch:  # Lightning calls `on_train_epoch_start` for whole epochs only
             self._begin_epoch(trainer, pl_module, self._resume.batch)
 
@@ -191,7 +183,7 @@ class RunRecorder(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record a frame if one is due."""
         if self._config.frame_is_due(trainer.current_epoch):
-            self._record_frame(pl_module, trainer.current_epoch, trainer.global_step)
+            self.record_frame(pl_module, trainer.current_epoch, trainer.global_step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the end of an epoch."""
@@ -232,31 +224,23 @@ class RunRecorder(Callback):
         """Record a frame of the last epoch also where the run ended early."""
         config, epoch = self._config, self._epoch
         if epoch is not None and config.visualize_every and not config.frame_is_due(epoch):
-            self._record_frame(pl_module, epoch, trainer.global_step, last=True)
+            self.record_frame(pl_module, epoch, trainer.global_step, last=True)
 
     # Frames -----------------------------------------------------------------------------------------------------------
-
-    def record_missing_frame(self, pl_module: LightningModule, step: int) -> None:
-        """Record the frame that a crash has cost, if there is one; the module has the weights of that moment.
-
-        Args:
-            step: Optimiser steps that were done.
-        """
-        if self._resume and self._resume.missing_frame is not None:
-            self._record_frame(pl_module, self._resume.missing_frame, step)
 
     def _trace(self, pl_module: FaceGenderModule) -> None:
         images = torch.from_numpy(np.ascontiguousarray(self._probes.images)).permute(0, 3, 1, 2)
         self._images = normalise(images.to(pl_module.device))
         self._layers = trace(pl_module.eval_network, self._images[:1])
 
-    def _record_frame(self, pl_module: LightningModule, epoch: int, step: int, *, last: bool = False) -> None:
+    def record_frame(self, pl_module: LightningModule, epoch: int, step: int, *, last: bool = False) -> None:
+        """Record the probes' feature maps with the weights of an epoch, after ``step`` optimiser steps."""
         assert isinstance(pl_module, FaceGenderModule)
         if self._images is None:
             self._trace(pl_module)
         assert self._images is not None
-        activations = compute_activations(pl_module.eval_network, self._images, self._layers)
-        probabilities = activations.logits.float().softmax(1)
+        logits, activations = compute_activations(pl_module.eval_network, self._images, self._layers)
+        probabilities = logits.float().softmax(1)
 
         def frame() -> Frame:
             # Computes nothing with torch: on another thread torch would start a second set of worker threads, and more
