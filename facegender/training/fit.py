@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import LambdaCallback
+from torch import nn
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.dataset import CLASSES
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint
+from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.events import Notice, Status
+from facegender.runs.events import Status
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
+from facegender.support.text import counted
 from facegender.training.callbacks.checkpoints import DurableCheckpointIO, RunCheckpoints
-from facegender.training.callbacks.data_report import DataReporter
 from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.callbacks.recorder import RunRecorder
+from facegender.training.failures import reason
 from facegender.training.hardware import choose_hardware
 from facegender.training.resume import ResumePoint, check_restored, is_restore_error, resume_point, unusable
 from facegender.training.run_setup import RunSetup
 from facegender.training.session import Session, Sink
 from facegender.training.stop import Stopped, StopSwitch
-from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
+from facegender.training.trainer import build_trainer, configure_libraries
 
 
 def run_nonzero_rank(
@@ -70,7 +73,6 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
     config, folder = setup.config, setup.folder
     resume = resume_point(setup)
     hardware = choose_hardware(config, resume)
-    silence_lightning()
     for event in resume.missing_events if resume else ():
         sink.put(event)
     manifest = folder.read_manifest()
@@ -79,25 +81,36 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
     data = FaceDataModule(config, folder.root, progress=sink.preparing, near_copies=near_copies)
     with contextlib.closing(data):
         if resume and resume.is_finished(config):
-            _complete(setup, data, sink, resume)
+            _record_missing_frame(setup, data, sink, resume)
             return
         data.prepare()
-        configure_torch(config, hardware)
+        configure_libraries(config, hardware)
         module = FaceGenderModule(config, CLASSES, data.train_images)
         files = DurableCheckpointIO(folder, sink.put)
+        reported: list[str] = []
+
+        def report_notices(*_: object) -> None:
+            for text in data.notices[len(reported) :]:
+                reported.append(text)
+                sink.notice(text, "warning")
+
+        check = partial(check_restored, resume) if resume else None
         callbacks = [
-            *([LambdaCallback(on_train_start=partial(check_restored, resume))] if resume else []),
-            EarlyStopping(config.patience, sink.put),
+            LambdaCallback(on_train_start=check, on_validation_end=report_notices),
+            EarlyStopping(config.patience, sink.notice),
             RunRecorder(sink, setup, data, resume),
-            DivergenceGuard(folder, config.on_nan, files, sink.put),
-            *([DataReporter(data, sink)] if isinstance(sink, Session) else []),
+            DivergenceGuard(folder, config.on_nan, files, sink.notice),
             RunCheckpoints(folder, stop, files),
         ]
         trainer = build_trainer(config, hardware, folder.path, config.epochs, callbacks=callbacks, plugins=[files])
         if resume:
             data.resume_from(resume.epoch, resume.batch)
-        held = data.choose_location(trainer.strategy.root_device, trainer.num_devices)
-        sink.put(Notice(time=time.time(), level="info", text=held))
+        sink.notice(data.choose_location(trainer.strategy.root_device, trainer.num_devices))
+        if isinstance(sink, Session):
+            _complete_manifest(sink, data, module.network)
+            if isinstance(trainer.accelerator, CUDAAccelerator):
+                sink.watch(trainer.device_ids)
+        report_notices()
         try:
             trainer.fit(module, datamodule=data, ckpt_path=folder.last_checkpoint if resume else None)
         except Exception as error:
@@ -110,7 +123,33 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         raise lost
 
 
-def _complete(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:
+def _complete_manifest(session: Session, data: FaceDataModule, network: nn.Module) -> None:
+    """Say in the manifest what the run trains on, and in the journal which files are left out."""
+    if skipped := data.skipped:
+        text = f"skipped {counted(len(skipped), 'file')}, e.g. {skipped[0].file}: {skipped[0].reason}; see run.json"
+        session.notice(text, "warning")
+    folder = session.setup.folder
+    manifest = folder.read_manifest()
+    if manifest is None or folder.lock.is_lost():
+        return
+    if session.setup.resumed and manifest.data_digest not in ("", data.digest):
+        session.notice("the photographs have changed since the run began", "warning")
+    manifest = msgspec.structs.replace(
+        manifest,
+        data=data.source,
+        data_digest=data.digest,
+        parameters=parameter_count(network),
+        layers=[name for name, part in network.named_modules() if isinstance(part, nn.Conv2d)],
+        skipped=skipped,
+        near_copies=data.near_copies or [],
+    )
+    try:
+        folder.write_manifest(manifest)
+    except OSError as error:  # which does not end the run
+        session.notice(f"run.json could not be updated: {reason(error)}", "warning")
+
+
+def _record_missing_frame(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:
     """Record the missing frame of a run that was killed after its last epoch; its journal lines are written already."""
     if resume.missing_frame is None:
         return

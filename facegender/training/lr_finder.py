@@ -30,7 +30,7 @@ from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
 from facegender.training.threads.console import progress_in_sentences
-from facegender.training.trainer import build_trainer, configure_torch, silence_lightning
+from facegender.training.trainer import build_trainer, configure_libraries
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -183,7 +183,6 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
     try:
         with signals_handled(stop, lambda: stop.request("SIGHUP")):
             hardware = choose_hardware(config)
-            silence_lightning()
             progress = progress_in_sentences(print_error)
             with contextlib.closing(FaceDataModule(config, root, progress=progress)) as data:
                 data.prepare()
@@ -194,7 +193,7 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
                         f"of {config.batch_size}, as each would be seen {epochs} times: give more photographs, a "
                         "smaller --batch-size, or fewer --batches"
                     )
-                configure_torch(config, hardware)
+                configure_libraries(config, hardware)
                 return measure_curve(LossCollector(config, CLASSES, data.train_images), data, batches, hardware)
     except Stopped:
         raise KeyboardInterrupt from None

@@ -81,13 +81,14 @@ def _run(session: Session, log: TrainLog) -> Status:
         try:
             _work(session)
         finally:
+            has_begun = not session.stop.preparing
             session.stop.preparing = False  # a late request must not interrupt what follows
     except Stopped as stopped:
         error = session.stop.error
         status = "failed" if error else "stopped"
         session.notice(str(stopped), "error" if error else "info")
     except UserError as user_error:
-        if not session.began:
+        if not has_begun:
             session.close()
             setup.abandon(str(user_error))
             raise

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from facegender.runs.events import Level, Notice, RunFinished, RunStarted, Status
+from facegender.runs.events import Level, Notice, RunFinished, Status
 from facegender.runs.frames import Frame
 from facegender.support.files import exists
 from facegender.training.run_setup import RunSetup
@@ -22,6 +22,10 @@ class Sink:
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""
 
+    def notice(self, text: str, level: Level = "info") -> None:
+        """Report a sentence."""
+        self.put(Notice(time=time.time(), level=level, text=text))
+
     def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
         """Hand over a frame, see `FrameThread.submit`."""
 
@@ -30,18 +34,13 @@ class Sink:
 
 
 class Session(Sink):
-    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder.
-
-    Attributes:
-        began: Training has begun, so that an error from now on is a failed run.
-    """
+    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder."""
 
     def __init__(self, setup: RunSetup, log: TrainLog, *, show: bool) -> None:
         self.setup = setup
         self.stop = StopSwitch()
         self.console = ConsoleThread(log)
         self.show = show
-        self.began = False
         self._journal = JournalThread(setup.folder, self.stop, self.console.show if show else None)
         self._frames = FrameThread(setup.folder, self.put)
         self.watch = self._journal.watch
@@ -49,17 +48,11 @@ class Session(Sink):
 
     def put(self, item: Item) -> None:
         """Pass a report to the journal."""
-        if isinstance(item, RunStarted):
-            self.began = True
         self._journal.put(item)
 
     def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
         """Pass a frame to its thread."""
         self._frames.submit(epoch, make_frame, last=last)
-
-    def notice(self, text: str, level: Level = "info") -> None:
-        """Report a sentence."""
-        self.put(Notice(time=time.time(), level=level, text=text))
 
     def preparing(self, stage: str, done: int, count: int) -> None:
         """Report progress of the photographs: to the console each time, to the journal every few seconds."""

@@ -71,18 +71,14 @@ class StopSwitch:
         self.request(f"{STOP_REQUESTED} by {name}")
 
     def install(self) -> None:
-        """Make this the handler of both signals; does nothing outside the main thread."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.on_signal)
-            signal.signal(signal.SIGINT, self.on_signal)
+        """Make this the handler of both signals; for the main thread."""
+        signal.signal(signal.SIGTERM, self.on_signal)
+        signal.signal(signal.SIGINT, self.on_signal)
 
 
 @contextlib.contextmanager
 def signals_handled(switch: StopSwitch, on_hangup: Callable[[], None]) -> Iterator[None]:
-    """Within the block SIGTERM and SIGINT turn the switch, and SIGHUP calls ``on_hangup``."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """Within the block SIGTERM and SIGINT turn the switch, and SIGHUP calls ``on_hangup``; for the main thread."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.getsignal(number) for number in numbers}
     switch.install()

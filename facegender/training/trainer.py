@@ -26,13 +26,23 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
-def configure_torch(config: TrainConfig, hardware: Hardware) -> None:
-    """Set the random seed, the memory allocator and TensorFloat32; call it before the network is built."""
+def configure_libraries(config: TrainConfig, hardware: Hardware) -> None:
+    """Set random seed, memory allocator, TensorFloat32 and logging; call it before the network is built.
+
+    Lightning's log records go to the root logger, without its advice that does not apply here.
+    """
     if hardware.kind == "cpu":
         keep_large_buffers()
     # TensorFloat32 on GPUs that have it: accuracy is measured in photographs, not in the eighth digit.
     torch.set_float32_matmul_precision("high")
     seed_everything(config.seed, workers=True, verbose=False)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*"):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def build_trainer(
@@ -78,14 +88,3 @@ def build_trainer(
             f"--accelerator {config.accelerator} --devices {hardware.devices} --strategy {config.strategy}: "
             f"{one_line(str(error))}; leave these options out to use the hardware that is there"
         ) from None
-
-
-def silence_lightning() -> None:
-    """Send Lightning's log records to the root logger, and drop its advice that does not apply here."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric", "lightning"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*LeafSpec.*is deprecated.*"):
-        warnings.filterwarnings("ignore", message=message)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,7 @@ from facegender.interpret.layers import hooked
 from facegender.network.model import normalise
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import OnNan
-from facegender.runs.events import Event, Notice
+from facegender.runs.events import Level
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.support.files import exists
@@ -62,16 +61,16 @@ class DivergenceGuard(Callback):
         folder: Folder of the run.
         on_nan: Option ``--on-nan``.
         files: What saves the run's checkpoints.
-        announce: Called with each notice.
+        notice: Reports a sentence.
     """
 
     def __init__(
-        self, folder: RunFolder, on_nan: OnNan, files: DurableCheckpointIO, announce: Callable[[Event], None]
+        self, folder: RunFolder, on_nan: OnNan, files: DurableCheckpointIO, notice: Callable[[str, Level], None]
     ) -> None:
         self._folder = folder
         self._on_nan = on_nan
         self._files = files
-        self._announce = announce
+        self._report = notice
         self._first_weight: nn.Parameter | None = None
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._loss: Tensor | None = None
@@ -266,7 +265,7 @@ class DivergenceGuard(Callback):
     def _notice(self, text: str, once: str = "") -> None:
         """Report a warning; with ``once``, only the first of those that give this name."""
         if once not in self._announced:
-            self._announce(Notice(time=time.time(), level="warning", text=text))
+            self._report(text, "warning")
         if once:
             self._announced.add(once)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule, Trainer, callbacks
 
-from facegender.runs.events import Event, Notice
 from facegender.support.text import counted
 
 STATE_KEY = "EarlyStopping"
@@ -26,10 +24,10 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     Args:
         patience: Epochs in a row without a better accuracy; 0 trains all epochs.
-        announce: Reports an event.
+        notice: Reports a sentence.
     """
 
-    def __init__(self, patience: int, announce: Callable[[Event], None]) -> None:
+    def __init__(self, patience: int, notice: Callable[[str], None]) -> None:
         # An accuracy that is not finite counts as one that is not better.
         super().__init__(
             "validation_accuracy",
@@ -38,7 +36,7 @@ class EarlyStopping(callbacks.EarlyStopping):
             check_finite=False,
             check_on_train_epoch_end=False,
         )
-        self._announce = announce
+        self._notice = notice
 
     @property
     def state_key(self) -> str:
@@ -59,4 +57,4 @@ class EarlyStopping(callbacks.EarlyStopping):
             f"ended early after epoch {epoch + 1}: no better validation accuracy than {float(self.best_score):.3f} of "
             f"epoch {epoch + 1 - self.wait_count} for {counted(self.wait_count, 'epoch')} (--patience)"
         )
-        self._announce(Notice(time=time.time(), level="info", text=text))
+        self._notice(text)
