@@ -39,7 +39,7 @@ class BaseScreen(Screen[ScreenResultType]):
 
     def action_leave(self) -> None:
         """Go back to the screen below."""
-        if self.is_current:
+        if self.is_active:
             self.dismiss(None)
 
 

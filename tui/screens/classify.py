@@ -134,5 +134,5 @@ class Classify(PictureScreen):
 
     def action_leave(self) -> None:
         """Leave the zoom, or the screen."""
-        if self.is_current and not self.browser.back():
+        if self.is_active and not self.browser.back():
             self.dismiss(None)

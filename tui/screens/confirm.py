@@ -34,5 +34,5 @@ class Confirm(BaseScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         """Close with the answer."""
-        if self.is_current:  # the key may have been pressed twice
+        if self.is_active:  # the key may have been pressed twice
             self.dismiss(yes)

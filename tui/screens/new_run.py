@@ -220,7 +220,7 @@ class NewRun(BaseScreen[None]):
     def action_start(self) -> None:
         """Start the run, if every field is valid."""
         values = self._check_all()
-        if values is None or not self.is_current:  # the key may have been pressed twice
+        if values is None or not self.is_active:  # the key may have been pressed twice
             return
         name, data = values.pop("name"), values.pop("data")
         config = msgspec.structs.replace(

@@ -70,11 +70,11 @@ class Welcome(BaseScreen[None]):
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
         match event.option_id:
-            case "demo" if self.is_current:
+            case "demo" if self.is_active:
                 self.app.post_message(StartRun(self._demo))
             case "path":
                 found = await asyncio.to_thread(is_folder, self._root / "datasets")
-                if self.is_current:
+                if self.is_active:
                     self.app.switch_screen(NewRun(self._root, TrainConfig(data="datasets" if found else None)))
             case "download" if not self._downloading:
                 self._download()
@@ -102,7 +102,7 @@ class Welcome(BaseScreen[None]):
     @on(events.ScreenResume)
     def _open_form(self) -> None:
         """Open the form for the photographs that were downloaded, once no dialog or other screen is open."""
-        if self._downloaded and self.is_current:
+        if self._downloaded and self.is_active:
             self.app.switch_screen(NewRun(self._root, TrainConfig(data=self._downloaded), first="name"))
 
     async def may_end(self) -> bool:
@@ -116,5 +116,5 @@ class Welcome(BaseScreen[None]):
 
     @work(exclusive=True, group="leave")
     async def _leave(self) -> None:
-        if self.is_current and await self.may_end() and self.is_current:
+        if self.is_active and await self.may_end() and self.is_active:
             self.dismiss(None)
