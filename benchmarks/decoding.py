@@ -4,7 +4,7 @@
 
 - *bare*: ``Image.open``, ``convert``, ``resize``, one photograph after another in one thread, and nothing kept;
 - *everywhere*: the same in as many processes at once as there are cores, which is what the machine gives just then;
-- *cache*: what a run does that has none: hashing, decoding in processes, writing, flushing to the disk.
+- *cache*: what a run does that has none: decoding in processes, hashing files and pixels, writing, flushing.
 
 Each in turn, several times; figures are medians. *Per core* is the ratio of *cache* to *bare*, divided by the cores;
 the bound is 0.9. On a machine that is shared *everywhere* falls short of *bare* times cores, and *cache* with it: the

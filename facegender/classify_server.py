@@ -27,7 +27,7 @@ from facegender.support.text import one_line, printable
 if TYPE_CHECKING:
     from facegender.classifier import Classifier
 
-KEPT_FRAMES = 50
+KEPT_FRAMES = 30
 """Older ones are removed, also those of other processes."""
 
 
