@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from facegender.data.cache.file import Indices, Pixels
+from facegender.data.cache.file import Indices
 from facegender.data.cache.photos import DecodedPhotos
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
@@ -119,55 +119,49 @@ class BatchFetcher(Dataset[Batch]):
         self.location = location
         self.notice = ""
         self._batches = 0
-        self._in_memory: Pixels | None = None
-        self._on_gpu: Batch | None = None
+        self._copy: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.photos)
 
     def __getitem__(self, indices: Indices) -> Batch:
         if self._batches == _BATCHES_BEFORE_MOVING:
-            self._move()
+            self._copy = self._copied()
         self._batches += 1
-        return self._from_host(indices) if self._on_gpu is None else self._from_gpu(indices, *self._on_gpu)
-
-    def _from_host(self, indices: Indices) -> Batch:
-        # A GPU copies from pinned memory by itself. A worker process must not touch it: the loader pins its batches.
+        # A GPU copies from pinned memory by itself; from other memory the copy would wait for all the work that it has
+        # queued. A worker process must not touch it: the loader pins its batches.
         pin = self.location.device.type == "cuda" and get_worker_info() is None
-        side = self.photos.side
-        images = torch.empty((len(indices), side, side, 3), dtype=torch.uint8, pin_memory=pin)
-        if self._in_memory is None:
-            self.photos.read(indices, images.numpy())
-        else:
-            # With "clip" numpy copies straight to the output instead of through a buffer of the same size.
-            np.take(self._in_memory, indices, axis=0, out=images.numpy(), mode="clip")
-        labels = torch.from_numpy(self.photos.labels[indices])
-        return images.permute(0, 3, 1, 2), labels.pin_memory() if pin else labels
-
-    def _from_gpu(self, indices: Indices, images: torch.Tensor, labels: torch.Tensor) -> Batch:
         wanted = torch.from_numpy(indices)
-        if images.device.type == "cuda":
-            # From memory that is not pinned the copy would wait for all the work that the GPU has queued.
-            wanted = wanted.pin_memory()
-        wanted = wanted.to(images.device, non_blocking=True)
-        return images.index_select(0, wanted).permute(0, 3, 1, 2), labels.index_select(0, wanted)
+        if self._copy is not None and self.location.storage == "gpu":
+            wanted = (wanted.pin_memory() if pin else wanted).to(self.location.device, non_blocking=True)
+            images, labels = (part.index_select(0, wanted) for part in self._copy)
+        else:
+            side = self.photos.side
+            images = torch.empty((len(indices), side, side, 3), dtype=torch.uint8, pin_memory=pin)
+            if self._copy is None:
+                self.photos.read(indices, images.numpy())
+            else:
+                torch.index_select(self._copy[0], 0, wanted, out=images)
+            labels = torch.from_numpy(self.photos.labels[indices])
+            labels = labels.pin_memory() if pin else labels
+        return images.permute(0, 3, 1, 2), labels
 
-    def _move(self) -> None:
-        photos, device = self.photos, self.location.device
-        if self.location.storage == "memory" and not photos.in_memory:
-            self._in_memory = photos.read(np.arange(len(photos)))
-        if self.location.storage != "gpu":
-            return
+    def _copied(self) -> Batch | None:
+        """Copy all photographs to the memory or to the GPU; None leaves them where they are."""
+        photos, storage = self.photos, self.location.storage
+        if storage == "disk" or (storage == "memory" and photos.in_memory):
+            return None
+        device = self.location.device if storage == "gpu" else CPU
         try:
             images = torch.empty((len(photos), photos.side, photos.side, 3), dtype=torch.uint8, device=device)
         except torch.OutOfMemoryError:
             if self.location.requested:
                 raise
             self.notice = f"the photographs do not fit on {device} after all: they are read from the disk"
-            return
+            return None
         for chunk in np.array_split(np.arange(len(photos)), -(-photos.size_bytes // _CHUNK_BYTES)):
             images[chunk[0] : chunk[-1] + 1].copy_(torch.from_numpy(photos.read(chunk)))
-        self._on_gpu = images, torch.from_numpy(photos.labels).to(device)
+        return images, torch.from_numpy(photos.labels).to(device)
 
 
 @dataclass(eq=False)

@@ -446,18 +446,17 @@ def test_batches_are_the_same_wherever_the_photographs_are_held(root, storage):
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert labels.dtype == torch.int64
     fetcher = loader.dataset
-    assert (fetcher._on_gpu is not None) == (storage == "gpu")
-    assert (fetcher._in_memory is not None) == (storage == "memory")
+    assert (fetcher._copy is not None) == (storage != "disk")
     assert fetcher is module.val_dataloader().dataset
 
 
 def test_photographs_are_moved_once_a_step_was_trained(root):
     fetcher = BatchFetcher(prepared(root).photos, DataLocation("gpu", torch.device("cpu")))
     fetcher[np.array([0])]
-    assert fetcher._on_gpu is None  # what is free on a GPU is not known yet
+    assert fetcher._copy is None  # what is free on a GPU is not known yet
     for _ in range(5):
         fetcher[np.array([0])]
-    assert fetcher._on_gpu is not None
+    assert fetcher._copy is not None
 
 
 def test_photographs_that_the_disk_does_not_take_are_not_copied_in_memory(root, tmp_path, monkeypatch):
@@ -468,7 +467,7 @@ def test_photographs_that_the_disk_does_not_take_are_not_copied_in_memory(root, 
     module.choose_location(torch.device("cpu"))
     loader = module.train_dataloader()
     assert len(contents(loader)) == 32
-    assert loader.dataset._in_memory is None
+    assert loader.dataset._copy is None
 
 
 def test_a_gpu_that_turns_out_too_small_leaves_them_where_they_are_with_a_notice(root, monkeypatch):
