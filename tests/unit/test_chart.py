@@ -157,7 +157,7 @@ async def test_zero_and_negative_values_interrupt_a_logarithmic_curve_without_ha
 
 def all_widths(chart: Chart, width: int, height: int) -> list[int]:
     strips: list[Strip] = chart._draw(width, height)
-    assert len(strips) == height
+    assert len(strips) == height or not strips, "without rows Textual draws the placeholder"
     return [len(strip.text) for strip in strips]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual.geometry import Size
 from textual.strip import Strip
@@ -27,7 +25,7 @@ class Chart(Widget):
     """
 
     DEFAULT_CSS = """
-    Chart { width: 1fr; height: 1fr; }
+    Chart { width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
     """
 
     def __init__(self, placeholder: str, *, id: str | None = None, limits: tuple[float, float] | None = None) -> None:
@@ -53,28 +51,23 @@ class Chart(Widget):
         self._rows = None
         self.refresh()
 
+    def render(self) -> Text:
+        """Return the placeholder."""
+        return Text(self.placeholder, "dim")
+
     def render_line(self, y: int) -> Strip:
         """Return a row; all rows are drawn once for each set of curves and size."""
         if self._rows is None or self._rows_size != self.size:
-            self._rows, self._rows_size = self._draw(self.size.width, self.size.height), self.size
-        return self._rows[y] if y < len(self._rows) else Strip.blank(self.size.width, self.rich_style)
+            self._rows, self._rows_size = self._draw(*self.size), self.size
+        return self._rows[y] if y < len(self._rows) else super().render_line(y)
 
     def _draw(self, width: int, height: int) -> list[Strip]:
-        base = self.rich_style
-        rows: list[Strip] = []
-        if any(len(curve.y) for curve in self.curves):
-            from tui.widgets.plotting import Plot
+        if not any(len(curve.y) for curve in self.curves):
+            return []
+        from tui.widgets.plotting import Plot
 
-            plot = Plot(self.curves, self._x_range, self._x_name, self.limits, self.logarithmic, base)
-            rows = plot.strips(width, height)
-        return rows or _message(self.placeholder, width, height, base)
-
-
-def _message(text: str, width: int, height: int, base: Style) -> list[Strip]:
-    rows = [Strip.blank(width, base)] * height
-    if height:
-        rows[height // 2] = Strip([Segment(text[:width].center(width), base + Style(dim=True))], width)
-    return rows
+        plot = Plot(self.curves, self._x_range, self._x_name, self.limits, self.logarithmic, self.rich_style)
+        return plot.strips(width, height)
 
 
 class ChartPane(Pane):

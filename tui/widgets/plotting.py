@@ -155,7 +155,6 @@ class Plot:
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
-        base = self.base
         finite = [curve.y[np.isfinite(curve.y)] for curve in self.curves]
         if self.logarithmic:
             finite = [values[values > 0] for values in finite]
@@ -187,14 +186,14 @@ class Plot:
         label_rows = {
             round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
         }
-        rows_drawn = [self._row(canvas, row, label_rows.get(row, ""), margin, base) for row in range(rows)]
+        rows_drawn = [self._row(canvas, row, label_rows.get(row, ""), margin) for row in range(rows)]
         peak = float(values.max(initial=-math.inf))
         if not self.logarithmic and peak > high * 1.05:
             note = f" peak {short(peak)} "
             rows_drawn[0] = Strip.join(
-                [rows_drawn[0].crop(0, width - len(note)), Strip([Segment(note, base + Style(dim=True))])]
+                [rows_drawn[0].crop(0, width - len(note)), Strip([Segment(note, self.base + Style(dim=True))])]
             )
-        return [*rows_drawn, self._axis(margin, columns, non_finite, base)]
+        return [*rows_drawn, self._axis(margin, columns, non_finite)]
 
     def _y_range(self, values: Floats) -> tuple[float, float]:
         if not len(values):
@@ -215,8 +214,8 @@ class Plot:
             low = max(0.0, low)
         return low, high
 
-    def _row(self, canvas: Canvas, row: int, label: str, margin: int, base: Style) -> Strip:
-        dim = base + Style(dim=True)
+    def _row(self, canvas: Canvas, row: int, label: str, margin: int) -> Strip:
+        base, dim = self.base, self.base + Style(dim=True)
         segments = [Segment(label.rjust(margin - 1) + ("┤" if label else "│"), dim)]
         dots, colours = canvas.dots[row], canvas.colour[row]
         start = 0
@@ -227,7 +226,7 @@ class Plot:
             start = end
         return Strip(segments, margin + canvas.width)
 
-    def _axis(self, margin: int, columns: int, non_finite: dict[int, int], base: Style) -> Strip:
+    def _axis(self, margin: int, columns: int, non_finite: dict[int, int]) -> Strip:
         low, high = self.x_range
         line = [" "] * columns
         name = f" {self.x_name}"[:columns]
@@ -239,7 +238,7 @@ class Plot:
             if at + len(text) <= room and all(cell == " " for cell in line[max(0, at - 1) : at + len(text) + 1]):
                 line[at : at + len(text)] = text
         line[room:] = name
-        dim = base + Style(dim=True)
+        dim = self.base + Style(dim=True)
         segments = [Segment(" " * (margin - 1) + "└", dim)]
         # If a label is in the way, the mark moves to the nearest free column.
         free = [column for column, cell in enumerate(line) if cell == " "]
@@ -248,7 +247,7 @@ class Plot:
             marks[min(free, key=lambda other: abs(other - column))] = curve
         for column, cell in enumerate(line):
             if column in marks:
-                segments.append(Segment("×", base + Style(color=self.curves[marks[column]].colour, bold=True)))
+                segments.append(Segment("×", self.base + Style(color=self.curves[marks[column]].colour, bold=True)))
             else:
                 segments.append(Segment(cell, dim))
         return Strip(segments, margin + columns).simplify()
