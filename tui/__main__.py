@@ -95,9 +95,6 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
             from facegender.support.text import one_line
             from tui.app import FaceGenderApp
 
-        problem = ""
-        run = None
-        root = Path()
         try:
             root = require_utf8(expanded(options.root).absolute(), "--root")
             data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
@@ -105,14 +102,12 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if not is_folder(root):
                 raise UserError(f"--root {root} is not a folder: create it, or name another one")
-            if options.run:
-                run = open_run(root, options.run)
+            run = open_run(root, options.run) if options.run else None
         except UserError as error:
-            problem = one_line(str(error))
+            probe.finish()
+            print(f"facegender-tui: {one_line(str(error))}", file=sys.stderr)
+            return 2
         terminal = probe.finish()
-    if problem:
-        print(f"facegender-tui: {problem}", file=sys.stderr)
-        return 2
     app = FaceGenderApp(
         root, terminal, run=run, demo=options.demo, data=str(data) if data else None, graphics=options.graphics
     )

@@ -92,21 +92,21 @@ class PictureView(Widget, can_focus=False):
         """The app's terminal."""
         return terminal_of(self.app)
 
-    def show_once_laid_out(self, picture: Picture | None) -> None:
-        """Show a picture that was made for the size after the next layout."""
-        if picture is None:
-            self.show(None)
-            return
-        self._wanted = picture
-        self.call_after_refresh(self._encode_if_needed)
+    def show(self, picture: Picture | None, *, once_laid_out: bool = False) -> None:
+        """Show a picture as soon as it is encoded, or none. Only the newest is shown.
 
-    def show(self, picture: Picture | None) -> None:
-        """Show a picture as soon as it is encoded, or none. Only the newest is shown."""
+        Args:
+            picture: The picture.
+            once_laid_out: It was made for the size after the next layout.
+        """
         self._wanted = picture
-        if picture is not None:
+        if picture is None:
+            if self._painter.encoded is not None:
+                self._show_encoded(None)
+        elif once_laid_out:
+            self.call_after_refresh(self._encode_if_needed)
+        else:
             self._encode_if_needed()
-        elif self._painter.encoded is not None:
-            self._show_encoded(None)
 
     async def prepare(self, picture: Picture, *, send: bool = False) -> None:
         """Encode a picture that may be wanted next.

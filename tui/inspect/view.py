@@ -68,19 +68,16 @@ class LayerView(Horizontal):
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
-        before = self._picture
+        size = picture.layout.side
+        divided_anew = self._picture is None or self._picture.layout.side != size
         self._picture = picture
-        if before is not None and before.layout.side == picture.layout.side:
-            self.mosaic.show(picture.mosaic)
-            self.photograph.show(picture.photograph)
-        else:
+        if divided_anew:
             self.remove_class("-empty")
-            size = picture.layout.side
             self._side.display = size.columns > 0
             self._side.styles.width = size.columns
             self.photograph.styles.max_height = max(1, size.photograph_rows)
-            self.mosaic.show_once_laid_out(picture.mosaic)
-            self.photograph.show_once_laid_out(picture.photograph)
+        self.mosaic.show(picture.mosaic, once_laid_out=divided_anew)
+        self.photograph.show(picture.photograph, once_laid_out=divided_anew)
         self._write(self._caption, self._caption_text() if self._caption_text else probe_caption(picture))
         self._write_legend()
 
