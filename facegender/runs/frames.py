@@ -20,7 +20,7 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -151,17 +151,17 @@ class FrameUnreadable(Exception):
     """A frame file is missing, damaged or of a newer schema; the message is one line."""
 
 
-class FrameReader:
-    """Reads parts of one frame file, see `open_frame`.
+class FrameReader(TensorFile):
+    """An open frame file, see `open_frame`; `tensor` reads what the top of this module names.
 
     Attributes:
         info: The metadata, with layer names as the file spells them; neutralise its strings before you show them.
     """
 
-    def __init__(self, file: TensorFile, info: FrameInfo) -> None:
-        self._tensor = file.tensor
-        self._has_heatmap = "probe/heatmap" in file
-        self.info = info
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        known = {name: self.metadata[name] for name in FrameInfo.__struct_fields__ if name in self.metadata}
+        self.info = msgspec.convert({name: msgspec.json.decode(text) for name, text in known.items()}, FrameInfo)
 
     def probe_image(self, probe: int) -> UInt8Array:
         """(S, S, 3) uint8.
@@ -169,35 +169,15 @@ class FrameReader:
         Raises:
             FrameUnreadable: The probe is missing, or is not a square.
         """
-        image: UInt8Array = self._tensor("probe/images", probe)
+        image: UInt8Array = self.tensor("probe/images", probe)
         if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
             raise FrameUnreadable(f"probe images are not square: {' × '.join(map(str, image.shape))}")
         return image
 
-    def labels(self) -> npt.NDArray[np.int64]:
-        """(P,) int64 class indices; -1 where the class is not known."""
-        return self._tensor("probe/labels")
-
-    def probabilities(self) -> Float32Array:
-        """(P, classes) float32, the softmax of the network's logits."""
-        return self._tensor("probe/probabilities")
-
-    def heatmap(self) -> UInt8Array | None:
-        """(P, h, w) uint8, or None where the frame has none."""
-        return self._tensor("probe/heatmap") if self._has_heatmap else None
-
     def maps(self, layer: str, probe: int) -> tuple[UInt8Array, Float32Array, Float32Array]:
         """One probe's maps: (C, h, w) uint8, and the (C,) float32 values that 0 and 255 stand for."""
-        maps, low, high = (self._tensor(f"maps/{layer}{part}", probe) for part in ("", "/low", "/high"))
+        maps, low, high = (self.tensor(f"maps/{layer}{part}", probe) for part in ("", "/low", "/high"))
         return maps, low, high
-
-    def filters(self, layer: str) -> Float32Array:
-        """(O, I, kh, kw) float32."""
-        return self._tensor(f"filters/{layer}")
-
-    def stats(self, layer: str, probe: int) -> Float32Array:
-        """(C, 5) float32, see `STATISTICS`."""
-        return self._tensor(f"stats/{layer}", probe)
 
 
 @contextlib.contextmanager
@@ -209,14 +189,11 @@ def open_frame(path: Path) -> Iterator[FrameReader]:
     """
     try:
         with io.BufferedReader(open_regular(path)) as opened:
-            file = TensorFile(opened)
-            known = {name: file.metadata[name] for name in FrameInfo.__struct_fields__ if name in file.metadata}
-            info = msgspec.convert({name: msgspec.json.decode(text) for name, text in known.items()}, FrameInfo)
-            if info.schema_version > SCHEMA_VERSION:
-                raise FrameUnreadable(
-                    f"{path.name} is of schema {info.schema_version}: update facegender-tui to read it"
-                )
-            yield FrameReader(file, info)
+            frame = FrameReader(opened)
+            schema = frame.info.schema_version
+            if schema > SCHEMA_VERSION:
+                raise FrameUnreadable(f"{path.name} is of schema {schema}: update facegender-tui to read it")
+            yield frame
     except FileNotFoundError:
         raise FrameUnreadable(f"{path.name} does not exist (yet, or any more)") from None
     except (OSError, DamagedTensors, msgspec.DecodeError, RecursionError) as error:

@@ -26,7 +26,7 @@ def test_a_classifier_answers_as_the_network_did_while_training(trained: Path) -
     classifier = load_classifier(folder.last_checkpoint)
     assert (classifier.epoch, classifier.checkpoint) == (2, folder.last_checkpoint)
     with open_frame(folder.frame_path(2)) as frame:
-        for probe, expected in enumerate(frame.probabilities()):
+        for probe, expected in enumerate(frame.tensor("probe/probabilities")):
             prediction = classifier.classify(Image.fromarray(frame.probe_image(probe)))
             assert prediction.probabilities == pytest.approx(tuple(expected), abs=1e-5)
             assert prediction.label == ("female", "male")[int(np.argmax(expected))]

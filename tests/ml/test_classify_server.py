@@ -46,10 +46,10 @@ def test_an_answer_has_the_prediction_and_a_frame_of_the_file(server: ClassifySe
     with open_frame(Path(answer.frame)) as frame:
         assert frame.info.layers == ["conv1", "conv2", "conv3"]
         assert frame.info.probe_names == ["face.png"]
-        assert frame.labels().tolist() == [-1]
+        assert frame.tensor("probe/labels").tolist() == [-1]
         assert frame.probe_image(0).shape == (32, 32, 3)
         assert frame.maps("conv3", 0)[0].shape == (8, 4, 4)
-        heatmap = frame.heatmap()
+        heatmap = frame.tensor("probe/heatmap")
         assert heatmap is not None
         assert (heatmap.shape, heatmap.dtype) == ((1, 32, 32), np.uint8)
 

@@ -130,13 +130,13 @@ def test_a_frame_holds_the_probes_as_the_network_saw_them_after_the_epoch(traine
         assert frame.info.layers == ["conv1", "conv2", "conv3"]
         assert frame.info.maps_of["conv2"] == "conv2, bn2, relu2"
         assert frame.probe_image(1).shape == (32, 32, 3)
-        assert frame.probabilities().sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+        assert frame.tensor("probe/probabilities").sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
         maps, low, high = frame.maps("conv1", 1)
         assert maps.shape == (4, 16, 16)
         assert (low >= 0).all()
         weights = torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]["network.conv3.weight"]
-        assert np.array_equal(frame.filters("conv3"), weights.numpy())
-        stats = frame.stats("conv1", 1)
+        assert np.array_equal(frame.tensor("filters/conv3"), weights.numpy())
+        stats = frame.tensor("stats/conv1", 1)
         assert stats[:, 3] == pytest.approx(high, abs=1e-5)
 
 

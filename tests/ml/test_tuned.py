@@ -145,7 +145,7 @@ def test_the_frames_show_every_convolution_of_the_averaged_network(tuned: Path) 
         assert frame.info.maps_of["stage1.0.conv1"] == "stage1.0.conv1, stage1.0.bn1, stage1.0.relu1"
         assert frame.info.maps_of["stage1.0.shortcut.conv"] == "stage1.0.shortcut.conv, stage1.0.shortcut.bn"
         saved = checkpoint_of(tuned, "done")["state_dict"]["network.stem.weight"]
-        assert torch.equal(torch.tensor(frame.filters("stem")), saved)
+        assert torch.equal(torch.tensor(frame.tensor("filters/stem")), saved)
 
 
 def test_validation_and_checkpoints_are_those_of_the_averaged_weights(tuned: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_loaded_network_answers_as_the_one_in_training_did(tuned: Path) -> Non
     classifier = load_classifier(RunFolder(tuned, "done").last_checkpoint)
     assert isinstance(classifier.network, ResidualNet)
     with open_frame(RunFolder(tuned, "done").frame_path(2)) as frame:
-        expected = frame.probabilities()
+        expected = frame.tensor("probe/probabilities")
         pixels = [frame.probe_image(probe) for probe in range(len(expected))]
     for image, shares in zip(pixels, expected, strict=True):
         logits = classifier.activations(image)[0]

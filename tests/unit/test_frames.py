@@ -33,11 +33,11 @@ def test_everything_in_a_frame_comes_back(path: Path) -> None:
         assert frame.info.statistics == ["mean", "std", "min", "max", "zero"]
         for probe, image in enumerate(written.images):
             np.testing.assert_array_equal(frame.probe_image(probe), image)
-        np.testing.assert_array_equal(frame.labels(), written.labels)
-        np.testing.assert_array_equal(frame.probabilities(), written.probabilities)
-        np.testing.assert_array_equal(frame.heatmap(), written.heatmap)
+        np.testing.assert_array_equal(frame.tensor("probe/labels"), written.labels)
+        np.testing.assert_array_equal(frame.tensor("probe/probabilities"), written.probabilities)
+        np.testing.assert_array_equal(frame.tensor("probe/heatmap"), written.heatmap)
         for layer in written.layers:
-            np.testing.assert_array_equal(frame.filters(layer.name), layer.filters)
+            np.testing.assert_array_equal(frame.tensor(f"filters/{layer.name}"), layer.filters)
 
 
 def test_reading_one_probe_of_one_layer_gives_that_slice(path: Path) -> None:
@@ -51,7 +51,7 @@ def test_reading_one_probe_of_one_layer_gives_that_slice(path: Path) -> None:
                 np.testing.assert_array_equal(maps, quantised[probe])
                 np.testing.assert_array_equal(lowest, low[probe])
                 np.testing.assert_array_equal(highest, high[probe])
-                np.testing.assert_array_equal(frame.stats(layer.name, probe), layer.stats[probe])
+                np.testing.assert_array_equal(frame.tensor(f"stats/{layer.name}", probe), layer.stats[probe])
         for probe in range(3):
             np.testing.assert_array_equal(frame.probe_image(probe), written.images[probe])
 
@@ -59,7 +59,7 @@ def test_reading_one_probe_of_one_layer_gives_that_slice(path: Path) -> None:
 def test_the_heatmap_is_optional(path: Path) -> None:
     write_frame(path, recorded.frame(3))
     with open_frame(path) as frame:
-        assert frame.heatmap() is None
+        assert "probe/heatmap" not in frame
 
 
 def test_names_that_look_like_json_and_names_with_controls_come_back_as_text(path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_frame_of_a_newer_schema_asks_for_an_update(path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("read", "problem"),
     [
-        (lambda frame: frame.filters("conv9"), "has no filters/conv9"),
+        (lambda frame: frame.tensor("filters/conv9"), "has no filters/conv9"),
         (lambda frame: frame.maps("conv9", 0), "has no maps/conv9"),
         (lambda frame: frame.maps("conv1", 2), "has 2 rows of maps/conv1"),
         (lambda frame: frame.maps("conv1", -1), "has 2 rows of maps/conv1"),

@@ -53,7 +53,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             tiles, framed = mode.enlarged(frame, layer, tiles, cursor), None
         layout = choose_layout(request.pane, request.caption, len(info.classes), tiles.shape, request.terminal)
         indices = mosaic(tiles, layout.grid, levels=LEVELS, cursor=framed)
-        label = int(frame.labels()[probe])
+        label = int(frame.tensor("probe/labels", probe))
         return LayerPicture(
             request=request,
             layout=layout,
@@ -67,7 +67,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             scale=scale,
             label=info.classes[label] if 0 <= label < len(info.classes) else "",
             name=info.probe_names[probe] if info.probe_names else "",
-            probabilities=dict(zip(info.classes, map(float, frame.probabilities()[probe]), strict=False)),
+            probabilities=dict(zip(info.classes, frame.tensor("probe/probabilities", probe).tolist(), strict=False)),
         )
 
 
@@ -77,8 +77,8 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: 
     if width < 8 or height < 8:
         return None
     image = frame.probe_image(probe)
-    if request.heatmap and (heat := frame.heatmap()) is not None:
-        image = heat_overlay(image, heat[min(probe, len(heat) - 1)])
+    if request.heatmap and "probe/heatmap" in frame:
+        image = heat_overlay(image, frame.tensor("probe/heatmap", probe))
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)

@@ -120,7 +120,7 @@ class FeatureMaps(ViewMode):
         if channel is None:
             return maps, Scale(float(low.min()), float(high.max()), own_ranges=True)
         channel = min(channel, len(maps) - 1)
-        row = frame.stats(layer, probe)[channel].tolist()
+        row = frame.tensor(f"stats/{layer}", probe)[channel].tolist()
         # A newer or a damaged file may have other columns.
         statistics = ChannelStatistics(row[0], row[3], row[4]) if len(row) == 5 else None
         return maps, Scale(float(low[channel]), float(high[channel]), own_ranges=True, statistics=statistics)
@@ -138,14 +138,14 @@ class Filters(ViewMode):
         """Read the filters."""
         from facegender.rendering.mosaics import signed_tiles
 
-        values, limit = signed_tiles(frame.filters(layer).mean(axis=1))
+        values, limit = signed_tiles(frame.tensor(f"filters/{layer}").mean(axis=1))
         return values, Scale(-limit, limit)
 
     def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
         """Return the filter's kernel for each input channel."""
         from facegender.rendering.mosaics import signed_tiles
 
-        return signed_tiles(frame.filters(layer)[channel])[0]
+        return signed_tiles(frame.tensor(f"filters/{layer}", channel))[0]
 
     def legend_note(self, picture: LayerPicture) -> str:
         """Return what a tile shows."""
