@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200
     folder.write_manifest(Manifest(run=name, config=config, process=Process.this(), created=now, program="benchmark"))
     layers = [LayerInfo(name=n, channels=c, size=(s, s), kernel=(i, k, k)) for n, c, s, i, k in LAYERS]
     images = {"female": 810, "male": 810}
-    with JournalWriter(folder.journal_path) as journal:
+    with closing(JournalWriter(folder.journal_path)) as journal:
         journal.write(
             RunStarted(
                 time=now, run=name, epochs=epochs, steps_per_epoch=steps_per_epoch, batch_size=32, recipe="reference",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def add_epoch(folder: RunFolder, epoch: int, *, frame_file: bool = True) -> None
 
 def append(folder: RunFolder, *events: Event) -> None:
     """Append lines to a run's journal."""
-    with JournalWriter(folder.journal_path) as journal:
+    with closing(JournalWriter(folder.journal_path)) as journal:
         journal.write(*events)
 
 

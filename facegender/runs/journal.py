@@ -53,12 +53,6 @@ class JournalWriter:
         finally:
             self._file.close()
 
-    def __enter__(self) -> JournalWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
 
 class JournalReader:
     """Reads the lines that were appended since the last call. An unfinished last line is kept until its end arrives.

@@ -1,7 +1,7 @@
 """The file ``lock`` in a run folder: the process that trains the run holds it with flock(2).
 
 The kernel lets go of the lock when the process ends, however it ends, so a run without a last line in its journal whose
-lock is free has crashed. The file stays, and says which process held it last.
+lock is free has crashed. The file stays; the manifest says which process trains the run, or trained it last.
 
 Some network file systems do not share locks between machines. There, a recently written journal means that a trainer is
 running, see `is_fresh`.
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from facegender.support.files import is_open_at, open_regular, read_regular
+from facegender.support.files import is_open_at, open_regular
 
 LOST_AFTER_S = 60.0
 """How long a trainer whose lock cannot be seen may write nothing before it counts as gone."""
@@ -51,15 +51,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LockHeld(Exception):
-    """Another process holds the lock.
-
-    Attributes:
-        holder: That process; None where the file does not name it.
-    """
-
-    def __init__(self, holder: Process | None) -> None:
-        super().__init__(str(holder) if holder else "another process")
-        self.holder = holder
+    """Another process holds the lock."""
 
 
 class RunLock:
@@ -82,14 +74,12 @@ class RunLock:
             file = open_regular(self.path, append=True)
             try:
                 if _try_lock(file, fcntl.LOCK_EX) is not False and is_open_at(file, self.path):
-                    file.truncate(0)
-                    file.write(msgspec.json.encode(Process.this()))
                     self._file = file
                     return
             finally:
                 if self._file is not file:
                     file.close()
-        raise LockHeld(self._read_holder())
+        raise LockHeld
 
     def release(self) -> None:
         """Let others have the lock. Calling it without holding the lock does nothing."""
@@ -127,12 +117,6 @@ class RunLock:
             False also where the disk does not answer.
         """
         return self._file is not None and not is_open_at(self._file, self.path)
-
-    def _read_holder(self) -> Process | None:
-        try:
-            return msgspec.json.decode(read_regular(self.path), type=Process)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
 
 
 def _try_lock(file: FileIO, kind: int) -> bool | None:

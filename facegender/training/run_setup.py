@@ -78,7 +78,7 @@ class RunSetup:
             lines.append(RunFinished(time=now, status="failed", error=error))
         # A disk that cannot be written must not hide why nothing was trained.
         with contextlib.suppress(OSError):
-            with JournalWriter(self.folder.journal_path) as journal:
+            with contextlib.closing(JournalWriter(self.folder.journal_path)) as journal:
                 journal.write(*lines)
             if self.before:
                 # Last: it names a process that has ended, and a run without a last line has crashed then.
@@ -135,7 +135,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     manifest = folder.read_manifest()
     state = folder.state()
     if state in LIVE_STATES:
-        raise UserError(_refusal(folder, manifest.process if manifest else None))
+        raise UserError(_refusal(folder))
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
@@ -159,7 +159,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
         path.unlink(missing_ok=True)
     folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_PROGRAM))
-    with JournalWriter(folder.journal_path) as journal:
+    with contextlib.closing(JournalWriter(folder.journal_path)) as journal:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
     ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
@@ -185,9 +185,9 @@ def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
         try:
             folder.lock.acquire()
             break
-        except LockHeld as held:
+        except LockHeld:
             if time.monotonic() >= until or folder.state() in LIVE_STATES:
-                raise UserError(_refusal(folder, held.holder)) from None
+                raise UserError(_refusal(folder)) from None
         time.sleep(0.05)
     try:
         yield
@@ -196,9 +196,10 @@ def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
         raise
 
 
-def _refusal(folder: RunFolder, holder: Process | None) -> str:
-    """Say who trains in a folder, as far as that is known, and what to do."""
-    run, state = folder.name, folder.state()
+def _refusal(folder: RunFolder) -> str:
+    """Say who trains in a folder, as far as its manifest tells, and what to do."""
+    run, state, manifest = folder.name, folder.state(), folder.read_manifest()
+    holder = manifest.process if manifest else None
     where = gone = ""
     if holder is not None and not holder.is_local:
         where = f" on {printable(holder.host)}"

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
     folder.write_manifest(
         Manifest(run=name, config=config, process=Process.this(), created=time.time() - 120, program="x")
     )
-    with JournalWriter(folder.journal_path) as journal:
+    with closing(JournalWriter(folder.journal_path)) as journal:
         journal.write(finished(0, 0.5), finished(1, 0.75), finished(1, 0.7))
         if not live:
             journal.write(RunFinished(time=time.time(), status="completed"))
@@ -176,7 +177,7 @@ def test_runs_are_listed_newest_first_with_their_best_epoch_counted_from_1(tmp_p
 
 def test_an_epoch_that_was_trained_again_counts_as_in_the_interface(tmp_path: Path, capsys: Capture) -> None:
     folder = make_run(tmp_path, "a", live=True)
-    with JournalWriter(folder.journal_path) as journal:
+    with closing(JournalWriter(folder.journal_path)) as journal:
         journal.write(recorded.run_started(start_epoch=1, resumed=True), finished(1, float("nan")))
     assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
     row = json.loads(capsys.readouterr().out)

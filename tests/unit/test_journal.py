@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def write(path: Path, *events: Event) -> None:
-    with JournalWriter(path) as journal:
+    with closing(JournalWriter(path)) as journal:
         journal.write(*events)
 
 
@@ -179,7 +180,7 @@ def test_a_reader_beside_a_busy_writer_gets_every_event_exactly_once(path: Path)
     events = [Notice(time=float(n), level="info", text="z" * (n % 700)) for n in range(2000)]
 
     def write_all() -> None:
-        with JournalWriter(path) as journal:
+        with closing(JournalWriter(path)) as journal:
             for event in events:
                 journal.write(event)
 
@@ -207,7 +208,7 @@ def test_writing_nothing_writes_nothing(path: Path) -> None:
 
 
 def test_a_written_event_is_visible_before_the_journal_is_closed(path: Path) -> None:
-    with JournalWriter(path) as journal:
+    with closing(JournalWriter(path)) as journal:
         journal.write(BEATS[0])
         assert read_all(path) == [BEATS[0]]
 

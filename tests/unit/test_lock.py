@@ -56,7 +56,7 @@ def test_a_lock_is_held_until_it_is_released(folder: RunFolder) -> None:
     folder.lock.acquire()
     assert other.lock.is_held_by_other()
     assert not folder.lock.is_held_by_other()
-    with pytest.raises(LockHeld, match=f"process {os.getpid()} on "):
+    with pytest.raises(LockHeld):
         other.lock.acquire()
     other.lock.release()
     assert other.lock.is_held_by_other()
@@ -66,11 +66,11 @@ def test_a_lock_is_held_until_it_is_released(folder: RunFolder) -> None:
     other.lock.acquire()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"pid": "x"}', b"\xff", b'{"unknown": ' + b"[" * 100_000])
-def test_a_lock_whose_file_names_nobody_is_held_by_somebody_unknown(folder: RunFolder, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b'{"pid": 1, "host": "another-host"}', b"\xff"])
+def test_a_lock_is_held_whatever_its_file_contains(folder: RunFolder, content: bytes) -> None:
     folder.lock.acquire()
     folder.lock.path.write_bytes(content)
-    with pytest.raises(LockHeld, match="another process"):
+    with pytest.raises(LockHeld):
         RunLock(folder.lock.path).acquire()
 
 
@@ -261,6 +261,16 @@ def test_a_run_that_was_trained_meanwhile_is_not_begun_a_second_time(
 def test_a_live_trainer_on_another_machine_is_named_with_what_to_do(root: Path) -> None:
     recorded.write_run(root, process=ELSEWHERE)
     with pytest.raises(UserError, match=r"on another-host\.example: stop it first .* try again in 60 s"):
+        set_up_resumed(root, "otter-3", {})
+
+
+def test_a_trainer_that_has_ended_but_holds_its_lock_is_named_by_the_manifest(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_setup, "WAIT_FOR_LOCK_S", 0.0)
+    folder = recorded.write_run(root, end="stopped")
+    folder.lock.acquire()
+    with pytest.raises(UserError, match=rf"belongs to another trainer \(process {os.getpid()} on "):
         set_up_resumed(root, "otter-3", {})
 
 
