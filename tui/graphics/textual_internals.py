@@ -122,16 +122,16 @@ class Palette(CommandPalette):
 
 
 class ForgivingDriver(LinuxDriver):
-    """A driver that survives input that is not UTF-8.
+    """A driver that survives input that is not UTF-8, or has a number for a key that no key has.
 
     A terminal with 8-bit input sends such bytes for Alt and a key, and a paste or a bad line may hold anything. Textual
-    lets the decoding error end the program.
+    lets the error end the program.
     """
 
     def run_input_thread(self) -> None:
-        """Read keys, again after an error; what was read with such bytes is dropped."""
+        """Read keys, again after an error; what was read at the same time is dropped."""
         while not self.exit_event.is_set():
-            with contextlib.suppress(UnicodeDecodeError):
+            with contextlib.suppress(ValueError, OverflowError):  # of decoding, and of `chr`
                 return super().run_input_thread()
 
 
