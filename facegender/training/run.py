@@ -67,7 +67,7 @@ def train(
     try:
         with TrainLog(setup.folder.log_path) as log:
             session = Session(setup, log, show=show)
-            with signals_handled(session.stop, session.console.hang_up):
+            with signals_handled(session.stop, log.adopt_output):
                 return _run(session, log)
     finally:
         setup.folder.lock.release()

@@ -69,7 +69,6 @@ class TrainLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         writer = io.BufferedWriter(open_regular(path, append=True))
         self._file = io.TextIOWrapper(writer, encoding="utf-8", errors="replace", line_buffering=True)
         self.is_output = False
@@ -100,6 +99,7 @@ class TrainLog:
 
     def adopt_output(self) -> None:
         """Redirect standard output and error here if they go to a terminal, which is gone: writing to it would fail."""
+        self.is_output = True
         for descriptor in (1, 2):
             is_terminal = os.isatty(descriptor)
             try:
@@ -118,7 +118,6 @@ class ConsoleThread:
         self._log = log
         self._queue: SimpleQueue[Event | Preparing | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="console", daemon=True)
-        self._lost = False
         self._epochs = self._steps_per_epoch = 0
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
@@ -144,11 +143,6 @@ class ConsoleThread:
         if self._queue.qsize() < MAX_WAITING:
             self._queue.put(event)
 
-    def hang_up(self) -> None:
-        """Send what would be shown to the log, as the terminal is gone."""
-        self._lost = True
-        self._log.adopt_output()
-
     def close(self, timeout_s: float = 3.0) -> None:
         """Show what waits and end; gives up after ``timeout_s`` if the terminal hangs."""
         if self._thread.is_alive():
@@ -163,8 +157,8 @@ class ConsoleThread:
             else:
                 print(printable(text), flush=True)
         except (OSError, ValueError):
-            self.hang_up()
-        if not self._log.is_output and not self._lost:
+            self._log.adopt_output()
+        if not self._log.is_output:
             self._log.line(printable(text))
 
     def _run(self) -> None:
@@ -174,7 +168,7 @@ class ConsoleThread:
                     self._progress.start()  # later calls do nothing
                 self._show(event)
             except (OSError, ValueError):
-                self.hang_up()
+                self._log.adopt_output()
         if self._progress.live.is_started:
             with contextlib.suppress(OSError, ValueError):
                 self._progress.stop()
