@@ -32,7 +32,7 @@ from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.inspect.browser import LayerBrowser
-from tui.messages import ClassifyFile, OpenRun, ResumeRun, RunRequest, StartRun, StopRun
+from tui.messages import REQUESTS, ClassifyFile, OpenRun, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 
@@ -288,19 +288,12 @@ class FaceGenderApp(LateReplyApp):
         origin = f"what {manifest.run} was trained with" if manifest else "the reference recipe"
         await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
-    def action_stop_run(self) -> None:
-        """Stop the shown run."""
-        self._request(StopRun)
-
-    def action_resume_run(self) -> None:
-        """Resume the shown run."""
-        self._request(ResumeRun)
-
-    def _request(self, request: type[RunRequest]) -> None:
+    def action_request(self, what: str) -> None:
+        """Stop or resume the shown run."""
         if self.dashboard.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
         else:
-            self.post_message(request(self.dashboard.folder))
+            self.post_message(REQUESTS[what](self.dashboard.folder))
 
     # Runs and photographs
 

@@ -50,3 +50,7 @@ class StopRun(RunRequest):
 
 class DeleteRun(RunRequest):
     """Delete the files of a run, once the user has confirmed."""
+
+
+REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "delete": DeleteRun}
+"""By the word for what is done with the run."""

@@ -118,7 +118,7 @@ async def test_the_maps_of_the_layer_that_was_looked_at_are_shown(root: Path, cl
         browser = app.screen.browser
         await until(lambda: "▸conv2◂" in title(browser))
         await pilot.press("down")
-        await until(lambda: browser._picture.layer == "conv3")
+        await until(lambda: browser._picture.layers[browser._picture.request.selection.layer] == "conv3")
         await pilot.press("l", "enter")
         await until(lambda: browser._picture.request.selection.zoomed)
         await pilot.press("escape", "escape", "escape")

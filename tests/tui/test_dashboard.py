@@ -254,7 +254,7 @@ async def test_keys_pressed_at_once_leave_the_last_wish_on_the_screen(root: Path
         await pilot.press("left", "left", "left", "down", "down", "m", "n", "left", "right", "up")
         browser = app.dashboard.browser
         await until(lambda: not browser._composing and browser._picture.request == browser._wanted)
-        assert browser._picture.layer == "conv2"
+        assert browser._picture.layers[browser._picture.request.selection.layer] == "conv2"
         selection = browser._picture.request.selection
         assert (selection.epoch, selection.mode.title) == (1, "filters")
 

@@ -60,7 +60,6 @@ def _compose(request: LayerRequest) -> LayerPicture:
             mosaic=Picture(indices, palette(mode.palette(), LEVELS)),
             photograph=_photograph(frame, probe, request, layout.photograph_px),
             layers=tuple(info.layers),
-            layer=info.layers[number],
             channels=channels,
             cursor=cursor,
             probes=len(info.probe_names),

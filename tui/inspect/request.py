@@ -116,7 +116,6 @@ class LayerPicture:
         layout: How the pane is divided.
         photograph: The probe photograph; None if the layout has no room for it.
         layers: Names of all layers in the order of the network.
-        layer: The name of the one that is shown.
         channels: Tiles in the mosaic before a channel was enlarged.
         cursor: Index of the channel under the cursor, or None.
         probes: Number of probe photographs.
@@ -130,7 +129,6 @@ class LayerPicture:
     mosaic: Picture
     photograph: Picture | None
     layers: tuple[str, ...]
-    layer: str
     channels: int
     cursor: int | None
     probes: int

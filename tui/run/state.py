@@ -32,15 +32,6 @@ LOG_LINES = 500
 
 
 @dataclass(frozen=True)
-class LogLine:
-    """A line of the log pane."""
-
-    time: float
-    level: Level
-    text: str
-
-
-@dataclass(frozen=True)
 class TrainingSegment:
     """The time during which one process trained the run; a resumed run has several.
 
@@ -85,7 +76,7 @@ class RunState:
     frames: tuple[int, ...] = ()
     frame_times: Mapping[int, float] = field(default_factory=dict)
     system: System | None = None
-    log: tuple[LogLine, ...] = ()
+    log: tuple[Notice, ...] = ()
     log_tail: tuple[str, ...] = ()
     finished: RunFinished | None = None
     segments: tuple[TrainingSegment, ...] = ()
@@ -264,4 +255,4 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
 
 
 def _logged(state: RunState, time: float, level: Level, text: str) -> RunState:
-    return replace(state, log=(*state.log[-LOG_LINES + 1 :], LogLine(time, level, text)))
+    return replace(state, log=(*state.log[-LOG_LINES + 1 :], Notice(time=time, level=level, text=text)))

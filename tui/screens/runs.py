@@ -19,12 +19,11 @@ from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.text import ago, end_of, printable, printable_strings
 from tui import format as fmt
-from tui.messages import DeleteRun, OpenRun, ResumeRun, StopRun
+from tui.messages import REQUESTS
 from tui.screens.base import BaseScreen
 from tui.widgets.keys import KeyHints
 
 REREAD_S = 2.0
-_REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "delete": DeleteRun}
 _COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "started", "data")
 
 
@@ -134,7 +133,7 @@ class Runs(BaseScreen[None]):
     def action_request(self, what: str) -> None:
         """Open, stop, resume or delete the chosen run."""
         if folder := self._chosen():
-            self.app.post_message(_REQUESTS[what](folder))
+            self.app.post_message(REQUESTS[what](folder))
 
 
 def _stamp(folder: RunFolder) -> object:

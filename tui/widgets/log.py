@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui.run.state import LogLine, RunState
+from facegender.runs.events import Notice
+from tui.run.state import RunState
 
 _STYLES = {"info": "", "warning": "#e5c07b", "error": "#e06c75"}
 
@@ -26,7 +27,7 @@ class RunLog(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._shown: tuple[tuple[LogLine, ...], tuple[str, ...]] | None = None
+        self._shown: tuple[tuple[Notice, ...], tuple[str, ...]] | None = None
 
     def compose(self) -> ComposeResult:
         """The text."""
