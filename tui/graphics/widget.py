@@ -56,13 +56,7 @@ class PictureView(Widget, can_focus=False):
     class Shown(Message):
         """A picture is encoded and will be written with the next update."""
 
-        view: PictureView
         encoded: Encoded
-
-        @property
-        def control(self) -> PictureView:
-            """The view, for `@on` with a selector."""
-            return self.view
 
     placeholder: reactive[str] = reactive("")
     """Plain text shown while there is no picture."""
@@ -70,17 +64,13 @@ class PictureView(Widget, can_focus=False):
     def __init__(self, *, id: str | None = None, classes: str | None = None, placeholder: str = "") -> None:
         super().__init__(id=id, classes=classes)
         self.set_reactive(PictureView.placeholder, placeholder)
-        self._wanted: Picture | None = None
+        self.picture: Picture | None = None
+        """The picture requested last."""
         self._encoding = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._painter = PicturePainter(self, self._fits)
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
-
-    @property
-    def picture(self) -> Picture | None:
-        """The picture requested last."""
-        return self._wanted
 
     @property
     def shown(self) -> Encoded | None:
@@ -99,7 +89,7 @@ class PictureView(Widget, can_focus=False):
             picture: The picture.
             once_laid_out: It was made for the size after the next layout.
         """
-        self._wanted = picture
+        self.picture = picture
         if picture is None:
             if self._painter.encoded is not None:
                 self._show_encoded(None)
@@ -208,7 +198,7 @@ class PictureView(Widget, can_focus=False):
 
     def _job(self) -> Job | None:
         """Return what to encode now; None if it is on the screen already or cannot be shown yet."""
-        if self._wanted is None or (job := self._job_for(self._wanted)) is None:
+        if self.picture is None or (job := self._job_for(self.picture)) is None:
             return None
         shown = self._painter.encoded
         # Another budget alone is no reason to send a picture again.
@@ -253,7 +243,7 @@ class PictureView(Widget, can_focus=False):
                     self._show_encoded(ready)
                     await self._until_written()
         except Exception as error:  # an encoder's error must not end the program
-            self._wanted = None
+            self.picture = None
             self._show_encoded(None)
             self.placeholder = f"this picture cannot be shown ({clean_name(str(error))})"
         finally:
@@ -263,11 +253,11 @@ class PictureView(Widget, can_focus=False):
     def _fits_now(self, job: Job) -> bool:
         """Return whether what was encoded meanwhile is for the current size and terminal."""
         now = self._job_for(job.picture)
-        return self._wanted is not None and now is not None and now._replace(budget_bytes=job.budget_bytes) == job
+        return self.picture is not None and now is not None and now._replace(budget_bytes=job.budget_bytes) == job
 
     def _is_wanted(self, job: Job) -> bool:
         """Return the same, and whether it is still the newest request."""
-        return self._wanted is not None and self._wanted.key == job.picture.key and self._fits_now(job)
+        return self.picture is not None and self.picture.key == job.picture.key and self._fits_now(job)
 
     async def _encoded(self, job: Job) -> Encoded:
         """Return the picture from the cache or encode it in a thread, once for all who request the same."""
@@ -304,7 +294,7 @@ class PictureView(Widget, can_focus=False):
         if encoded is None or was_empty:
             self.refresh()
         if encoded is not None and not coarse:
-            self.post_message(self.Shown(self, encoded))
+            self.post_message(self.Shown(encoded))
 
     # Lines
 

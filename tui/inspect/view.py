@@ -81,9 +81,9 @@ class LayerView(Horizontal):
         self._write(self._caption, self._caption_text() if self._caption_text else probe_caption(picture))
         self._write_legend()
 
-    @on(PictureView.Shown, "#mosaic")
-    def _mosaic_shown(self, event: PictureView.Shown) -> None:
-        """Note in the legend if it was shown with fewer colours."""
+    @on(PictureView.Shown)
+    def _note_colours(self, event: PictureView.Shown) -> None:
+        """Note in the legend if the mosaic was shown with fewer colours."""
         event.stop()
         self._write_legend()
 
