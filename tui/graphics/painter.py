@@ -90,7 +90,9 @@ class PicturePainter:
         self._ahead.clear()
         self._cancel()
         self.written.clear()
-        if encoded is None or before is None or _layout(before) != _layout(encoded):
+        old, new = ((one.placement, one.job.terminal) if one is not None else None for one in (before, encoded))
+        # Slice by slice only at the same size in pixels: those of a larger picture would remain in the last cells.
+        if encoded is None or old != new:
             self._slices = [_SliceState() for _ in encoded.slices] if encoded is not None else []
             self._view.refresh()
         self.advance()
@@ -341,11 +343,3 @@ class PicturePainter:
 
 def _is_sixel(encoded: Encoded) -> bool:
     return encoded.job.terminal.protocol is Protocol.SIXEL
-
-
-def _layout(encoded: Encoded) -> tuple[object, ...]:
-    """Return what two pictures must share for one to replace the other slice by slice.
-
-    The same cells are not enough: pixels of a larger picture would remain in the last cells of each row and column.
-    """
-    return encoded.placement, encoded.job.terminal

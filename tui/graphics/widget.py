@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual import events, work
 from textual.dom import NoScreen
-from textual.filter import LineFilter
 from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
@@ -191,8 +190,7 @@ class PictureView(Widget, can_focus=False):
         if not self.is_attached or (area := self._area()) is None:
             return None
         bgcolor = self.rich_style.bgcolor
-        triplet = bgcolor.triplet if bgcolor is not None else None
-        background = (triplet.red, triplet.green, triplet.blue) if triplet is not None else None
+        background = bgcolor.triplet if bgcolor is not None else None
         budget = self._graphics.budget_bytes(area.columns * area.rows)
         return Job(picture, area, self.terminal, background, budget)
 
@@ -297,10 +295,6 @@ class PictureView(Widget, can_focus=False):
             self.post_message(self.Shown(encoded))
 
     # Lines
-
-    def get_line_filters(self) -> list[LineFilter]:
-        """Return no filters for a picture: its colours are its content."""
-        return [] if self._painter.encoded is not None else list(super().get_line_filters())
 
     def render(self) -> Text:
         """Return the placeholder; nothing where a picture is."""
