@@ -34,14 +34,11 @@ OUTPUT_LINE_LIMIT = 4096
 
 def train_arguments(config: TrainConfig) -> list[str]:
     """Return the options of ``facegender train`` for a configuration, without those at the default of the recipe."""
-    arguments: list[str] = []
-    for name in FIELDS:
-        value = getattr(config, name)
-        is_default = value == (FIELDS[name].default if name == "recipe" else default_of(name, config.recipe))
-        if is_default or name in UNUSED[config.recipe]:
-            continue
-        arguments.append(option_of(name) if value is True else f"{option_of(name)}={to_text(value)}")
-    return arguments
+    return [
+        option_of(name) if value is True else f"{option_of(name)}={to_text(value)}"
+        for name in FIELDS
+        if (value := getattr(config, name)) != default_of(name, config.recipe) and name not in UNUSED[config.recipe]
+    ]
 
 
 class Trainers:
@@ -137,6 +134,13 @@ def _decoded(line: bytes) -> str:
     return one_line(line.decode("utf-8", "replace"))
 
 
+async def _last_error(process: asyncio.subprocess.Process) -> str:
+    """Return the last line that a process which has ended wrote to its standard error; asyncio has buffered it."""
+    assert process.stderr is not None
+    lines = (await process.stderr.read()).splitlines()
+    return next(filter(None, map(_decoded, reversed(lines))), "")
+
+
 class ClassifierProcess:
     """A process that holds a checkpoint in memory and classifies one file at a time.
 
@@ -148,8 +152,6 @@ class ClassifierProcess:
         self._root = root
         self._process: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
-        self._last_error = ""
-        self._error_reader: asyncio.Task[None] | None = None
         self._next_id = 0
         self._has_answered = False
 
@@ -178,9 +180,8 @@ class ClassifierProcess:
                     "try again: a new one will start"
                 ) from None
             except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                await asyncio.sleep(0)  # for the last lines of its standard error
-                why = self._last_error or "it gave no reason"
                 self._kill()
+                why = await _last_error(process) or "it gave no reason"
                 raise UserError(f"the classify process ended: {why}; try again") from None
         self._has_answered = True
         if not answer.ok:
@@ -190,7 +191,7 @@ class ClassifierProcess:
     async def _running_process(self) -> asyncio.subprocess.Process:
         if self._process is not None and self.is_warm:
             return self._process
-        self._last_error, self._has_answered = "", False
+        self._has_answered = False
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "facegender.classify_server", "--root", os.fspath(self._root),
@@ -199,7 +200,6 @@ class ClassifierProcess:
             )  # fmt: skip
         except OSError as error:
             raise UserError(f"cannot start the classify process ({error.strerror})") from None
-        self._error_reader = asyncio.create_task(self._read_errors(self._process))
         return self._process
 
     async def _ask(
@@ -217,12 +217,6 @@ class ClassifierProcess:
                 answer = msgspec.json.decode(line, type=Answer)
                 if answer.id == self._next_id:
                     return answer
-
-    async def _read_errors(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stderr is not None
-        while raw := await process.stderr.read(OUTPUT_CHUNK):
-            for line in filter(None, map(_decoded, raw.splitlines())):
-                self._last_error = line
 
     def _kill(self) -> None:
         process, self._process = self._process, None
