@@ -25,7 +25,7 @@ from facegender.runs.journal import read_kinds
 from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
-from facegender.training.callbacks.early_stopping import STATE_KEY
+from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.failures import is_out_of_memory, reason
 from facegender.training.run_setup import RunSetup
 
@@ -101,10 +101,10 @@ def resume_point(setup: RunSetup) -> ResumePoint | None:
 def upgrade_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """Rename what earlier versions of this program named otherwise. Changes and returns the checkpoint."""
     states = checkpoint["callbacks"]
-    if STATE_KEY not in states:
+    if EarlyStopping.state_key not in states:
         waited = (states.pop("Patience", None) or {"waited": 0})["waited"]
         best = states["RunCheckpoints"]["best_accuracy"]
-        states[STATE_KEY] = {"wait_count": waited, "best_score": best, "stopped_epoch": 0}
+        states[EarlyStopping.state_key] = {"wait_count": waited, "best_score": best, "stopped_epoch": 0}
     return checkpoint
 
 
@@ -126,7 +126,7 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
         devices=require_count(at.get("devices", 1), "devices"),
         kind=at.get("kind", ""),
         precision=at.get("precision", "").partition("-")[0],  # Lightning names it e.g. "bf16-mixed"
-        epochs_since_best=require_count(checkpoint["callbacks"][STATE_KEY]["wait_count"], "patience"),
+        epochs_since_best=require_count(checkpoint["callbacks"][EarlyStopping.state_key]["wait_count"], "patience"),
     )
     if batch:
         return point

@@ -11,9 +11,6 @@ from pytorch_lightning import LightningModule, Trainer, callbacks
 
 from facegender.support.text import counted
 
-STATE_KEY = "EarlyStopping"
-"""Of this callback's state in a checkpoint."""
-
 
 class EarlyStopping(callbacks.EarlyStopping):
     """Count the epochs since the best validation accuracy, and end the run after ``patience`` of them.
@@ -27,6 +24,8 @@ class EarlyStopping(callbacks.EarlyStopping):
         notice: Reports a sentence.
     """
 
+    state_key = "EarlyStopping"  # of the state in a checkpoint, without Lightning's suffix of arguments
+
     def __init__(self, patience: int, notice: Callable[[str], None]) -> None:
         # An accuracy that is not finite counts as one that is not better.
         super().__init__(
@@ -37,11 +36,6 @@ class EarlyStopping(callbacks.EarlyStopping):
             check_on_train_epoch_end=False,
         )
         self._notice = notice
-
-    @property
-    def state_key(self) -> str:
-        """The key of the state in a checkpoint, without Lightning's suffix of arguments."""
-        return STATE_KEY
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue counting. The patience is the one given now, which a resumed run may change."""
