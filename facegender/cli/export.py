@@ -12,7 +12,7 @@ import typer
 from facegender.cli.options import Root, not_empty, to_path
 from facegender.runs.checkpoints import find_checkpoint
 from facegender.support.errors import UserError
-from facegender.support.files import is_folder, replacing
+from facegender.support.files import exists, is_file, is_folder, replacing
 from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _target(run: str, format: str, output: Path | None, *, force: bool) -> Path:
     """The file to write, by default named after the run or the checkpoint file.
 
     Raises:
-        UserError: The format is unknown, or the file exists and may not be overwritten.
+        UserError: The format is unknown, the file exists and may not be overwritten, or it is a device or a pipe.
     """
     if format not in FORMATS:
         raise UserError(f"--format {printable(format)}: must be one of {', '.join(FORMATS)}")
@@ -74,6 +74,8 @@ def _target(run: str, format: str, output: Path | None, *, force: bool) -> Path:
     name = printable(target)
     if is_folder(target):
         raise UserError(f"{name} is a folder: name a file with --output")
+    if exists(target) and not is_file(target):  # a device or a pipe, which the new file would replace
+        raise UserError(f"{name} is not a regular file: name another file with --output")
     if os.path.lexists(target) and not force:
         raise UserError(f"{name} exists already: name another file with --output, or overwrite it with --force")
     return target

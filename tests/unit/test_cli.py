@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -132,6 +133,17 @@ def test_each_of_several_files_that_are_not_there_is_named(capsys: Capture, tmp_
     assert run(["predict", "a.png", "b.png", "--root", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[1].strip() for line in lines] == ["a.png", "b.png"]
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_an_export_even_with_force(tmp_path: Path, capsys: Capture) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        assert run(["export", "x", f"--output={path}", "--force"]) == 2
+        assert f"{path} is not a regular file: name another file with --output" in capsys.readouterr().err
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize("option", [[], ["--output=y.pth"]])
