@@ -71,8 +71,13 @@ def choose_hardware(config: TrainConfig, resume: ResumePoint | None = None) -> H
             f"--num-nodes {nodes}: nothing says where the other machines are; start it with torchrun or Slurm, "
             "or set MASTER_ADDR and NODE_RANK on each of them"
         )
-    if devices != "auto":
-        _require_devices(kind, devices)
+    count = available_processors() if kind == "cpu" else torch.cuda.device_count() if kind == "cuda" else 1
+    if devices != "auto" and 0 < count < devices:  # Lightning itself reports that there is none at all
+        name = "processor" if kind == "cpu" else "GPU"
+        processes = ", and each device of --accelerator cpu is a process" if kind == "cpu" else ""
+        raise UserError(
+            f"--devices {devices}: this machine has {counted(count, name)}{processes}; give at most {count}"
+        )
     one_process = nodes == 1 and (devices == 1 or (kind == "cpu" and devices == "auto"))
     precision = _choose_precision(config, kind, resume, one_process=one_process)
     return Hardware(kind, devices, nodes, precision)
@@ -84,21 +89,6 @@ def _device_kind(accelerator: str) -> DeviceKind:
     if accelerator == "cuda" or (any_gpu and torch.cuda.is_available()):
         return "cuda"
     return "mps" if accelerator == "mps" or (any_gpu and torch.backends.mps.is_available()) else "cpu"
-
-
-def _require_devices(kind: DeviceKind, devices: int) -> None:
-    """Require that the machine has as many devices. Lightning itself reports that it has none at all.
-
-    Raises:
-        UserError: It has fewer.
-    """
-    count = available_processors() if kind == "cpu" else torch.cuda.device_count() if kind == "cuda" else 1
-    name = "processor" if kind == "cpu" else "GPU"
-    if 0 < count < devices:
-        processes = ", and each device of --accelerator cpu is a process" if kind == "cpu" else ""
-        raise UserError(
-            f"--devices {devices}: this machine has {counted(count, name)}{processes}; give at most {count}"
-        )
 
 
 # Precision -----------------------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
     existed = run is not None and exists(RunFolder(root, run).path)
     folder = create_run(root, run)
     try:
-        with _write_errors(folder), _locked(folder):
+        with _locked(folder):
             if not folder.is_untouched():  # another trainer has used it since `create_run` looked
                 raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
             folder.refuse_links()
@@ -126,7 +126,7 @@ def set_up_resumed(root: Path, run: str, changes: Mapping[str, Any]) -> RunSetup
         UserError: There is no such run, it is live, it has nothing to resume from, or a change is not possible.
     """
     folder = open_run(root, run)
-    with _write_errors(folder), _locked(folder, WAIT_FOR_LOCK_S):
+    with _locked(folder, WAIT_FOR_LOCK_S):
         return _resume(folder, changes)
 
 
@@ -172,28 +172,33 @@ def _absolute(data: str) -> str:
 
 @contextlib.contextmanager
 def _locked(folder: RunFolder, timeout_s: float = 0.0) -> Iterator[None]:
-    """Lock a folder, and unlock it again if the block raises.
+    """Lock a folder. If the block raises, unlock it again, and turn what a disk raises into a line for the user.
 
     Args:
         timeout_s: How long to wait for a trainer that has written its last line already.
 
     Raises:
-        UserError: Another trainer holds the lock.
+        UserError: Another trainer holds the lock, or the folder cannot be written.
     """
     until = time.monotonic() + timeout_s
-    while True:
-        try:
-            folder.lock.acquire()
-            break
-        except LockHeld:
-            if time.monotonic() >= until or folder.state() in LIVE_STATES:
-                raise UserError(_refusal(folder)) from None
-        time.sleep(0.05)
     try:
+        while True:
+            try:
+                folder.lock.acquire()
+                break
+            except LockHeld:
+                if time.monotonic() >= until or folder.state() in LIVE_STATES:
+                    raise UserError(_refusal(folder)) from None
+            time.sleep(0.05)
         yield
-    except BaseException:
+    except BaseException as error:
         folder.lock.release()
-        raise
+        if not isinstance(error, OSError):
+            raise
+        reason = one_line(error.strerror or str(error))
+        path = printable(error.filename or folder.path)
+        remedy = "move it away" if isinstance(error, IsADirectoryError | NotRegular) else "choose another --root"
+        raise UserError(f"cannot write {path} ({reason}): {remedy}") from None
 
 
 def _refusal(folder: RunFolder) -> str:
@@ -209,15 +214,3 @@ def _refusal(folder: RunFolder) -> str:
         return f"run {run} is {state} right now{where}: stop it first with: {stop}{gone}"
     by = printable(str(holder or "another process"))
     return f"run {run} belongs to another trainer ({by}): wait for it, or choose another name{gone}"
-
-
-@contextlib.contextmanager
-def _write_errors(folder: RunFolder) -> Iterator[None]:
-    """Turn what a disk raises into a line for the user."""
-    try:
-        yield
-    except OSError as error:
-        reason = one_line(error.strerror or str(error))
-        path = printable(error.filename or folder.path)
-        remedy = "move it away" if isinstance(error, IsADirectoryError | NotRegular) else "choose another --root"
-        raise UserError(f"cannot write {path} ({reason}): {remedy}") from None
