@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from facegender.support.signals import defer_signals
 from tui.host.shutdown import Shutdown, report_crash
@@ -22,22 +22,39 @@ SWITCH_INTERVAL_S = 0.001
 PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one safe line, as those of ``facegender``."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and end with exit code 2."""
+        from facegender.support.text import one_line
+
+        self.exit(2, f"{self.prog}: {one_line(message)}; see `{self.prog} --help`\n")
+
+
+def _path(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty: leave it out, or give a value")
+    return Path(text)
+
+
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; a wrong one ends the program with the usage, one line and exit code 2."""
+    """Parse the command line; a wrong one ends the program with one line and exit code 2."""
     from facegender import __version__
     from tui.graphics.terminal import ENVIRONMENT_VARIABLE, invalid_override
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="facegender-tui",
         description="Train a face-gender CNN and look inside it while it learns. Leaving never stops a run.",
         allow_abbrev=False,
     )
     parser.add_argument("run", nargs="?", metavar="RUN", help="the run to show (default: the newest)")
     parser.add_argument(
-        "--root", type=Path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
+        "--root", type=_path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
     )
-    parser.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="open the form for a new run on this folder")
+    new_run = parser.add_mutually_exclusive_group()
+    new_run.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
+    new_run.add_argument("--data", type=_path, metavar="DIR", help="open the form for a new run on this folder")
     parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
     parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
