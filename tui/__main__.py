@@ -29,7 +29,7 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong, and end with exit code 2."""
         from facegender.support.text import one_line
 
-        self.exit(2, f"{self.prog}: {one_line(message)}; see `{self.prog} --help`\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)}\n")
 
 
 def _path(text: str) -> Path:
