@@ -1,7 +1,7 @@
 """The file ``lock`` in a run folder: the process that trains the run holds it with flock(2).
 
 The kernel lets go of the lock when the process ends, however it ends, so a run without a last line in its journal whose
-lock is free has crashed. The file stays; the manifest says which process trains the run, or trained it last.
+lock is free has crashed. The file stays, and tells people which process held it last; programs read the manifest.
 
 Some network file systems do not share locks between machines. There, a recently written journal means that a trainer is
 running, see `is_fresh`.
@@ -75,6 +75,9 @@ class RunLock:
             try:
                 if _try_lock(file, fcntl.LOCK_EX) is not False and is_open_at(file, self.path):
                     self._file = file
+                    with contextlib.suppress(OSError):  # only people read it
+                        file.truncate(0)
+                        file.write(f"{Process.this()}\n".encode())
                     return
             finally:
                 if self._file is not file:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +65,14 @@ def test_a_lock_is_held_until_it_is_released(folder: RunFolder) -> None:
     folder.lock.release()
     assert other.lock.is_held_by_other() is False
     other.lock.acquire()
+
+
+def test_the_file_names_the_process_that_held_it_last(folder: RunFolder) -> None:
+    folder.lock.path.parent.mkdir(parents=True, exist_ok=True)
+    folder.lock.path.write_text("process 1 on a host with a very long name\n" * 3)
+    folder.lock.acquire()
+    folder.lock.release()
+    assert folder.lock.path.read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"pid": 1, "host": "another-host"}', b"\xff"])
