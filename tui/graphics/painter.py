@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from textual.errors import NoWidget
 from textual.geometry import Region, Size
@@ -27,13 +26,6 @@ from tui.graphics.terminal import Protocol
 BYTES_PER_PLACEHOLDER = 4
 RETRY_S = 1.0
 """When to check again whether the link is free, in case the terminal's reply is lost."""
-
-
-class _ScreenPosition(NamedTuple):
-    """A picture's position on the screen; when it changes, the pixels drawn there are lost."""
-
-    region: Region
-    screen_size: Size
 
 
 @dataclass(slots=True)
@@ -65,7 +57,8 @@ class PicturePainter:
         self.encoded: Encoded | None = None
         """The picture to show."""
         self._slices: list[_SliceState] = []
-        self._drawn_at: _ScreenPosition | None = None
+        self._drawn_at: tuple[Region, Size] | None = None
+        """The picture's position and the size of the screen; when they change, the pixels drawn there are lost."""
         self._repaint_scheduled = self._overlays_scheduled = False
         self.hidden = False
         """The view has no visible part, so nothing of it would be written."""
@@ -236,7 +229,7 @@ class PicturePainter:
         if not self._overlays_scheduled:
             self._overlays_scheduled = True
             self._view.call_later(self._repaint_overlays)
-        x, y = self._drawn_at.region.offset
+        x, y = self._view.content_region.offset
         return f"\x1b7\x1b[{y + piece.first_row + 1};{x + 1}H{piece.data.decode('ascii')}\x1b8"
 
     def _next_ahead(self) -> str:
@@ -250,12 +243,10 @@ class PicturePainter:
 
     # The state of the screen
 
-    def _position(self) -> _ScreenPosition:
+    def _position(self) -> tuple[Region, Size]:
         assert self.encoded is not None
-        placement = self.encoded.placement
-        return _ScreenPosition(
-            Region(*self._view.content_region.offset, placement.columns, placement.rows), self._view.app.size
-        )
+        columns, rows, *_ = self.encoded.placement
+        return Region(*self._view.content_region.offset, columns, rows), self._view.app.size
 
     def _unmoved(self) -> bool:
         """Return whether the view is where its pixels were drawn."""
@@ -272,7 +263,7 @@ class PicturePainter:
         """After a layout, draw again what may be below another widget, or everything if the screen has another size."""
         if self._drawn_at is None:
             return
-        if self._drawn_at.screen_size != self._view.app.size:
+        if self._drawn_at[1] != self._view.app.size:
             self.disturbed()
         elif overlays := self._overlays():
             self._cover(overlays)
@@ -308,7 +299,7 @@ class PicturePainter:
         """Mark slices that other widgets overlap."""
         if self.encoded is None:
             return
-        left, top = self._position().region.offset
+        left, top = self._view.content_region.offset
         for state, piece in zip(self._slices, self.encoded.slices, strict=True):
             region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
             if any(self._seen(widget).overlaps(region) for widget in overlays):
