@@ -22,7 +22,8 @@ from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import NARROW_SIDE_COLUMNS
-from tui.inspect.modes import MODES, ViewMode
+from tui.inspect.modes import MODES
+from tui.inspect.modes.base import ViewMode
 from tui.inspect.request import LayerPicture, LayerRequest, Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView

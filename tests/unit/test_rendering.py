@@ -17,7 +17,8 @@ from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
 from facegender.rendering.mosaics import Grid, fit_grid, mosaic, resized, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import quantise
-from tui.inspect.modes import Filters, Scale
+from tui.inspect.modes.base import Scale
+from tui.inspect.modes.filters import Filters
 
 COUNTS = (1, 2, 3, 5, 9, 16, 31, 32, 64, 127, 128, 256)
 AREAS = ((1270, 560), (700, 700), (430, 90), (90, 430), (240, 160), (2000, 50))
@@ -184,7 +185,7 @@ def test_weights_that_are_zero_or_not_finite_are_the_middle() -> None:
 def test_filters_are_averaged_over_their_inputs() -> None:
     filters = np.zeros((2, 2, 1, 1), np.float32)
     filters[0], filters[1] = [[[3.0]], [[1.0]]], [[[-3.0]], [[3.0]]]
-    frame: Any = SimpleNamespace(filters={"conv": filters}.get)
+    frame: Any = SimpleNamespace(tensor={"filters/conv": filters}.get)
     tiles, scale = Filters().tiles(frame, "conv", 0, None)
     assert tiles.shape == (2, 1, 1)
     assert scale == Scale(-2.0, 2.0)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.layout import Layout
-from tui.inspect.modes import MODES, Scale, ViewMode
+from tui.inspect.modes import MODES
+from tui.inspect.modes.base import Scale, ViewMode
 
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture

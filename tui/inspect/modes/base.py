@@ -1,6 +1,4 @@
-"""The views of a layer, in the order in which the `m` key goes through them.
-
-A new view is a subclass of `ViewMode` and its place in `MODES`.
+"""What a view of a layer is: what it reads from a frame, how that is coloured, what its title and legend say.
 
 Modes are imported with the first screen, which must not wait for numpy: they import what they compute with when they
 are called, which happens in a thread.
@@ -107,67 +105,3 @@ class ViewMode(ABC):
 
         colours = reduced(self.palette(), LEGEND_COLOURS).tolist()
         return Text.assemble(*(("█", "#{:02x}{:02x}{:02x}".format(*colour)) for colour in colours))
-
-
-class FeatureMaps(ViewMode):
-    """The activations of a layer for a probe photograph: one tile per channel, each over its own range."""
-
-    title = "feature maps"
-
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
-        """Read the feature maps of a probe."""
-        maps, low, high = frame.maps(layer, probe)
-        if channel is None:
-            return maps, Scale(float(low.min()), float(high.max()), own_ranges=True)
-        channel = min(channel, len(maps) - 1)
-        row = frame.tensor(f"stats/{layer}", probe)[channel].tolist()
-        # A newer or a damaged file may have other columns.
-        statistics = ChannelStatistics(row[0], row[3], row[4]) if len(row) == 5 else None
-        return maps, Scale(float(low[channel]), float(high[channel]), own_ranges=True, statistics=statistics)
-
-
-class Filters(ViewMode):
-    """The weights, centred on zero: one tile per filter, averaged over its inputs; enlarged, one per input."""
-
-    title = "filters"
-    noun = "filter"
-    colormap = "diverging"
-    shows_probe = False
-
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
-        """Read the filters."""
-        from facegender.rendering.mosaics import signed_tiles
-
-        values, limit = signed_tiles(frame.tensor(f"filters/{layer}").mean(axis=1))
-        return values, Scale(-limit, limit)
-
-    def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
-        """Return the filter's kernel for each input channel."""
-        from facegender.rendering.mosaics import signed_tiles
-
-        return signed_tiles(frame.tensor(f"filters/{layer}", channel))[0]
-
-    def legend_note(self, picture: LayerPicture) -> str:
-        """Return what a tile shows."""
-        return "one kernel per input  " if picture.request.selection.zoomed else "mean over inputs  "
-
-
-class ChannelAverage(ViewMode):
-    """The mean of a layer's feature maps, as one tile."""
-
-    title = "channel average"
-    has_cursor = False
-
-    def tiles(self, frame: FrameReader, layer: str, probe: int, channel: int | None) -> tuple[UInt8Array, Scale]:
-        """Read the feature maps and average them."""
-        from facegender.rendering.mosaics import channel_average
-
-        tile, low, high = channel_average(*frame.maps(layer, probe))
-        return tile, Scale(low, high)
-
-    def count(self, picture: LayerPicture) -> str:
-        """Return what the tile is."""
-        return "mean of all channels"
-
-
-MODES: tuple[ViewMode, ...] = (FeatureMaps(), Filters(), ChannelAverage())
