@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from facegender.data.cache.file import Indices, Pixels
-from facegender.data.cache.photos import DecodedPhotos, Progress, load_photos
+from facegender.data.cache.photos import DecodedPhotos, Progress, content_hash, load_photos
 from facegender.data.dataset import CLASSES, data_folders, find_data_folder, list_labelled_files, split_indices
 from facegender.data.demo.faces import demo_photographs
 from facegender.data.duplicates import find_near_copies, group_names
@@ -174,10 +173,6 @@ class FaceDataModule(pl.LightningDataModule):
         """
         self._start = (epoch, batch)
 
-    def setup(self, stage: str) -> None:
-        """Call `prepare`; a hook of Lightning's."""
-        self.prepare()
-
     def train_dataloader(self) -> BatchLoader:
         """Shuffled batches of the training part."""
         return self._loader(self._sampler())
@@ -195,10 +190,10 @@ class FaceDataModule(pl.LightningDataModule):
         """
         photos = self._prepared()
         different = {photos.digests[index]: int(index) for index in self._validation[::-1]}
-        ranked = sorted(
-            different.values(), key=lambda index: _hash(f"probe {self.config.seed} {photos.digests[index]}")
-        )
-        by_class = [[index for index in ranked if photos.labels[index] == label] for label in range(len(CLASSES))]
+        seed = self.config.seed
+        ranked = sorted(different, key=lambda digest: content_hash(f"probe {seed} {digest}".encode()))
+        indices = [different[digest] for digest in ranked]
+        by_class = [[index for index in indices if photos.labels[index] == label] for label in range(len(CLASSES))]
         in_turn = (index for turn in zip_longest(*by_class) for index in turn if index is not None)
         chosen: Indices = np.array(list(islice(in_turn, count)), np.int64)
         return Probes(
@@ -240,11 +235,8 @@ def _per_class(labels: npt.NDArray[np.int64]) -> dict[str, int]:
 
 
 def _digest(photos: DecodedPhotos) -> str:
-    return _hash("".join(f"{digest} {label}\n" for digest, label in zip(photos.digests, photos.labels, strict=True)))
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    lines = (f"{digest} {label}\n" for digest, label in zip(photos.digests, photos.labels, strict=True))
+    return content_hash("".join(lines).encode()).hex()
 
 
 def _copies_notices(photos: DecodedPhotos, groups: Sequence[str]) -> list[str]:

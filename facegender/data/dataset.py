@@ -38,23 +38,17 @@ def find_data_folder(data: str | None, root: Path) -> Path:
     Raises:
         UserError: No such folder; the message says where it was looked for, and what to do.
     """
-    if data is not None:
-        return require_utf8(_find_named(expanded(data)), "--data")
-    searched = default_data_folders(root)
+    searched = default_data_folders(root) if data is None else [expanded(data)]
     for folder in searched:
         if found := next(data_folders(folder), None):
             return require_utf8(found, "--data")
+    if data is not None:
+        raise UserError(f"--data {printable(searched[0])}: {_why_unusable(searched[0])}")
     names = " and ".join(map(printable, searched))
     raise UserError(
         f"no photographs found: looked for a folder with female/ and male/ in {names}; "
         "name one with --data DIR, or use --demo for faces that the program draws"
     )
-
-
-def _find_named(folder: Path) -> Path:
-    if found := next(data_folders(folder), None):
-        return found
-    raise UserError(f"--data {printable(folder)}: {_why_unusable(folder)}")
 
 
 def _why_unusable(folder: Path) -> str:
@@ -165,19 +159,12 @@ def split_indices(
         if not chosen and len(of_class) > 1:
             chosen = [min(of_class, key=lambda group: len(members[group]))]
         if not chosen:
-            raise UserError(_too_few_message(name))
+            raise UserError(
+                f"too few different {name} photographs: at least two are needed, one to train on and one to validate "
+                "with"
+            )
         in_validation[[index for group in chosen for index in members[group]]] = True
-    for label, name in enumerate(CLASSES):
-        sides = in_validation[labels == label]
-        if sides.all() or not sides.any():
-            raise UserError(_too_few_message(name))
     return np.flatnonzero(~in_validation), np.flatnonzero(in_validation)
-
-
-def _too_few_message(class_name: str) -> str:
-    return (
-        f"too few different {class_name} photographs: at least two are needed, one to train on and one to validate with"
-    )
 
 
 def is_system_name(name: str) -> bool:

@@ -58,7 +58,7 @@ def test_preparing_twice_does_nothing_the_second_time(root):
     photos = module.photos
     (root / "datasets").rename(root / "gone")
     module.prepare()
-    module.setup("fit")
+    module.prepare()
     assert module.photos is photos
 
 
