@@ -100,7 +100,7 @@ def _run(session: Session, log: TrainLog) -> Status:
     if folder.lock.is_lost():
         # The journal is still open: where the folder was only renamed, it says how the run ended.
         status, error = "failed", f"{printable(folder.path)} was removed or renamed while the run was training"
-    session.finish(status, error)
+    session.close(status, error)
     if error:
         print_error(f"run {folder.name} failed: {error}")
     elif session.show:

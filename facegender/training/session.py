@@ -67,24 +67,20 @@ class Session(Sink):
         self._journal.start()
         self._frames.start()
 
-    def finish(self, status: Status, error: str = "") -> None:
-        """Write the frames that wait and the last line, end the threads, and release the folder."""
+    def close(self, status: Status | None = None, error: str = "") -> None:
+        """Write the frames that wait and end the threads.
+
+        With a status, the journal gets its last line and the folder is released; else it stays locked.
+        """
         self._frames.close()
         if status == "stopped" and not exists(self.setup.folder.last_checkpoint):
             self.notice("stopped before the first checkpoint: resuming starts from the beginning")
-        self.put(RunFinished(time=time.time(), status=status, error=error))
-        self._end()
-        self.setup.folder.lock.release()
-        self.console.close()
-
-    def close(self) -> None:
-        """End the threads without a last line; the folder stays locked."""
-        self._frames.close()
-        self._end()
-        self.console.close()
-
-    def _end(self) -> None:
+        if status:
+            self.put(RunFinished(time=time.time(), status=status, error=error))
         self._journal.close()
         if not self.setup.folder.lock.is_lost():
             with contextlib.suppress(OSError):  # resuming clears a request that stays
                 self.setup.folder.stop_path.unlink(missing_ok=True)
+        if status:
+            self.setup.folder.lock.release()
+        self.console.close()

@@ -111,13 +111,13 @@ class TrainLog:
                     os.dup2(self._file.fileno(), descriptor)
 
 
-class ConsoleThread:
+class ConsoleThread(threading.Thread):
     """Shows events on the standard output from its own thread, so that a terminal that hangs does not stop training."""
 
     def __init__(self, log: TrainLog) -> None:
+        super().__init__(target=self._run, name="console", daemon=True)
         self._log = log
         self._queue: SimpleQueue[Event | Preparing | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="console", daemon=True)
         self._epochs = self._steps_per_epoch = 0
         self._console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
@@ -134,10 +134,6 @@ class ConsoleThread:
         )
         self._bar = self._progress.add_task("", visible=False, text="")
 
-    def start(self) -> None:
-        """Start showing."""
-        self._thread.start()
-
     def show(self, event: Event | Preparing) -> None:
         """Queue an event to be shown; drop it if thousands wait already."""
         if self._queue.qsize() < MAX_WAITING:
@@ -145,9 +141,9 @@ class ConsoleThread:
 
     def close(self, timeout_s: float = 3.0) -> None:
         """Show what waits and end; gives up after ``timeout_s`` if the terminal hangs."""
-        if self._thread.is_alive():
+        if self.is_alive():
             self._queue.put(None)
-            self._thread.join(timeout_s)
+            self.join(timeout_s)
 
     def print(self, text: str) -> None:
         """Print one line now, and write it to the log."""

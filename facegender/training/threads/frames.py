@@ -21,7 +21,7 @@ MAX_WAITING = 3
 """Frames that may wait while one is being written."""
 
 
-class FrameThread:
+class FrameThread(threading.Thread):
     """Writes frames one after another, and announces each with `FrameSaved` once its files exist.
 
     Nothing is written once the run folder was removed.
@@ -31,15 +31,11 @@ class FrameThread:
     """
 
     def __init__(self, folder: RunFolder, announce: Callable[[Event], None]) -> None:
+        super().__init__(target=self._run, name="frames", daemon=True)
         self._folder = folder
         self._announce = announce
         self._queue: SimpleQueue[tuple[int, Callable[[], Frame]] | None] = SimpleQueue()
         self._printed_error = False
-        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
-
-    def start(self) -> None:
-        """Start writing."""
-        self._thread.start()
 
     def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
         """Hand over a frame. If too many wait already because the disk is slow, a notice says that it is left out.
@@ -57,9 +53,9 @@ class FrameThread:
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Write what waits and end; gives up after ``timeout_s``."""
-        if self._thread.is_alive():
+        if self.is_alive():
             self._queue.put(None)
-            self._thread.join(timeout_s)
+            self.join(timeout_s)
 
     def _run(self) -> None:
         while (pending := self._queue.get()) is not None:

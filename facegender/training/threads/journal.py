@@ -74,7 +74,7 @@ Item = Event | EpochSteps | Callable[[], Event]
 """What can be reported. A function makes its event on the journal thread, where it may wait for the device."""
 
 
-class JournalThread:
+class JournalThread(threading.Thread):
     """Owns the journal. `put` returns at once; everything slow happens on this thread.
 
     A disk that is full or gone does not stop the trainer: events wait until the journal can be written again, without
@@ -89,12 +89,12 @@ class JournalThread:
     """
 
     def __init__(self, folder: RunFolder, stop: StopSwitch, observer: Callable[[Event], None] | None = None) -> None:
+        super().__init__(target=self._run, name="journal", daemon=True)
         self._folder = folder
-        self._stop = stop
+        self._switch = stop
         self._observer = observer
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._journal: JournalWriter | None = None
         self._problem = ""
         self._unwritten: deque[Event] = deque()
@@ -112,15 +112,11 @@ class JournalThread:
         """Report the load of these GPUs, by torch's indices, from now on."""
         self._gpus = gpus
 
-    def start(self) -> None:
-        """Start writing."""
-        self._thread.start()
-
     def close(self, timeout_s: float = 30.0) -> None:
         """Write what waits and end; gives up after ``timeout_s`` if the disk does not respond."""
-        if self._thread.is_alive():
+        if self.is_alive():
             self._queue.put(None)
-            self._thread.join(timeout_s)
+            self.join(timeout_s)
 
     def _run(self) -> None:
         poll_at = sample_at = time.monotonic()
@@ -155,11 +151,11 @@ class JournalThread:
 
     def _poll_folder(self) -> None:
         if self._folder.stop_requested():
-            self._stop.request(STOP_REQUESTED)
+            self._switch.request(STOP_REQUESTED)
         before, self._problem = self._problem, self._missing_file()
         # Seen once it may be somebody who moves folders about, or a network disk that comes back.
         if self._problem and self._problem == before:
-            self._stop.fail(self._problem)
+            self._switch.fail(self._problem)
 
     def _missing_file(self) -> str:
         """What happened to a file that the run cannot do without; empty if they are all there."""
