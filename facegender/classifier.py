@@ -103,10 +103,10 @@ class Classifier:
         layers = trace(self.network, image)
         return *compute_activations(self.network, image, layers), layers
 
-    def heatmap(self, pixels: npt.NDArray[np.uint8], label: int) -> npt.NDArray[np.float32]:
-        """The Grad-CAM heatmap of a class for (S, S, 3) uint8: (S, S) float32 in [0, 1]."""
-        heat: npt.NDArray[np.float32] = grad_cam(self.network, self.tensor(pixels), label).cpu().numpy()
-        return heat
+    def heatmap(self, pixels: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
+        """The Grad-CAM heatmap of a class for (S, S, 3) uint8: (S, S) uint8, 255 is the most influence."""
+        heat = grad_cam(self.network, self.tensor(pixels), self.classes.index(label))
+        return (heat * 255).round().byte().numpy()
 
     def prediction(self, logits: torch.Tensor) -> Prediction:
         """Convert logits (1, classes) to a prediction.

@@ -74,7 +74,6 @@ class ClassifyServer:
         pixels = classifier.pixels(image)
         logits, activations, layers = classifier.activations(pixels)
         prediction = classifier.prediction(logits)
-        heat = classifier.heatmap(pixels, prediction.classes.index(prediction.label))
         frame = Frame(
             epoch=classifier.epoch,
             step=classifier.step,
@@ -85,7 +84,7 @@ class ClassifyServer:
             probe_names=[printable(path.name)],
             layers=layer_frames(activations),
             maps_of=maps_of(layers),
-            heatmap=np.rint(heat * 255).astype(np.uint8)[None],
+            heatmap=classifier.heatmap(pixels, prediction.label)[None],
         )
         make_cache_folder()
         self._frames.mkdir(mode=0o700, exist_ok=True)

@@ -195,15 +195,13 @@ class _Report:
         self.counts[prediction.label] += 1
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
-        import numpy as np
         from PIL import Image
 
         from facegender.rendering.overlays import heat_overlay
         from facegender.rendering.pages import write_png
 
         pixels = self.classifier.pixels(image)
-        heat = self.classifier.heatmap(pixels, prediction.classes.index(prediction.label))
-        overlay = Image.fromarray(heat_overlay(pixels, np.rint(heat * 255).astype(np.uint8)))
+        overlay = Image.fromarray(heat_overlay(pixels, self.classifier.heatmap(pixels, prediction.label)))
         scale = min(1.0, MAX_HEATMAP_PX / max(image.size))
         picture = overlay.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
         target = _free_name(folder, path.name)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from facegender.interpret.layers import Layer, hooked, output_hook, trace
 
 
-def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = None) -> Tensor:
-    """Compute which parts of an image raise the logit of a class.
+def grad_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
+    """Compute which parts of an image raise the logit of a class, by the last convolution of the forward pass.
 
     Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
     https://arxiv.org/abs/1610.02391
@@ -19,14 +19,12 @@ def grad_cam(model: nn.Module, image: Tensor, label: int, layer: Layer | None = 
         model: Any network whose forward pass returns logits (1, classes).
         image: (1, 3, H, W) or (3, H, W) float as the network takes it, on its device.
         label: Index of the class.
-        layer: A layer of `trace`; by default the last convolution of the forward pass.
 
     Returns:
         (H, W) float32 in [0, 1] on the network's device; all zero if no part raises the logit.
     """
     image = image.reshape(1, *image.shape[-3:]).detach()
-    if layer is None:
-        layer = trace(model, image)[-1]
+    layer = trace(model, image)[-1]
     kept: list[Tensor] = []
 
     def keep(layer: Layer, output: Tensor) -> Tensor:
