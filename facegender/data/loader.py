@@ -221,8 +221,6 @@ class BatchLoader(DataLoader[Batch]):
     keeps anyway. Having the two methods tells Lightning that a checkpoint from the middle of an epoch is fine.
 
     Args:
-        fetcher: Where the photographs come from.
-        sampler: Gives the indices of one batch after another.
         seed: Of the workers, so that the loader draws nothing from the global generator.
     """
 

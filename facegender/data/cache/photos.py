@@ -16,15 +16,7 @@ import numpy.typing as npt
 
 from facegender.data.cache import eviction
 from facegender.data.cache.decoder import Read, decode_missing
-from facegender.data.cache.file import (
-    DIGEST_BYTES,
-    LAYOUT,
-    SUFFIX,
-    Indices,
-    PhotoFile,
-    Pixels,
-    open_locked,
-)
+from facegender.data.cache.file import DIGEST_BYTES, LAYOUT, SUFFIX, Indices, PhotoFile, Pixels, open_locked
 from facegender.data.dataset import system_file_reason
 from facegender.data.image import UnreadableImage, decode_image, read_bytes, resize
 from facegender.runs.folder import Skipped
@@ -173,9 +165,7 @@ def load_or_decode(
     report = progress or (lambda stage, done, count: None)
     size_bytes = len(names) * side**2 * 3
     try:
-        file = _open_when_free(
-            partial(open_locked, key, len(names), side, origin), cache_folder() / (key + SUFFIX), report
-        )
+        file = _open_when_free(key, len(names), side, origin, report)
         try:
             if len(file.missing_rows):
                 eviction.make_room(size_bytes, keep=file.path)
@@ -200,11 +190,12 @@ def load_or_decode(
     return DecodedPhotos(file, names, labels, f"the decoded photographs are kept in memory only: {problem}")
 
 
-def _open_when_free(open_set: Callable[[], PhotoFile], path: Path, report: Progress) -> PhotoFile:
+def _open_when_free(key: str, count: int, side: int, origin: str, report: Progress) -> PhotoFile:
     """Open the file in which a set is decoded; while another process has it, wait and report its progress."""
+    path = cache_folder() / (key + SUFFIX)
     while True:
         try:
-            return open_set()
+            return open_locked(key, count, side, origin)
         except BlockingIOError:
             # That process may have just begun, or just ended.
             with contextlib.suppress(OSError, ValueError), closing(PhotoFile.open(path)) as other:

@@ -56,12 +56,6 @@ class DivergenceGuard(Callback):
 
     The processes of a run on several devices have the same gradients, share at each copy which losses are finite, and
     examine them at the same step, so all of them end together.
-
-    Args:
-        folder: Folder of the run.
-        on_nan: Option ``--on-nan``.
-        files: What saves the run's checkpoints.
-        notice: Reports a sentence.
     """
 
     def __init__(

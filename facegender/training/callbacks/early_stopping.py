@@ -21,7 +21,6 @@ class EarlyStopping(callbacks.EarlyStopping):
 
     Args:
         patience: Epochs in a row without a better accuracy; 0 trains all epochs.
-        notice: Reports a sentence.
     """
 
     state_key = "EarlyStopping"  # of the state in a checkpoint, without Lightning's suffix of arguments

@@ -43,16 +43,10 @@ EPOCH_SO_FAR = "epoch_so_far"
 
 
 class RunRecorder(Callback):
-    """Reports a run to a sink: its start, steps, epochs and frames.
+    """Reports a run to a sink: its start, steps, epochs and frames. The photographs must have been prepared.
 
     It reads which epoch is the best from `Trainer.early_stopping_callback`, which is up to date once validation has
     ended.
-
-    Args:
-        sink: Takes the reports.
-        setup: The run.
-        data: Its photographs, prepared.
-        resume: Where a resumed run continues.
     """
 
     def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
