@@ -91,7 +91,8 @@ class ClassifyServer:
         self._frames.chmod(0o700)  # earlier versions made it readable for everybody
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
         write_frame(target, frame)
-        self._remove_old_frames()
+        for earlier in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:  # their names begin with the time
+            earlier.unlink(missing_ok=True)
         return Answer(
             id=request.id,
             path=request.path,
@@ -116,11 +117,6 @@ class ClassifyServer:
             self._loaded = None  # two networks at once would take twice the memory
             self._loaded = identity, load_classifier(path)
         return self._loaded[1]
-
-    def _remove_old_frames(self) -> None:
-        # Their names begin with the time.
-        for path in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:
-            path.unlink(missing_ok=True)
 
 
 def serve(server: ClassifyServer, requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -121,9 +121,6 @@ class BatchFetcher(Dataset[Batch]):
         self._batches = 0
         self._copy: Batch | None = None
 
-    def __len__(self) -> int:
-        return len(self.photos)
-
     def __getitem__(self, indices: Indices) -> Batch:
         if self._batches == _BATCHES_BEFORE_MOVING:
             self._copy = self._copied()

@@ -39,7 +39,6 @@ class FaceGenderModule(LightningModule):
         ema: The moving average of its weights; None if the recipe has none.
         validation_results: Metrics of the last validation as tensors on the device: loss, accuracy, precision, recall,
             f1, macro_f1, confusion. Empty before the first validation.
-        validation_accuracy: Accuracy of the last validation, for checkpoints; None before the first.
     """
 
     def __init__(
@@ -79,7 +78,6 @@ class FaceGenderModule(LightningModule):
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         self.validation_results: dict[str, Tensor] = {}
-        self.validation_accuracy: float | None = None
 
     @property
     def eval_network(self) -> nn.Module:
@@ -151,16 +149,16 @@ class FaceGenderModule(LightningModule):
         self.validation_results = {"loss": self.validation_loss.compute(), **self.metrics.compute()}
         self.validation_loss.reset()
         self.metrics.reset()
-        self.validation_accuracy = float(self.validation_results["accuracy"])
-        self.log("validation_accuracy", self.validation_accuracy, sync_dist=True)
+        self.log("validation_accuracy", self.validation_results["accuracy"], sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the validation accuracy of the saved weights, and put the averaged weights into ``state_dict``.
+        """Add the accuracy of the last validation, and put the averaged weights into ``state_dict``.
 
         Readers of a checkpoint then need to know nothing of averaging. The trained weights are stored beside them if
         the checkpoint is one to resume from.
         """
-        checkpoint["validation_accuracy"] = self.validation_accuracy
+        accuracy = self.validation_results.get("accuracy")
+        checkpoint["validation_accuracy"] = None if accuracy is None else float(accuracy)
         if self.ema is None:
             return
         state = checkpoint["state_dict"]
@@ -170,12 +168,10 @@ class FaceGenderModule(LightningModule):
             checkpoint[EMA_STEPS] = self.ema.count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore what `on_save_checkpoint` stored.
+        """Restore the trained and the averaged weights.
 
         A schedule by steps continues at the step where the same number of epochs ends on the present devices.
         """
-        accuracy = checkpoint.get("validation_accuracy")
-        self.validation_accuracy = None if accuracy is None else float(accuracy)
         at = checkpoint.get("resume_at")  # missing in those of Lightning's learning rate finder
         if self._recipe.interval == "step" and at is not None and not at["batch"]:
             (schedule,) = checkpoint["lr_schedulers"]

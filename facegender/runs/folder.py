@@ -270,13 +270,11 @@ def list_runs(root: Path) -> list[RunFolder]:
     """List the runs below a root, newest first. A folder counts once it has a manifest, a journal or a log."""
     found: list[tuple[float, RunFolder]] = []
     try:
-        entries = list(os.scandir(root / "checkpoints"))
+        names = [path.name for path in (root / "checkpoints").iterdir()]
     except OSError:
         return []
-    for entry in entries:
-        if not RUN_NAME.fullmatch(entry.name):
-            continue
-        folder = RunFolder(root, entry.name)
+    for name in filter(RUN_NAME.fullmatch, names):
+        folder = RunFolder(root, name)
         times = [modified(path) for path in (folder.manifest_path, folder.journal_path, folder.log_path)]
         if any(times):
             manifest = folder.read_manifest()

@@ -27,13 +27,7 @@ SENTENCE_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Preparing:
-    """Progress of preparing the photographs.
-
-    Attributes:
-        stage: What is done with them, e.g. "decoding".
-        done: Number of photographs done.
-        count: Number of photographs in all.
-    """
+    """Progress of preparing the photographs; the stage is what is done with them, e.g. "decoding"."""
 
     stage: str
     done: int
