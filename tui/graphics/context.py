@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 from cachetools import LRUCache
 
 from tui.graphics import kitty
-from tui.graphics.encode import Encoded, Slice
 from tui.graphics.kitty import TerminalImageCache
 from tui.graphics.link import NEAR_S, NUMBERS, Link
 from tui.graphics.probe import discard_cursor_reports
@@ -20,6 +19,7 @@ from tui.graphics.terminal import Protocol, Terminal
 if TYPE_CHECKING:
     from textual.app import App
 
+    from tui.graphics.encode import Encoded, Slice
     from tui.graphics.painter import PicturePainter
 
 CACHE_LIMIT_BYTES = 48 << 20
@@ -41,9 +41,6 @@ FLUSH_POLL_S = 0.02
 
 class GraphicsContext:
     """The shared state of one app's pictures.
-
-    Args:
-        terminal: The terminal at the other end of the link.
 
     Attributes:
         painters: Those of the app's mounted views.
@@ -188,10 +185,9 @@ _contexts: WeakKeyDictionary[App[Any], GraphicsContext] = WeakKeyDictionary()
 
 def context_of(app: App[Any]) -> GraphicsContext:
     """Return the app's context, created on first use."""
-    context = _contexts.get(app)
-    if context is None:
-        context = _contexts[app] = GraphicsContext(terminal_of(app))
-    return context
+    if app not in _contexts:
+        _contexts[app] = GraphicsContext(terminal_of(app))
+    return _contexts[app]
 
 
 def terminal_of(app: object) -> Terminal:

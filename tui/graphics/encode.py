@@ -1,6 +1,6 @@
 """Encode a picture for the terminal, in any protocol. Pure functions, to be called in a thread.
 
-The encoders are imported with the first picture, so that the first screen does not wait for numpy.
+Imported with the first picture, so that the first screen does not wait for numpy.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.segment import Segment
 
+from tui.graphics import halfblock, kitty, sixel
 from tui.graphics.geometry import Area, Placement, fit, slice_rows
+from tui.graphics.palette import PaletteQuantizer, within_budget
+from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
-
-if TYPE_CHECKING:
-    from tui.graphics.halfblock import HalfBlocks
-    from tui.graphics.picture import Picture
 
 COARSE_COLOURS = 8
 COARSE_SHRINK = 5
@@ -68,7 +67,7 @@ class Encoded:
     colours: int
     """Number of colours after the palette was reduced."""
     slices: tuple[Slice, ...]
-    blocks: HalfBlocks | None = None
+    blocks: halfblock.HalfBlocks | None = None
     """The cells, if it is shown with half blocks."""
 
     @property
@@ -97,17 +96,12 @@ class Encoded:
 
         Few colours give few segments: the screen on top applies its tint to each of them.
         """
-        from tui.graphics import halfblock
-        from tui.graphics.palette import PaletteQuantizer
-
         small = self.job.picture.scaled_down(self.placement.columns, self.placement.rows)
         return halfblock.flat_segments(PaletteQuantizer(small).reduced(FLAT_COLOURS), self.job.terminal.colours)
 
     @cached_property
     def background_code(self) -> str:
         """The control sequence that sets the background colour around the picture."""
-        from tui.graphics import halfblock
-
         colour = halfblock.colour_of(self.job.background, self.job.terminal.colours)
         return f"\x1b[{halfblock.code(colour, foreground=False)}m"
 
@@ -128,9 +122,6 @@ def _rows_of(placement: Placement, terminal: Terminal) -> list[tuple[int, int]]:
 
 
 def _as_kitty(job: Job, placement: Placement) -> Encoded:
-    from tui.graphics import kitty
-    from tui.graphics.palette import PaletteQuantizer, within_budget
-
     picture = _fitted(job.picture, placement)
     row_px = placement.row_px
     if job.coarse:
@@ -156,9 +147,6 @@ def _as_kitty(job: Job, placement: Placement) -> Encoded:
 
 
 def _as_sixel(job: Job, placement: Placement) -> Encoded:
-    from tui.graphics import sixel
-    from tui.graphics.palette import within_budget
-
     picture = _fitted(job.picture, placement).enlarged(placement.enlarge)
     # A multiplexer cuts sixel pictures into cells and fills those that are covered in part.
     filler = (job.background or (0, 0, 0)) if job.terminal.multiplexer else None
@@ -175,9 +163,6 @@ def _as_sixel(job: Job, placement: Placement) -> Encoded:
 
 
 def _as_blocks(job: Job, placement: Placement) -> Encoded:
-    from tui.graphics import halfblock
-    from tui.graphics.palette import PaletteQuantizer
-
     picture, terminal = job.picture, job.terminal
     if terminal.protocol is Protocol.HALFBLOCK:
         picture = _fitted(picture, placement).enlarged(placement.enlarge)

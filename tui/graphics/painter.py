@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.errors import NoWidget
 from textual.geometry import Region, Size
@@ -20,8 +21,11 @@ from textual.widget import Widget
 
 from tui.graphics import kitty
 from tui.graphics.context import GraphicsContext, context_of
-from tui.graphics.encode import Encoded, Slice
+from tui.graphics.geometry import Area
 from tui.graphics.terminal import Protocol
+
+if TYPE_CHECKING:
+    from tui.graphics.encode import Encoded, Slice
 
 BYTES_PER_PLACEHOLDER = 4
 RETRY_S = 1.0
@@ -48,12 +52,12 @@ class PicturePainter:
 
     Args:
         view: The widget.
-        fits: Returns whether the widget still has room for a picture.
+        area: Returns the widget's area for a picture; None if it is empty.
     """
 
-    def __init__(self, view: Widget, fits: Callable[[Encoded], bool]) -> None:
+    def __init__(self, view: Widget, area: Callable[[], Area | None]) -> None:
         self._view = view
-        self._fits = fits
+        self._area = area
         self.encoded: Encoded | None = None
         """The picture to show."""
         self._slices: list[_SliceState] = []
@@ -62,8 +66,6 @@ class PicturePainter:
         self._repaint_scheduled = self._overlays_scheduled = False
         self.hidden = False
         """The view has no visible part, so nothing of it would be written."""
-        self.cells = 0
-        """Cells for the picture while it takes a share of the link."""
         self.planned_bytes = 0
         """Bytes that are about to be written."""
         self._ahead: list[tuple[Slice, Encoded]] = []
@@ -74,6 +76,18 @@ class PicturePainter:
     @property
     def _graphics(self) -> GraphicsContext:
         return context_of(self._view.app)
+
+    @property
+    def cells(self) -> int:
+        """Cells for the picture while the view is visible: it takes a share of the link then; otherwise 0."""
+        area = self._area()
+        visible = not self.hidden and self._view.is_attached and self._view.screen.is_active
+        return area.columns * area.rows if area is not None and visible else 0
+
+    def fits(self, encoded: Encoded) -> bool:
+        """Return whether the view still has room for a picture."""
+        placement, area = encoded.placement, self._area()
+        return area is not None and placement.columns <= area.columns and placement.rows <= area.rows
 
     # What to write
 
@@ -92,10 +106,11 @@ class PicturePainter:
 
     def advance(self) -> None:
         """Schedule missing slices, from the top, as far as the link has room."""
+        self._repaint_scheduled = False
         encoded, context = self.encoded, self._graphics
         if encoded is None or self.hidden or not self._view.is_attached or not self._view.screen.is_active:
             return
-        if not self._fits(encoded):
+        if not self.fits(encoded):
             return
         sixel = _is_sixel(encoded)
         regions = []
@@ -115,7 +130,7 @@ class PicturePainter:
                 break
             self.planned_bytes += 0 if held else piece.size_bytes
             state.next = encoded
-            regions.append(self._region_of(piece.first_row, piece.rows))
+            regions.append(Region(0, piece.first_row, self._view.content_size.width, piece.rows))
         if regions:
             self._view.refresh(*regions)
         self._update_written()
@@ -136,7 +151,7 @@ class PicturePainter:
             return
         if self._graphics.has_room:
             # Data is only written with a line; this refresh writes the first row of the picture.
-            self._view.refresh(self._region_of(0, 1))
+            self._view.refresh(Region(0, 0, self._view.content_size.width, 1))
         else:
             self._graphics.when_free(self._send_next_ahead)
 
@@ -153,12 +168,9 @@ class PicturePainter:
     # Writing
 
     def paint(self, row: int, first: int, last: int) -> str | None:
-        """Return the picture's cells in one row, after the picture itself if the terminal needs it.
+        """Return columns `first` up to but not including `last` of a row of the picture's cells.
 
-        Args:
-            row: The row within the picture, in cells.
-            first: The first column within the picture.
-            last: The column after the last.
+        The picture itself comes before them if the terminal needs it.
 
         Returns:
             Text and control sequences that leave the cursor after the last cell; None for the line's own cells.
@@ -265,8 +277,7 @@ class PicturePainter:
             return
         if self._drawn_at[1] != self._view.app.size:
             self.disturbed()
-        elif overlays := self._overlays():
-            self._cover(overlays)
+        elif self._cover():
             self.advance()
 
     def forget(self) -> None:
@@ -280,36 +291,27 @@ class PicturePainter:
         """Write again what was written over, after this update."""
         if not self._repaint_scheduled:
             self._repaint_scheduled = True
-            self._view.call_later(self._repaint)
-
-    def _repaint(self) -> None:
-        self._repaint_scheduled = False
-        self.advance()
+            self._view.call_later(self.advance)
 
     def _repaint_overlays(self) -> None:
         """Repaint widgets on top of the picture, which a sixel picture has covered."""
         self._overlays_scheduled = False
         if self._view.is_attached:
-            overlays = self._overlays()
-            self._cover(overlays)
-            for widget in overlays:
+            for widget in self._cover():
                 widget.refresh()
 
-    def _cover(self, overlays: list[Widget]) -> None:
-        """Mark slices that other widgets overlap."""
-        if self.encoded is None:
-            return
-        left, top = self._view.content_region.offset
-        for state, piece in zip(self._slices, self.encoded.slices, strict=True):
-            region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
-            if any(self._seen(widget).overlaps(region) for widget in overlays):
-                state.intact = False
-
-    def _overlays(self) -> list[Widget]:
-        """Return visible widgets that overlap this one, except its ancestors."""
+    def _cover(self) -> list[Widget]:
+        """Mark the slices that other widgets overlap; returns the visible widgets that overlap the view."""
         mine, above = self._view.region, set(self._view.ancestors_with_self)
         others = (widget for widget in self._view.screen.walk_children(Widget) if widget not in above)
-        return [one for one in others if one.visible and one.display and self._seen(one).overlaps(mine)]
+        overlays = [one for one in others if one.visible and one.display and self._seen(one).overlaps(mine)]
+        if self.encoded is not None:
+            left, top = self._view.content_region.offset
+            for state, piece in zip(self._slices, self.encoded.slices, strict=True):
+                region = Region(left, top + piece.first_row, self.encoded.placement.columns, piece.rows)
+                if any(self._seen(widget).overlaps(region) for widget in overlays):
+                    state.intact = False
+        return overlays
 
     def _seen(self, widget: Widget) -> Region:
         """Return the visible region of a widget on the screen."""
@@ -317,10 +319,6 @@ class PicturePainter:
             return self._view.screen.find_widget(widget).visible_region
         except NoWidget:
             return Region()
-
-    def _region_of(self, first_row: int, rows: int) -> Region:
-        """Return some rows of the picture in the view's coordinates, inside padding and border."""
-        return Region(0, first_row, self._view.content_size.width, rows)
 
     def keys_on_screen(self) -> set[bytes]:
         """Return the keys of slices that are on the screen or will be, so that they are not evicted."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import events, work
+from textual import work
 from textual.dom import NoScreen
 from textual.geometry import Region
 from textual.message import Message
@@ -20,15 +20,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.graphics.context import GraphicsContext, context_of, terminal_of
-from tui.graphics.encode import Encoded, Job, encode
 from tui.graphics.geometry import Area
 from tui.graphics.painter import PicturePainter
-from tui.graphics.terminal import Protocol, Terminal, clean_name
+from tui.graphics.terminal import Protocol, clean_name
 from tui.graphics.textual_internals import PictureStrip, spliced
 
 if TYPE_CHECKING:
+    from tui.graphics.encode import Encoded, Job
     from tui.graphics.picture import Picture
-
 
 COARSE_FROM_S = 0.35
 """A picture that takes longer to send is preceded by a coarse one."""
@@ -65,10 +64,10 @@ class PictureView(Widget, can_focus=False):
         self.set_reactive(PictureView.placeholder, placeholder)
         self.picture: Picture | None = None
         """The picture requested last."""
-        self._encoding = False
         self._idle = asyncio.Event()
+        """Set while nothing is being encoded or waits to be written."""
         self._idle.set()
-        self._painter = PicturePainter(self, self._fits)
+        self._painter = PicturePainter(self, self._area)
         self._under_way: dict[object, asyncio.Task[Encoded]] = {}
 
     @property
@@ -76,17 +75,10 @@ class PictureView(Widget, can_focus=False):
         """The encoded picture on the screen; still the one before `picture` while that is being encoded."""
         return self._painter.encoded
 
-    @property
-    def terminal(self) -> Terminal:
-        """The app's terminal."""
-        return terminal_of(self.app)
-
     def show(self, picture: Picture | None, *, once_laid_out: bool = False) -> None:
         """Show a picture as soon as it is encoded, or none. Only the newest is shown.
 
-        Args:
-            picture: The picture.
-            once_laid_out: It was made for the size after the next layout.
+        ``once_laid_out`` means that it was made for the size after the next layout.
         """
         self.picture = picture
         if picture is None:
@@ -98,19 +90,14 @@ class PictureView(Widget, can_focus=False):
             self._encode_if_needed()
 
     async def prepare(self, picture: Picture, *, send: bool = False) -> None:
-        """Encode a picture that may be wanted next.
-
-        Args:
-            picture: The picture.
-            send: Also send it ahead to a kitty terminal on a slow link, once the link is idle.
-        """
+        """Encode a picture that may be wanted next; ``send`` it to a kitty terminal on a slow link, once it is idle."""
         if (job := self._job_for(picture)) is None:
             return
         try:
             ready = await self._encoded(job)
         except Exception:  # reported when the picture is requested
             return
-        if send and self.terminal.protocol is Protocol.KITTY and not self._is_quick(ready):
+        if send and terminal_of(self.app).protocol is Protocol.KITTY and not self._is_quick(ready):
             await self._idle.wait()
             await self._painter.written.wait()
             await asyncio.sleep(IDLE_S)
@@ -120,7 +107,7 @@ class PictureView(Widget, can_focus=False):
     def redraw(self) -> None:
         """Write the picture again, encoded again if the terminal has changed."""
         encoded = self._painter.encoded
-        if encoded is not None and encoded.job.terminal != self.terminal:
+        if encoded is not None and encoded.job.terminal != terminal_of(self.app):
             self._show_encoded(None)
             self._encode_if_needed()
         else:
@@ -129,7 +116,7 @@ class PictureView(Widget, can_focus=False):
     def on_mount(self) -> None:
         """Subscribe to everything that may write over sixel pixels."""
         self._graphics.painters.add(self._painter)
-        self.app.screen_change_signal.subscribe(self, self._screen_changed, immediate=True)
+        self.app.screen_change_signal.subscribe(self, self._painter.disturbed, immediate=True)
         self.app.app_resume_signal.subscribe(self, self._resumed, immediate=True)
         self.screen.screen_layout_refresh_signal.subscribe(self, self._painter.laid_out, immediate=True)
 
@@ -138,33 +125,21 @@ class PictureView(Widget, can_focus=False):
         self._graphics.forget_held()
         self._painter.forget()
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Fit the picture to the new size; the painter knows which pixels are intact."""
-        self._update_area()
         self._painter.advance()
         self._encode_if_needed()
 
     def on_show(self) -> None:
         """Write the picture, which is not on the screen."""
         self._painter.hidden = False
-        self._screen_changed()
+        self._painter.disturbed()
         self._encode_if_needed()
 
     def on_hide(self) -> None:
         """Give back the share of the link."""
         self._painter.hidden = True
-        self._screen_changed()
-
-    def _screen_changed(self, _: object = None) -> None:
-        """Draw again what may have been written over."""
-        self._update_area()
         self._painter.disturbed()
-
-    def _update_area(self) -> None:
-        """Take a share of the link while the view is visible."""
-        area = self._area()
-        seen = area is not None and not self._painter.hidden and self.screen.is_active
-        self._painter.cells = area.columns * area.rows if area is not None and seen else 0
 
     def on_unmount(self) -> None:
         """Allow the terminal's copy of the picture to be evicted."""
@@ -181,18 +156,21 @@ class PictureView(Widget, can_focus=False):
         so that row is not used.
         """
         width, height = self.content_size
-        if height and self.terminal.protocol is Protocol.SIXEL and self.content_region.bottom >= self.app.size.height:
+        sixel = terminal_of(self.app).protocol is Protocol.SIXEL
+        if height and sixel and self.content_region.bottom >= self.app.size.height:
             height -= 1
         return Area(width, height) if width and height else None
 
     def _job_for(self, picture: Picture) -> Job | None:
         """Return what to encode for a picture; None if it cannot be shown yet."""
+        from tui.graphics.encode import Job  # with the first picture: the first screen does not wait for numpy
+
         if not self.is_attached or (area := self._area()) is None:
             return None
         bgcolor = self.rich_style.bgcolor
         background = bgcolor.triplet if bgcolor is not None else None
         budget = self._graphics.budget_bytes(area.columns * area.rows)
-        return Job(picture, area, self.terminal, background, budget)
+        return Job(picture, area, terminal_of(self.app), background, budget)
 
     def _job(self) -> Job | None:
         """Return what to encode now; None if it is on the screen already or cannot be shown yet."""
@@ -204,13 +182,12 @@ class PictureView(Widget, can_focus=False):
         return None if same else job
 
     def _encode_if_needed(self) -> None:
-        if self._encoding or (job := self._job()) is None:
+        if not self._idle.is_set() or (job := self._job()) is None:
             return
         ready = self._graphics.cache.get(job.key)
         if ready is not None and self._is_quick(ready) and self._painter.written.is_set():
             self._show_encoded(ready)
             return
-        self._encoding = True
         self._idle.clear()
         self._show_newest()
 
@@ -245,7 +222,6 @@ class PictureView(Widget, can_focus=False):
             self._show_encoded(None)
             self.placeholder = f"this picture cannot be shown ({clean_name(str(error))})"
         finally:
-            self._encoding = False
             self._idle.set()
 
     def _fits_now(self, job: Job) -> bool:
@@ -259,6 +235,8 @@ class PictureView(Widget, can_focus=False):
 
     async def _encoded(self, job: Job) -> Encoded:
         """Return the picture from the cache or encode it in a thread, once for all who request the same."""
+        from tui.graphics.encode import encode
+
         ready = self._graphics.cache.get(job.key)
         if ready is None:
             task = self._under_way.get(job.key)
@@ -309,7 +287,7 @@ class PictureView(Widget, can_focus=False):
         encoded = self._painter.encoded
         if encoded is None:
             return strips
-        if not self._fits(encoded):
+        if not self._painter.fits(encoded):
             self._painter.give_up()
             # The view was moved onto the screen's last row without a change of size.
             self.call_later(self._encode_if_needed)
@@ -332,11 +310,6 @@ class PictureView(Widget, can_focus=False):
                     segments = list(Text.from_ansi(blocks.rows[row]).render(self.app.console))
                 lines[top + row] = spliced(base, left, segments, placement.columns)
         return lines
-
-    def _fits(self, encoded: Encoded) -> bool:
-        """Return whether the view still has room for a picture."""
-        placement, area = encoded.placement, self._area()
-        return area is not None and placement.columns <= area.columns and placement.rows <= area.rows
 
     def _is_live(self, crop: Region) -> bool:
         """Return whether the real picture can be drawn: not below another screen, and only as a whole."""

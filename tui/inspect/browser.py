@@ -14,6 +14,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.timer import Timer
 
+from tui.graphics.context import terminal_of
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
 from tui.inspect.title import title_line
@@ -130,8 +131,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def first_epoch(self) -> None:
         """Show the first epoch that has pictures."""
         self._stop_playing()
-        if self._frames:
-            self.select(replace(self.selection, epoch=self._frames[0]))
+        self.select(self.selection.moved_epoch(self._frames, -len(self._frames)))
 
     def follow_live(self) -> None:
         """Show the latest epoch, and newer ones as they arrive."""
@@ -240,7 +240,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._path_of(epoch),
             replace(selection, epoch=epoch, channel=channel),
             self.view.pane_size,
-            self.view.mosaic.terminal,
+            terminal_of(self.app),
             caption=None if self._caption is None else self._caption().plain,
             written_at=self._times.get(epoch, 0.0),
             heatmap=self.heatmap,
