@@ -106,7 +106,7 @@ class FaceGenderApp(LateReplyApp):
         self._data = data
         self._graphics = graphics
         self._leaving = False
-        self._run_control = RunControl(self, root, show=self._show_run, confirm=self._confirm)
+        self._run_control = RunControl(self, root, self._confirm)
         self._classifier = ClassifierProcess(root)
         self.dashboard = Dashboard(root, run)
 
@@ -304,12 +304,9 @@ class FaceGenderApp(LateReplyApp):
 
     @on(OpenRun)
     def _open_run(self, event: OpenRun) -> None:
-        self._show_run(event.folder)
-
-    def _show_run(self, folder: RunFolder) -> None:
         while self.screen is not self.dashboard and len(self.screen_stack) > 1:
             self.screen.dismiss(None)  # answers a question that is still open, where popping would leave it waiting
-        self.dashboard.open_run(folder)
+        self.dashboard.open_run(event.folder)
 
     async def _confirm(self, question: str, consequence: str) -> bool:
         from tui.screens.confirm import Confirm

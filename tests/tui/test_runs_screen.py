@@ -17,6 +17,7 @@ from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
 from facegender.runs.summary import RunSummary, summarise
 from tui.host.processes import Trainers
+from tui.messages import OpenRun
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs
@@ -206,7 +207,7 @@ async def test_a_question_that_is_open_when_another_run_is_shown_is_answered_wit
     async with listed(root) as (app, pilot):
         await pilot.press("S")
         await until(lambda: isinstance(app.screen, Confirm))
-        app._show_run(runs["live"])
+        app.post_message(OpenRun(runs["live"]))
         await until(lambda: app.screen is app.dashboard)
         await pilot.press("S")
         await until(lambda: isinstance(app.screen, Confirm))

@@ -12,7 +12,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.host.processes import Trainers
-from tui.messages import DeleteRun, ResumeRun, RunRequest, StartRun, StopRun
+from tui.messages import DeleteRun, OpenRun, ResumeRun, RunRequest, StartRun, StopRun
 
 
 class RunControl:
@@ -21,21 +21,12 @@ class RunControl:
     Threads access the files: a slow file system must not block the keys.
 
     Args:
-        show: Shows a run on the dashboard, at once.
         confirm: Asks the user a question with a consequence, and returns whether the answer is yes.
     """
 
-    def __init__(
-        self,
-        app: App[None],
-        root: Path,
-        *,
-        show: Callable[[RunFolder], None],
-        confirm: Callable[[str, str], Awaitable[bool]],
-    ) -> None:
+    def __init__(self, app: App[None], root: Path, confirm: Callable[[str, str], Awaitable[bool]]) -> None:
         self._app = app
         self._root = root
-        self._show = show
         self._confirm = confirm
         self._trainers = Trainers()
         self._pending: set[str] = set()
@@ -52,10 +43,11 @@ class RunControl:
             match request:
                 case StartRun():
                     start = self._trainers.start
-                    self._show(await asyncio.to_thread(start, self._root, request.config, request.name))
+                    folder = await asyncio.to_thread(start, self._root, request.config, request.name)
+                    self._app.post_message(OpenRun(folder))
                 case ResumeRun():
                     await asyncio.to_thread(self._trainers.resume, request.folder)
-                    self._show(request.folder)
+                    self._app.post_message(OpenRun(request.folder))
                     self._notify(f"Resuming {request.folder.name} from its last checkpoint")
                 case StopRun():
                     await self._stop(request.folder)

@@ -47,7 +47,6 @@ class Runs(BaseScreen[None]):
         self._known: dict[str, tuple[object, RunSummary]] = {}
         self._errors: dict[str, str] = {}
         """What keeps a run from being read, by its name."""
-        self._reading = False
 
     def compose(self) -> ComposeResult:
         """The table."""
@@ -60,22 +59,18 @@ class Runs(BaseScreen[None]):
         )
 
     def on_mount(self) -> None:
-        """Read the runs now, and again from time to time."""
-        self._update()
-        self.set_interval(REREAD_S, self._update)
+        """Show the runs."""
+        self._follow()
 
     @work
-    async def _update(self) -> None:
-        """Read the runs in a thread and show them, unless that is under way."""
-        if self._reading:
-            return
-        self._reading = True
-        try:
+    async def _follow(self) -> None:
+        """Read the runs in a thread and show them, again and again until the screen is left."""
+        while True:
             summaries = await asyncio.to_thread(self._read)
-        finally:
-            self._reading = False
-        if self.is_open:
+            if not self.is_open:
+                return
             self._show(summaries)
+            await asyncio.sleep(REREAD_S)
 
     def _read(self) -> list[RunSummary]:
         """Read the journals that have changed, and the state of every run."""
