@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 os.environ.setdefault("TEXTUAL_FPS", "120")
 
 SWITCH_INTERVAL_S = 0.001
-PROTOCOLS = ("auto", "kitty", "sixel", "halfblock")
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,7 +40,7 @@ def _path(text: str) -> Path:
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; a wrong one ends the program with one line and exit code 2."""
     from facegender import __version__
-    from tui.graphics.terminal import ENVIRONMENT_VARIABLE, invalid_override
+    from tui.graphics.terminal import ENVIRONMENT_VARIABLE, PROTOCOL_NAMES, invalid_override
 
     parser = Parser(
         prog="facegender-tui",
@@ -55,13 +54,14 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     new_run = parser.add_mutually_exclusive_group()
     new_run.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
     new_run.add_argument("--data", type=_path, metavar="DIR", help="open the form for a new run on this folder")
-    parser.add_argument("--graphics", choices=PROTOCOLS, default="auto", help="how pictures reach the terminal")
+    parser.add_argument("--graphics", choices=PROTOCOL_NAMES, default="auto", help="how pictures reach the terminal")
     parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
     # The option overrides the variable: a wrong value there matters only without the option.
     if options.graphics == "auto" and (value := invalid_override(os.environ)):
-        parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {value!r} (choose from {', '.join(PROTOCOLS)})")
+        known = ", ".join(PROTOCOL_NAMES)
+        parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {value!r} (choose from {known})")
     return options
 
 

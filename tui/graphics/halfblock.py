@@ -70,14 +70,9 @@ DEFAULT = Color.default()
 
 
 def half_blocks(picture: Picture, columns: int, rows: int, colours: Colours, background: Color = DEFAULT) -> HalfBlocks:
-    """Convert a picture to half blocks.
+    """Convert a picture, at most `columns` wide and `2 * rows` high, to half blocks.
 
-    Args:
-        picture: At most `columns` wide and `2 * rows` high.
-        columns: Cells per row.
-        rows: Rows of cells.
-        colours: The colours that the terminal supports.
-        background: The colour of pixels outside the picture.
+    Pixels outside the picture have the background's colour.
     """
     # Colours that the terminal does not tell apart share an index.
     shared: dict[str, tuple[int, Color]] = {}

@@ -115,14 +115,9 @@ def command(keys: str, payload: str = "", tmux: bool = False) -> str:
 
 
 def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = False) -> str:
-    """Return the placeholder cells of columns `first` up to but not including `last`.
+    """Return the placeholder cells of columns `first` up to but not including `last` of a row of a placement.
 
-    Args:
-        image_id: The picture's number; its low byte is not 0.
-        row: The row of the placement.
-        first: The first column of the placement.
-        last: The column after the last.
-        spelled_out: Number every cell; otherwise only the first one is numbered, and the terminal counts on.
+    `spelled_out` numbers every cell; otherwise only the first one is numbered, and the terminal counts on.
     """
     colour, high = image_id & 0xFF, DIACRITICS[image_id >> 24]
     start = PLACEHOLDER + DIACRITICS[row] + DIACRITICS[first] + high
@@ -136,16 +131,13 @@ def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = Fa
 class TerminalImageCache:
     """What is known of the pictures that the terminal holds: slices by number, the least recently shown evicted first.
 
-    Args:
-        max_slices: The most slices to keep.
-        max_bytes: The most memory of the terminal to use.
+    It keeps at most `max_slices` slices in at most `max_bytes` of the terminal's memory.
     """
 
     def __init__(self, max_slices: int = MAX_SLICES, max_bytes: int = MAX_BYTES) -> None:
         self._max_slices = max_slices
         self._max_bytes = max_bytes
         self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
-        self._held_bytes = 0
         # Random high bytes keep the pictures of several programs in one terminal apart.
         first = secrets.randbelow(255)
         self._high_bytes = (1 + (first + index) % 255 for index in range(255))
@@ -173,12 +165,13 @@ class TerminalImageCache:
             The number, and the numbers of evicted slices to delete.
         """
         evicted = []
+        all_bytes = size_bytes + sum(size for _, size in self._held.values())
         for old in list(self._held):
-            if len(self._held) < self._max_slices and self._held_bytes + size_bytes <= self._max_bytes:
+            if len(self._held) < self._max_slices and all_bytes <= self._max_bytes:
                 break
             if old not in keep:
                 number, size = self._held.pop(old)
-                self._held_bytes -= size
+                all_bytes -= size
                 evicted.append(number)
         if not self._free:  # all are on the screen
             self._add_numbers()
@@ -186,7 +179,6 @@ class TerminalImageCache:
         # Freed numbers go to the end: a late repaint of an old picture shows nothing rather than a wrong one.
         self._free.extend(evicted)
         self._held[key] = (number, size_bytes)
-        self._held_bytes += size_bytes
         return number, evicted
 
     def _add_numbers(self) -> None:
@@ -198,7 +190,6 @@ class TerminalImageCache:
         """Forget all slices; returns the numbers to delete."""
         numbers = [number for number, _ in self._held.values()]
         self._held.clear()
-        self._held_bytes = 0
         self._free.extend(numbers)
         return numbers
 

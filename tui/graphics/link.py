@@ -91,11 +91,7 @@ class Link:
         return self._replies or (self.round_trip_s is not None and not self._gave_up)
 
     def may_send(self, planned_bytes: int = 0) -> bool:
-        """Return whether the window has room for more.
-
-        Args:
-            planned_bytes: Bytes that are about to be sent already.
-        """
+        """Return whether the window has room for more than bytes that are about to be sent already."""
         return self.in_flight_bytes + planned_bytes < self.window_bytes
 
     def seconds_for(self, size_bytes: int) -> float:
@@ -115,8 +111,7 @@ class Link:
         self._sent_bytes += size_bytes
         number = self._asked % NUMBERS
         self._asked += 1
-        state = self._sent_bytes, self._read_bytes, self._read_at, self._alone
-        self._queries.append(_Query(number, now, *state))
+        self._queries.append(_Query(number, now, self._sent_bytes, self._read_bytes, self._read_at, self._alone))
         return number
 
     def acknowledged(self, number: int | None = None) -> None:

@@ -27,7 +27,6 @@ def within_budget(
     """Reduce a picture's colours, to no fewer than eight, until it fits a budget.
 
     Args:
-        picture: Any picture.
         size_bytes: Returns the encoded size of a picture; called with samples of it.
         budget_bytes: The size that the result should not much exceed.
         registers: The most colours that the result may have.

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tui.graphics.geometry import SIXEL_BAND_PX as BAND_PX
 from tui.graphics.picture import Picture, Pixels
-
-BAND_PX = 6
 
 _ABSENT = np.uint32(0xFFFFFFFF)
 
@@ -53,14 +52,10 @@ def size(picture: Picture) -> int:
 
 def _used_colours(picture: Picture) -> tuple[Pixels, Pixels]:
     """Return pixels and palette without unused colours."""
-    count = len(picture.palette)
-    pixels = picture.pixels
-    used = np.flatnonzero(np.bincount(pixels.ravel()))
-    if len(used) < count:
-        register = np.zeros(256, np.uint8)
-        register[used] = np.arange(len(used), dtype=np.uint8)
-        pixels = register[pixels]
-    return pixels, picture.palette[used]
+    used = np.flatnonzero(np.bincount(picture.pixels.ravel()))
+    register = np.zeros(256, np.uint8)
+    register[used] = np.arange(len(used), dtype=np.uint8)
+    return register[picture.pixels], picture.palette[used]
 
 
 def _bands(pixels: Pixels, colours: int) -> list[bytes]:

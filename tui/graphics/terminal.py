@@ -13,8 +13,6 @@ Colours = Literal["truecolor", "256", "16"]
 DEFAULT_CELL_PX = (10, 20)
 
 ENVIRONMENT_VARIABLE = "FACEGENDER_GRAPHICS"
-AUTO = "auto"
-"""Use the best protocol that the terminal supports."""
 
 _DEVICE_ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,6});(\d{1,6})t")
@@ -29,7 +27,7 @@ _PLACEHOLDER_TERMS = ("xterm-kitty", "xterm-ghostty")
 
 _TRUECOLOR_NAMES = (
     "kitty", "ghostty", "wezterm", "foot", "alacritty", "iterm2", "konsole", "contour", "mlterm", "xterm",
-    "windows terminal", "vte", "rio", "mintty", "tmux",
+    "windows terminal", "vte", "rio", "mintty",
 )  # fmt: skip
 _TRUECOLOR_TERMS = ("-direct", "kitty", "ghostty", "wezterm", "foot", "alacritty", "contour")
 
@@ -42,6 +40,10 @@ class Protocol(enum.Enum):
     KITTY = "kitty"
     SIXEL = "sixel"
     HALFBLOCK = "halfblock"
+
+
+PROTOCOL_NAMES = ("auto", *(protocol.value for protocol in Protocol))
+"""What a user may request; "auto" for the best protocol that the terminal supports."""
 
 
 @dataclass(frozen=True)
@@ -190,15 +192,14 @@ def interpret(
 def invalid_override(environment: Mapping[str, str]) -> str:
     """Return the value of the environment variable, safe to print, if it is no protocol; empty if it is valid."""
     value = environment.get(ENVIRONMENT_VARIABLE, "")
-    known = ("", AUTO, *(protocol.value for protocol in Protocol))
-    return "" if value.strip().lower() in known else clean_name(value)
+    return "" if value.strip().lower() in ("", *PROTOCOL_NAMES) else clean_name(value)
 
 
 def _forced(override: str, environment: Mapping[str, str]) -> _Choice | None:
     variable = environment.get(ENVIRONMENT_VARIABLE, "")
     for value, source in ((override, "the command line"), (variable, ENVIRONMENT_VARIABLE)):
         value = value.strip().lower()
-        if value in {protocol.value for protocol in Protocol}:
+        if value in PROTOCOL_NAMES[1:]:
             return _Choice(Protocol(value), f"requested by {source}")
     return None
 
@@ -269,8 +270,6 @@ def _colours(name: str, environment: Mapping[str, str]) -> Colours:
     term = environment.get("TERM", "")
     if environment.get("COLORTERM", "").lower() in ("truecolor", "24bit"):
         return "truecolor"
-    if any(part in term for part in _TRUECOLOR_TERMS):
-        return "truecolor"
-    if name.lower().startswith(_TRUECOLOR_NAMES) and not name.lower().startswith("tmux"):
+    if any(part in term for part in _TRUECOLOR_TERMS) or name.lower().startswith(_TRUECOLOR_NAMES):
         return "truecolor"
     return "256" if "256color" in term else "16"

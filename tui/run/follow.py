@@ -52,9 +52,7 @@ class Follower:
 
     It is a daemon thread, not a worker: a file system that hangs must not keep the program from ending.
 
-    Args:
-        folder: The run.
-        post: Must be thread-safe, e.g. a widget's ``post_message``.
+    ``post`` must be thread-safe, e.g. a widget's ``post_message``.
     """
 
     def __init__(self, folder: RunFolder, post: Callable[[Message], object]) -> None:

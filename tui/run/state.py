@@ -244,14 +244,11 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
     )
     photographs = sum(event.train_images.values()), sum(event.validation_images.values())
     noun = "demo faces" if event.demo else "photographs"
-    state = _logged(
-        state,
-        event.time,
-        "info",
+    text = (
         f"{'resumed' if event.resumed else 'started'} on {event.device} ({event.device_name}), "
-        f"{photographs[0]} {noun} to train, {photographs[1]} to validate",
+        f"{photographs[0]} {noun} to train, {photographs[1]} to validate"
     )
-    return state
+    return _logged(state, event.time, "info", text)
 
 
 def _logged(state: RunState, time: float, level: Level, text: str) -> RunState:

@@ -110,7 +110,6 @@ class Dashboard(PictureScreen):
         self._stop_following()
         if self.folder is None or self.folder.path != folder.path or self.state is None:
             self.state = RunState(folder.name)
-            self._curves = None
         self.folder = folder
         self.browser.open(folder.frame_path)
         self._follower = Follower(folder, self.post_message)
@@ -124,7 +123,7 @@ class Dashboard(PictureScreen):
         if not event.state.exists:
             self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
             self._stop_following()
-            self.folder = self.state = self._curves = None
+            self.folder = self.state = None
             self.browser.open(None)
 
     @on(FollowFailed)
