@@ -103,8 +103,6 @@ def read_settings(given: Mapping[str, Any], config: Path | None) -> dict[str, An
             typed[name] = parse(name, value) if isinstance(value, str) else value
         except UserError as error:
             raise UserError(f"{option_of(name)} {error}") from None
-    if "demo" in given and "data" in given:
-        raise UserError("--demo and --data exclude each other: give one of them")
     settings = read_toml(config) if config else {}
     if "demo" in given or "data" in given:
         # The command line decides between photographs and demo faces, also against a file that has the other.

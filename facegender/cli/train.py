@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from facegender.cli.options import Config, Root, not_empty, read_settings, settings_options
-from facegender.runs.config import FIELDS, RECIPES, option_of
+from facegender.runs.config import FIELDS, RECIPES, option_of, validate
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
 from facegender.support.text import shell_command
@@ -54,7 +54,7 @@ def find_lr(
 
     Uses one device and saves nothing: no run, no checkpoint.
     """
-    settings = configure(read_settings(given, config))
+    settings = validate(configure(read_settings(given, config)))
     if not settings.demo:
         from facegender.data.dataset import find_data_folder
 

@@ -77,9 +77,6 @@ class FaceDataModule(pl.LightningDataModule):
         """Describe the data; `prepare` reads it.
 
         Args:
-            config: Says which data, and how it is split.
-            root: The folder that the program works in.
-            progress: Is told how many photographs are decoded.
             near_copies: The groups that a resumed run began with, which keep its split; None searches for them.
         """
         super().__init__()

@@ -59,8 +59,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             content: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         if not isinstance(content, dict):
             raise DamagedCheckpoint(f"holds a {type(content).__name__}")
+        tensors = [leaf for leaf in leaves(content) if isinstance(leaf, Tensor)]
+        if any(tensor.layout is not torch.strided for tensor in tensors):
+            raise DamagedCheckpoint("holds sparse tensors")
         # An expanded tensor repeats numbers that the file stores once; a copy of it would take the whole memory.
-        if sum(tensor.numel() * tensor.element_size() for tensor in _tensors(content)) > size:
+        if sum(tensor.numel() * tensor.element_size() for tensor in tensors) > size:
             raise DamagedCheckpoint("its tensors are larger than the file")
     except (DamagedCheckpoint, OSError, MemoryError):
         raise
@@ -101,11 +104,10 @@ def require_count(value: Any, name: str) -> int:
     return value
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        if value.layout is not torch.strided:
-            raise DamagedCheckpoint("holds sparse tensors")
-        yield value
-    elif isinstance(value, (dict, list, tuple)):
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in nested dictionaries, lists and tuples."""
+    if isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
+            yield from leaves(item)
+    else:
+        yield value

@@ -47,7 +47,6 @@ class FaceGenderModule(LightningModule):
         """Make the network with random weights.
 
         Args:
-            config: What to train.
             classes: Class names in the order of the labels.
             train_images: Training photographs per class, for ``class_weights``; without it all classes weigh the same.
         """

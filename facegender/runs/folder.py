@@ -63,7 +63,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """``run.json``.
 
     Attributes:
-        process: The process that trains the run, or trained it last.
         created: Seconds since 1970.
         program: Name and version of the program that wrote the manifest last.
         data: The folder that was read, or "demo faces".

@@ -16,7 +16,13 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from facegender.data.dataset import CLASSES
-from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
+from facegender.network.checkpoint_file import (
+    DamagedCheckpoint,
+    leaves,
+    network_weights,
+    read_checkpoint,
+    require_count,
+)
 from facegender.network.recipes import build_network
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import CheckpointSaved, EpochFinished, Event, FrameSaved, RunStarted
@@ -118,7 +124,9 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
         network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
     network_weights(checkpoint["state_dict"], network)
     (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
-    _check_progress(checkpoint["loops"])
+    for count in leaves(checkpoint["loops"]):  # Lightning's record of its progress, which it does not check itself
+        if count is not None and not isinstance(count, bool):
+            require_count(count, "Lightning's progress")
     point = ResumePoint(
         epoch=epoch,
         batch=batch,
@@ -134,15 +142,6 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     due = config.frame_is_due(epoch - 1) or (config.visualize_every and point.is_finished(config))
     missing_frame = epoch - 1 if due and epoch - 1 not in frames else None
     return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
-
-
-def _check_progress(value: Any) -> None:
-    """Check that Lightning's record of its progress has nothing but counts, which Lightning does not check itself."""
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_progress(item)
-    elif value is not None and not isinstance(value, bool):
-        require_count(value, "Lightning's progress")
 
 
 def _missing_events(folder: RunFolder, checkpoint: dict[str, Any]) -> list[Event]:

@@ -48,7 +48,6 @@ class PhotoFile:
     Pickling it sends the path, and the process that receives it opens the file again.
 
     Attributes:
-        path: Where it is.
         side: Width and height of each photograph in pixels.
         count: Rows, one per source file.
         source: Where the photographs come from, for people; safe to show.

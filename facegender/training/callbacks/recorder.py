@@ -182,11 +182,10 @@ class RunRecorder(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the end of an epoch."""
         assert isinstance(pl_module, FaceGenderModule)
-        assert self._epoch is not None
         stopping = trainer.early_stopping_callback
         known: dict[str, Any] = {
             "time": time.time(),
-            "epoch": self._epoch,
+            "epoch": trainer.current_epoch,
             "step": trainer.global_step,
             "classes": list(CLASSES),
             "learning_rate": self._learning_rate,
