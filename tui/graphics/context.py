@@ -98,10 +98,7 @@ class GraphicsContext:
         """Record that the terminal reported its cursor position, and call back who waits for it.
 
         An app calls it from `on_cursor_position`. The reports pace the pictures: they bound the data that the terminal
-        has not read yet.
-
-        Args:
-            x: The column, counted from 0; it tells the number of the query.
+        has not read yet. The column `x`, counted from 0, tells the number of the query.
         """
         number = x - _FIRST_X
         self.link.acknowledged(number if 0 <= number < NUMBERS else None)

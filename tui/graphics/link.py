@@ -115,11 +115,7 @@ class Link:
         return number
 
     def acknowledged(self, number: int | None = None) -> None:
-        """Record that the terminal has replied.
-
-        Args:
-            number: The query's number; None, if the reply does not tell, means the oldest one.
-        """
+        """Record that the terminal has replied to a query; None, if the reply does not tell, means the oldest one."""
         now = self._clock()
         self._replies = True
         self._give_up()

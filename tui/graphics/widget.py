@@ -40,11 +40,7 @@ TYPICAL_BYTES_PER_PX = 0.4
 
 
 class PictureView(Widget, can_focus=False):
-    """Shows one picture, whole and with its proportions.
-
-    Args:
-        placeholder: Plain text shown in the middle while there is no picture.
-    """
+    """Shows one picture, whole and with its proportions."""
 
     DEFAULT_CSS = """
     PictureView { width: 1fr; height: 1fr; content-align: center middle; text-align: center; text-wrap: nowrap; }
@@ -57,7 +53,7 @@ class PictureView(Widget, can_focus=False):
         encoded: Encoded
 
     placeholder: reactive[str] = reactive("")
-    """Plain text shown while there is no picture."""
+    """Plain text shown in the middle while there is no picture."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None, placeholder: str = "") -> None:
         super().__init__(id=id, classes=classes)

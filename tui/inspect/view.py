@@ -38,12 +38,7 @@ class LayerView(Horizontal):
     """
 
     def __init__(self, placeholder: str, caption: Callable[[], Text] | None = None) -> None:
-        """Make an empty view.
-
-        Args:
-            placeholder: Shown before there is a picture.
-            caption: Returns the text beside the photograph; None for what is known of a probe.
-        """
+        """Make an empty view; the arguments are those of the pane, `LayerBrowser`."""
         super().__init__(classes="-empty")
         self.mosaic = PictureView(id="mosaic", placeholder=placeholder)
         self.photograph = PictureView(id="photograph")

@@ -104,14 +104,10 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, count: int) -> list[float]:
-    """Return at most ``count`` ticks of a logarithmic axis, as powers of ten.
+    """Return at most ``count`` ticks of a logarithmic axis; they and the range are powers of ten.
 
     The ticks are 1, 2 and 5 times powers of ten, or fewer of these. If the range has less than two of them, they are
     those of a linear axis.
-
-    Args:
-        low, high: The range, in powers of ten.
-        count: The most ticks.
     """
     powers = range(math.floor(low), math.floor(high) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
