@@ -60,17 +60,15 @@ class Runs(BaseScreen[None]):
 
     def on_mount(self) -> None:
         """Show the runs."""
-        self._follow()
+        self._update()
 
     @work
-    async def _follow(self) -> None:
-        """Read the runs in a thread and show them, again and again until the screen is left."""
-        while True:
-            summaries = await asyncio.to_thread(self._read)
-            if not self.is_open:
-                return
+    async def _update(self) -> None:
+        """Read the runs in a thread and show them, and again after a while, until the screen is left."""
+        summaries = await asyncio.to_thread(self._read)
+        if self.is_open:
             self._show(summaries)
-            await asyncio.sleep(REREAD_S)
+            self.set_timer(REREAD_S, self._update)
 
     def _read(self) -> list[RunSummary]:
         """Read the journals that have changed, and the state of every run."""
