@@ -17,6 +17,7 @@ import msgspec
 
 from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
+from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from facegender.classifier import Classifier
 
 KEPT_FRAMES = 30
-"""Older ones are removed, also those of other processes."""
+"""Older ones are removed, also those of other processes, but none that another interface may still show."""
+SHOWN_FOR_S = 3600.0
 
 
 class ClassifyServer:
@@ -92,7 +94,8 @@ class ClassifyServer:
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
         write_frame(target, frame)
         for earlier in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:  # their names begin with the time
-            earlier.unlink(missing_ok=True)
+            if modified(earlier) < modified(target) - SHOWN_FOR_S:
+                earlier.unlink(missing_ok=True)
         return Answer(
             id=request.id,
             path=request.path,

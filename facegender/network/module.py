@@ -151,7 +151,7 @@ class FaceGenderModule(LightningModule):
         self.log("validation_accuracy", self.validation_results["accuracy"], sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the accuracy of the last validation, and put the averaged weights into ``state_dict``.
+        """Add the accuracy of the last validation, None before one; put the averaged weights into ``state_dict``.
 
         Readers of a checkpoint then need to know nothing of averaging. The trained weights are stored beside them if
         the checkpoint is one to resume from.

@@ -140,7 +140,9 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
     # A run that ended before its first checkpoint starts again.
-    if not exists(folder.last_checkpoint) and any(read_kinds(folder.journal_path, CheckpointSaved)):
+    events = read_kinds(folder.journal_path, CheckpointSaved)
+    saved = {event.file for event in events if isinstance(event, CheckpointSaved)}
+    if not exists(folder.last_checkpoint) and folder.last_checkpoint.name in saved:
         raise UserError(f"run {run} has no last.ckpt to resume from: start a new run with: {new_run}")
     given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}

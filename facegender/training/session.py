@@ -17,7 +17,7 @@ from facegender.training.threads.journal import Item, JournalThread
 
 
 class Sink:
-    """Where the reports of a run go; no method blocks. This one, of a run's further processes, drops them."""
+    """Where the reports of a run go; no method blocks. A run's further processes use this one, which drops them."""
 
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""

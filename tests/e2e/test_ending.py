@@ -55,6 +55,16 @@ def test_bytes_that_no_key_sends_do_not_end_it(tmp_path: Path) -> None:
         assert ends(screen)[0] == 0
 
 
+def test_a_paste_that_is_not_utf_8_is_not_taken_for_keys(tmp_path: Path) -> None:
+    folder = recorded.write_run(tmp_path)
+    with Screen(["--root", str(tmp_path)], tmp_path) as screen:
+        screen.until("otter-3")
+        screen.press(b"\x1b[200~Gr\xfc\xdfe, ", b"Sven will ", b"try\x1b[201~")  # S and y would stop the run
+        screen.press("c", "photo")
+        screen.until("photo")
+    assert not folder.stop_path.exists()
+
+
 def test_a_terminal_that_goes_away_ends_it_and_the_classify_process(tmp_path: Path) -> None:
     recorded.write_run(tmp_path)
     with Screen(["--root", str(tmp_path)], tmp_path) as screen:

@@ -89,9 +89,12 @@ def test_a_run_without_a_checkpoint_yet_says_when_there_will_be_one(server: Clas
 
 
 def test_only_the_newest_frames_are_kept(server: ClassifyServer, tmp_path: Path) -> None:
-    answers = [server.answer(Request(id=n, path="face.png", run="done")) for n in range(KEPT_FRAMES + 3)]
-    kept = {str(path) for path in (tmp_path / "frames").iterdir()}
-    assert kept == {answer.frame for answer in answers[3:]}
+    frames = [server.answer(Request(id=n, path="face.png", run="done")).frame for n in range(KEPT_FRAMES + 3)]
+    assert {str(path) for path in (tmp_path / "frames").iterdir()} == set(frames), "another interface may show them"
+    for frame in frames:
+        os.utime(frame, (0, 0))
+    frames.append(server.answer(Request(id=99, path="face.png", run="done")).frame)
+    assert {str(path) for path in (tmp_path / "frames").iterdir()} == set(frames[-KEPT_FRAMES:])
 
 
 def test_lines_that_are_not_requests_do_not_end_the_process(server: ClassifyServer) -> None:

@@ -194,6 +194,16 @@ def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Pat
     assert "stop it first" in refused(tmp_path, resume="a")
 
 
+def test_a_run_killed_between_its_first_best_and_last_checkpoint_begins_again(tmp_path: Path) -> None:
+    train(tiny(epochs=1), tmp_path, "a", show=False)
+    folder = RunFolder(tmp_path, "a")
+    lines = folder.journal_path.read_bytes().splitlines(keepends=True)
+    (best,) = (number for number, line in enumerate(lines) if b'"best.ckpt"' in line)
+    folder.journal_path.write_bytes(b"".join(lines[: best + 1]))
+    folder.last_checkpoint.unlink()
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+
+
 def no_connection(self: FaceDataModule) -> Any:
     raise RuntimeError("NCCL error: unhandled system error, connection refused")
 

@@ -34,7 +34,7 @@ def test_a_known_or_overridden_protocol_is_not_refused(wish: str, options: list[
     assert "needs a terminal" in said("tui", *options, wish=wish).stderr
 
 
-def test_doctor_is_told_of_an_unknown_protocol() -> None:
+def test_doctor_refuses_an_unknown_protocol() -> None:
     refused = said("tui", "--doctor", wish="foo")
     assert refused.returncode == 2
     line = "variable FACEGENDER_GRAPHICS: unknown value 'foo' (choose from auto, kitty, sixel, halfblock)"

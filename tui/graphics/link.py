@@ -91,7 +91,7 @@ class Link:
         return self._replies or (self.round_trip_s is not None and not self._gave_up)
 
     def may_send(self, planned_bytes: int = 0) -> bool:
-        """Return whether the window has room for more than bytes that are about to be sent already."""
+        """Return whether the window has room beyond the bytes in flight and those that are planned."""
         return self.in_flight_bytes + planned_bytes < self.window_bytes
 
     def seconds_for(self, size_bytes: int) -> float:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from codecs import IncrementalDecoder, getincrementaldecoder
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
 
 from rich.console import Console
@@ -18,6 +20,7 @@ from textual import events
 from textual.app import App
 from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
+from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Region
 from textual.reactive import Reactive
@@ -125,14 +128,22 @@ class ForgivingDriver(LinuxDriver):
     """A driver that survives input that is not UTF-8, or has a number for a key that no key has.
 
     A terminal with 8-bit input sends such bytes for Alt and a key, and a paste or a bad line may hold anything. Textual
-    lets the error end the program.
+    lets the error end the program. What is not UTF-8 becomes U+FFFD instead: starting to read anew would forget that a
+    paste is open, and the rest of it would be taken for keys.
     """
 
     def run_input_thread(self) -> None:
         """Read keys, again after an error; what was read at the same time is dropped."""
         while not self.exit_event.is_set():
-            with contextlib.suppress(ValueError, OverflowError):  # of decoding, and of `chr`
+            with contextlib.suppress(ValueError, OverflowError):  # of `chr`
                 return super().run_input_thread()
+
+
+def _replacing_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
+    return partial(getincrementaldecoder(encoding), "replace")
+
+
+linux_driver.getincrementaldecoder = _replacing_decoder  # type: ignore[attr-defined, assignment]
 
 
 class LateReplyApp(App[None]):

@@ -24,6 +24,7 @@ from facegender.support.text import one_line, shell_command
 
 ANSWER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4
+LAST_ERROR_LIMIT_S = 2.0
 COLD_ANSWER_LIMIT_S = 180.0
 """Time limit of the first answer of a classify process, which imports torch and reads a checkpoint for it."""
 ANSWER_LIMIT_S = 60.0
@@ -137,8 +138,10 @@ def _decoded(line: bytes) -> str:
 async def _last_error(process: asyncio.subprocess.Process) -> str:
     """Return the last line that a process which has ended wrote to its standard error; asyncio has buffered it."""
     assert process.stderr is not None
-    lines = (await process.stderr.read()).splitlines()
-    return next(filter(None, map(_decoded, reversed(lines))), "")
+    text = b""
+    with contextlib.suppress(TimeoutError):  # another process may hold it open
+        text = await asyncio.wait_for(process.stderr.read(), LAST_ERROR_LIMIT_S)
+    return next(filter(None, map(_decoded, reversed(text.splitlines()))), "")
 
 
 class ClassifierProcess:

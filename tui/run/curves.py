@@ -34,7 +34,7 @@ class Smoother:
     """Exponential moving average with bias correction, as in TensorBoard; NaNs are kept and skipped.
 
     Call it with consecutive parts of a curve. Values are averaged in blocks, so short that the powers of the weight
-    stay exact; then the average is carried from block to block.
+    do not vanish; then the average is carried from block to block.
 
     Args:
         weight: Weight of the past, in [0, 1); 0 does not smooth.

@@ -90,7 +90,7 @@ class Classify(PictureScreen):
         except UserError as error:
             if self.is_open:
                 self._show_message(str(error))
-            if self.is_current and not self.prompt.is_open:
+            if self.is_active and not self.prompt.is_open:
                 self.prompt.open(text)
                 self.prompt.input.select_all()
         else:

@@ -104,7 +104,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def log_ticks(low: float, high: float, count: int) -> list[float]:
-    """Return at most ``count`` ticks of a logarithmic axis; they and the range are powers of ten.
+    """Return at most ``count`` ticks of a logarithmic axis; they and the range are exponents of ten.
 
     The ticks are 1, 2 and 5 times powers of ten, or fewer of these. If the range has less than two of them, they are
     those of a linear axis.
