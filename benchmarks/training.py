@@ -257,7 +257,8 @@ def bound(task: Task) -> Result:
     from facegender.network.model import normalise
     from facegender.network.recipes import RECIPES, build_network
     from facegender.runs.presets import configure
-    from facegender.training.hardware import choose_hardware, keep_large_buffers
+    from facegender.support.machine import keep_large_buffers
+    from facegender.training.hardware import choose_hardware
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import torch
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
-from facegender.support.machine import available_memory, available_processors
+from facegender.support.machine import available_processors
 from facegender.support.text import counted
 from facegender.training.resume import ResumePoint
 
@@ -150,31 +148,3 @@ def _choose_precision(config: TrainConfig, kind: DeviceKind, resume: ResumePoint
         minimum = RECIPES[config.recipe].min_bf16_speedup
         faster = one_process and minimum is not None and bf16_speedup() >= minimum
     return "bf16" if faster else "32"
-
-
-# Memory --------------------------------------------------------------------------------------------------------------
-
-M_TRIM_THRESHOLD = -1
-M_MMAP_MAX = -4
-"""Options of mallopt(3), from glibc's `malloc.h`."""
-
-MIN_FREE_BYTES = 8 * 2**30
-
-
-def keep_large_buffers() -> bool:
-    """Make glibc keep freed memory for the next training step.
-
-    By default glibc maps each large buffer anew and returns it to the system afterwards, so that every step waits until
-    the kernel has cleared gigabytes of pages: a quarter of a step of the reference recipe at 512 px. The price is
-    fragmentation, because buffers of different sizes leave gaps.
-
-    Returns:
-        False if nothing was changed: another C library, or too little free memory.
-    """
-    if sys.platform != "linux" or available_memory() < MIN_FREE_BYTES:
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # e.g. musl
-        return False
-    return all(mallopt(option, value) == 1 for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)))

@@ -16,8 +16,9 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException  # 
 
 from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
+from facegender.support.machine import keep_large_buffers
 from facegender.support.text import one_line
-from facegender.training.hardware import Hardware, keep_large_buffers
+from facegender.training.hardware import Hardware
 
 LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "32": "32-true",

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from facegender.training import hardware
+from facegender.support import machine
 
 FREED_AND_TAKEN_AGAIN = """
 import resource, sys, torch
-from facegender.training.hardware import keep_large_buffers
+from facegender.support.machine import keep_large_buffers
 print(keep_large_buffers())
 for _ in range(32):
     torch.ones(2**24)
@@ -33,5 +33,5 @@ def test_freed_memory_is_reused_without_page_faults() -> None:
 
 
 def test_nothing_is_changed_where_memory_is_scarce(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "MIN_FREE_BYTES", 2**60)
-    assert not hardware.keep_large_buffers()
+    monkeypatch.setattr(machine, "MIN_FREE_BYTES", 2**60)
+    assert not machine.keep_large_buffers()
