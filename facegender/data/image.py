@@ -177,5 +177,12 @@ def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     """
     if not _TORCH_IS_FAST:
         return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
-    batch = torch.from_numpy(np.array(image))[None].permute(0, 3, 1, 2)
-    return interpolate(batch, size=(side, side), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    return resize_pixels(np.array(image), side, side)
+
+
+def resize_pixels(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Resize as `resize` does, from (H, W, 3) to (height, width, 3) uint8, writable."""
+    if not _TORCH_IS_FAST:
+        return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    batch = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
+    return interpolate(batch, size=(height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()

@@ -25,7 +25,7 @@ from facegender.data.cache.file import Indices, PhotoFile, Pixels, Result
 from facegender.data.duplicates import difference_hash
 from facegender.data.image import UnreadableImage
 from facegender.support.errors import UserError
-from facegender.support.machine import available_processors
+from facegender.support.machine import available_processors, keep_large_buffers
 
 Read = Callable[[int], tuple[Pixels, bytes]]
 """Decodes the file of a row to (S, S, 3) uint8 and the hash of its content; raises `UnreadableImage`."""
@@ -33,7 +33,7 @@ Read = Callable[[int], tuple[Pixels, bytes]]
 MAX_PROCESSES = 32
 _MIN_ROWS_PER_PROCESS = 16
 _SEND_EVERY_S = 0.05
-_RECORD_EVERY_S = 1.0
+_RECORD_EVERY_S = 0.5
 _SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
@@ -128,6 +128,7 @@ def _workers(file: PhotoFile, read: Read, rows: Indices) -> Iterator[list[Any]]:
 def _work(file: PhotoFile, read: Read, rows: Indices, position: Any, sender: Connection, parent: int) -> None:
     """Decode one row after another until none is left or the parent process is gone."""
     gc.freeze()  # else the collector would touch, and so copy, all memory that is shared with the parent
+    keep_large_buffers()
     torch.set_num_threads(1)
     results: list[Result] = []
     sent_at = time.monotonic()

@@ -14,7 +14,7 @@ import fcntl
 import io
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ class PhotoFile:
         view = np.ascontiguousarray(pixels).data.cast("B")
         _write_at(self._file, view, self._pixel_start + row * self._photo_bytes)
 
-    def record(self, results: Iterable[Result]) -> None:
+    def record(self, results: Sequence[Result]) -> None:
         """Flush the pixels to the disk, then mark their rows.
 
         Raises:
@@ -150,7 +150,9 @@ class PhotoFile:
             state = _REFUSED if reason else _DECODED
             hashes = np.frombuffer(digest or bytes(DIGEST_BYTES), "u1"), np.frombuffer(look or bytes(32), "u8")
             self._table[row] = state, *hashes, reason.encode()
-            _write_at(self._file, memoryview(self._table[row].tobytes()), _HEADER.size + row * _ROW.itemsize)
+        if rows := [row for row, *_ in results]:
+            changed = self._table[min(rows) : max(rows) + 1]
+            _write_at(self._file, memoryview(changed.tobytes()), _HEADER.size + min(rows) * _ROW.itemsize)
 
     def is_locked(self) -> bool:
         """Whether a process decodes the set at this moment."""
