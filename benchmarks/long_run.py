@@ -68,8 +68,8 @@ def measure(root: Path, run: str, steps: int) -> tuple[dict[str, float], list[fl
     with Terminal("plain", command) as terminal:
         terminal.until(b"Loss")
         while not report.with_suffix(".read").exists():
-            echoes.append(terminal.echo(b"c", b"path of a photograph"))
-            terminal.press(b"\x1b", quiet_s=0.1)
+            echoes.append(terminal.echo(b"c", b"ath of a photograph"))  # the cursor is on its first letter
+            terminal.press(b"\x1b", quiet_s=0.3)
         for key in (b"s", b"x", b"y", b"s", b"x", b"s"):
             terminal.press(key)
         while not report.exists():
