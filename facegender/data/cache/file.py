@@ -14,7 +14,7 @@ import fcntl
 import io
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +139,20 @@ class PhotoFile:
         view = np.ascontiguousarray(pixels).data.cast("B")
         _write_at(self._file, view, self._pixel_start + row * self._photo_bytes)
 
-    def record(self, results: Sequence[Result]) -> None:
+    def record(self, results: Iterable[Result]) -> None:
         """Flush the pixels to the disk, then mark their rows.
 
         Raises:
             OSError: The disk is full or fails.
         """
         os.fsync(self._file.fileno())
+        rows: list[int] = []
         for row, digest, look, reason in results:
             state = _REFUSED if reason else _DECODED
             hashes = np.frombuffer(digest or bytes(DIGEST_BYTES), "u1"), np.frombuffer(look or bytes(32), "u8")
             self._table[row] = state, *hashes, reason.encode()
-        if rows := [row for row, *_ in results]:
+            rows.append(row)
+        if rows:
             changed = self._table[min(rows) : max(rows) + 1]
             _write_at(self._file, memoryview(changed.tobytes()), _HEADER.size + min(rows) * _ROW.itemsize)
 
