@@ -18,7 +18,7 @@ from facegender.data.demo.portrait import draw_portrait
 from facegender.support.errors import UserError
 from facegender.support.text import printable
 
-DRAWING = 7
+DRAWING = 8
 """Version of the drawing, part of the cache's key: raise it whenever the same seed draws another face."""
 
 _OWN_FILE = re.compile(r"(female|male)(/demo_\d+\.jpg)?")

@@ -161,7 +161,10 @@ def _mark(image: Image.Image) -> Image.Image:
     size = max(7, round(image.width / 20))
     corner = (image.width - size / 3, image.width - size / 3)
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(image).text(corner, "demo", "white", font, "rb", stroke_width=size / 10, stroke_fill=(60, 60, 60))
+    draw = ImageDraw.Draw(image)
+    left, top, right, bottom = draw.textbbox(corner, "demo", font, "rb")
+    draw.rectangle((left - size / 4, top - size / 4, right + size / 4, bottom + size / 4), (60, 60, 60))
+    draw.text(corner, "demo", "white", font, "rb")
     return image
 
 
