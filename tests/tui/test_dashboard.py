@@ -472,7 +472,8 @@ async def test_enter_on_a_filter_shows_a_kernel_for_every_input(root: Path) -> N
         await until_said(app, "one kernel per input")
 
 
-async def test_space_plays_the_epochs_to_the_end(root: Path) -> None:
+async def test_space_plays_the_epochs_to_the_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.inspect.browser.PLAY_EVERY_S", 1.5)  # a busy machine sees each of them
     recorded.write_run(root, epochs_done=4)
     async with running(root) as (app, pilot):
         browser = app.dashboard.browser
