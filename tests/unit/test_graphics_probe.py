@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tui.graphics.probe import Probe, discard_cursor_reports
+import pytest
+
+from tui.graphics.probe import KITTY_QUERY, Probe, discard_cursor_reports, queries
 from tui.graphics.terminal import Protocol
 
 ENVIRONMENT = {"TERM": "xterm-256color"}
@@ -83,6 +85,16 @@ def test_the_queries_are_sent_before_anything_is_waited_for() -> None:
             time.sleep(0.01)
         assert LAST_QUESTION in scripted.questions
         asked.restore()
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TMUX": "/tmp/x,1,0"}, {"STY": "1.x"}, {"TERM": "tmux-256color"}, {"TERM": "screen"}]
+)
+def test_kitty_is_not_asked_for_behind_a_multiplexer_which_takes_the_question_for_a_title(
+    environment: dict[str, str],
+) -> None:
+    assert KITTY_QUERY not in queries(environment)
+    assert KITTY_QUERY in queries({"TERM": "xterm-256color"})
 
 
 def test_replies_in_single_bytes_with_key_presses_between_them() -> None:

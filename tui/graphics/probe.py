@@ -48,10 +48,12 @@ EXIT_TIMEOUT_S = 1.0
 
 def queries(environment: Mapping[str, str]) -> bytes:
     """Return the queries for this terminal; devices that print unknown sequences get only the last one."""
-    if environment.get("TERM", "") in ("linux", "cons25", "vt52"):
+    term = environment.get("TERM", "")
+    if term in ("linux", "cons25", "vt52"):
         return DEVICE_ATTRIBUTES_QUERY
     batch = VERSION_QUERY + CELL_SIZE_QUERY + WINDOW_SIZE_QUERY
-    if not environment.get("TMUX") and not environment.get("STY"):
+    # ssh passes on TERM alone. tmux and screen would take kitty's query for a title of the window.
+    if not (environment.get("TMUX") or environment.get("STY") or term.startswith(("tmux", "screen"))):
         batch = KITTY_QUERY + batch + SIXEL_REGISTERS_QUERY + SIXEL_SIZE_QUERY
     return _WIPE_LINE + batch + DEVICE_ATTRIBUTES_QUERY + _WIPE_LINE
 
