@@ -45,6 +45,8 @@ async def test_the_whole_help_can_be_read_on_any_screen(root: Path, size: tuple[
         seen = screen_text(app)
         for _ in range(30):
             await pilot.press("space")
+            await pilot.wait_for_scheduled_animations()  # of scrolling, which would show parts of two pages
+            await pilot.pause()
             seen += screen_text(app)
         for command in COMMANDS:
             assert f" {command.name}" in seen or size == SMALL
