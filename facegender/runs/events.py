@@ -7,8 +7,8 @@ class indices count from 0, steps and batches from 1.
 
 from __future__ import annotations
 
-import json
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import msgspec
 
@@ -248,9 +248,7 @@ _lax: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent, strict=Fal
 
 def encode(event: Event) -> bytes:
     """Encode an event as a journal line, with its newline."""
-    # msgspec writes null for NaN and infinities. `json` gives their names, which become strings.
-    text = json.dumps(msgspec.to_builtins(event))
-    return msgspec.json.encode(json.loads(text, parse_constant=str)) + b"\n"
+    return msgspec.json.encode(_spell_out(msgspec.to_builtins(event))) + b"\n"
 
 
 def decode(line: bytes) -> AnyEvent | None:
@@ -273,3 +271,14 @@ def decode(line: bytes) -> AnyEvent | None:
         is_plain = line.isascii() and b"\\" not in line and b"\x7f" not in line
         return event if is_plain else printable_strings(event)
     return None
+
+
+def _spell_out(value: Any) -> Any:
+    """Replace numbers that are not finite, for which msgspec writes null, by strings, in a tree of plain types."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _spell_out(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spell_out(item) for item in value]
+    return value

@@ -53,6 +53,8 @@ def size(picture: Picture) -> int:
 def _used_colours(picture: Picture) -> tuple[Pixels, Pixels]:
     """Return pixels and palette without unused colours."""
     used = np.flatnonzero(np.bincount(picture.pixels.ravel()))
+    if len(used) == len(picture.palette):
+        return picture.pixels, picture.palette
     register = np.zeros(256, np.uint8)
     register[used] = np.arange(len(used), dtype=np.uint8)
     return register[picture.pixels], picture.palette[used]
