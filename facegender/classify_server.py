@@ -93,8 +93,9 @@ class ClassifyServer:
         self._frames.chmod(0o700)  # earlier versions made it readable for everybody
         target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
         write_frame(target, frame)
+        unused_since = modified(target) - SHOWN_FOR_S
         for earlier in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:  # their names begin with the time
-            if modified(earlier) < modified(target) - SHOWN_FOR_S:
+            if modified(earlier) < unused_since:
                 earlier.unlink(missing_ok=True)
         return Answer(
             id=request.id,

@@ -7,12 +7,9 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from facegender import __version__
-from facegender.cli.options import to_path
+from facegender.cli.options import AnyRoot
 from facegender.support.cache_dir import cache_folder
 from facegender.support.files import nearest_existing
 from facegender.support.machine import available_processors
@@ -22,11 +19,7 @@ PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "nu
 TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
 
 
-def doctor(
-    root: Annotated[
-        Path, typer.Option("--root", metavar="DIR", parser=to_path, help="Folder with checkpoints/ and visuals/.")
-    ] = Path(),
-) -> None:
+def doctor(root: AnyRoot = Path()) -> None:
     """Print what the program finds on this machine: versions, devices, disk, terminal."""
     import psutil
 

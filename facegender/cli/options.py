@@ -41,9 +41,10 @@ def to_root(text: str | Path) -> Path:
     return require_utf8(root, "--root")
 
 
-Root = Annotated[
-    Path, typer.Option("--root", metavar="DIR", parser=to_root, help="Folder with checkpoints/ and visuals/.")
-]
+_ROOT: dict[str, Any] = {"metavar": "DIR", "help": "Folder with checkpoints/ and visuals/."}
+Root = Annotated[Path, typer.Option("--root", parser=to_root, **_ROOT)]
+AnyRoot = Annotated[Path, typer.Option("--root", parser=to_path, **_ROOT)]
+"""Also one that is not there."""
 Config = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", parser=to_path, help="TOML file of settings; options override it."),
