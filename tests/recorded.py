@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import (
@@ -19,9 +20,12 @@ from facegender.runs.events import (
     Event,
     FrameSaved,
     Gpu,
+    HealthMeasured,
     Heartbeat,
+    LayerHealth,
     LayerInfo,
     Notice,
+    RequestDone,
     RunFinished,
     RunStarted,
     Status,
@@ -29,7 +33,7 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import Manifest, RunFolder
-from facegender.runs.frames import Frame, LayerFrame, write_frame
+from facegender.runs.frames import TOP, Frame, LayerFrame, TopPatches, write_frame
 from facegender.runs.journal import JournalReader, JournalWriter
 from facegender.runs.lock import Process
 
@@ -126,6 +130,22 @@ def frame_saved(epoch: int, **changes: Any) -> FrameSaved:
     return FrameSaved(**(values | changes))
 
 
+def health_measured(epoch: int, **changes: Any) -> HealthMeasured:
+    """The layers after an epoch: the second has a dead channel, the third two filters that are nearly equal."""
+    layers = [
+        LayerHealth(name="conv1", gradient_norm=0.5, update_ratio=1e-3, channels=4, saturated=[3]),
+        LayerHealth(name="conv2", gradient_norm=0.2, update_ratio=2e-3, channels=6, dead_count=1, dead=[2]),
+        LayerHealth(name="conv3", gradient_norm=0.1, update_ratio=3e-3, channels=9, duplicates=[(1, 4, 0.995)]),
+    ]
+    values: dict[str, Any] = {
+        "time": 1002.05 + epoch,
+        "epoch": epoch,
+        "step": (epoch + 1) * STEPS_PER_EPOCH,
+        "layers": layers,
+    }
+    return HealthMeasured(**(values | changes))
+
+
 def epoch_events(epoch: int) -> list[Event]:
     """Everything that a whole epoch writes."""
     return [
@@ -141,10 +161,21 @@ def one_of_each() -> list[Event]:
     """An event of every type, with no field left at its default."""
     gpu = Gpu(index=1, name="H200", utilisation_percent=87.0, memory_used_bytes=11, memory_total_bytes=139)
     return [
-        run_started(start_epoch=2, start_step=10, resumed=True, skipped_files=3, demo=True, patience=4),
+        run_started(
+            start_epoch=2,
+            start_step=10,
+            resumed=True,
+            skipped_files=3,
+            demo=True,
+            patience=4,
+            network="resnet18",
+            classes=CLASSES,
+        ),
         epoch_started(2),
         steps(2),
-        epoch_finished(2, epochs_since_best=1),
+        epoch_finished(2, epochs_since_best=1, metrics={"val_auc": 0.75}),
+        health_measured(2, first_not_finite="conv2"),
+        RequestDone(time=1.5, request="frame", done=True, outcome="pictures of step 12 are being made"),
         frame_saved(2),
         CheckpointSaved(time=1.0, file="best.ckpt", epoch=2, step=15),
         System(
@@ -167,17 +198,29 @@ def frame(epoch: int, *, probes: int = 2, heatmap: bool = False, names: Sequence
         filters = random.normal(size=(channels, 3, 3, 3)).astype(np.float32)
         layers.append(LayerFrame(name=name, maps=maps, filters=filters, stats=np.stack(stats, -1).astype(np.float32)))
     probabilities = random.dirichlet([1, 1], size=probes).astype(np.float32)
+    images = random.integers(0, 256, (probes, IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8)
+    shown_heatmap = random.integers(0, 256, (probes, 4, 4), dtype=np.uint8) if heatmap else None
+    for number, layer in enumerate(layers):
+        channels, side = LAYERS[layer.name]
+        value = -np.sort(-random.random((channels, TOP)).astype(np.float32), axis=1)
+        image = random.permuted(np.tile(np.arange(40, dtype=np.int32), (channels, 1)), axis=1)[:, :TOP]
+        at = random.integers(0, side, (channels, TOP, 2), dtype=np.int16)
+        units = np.stack([value.mean(1), value.max(1), random.random(channels)], 1).astype(np.float32)
+        top = TopPatches(value=value, image=np.ascontiguousarray(image), at=at)
+        layers[number] = structs.replace(layer, units=units, top=top)
     return Frame(
         epoch=epoch,
         step=(epoch + 1) * STEPS_PER_EPOCH,
-        images=random.integers(0, 256, (probes, IMAGE_PX, IMAGE_PX, 3), dtype=np.uint8),
+        images=images,
         labels=np.arange(probes, dtype=np.int64) % 2,
         probabilities=probabilities,
         classes=CLASSES,
         probe_names=list(names) if names else [f"face-{number}.png" for number in range(probes)],
         layers=layers,
         maps_of={name: f"{name}, relu" for name in LAYERS},
-        heatmap=random.integers(0, 256, (probes, 4, 4), dtype=np.uint8) if heatmap else None,
+        heatmap=shown_heatmap,
+        cams={name: random.random((probes, 4, 4)).astype(np.float32) for name in CLASSES},
+        cam_method="Grad-CAM at conv3",
     )
 
 

@@ -17,6 +17,8 @@ from facegender.support.text import printable_strings
 SCHEMA_VERSION = 1
 LATEST_TIME = 1e11
 """Seconds since 1970: more than three thousand years."""
+MAX_LISTED = 64
+"""Channels that a list of `LayerHealth` names at most."""
 
 Status = Literal["completed", "stopped", "failed"]
 Level = Literal["info", "warning", "error"]
@@ -64,6 +66,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
         skipped_files: Number of files that were left out; their names are in the manifest.
         patience: As in `TrainConfig`; 0 in journals that lack it.
         visualize_every: As in `TrainConfig`, or 0 for a network without feature maps; 1 in journals that lack it.
+        network: Name of the network; empty in journals that lack it, and for the recipe's own network.
+        classes: Names of the classes in the order of the labels; empty in journals that lack them.
     """
 
     run: str
@@ -85,6 +89,8 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     demo: bool = False
     patience: int = 0
     visualize_every: int = 1
+    network: str = ""
+    classes: list[str] = []
     layers: list[LayerInfo]
 
 
@@ -132,6 +138,7 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
         best: This epoch has the highest validation accuracy so far.
         epochs_since_best: Epochs since the best one, as early stopping counts them; 0 without early stopping. It is
             "waited" in the file.
+        metrics: Everything else that the training module logged, by name, e.g. {"learning_rate_head": 0.1}.
     """
 
     epoch: int
@@ -151,12 +158,68 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     seconds: float
     best: bool
     epochs_since_best: int = msgspec.field(default=0, name="waited")
+    metrics: dict[str, float] = {}
+
+
+class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """How one convolution did in an epoch. Channels count from 0; lists name the first `MAX_LISTED` of them.
+
+    Attributes:
+        gradient_norm: L2 norm of the gradient of its weights, a mean over some steps of the epoch; NaN if unknown,
+            as for weights that are not trained.
+        update_ratio: L2 norm of the change of its weights in a step, divided by that of the weights; likewise a mean.
+        channels: Number of output channels.
+        dead_count: Channels whose activation was zero everywhere on every validation photograph.
+        dead: Which they are.
+        saturated: Channels whose activation is stuck at one value that is not zero, on every probe.
+        duplicates: Pairs of nearly equal filters with their cosine similarity, the most similar first.
+    """
+
+    name: str
+    gradient_norm: float = math.nan
+    update_ratio: float = math.nan
+    channels: int = 0
+    dead_count: int = 0
+    dead: list[int] = []
+    saturated: list[int] = []
+    duplicates: list[tuple[int, int, float]] = []
+
+
+class HealthMeasured(Event, frozen=True, kw_only=True, tag="layer_health"):
+    """The state of the convolutions after an epoch.
+
+    Attributes:
+        layers: In the order of the forward pass.
+        first_not_finite: The first layer with a weight, gradient or activation that is NaN or infinite; "" if none.
+    """
+
+    epoch: int
+    step: int
+    layers: list[LayerHealth]
+    first_not_finite: str = ""
+
+
+class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
+    """A request to the trainer, see `facegender.runs.requests`, was carried out or refused.
+
+    Attributes:
+        request: Its type, e.g. "frame".
+        done: False if it was refused.
+        outcome: What was done, or why not.
+    """
+
+    request: str
+    done: bool
+    outcome: str
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
     """The three files of an epoch's feature maps and filters were written to the visuals folder.
 
     Attributes:
+        epoch: -1 for the initial weights. A frame made on request within an epoch has that epoch, and is replaced when
+            the epoch ends.
+        step: Optimiser steps before it; tells a frame within an epoch from the one at its end.
         file: Name of the ``.safetensors`` file in ``visuals/<run>/``.
         pictures: Names of the ``.png`` files beside it.
     """
@@ -233,6 +296,8 @@ AnyEvent = (
     | EpochStarted
     | Steps
     | EpochFinished
+    | HealthMeasured
+    | RequestDone
     | FrameSaved
     | CheckpointSaved
     | System

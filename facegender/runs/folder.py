@@ -49,6 +49,9 @@ HEARTBEAT_S = 5.0
 State = Literal["starting", "training", "completed", "stopped", "failed", "crashed"]
 LIVE_STATES: tuple[State, ...] = ("starting", "training")
 
+INITIAL = -1
+"""The "epoch" of the initial weights, before the first step. People see it as epoch 0."""
+
 _FRAME = re.compile(r"epoch_(\d+)\.safetensors")
 
 
@@ -88,6 +91,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int = MANIFEST_VERSION
 
 
+def frame_name(epoch: int) -> str:
+    """The name of a frame's files without what follows it, e.g. "epoch_3"."""
+    return "initial" if epoch == INITIAL else f"epoch_{epoch}"
+
+
 class RunFolder:
     """The paths of one run below a root folder. Creating the object touches nothing."""
 
@@ -102,6 +110,8 @@ class RunFolder:
         self.last_checkpoint = self.path / "last.ckpt"
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
+        self.requests_path = self.path / "requests"
+        self.photographs_path = self.path / "photographs.json"
         self.lock = RunLock(self.path / "lock")
 
     def make_visuals(self) -> None:
@@ -128,16 +138,17 @@ class RunFolder:
         open_regular(self.log_path, append=True).close()
 
     def frame_path(self, epoch: int) -> Path:
-        """The frame file of an epoch, counted from 0."""
-        return self.visuals / f"epoch_{epoch}.safetensors"
+        """The frame file of an epoch, counted from 0, or of the `INITIAL` weights."""
+        return self.visuals / f"{frame_name(epoch)}.safetensors"
 
     def frame_epochs(self) -> list[int]:
-        """The epochs whose frame files exist, in order and counted from 0."""
+        """The epochs whose frame files exist, in order and counted from 0, after the `INITIAL` weights."""
         try:
-            names = [path.name for path in self.visuals.iterdir()]
+            names = {path.name for path in self.visuals.iterdir()}
         except OSError:
             return []
-        return sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
+        initial = [INITIAL] if self.frame_path(INITIAL).name in names else []
+        return initial + sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
 
     def read_manifest(self) -> Manifest | None:
         """Read the manifest. Fields that this version does not know are skipped.

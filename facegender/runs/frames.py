@@ -1,24 +1,34 @@
 """``epoch_N.safetensors``: what the network computed for the probe photographs after one epoch.
 
-Tensors, for P probes and a layer of C channels:
+``initial.safetensors`` has the same of the initial weights. Tensors, for P probes and a layer of C channels:
 
 - ``probe/images`` (P, H, W, 3) uint8, ``probe/labels`` (P,) int64, ``probe/probabilities`` (P, classes) float32
 - ``maps/<layer>`` (P, C, h, w) uint8 with ``maps/<layer>/low`` and ``maps/<layer>/high`` (P, C) float32, the values
   that 0 and 255 stand for
-- ``filters/<layer>`` (O, I, kh, kw) float32
+- ``filters/<layer>`` (O, I, kh, kw) float32. Of a layer with too many weights for `MAX_FILTERS_BYTES` it has only the
+  strongest kernels of each filter, (O, J, kh, kw) float16, with ``filters/<layer>/inputs`` (O, J) int32, the input
+  channels that they belong to, and ``filters/<layer>/mean`` (O, kh, kw) float32, the mean over all inputs
 - ``probe/heatmap`` (P, h, w) uint8, only for classified files: Grad-CAM of the predicted class; the
   brighter, the more influence
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
+- ``cam/<class>`` (P, h, w) uint8 with ``cam/<class>/high`` (P,) float32, the value that 255 stands for; 0 stands for 0:
+  where the network looked for a class. The metadata name the method
+- ``units/<layer>`` (C, 3) float32, over all validation photographs: the mean of the activation, its maximum, and the
+  share of photographs in which it is not zero anywhere
+- ``top/<layer>/value`` (C, K) float32, ``top/<layer>/image`` (C, K) int32, ``top/<layer>/at`` (C, K, 2) int16: the
+  K = 9 largest activations of each channel on different validation photographs: the value, the photograph's place in
+  the list of validation photographs (-1 where there are fewer), and row and column in the layer's map before pooling
 
-Reading one layer of a file does not read the others.
+The last three are of schema 2, and only where they were recorded. Reading one layer of a file does not read the others.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,9 +41,29 @@ from facegender.runs.tensors import DamagedTensors, TensorFile
 from facegender.support.arrays import Float32Array, UInt8Array
 from facegender.support.files import open_regular, replacing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_MAP_SIDE_PX = 128
+MAX_MAPS_BYTES = 9 << 18
+"""Of the maps of one probe: pooled further where a network has so many layers that they would take more."""
+MAX_FILTERS_BYTES = 11 << 19
+"""Of all filters. With `MAX_MAPS_BYTES` and four probes, a frame of ResNet-18 takes less than 16 MiB."""
+TOP = 9
+"""Photographs that excite a channel most, of which a frame tells."""
 STATISTICS = ("mean", "std", "min", "max", "zero")
+
+
+class TopPatches(msgspec.Struct, frozen=True, kw_only=True):
+    """The K largest activations of each of C channels, on different validation photographs, the largest first.
+
+    Attributes:
+        value: (C, K) float32.
+        image: (C, K) int32, the photograph's place in the list of validation photographs; -1 where there are fewer.
+        at: (C, K, 2) int16, row and column in the layer's map before it was pooled.
+    """
+
+    value: Float32Array
+    image: npt.NDArray[np.int32]
+    at: npt.NDArray[np.int16]
 
 
 class LayerFrame(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,19 +73,23 @@ class LayerFrame(msgspec.Struct, frozen=True, kw_only=True):
         maps: (P, C, h, w) float32, not yet quantised.
         filters: (O, I, kh, kw) float32.
         stats: (P, C, 5) float32, see `STATISTICS`.
+        units: (C, 3) float32, or None if the frame was not taken after a validation.
+        top: Where its channels are excited most; None likewise.
     """
 
     name: str
     maps: Float32Array
     filters: Float32Array
     stats: Float32Array
+    units: Float32Array | None = None
+    top: TopPatches | None = None
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
     """All numbers of one epoch, for P probes.
 
     Attributes:
-        epoch: Counted from 0.
+        epoch: Counted from 0; -1 for the initial weights.
         step: Optimiser steps since the run began.
         images: (P, H, W, 3) uint8.
         labels: (P,) int64, index into ``classes``; -1 where the class is not known.
@@ -63,6 +97,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         probe_names: What to call each probe, usually its file name.
         maps_of: The modules whose output the maps are, per layer, e.g. {"conv1": "conv1, bn1, relu1"}.
         heatmap: (P, h, w) uint8, Grad-CAM of the predicted class; 255 is the most influence.
+        cams: Where the network looked, per class (P, h, w) float32, not negative.
+        cam_method: How ``cams`` were computed, e.g. "Grad-CAM at conv3".
     """
 
     epoch: int
@@ -75,6 +111,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     layers: Sequence[LayerFrame]
     maps_of: dict[str, str]
     heatmap: UInt8Array | None = None
+    cams: Mapping[str, Float32Array] = {}
+    cam_method: str = ""
 
 
 class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +126,41 @@ class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
     probe_names: list[str]
     statistics: list[str]
     maps_of: dict[str, str]
+    cam_method: str = ""
+
+
+def map_sizes(layers: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+    """Choose how far maps are pooled before they are stored.
+
+    Args:
+        layers: (channels, height, width) of each layer's output.
+
+    Returns:
+        (height, width) of each layer's stored maps: at most `MAX_MAP_SIDE_PX` a side, and all maps of one probe
+        together at most `MAX_MAPS_BYTES`, for which the largest layers are pooled further.
+    """
+    sizes = [_pooled(height, width, MAX_MAP_SIDE_PX / max(height, width)) for _, height, width in layers]
+    bytes_of = [channels * height * width for (channels, _, _), (height, width) in zip(layers, sizes, strict=True)]
+    limit = _fair_share(bytes_of, MAX_MAPS_BYTES)
+    return [
+        _pooled(*size, math.sqrt(limit / taken)) if taken else size for size, taken in zip(sizes, bytes_of, strict=True)
+    ]
+
+
+def _pooled(height: int, width: int, scale: float) -> tuple[int, int]:
+    scale = min(1.0, scale)
+    return max(1, int(height * scale + 1e-9)), max(1, int(width * scale + 1e-9))
+
+
+def _fair_share(sizes: Sequence[int], total: int) -> float:
+    """The largest size per item with which all items, cut down to it, fit into a total."""
+    left = float(total)
+    for number, size in enumerate(sorted(sizes)):
+        share = left / (len(sizes) - number)
+        if size > share:
+            return share
+        left -= size
+    return math.inf
 
 
 def quantise(maps: Float32Array) -> tuple[UInt8Array, Float32Array, Float32Array]:
@@ -125,13 +198,25 @@ def write_frame(path: Path, frame: Frame) -> None:
     }
     if frame.heatmap is not None:
         tensors["probe/heatmap"] = np.ascontiguousarray(frame.heatmap)
+    for name, cam in frame.cams.items():
+        high = np.nan_to_num(cam, nan=0.0, posinf=0.0, neginf=0.0).max(axis=(1, 2), initial=0.0).astype(np.float32)
+        shares = np.nan_to_num(cam) / np.where(high > 0, high, 1.0)[:, None, None]
+        tensors[f"cam/{name}"] = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
+        tensors[f"cam/{name}/high"] = high
+    filters_limit = _fair_share([4 * layer.filters.size for layer in frame.layers], MAX_FILTERS_BYTES)
     for layer in frame.layers:
         maps, low, high = quantise(layer.maps)
         tensors[f"maps/{layer.name}"] = maps
         tensors[f"maps/{layer.name}/low"] = low
         tensors[f"maps/{layer.name}/high"] = high
-        tensors[f"filters/{layer.name}"] = np.ascontiguousarray(layer.filters, dtype=np.float32)
+        tensors |= _filter_tensors(layer, filters_limit)
         tensors[f"stats/{layer.name}"] = np.ascontiguousarray(layer.stats, dtype=np.float32)
+        if layer.units is not None:
+            tensors[f"units/{layer.name}"] = np.ascontiguousarray(layer.units, dtype=np.float32)
+        if layer.top is not None:
+            tensors[f"top/{layer.name}/value"] = np.ascontiguousarray(layer.top.value, dtype=np.float32)
+            tensors[f"top/{layer.name}/image"] = np.ascontiguousarray(layer.top.image, dtype=np.int32)
+            tensors[f"top/{layer.name}/at"] = np.ascontiguousarray(layer.top.at, dtype=np.int16)
     info = FrameInfo(
         schema_version=SCHEMA_VERSION,
         epoch=frame.epoch,
@@ -141,10 +226,30 @@ def write_frame(path: Path, frame: Frame) -> None:
         probe_names=list(frame.probe_names),
         statistics=list(STATISTICS),
         maps_of=dict(frame.maps_of),
+        cam_method=frame.cam_method,
     )
     metadata = {name: msgspec.json.encode(value).decode() for name, value in msgspec.structs.asdict(info).items()}
     with replacing(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
+
+
+def _filter_tensors(layer: LayerFrame, limit_bytes: float) -> dict[str, npt.NDArray[Any]]:
+    """The filters of a layer: all kernels if they fit into a limit, else the strongest ones of each filter."""
+    name, filters = f"filters/{layer.name}", np.ascontiguousarray(layer.filters, dtype=np.float32)
+    if filters.nbytes <= limit_bytes:
+        return {name: filters}
+    outputs, inputs, height, width = filters.shape
+    kept = int(limit_bytes / outputs - 4 * height * width) // (2 * height * width + 4)
+    kept = min(max(1, kept), inputs)
+    strength = np.nan_to_num(np.square(filters)).sum(axis=(2, 3))
+    strongest = np.argsort(-strength, axis=1, kind="stable")[:, :kept]
+    kernels = np.take_along_axis(filters, strongest[:, :, None, None], axis=1)
+    half = np.finfo(np.float16)
+    return {
+        name: np.clip(kernels, half.min, half.max).astype(np.float16),
+        f"{name}/inputs": strongest.astype(np.int32),
+        f"{name}/mean": filters.mean(axis=1, dtype=np.float32),
+    }
 
 
 class FrameUnreadable(Exception):
@@ -178,6 +283,29 @@ class FrameReader(TensorFile):
         """One probe's maps: (C, h, w) uint8, and the (C,) float32 values that 0 and 255 stand for."""
         maps, low, high = (self.tensor(f"maps/{layer}{part}", probe) for part in ("", "/low", "/high"))
         return maps, low, high
+
+    def filter_means(self, layer: str) -> Float32Array:
+        """Each filter of a layer averaged over its inputs: (O, kh, kw) float32."""
+        mean = f"filters/{layer}/mean"
+        values: Float32Array = (
+            self.tensor(mean) if mean in self else self.tensor(f"filters/{layer}").mean(axis=1, dtype=np.float32)
+        )
+        return values
+
+    def kernels(self, layer: str, channel: int) -> tuple[Float32Array, npt.NDArray[np.int32]]:
+        """The kernels of one filter: (J, kh, kw) float32, and the (J,) int32 input channels that they belong to."""
+        kernels = self.tensor(f"filters/{layer}", channel).astype(np.float32)
+        inputs = f"filters/{layer}/inputs"
+        return kernels, self.tensor(inputs, channel) if inputs in self else np.arange(len(kernels), dtype=np.int32)
+
+    def cam(self, name: str, probe: int) -> tuple[UInt8Array, float]:
+        """Where the network looked for a class: (h, w) uint8, and the value that 255 stands for; 0 stands for 0."""
+        return self.tensor(f"cam/{name}", probe), float(self.tensor(f"cam/{name}/high", probe))
+
+    def top(self, layer: str, channel: int) -> TopPatches:
+        """The largest activations of one channel; the arrays have no dimension for channels."""
+        value, image, at = (self.tensor(f"top/{layer}/{part}", channel) for part in ("value", "image", "at"))
+        return TopPatches(value=value, image=image, at=at)
 
 
 @contextlib.contextmanager

@@ -138,9 +138,11 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     )
     if batch:
         return point
-    frames = (event.epoch for event in read_kinds(folder.journal_path, FrameSaved) if isinstance(event, FrameSaved))
+    saved = read_kinds(folder.journal_path, FrameSaved)
+    # A frame that was requested within the epoch has fewer steps.
+    frames = {(event.epoch, event.step) for event in saved if isinstance(event, FrameSaved)}
     due = config.frame_is_due(epoch - 1) or (config.visualize_every and point.is_finished(config))
-    missing_frame = epoch - 1 if due and epoch - 1 not in frames else None
+    missing_frame = epoch - 1 if due and (epoch - 1, point.step) not in frames else None
     return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
 
 

@@ -17,6 +17,7 @@ import recorded
 
 from facegender.runs.events import Heartbeat, Notice, RunFinished
 from facegender.runs.folder import (
+    INITIAL,
     Manifest,
     RunFolder,
     create_run,
@@ -421,6 +422,9 @@ def test_the_epochs_with_frames_are_listed_in_order_of_their_numbers(folder: Run
         (folder.visuals / name).touch()
     assert folder.frame_epochs() == [2, 10]
     assert folder.frame_path(2) == folder.visuals / "epoch_2.safetensors"
+    (folder.visuals / "initial.safetensors").touch()
+    assert folder.frame_epochs() == [INITIAL, 2, 10]
+    assert folder.frame_path(INITIAL) == folder.visuals / "initial.safetensors"
     assert RunFolder(folder.root, "nothing").frame_epochs() == []
 
 

@@ -229,5 +229,74 @@ def test_the_tensors_have_the_names_and_types_of_the_contract(path: Path) -> Non
     expected["probe/heatmap"] = "uint8"
     for name in recorded.LAYERS:
         expected |= {f"maps/{name}": "uint8", f"maps/{name}/low": "float32", f"maps/{name}/high": "float32"}
-        expected |= {f"filters/{name}": "float32", f"stats/{name}": "float32"}
+        expected |= {f"filters/{name}": "float32", f"stats/{name}": "float32", f"units/{name}": "float32"}
+        expected |= {f"top/{name}/value": "float32", f"top/{name}/image": "int32", f"top/{name}/at": "int16"}
+    for name in recorded.CLASSES:
+        expected |= {f"cam/{name}": "uint8", f"cam/{name}/high": "float32"}
     assert {name: str(tensor.dtype) for name, tensor in tensors.items()} == expected
+
+
+def test_where_the_network_looked_and_what_excites_a_channel_come_back(path: Path) -> None:
+    written = recorded.frame(3)
+    write_frame(path, written)
+    with open_frame(path) as frame:
+        assert frame.info.cam_method == "Grad-CAM at conv3"
+        for name, cam in written.cams.items():
+            for probe in range(len(cam)):
+                values, high = frame.cam(name, probe)
+                assert high == pytest.approx(cam[probe].max())
+                np.testing.assert_allclose(values / 255 * high, cam[probe], atol=high / 255)
+        for layer in written.layers:
+            assert layer.top is not None
+            np.testing.assert_array_equal(frame.tensor(f"units/{layer.name}"), layer.units)
+            top = frame.top(layer.name, 1)
+            np.testing.assert_array_equal(top.value, layer.top.value[1])
+            np.testing.assert_array_equal(top.image, layer.top.image[1])
+            np.testing.assert_array_equal(top.at, layer.top.at[1])
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_a_diverged_network_looked_is_nowhere(path: Path) -> None:
+    cams = {"female": np.full((2, 4, 4), np.nan, np.float32), "male": np.zeros((2, 4, 4), np.float32)}
+    write_frame(path, msgspec.structs.replace(recorded.frame(3), cams=cams))
+    with open_frame(path) as frame:
+        for name in cams:
+            values, high = frame.cam(name, 0)
+            assert not values.any()
+            assert high == 0
+
+
+def test_of_a_layer_with_very_many_weights_the_strongest_kernels_are_kept(path: Path) -> None:
+    random = np.random.default_rng(5)
+    written = recorded.frame(3)
+    large = random.normal(size=(512, 600, 3, 3)).astype(np.float32)
+    layers = [*written.layers[:2], msgspec.structs.replace(written.layers[2], filters=large)]
+    write_frame(path, msgspec.structs.replace(written, layers=layers))
+    assert path.stat().st_size < frames.MAX_FILTERS_BYTES + (1 << 20)
+    with open_frame(path) as frame:
+        np.testing.assert_array_equal(frame.kernels("conv1", 2)[0], written.layers[0].filters[2])
+        np.testing.assert_array_equal(frame.kernels("conv1", 2)[1], [0, 1, 2])
+        np.testing.assert_allclose(frame.filter_means("conv3"), large.mean(axis=1), atol=1e-6)
+        kernels, inputs = frame.kernels("conv3", 7)
+        assert len(kernels) == len(inputs) > 100
+        np.testing.assert_allclose(kernels, large[7, inputs], atol=1e-2)
+        strength = np.square(large[7]).sum(axis=(1, 2))
+        assert set(inputs) == set(np.argsort(-strength)[: len(inputs)])
+
+
+RESNET18 = [(64, 80, 80)] + [(64, 40, 40)] * 4 + [(128, 20, 20)] * 5 + [(256, 10, 10)] * 5 + [(512, 5, 5)] * 5
+
+
+def test_maps_are_stored_as_they_are_while_they_fit() -> None:
+    assert frames.map_sizes(RESNET18) == [size[1:] for size in RESNET18]
+    assert frames.map_sizes([(32, 256, 256), (64, 128, 128), (128, 64, 64)]) == [(128, 128), (128, 128), (64, 64)]
+    assert frames.map_sizes([(3, 1, 1000), (3, 100, 300)]) == [(1, 128), (42, 128)]
+
+
+def test_the_largest_maps_are_pooled_further_where_all_together_are_too_large() -> None:
+    layers = [(64, 128, 128)] * 12 + [(512, 7, 7)] * 40
+    sizes = frames.map_sizes(layers)
+    assert sizes[-1] == (7, 7)
+    assert sizes[0][0] < 128
+    total = sum(layer[0] * height * width for layer, (height, width) in zip(layers, sizes, strict=True))
+    assert 0.9 * frames.MAX_MAPS_BYTES < total <= frames.MAX_MAPS_BYTES

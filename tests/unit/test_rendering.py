@@ -185,7 +185,7 @@ def test_weights_that_are_zero_or_not_finite_are_the_middle() -> None:
 def test_filters_are_averaged_over_their_inputs() -> None:
     filters = np.zeros((2, 2, 1, 1), np.float32)
     filters[0], filters[1] = [[[3.0]], [[1.0]]], [[[-3.0]], [[3.0]]]
-    frame: Any = SimpleNamespace(tensor={"filters/conv": filters}.get)
+    frame: Any = SimpleNamespace(filter_means={"conv": filters.mean(axis=1)}.get)
     tiles, scale = Filters().tiles(frame, "conv", 0, None)
     assert tiles.shape == (2, 1, 1)
     assert scale == Scale(-2.0, 2.0)

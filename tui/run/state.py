@@ -17,9 +17,11 @@ from facegender.runs.events import (
     EpochFinished,
     EpochStarted,
     FrameSaved,
+    HealthMeasured,
     Heartbeat,
     Level,
     Notice,
+    RequestDone,
     RunFinished,
     RunStarted,
     Steps,
@@ -193,7 +195,9 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
                 "failed": ("error", f"training failed: {event.error}"),
             }
             return _logged(replace(state, finished=event), event.time, *texts[event.status])
-        case CheckpointSaved() | Heartbeat():
+        case RequestDone():
+            return _logged(state, event.time, "info" if event.done else "warning", event.outcome)
+        case HealthMeasured() | CheckpointSaved() | Heartbeat():
             return state
 
 

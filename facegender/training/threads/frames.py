@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from facegender.rendering.pages import filters_page, maps_page, write_png
 from facegender.runs.events import Event, FrameSaved, Notice
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import RunFolder, frame_name
 from facegender.runs.frames import Frame, write_frame
 from facegender.support.errors import print_error
 from facegender.support.files import exists
@@ -76,7 +76,8 @@ class FrameThread(threading.Thread):
         folder = self._folder.visuals
         self._folder.make_visuals()
         path = self._folder.frame_path(frame.epoch)
-        pictures = [f"epoch_{frame.epoch}.png", f"epoch_{frame.epoch}_filters.png"]
+        name = frame_name(frame.epoch)
+        pictures = [f"{name}.png", f"{name}_filters.png"]
         with _all_or_none([path, *(folder / name for name in pictures)]):
             write_frame(path, frame)
             write_png(folder / pictures[0], maps_page(frame))

@@ -24,14 +24,14 @@ class Filters(ViewMode):
         """Read the filters."""
         from facegender.rendering.mosaics import signed_tiles
 
-        values, limit = signed_tiles(frame.tensor(f"filters/{layer}").mean(axis=1))
+        values, limit = signed_tiles(frame.filter_means(layer))
         return values, Scale(-limit, limit)
 
     def enlarged(self, frame: FrameReader, layer: str, tiles: UInt8Array, channel: int) -> UInt8Array:
         """Return the filter's kernel for each input channel."""
         from facegender.rendering.mosaics import signed_tiles
 
-        return signed_tiles(frame.tensor(f"filters/{layer}", channel))[0]
+        return signed_tiles(frame.kernels(layer, channel)[0])[0]
 
     def legend_note(self, picture: LayerPicture) -> str:
         """Return what a tile shows."""
