@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from facegender.interpret.layers import Layer, hooked, output_hook
-from facegender.runs.frames import MAX_MAP_SIDE_PX, LayerFrame
+from facegender.interpret.layers import Hook, Layer, hooked, output_hook
+from facegender.interpret.logits import logits_of
+from facegender.runs.frames import LayerFrame, map_sizes
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class LayerActivation:
     """Output of one layer for N images, and a copy of the convolution's weights, on the network's device.
 
     Attributes:
-        maps: (N, C, h, w) float32, average-pooled to at most `MAX_MAP_SIDE_PX` a side.
+        maps: (N, C, h, w) float32, average-pooled to what `map_sizes` allows.
         filters: (O, I, kh, kw) float32.
         stats: (N, C, 5) float32, computed before pooling, in the order of `facegender.runs.frames.STATISTICS`.
     """
@@ -37,37 +38,48 @@ def compute_activations(
     """Run a forward pass and keep the output of each layer. Copies nothing from the device and does not wait for it.
 
     Args:
-        model: Any network whose forward pass returns logits.
+        model: Any network whose forward pass returns logits, see `logits_of`.
         images: (N, 3, H, W) float as the network takes them, on its device.
         layers: Layers from `trace`.
 
     Returns:
         (N, classes) float32 logits, and the layers in the same order.
     """
-    kept: dict[str, LayerActivation] = {}
-
-    def keep(layer: Layer, output: Tensor) -> None:
-        # Summarised at once, because a later layer may overwrite this tensor in place.
-        kept[layer.name] = _summarise(layer, output)
-
-    with torch.no_grad(), hooked(model, images, [output_hook(layer, keep) for layer in layers]):
-        logits = model(images)
+    hooks, kept = summary_hooks(layers)
+    with torch.no_grad(), hooked(model, images, hooks):
+        logits = logits_of(model(images)).float()
     return logits, [kept[layer.name] for layer in layers if layer.name in kept]
 
 
-def _summarise(layer: Layer, output: Tensor) -> LayerActivation:
+def summary_hooks(layers: Sequence[Layer]) -> tuple[list[tuple[nn.Module, Hook]], dict[str, LayerActivation]]:
+    """Make the hooks that keep the output of each layer, and the dictionary into which they put it, by its name."""
+    kept: dict[str, LayerActivation] = {}
+    sizes = map_sizes([(layer.conv.out_channels, *layer.size) for layer in layers])
+    size_of = {layer.name: size for layer, size in zip(layers, sizes, strict=True)}
+
+    def keep(layer: Layer, output: Tensor) -> None:
+        # Summarised at once, because a later layer may overwrite this tensor in place.
+        kept[layer.name] = _summarise(layer, output, size_of[layer.name])
+
+    return [output_hook(layer, keep) for layer in layers], kept
+
+
+def _summarise(layer: Layer, output: Tensor, size: tuple[int, int]) -> LayerActivation:
     values = output.detach().float()
     low, high = values.amin((2, 3)), values.amax((2, 3))
     zero = (values == 0).float().mean((2, 3))
     std, mean = torch.std_mean(values, (2, 3), correction=0)
-    height, width = values.shape[2:]
-    scale = MAX_MAP_SIDE_PX / max(height, width)
-    if scale < 1:
-        maps = F.adaptive_avg_pool2d(values, (max(1, round(height * scale)), max(1, round(width * scale))))
-    else:
-        maps = values.clone()
     filters = layer.conv.weight.detach().float().clone()
-    return LayerActivation(layer.name, maps, filters, torch.stack([mean, std, low, high, zero], dim=2))
+    stats = torch.stack([mean, std, low, high, zero], dim=2)
+    return LayerActivation(layer.name, pooled(values, size), filters, stats)
+
+
+def pooled(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Copy maps (N, C, H, W) and average-pool them to at most (height, width)."""
+    height, width = min(maps.shape[2], size[0]), min(maps.shape[3], size[1])
+    if (height, width) == maps.shape[2:]:
+        return maps.clone()
+    return F.adaptive_avg_pool2d(maps, (height, width))
 
 
 def layer_frames(activations: Sequence[LayerActivation]) -> list[LayerFrame]:

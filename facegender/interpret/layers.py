@@ -116,7 +116,8 @@ def trace(model: nn.Module, images: Tensor) -> list[Layer]:
                 followed[conv] = output, _write_count(output), extended
 
     watched = [module for module in names if isinstance(module, nn.Conv2d) or _is_norm_or_activation(module)]
-    with torch.no_grad(), hooked(model, images, [(module, hook) for module in watched]):
+    # In inference mode, as during validation, tensors have no write count.
+    with torch.inference_mode(False), torch.no_grad(), hooked(model, images, [(module, hook) for module in watched]):
         model(images)
     return [layer for _, _, layer in followed.values()]
 

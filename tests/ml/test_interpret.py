@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from facegender.interpret import activations
 from facegender.interpret.activations import compute_activations
-from facegender.interpret.cam import grad_cam
+from facegender.interpret.cam import compute_activations_and_cams, grad_cam
 from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.network.model import FaceGenderNet
+from facegender.runs import frames
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_each_convolution_is_shown_after_its_normalisation_and_activation(
 def test_maps_are_the_activations_and_statistics_are_taken_before_pooling(
     network: FaceGenderNet, images: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(activations, "MAX_MAP_SIDE_PX", 8)
+    monkeypatch.setattr(frames, "MAX_MAP_SIDE_PX", 8)
     _, seen = compute_activations(network, images, trace(network, images))
     network.eval()
     with torch.no_grad():
@@ -62,7 +62,8 @@ def test_maps_are_the_activations_and_statistics_are_taken_before_pooling(
 
 
 def test_an_activation_in_place_directly_after_a_convolution_belongs_to_it(images: Tensor) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3))
+    convolutions = [nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3)]
+    model = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     layers = trace(model, images)
     assert maps_of(layers) == {"0": "0, 1", "2": "2"}
     _, seen = compute_activations(model, images, layers)
@@ -130,6 +131,7 @@ def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
     network.bn2.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     compute_activations(network, images, trace(network, images))
+    compute_activations_and_cams(network, images, trace(network, images), torch.tensor([0, 1]))
     grad_cam(network, images[0], 1)
     assert network.training
     assert network.bn1.training
@@ -144,6 +146,10 @@ Look = Callable[[nn.Module, Tensor, list[Layer]], object]
 LOOKS: dict[str, tuple[int, Look]] = {
     "trace": (1, lambda model, images, layers: trace(model, images)),
     "activations": (1, compute_activations),
+    "activations and cams": (
+        1,
+        lambda model, images, layers: compute_activations_and_cams(model, images, layers, torch.tensor([0, 1])),
+    ),
     "grad_cam": (2, lambda model, images, layers: grad_cam(model, images[0], 0)),  # the first pass is that of `trace`
 }
 
