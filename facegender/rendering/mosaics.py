@@ -135,15 +135,18 @@ def palette(colours: Palette, levels: int = LEVELS) -> Palette:
     return np.concatenate([reduced(colours, levels), extra])
 
 
-def signed_tiles(values: Float32Array) -> tuple[UInt8Array, float]:
-    """Quantise (N, h, w) float values around zero.
+def signed_tiles(values: Float32Array, limit: float | None = None) -> tuple[UInt8Array, float]:
+    """Quantise (N, …) float values around zero.
+
+    Args:
+        limit: The magnitude that the ends stand for, by default the largest finite one. Larger values are cut off.
 
     Returns:
-        (N, h, w) uint8 where 0 is -limit, 127.5 is zero and 255 is +limit; and the limit, the largest finite magnitude.
+        (N, …) uint8 where 0 is -limit, 127.5 is zero and 255 is +limit; and the limit.
     """
     finite = np.where(np.isfinite(values), values, 0.0)
-    limit = float(np.abs(finite).max(initial=0.0)) or 1.0
-    return np.rint((finite / limit + 1.0) * 127.5).astype(np.uint8), limit
+    limit = limit or float(np.abs(finite).max(initial=0.0)) or 1.0
+    return np.rint((np.clip(finite / limit, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8), limit
 
 
 def channel_average(maps: UInt8Array, low: Float32Array, high: Float32Array) -> tuple[UInt8Array, float, float]:
