@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from facegender.runs.folder import State
+from rich.text import Text
+
+from facegender.runs.folder import INITIAL, State
 
 SIGNS: dict[State, tuple[str, str]] = {
     "starting": ("◌", "#e5c07b"),
@@ -16,9 +19,40 @@ SIGNS: dict[State, tuple[str, str]] = {
 }
 """A sign and a colour for each state; the word always stands beside them."""
 
-CLASS_COLOURS = ("#c678dd", "#56b6c2")
+CLASS_COLOURS = (
+    "#92dadd", "#e76300", "#b9ac70", "#94a4a2", "#3f90da", "#ffa90e", "#a96b59", "#717581", "#bd1f01", "#832db6",
+)  # fmt: skip
+"""The ten colours of M. A. Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270), which
+people with any colour vision tell apart; those that are seen well on a dark background come first."""
+CLASS_GLYPHS = ("●", "■", "▲", "◆", "▼", "★")
+"""Before the names where there are more classes than colours."""
 TRAIN_COLOUR = "#61afef"
 VALIDATION_COLOUR = "#e5a05a"
+
+
+def class_colour(index: int) -> str:
+    """Return the colour of a class."""
+    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
+
+
+def class_name(index: int, names: Sequence[str]) -> str:
+    """Return the name of a class, with a glyph before it where colours alone do not tell the classes apart."""
+    name = names[index] if index < len(names) else f"class {index + 1}"
+    return name if len(names) <= len(CLASS_COLOURS) else f"{CLASS_GLYPHS[index // len(CLASS_COLOURS) % 6]} {name}"
+
+
+def epoch_name(epoch: int, step: int | None = None) -> str:
+    """Return what people call an epoch, e.g. "epoch 3"; ``step`` names one within it."""
+    if epoch == INITIAL:
+        return "epoch 0, initial weights"
+    return f"epoch {epoch + 1}" if step is None else f"epoch {epoch + 1}, step {step}"
+
+
+def cut(text: str, width: int) -> Text:
+    """Return a text of exactly ``width`` cells, ending with an ellipsis if it is longer."""
+    out = Text(text)
+    out.truncate(width, overflow="ellipsis", pad=True)
+    return out
 
 
 def duration(seconds: float | None) -> str:
@@ -51,6 +85,11 @@ def figure(value: float) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     return f"{value:.3f}"
+
+
+def measured(value: float) -> str:
+    """Format a share or another measure with three decimals; ``-`` if it was not measured, which is NaN."""
+    return "-" if math.isnan(value) else figure(value)
 
 
 def significant(value: float) -> str:

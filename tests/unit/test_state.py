@@ -483,3 +483,24 @@ def test_modes_wrap_around_and_leave_the_zoom() -> None:
         assert not view.zoomed
     assert tuple(seen) == MODES
     assert view.mode.title == "feature maps"
+
+
+def test_a_frame_within_an_epoch_is_told_from_the_one_at_its_end() -> None:
+    events = [recorded.run_started(), recorded.epoch_finished(0), recorded.frame_saved(0)]
+    state = apply_all(RunState("otter-3"), [*events, recorded.epoch_started(1), recorded.frame_saved(1, step=7)])
+    assert state.frames_within == {1: 7}
+    state = apply_all(state, [recorded.epoch_finished(1), recorded.frame_saved(1)])
+    assert state.frames_within == {}
+
+
+def test_a_run_of_unknown_length_has_no_end_and_is_no_error() -> None:
+    events = [recorded.run_started(epochs=0, steps_per_epoch=0), recorded.epoch_started(0), recorded.steps(0)]
+    state = apply_all(RunState("otter-3", process_state="training"), events)
+    assert state.left_s() is None
+    assert state.epochs_done == 0
+    assert apply(state, recorded.epoch_finished(0)).epochs_done == 1
+
+
+def test_the_log_leaves_out_what_was_not_measured() -> None:
+    event = recorded.epoch_finished(0, math.nan, validation_loss=math.nan, best=False)
+    assert apply(RunState("otter-3"), event).log[-1].text == "epoch 1: loss 0.5000"

@@ -25,6 +25,8 @@ MIN_PX = 8
 NARROW_PANE_COLUMNS = 68
 SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
+SHOWN_CLASSES = 5
+"""Classes whose probabilities stand beside a photograph at most: the most probable ones."""
 
 
 class SideSize(NamedTuple):
@@ -71,7 +73,7 @@ def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
     """Return the normal and the narrow size beside a run's pictures; no side in a narrow pane."""
     if pane.columns < NARROW_PANE_COLUMNS:
         return [SideSize(0, 0)]
-    rows = pane.rows - 1
+    rows, classes = pane.rows - 1, min(classes, SHOWN_CLASSES)
     return [
         SideSize(SIDE_COLUMNS, min(PHOTOGRAPH_ROWS, rows - 2 - classes)),
         SideSize(NARROW_SIDE_COLUMNS, min(NARROW_PHOTOGRAPH_ROWS, rows - 3 - 2 * classes)),

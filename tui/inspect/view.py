@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -14,7 +15,7 @@ from tui import format as fmt
 from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
-from tui.inspect.layout import SIDE_COLUMNS
+from tui.inspect.layout import NARROW_SIDE_COLUMNS, SHOWN_CLASSES, SIDE_COLUMNS
 from tui.inspect.request import LayerPicture
 from tui.widgets.status import bar
 
@@ -124,16 +125,30 @@ def probe_caption(picture: LayerPicture) -> Text:
 def _narrow_probe_caption(picture: LayerPicture) -> Text:
     """Return the same without the name, each value on a line of its own."""
     out = Text.assemble(("label\n", "dim"), picture.label, "\n") if picture.label else Text()
-    for number, (name, share) in enumerate(picture.probabilities.items()):
-        out.append(f"\n{name}\n").append(fmt.percent(share), fmt.CLASS_COLOURS[number % 2])
+    for number, name, share in most_probable(picture.probabilities):
+        out.append("\n").append_text(fmt.cut(name, NARROW_SIDE_COLUMNS - 1))
+        out.append("\n").append(fmt.percent(share), fmt.class_colour(number))
     return out
 
 
+def most_probable(probabilities: dict[str, float]) -> list[tuple[int, str, float]]:
+    """Return index, name and probability of at most `SHOWN_CLASSES` classes, in the order of the classes.
+
+    Of more classes these are the most probable ones, the most probable first.
+    """
+    classes = [(number, name, share) for number, (name, share) in enumerate(probabilities.items())]
+    if len(classes) <= SHOWN_CLASSES:
+        return classes
+    return sorted(classes, key=lambda one: one[2], reverse=True)[:SHOWN_CLASSES]
+
+
 def probability_bars(probabilities: dict[str, float], width: int) -> Text:
-    """Return a line for each class: its name, a bar of ``width`` cells, its probability."""
+    """Return a line for each of the most probable classes: its name, a bar of ``width`` cells, its probability."""
     out = Text()
-    for number, (name, share) in enumerate(probabilities.items()):
-        out.append(f"\n{name:<7}")
-        out.append_text(bar(share, width, fmt.CLASS_COLOURS[number % 2]))
+    shown = most_probable(probabilities)
+    longest = max((cell_len(name) for _, name, _ in shown), default=0)
+    for number, name, share in shown:
+        out.append("\n").append_text(fmt.cut(name, max(7, min(longest + 1, width // 2))))
+        out.append_text(bar(share, width, fmt.class_colour(number)))
         out.append(f"{fmt.percent(share):>8}")
     return out

@@ -58,6 +58,7 @@ class RunState:
         batch: Batches done in that epoch.
         frames: Epochs with a frame file, ascending.
         frame_times: When an epoch's frame file was last written; a resumed run may write some again.
+        frame_steps: The optimiser steps before an epoch's frame; see `frames_within`.
         log_tail: The last lines of ``train.log`` of a run that crashed or failed.
         segments: One for each process that has trained the run, the latest last.
         trained_until: Time of the newest event that a trainer writes only while it trains. System events do not count:
@@ -77,6 +78,7 @@ class RunState:
     epochs: tuple[EpochFinished, ...] = ()
     frames: tuple[int, ...] = ()
     frame_times: Mapping[int, float] = field(default_factory=dict)
+    frame_steps: Mapping[int, int] = field(default_factory=dict)
     system: System | None = None
     log: tuple[Notice, ...] = ()
     log_tail: tuple[str, ...] = ()
@@ -99,6 +101,27 @@ class RunState:
         """The epoch with the highest validation accuracy, the first of several."""
         known = [epoch for epoch in self.epochs if not math.isnan(epoch.validation_accuracy)]
         return max(known, key=lambda epoch: epoch.validation_accuracy, default=None)
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes in the order of the labels; empty if unknown."""
+        if self.started is not None and self.started.classes:
+            return self.started.classes
+        return self.epochs[-1].classes if self.epochs else []
+
+    def epoch_at(self, epoch: int | None) -> EpochFinished | None:
+        """Return what is known of an epoch, None for the latest; None if it is not finished."""
+        if epoch is None:
+            return self.epochs[-1] if self.epochs else None
+        return next((finished for finished in self.epochs if finished.epoch == epoch), None)
+
+    @property
+    def frames_within(self) -> dict[int, int]:
+        """Epochs whose frame was made within the epoch, and the optimiser steps before it."""
+        ends = {finished.epoch: finished.step for finished in self.epochs}
+        return {
+            epoch: step for epoch, step in self.frame_steps.items() if epoch >= 0 and step < ends.get(epoch, step + 1)
+        }
 
     @property
     def patience(self) -> int:
@@ -124,7 +147,9 @@ class RunState:
             return 0.0
         if self.epochs and self.epochs[-1].epoch == self.epoch:
             return self.epoch + 1.0
-        return self.epoch + min(1.0, self.batch / max(1, self.started.steps_per_epoch))
+        if self.started.steps_per_epoch <= 0:  # unknown, as for a stream of data
+            return float(self.epoch)
+        return self.epoch + min(1.0, self.batch / self.started.steps_per_epoch)
 
     @property
     def epoch_progress(self) -> tuple[int, float]:
@@ -147,7 +172,7 @@ class RunState:
 
     def left_s(self) -> float | None:
         """Estimated seconds to the end; None while unknown."""
-        if self.started is None or not self.live:
+        if self.started is None or not self.live or self.started.epochs <= 0:
             return None
         left = self.started.epochs - self.epochs_done
         own = [epoch.seconds for epoch in self.epochs if epoch.time >= self.since]
@@ -171,15 +196,15 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             return replace(state, epoch=event.epoch, batch=0, learning_rate=event.learning_rate, finished=None)
         case EpochFinished():
             epochs = (*(epoch for epoch in state.epochs if epoch.epoch < event.epoch), event)
-            text = (
-                f"epoch {event.epoch + 1}: loss {event.train_loss:.4f}, validation loss {event.validation_loss:.4f}, "
-                f"accuracy {event.validation_accuracy:.3f}{', best so far' if event.best else ''}"
-            )
             state = replace(state, epochs=epochs, epoch=event.epoch, learning_rate=event.learning_rate)
-            return _logged(state, event.time, "info", text)
+            return _logged(state, event.time, "info", _summary(event))
         case FrameSaved():
-            times = {**state.frame_times, event.epoch: event.time}
-            return replace(state, frames=tuple(sorted({*state.frames, event.epoch})), frame_times=times)
+            return replace(
+                state,
+                frames=tuple(sorted({*state.frames, event.epoch})),
+                frame_times={**state.frame_times, event.epoch: event.time},
+                frame_steps={**state.frame_steps, event.epoch: event.step},
+            )
         case System():
             return replace(state, system=event)
         case Notice():
@@ -253,6 +278,16 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         f"{photographs[0]} {noun} to train, {photographs[1]} to validate"
     )
     return _logged(state, event.time, "info", text)
+
+
+def _summary(event: EpochFinished) -> str:
+    """Return the figures of an epoch in one line, without those that were not measured."""
+    parts = [f"loss {event.train_loss:.4f}"]
+    if not math.isnan(event.validation_loss) or math.isnan(event.train_loss):
+        parts.append(f"validation loss {event.validation_loss:.4f}")
+    if not math.isnan(event.validation_accuracy):
+        parts.append(f"accuracy {event.validation_accuracy:.3f}")
+    return f"epoch {event.epoch + 1}: {', '.join(parts)}{', best so far' if event.best else ''}"
 
 
 def _logged(state: RunState, time: float, level: Level, text: str) -> RunState:

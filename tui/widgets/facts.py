@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.widgets import Static
 
+from facegender.runs.events import EpochFinished
 from facegender.support.text import counted
 from tui import format as fmt
 from tui.run.state import RunState
 from tui.widgets.status import bar
 
+MAX_CLASS_ROWS = 5
+"""Rows of the table of classes, which has one more for the headings."""
+_CLASS_HEADINGS = " correct wrong  precision recall    F1"
 _PAST = "#7f848e"
 
 
 class Facts(Static):
-    """Lines of text that a function makes from a run's state."""
+    """Lines of text that a function makes from a run's state, the shown epoch and the width in cells."""
 
     DEFAULT_CSS = """
     Facts { height: auto; width: 1fr; }
     """
 
-    def __init__(self, lines: Callable[[RunState], Text]) -> None:
+    def __init__(self, lines: Callable[[RunState, int | None, int], Text]) -> None:
         super().__init__()
         self._lines = lines
+        self._shown: tuple[RunState, int | None] | None = None
 
-    def show(self, state: RunState) -> None:
-        """Show a run."""
-        if (text := self._lines(state)) != self.content:
+    def show(self, state: RunState, epoch: int | None = None) -> None:
+        """Show a run, and what is known of each epoch for one of them; None for the latest."""
+        self._shown = state, epoch
+        self._update()
+
+    def on_resize(self) -> None:
+        """Fit the lines into the new width."""
+        self._update()
+
+    def _update(self) -> None:
+        if self._shown is not None and (text := self._lines(*self._shown, self.size.width)) != self.content:
             self.update(text)
 
 
-def run_facts(state: RunState) -> Text:
-    """Return best epoch, learning rate, patience, and the validation metrics of each class."""
+def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
+    """Return best epoch, learning rate, patience, and the validation metrics of each class in an epoch."""
     out = Text()
     best = state.best
     if best is not None:
         out.append("best ").append(fmt.figure(best.validation_accuracy), "bold").append(f" at epoch {best.epoch + 1}")
     else:
         words = "known after the first validation" if state.read else "reading the run"
+        if state.epochs:
+            words = "unknown, as no validation accuracy was recorded"
         out.append(f"best epoch: {words}", "dim")
     rate = state.learning_rate
     if rate == rate:
@@ -51,20 +68,16 @@ def run_facts(state: RunState) -> Text:
         waited = state.epochs_since_best
         since = f", no improvement for {counted(waited, 'epoch')}" if waited else ""
         out.append(f"\npatience {state.patience}{since}", "" if waited else "dim")
-    if state.epochs:
-        last = state.epochs[-1]
-        width = max([7, *map(len, last.classes)])
-        out.append(f"\n{'':<{width}} correct wrong  precision recall   F1", "dim")
-        rows = zip(last.classes, last.confusion, last.precision, last.recall, last.f1, strict=False)
-        for number, (name, row, precision, recall, f1) in enumerate(rows):
-            correct = row[number] if number < len(row) else 0
-            out.append("\n").append(name.ljust(width), fmt.CLASS_COLOURS[number % 2])
-            out.append(f" {correct:>7} {sum(row) - correct:>5}")
-            out.append(f"  {fmt.figure(precision):>9} {fmt.figure(recall):>6} {fmt.figure(f1):>5}")
-        out.append(f"\nmacro F1 {fmt.figure(last.macro_f1)}").append(
-            f"   loss {fmt.figure(last.validation_loss)}   of epoch {last.epoch + 1}", "dim"
-        )
-    if state.started is not None:
+    shown = state.epoch_at(epoch)
+    if shown is not None:
+        out.append_text(_class_table(shown, width))
+        out.append(f"\nmacro F1 {fmt.measured(shown.macro_f1)}")
+        out.append(f"   loss {fmt.measured(shown.validation_loss)}   of epoch {shown.epoch + 1}", "dim")
+        if shown is not state.epochs[-1]:
+            out.append(f", latest {state.epochs[-1].epoch + 1}", "#e5c07b")
+    elif epoch is not None and state.epochs:
+        out.append(f"\n{fmt.epoch_name(epoch)}: not validated", "#e5c07b")
+    if state.started is not None and (state.started.train_images or state.started.validation_images):
         train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
         out.append(f"\n{fmt.thousands(train)} to train, {fmt.thousands(validation)} to validate", "dim")
         if state.started.skipped_files:
@@ -72,7 +85,38 @@ def run_facts(state: RunState) -> Text:
     return out
 
 
-def machine_facts(state: RunState) -> Text:
+def _class_table(epoch: EpochFinished, width: int) -> Text:
+    """Return a line for each class; of many classes those with the lowest F1, and how many others there are."""
+    out = Text()
+    count = min(len(epoch.classes), len(epoch.f1))
+    if not count:
+        return out
+    shown = list(range(count))
+    if count > MAX_CLASS_ROWS:
+        # NaN, of a class without photographs, comes last.
+        shown.sort(key=lambda number: (math.isnan(epoch.f1[number]), epoch.f1[number]))
+        shown = shown[: MAX_CLASS_ROWS - 1]
+    names = [fmt.class_name(number, epoch.classes) for number in range(count)]
+    columns = max(7, min(max(cell_len(names[number]) for number in shown), width - len(_CLASS_HEADINGS)))
+    out.append(f"\n{'':<{columns}}{_CLASS_HEADINGS}", "dim")
+    for number in shown:
+        row = epoch.confusion[number] if number < len(epoch.confusion) else []
+        correct = row[number] if number < len(row) else 0
+        counts = f" {correct:>7} {sum(row) - correct:>5}" if row else f" {'-':>7} {'-':>5}"
+        name = fmt.cut(names[number], columns)
+        name.stylize(fmt.class_colour(number))
+        out.append("\n").append_text(name).append(counts)
+        precision, recall, f1 = (
+            fmt.measured(values[number]) if number < len(values) else "-"
+            for values in (epoch.precision, epoch.recall, epoch.f1)
+        )
+        out.append(f"  {precision:>9} {recall:>6} {f1:>5}")
+    if len(shown) < count:
+        out.append(f"\nthe lowest F1; and {count - len(shown)} more classes", "dim")
+    return out
+
+
+def machine_facts(state: RunState, _epoch: int | None, _width: int) -> Text:
     """Return the load of CPU, memory and GPUs of the machine that trains."""
     system = state.system
     if system is None:

@@ -70,12 +70,17 @@ class StatusLines(Widget):
         left: list[Field] = [(state.name, "bold"), (f"{sign} {state.state}", colour)]
         started = state.started
         if started is not None:
-            left.append((f"{int(state.epochs_done)}/{started.epochs} epochs", ""))
+            planned = f"/{started.epochs}" if started.epochs > 0 else ""
+            left.append((f"{int(state.epochs_done)}{planned} epochs", ""))
             name = started.device_name.removeprefix("NVIDIA ")
             precision = started.precision if started.precision.startswith("bf") else f"fp{started.precision}"
             left.append((f"{started.device} {name} {precision}" if name != "CPU" else f"CPU {precision}", ""))
-            left.append((f"{started.recipe} recipe", "dim"))
-            left.append((f"{started.image_size} px", "dim"))
+            if started.network:
+                left.append((started.network, "dim"))
+            if started.recipe:
+                left.append((f"{started.recipe} recipe", "dim"))
+            if started.image_size > 0:
+                left.append((f"{started.image_size} px", "dim"))
             if started.demo:
                 left.insert(2, ("demo faces", "#e5c07b"))
         right: list[Field] = []
@@ -96,8 +101,11 @@ class StatusLines(Widget):
         epoch, share = state.epoch_progress
         fields: list[Field] = []
         if state.live:
-            fields.append((f"{100 * share:.0f} % of epoch {epoch + 1}", ""))
-            fields.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
+            if started.steps_per_epoch > 0:
+                fields.append((f"{100 * share:.0f} % of epoch {epoch + 1}", ""))
+                fields.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
+            else:
+                fields.append((f"epoch {epoch + 1}, batch {state.batch}", ""))
         if state.images_per_second:
             fields.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
         if state.system is not None and state.live:
@@ -109,7 +117,8 @@ class StatusLines(Widget):
         words = fitted([("", ""), *fields], [], max(0, width - 12))
         bar_width = max(0, min(60, width - words.cell_len - 3))
         line = Text(" ")
-        line.append_text(bar(share if state.live else state.epochs_done / max(1, started.epochs), bar_width))
+        done = share if state.live else state.epochs_done / started.epochs if started.epochs > 0 else 1.0
+        line.append_text(bar(done, bar_width))
         line.append_text(words)
         line.truncate(width)
         return line
