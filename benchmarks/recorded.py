@@ -11,11 +11,15 @@ import numpy as np
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import EpochFinished, FrameSaved, LayerInfo, RunFinished, RunStarted, Steps
 from facegender.runs.folder import Manifest, RunFolder, create_run
-from facegender.runs.frames import Frame, LayerFrame, write_frame
+from facegender.runs.frames import TOP, Frame, LayerFrame, TopPatches, write_frame
 from facegender.runs.journal import JournalWriter
 from facegender.runs.lock import Process
 
 LAYERS = (("conv1", 32, 128, 3, 7), ("conv2", 64, 128, 32, 5), ("conv3", 128, 64, 64, 3))
+
+
+DIFFERENT_FRAMES = 10
+"""Frame files with numbers of their own; those of later epochs are hard links to them, to save the disk."""
 
 
 def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200, *, frames: bool = True) -> RunFolder:
@@ -49,7 +53,10 @@ def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200
             journal.write(_epoch_finished(now, epoch, steps_per_epoch))
             if frames:
                 file = folder.frame_path(epoch)
-                write_frame(file, _frame(epoch, generator))
+                if epoch < DIFFERENT_FRAMES:
+                    write_frame(file, _frame(epoch, generator))
+                else:
+                    file.hardlink_to(folder.frame_path(epoch % DIFFERENT_FRAMES))
                 journal.write(FrameSaved(time=now, epoch=epoch, step=0, file=file.name, pictures=[]))
         journal.write(RunFinished(time=now + 1, status="completed"))
     return folder
@@ -78,10 +85,17 @@ def _frame(epoch: int, generator: np.random.Generator) -> Frame:
                 maps=np.repeat(maps, 2, axis=0).astype(np.float32),
                 filters=generator.normal(size=(channels, inputs, kernel, kernel)).astype(np.float32),
                 stats=np.zeros((2, channels, 5), np.float32),
+                units=generator.random((channels, 3)).astype(np.float32),
+                top=TopPatches(
+                    value=-np.sort(-generator.random((channels, TOP)).astype(np.float32), axis=1),
+                    image=np.tile(np.arange(TOP, dtype=np.int32), (channels, 1)),
+                    at=generator.integers(0, side, (channels, TOP, 2), dtype=np.int16),
+                ),
             )
         )
     return Frame(
         epoch=epoch, step=0, images=np.full((2, 512, 512, 3), 128, np.uint8), labels=np.array([0, 1]),
         probabilities=np.full((2, 2), 0.5, np.float32), classes=["female", "male"], probe_names=["a", "b"],
-        layers=layers, maps_of={},
+        layers=layers, maps_of={}, cam_method="Grad-CAM at conv3",
+        cams={name: generator.random((2, 64, 64)).astype(np.float32) for name in ("female", "male")},
     )  # fmt: skip

@@ -44,6 +44,9 @@ class Terminal:
     Args:
         round_trip_s: Of the link.
         bytes_per_second: That it carries from the program; 0 for no limit.
+
+    Attributes:
+        pid: Of the program.
     """
 
     def __init__(
@@ -62,8 +65,8 @@ class Terminal:
         self._to_screen: deque[tuple[float, bytes]] = deque()
         self._link_free = 0.0
         self.began = time.perf_counter()
-        self._pid, self._fd = pty.fork()
-        if self._pid == 0:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
             os.environ.update(TERM="xterm-256color", COLORTERM="truecolor")
             os.execvp(command[0], command)
         pixels = size[0] * cell_px[0], size[1] * cell_px[1]
@@ -77,9 +80,9 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.kill(self._pid, signal.SIGHUP)
+        os.kill(self.pid, signal.SIGHUP)
         deadline = time.perf_counter() + 5
-        while time.perf_counter() < deadline and os.waitpid(self._pid, os.WNOHANG) == (0, 0):
+        while time.perf_counter() < deadline and os.waitpid(self.pid, os.WNOHANG) == (0, 0):
             self._step(0.05)
         os.close(self._fd)
 

@@ -195,8 +195,10 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
         case EpochStarted():
             return replace(state, epoch=event.epoch, batch=0, learning_rate=event.learning_rate, finished=None)
         case EpochFinished():
-            epochs = (*(epoch for epoch in state.epochs if epoch.epoch < event.epoch), event)
-            state = replace(state, epochs=epochs, epoch=event.epoch, learning_rate=event.learning_rate)
+            epochs = state.epochs
+            while epochs and epochs[-1].epoch >= event.epoch:
+                epochs = epochs[:-1]
+            state = replace(state, epochs=(*epochs, event), epoch=event.epoch, learning_rate=event.learning_rate)
             return _logged(state, event.time, "info", _summary(event))
         case FrameSaved():
             return replace(
