@@ -19,6 +19,7 @@ from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
+from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, network_problem
 from facegender.support.errors import UserError
 from facegender.support.text import one_line, printable
 
@@ -65,8 +66,8 @@ class Classifier:
         epoch: The epoch in which the checkpoint was saved, counted from 0.
         step: Optimiser steps until then.
         checkpoint: The checkpoint file.
-        recipe: The recipe that the network belongs to.
-        widths: As in `facegender.runs.config.TrainConfig`.
+        recipe, widths: As in `facegender.runs.config.TrainConfig`.
+        network_name: Its field ``network``.
     """
 
     network: torch.nn.Module
@@ -77,6 +78,7 @@ class Classifier:
     checkpoint: Path
     recipe: str
     widths: tuple[int, ...]
+    network_name: str = RECIPE_NETWORK
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize an RGB photograph to the network's input size: (S, S, 3) uint8."""
@@ -153,13 +155,21 @@ def load_classifier(checkpoint: Path) -> Classifier:
             raise UserError(
                 f"{name}: has the recipe {one_line(recipe)[:64]!r}, which this version does not know; {remedy}"
             )
+        network_name = parameters.get("network", RECIPE_NETWORK)  # checkpoints of earlier versions lack it
+        if isinstance(network_name, str) and network_problem(network_name):
+            raise UserError(
+                f"{name}: has the network {one_line(network_name)[:64]!r}, which this version does not know; {remedy}"
+            )
+        # A RegNet is built in memory before its weights are compared with the file's.
+        if network_name in NETWORKS and checkpoint.stat().st_size < NETWORKS[network_name].parameters:
+            raise DamagedCheckpoint("is smaller than its network")
         with torch.device("meta"):
-            network = build_network(recipe, image_size, widths, len(classes))
+            network = build_network(recipe, image_size, widths, len(classes), network_name)
         network.load_state_dict(network_weights(content["state_dict"], network), assign=True)
         network = network.to(torch.float32).to(memory_format=torch.channels_last).eval()
         for tensor in [*network.parameters(), *network.buffers()]:
             tensor.data = tensor.data.clone()  # so far it is a part of the mapped file, which may be replaced
-        return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe, tuple(widths))
+        return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe, tuple(widths), network_name)
     except (DamagedCheckpoint, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
 

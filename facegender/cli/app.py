@@ -12,7 +12,7 @@ from facegender.cli.doctor import doctor
 from facegender.cli.export import export
 from facegender.cli.predict import predict
 from facegender.cli.runs import runs, stop
-from facegender.cli.train import find_lr, recipes, train
+from facegender.cli.train import find_lr, networks, recipes, train
 
 app = typer.Typer(
     add_completion=False,
@@ -38,5 +38,5 @@ def _main(
     """Options of the program itself."""
 
 
-for _command in (train, find_lr, recipes, predict, runs, stop, export, demo_data, download, doctor, cache):
+for _command in (train, find_lr, recipes, networks, predict, runs, stop, export, demo_data, download, doctor, cache):
     app.command(_command.__name__.replace("_", "-"))(_command)

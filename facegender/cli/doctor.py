@@ -15,7 +15,10 @@ from facegender.support.files import nearest_existing
 from facegender.support.machine import available_processors
 from facegender.support.text import counted, printable, size_in_words
 
-PACKAGES = ("torch", "pytorch-lightning", "torchmetrics", "textual", "rich", "numpy", "pillow", "onnx")
+PACKAGES = (
+    "torch", "torchvision", "pytorch-lightning", "torchmetrics", "textual", "textual-image", "rich", "numpy", "pillow",
+    "onnx",
+)  # fmt: skip
 TERMINAL_VARIABLES = ("TERM", "TERM_PROGRAM", "COLORTERM", "TMUX", "STY", "SSH_TTY", "LANG", "LC_ALL")
 
 

@@ -95,6 +95,7 @@ def _write(classifier: Classifier, format: str, path: Path) -> None:
     elif format == "safetensors":
         metadata = {
             "recipe": classifier.recipe,
+            "network": classifier.network_name,
             "image_size": str(classifier.image_size),
             "widths": ",".join(map(str, classifier.widths)),
             "classes": ",".join(classifier.classes),

@@ -1,4 +1,4 @@
-"""``facegender train``, ``find-lr`` and ``recipes``."""
+"""``facegender train``, ``find-lr``, ``recipes`` and ``networks``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.cli.options import Config, Root, not_empty, read_settings, settings_options
+from facegender.cli.options import Config, Json, Root, not_empty, read_settings, settings_options
 from facegender.runs.config import FIELDS, RECIPES, option_of, validate
+from facegender.runs.networks import NETWORKS
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
-from facegender.support.text import shell_command
+from facegender.support.text import json_line, shell_command
 
 
 @settings_options(FIELDS)
@@ -38,7 +39,7 @@ def train(
 
 @settings_options(
     (
-        "data", "demo", "demo_faces", "batch_size", "image_size", "widths", "val_split", "seed", "recipe",
+        "data", "demo", "demo_faces", "batch_size", "image_size", "widths", "val_split", "seed", "recipe", "network",
         "class_weights", "precision", "accelerator", "workers",
     )
 )  # fmt: skip
@@ -77,3 +78,17 @@ def find_lr(
 def recipes() -> None:
     """Describe each recipe and its defaults; options of `facegender train` override them."""
     print("\n\n".join("\n".join(describe(recipe)) for recipe in RECIPES))
+
+
+def networks(json: Json = False) -> None:
+    """List the networks that --network takes: parameters with two classes, smallest image size."""
+    if json:
+        for name, network in NETWORKS.items():
+            sizes = {"min_image_size": network.min_image_size, "image_size_multiple": network.patch or 1}
+            print(json_line({"network": name, "parameters": network.parameters, **sizes}))
+        return
+    print(f"{'network':<20} {'parameters':>11}  image size")
+    for name, network in NETWORKS.items():
+        multiples = f", multiples of {network.patch}" if network.patch else ""
+        parameters = f"{network.parameters:,}".replace(",", " ")
+        print(f"{name:<20} {parameters:>11}  from {network.min_image_size} px{multiples}")

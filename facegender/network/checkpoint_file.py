@@ -90,7 +90,9 @@ def network_weights(state: Mapping[str, Any], like: nn.Module) -> dict[str, Tens
         wanted = expected[name]
         if not isinstance(tensor, Tensor) or tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
             raise DamagedCheckpoint(f"{name} has another shape or type")
-    return found
+    # Not `found`: the dictionary of a network also has the versions of its modules, which some need to load it.
+    expected.update(found)
+    return expected
 
 
 def require_count(value: Any, name: str) -> int:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection, classification
 
 from facegender.network.augment import generator_for
-from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint, require_count
+from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint, network_weights, require_count
 from facegender.network.ema import EmaNetwork
 from facegender.network.model import normalise
-from facegender.network.recipes import RECIPES, build_network
+from facegender.network.recipes import RECIPES, build_network, training_side
 from facegender.runs.config import TrainConfig
 
 TRAINED_WEIGHTS = "trained_weights"
@@ -52,11 +52,11 @@ class FaceGenderModule(LightningModule):
         """
         super().__init__()
         plain = msgspec.json.decode(msgspec.json.encode(config))
-        network = {name: plain[name] for name in ("image_size", "widths", "recipe")}
+        network = {name: plain[name] for name in ("image_size", "widths", "recipe", "network")}
         self.save_hyperparameters({**network, "classes": list(classes), "config": plain})
         self._config = config
         self._recipe = RECIPES[config.recipe]
-        self.network = build_network(config.recipe, config.image_size, config.widths, len(classes))
+        self.network = build_network(config.recipe, config.image_size, config.widths, len(classes), config.network)
         self.network.to(memory_format=torch.channels_last)
         decay = self._recipe.ema_decay
         self.ema = None if decay is None else EmaNetwork(self.network, decay)
@@ -111,7 +111,7 @@ class FaceGenderModule(LightningModule):
         recipe = self._recipe
         if recipe.augmentation is not None:
             step = (self.current_epoch, batch_idx, self.global_rank)
-            side = recipe.side and recipe.side(inputs.shape[-1], self.current_epoch, self._config.epochs)
+            side = training_side(self._config, self.current_epoch)
             inputs = recipe.augmentation(inputs, generator_for(self._config.seed, *step, inputs.device), side)
         logits = self.network(inputs).float()
         smoothing = recipe.label_smoothing
@@ -177,8 +177,11 @@ class FaceGenderModule(LightningModule):
             steps, epochs = int(self.trainer.estimated_stepping_batches), self._config.epochs
             schedule["last_epoch"] = steps // epochs * at["epoch"]
         if self.ema is not None:
-            ema_weights = _renamed(checkpoint["state_dict"], NETWORK_PREFIX, _EMA_PREFIX)
-            checkpoint["state_dict"] = {**ema_weights, **checkpoint[TRAINED_WEIGHTS]}
+            ema_weights = network_weights(checkpoint["state_dict"], self.ema.network)
+            trained = network_weights(checkpoint[TRAINED_WEIGHTS], self.network)
+            state = checkpoint["state_dict"] = self.state_dict()
+            state.update({_EMA_PREFIX + name: value for name, value in ema_weights.items()})
+            state.update({NETWORK_PREFIX + name: value for name, value in trained.items()})
             self.ema.count = require_count(checkpoint[EMA_STEPS], "average")
             if self.ema.count > checkpoint["global_step"]:
                 raise DamagedCheckpoint("its average has more steps than were trained")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from facegender.network.augment import Augmentation
 from facegender.network.model import FaceGenderNet
 from facegender.network.residual import ResidualNet
 from facegender.runs.config import TrainConfig
+from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, network_problem, size_problem
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Recipe:
         schedule: Makes a learning rate schedule from optimiser, configuration and the optimiser steps of the whole run.
         interval: Whether the schedule advances each epoch or each step; the number of steps is only passed for "step".
         augmentation: Augments each training batch, or None.
-        side: Computes the side of the training images from image size, epoch and epochs; None for the image size.
+        side: Computes the side of the training images from image size, epoch, epochs and the smallest side that the
+            network takes; None for the image size.
         label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1).
         ema_decay: Decay of the moving average of the weights, which then is the network that is validated, shown and
             saved; None for no average.
@@ -42,7 +44,7 @@ class Recipe:
     schedule: Callable[[Optimizer, TrainConfig, int], LRScheduler]
     interval: Literal["epoch", "step"] = "epoch"
     augmentation: Augmentation | None = None
-    side: Callable[[int, int, int], int] | None = None
+    side: Callable[[int, int, int, int], int] | None = None
     label_smoothing: float = 0.0
     ema_decay: float | None = None
     min_bf16_speedup: float | None = None
@@ -109,7 +111,7 @@ MIN_SIDE_PX = 32
 """The network divides the side by 16, and batch normalisation of a single photograph needs more than one value."""
 
 
-def growing_side(image_size: int, epoch: int, epochs: int) -> int:
+def growing_side(image_size: int, epoch: int, epochs: int, min_side: int = MIN_SIDE_PX) -> int:
     """Side of the training images in an epoch: small ones first, which cost less and teach coarse features.
 
     Progressive learning of Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", 2021,
@@ -117,7 +119,7 @@ def growing_side(image_size: int, epoch: int, epochs: int) -> int:
     """
     progress = min(1.0, epoch / max(1.0, FULL_SIDE_AFTER * epochs))
     share = INITIAL_SIDE_SHARE + (1 - INITIAL_SIDE_SHARE) * progress
-    return min(image_size, max(MIN_SIDE_PX, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
+    return min(image_size, max(min_side, round(share * image_size / SIDE_STEP_PX) * SIDE_STEP_PX))
 
 
 TUNED = Recipe(
@@ -135,13 +137,49 @@ TUNED = Recipe(
 RECIPES: dict[str, Recipe] = {"reference": REFERENCE, "tuned": TUNED}
 
 
-def build_network(recipe: str, image_size: int, widths: Sequence[int], classes: int) -> nn.Module:
-    """Make a recipe's network with random weights.
+def training_side(config: TrainConfig, epoch: int) -> int | None:
+    """Side in pixels of the training images in an epoch; None for the image size."""
+    side, network = RECIPES[config.recipe].side, NETWORKS.get(config.network)
+    if side is None or (network is not None and network.patch):
+        return None
+    return side(config.image_size, epoch, config.epochs, network.min_image_size if network else MIN_SIDE_PX)
+
+
+def build_network(
+    recipe: str, image_size: int, widths: Sequence[int], classes: int, network: str = RECIPE_NETWORK
+) -> nn.Module:
+    """Make a network with random weights.
+
+    Args:
+        widths: For the recipe's own network.
+        classes: Number of logits.
+        network: A name in `NETWORKS`, or `RECIPE_NETWORK` for the recipe's own.
 
     Raises:
         LookupError: There is no such recipe.
-        ValueError: The widths are not three positive numbers.
+        ValueError: The widths are not three positive numbers; there is no such network, or the image size is not one
+            of its own.
     """
     if len(widths) != 3 or min(widths) < 1:
         raise ValueError(f"widths must be three positive numbers, not {tuple(widths)}")
-    return RECIPES[recipe].network(image_size, widths, classes)
+    own = RECIPES[recipe].network
+    if problem := network_problem(network) or size_problem(network, image_size):
+        raise ValueError(problem)
+    return own(image_size, widths, classes) if network == RECIPE_NETWORK else _torchvision(network, image_size, classes)
+
+
+def _torchvision(name: str, image_size: int, classes: int) -> nn.Module:
+    from torchvision.models import get_model  # takes a second to import, and few runs need it
+
+    options: dict[str, Any] = {}
+    if name.startswith("vit"):
+        options["image_size"] = image_size
+    elif name.startswith("maxvit"):
+        options["input_size"] = (image_size, image_size)
+    elif name in ("googlenet", "inception_v3"):  # which otherwise return the logits of auxiliary classifiers as well
+        options.update(aux_logits=False, init_weights=True)
+    device = torch.get_default_device()
+    # A RegNet computes its widths with tensors and reads them, which the device "meta" cannot do.
+    with torch.device("cpu" if name.startswith("regnet") else device):
+        network: nn.Module = get_model(name, weights=None, num_classes=classes, **options)
+    return network.to(device)

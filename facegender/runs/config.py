@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 
+from facegender.runs.networks import RECIPE_NETWORK, network_problem, size_problem
 from facegender.support.errors import UserError
 from facegender.support.files import read_regular
 
@@ -126,6 +127,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Annotated[Literal["reference", "tuned"], Field(
         "Network, optimiser and augmentation; `facegender recipes` describes each.",
     )] = "reference"
+    network: Annotated[str, Field(
+        "A network of torchvision instead of the recipe's own; `facegender networks` lists them.", network_problem,
+        hint="recipe, or e.g. resnet18",
+    )] = RECIPE_NETWORK
     class_weights: Annotated[Literal["none", "auto"], Field(
         "auto: every class has the same weight in the loss, however many photographs it has.",
     )] = "none"
@@ -229,6 +234,8 @@ def validate(config: TrainConfig) -> TrainConfig:
     for name, field in FIELDS.items():
         if problem := field.check(getattr(config, name)):
             raise UserError(f"{option_of(name)} {problem}")
+    if problem := size_problem(config.network, config.image_size):
+        raise UserError(f"--image-size {problem}")
     if config.demo and config.data:
         raise UserError("--demo and --data exclude each other: give one of them")
     if config.workers and config.cache in ("memory", "gpu"):

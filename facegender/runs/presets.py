@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
+from facegender.runs.networks import RECIPE_NETWORK
 from facegender.support.errors import UserError
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -47,13 +48,19 @@ def configure(given: Mapping[str, Any]) -> TrainConfig:
     """Make a configuration: given values come first, then those of the recipe, then the defaults.
 
     Raises:
-        UserError: A field was given that the recipe ignores.
+        UserError: A field was given that the recipe or the network ignores.
     """
-    recipe = given.get("recipe", FIELDS["recipe"].default)
-    for name in UNUSED[recipe]:
+    recipe, network = (given.get(name, FIELDS[name].default) for name in ("recipe", "network"))
+    for name in unused_fields(recipe, network):
         if name in given:
-            raise UserError(f"{option_of(name)} has no effect with the {recipe} recipe: leave it out")
+            cause = f"the {recipe} recipe" if name in UNUSED[recipe] else f"--network {network}"
+            raise UserError(f"{option_of(name)} has no effect with {cause}: leave it out")
     return TrainConfig(**{**PRESETS[recipe], **given})
+
+
+def unused_fields(recipe: str, network: str) -> tuple[str, ...]:
+    """The fields that have no effect on a run."""
+    return UNUSED[recipe] if network == RECIPE_NETWORK else (*UNUSED[recipe], "widths")
 
 
 def default_of(field: str, recipe: str) -> Any:

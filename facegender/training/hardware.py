@@ -13,6 +13,7 @@ import torch
 
 from facegender.network.recipes import RECIPES
 from facegender.runs.config import TrainConfig
+from facegender.runs.networks import RECIPE_NETWORK
 from facegender.support.errors import UserError
 from facegender.support.machine import available_processors
 from facegender.support.text import counted
@@ -145,6 +146,7 @@ def _choose_precision(config: TrainConfig, kind: DeviceKind, resume: ResumePoint
     if kept in ("32", "16") or (kept == "bf16" and faster):
         return kept
     if faster and kind == "cpu":
-        minimum = RECIPES[config.recipe].min_bf16_speedup
+        # Those of torchvision have many small convolutions or few large products; measured were only the recipes' own.
+        minimum = RECIPES[config.recipe].min_bf16_speedup if config.network == RECIPE_NETWORK else None
         faster = one_process and minimum is not None and bf16_speedup() >= minimum
     return "bf16" if faster else "32"

@@ -121,7 +121,7 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     if require_count(checkpoint["epoch"], "epoch") != (epoch if batch else epoch - 1):
         raise DamagedCheckpoint("its epochs contradict each other")
     with torch.device("meta"):
-        network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES))
+        network = build_network(config.recipe, config.image_size, config.widths, len(CLASSES), config.network)
     network_weights(checkpoint["state_dict"], network)
     (_,), (_,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     for count in leaves(checkpoint["loops"]):  # Lightning's record of its progress, which it does not check itself

@@ -275,8 +275,8 @@ def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path
                 about = file.metadata()
                 assert about.pop("input").endswith("(x - mean) / std")
                 assert about == {
-                    "recipe": "reference", "image_size": "32", "widths": "4,8,8", "classes": "female,male",
-                    "mean": "0.5", "std": "0.5",
+                    "recipe": "reference", "network": "recipe", "image_size": "32", "widths": "4,8,8",
+                    "classes": "female,male", "mean": "0.5", "std": "0.5",
                 }  # fmt: skip
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no container
         assert {f"network.{name}" for name in weights} == set(best)

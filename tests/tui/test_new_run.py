@@ -120,7 +120,7 @@ async def test_a_disk_that_does_not_answer_does_not_keep_the_form_from_opening(
 
 async def test_enter_moves_from_field_to_field_and_starts_nothing(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
-        for name in ("data", "recipe", "image_size"):
+        for name in ("data", "recipe", "network", "image_size"):
             assert app.focused.id == f"field-{name}"
             await pilot.press("enter")
         for _ in range(30):
@@ -135,7 +135,7 @@ async def test_keys_typed_in_one_go_reach_the_fields_they_were_meant_for(
 ) -> None:
     async with form(root) as (app, _):
         back = {"tab": "shift+tab"}.get(key, "up")
-        keys = [*"demo", key, key, *"64", key, *"40", back, back, back, *"/x"]
+        keys = [*"demo", key, key, key, *"64", key, *"40", back, back, back, back, *"/x"]
         for each in keys:
             app.post_message(events.Key(each, each if len(each) == 1 else None))
         for name, text in {"data": "/x", "image_size": "64", "epochs": "40"}.items():
@@ -206,8 +206,25 @@ async def test_space_lists_the_recipes_and_enter_chooses_one(root: Path, started
         await pilot.press("down", "enter")
         await until(lambda: field(app, "recipe").value == "tuned")
         await pilot.press("enter")
-        assert app.focused.id == "field-image_size"
+        assert app.focused.id == "field-network"
         assert started == []
+
+
+async def test_a_network_is_typed_completed_and_checked_with_its_image_size(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, data="demo", network="", image_size="64")
+        field(app, "network").focus()
+        await type_text(pilot, "vit_b_3")
+        await until_said(app, "did you mean vit_b_32")
+        while field(app, "network").value != "vit_b_32":  # the suggestion may come a moment later
+            await pilot.press("right")
+        await fill(app, pilot, image_size="100")
+        await until_said(app, "with the network vit_b_32,")
+        await fill(app, pilot, image_size="64")
+        await pilot.press("ctrl+s")
+        await until(lambda: started)
+    config, _ = started[0]
+    assert (config.network, config.image_size) == ("vit_b_32", 64)
 
 
 async def test_a_start_key_pressed_twice_starts_one_run(root: Path, started: Started) -> None:

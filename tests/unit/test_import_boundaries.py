@@ -10,14 +10,23 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-HEAVY = ("torch", "torchvision", "pytorch_lightning", "lightning", "torchmetrics", "matplotlib", "kagglehub")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "pytorch_lightning",
+    "lightning",
+    "torchmetrics",
+    "matplotlib",
+    "kagglehub",
+    "textual_image",
+)
 
 
 def loaded_by(imports: str) -> set[str]:
     """The top-level packages that a fresh interpreter has after some imports."""
     code = f"import sys\n{imports}\nprint(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    return set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())  # what the imports print comes before
 
 
 def test_the_interface_is_imported_without_torch() -> None:
@@ -36,6 +45,13 @@ def test_run_folders_are_imported_without_torch_and_without_a_screen() -> None:
 def test_the_terminal_is_asked_before_anything_heavy_is_imported() -> None:
     loaded = loaded_by("import tui.__main__")
     assert not loaded.intersection((*HEAVY, "textual", "numpy", "PIL"))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["networks"], ["recipes"], ["runs"]])
+def test_help_and_lists_are_printed_without_anything_heavy(arguments: list[str]) -> None:
+    loaded = loaded_by(f"from facegender.__main__ import run\nrun({arguments})")
+    assert not loaded.intersection(HEAVY)
+    assert "typer" in loaded
 
 
 def test_the_contracts_of_the_project_file_are_kept() -> None:

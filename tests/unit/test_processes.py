@@ -57,6 +57,7 @@ CHANGED: dict[str, object] = {
     "widths": (4, 8, 16),
     "val_split": 0.25,
     "seed": 7,
+    "network": "resnet18",
     "class_weights": "auto",
     "patience": 5,
     "on_nan": "skip",

@@ -16,7 +16,7 @@ import msgspec
 from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
-from facegender.runs.presets import UNUSED, default_of
+from facegender.runs.presets import default_of, unused_fields
 from facegender.runs.protocol import Answer, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
@@ -35,10 +35,11 @@ OUTPUT_LINE_LIMIT = 4096
 
 def train_arguments(config: TrainConfig) -> list[str]:
     """Return the options of ``facegender train`` for a configuration, without those at the default of the recipe."""
+    unused = unused_fields(config.recipe, config.network)
     return [
         option_of(name) if value is True else f"{option_of(name)}={to_text(value)}"
         for name in FIELDS
-        if (value := getattr(config, name)) != default_of(name, config.recipe) and name not in UNUSED[config.recipe]
+        if (value := getattr(config, name)) != default_of(name, config.recipe) and name not in unused
     ]
 
 

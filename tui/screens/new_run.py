@@ -13,12 +13,14 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
+from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, Static
 
 from facegender.runs.config import FIELDS, TrainConfig, check_run_name, parse
 from facegender.runs.data_folders import default_data_folders
 from facegender.runs.folder import list_runs
+from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, size_problem
 from facegender.runs.presets import UNUSED, default_of
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder, typed_path
@@ -32,8 +34,8 @@ from tui.widgets.keys import KeyHints
 DEMO = "demo"
 
 _FORM = (
-    "recipe", "image_size", "epochs", "patience", "batch_size", "learning_rate", "step_size", "gamma", "val_split",
-    "seed", "on_nan", "precision", "accelerator", "visualize_every", "probes",
+    "recipe", "network", "image_size", "epochs", "patience", "batch_size", "learning_rate", "step_size", "gamma",
+    "val_split", "seed", "on_nan", "precision", "accelerator", "visualize_every", "probes",
 )  # fmt: skip
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),
@@ -104,7 +106,8 @@ class NewRun(BaseScreen[None]):
         value = "" if field == "name" else str(getattr(self._config, field))
         if field != "name" and (choices := FIELDS[field].choices):
             return Select.from_values(choices, value=value, allow_blank=False, compact=True, id=id)
-        return TextInput(value, compact=True, id=id)
+        suggester = SuggestFromList([RECIPE_NETWORK, *NETWORKS]) if field == "network" else None
+        return TextInput(value, compact=True, suggester=suggester, id=id)
 
     def _field(self, field: str) -> Input | Select[str]:
         widget = self.query_one(f"#field-{field}")
@@ -199,7 +202,10 @@ class NewRun(BaseScreen[None]):
                     missing = "there is no such folder" if text else "no datasets/ here: name a folder, or type demo"
                     raise UserError(missing)
             return text
-        return parse(field, text)
+        value = parse(field, text)
+        if field == "image_size" and (problem := size_problem(str(self._field("network").value).strip(), value)):
+            raise UserError(problem)
+        return value
 
     @work
     async def _look_up(self, text: str) -> None:

@@ -27,6 +27,7 @@ from facegender.network.model import normalise, parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RunStarted
 from facegender.runs.frames import Frame
+from facegender.runs.networks import RECIPE_NETWORK
 from facegender.training.resume import FINISHED_EPOCH, ResumePoint
 from facegender.training.run_setup import RunSetup
 from facegender.training.session import Sink
@@ -119,6 +120,7 @@ class RunRecorder(Callback):
                 start_step=trainer.global_step,
                 resumed=self._setup.resumed,
                 recipe=config.recipe,
+                network="" if config.network == RECIPE_NETWORK else config.network,
                 device=str(device),
                 device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
                 precision=trainer.precision.partition("-")[0],
