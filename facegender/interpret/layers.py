@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm)
+NORMALISATIONS = (nn.BatchNorm2d, nn.SyncBatchNorm, nn.InstanceNorm2d, nn.GroupNorm)
 
 Hook = Callable[[nn.Module, tuple[Any, ...], Any], Any]
 
@@ -67,7 +67,7 @@ def output_hook(layer: Layer, use: Callable[[Layer, Tensor], Tensor | None]) -> 
 
 def _is_norm_or_activation(module: nn.Module) -> bool:
     """Whether a module is a normalisation or an activation, whose output still belongs to the convolution before."""
-    if isinstance(module, _NORMALISATIONS):
+    if isinstance(module, NORMALISATIONS):
         return True
     return type(module).__module__ == "torch.nn.modules.activation" and not isinstance(module, nn.MultiheadAttention)
 
