@@ -10,6 +10,7 @@ from facegender import __version__
 from facegender.cli.data import cache, demo_data, download
 from facegender.cli.doctor import doctor
 from facegender.cli.export import export
+from facegender.cli.inspect import health
 from facegender.cli.predict import predict
 from facegender.cli.runs import runs, stop
 from facegender.cli.train import find_lr, networks, recipes, train
@@ -38,5 +39,19 @@ def _main(
     """Options of the program itself."""
 
 
-for _command in (train, find_lr, recipes, networks, predict, runs, stop, export, demo_data, download, doctor, cache):
+for _command in (
+    train,
+    find_lr,
+    recipes,
+    networks,
+    predict,
+    health,
+    runs,
+    stop,
+    export,
+    demo_data,
+    download,
+    doctor,
+    cache,
+):
     app.command(_command.__name__.replace("_", "-"))(_command)
