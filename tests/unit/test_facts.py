@@ -118,10 +118,10 @@ def test_what_was_not_measured_is_a_dash() -> None:
     assert lines[-1] == "macro F1 -   loss -   of epoch 1"
 
 
-def test_the_figures_of_an_earlier_epoch_say_that_they_are_not_the_latest() -> None:
+def test_the_figures_are_of_the_shown_epoch() -> None:
     events = [recorded.run_started(), *(recorded.epoch_finished(epoch) for epoch in range(3))]
     state = apply_all(RunState("otter-3", process_state="training"), events)
-    assert "loss 0.590   of epoch 2, latest 3" in run_facts(state, 1, WIDTH).plain
+    assert "loss 0.590   of epoch 2\n" in run_facts(state, 1, WIDTH).plain
     assert "of epoch 3\n" in run_facts(state, 2, WIDTH).plain
     assert "epoch 0, initial weights: not validated" in run_facts(state, -1, WIDTH).plain
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from cachetools import LRUCache
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
+from textual.message import Message
 from textual.timer import Timer
+from textual.worker import Worker
 
 from tui.graphics.context import terminal_of
 from tui.graphics.textual_internals import Column, UnpaintedContainer
@@ -22,6 +25,10 @@ from tui.inspect.view import LayerView
 from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
+"""Time from one epoch to the next while they are played."""
+PLAY_CHECK_S = 0.02
+PLAY_WAIT_S = 3.0
+"""The longest that playing waits for a picture, e.g. for one that cannot be composed."""
 CACHE_BYTES = 24 << 20
 """Memory for composed pictures, to show them again at once."""
 AHEAD_AFTER_S = 0.12
@@ -35,6 +42,9 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     skipped. The focus colours the upper edge alone: the others belong to the view, and repainting it would redraw the
     picture.
     """
+
+    class Selected(Message):
+        """Another selection is shown: the epoch, layer or anything else of `LayerBrowser.selection` has changed."""
 
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
@@ -58,6 +68,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.placeholder = placeholder
         self._path_of: Callable[[int], Path] | None = None
         self._frames: tuple[int, ...] = ()
+        self._epochs: tuple[int, ...] = ()
+        self._within: Mapping[int, int] = {}
         self._layers: tuple[str, ...] = ()
         self._times: Mapping[int, float] = {}
         self._live = False
@@ -65,7 +77,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._wanted: LayerRequest | None = None
         self._composing: LayerRequest | None = None
         self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, lambda it: it.mosaic.pixels.nbytes)
-        self._player: Timer | None = None
+        self._player: Worker[None] | None = None
         self._direction = 0
         self._travelling = False
         self._ahead: Timer | None = None
@@ -83,8 +95,15 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.selection = Selection(layer=layer, mode=self.selection.mode)
         self._path_of = path_of
         self._frames, self._layers, self._picture, self._wanted = (), (), None, None
+        self._epochs, self._within = (), {}
         self._stop_playing()
         self._request()
+        self.post_message(self.Selected())
+
+    @property
+    def epoch(self) -> int | None:
+        """The selected epoch, counted from 0, which may have no pictures; None before the first one."""
+        return self.selection.epoch_in(self._epochs)
 
     def update_frames(
         self,
@@ -94,6 +113,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         *,
         live: bool,
         placeholder: str,
+        finished: tuple[int, ...] = (),
+        within: Mapping[int, int] | None = None,
     ) -> None:
         """Update which epochs have pictures.
 
@@ -103,11 +124,15 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             times: When the frame file of an epoch was written, if known; a file written again is shown again.
             live: Whether the run is training.
             placeholder: Shown if there is no picture.
+            finished: Epochs that can be selected, whether they have pictures or not.
+            within: Epochs whose pictures were made within the epoch, and the optimiser steps before them.
         """
-        times = times or {}
-        known = self._frames, self._layers, self._times, self._live, self.placeholder
-        if (frames, layers, times, live, placeholder) == known:
+        times, within = times or {}, within or {}
+        epochs = frames if not finished else tuple(sorted({*frames, *finished}))
+        known = self._frames, self._layers, self._times, self._live, self.placeholder, self._epochs, self._within
+        if (frames, layers, times, live, placeholder, epochs, within) == known:
             return
+        self._epochs, self._within = epochs, within
         self._frames, self._layers, self._times = frames, layers or self._layers, times
         self._live, self.placeholder = live, placeholder
         self._request()
@@ -119,19 +144,26 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         if selection != self.selection:
             self.selection = selection
             self._request()
+            self.post_message(self.Selected())
 
-    def move_epoch(self, by: int) -> None:
-        """Move by `by` frames."""
+    def select_epoch(self, epoch: int) -> None:
+        """Select an epoch, counted from 0; the latest one is followed."""
+        self._stop_playing()
+        self.select(replace(self.selection, epoch=None if self._epochs and epoch >= self._epochs[-1] else epoch))
+
+    def move_epoch(self, by: int, *, every: bool = False) -> None:
+        """Move by ``by`` epochs, of those with pictures or of ``every`` one."""
         self._stop_playing()
         direction = 1 if by > 0 else -1
         self._travelling = direction == self._direction
         self._direction = direction
-        self.select(self.selection.moved_epoch(self._frames, by))
+        self.select(self.selection.moved_epoch(self._epochs if every else self._frames, by))
 
-    def first_epoch(self) -> None:
-        """Show the first epoch that has pictures."""
+    def first_epoch(self, *, every: bool = False) -> None:
+        """Show the first epoch, of those with pictures or of ``every`` one."""
         self._stop_playing()
-        self.select(self.selection.moved_epoch(self._frames, -len(self._frames)))
+        epochs = self._epochs if every else self._frames
+        self.select(self.selection.moved_epoch(epochs, -len(epochs)))
 
     def follow_live(self) -> None:
         """Show the latest epoch, and newer ones as they arrive."""
@@ -185,19 +217,43 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         elif len(self._frames) > 1:
             if self.selection.epoch_in(self._frames) == self._frames[-1]:
                 self.select(replace(self.selection, epoch=self._frames[0]))
-            self._player = self.set_interval(PLAY_EVERY_S, self._play_next)
+            # The next picture is composed ahead, and sent ahead on a slow link.
+            self._direction, self._travelling = 1, True
+            self._player = self._play()
+            self._show_title()
 
-    def _play_next(self) -> None:
-        if self._wanted is not None and (self._picture is None or self._picture.request != self._wanted):
-            return  # the picture of this epoch is not shown yet
-        self.select(self.selection.moved_epoch(self._frames, 1))
-        if self.selection.follows_live:
-            self._stop_playing()
+    @work(group="play", exclusive=True)
+    async def _play(self) -> None:
+        """Show one epoch after another, at a steady rate; an epoch whose picture comes late is waited for."""
+        due_s = time.monotonic()
+        while not self.selection.follows_live:
+            due_s += PLAY_EVERY_S
+            give_up_s = time.monotonic() + PLAY_WAIT_S
+            while not self._is_shown() and time.monotonic() < give_up_s:
+                await asyncio.sleep(PLAY_CHECK_S)
+            due_s = max(due_s, time.monotonic())
+            await asyncio.sleep(due_s - time.monotonic())
+            self.select(self.selection.moved_epoch(self._frames, 1))
+        self._player = None
+        self._show_title()
+
+    def _is_shown(self) -> bool:
+        """Return whether the picture of the selection is on the screen, or is not to be shown on any."""
+        if not all(self.view.pane_size) or not self.screen.is_active:
+            return True
+        shown = self.view.mosaic.shown
+        return (
+            self._picture is not None
+            and self._picture.request == self._wanted
+            and shown is not None
+            and shown.job.picture.key == self._picture.mosaic.key
+        )
 
     def _stop_playing(self) -> None:
         if self._player is not None:
-            self._player.stop()
+            self._player.cancel()
             self._player = None
+            self._show_title()
 
     # Composing pictures
 
@@ -320,6 +376,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._layers,
             self.selection,
             frames=self._frames if self._caption is None else (),
+            within=self._within,
+            playing=self._player is not None,
             live=self._live,
             probes=self._picture.probes if self._picture else 0,
             width=self._title.room,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.text import Text
 
+from facegender.runs.folder import INITIAL
+from tui import format as fmt
 from tui.inspect.request import Selection
 
 MIN_NAME = 8
@@ -11,7 +15,15 @@ MIN_NAME = 8
 
 
 def title_line(
-    layers: tuple[str, ...], selection: Selection, *, frames: tuple[int, ...], live: bool, probes: int, width: int
+    layers: tuple[str, ...],
+    selection: Selection,
+    *,
+    frames: tuple[int, ...],
+    live: bool,
+    probes: int,
+    width: int,
+    within: Mapping[int, int] | None = None,
+    playing: bool = False,
 ) -> Text:
     """Return the layers with the selected one marked, the view, the epoch and the probe.
 
@@ -24,10 +36,17 @@ def title_line(
         live: Whether the run is training.
         probes: Number of probe photographs.
         width: The room in cells.
+        within: Epochs whose pictures were made within the epoch, and the optimiser steps before them.
+        playing: Whether the epochs are shown one after another.
     """
     index = min(selection.layer, max(0, len(layers) - 1))
     for around, hint in [(len(layers), True), (2, True), (1, True), (0, True), (0, False)]:
-        rest = _view_epoch_probe(selection, frames, live, probes, hint)
+        rest = Text(f" {selection.mode.title}")
+        if (epoch := selection.epoch_in(frames)) is not None:
+            step = within.get(epoch) if within else None
+            rest.append_text(_epoch(selection, epoch, step, latest=frames[-1], live=live, playing=playing, hint=hint))
+        if probes > 1 and selection.mode.shows_probe:
+            rest.append(f"  probe {selection.probe + 1}/{probes}", "dim")
         line = _layer_names(layers, index, around).append_text(rest)
         if line.cell_len <= width:
             return line
@@ -55,15 +74,21 @@ def _layer_names(layers: tuple[str, ...], selected: int, around: int, shorten_by
     return out
 
 
-def _view_epoch_probe(selection: Selection, frames: tuple[int, ...], live: bool, probes: int, hint: bool) -> Text:
-    """Return view, epoch and probe; ``hint`` names the key that leads to the latest epoch."""
-    out = Text(f" {selection.mode.title}")
-    if (epoch := selection.epoch_in(frames)) is not None:
-        out.append(f"  epoch {epoch + 1}", "bold")
-        if selection.follows_live:
-            out.append(" ● live" if live else " latest", "#98c379" if live else "dim")
-        else:
-            out.append(f" of {frames[-1] + 1}{', End: latest' if hint else ''}", "#e5c07b")
-    if probes > 1 and selection.mode.shows_probe:
-        out.append(f"  probe {selection.probe + 1}/{probes}", "dim")
+def _epoch(
+    selection: Selection, shown: int, step: int | None, *, latest: int, live: bool, playing: bool, hint: bool
+) -> Text:
+    """Return the selected epoch, and that of the pictures where it is another.
+
+    ``hint`` explains what the initial weights are, and names the key that leads to the latest epoch.
+    """
+    name = fmt.epoch_name(shown, step) if hint or shown != INITIAL else "epoch 0"
+    if selection.epoch not in (None, shown):
+        name = f"{fmt.epoch_name(selection.epoch)} (pictures of {name})"
+    out = Text(f"  {name}", "bold")
+    if playing:
+        out.append(f" of {latest + 1} ▶ playing", "#98c379")
+    elif selection.follows_live:
+        out.append(" ● live" if live else " latest", "#98c379" if live else "dim")
+    else:
+        out.append(f" of {latest + 1}{', End: latest' if hint else ''}", "#e5c07b")
     return out

@@ -7,16 +7,20 @@ most a few thousand buckets of steps; the cost of a redraw depends on their numb
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from facegender.runs.events import EpochFinished
 from tui import format as fmt
 from tui.run.series import StepColumns
-from tui.run.state import RunState, TrainingSegment
+from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState, TrainingSegment
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,6 +28,8 @@ Axis = Literal["epochs", "steps", "minutes"]
 X_AXES: tuple[Axis, ...] = ("epochs", "steps", "minutes")
 SMOOTHING = (0.8, 0.0, 0.97)
 
+MAX_CLASS_CURVES = 4
+"""Of more classes only the macro F1 is drawn."""
 BUCKETS = 4096
 """More than any chart has columns of dots, so that the reduction is not visible."""
 STEPS_AT_ONCE = 60_000
@@ -169,6 +175,7 @@ class Curve:
         points: Mark every point, for lines with few points.
         non_finite_x: (M,) x coordinates of non-finite values, for a curve whose points stand for several values; None
             if they are all in ``y``.
+        by_epoch: (E,) its value in each finished epoch; None if these are the points themselves.
     """
 
     name: str
@@ -177,6 +184,14 @@ class Curve:
     colour: str
     points: bool = False
     non_finite_x: Floats | None = None
+    by_epoch: Floats | None = None
+
+    def value_at(self, index: int | None) -> float:
+        """Return the value in a finished epoch by its index, NaN if there is none; the newest one for None."""
+        values = self.y if index is None or self.by_epoch is None else self.by_epoch
+        if index is None:
+            return float(values[-1]) if len(values) else math.nan
+        return float(values[index]) if 0 <= index < len(values) else math.nan
 
 
 @dataclass(frozen=True)
@@ -184,13 +199,36 @@ class Curves:
     """The curves of both charts.
 
     Attributes:
-        loss, accuracy: The training and the validation curve.
+        loss: The training and the validation curve.
+        metric: Those of the second chart.
         x_range: From the start to the planned end, or to the last step if that is later.
+        epochs: The finished epochs, counted from 0, ascending.
+        ends: (E,) where each of them ends on the x axis.
+        last: The x coordinate of the newest value.
     """
 
     loss: tuple[Curve, ...]
-    accuracy: tuple[Curve, ...]
+    metric: tuple[Curve, ...]
     x_range: tuple[float, float]
+    epochs: tuple[int, ...]
+    ends: Floats
+    last: float
+
+    def index_of(self, epoch: int) -> int | None:
+        """Return the index of a finished epoch; None if it is not finished."""
+        index = bisect_left(self.epochs, epoch)
+        return index if self.epochs[index : index + 1] == (epoch,) else None
+
+    def x_of(self, epoch: int) -> float:
+        """Return where an epoch is on the x axis: its end, or the newest value if it is not finished."""
+        if epoch < 0:
+            return 0.0
+        index = self.index_of(epoch)
+        return self.last if index is None else float(self.ends[index])
+
+    def epoch_near(self, x: float) -> int | None:
+        """Return the finished epoch that ends nearest to an x coordinate; None before the first."""
+        return self.epochs[int(np.abs(self.ends - x).argmin())] if self.epochs else None
 
 
 class StepCurves:
@@ -217,13 +255,14 @@ class StepCurves:
         self._length = end
         return end == len(steps)
 
-    def curves(self, state: RunState, axis: Axis, weight: float) -> Curves:
+    def curves(self, state: RunState, axis: Axis, weight: float, metric: str = ACCURACY) -> Curves:
         """Return the curves of the steps added so far.
 
         Args:
             state: The run whose steps were given to `update`.
             axis: The unit of x. In epochs, 1.0 is the end of the first epoch, where its validation is drawn.
             weight: Smoothing weight of the training curves, one of `SMOOTHING`.
+            metric: What the second chart shows, one of `RunState.metrics`.
         """
         steps, started, length = state.steps, state.started, self._length
         per_epoch = max(1, started.steps_per_epoch if started else 1)
@@ -237,19 +276,62 @@ class StepCurves:
 
         along = (steps.seconds if axis == "minutes" else steps.step)[:length]
         ends = to_axis(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
-        planned = float(started.epochs) if started else 1.0
+        planned = float(max(started.epochs, 0)) if started else 1.0
         last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along[-1:]), ends))
         planned_end = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
 
-        def pair(metric: _Metric, validation: list[float]) -> tuple[Curve, Curve]:
-            buckets = metric.buckets[weight]
-            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(metric.non_finite, int)])
-            train = Curve("train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x)
-            return train, Curve("validation", ends, np.array(validation, float), fmt.VALIDATION_COLOUR, points=True)
+        def of_epochs(value: Callable[[EpochFinished], float]) -> Floats:
+            return np.array([value(epoch) for epoch in state.epochs], float)
 
-        loss = pair(self._loss, [epoch.validation_loss for epoch in state.epochs])
-        accuracy = pair(self._accuracy, [epoch.validation_accuracy for epoch in state.epochs])
-        return Curves(loss, accuracy, (0.0, max(last, planned_end, 1e-9)))
+        def points(name: str, values: Floats, colour: str) -> Curve:
+            return Curve(name, ends, values, colour, points=True)
+
+        def pair(steps: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
+            buckets = steps.buckets[weight]
+            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(steps.non_finite, int)])
+            train = Curve(
+                "train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values
+            )
+            return train, points("validation", validation, fmt.VALIDATION_COLOUR)
+
+        loss = pair(self._loss, of_epochs(lambda one: one.train_loss), of_epochs(lambda one: one.validation_loss))
+        # A loss that is never finite has diverged, unless only one of the two is: that one was not measured.
+        if any(np.isfinite(curve.y).any() for curve in loss):
+            loss = _measured(loss)
+        if metric == ACCURACY:
+            shown = pair(
+                self._accuracy,
+                of_epochs(lambda one: one.train_accuracy),
+                of_epochs(lambda one: one.validation_accuracy),
+            )
+        elif metric == F1:
+            shown = (points("macro", of_epochs(lambda one: one.macro_f1), fmt.VALIDATION_COLOUR),)
+            if len(state.classes) <= MAX_CLASS_CURVES:
+                shown += tuple(
+                    points(name, of_epochs(partial(_f1_of, number)), fmt.class_colour(number))
+                    for number, name in enumerate(state.classes)
+                )
+        elif metric == LEARNING_RATE:
+            shown = (points("", of_epochs(lambda one: one.learning_rate), fmt.VALIDATION_COLOUR),)
+        else:
+            shown = (points("", of_epochs(lambda one: one.metrics.get(metric, math.nan)), fmt.VALIDATION_COLOUR),)
+        return Curves(
+            loss=loss,
+            metric=_measured(shown),
+            x_range=(0.0, max(last, planned_end, 1e-9)),
+            epochs=tuple(epoch.epoch for epoch in state.epochs),
+            ends=ends,
+            last=last,
+        )
+
+
+def _measured(curves: tuple[Curve, ...]) -> tuple[Curve, ...]:
+    """Leave out curves without any finite value."""
+    return tuple(curve for curve in curves if not len(curve.y) or np.isfinite(curve.y).any())
+
+
+def _f1_of(number: int, epoch: EpochFinished) -> float:
+    return epoch.f1[number] if number < len(epoch.f1) else math.nan
 
 
 def _trained_s(times: Floats, segments: tuple[TrainingSegment, ...]) -> Floats:

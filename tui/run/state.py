@@ -31,6 +31,7 @@ from facegender.runs.folder import LIVE_STATES, State
 from tui.run.series import StepColumns
 
 LOG_LINES = 500
+ACCURACY, F1, LEARNING_RATE = "accuracy", "F1", "learning rate"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,13 @@ class RunState:
         return {
             epoch: step for epoch, step in self.frame_steps.items() if epoch >= 0 and step < ends.get(epoch, step + 1)
         }
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the second chart can show: accuracy, F1, the learning rate, and by name what the module logged."""
+        f1 = (F1,) if any(not math.isnan(epoch.macro_f1) for epoch in self.epochs) else ()
+        logged = {name for epoch in self.epochs for name in epoch.metrics} - {ACCURACY, F1, LEARNING_RATE}
+        return (ACCURACY, *f1, LEARNING_RATE, *sorted(logged))
 
     @property
     def patience(self) -> int:

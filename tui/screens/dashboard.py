@@ -18,7 +18,7 @@ from tui.graphics.textual_internals import Column, Row
 from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
-from tui.run.state import RunState
+from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState
 from tui.screens.base import PictureScreen
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.facts import Facts, machine_facts, run_facts
@@ -28,11 +28,13 @@ from tui.widgets.pane import Pane
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
-    from tui.run.curves import StepCurves
+    from tui.run.curves import Curves, StepCurves
 
 REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
+METRIC_PLACEHOLDER = "accuracy appears with the first batches"
+CHARTS = ("loss", "accuracy")
 LOW_PANES = ("run", "machine", "log")
 """Panes that take only the height of their content, unless they are shown alone."""
 
@@ -58,6 +60,8 @@ class Dashboard(PictureScreen):
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
         self._follower: Follower | None = None
         self._curves: StepCurves | None = None
+        self._shown_curves: Curves | None = None
+        self._metric = ACCURACY
         self._pane = "layers"
         self._enlarged = False
         self._x_axis = 0
@@ -74,7 +78,7 @@ class Dashboard(PictureScreen):
                 yield ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
                 yield ChartPane(
                     "Accuracy",
-                    Chart("accuracy appears with the first batches", id="accuracy-chart", limits=(0.0, 1.0)),
+                    Chart(METRIC_PLACEHOLDER, id="accuracy-chart", limits=(0.0, 1.0)),
                     id="accuracy",
                 )
                 yield Pane("Run", Facts(run_facts), id="run")
@@ -155,13 +159,39 @@ class Dashboard(PictureScreen):
         useless = "resume" if state.live else "stop"
         self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
-        for facts in self.query(Facts):
-            facts.show(state)
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
         self.browser.update_frames(
-            state.frames, layers, state.frame_times, live=state.live, placeholder=self._placeholder(state)
+            state.frames,
+            layers,
+            state.frame_times,
+            live=state.live,
+            placeholder=self._placeholder(state),
+            finished=tuple(epoch.epoch for epoch in state.epochs),
+            within=state.frames_within,
         )
+        self._show_epoch(state)
+
+    @on(LayerBrowser.Selected)
+    def _selected(self) -> None:
+        # At once, and alone: a key need not wait for the curves.
+        if self.is_current and self.state is not None:
+            self._show_epoch(self.state)
+
+    def _show_epoch(self, state: RunState) -> None:
+        """Show which epoch is selected, on the charts and in the facts."""
+        epoch, following = self.browser.epoch, self.browser.selection.follows_live
+        for facts in self.query(Facts):
+            facts.show(state, None if following else epoch)
+        earlier = None if following or epoch is None else f"{fmt.epoch_name(epoch)}, not the latest"
+        self.query_one("#run").border_title = Text.assemble("Run", (f"  {earlier}" if earlier else "", "#e5c07b"))
+        curves = self._shown_curves
+        for pane in self.query(ChartPane):
+            if epoch is None or curves is None:
+                pane.show_cursor(None, None)
+            else:
+                name = None if following else (fmt.epoch_name(epoch), curves.index_of(epoch))
+                pane.show_cursor(curves.x_of(epoch), name)
 
     def _placeholder(self, state: RunState) -> str:
         if not state.name:
@@ -183,6 +213,7 @@ class Dashboard(PictureScreen):
     def _show_curves(self, state: RunState) -> None:
         panes = self.query_one("#loss", ChartPane), self.query_one("#accuracy", ChartPane)
         if not len(state.steps) and not state.epochs:
+            self._shown_curves = None
             for pane in panes:
                 pane.show((), (0.0, 1.0), "", raw=False)
             return
@@ -194,9 +225,14 @@ class Dashboard(PictureScreen):
         if not self._curves.update(state.steps):
             self._stale = True
         axis, weight = X_AXES[self._x_axis % len(X_AXES)], SMOOTHING[self._smoothing % len(SMOOTHING)]
-        curves = self._curves.curves(state, axis, weight)
-        for pane, shown in zip(panes, (curves.loss, curves.accuracy), strict=True):
-            pane.show(shown, curves.x_range, axis, raw=not weight)
+        curves = self._shown_curves = self._curves.curves(state, axis, weight, self._metric)
+        loss, second = panes
+        loss.show(curves.loss, curves.x_range, axis, raw=not weight)
+        metric = self._metric
+        second.chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
+        second.chart.placeholder = f"no {metric} was recorded" if state.epochs else METRIC_PLACEHOLDER
+        heading = metric.capitalize() if metric in (ACCURACY, LEARNING_RATE) else metric
+        second.show(curves.metric, curves.x_range, axis, raw=not weight and metric == ACCURACY, heading=heading)
 
     # Panes
 
@@ -270,6 +306,33 @@ class Dashboard(PictureScreen):
         """Switch between some, much and no smoothing."""
         self._smoothing += 1
         self._stale = True
+
+    def action_next_metric(self) -> None:
+        """Show another metric in the second chart."""
+        if self.state is not None:
+            metrics = self.state.metrics
+            index = metrics.index(self._metric) if self._metric in metrics else -1
+            self._metric = metrics[(index + 1) % len(metrics)]
+            self._stale = True
+
+    # Epochs
+
+    def action_move_epoch(self, by: int) -> None:
+        """Move by so many epochs: on the charts by all of them, elsewhere by those that have pictures."""
+        self.browser.move_epoch(by, every=self._pane in CHARTS)
+
+    def action_first_epoch(self) -> None:
+        """Show the first epoch."""
+        self.browser.first_epoch(every=self._pane in CHARTS)
+
+    @on(Chart.Scrolled)
+    def _chart_scrolled(self, event: Chart.Scrolled) -> None:
+        self.browser.move_epoch(event.by, every=True)
+
+    @on(Chart.Clicked)
+    def _chart_clicked(self, event: Chart.Clicked) -> None:
+        if self._shown_curves is not None and (epoch := self._shown_curves.epoch_near(event.x)) is not None:
+            self.browser.select_epoch(epoch)
 
     # Pictures
 

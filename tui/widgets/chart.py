@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.geometry import Size
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -15,14 +21,34 @@ from tui.widgets.pane import Pane
 if TYPE_CHECKING:
     from tui.run.curves import Curve
 
+_CURSOR_STYLE = Style(color="#e5c07b")
+NOT_FINISHED = -1
+"""In place of the index of an epoch that is not finished: no value is known of it."""
 _BRIEF = {"validation": "val"}
+
+
+def _figure(value: float) -> str:
+    """Format a value with three decimals, or three digits where those would be zeros."""
+    return fmt.significant(value) if 0 < abs(value) < 0.01 else fmt.figure(value)
 
 
 class Chart(Widget):
     """Curves over a common x axis, with a y axis that adapts to their range.
 
-    A ``×`` on the x axis marks each non-finite value.
+    A ``×`` on the x axis marks each non-finite value, and a vertical line the cursor.
     """
+
+    @dataclass
+    class Clicked(Message):
+        """The chart was clicked at this x coordinate."""
+
+        x: float
+
+    @dataclass
+    class Scrolled(Message):
+        """The wheel was turned over the chart: up is -1, down is 1."""
+
+        by: int
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
@@ -42,6 +68,7 @@ class Chart(Widget):
         self.curves: tuple[Curve, ...] = ()
         self._x_range = (0.0, 1.0)
         self._x_name = ""
+        self._cursor_x: float | None = None
         self._rows: list[Strip] | None = None
         self._rows_size = Size(0, 0)
 
@@ -51,15 +78,65 @@ class Chart(Widget):
         self._rows = None
         self.refresh()
 
+    def show_cursor(self, x: float | None) -> None:
+        """Show the cursor at an x coordinate, or none."""
+        if x != self._cursor_x:
+            self._cursor_x = x
+            self.refresh()
+
     def render(self) -> Text:
         """Return the placeholder."""
         return Text(self.placeholder, "dim")
 
     def render_line(self, y: int) -> Strip:
         """Return a row; all rows are drawn once for each set of curves and size."""
+        rows = self._drawn()
+        if y >= len(rows):
+            return super().render_line(y)
+        column = self._cursor_column()
+        # The curves stay visible where they cross the line.
+        if column is None or rows[y].text[column] != " ":
+            return rows[y]
+        line = Strip([Segment("┴" if y == len(rows) - 1 else "│", self.rich_style + _CURSOR_STYLE)], 1)
+        return Strip.join([rows[y].crop(0, column), line, rows[y].crop(column + 1)])
+
+    def _drawn(self) -> list[Strip]:
         if self._rows is None or self._rows_size != self.size:
             self._rows, self._rows_size = self._draw(*self.size), self.size
-        return self._rows[y] if y < len(self._rows) else super().render_line(y)
+        return self._rows
+
+    def _plot_columns(self) -> tuple[int, int]:
+        """Return the first column of the plot, and how many there are; none if nothing is drawn."""
+        from tui.widgets.plotting import CORNER
+
+        rows = self._drawn()
+        margin = rows[-1].text.index(CORNER) + 1 if rows else 0
+        return margin, self.size.width - margin if rows else 0
+
+    def _cursor_column(self) -> int | None:
+        margin, columns = self._plot_columns()
+        if self._cursor_x is None or columns < 2:
+            return None
+        low, high = self._x_range
+        share = (self._cursor_x - low) / ((high - low) or 1.0)
+        return margin + min(columns - 1, max(0, round(share * (columns - 1))))
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell where the chart was clicked."""
+        margin, columns = self._plot_columns()
+        if columns >= 2:
+            low, high = self._x_range
+            self.post_message(self.Clicked(low + (event.x - margin) / (columns - 1) * (high - low)))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Tell that the wheel was turned."""
+        event.stop()
+        self.post_message(self.Scrolled(-1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Tell that the wheel was turned."""
+        event.stop()
+        self.post_message(self.Scrolled(1))
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         if not any(len(curve.y) for curve in self.curves):
@@ -71,19 +148,39 @@ class Chart(Widget):
 
 
 class ChartPane(Pane):
-    """A chart; the title is its legend: the curves in their colours, each with its newest value."""
+    """A chart; the title is its legend: the curves in their colours, each with its value.
+
+    The values are the newest ones, or those of the epoch under the cursor.
+    """
 
     def __init__(self, title: str, chart: Chart, *, id: str) -> None:
         super().__init__(title, chart, id=id)
         self._heading = title
         self._raw = False
+        self._epoch: tuple[str, int | None] | None = None
         self.chart = chart
 
-    def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool) -> None:
-        """Show curves; ``raw`` notes in the title that they are not smoothed."""
+    def show(
+        self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool, heading: str = ""
+    ) -> None:
+        """Show curves; ``raw`` notes in the title that they are not smoothed, ``heading`` replaces its first words."""
         self.chart.show(curves, x_range, x_name)
         self._raw = raw
+        self._heading = heading or self._heading
         self._show_title()
+
+    def show_cursor(self, x: float | None, epoch: tuple[str, int | None] | None) -> None:
+        """Mark an x coordinate.
+
+        Args:
+            x: The coordinate; None for no mark.
+            epoch: The name of the epoch whose values the title shows, and its index among the finished ones if it is
+                finished; None for the newest values.
+        """
+        self.chart.show_cursor(x)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._show_title()
 
     def on_resize(self) -> None:
         """Fit the title into the new width."""
@@ -102,10 +199,15 @@ class ChartPane(Pane):
         title = Text(self._heading)
         if notes and self.chart.curves and self.chart.logarithmic:
             title.append(" (log)", "dim")
+        name, index = self._epoch or ("", None)
+        if name:
+            title.append(f"  {name}", "bold")
         for curve in self.chart.curves:
-            title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
+            if curve.name:
+                title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
             if len(curve.y):
-                title.append(f" {fmt.figure(float(curve.y[-1]))}", curve.colour)
+                value = curve.value_at(NOT_FINISHED if name and index is None else index)
+                title.append(f" {'-' if name and math.isnan(value) else _figure(value)}", curve.colour)
         if notes and self._raw:
             title.append("  raw", "dim")
         return title

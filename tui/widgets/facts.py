@@ -73,8 +73,6 @@ def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
         out.append_text(_class_table(shown, width))
         out.append(f"\nmacro F1 {fmt.measured(shown.macro_f1)}")
         out.append(f"   loss {fmt.measured(shown.validation_loss)}   of epoch {shown.epoch + 1}", "dim")
-        if shown is not state.epochs[-1]:
-            out.append(f", latest {state.epochs[-1].epoch + 1}", "#e5c07b")
     elif epoch is not None and state.epochs:
         out.append(f"\n{fmt.epoch_name(epoch)}: not validated", "#e5c07b")
     if state.started is not None and (state.started.train_images or state.started.validation_images):

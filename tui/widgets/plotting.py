@@ -20,6 +20,8 @@ Ints = npt.NDArray[np.int_]
 
 MAX_POWER = 308.25
 """Ten to a larger power may overflow a float."""
+CORNER = "└"
+"""Where the axes meet: in the last row, one column to the left of the plot."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
@@ -235,7 +237,7 @@ class Plot:
                 line[at : at + len(text)] = text
         line[room:] = name
         dim = self.base + Style(dim=True)
-        segments = [Segment(" " * (margin - 1) + "└", dim)]
+        segments = [Segment(" " * (margin - 1) + CORNER, dim)]
         # If a label is in the way, the mark moves to the nearest free column.
         free = [column for column, cell in enumerate(line) if cell == " "]
         marks = {}
