@@ -171,7 +171,7 @@ class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
         channels: Number of output channels.
         dead_count: Channels whose activation was zero everywhere on every validation photograph.
         dead: Which they are.
-        saturated: Channels whose activation is stuck at one value that is not zero, on every probe.
+        saturated: Channels whose activation is stuck at a bound of its function, on every probe; none for ReLU.
         duplicates: Pairs of nearly equal filters with their cosine similarity, the most similar first.
     """
 
