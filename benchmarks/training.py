@@ -14,7 +14,8 @@ from start to start, with validation, checkpoints and the recorder's threads; "r
 two variants take turns, ``--rounds`` times, and their medians are compared. "recorder on the training thread" is the
 time that its hook takes of each step, beside that of an empty hook, most of which is a cold cache.
 
-``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
+``--recorder-only`` leaves out *plainly* and *bound*. ``--images N`` takes N photographs of the folder, half of each
+class, so that 512 px takes minutes:
 ``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. Nothing else should run on the
 machine; its load is printed first and stored in the file.
 """
@@ -59,6 +60,7 @@ class Task:
 
     Attributes:
         recipe: Recipe of *ours* and *bound*.
+        network: Network of *ours* and *bound*, as for ``facegender train --network``.
         precision: Precision of *ours* and *bound*.
         visualize_every: Epochs between feature maps of *ours*; 0 for none.
     """
@@ -67,14 +69,15 @@ class Task:
     size: int
     epochs: int
     recipe: str
+    network: str
     precision: str
     visualize_every: int
 
     def options(self) -> list[str]:
         """Arguments of the process that measures one variant."""
         texts = {
-            "size": self.size, "epochs": self.epochs, "recipe": self.recipe, "precision": self.precision,
-            "visualize-every": self.visualize_every,
+            "size": self.size, "epochs": self.epochs, "recipe": self.recipe, "network": self.network,
+            "precision": self.precision, "visualize-every": self.visualize_every,
         }  # fmt: skip
         return [str(self.folder), *(f"--{name}={text}" for name, text in texts.items())]
 
@@ -226,8 +229,9 @@ def _trained(task: Task) -> Result:
         finish(self)
 
     config = configure({
-        "recipe": task.recipe, "data": str(task.folder.absolute()), "image_size": task.size, "epochs": task.epochs,
-        "batch_size": BATCH, "seed": SEED, "precision": task.precision, "visualize_every": task.visualize_every,
+        "recipe": task.recipe, "network": task.network, "data": str(task.folder.absolute()), "image_size": task.size,
+        "epochs": task.epochs, "batch_size": BATCH, "seed": SEED, "precision": task.precision,
+        "visualize_every": task.visualize_every,
     })  # fmt: skip
     with (
         tempfile.TemporaryDirectory() as scratch,
@@ -263,10 +267,12 @@ def bound(task: Task) -> Result:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         keep_large_buffers()
-    config = configure({"recipe": task.recipe, "image_size": task.size, "precision": task.precision})
+    given = {"recipe": task.recipe, "network": task.network, "image_size": task.size, "precision": task.precision}
+    config = configure(given)
     precision = choose_hardware(config).precision
     mixed = precision == "bf16"
-    network = build_network(task.recipe, task.size, config.widths, 2).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+    network = build_network(task.recipe, task.size, config.widths, 2, task.network)
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
     optimiser = RECIPES[task.recipe].optimiser(network.parameters(), config)
     images = normalise(torch.randint(0, 256, (BATCH, 3, task.size, task.size), dtype=torch.uint8, device=device))
     labels = torch.arange(BATCH, device=device) % 2
@@ -344,13 +350,14 @@ def _combined(results: Sequence[Result]) -> Result:
     return row
 
 
-def measure_all(task: Task, rounds: int) -> dict[str, Result]:
+def measure_all(task: Task, rounds: int, *, recorder_only: bool) -> dict[str, Result]:
     """Measure a row for each variant; the variants with and without recorder take turns."""
-    results = [measure("plainly", task), measure("ours", task)]
+    results = [measure(name, task) for name in (["ours"] if recorder_only else ["plainly", "ours"])]
     task = replace(task, precision=results[-1]["precision"])  # what auto chose: the others must use the same
-    names = ["ours, unrecorded", *["ours", "ours, unrecorded"] * (rounds - 1), "bound"]
+    names = ["ours, unrecorded", *["ours", "ours, unrecorded"] * (rounds - 1), *([] if recorder_only else ["bound"])]
     results += [measure(name, task) for name in names]
-    return {name: _combined([result for result in results if result["variant"] == name]) for name in VARIANTS}
+    by_variant = {name: [result for result in results if result["variant"] == name] for name in VARIANTS}
+    return {name: _combined(found) for name, found in by_variant.items() if found}
 
 
 def _peak() -> dict[str, float]:
@@ -380,6 +387,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="number of photographs to use (default: all)")
     parser.add_argument("--rounds", type=int, default=2, help="turns with and without the recorder (default: 2)")
     parser.add_argument("--recipe", default="reference", help="recipe of ours and bound (default: reference)")
+    parser.add_argument("--network", default="recipe", help="network of ours and bound (default: the recipe's)")
+    parser.add_argument("--recorder-only", action="store_true", help="measure ours with and without recorder alone")
     parser.add_argument("--precision", default="auto", help="precision of ours and bound (default: auto)")
     parser.add_argument(
         "--visualize-every",
@@ -398,25 +407,35 @@ def main() -> None:
     if given.images is not None and given.images < MIN_IMAGES:
         parser.error(f"--images: at least {MIN_IMAGES}, or an epoch is too short to measure")
     if given.variant:
-        task = Task(given.folder, sizes[0], given.epochs, given.recipe, given.precision, given.visualize_every)
+        task = _task(given, given.folder, sizes[0])
         print(json.dumps({**VARIANTS[given.variant](task), **_peak()}))
         return
     machine = _device()
     print(machine)
-    print(f"{given.recipe} recipe, batches of {BATCH}, {given.epochs} epochs, images/s\n")
+    network = "" if given.network == "recipe" else f", {given.network}"
+    print(f"{given.recipe} recipe{network}, batches of {BATCH}, {given.epochs} epochs, images/s\n")
     heads = ("first", "later", "of bound", "of plain", "whole", "MiB", "GPU MiB")
     print(f"{'px':>5}  {'variant':<18} {'':<4}", *(f"{head:>8}" for head in heads))
     rows: list[Result] = []
     with _subset(given.folder, given.images) as folder:
         for size in sizes:
-            task = Task(folder, size, given.epochs, given.recipe, given.precision, given.visualize_every)
-            by_variant = measure_all(task, given.rounds)
+            by_variant = measure_all(_task(given, folder, size), given.rounds, recorder_only=given.recorder_only)
             _print(by_variant)
             rows += by_variant.values()
     if given.json:
-        about = {"machine": machine, "recipe": given.recipe, "epochs": given.epochs, "images": given.images}
+        about = {
+            "machine": machine,
+            "recipe": given.recipe,
+            "network": given.network,
+            "epochs": given.epochs,
+            "images": given.images,
+        }
         about["visualize_every"] = given.visualize_every
         given.json.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+def _task(given: argparse.Namespace, folder: Path, size: int) -> Task:
+    return Task(folder, size, given.epochs, given.recipe, given.network, given.precision, given.visualize_every)
 
 
 def _print(rows: dict[str, Result]) -> None:
@@ -426,8 +445,8 @@ def _print(rows: dict[str, Result]) -> None:
         cells = (
             f"{row['first']:.1f}" if row["whole"] else "",
             f"{rate:.1f}",
-            f"{rate / rows['bound']['later']:.2f}",
-            f"{rate / rows['plainly']['later']:.2f}",
+            f"{rate / rows['bound']['later']:.2f}" if "bound" in rows else "",
+            f"{rate / rows['plainly']['later']:.2f}" if "plainly" in rows else "",
             f"{row['whole']:.1f}" if row["whole"] else "",
             f"{row['memory_mib']:.0f}",
             f"{row['gpu_mib']:.0f}" if row["gpu_mib"] else "",
