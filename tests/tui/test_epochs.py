@@ -93,10 +93,10 @@ async def test_a_goes_through_the_metrics_that_the_run_has(root: Path) -> None:
         await until_said(app, "Accuracy  ━ train")
         for heading in ("macro 0.750", "Learning rate 0.001", "val_auc 0.920", "val_error 10.000"):
             await pilot.press("a")
-            await until(lambda heading=heading: heading in str(pane.border_title))
+            await until_said(app, heading)
         assert pane.chart.limits is None
         await pilot.press("a")
-        await until(lambda: str(pane.border_title).startswith("Accuracy"))
+        await until_said(app, "Accuracy  ━ train")
 
 
 async def test_a_run_without_accuracy_says_so_and_draws_no_marks(root: Path) -> None:
