@@ -189,7 +189,7 @@ def one_of_each() -> list[Event]:
 
 def frame(epoch: int, *, probes: int = 2, heatmap: bool = False, names: Sequence[str] | None = None) -> Frame:
     """A frame of the small network with random numbers that depend on the epoch alone."""
-    random = np.random.default_rng(epoch)
+    random = np.random.default_rng(epoch + 1)
     layers = []
     for name, (channels, side) in LAYERS.items():
         maps = random.normal(size=(probes, channels, side, side)).astype(np.float32)

@@ -54,8 +54,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("channel-down", "j", "j", "picture('move_row', 1)", "channel below", "Pictures"),
     Command("channel-up", "k", "k", "picture('move_row', -1)", "channel above", "Pictures"),
     Command("channel-right", "l", "l", "picture('move_channel', 1)", "channel to the right", "Pictures"),
-    Command("zoom", "enter", "Enter", "picture('zoom')", "enlarge the channel under the cursor", "Pictures"),
-    Command("back", "escape", "Esc", "back", "leave the channel, the prompt or the enlarged pane", "Pictures"),
+    Command("explore", "enter", "Enter", "enter", "into the explorer, then into a channel", "Pictures", "explore"),
+    Command("back", "escape", "Esc", "back", "out again: of the channel, the explorer, the pane", "Pictures"),
+    Command("health", "H", "H", "health", "what is unhealthy: dead channels, gradients …", "Pictures"),
     Command("play", "space", "Space", "picture('play')", "play the epochs one after another, or pause", "Pictures"),
     Command("metric", "a", "a", "next_metric", "second chart: accuracy, F1 or another metric", "Curves"),
     Command("log-scale", "y", "y", "toggle_log_scale", "logarithmic or linear loss axis", "Curves"),
@@ -77,6 +78,17 @@ HINTS = (
     ("↑↓", "layer"),
     *((command.key_display, command.hint) for command in COMMANDS if command.hint and command.hint not in _LAST_HINTS),
 )
+EXPLORER_HINTS = (
+    ("←→", "epoch"),
+    ("↑↓", "layer"),
+    ("hjkl", "channel"),
+    ("Enter", "enlarge"),
+    ("m", "view"),
+    ("n", "probe"),
+    ("Space", "play"),
+    ("H", "health"),
+)
+EXPLORER_LAST_HINTS = (("?", "help"), ("Esc", "back"))
 LAST_HINTS = tuple((command.key_display, command.hint) for command in COMMANDS if command.hint in _LAST_HINTS)
 
 

@@ -37,7 +37,7 @@ def health(
         known = f"{min(measured) + 1} to {max(measured) + 1}"
         raise UserError(f"--epoch {epoch}: run {run} has figures of the epochs {known}")
     chosen = measured[max(measured) if epoch is None else epoch - 1]
-    found = findings(chosen)
+    found = findings(chosen, [one for number, one in measured.items() if number < chosen.epoch])
     if json:
         known_of = {name: getattr(chosen, name) for name in ("epoch", "step", "first_not_finite", "layers")}
         print(json_line({"run": run, **known_of, "findings": found}))

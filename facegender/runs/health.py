@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -22,6 +22,11 @@ usual with SGD (https://cs231n.github.io/neural-networks-3/#ratio) and up to som
 MIN_SHARE_OF_MEDIAN = 1e-3
 """A layer whose weights change this much less than those of the median layer hardly learns. An absolute limit would
 report every layer at the end of a schedule."""
+MAX_GROWTH = 10.0
+"""A gradient or an update ratio that is this many times its median over the epochs before explodes."""
+EPOCHS_BEFORE = 20
+MIN_EPOCHS_BEFORE = 3
+"""How many epochs that median is of; after fewer epochs nothing is said."""
 MAX_NAMED = 12
 """Channels that a sentence names."""
 
@@ -56,9 +61,18 @@ def read_health(folder: RunFolder) -> dict[int, HealthMeasured]:
     return dict(sorted(found.items()))
 
 
-def findings(health: HealthMeasured) -> list[Finding]:
-    """List what is unhealthy: first the layer where numbers stop being finite, then layer by layer."""
+def findings(health: HealthMeasured, before: Sequence[HealthMeasured] = ()) -> list[Finding]:
+    """List what is unhealthy: first the layer where numbers stop being finite, then layer by layer.
+
+    Args:
+        health: The epoch to judge.
+        before: The epochs before it, ascending; of them the last `EPOCHS_BEFORE` count.
+    """
     found: list[Finding] = []
+    past: dict[str, list[LayerHealth]] = {}
+    for epoch in before[-EPOCHS_BEFORE:]:
+        for layer in epoch.layers:
+            past.setdefault(layer.name, []).append(layer)
     if health.first_not_finite:
         text = "the first layer with a NaN or an infinity in its weights, gradients or activations"
         found.append(Finding(layer=health.first_not_finite, kind="not finite", text=text))
@@ -66,7 +80,24 @@ def findings(health: HealthMeasured) -> list[Finding]:
     median = statistics.median(ratios) if ratios else math.nan
     for layer in health.layers:
         found += _layer_findings(layer, median)
+        found += _explosions(layer, past.get(layer.name, []))
     return found
+
+
+def _explosions(layer: LayerHealth, past: Sequence[LayerHealth]) -> Iterator[Finding]:
+    """Yield what of one layer is many times what it was in the epochs before."""
+    figures: tuple[tuple[Kind, str, float, list[float]], ...] = (
+        ("gradient", "gradient", layer.gradient_norm, [one.gradient_norm for one in past]),
+        ("update", "update-to-weight ratio", layer.update_ratio, [one.update_ratio for one in past]),
+    )
+    for kind, name, value, earlier in figures:
+        known = [one for one in earlier if math.isfinite(one)]
+        if len(known) < MIN_EPOCHS_BEFORE:
+            continue
+        median = statistics.median(known)
+        if median > 0 and value > MAX_GROWTH * median:
+            text = f"its {name} explodes: {value:.1e}, {value / median:.0f} times the median of the epochs before"
+            yield Finding(layer=layer.name, kind=kind, text=text)
 
 
 def _layer_findings(layer: LayerHealth, median_ratio: float) -> Iterator[Finding]:

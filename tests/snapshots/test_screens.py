@@ -21,6 +21,7 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import DataTable, Input
 
+from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
 from facegender.runs.protocol import Answer
 from tui.graphics.widget import PictureView
@@ -72,6 +73,19 @@ async def test_dashboard(runs: Path, screens: SnapshotAssertion, size: tuple[int
     async with running(runs, size) as (app, pilot):
         await until(lambda: app.dashboard.browser._picture is not None or size[0] < 110)
         await until_said(app, "otter-3  ■ stopped")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+@pytest.mark.parametrize("key", ["enter", "H"], ids=["explorer", "health"])
+async def test_explorer(runs: Path, screens: SnapshotAssertion, size: tuple[int, int], key: str) -> None:
+    recorded.append(RunFolder(runs, "otter-3"), recorded.health_measured(2))
+    async with running(runs, size) as (app, pilot):
+        await until(lambda: app.dashboard.browser._picture is not None or size[0] < 110)
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.press(key)
+        await until_said(app, "conv1")
         await pilot.pause(0.5)
         assert await svg_of(app, pilot) == screens
 

@@ -127,3 +127,12 @@ def test_names_of_layers_cannot_control_the_terminal(folder: RunFolder, capsys: 
     for arguments in ([], ["--json"]):
         assert run(["health", folder.name, *arguments, "--root", str(folder.root)]) == 0
         assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_gradient_many_times_that_of_the_epochs_before_explodes() -> None:
+    before = [measured(sound(gradient_norm=norm)) for norm in (0.1, 0.2, 0.15)]
+    (finding,) = findings(measured(sound(gradient_norm=3.0)), before)
+    assert (finding.layer, finding.kind) == ("conv1", "gradient")
+    assert finding.text == "its gradient explodes: 3.0e+00, 20 times the median of the epochs before"
+    assert findings(measured(sound(gradient_norm=1.0)), before) == []
+    assert findings(measured(sound(gradient_norm=3.0)), before[:2]) == []

@@ -19,6 +19,7 @@ from textual.worker import Worker
 
 from tui.graphics.context import terminal_of
 from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.inspect.modes import MODES
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
@@ -44,7 +45,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     """
 
     class Selected(Message):
-        """Another selection is shown: the epoch, layer or anything else of `LayerBrowser.selection` has changed."""
+        """Something of `LayerBrowser.selection` has changed, or playing has begun or ended."""
 
     DEFAULT_CSS = """
     LayerBrowser { width: 1fr; height: 1fr; }
@@ -99,6 +100,21 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._stop_playing()
         self._request()
         self.post_message(self.Selected())
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs that can be selected, counted from 0 and ascending."""
+        return self._epochs
+
+    @property
+    def frames(self) -> tuple[int, ...]:
+        """Those of them that have pictures."""
+        return self._frames
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the epochs are shown one after another."""
+        return self._player is not None
 
     @property
     def epoch(self) -> int | None:
@@ -170,6 +186,15 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._stop_playing()
         self.select(replace(self.selection, epoch=None))
 
+    def select_layer(self, layer: int, channel: int | None = None) -> None:
+        """Select a layer, and put the cursor on one of its channels."""
+        selection = self.selection.moved_layer(len(self._layers), layer - self.selection.layer)
+        if channel is not None:
+            if not selection.mode.has_cursor:
+                selection = replace(selection, mode=MODES[0])
+            selection = replace(selection, channel=channel)
+        self.select(selection)
+
     def move_layer(self, by: int) -> None:
         """Move by `by` layers."""
         self.select(self.selection.moved_layer(len(self._layers), by))
@@ -221,6 +246,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._direction, self._travelling = 1, True
             self._player = self._play()
             self._show_title()
+            self.post_message(self.Selected())
 
     @work(group="play", exclusive=True)
     async def _play(self) -> None:
@@ -236,6 +262,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self.select(self.selection.moved_epoch(self._frames, 1))
         self._player = None
         self._show_title()
+        self.post_message(self.Selected())
 
     def _is_shown(self) -> bool:
         """Return whether the picture of the selection is on the screen, or is not to be shown on any."""
@@ -254,6 +281,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._player.cancel()
             self._player = None
             self._show_title()
+            self.post_message(self.Selected())
 
     # Composing pictures
 

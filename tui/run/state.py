@@ -59,7 +59,8 @@ class RunState:
         batch: Batches done in that epoch.
         frames: Epochs with a frame file, ascending.
         frame_times: When an epoch's frame file was last written; a resumed run may write some again.
-        frame_steps: The optimiser steps before an epoch's frame; see `frames_within`.
+        frames_within: Epochs whose frame was made within the epoch, and the optimiser steps before it.
+        health: The state of the layers after each epoch, ascending.
         log_tail: The last lines of ``train.log`` of a run that crashed or failed.
         segments: One for each process that has trained the run, the latest last.
         trained_until: Time of the newest event that a trainer writes only while it trains. System events do not count:
@@ -79,7 +80,8 @@ class RunState:
     epochs: tuple[EpochFinished, ...] = ()
     frames: tuple[int, ...] = ()
     frame_times: Mapping[int, float] = field(default_factory=dict)
-    frame_steps: Mapping[int, int] = field(default_factory=dict)
+    frames_within: Mapping[int, int] = field(default_factory=dict)
+    health: tuple[HealthMeasured, ...] = ()
     system: System | None = None
     log: tuple[Notice, ...] = ()
     log_tail: tuple[str, ...] = ()
@@ -115,14 +117,6 @@ class RunState:
         if epoch is None:
             return self.epochs[-1] if self.epochs else None
         return next((finished for finished in self.epochs if finished.epoch == epoch), None)
-
-    @property
-    def frames_within(self) -> dict[int, int]:
-        """Epochs whose frame was made within the epoch, and the optimiser steps before it."""
-        ends = {finished.epoch: finished.step for finished in self.epochs}
-        return {
-            epoch: step for epoch, step in self.frame_steps.items() if epoch >= 0 and step < ends.get(epoch, step + 1)
-        }
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -213,7 +207,7 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
                 state,
                 frames=tuple(sorted({*state.frames, event.epoch})),
                 frame_times={**state.frame_times, event.epoch: event.time},
-                frame_steps={**state.frame_steps, event.epoch: event.step},
+                frames_within=_with_frame(state, event),
             )
         case System():
             return replace(state, system=event)
@@ -232,7 +226,12 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             return _logged(replace(state, finished=event), event.time, *texts[event.status])
         case RequestDone():
             return _logged(state, event.time, "info" if event.done else "warning", event.outcome)
-        case HealthMeasured() | CheckpointSaved() | Heartbeat():
+        case HealthMeasured():
+            health = state.health
+            while health and health[-1].epoch >= event.epoch:
+                health = health[:-1]
+            return replace(state, health=(*health, event))
+        case CheckpointSaved() | Heartbeat():
             return state
 
 
@@ -277,6 +276,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         segments=_with_segment(state, event.time),
         steps=state.steps.until(event.start_step),
         epochs=tuple(epoch for epoch in state.epochs if epoch.epoch < event.start_epoch),
+        health=tuple(health for health in state.health if health.epoch < event.start_epoch),
         epoch=event.start_epoch - 1,
         batch=0,
         log_tail=(),
@@ -288,6 +288,15 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         f"{photographs[0]} {noun} to train, {photographs[1]} to validate"
     )
     return _logged(state, event.time, "info", text)
+
+
+def _with_frame(state: RunState, event: FrameSaved) -> dict[int, int]:
+    """Return `RunState.frames_within` with another frame."""
+    within = {epoch: step for epoch, step in state.frames_within.items() if epoch != event.epoch}
+    finished = next((epoch for epoch in reversed(state.epochs) if epoch.epoch == event.epoch), None)
+    if event.epoch >= 0 and (finished is None or event.step < finished.step):
+        within[event.epoch] = event.step
+    return within
 
 
 def _summary(event: EpochFinished) -> str:

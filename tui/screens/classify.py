@@ -23,7 +23,7 @@ from tui.inspect.view import probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
-_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "enter", "g", "question_mark,f1")
+_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "g", "question_mark,f1")
 """They do the same as on the dashboard."""
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
@@ -36,6 +36,7 @@ class Classify(PictureScreen):
         ("escape,q", "leave", "back"),
         ("b", "switch_checkpoint", "best or last checkpoint"),
         ("m", "toggle_heatmap", "heatmap"),
+        ("enter", "picture('zoom')", "enlarge the channel under the cursor"),
         *(binding for binding in commands.BINDINGS if binding.key in _DASHBOARD_KEYS),
     ]
 

@@ -11,7 +11,10 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.widgets import Static
 
+from facegender.runs.events import HealthMeasured
 from facegender.runs.folder import RunFolder
+from facegender.runs.health import Finding, findings
+from facegender.support.text import counted
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
@@ -23,8 +26,10 @@ from tui.screens.base import PictureScreen
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.facts import Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
+from tui.widgets.layers import HealthList, LayerChosen, LayerList
 from tui.widgets.log import RunLog
-from tui.widgets.pane import Pane
+from tui.widgets.pane import ListPane, Pane
+from tui.widgets.scrubber import EpochScrubber
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
@@ -34,6 +39,9 @@ REFRESH_S = 0.1
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 METRIC_PLACEHOLDER = "accuracy appears with the first batches"
+EXPLORER_PANES = ("layer-list", "health", "scrubber")
+LISTS_COLUMNS = 38
+"""Width of the explorer's lists."""
 CHARTS = ("loss", "accuracy")
 LOW_PANES = ("run", "machine", "log")
 """Panes that take only the height of their content, unless they are shown alone."""
@@ -64,6 +72,8 @@ class Dashboard(PictureScreen):
         self._metric = ACCURACY
         self._pane = "layers"
         self._enlarged = False
+        self._explorer = False
+        self._health: tuple[HealthMeasured | None, list[Finding]] = (None, [])
         self._x_axis = 0
         self._smoothing = 0
         self._stale = True
@@ -83,8 +93,11 @@ class Dashboard(PictureScreen):
                 )
                 yield Pane("Run", Facts(run_facts), id="run")
                 yield Pane("Machine", Facts(machine_facts), id="machine")
+                yield ListPane("Layers", LayerList(), id="layer-list")
+                yield ListPane("Health", HealthList(), id="health")
             with Column(id="right"):
                 yield self.browser
+                yield EpochScrubber(id="scrubber")
                 yield Pane("Log", RunLog(), id="log")
         yield self.prompt
         yield KeyHints(commands.HINTS, commands.LAST_HINTS)
@@ -183,6 +196,8 @@ class Dashboard(PictureScreen):
         epoch, following = self.browser.epoch, self.browser.selection.follows_live
         for facts in self.query(Facts):
             facts.show(state, None if following else epoch)
+        self._show_lists(state, epoch)
+        self.query_one(EpochScrubber).show(self.browser.epochs, self.browser.frames, epoch, self.browser.is_playing)
         earlier = None if following or epoch is None else f"{fmt.epoch_name(epoch)}, not the latest"
         self.query_one("#run").border_title = Text.assemble("Run", (f"  {earlier}" if earlier else "", "#e5c07b"))
         curves = self._shown_curves
@@ -192,6 +207,21 @@ class Dashboard(PictureScreen):
             else:
                 name = None if following else (fmt.epoch_name(epoch), curves.index_of(epoch))
                 pane.show_cursor(curves.x_of(epoch), name)
+
+    def _show_lists(self, state: RunState, epoch: int | None) -> None:
+        """Show the layers, and what is unhealthy about them after the selected epoch."""
+        until = [one for one in state.health if epoch is None or one.epoch <= epoch]
+        latest = until[-1] if until else None
+        if latest is not self._health[0]:
+            self._health = latest, findings(latest, until[:-1]) if latest else []
+        found = self._health[1]
+        layers = state.started.layers if state.started else []
+        self.query_one(LayerList).show(layers, found, self.browser.selection.layer)
+        self.query_one(HealthList).show(found, [layer.name for layer in layers])
+        summary = f"{counted(len(found), 'finding')} about the layers: H" if found else ""
+        self.query_one("#run").border_subtitle = Text(summary, "#e5c07b")
+        if self._explorer and bool(found) != self.query_one("#health").display:
+            self._arrange()
 
     def _placeholder(self, state: RunState) -> str:
         if not state.name:
@@ -241,11 +271,18 @@ class Dashboard(PictureScreen):
         self._arrange()
 
     def _arrange(self) -> None:
-        single = self._enlarged or self.size.width < WIDE_FROM[0] or self.size.height < WIDE_FROM[1]
+        wide = self.size.width >= WIDE_FROM[0] and self.size.height >= WIDE_FROM[1]
+        if self._explorer:
+            self._arrange_explorer(wide)
+            return
+        single = self._enlarged or not wide
+        for name in EXPLORER_PANES:
+            self.query_one(f"#{name}").display = False
         left, column = self.query_one("#left"), self.query_one(f"#{self._pane}").parent
         for side in (left, self.query_one("#right")):
             side.display = not single or side is column
         left.styles.width = left.styles.max_width = "100%" if single else None
+        left.styles.min_width = None
         # Styles of single panes instead of a class of the screen, which would restyle and repaint all of it. What does
         # not change is not repainted, even if its column was hidden meanwhile.
         for name in commands.PANES:
@@ -262,25 +299,59 @@ class Dashboard(PictureScreen):
             tabs.append("  _ shows all panes", "dim")
         self.query_one("#tabs", Static).update(tabs, layout=False)
 
+    def _arrange_explorer(self, wide: bool) -> None:
+        """Show the pictures and the epochs, with the lists beside them, or alone if there is little room."""
+        health = self.query_one("#health")
+        health.display = bool(self._health[1])
+        alone = not wide and self.query_one(HealthList).has_focus
+        left = self.query_one("#left")
+        left.display, self.query_one("#right").display = wide or alone, not alone
+        left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
+        self.query_one("#layer-list").display = not alone
+        health.styles.max_height = "100%" if alone else "50%"
+        for name in commands.PANES:
+            self.query_one(f"#{name}").display = name == "layers"
+        self.query_one("#scrubber").display = True
+        self.query_one("#tabs").remove_class("-needed")
+
+    def _open_explorer(self, open_: bool) -> None:
+        """Open the explorer, or go back to all panes."""
+        self._explorer, self._pane = open_, "layers"
+        hints = (
+            (commands.EXPLORER_HINTS, commands.EXPLORER_LAST_HINTS) if open_ else (commands.HINTS, commands.LAST_HINTS)
+        )
+        self.query_one(KeyHints).show(*hints)
+        self._arrange()
+        self.browser.focus()
+
     def action_focus_pane(self, pane: str) -> None:
         """Focus a pane, and show it where only one is shown."""
+        if self._explorer:
+            self._open_explorer(False)
         self._pane = pane
         self._arrange()
         self.query_one(f"#{pane}").focus()
 
     def action_next_pane(self, by: int) -> None:
         """Focus the next pane, or the previous one."""
+        if self._explorer:
+            self._focus_health(not self.query_one(HealthList).has_focus and bool(self._health[1]))
+            return
         panes = commands.PANES
         self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Remember which pane has the focus, e.g. after a click."""
-        if event.widget.id in commands.PANES and event.widget.id != self._pane:
+        if self._explorer:
+            self._arrange()
+        elif event.widget.id in commands.PANES and event.widget.id != self._pane:
             self._pane = event.widget.id
             self._arrange()
 
     def action_enlarge(self, enlarged: bool) -> None:
         """Show only the focused pane, or all of them again."""
+        if self._explorer and not enlarged:
+            self._open_explorer(False)
         self._enlarged = enlarged
         self._arrange()
 
@@ -336,10 +407,50 @@ class Dashboard(PictureScreen):
 
     # Pictures
 
+    def action_enter(self) -> None:
+        """Go one step further in: into the explorer, to a channel, into that channel."""
+        if not self._explorer:
+            self._open_explorer(True)
+        elif self.browser.selection.channel is None:
+            self.browser.move_channel(0)
+            return
+        if self.browser.selection.channel is not None:
+            self.browser.zoom()
+
     def action_back(self) -> None:
-        """Leave the zoom, or the enlarged pane."""
-        if not self.browser.back():
+        """Leave the list of findings, the enlarged channel, the cursor, the explorer or the enlarged pane."""
+        if self.query_one(HealthList).has_focus:
+            self._focus_health(False)
+        elif self.browser.back():
+            return
+        elif self._explorer:
+            self._open_explorer(False)
+        else:
             self.action_enlarge(False)
+
+    def action_health(self) -> None:
+        """Show what is unhealthy about the layers, in the explorer."""
+        measured, found = self._health
+        if found:
+            if not self._explorer:
+                self._open_explorer(True)
+            self._focus_health(True)
+        elif measured is None:
+            self.notify("nothing is known of the layers' health yet: it is measured after each epoch", markup=False)
+        else:
+            self.notify(f"all layers are healthy after {fmt.epoch_name(measured.epoch)}", markup=False)
+
+    def _focus_health(self, focus: bool) -> None:
+        (self.query_one(HealthList) if focus else self.browser).focus()
+
+    @on(LayerChosen)
+    def _layer_chosen(self, event: LayerChosen) -> None:
+        self.browser.select_layer(event.layer, event.channel)
+        self.browser.focus()
+
+    @on(EpochScrubber.Clicked)
+    def _scrubber_clicked(self, event: EpochScrubber.Clicked) -> None:
+        self.browser.select_epoch(event.epoch)
 
     # Prompt
 

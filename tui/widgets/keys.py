@@ -32,6 +32,11 @@ class KeyHints(Widget):
         self._always = tuple(always)
         self._hidden: frozenset[str] = frozenset()
 
+    def show(self, hints: Iterable[Hint], always: Iterable[Hint]) -> None:
+        """Show other keys."""
+        self._hints, self._always = tuple(hints), tuple(always)
+        self.refresh()
+
     def hide(self, *words: str) -> None:
         """Hide the keys with these words, which do nothing now."""
         if (hidden := frozenset(words)) != self._hidden:

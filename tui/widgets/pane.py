@@ -17,6 +17,10 @@ class Pane(Vertical, can_focus=True):
         self.border_title = Text(title)
 
 
+class ListPane(Pane, can_focus=False):
+    """A pane around a list, which has the focus itself or never has it."""
+
+
 class PaneTitle(Widget):
     """The upper edge of a pane with its title: a widget of its own, so that a new title repaints one row only.
 

@@ -1,0 +1,148 @@
+"""The explorer: the lists, the epochs and the way in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import recorded
+from piloting import COMMON, LARGE, WatchedApp, running, screen_text, title, until, until_said
+from textual.pilot import Pilot
+
+from facegender.runs.folder import RunFolder
+from tui.commands import PANES
+from tui.widgets.layers import HealthList, LayerList
+from tui.widgets.scrubber import EpochScrubber
+
+SIZES = pytest.mark.parametrize("size", [LARGE, COMMON], ids=lambda size: f"{size[0]}x{size[1]}")
+
+
+@pytest.fixture
+def folder(root: Path) -> RunFolder:
+    """A run of three epochs, with findings after the last one only."""
+    folder = recorded.write_run(root)
+    recorded.append(folder, recorded.health_measured(0, layers=[]), recorded.health_measured(2))
+    return folder
+
+
+async def opened(app: WatchedApp, pilot: Pilot[None]) -> None:
+    """Open the explorer."""
+    await until(lambda: "epoch 3 ● live" in title(app.dashboard.browser))
+    await until(lambda: app.dashboard.browser.view.mosaic.shown is not None)
+    await pilot.press("enter")
+    await until(lambda: app.dashboard.query_one(EpochScrubber).display)
+
+
+def shown_panes(app: WatchedApp) -> list[str]:
+    """The panes of the dashboard that are on the screen."""
+    return [
+        name for name in PANES if all(one.display for one in app.dashboard.query_one(f"#{name}").ancestors_with_self)
+    ]
+
+
+@SIZES
+async def test_enter_goes_in_step_by_step_and_escape_goes_out(folder: RunFolder, size: tuple[int, int]) -> None:
+    async with running(folder.root, size) as (app, pilot):
+        browser = app.dashboard.browser
+        before = shown_panes(app)
+        await opened(app, pilot)
+        assert shown_panes(app) == ["layers"]
+        await pilot.press("enter")
+        assert (browser.selection.channel, browser.selection.zoomed) == (0, False)
+        await pilot.press("enter")
+        assert (browser.selection.channel, browser.selection.zoomed) == (0, True)
+        await pilot.press("escape")
+        assert (browser.selection.channel, browser.selection.zoomed) == (0, False)
+        await pilot.press("escape")
+        assert browser.selection.channel is None
+        assert shown_panes(app) == ["layers"]
+        await pilot.press("escape")
+        assert shown_panes(app) == before
+        assert not app.dashboard.query_one(EpochScrubber).display
+
+
+async def test_enter_on_a_channel_enlarges_it_in_the_explorer(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        await pilot.press("l", "l")
+        await until(lambda: browser.selection.channel == 1)
+        await pilot.press("enter")
+        assert shown_panes(app) == ["layers"]
+        assert (browser.selection.channel, browser.selection.zoomed) == (1, True)
+
+
+async def test_the_layers_are_listed_with_their_size_and_the_number_of_findings(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        await opened(app, pilot)
+        await until_said(app, "conv2")
+        lines = [" ".join(line.split()) for line in screen_text(app).splitlines()]
+        assert any("conv1 4 8×8 !1" in line for line in lines)
+        assert any("conv3 9 4×4 !1" in line for line in lines)
+        await pilot.press("down")
+        await until(lambda: app.dashboard.query_one(LayerList).highlighted == 1)
+
+
+async def test_a_click_on_a_listed_layer_shows_it(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        await opened(app, pilot)
+        await pilot.click(LayerList, offset=(2, 2))
+        await until(lambda: app.dashboard.browser.selection.layer == 2)
+
+
+async def test_a_click_on_the_line_of_epochs_shows_that_epoch(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        await opened(app, pilot)
+        await pilot.click(EpochScrubber, offset=(3, 0))
+        await until(lambda: app.dashboard.browser.epoch == 0)
+
+
+@SIZES
+async def test_the_health_list_leads_to_the_layer_and_the_channel(folder: RunFolder, size: tuple[int, int]) -> None:
+    async with running(folder.root, size) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        await pilot.press("H")
+        await until_said(app, "conv2 1 of 6 channels is dead")
+        await pilot.press("down", "enter")
+        await until(lambda: browser.has_focus)
+        assert (browser.selection.layer, browser.selection.channel) == (1, 2)
+        await until(lambda: "layers" in shown_panes(app))
+
+
+async def test_the_findings_are_those_of_the_shown_epoch(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        await until_said(app, "3 findings about the layers: H")
+        await pilot.press("home")
+        await until(lambda: "findings" not in screen_text(app))
+        await pilot.press("H")
+        assert app.told[-1] == "all layers are healthy after epoch 1"
+
+
+async def test_escape_leaves_the_health_list_first(folder: RunFolder) -> None:
+    async with running(folder.root, COMMON) as (app, pilot):
+        await opened(app, pilot)
+        await pilot.press("H")
+        await until(lambda: app.dashboard.query_one(HealthList).has_focus)
+        await pilot.press("escape")
+        await until(lambda: shown_panes(app) == ["layers"])
+        assert app.dashboard.query_one(EpochScrubber).display
+
+
+async def test_without_figures_of_the_layers_h_says_so(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until(lambda: "epoch 3 ● live" in title(app.dashboard.browser))
+        await pilot.press("H")
+        assert "nothing is known of the layers' health yet" in app.told[-1]
+        await pilot.press("enter")
+        await until(lambda: app.dashboard.query_one(EpochScrubber).display)
+        assert not app.dashboard.query_one("#health").display
+
+
+async def test_a_number_or_a_key_of_a_pane_leads_out_of_the_explorer(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        await opened(app, pilot)
+        await pilot.press("1")
+        await until(lambda: "loss" in shown_panes(app))
+        assert not app.dashboard.query_one(EpochScrubber).display

@@ -1,0 +1,133 @@
+"""The lists of the explorer: the layers of the network, and what is unhealthy about them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import on
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from facegender.runs.events import LayerInfo
+from facegender.runs.health import Finding
+from tui import format as fmt
+
+_SERIOUS = "#e06c75"
+_WARNING = "#e5c07b"
+_NAME_CELLS = 12
+"""Cells that are left of a layer's name beside its figures."""
+
+
+@dataclass
+class LayerChosen(Message):
+    """A layer, and perhaps one of its channels, is to be shown; both count from 0."""
+
+    layer: int
+    channel: int | None = None
+
+
+class LayerList(OptionList, can_focus=False):
+    """The layers with their channels, the size of their maps and the number of findings. A click chooses a layer."""
+
+    DEFAULT_CSS = """
+    LayerList {
+        width: 1fr; height: 1fr; border: none; padding: 0; background: transparent; scrollbar-size-vertical: 1;
+    }
+    LayerList > .option-list--option { padding: 0; }
+    LayerList > .option-list--option-highlighted { color: $accent; background: transparent; text-style: bold; }
+    LayerList > .option-list--option-hover { background: transparent; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: tuple[Sequence[LayerInfo], Sequence[Finding], int] | None = None
+        self._selected = 0
+
+    def show(self, layers: Sequence[LayerInfo], found: Sequence[Finding], selected: int) -> None:
+        """Show layers, in the order of the network, with the selected one marked."""
+        self._selected = selected
+        width = self.scrollable_content_region.width
+        if self._shown != (layers, found, width):
+            self._shown = layers, found, width
+            counts = Counter(finding.layer for finding in found)
+            serious = {finding.layer for finding in found if finding.kind == "not finite"}
+            self.set_options(
+                [Option(_layer_line(layer, counts[layer.name], layer.name in serious, width)) for layer in layers]
+            )
+        if layers:
+            self.highlighted = min(selected, len(layers) - 1)
+
+    def on_resize(self) -> None:
+        """Fit the lines into the new width."""
+        if self._shown is not None:
+            self.show(*self._shown[:2], self._selected)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(LayerChosen(event.option_index))
+
+
+class HealthList(OptionList):
+    """What is unhealthy. Enter or a click leads to the layer, and to the first channel that it is about."""
+
+    DEFAULT_CSS = """
+    HealthList {
+        width: 1fr; height: auto; max-height: 100%; border: none; padding: 0; background: transparent;
+        scrollbar-size-vertical: 1;
+    }
+    HealthList:focus { border: none; }
+    HealthList > .option-list--option { padding: 0; }
+    HealthList > .option-list--option-highlighted { background: transparent; }
+    HealthList:focus > .option-list--option-highlighted { background: $surface-lighten-2; }
+    HealthList > .option-list--option-hover { background: transparent; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._found: list[Finding] | None = None
+        self._names: list[str] = []
+
+    def show(self, found: list[Finding], names: Sequence[str]) -> None:
+        """Show findings; ``names`` are those of all layers in the order of the network."""
+        self._names = list(names)
+        if found != self._found:
+            highlighted = self.highlighted
+            self._found = found
+            self.set_options(
+                [
+                    Option(
+                        Text.assemble(
+                            (finding.layer, _SERIOUS if finding.kind == "not finite" else _WARNING), f" {finding.text}"
+                        )
+                    )
+                    for finding in found
+                ]
+            )
+            if found:
+                self.highlighted = min(highlighted or 0, len(found) - 1)
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        finding = (self._found or [])[event.option_index]
+        if finding.layer in self._names:
+            channel = finding.channels[0] if finding.channels else None
+            self.post_message(LayerChosen(self._names.index(finding.layer), channel))
+
+
+def _layer_line(layer: LayerInfo, findings: int, serious: bool, width: int) -> Text:
+    height, breadth = layer.size
+    figures = f" {layer.channels:>4} {f'{breadth}×{height}':>9}"
+    room = max(_NAME_CELLS, width - len(figures) - 3)
+    # The end of a long name tells more than its beginning.
+    name = layer.name if len(layer.name) <= room else "…" + layer.name[len(layer.name) - room + 1 :]
+    line = fmt.cut(name, room)
+    line.append(figures, "dim")
+    if findings:
+        line.append(f" !{findings}" if findings < 10 else " !!", _SERIOUS if serious else _WARNING)
+    return line
