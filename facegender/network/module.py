@@ -11,11 +11,12 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection, classification
+from torchmetrics import MeanMetric
 
 from facegender.network.augment import generator_for
 from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint, network_weights, require_count
 from facegender.network.ema import EmaNetwork
+from facegender.network.metrics import classification_metrics
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network, training_side
 from facegender.runs.config import TrainConfig
@@ -62,18 +63,7 @@ class FaceGenderModule(LightningModule):
         self.ema = None if decay is None else EmaNetwork(self.network, decay)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights(config, classes, train_images), persistent=False)
-        count = len(classes)
-        # The arguments are always valid, and torchmetrics' checks of them would wait for the device.
-        self.metrics = MetricCollection(
-            {
-                "accuracy": classification.MulticlassAccuracy(count, average="micro", validate_args=False),
-                "precision": classification.MulticlassPrecision(count, average=None, validate_args=False),
-                "recall": classification.MulticlassRecall(count, average=None, validate_args=False),
-                "f1": classification.MulticlassF1Score(count, average=None, validate_args=False),
-                "macro_f1": classification.MulticlassF1Score(count, average="macro", validate_args=False),
-                "confusion": classification.MulticlassConfusionMatrix(count, validate_args=False),
-            }
-        )
+        self.metrics = classification_metrics(len(classes))
         self.validation_loss = MeanMetric(nan_strategy="disable")
         self._validated: list[tuple[Tensor, Tensor, Tensor]] = []
         self.validation_results: dict[str, Tensor] = {}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
 from facegender.rendering.mosaics import GAP_COLOUR, channel_average, fit_grid, mosaic, palette, resized, signed_tiles
@@ -93,7 +93,8 @@ def _coloured_mosaic(tiles: UInt8Array, colours: Palette, area_px: tuple[int, in
 def _photographs(images: UInt8Array, side: int) -> Image.Image:
     out = Image.new("RGB", (len(images) * (side + 4), side), GAP_COLOUR)
     for number, image in enumerate(images):
-        out.paste(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS), (number * (side + 4), 0))
+        fitted = ImageOps.pad(Image.fromarray(image), (side, side), Image.Resampling.LANCZOS, GAP_COLOUR)
+        out.paste(fitted, (number * (side + 4), 0))
     return out
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from facegender.runs.config import RUN_NAME
-from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
+from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run, trained_by_script
 from facegender.support.errors import UserError
 from facegender.support.files import expanded, is_file
 from facegender.support.text import printable
@@ -85,6 +85,8 @@ def checkpoint_of(run: RunFolder, choice: CheckpointChoice = "auto") -> Path:
     preferred = run.last_checkpoint if wanted == "last" else run.best_checkpoint
     found = [path for path in _existing(run) if choice == "auto" or path == preferred]
     if not found:
+        if (manifest := run.read_manifest()) is not None and manifest.script:
+            raise UserError(f"{trained_by_script(manifest)}: its checkpoints are where that script saves them")
         missing = "checkpoint" if choice == "auto" else preferred.name
         raise UserError(f"run {run.name} has no {missing} yet: it saves the first one at the end of its first epoch")
     return preferred if preferred in found else found[0]

@@ -33,7 +33,7 @@ from facegender.support.files import (
     read_regular,
     replacing,
 )
-from facegender.support.text import printable, shell_command
+from facegender.support.text import one_line, printable, shell_command
 
 _ANIMALS = (
     "badger", "beaver", "bison", "crane", "curlew", "dolphin", "dormouse", "eagle", "egret", "falcon", "ferret",
@@ -74,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         layers: Names of the convolutions in the order of the forward pass.
         skipped: Files that no photograph could be read from.
         near_copies: Groups of content hashes that show the same photograph, and are on the same side of the split.
+        script: What trains the run where that is not this program but somebody's own script, with a `RunRecorder`.
         version: Version of this file's format; raised when an older program would misread it.
     """
 
@@ -88,7 +89,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layers: list[str] = []
     skipped: list[Skipped] = []
     near_copies: list[list[str]] = []
+    script: str = ""
     version: int = MANIFEST_VERSION
+
+
+def trained_by_script(manifest: Manifest) -> str:
+    """Say in a clause that this program cannot resume a run or predict with it."""
+    return f"run {one_line(manifest.run)} was trained by its own script ({one_line(manifest.script)})"
 
 
 def frame_name(epoch: int) -> str:
@@ -206,7 +213,8 @@ class RunFolder:
         """
         names = {path.name for path in self.path.iterdir() if not path.name.startswith(".")}
         # Earlier versions had a file "claim" in the place of the lock.
-        return names <= {self.log_path.name, self.stop_path.name, self.lock.path.name, "claim"}
+        asked = {self.stop_path.name, self.requests_path.name}
+        return names <= {self.log_path.name, self.lock.path.name, "claim", *asked}
 
     def state(self, *, now: float | None = None) -> State:
         """Tell how the run stands: by the journal's last line, else by whether a trainer is at work.

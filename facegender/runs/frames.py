@@ -269,14 +269,14 @@ class FrameReader(TensorFile):
         self.info = msgspec.convert({name: msgspec.json.decode(text) for name, text in known.items()}, FrameInfo)
 
     def probe_image(self, probe: int) -> UInt8Array:
-        """(S, S, 3) uint8.
+        """(H, W, 3) uint8.
 
         Raises:
-            FrameUnreadable: The probe is missing, or is not a square.
+            FrameUnreadable: The probe is missing, or is no colour picture.
         """
         image: UInt8Array = self.tensor("probe/images", probe)
-        if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3:
-            raise FrameUnreadable(f"probe images are not square: {' × '.join(map(str, image.shape))}")
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise FrameUnreadable(f"probe images have no three channels: {' × '.join(map(str, image.shape))}")
         return image
 
     def maps(self, layer: str, probe: int) -> tuple[UInt8Array, Float32Array, Float32Array]:

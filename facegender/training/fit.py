@@ -26,12 +26,13 @@ from facegender.support.text import counted
 from facegender.training.callbacks.checkpoints import DurableCheckpointIO, RunCheckpoints
 from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
+from facegender.training.callbacks.own_source import OwnSource
 from facegender.training.callbacks.recorder import RunRecorder
 from facegender.training.failures import reason
 from facegender.training.hardware import choose_hardware
 from facegender.training.resume import ResumePoint, check_restored, is_restore_error, resume_point, unusable
 from facegender.training.run_setup import RunSetup
-from facegender.training.session import Session, Sink
+from facegender.training.session import ConsoleSession, Sink
 from facegender.training.stop import Stopped, StopSwitch
 from facegender.training.trainer import build_trainer, configure_libraries
 
@@ -64,7 +65,7 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
     """Train a run.
 
     Args:
-        sink: Takes the reports; the `Session` in the run's first process.
+        sink: Takes the reports; the `ConsoleSession` in the run's first process.
 
     Raises:
         UserError: The data, the devices or the checkpoint cannot be used.
@@ -98,7 +99,7 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         callbacks = [
             LambdaCallback(on_train_start=check, on_validation_end=report_notices),
             EarlyStopping(config.patience, sink.notice),
-            RunRecorder(sink, setup, data, resume),
+            _recorder(sink, setup, data, resume),
             DivergenceGuard(folder, config.on_nan, files, sink.notice),
             RunCheckpoints(folder, stop, files),
         ]
@@ -106,7 +107,7 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         if resume:
             data.resume_from(resume.epoch, resume.batch)
         sink.notice(data.choose_location(trainer.strategy.root_device, trainer.num_devices))
-        if isinstance(sink, Session):
+        if isinstance(sink, ConsoleSession):
             _complete_manifest(sink, data, module.network)
             if isinstance(trainer.accelerator, CUDAAccelerator):
                 sink.watch(trainer.device_ids)
@@ -123,7 +124,13 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         raise lost
 
 
-def _complete_manifest(session: Session, data: FaceDataModule, network: nn.Module) -> None:
+def _recorder(sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> RunRecorder:
+    config, folder = setup.config, setup.folder
+    source = OwnSource(sink, setup, data, resume)
+    return RunRecorder(folder.name, CLASSES, folder.root, config.probes, config.visualize_every, source=source)
+
+
+def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: nn.Module) -> None:
     """Say in the manifest what the run trains on, and in the journal which files are left out."""
     if skipped := data.skipped:
         text = f"skipped {counted(len(skipped), 'file')}, e.g. {skipped[0].file}: {skipped[0].reason}; see run.json"
@@ -157,4 +164,4 @@ def _record_missing_frame(setup: RunSetup, data: FaceDataModule, sink: Sink, res
     module = FaceGenderModule(setup.config, CLASSES)
     weights = network_weights(read_checkpoint(setup.folder.last_checkpoint)["state_dict"], module.eval_network)
     module.eval_network.load_state_dict(weights)
-    RunRecorder(sink, setup, data, resume).record_frame(module, resume.missing_frame, resume.step)
+    _recorder(sink, setup, data, resume).record_frame(module, resume.missing_frame, resume.step)

@@ -20,7 +20,7 @@ from facegender.support.files import exists
 from facegender.support.text import counted, printable, shell_command
 from facegender.training.failures import describe
 from facegender.training.run_setup import set_up_new, set_up_resumed
-from facegender.training.session import Session
+from facegender.training.session import ConsoleSession
 from facegender.training.stop import STOP_REQUESTED, Stopped, signals_handled
 from facegender.training.threads.console import TrainLog
 
@@ -66,14 +66,14 @@ def train(
     setup = set_up_resumed(root, resume, changes or {}) if resume else set_up_new(config, root, run)
     try:
         with TrainLog(setup.folder.log_path) as log:
-            session = Session(setup, log, show=show)
+            session = ConsoleSession(setup, log, show=show)
             with signals_handled(session.stop, log.adopt_output):
                 return _run(session, log)
     finally:
         setup.folder.lock.release()
 
 
-def _run(session: Session, log: TrainLog) -> Status:
+def _run(session: ConsoleSession, log: TrainLog) -> Status:
     setup, folder = session.setup, session.setup.folder
     status: Status = "completed"
     error = ""
@@ -108,7 +108,7 @@ def _run(session: Session, log: TrainLog) -> Status:
     return status
 
 
-def _work(session: Session) -> None:
+def _work(session: ConsoleSession) -> None:
     setup = session.setup
     if setup.folder.stop_requested():  # before this process could react to it
         session.stop.preparing = False
@@ -124,7 +124,7 @@ def _work(session: Session) -> None:
     fit(setup, session, session.stop)
 
 
-def _summarise(session: Session, status: Status) -> None:
+def _summarise(session: ConsoleSession, status: Status) -> None:
     """Print how the run ended, its files, and how to resume it."""
     folder, console = session.setup.folder, session.console
     summary = summarise(folder)

@@ -6,6 +6,7 @@ Imports nothing heavy, so that a bad argument is answered at once.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -18,9 +19,10 @@ import msgspec
 from facegender import __version__
 from facegender.runs.config import TrainConfig, option_of, validate
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
-from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run
+from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run, trained_by_script
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
+from facegender.runs.requests import take_requests
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError
 from facegender.support.files import NotRegular, exists, expanded, require_utf8
@@ -101,11 +103,8 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
             if not folder.is_untouched():  # another trainer has used it since `create_run` looked
                 raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
             folder.refuse_links()
-            manifest = Manifest(
-                run=folder.name, config=config, process=Process.this(), created=time.time(), program=_PROGRAM
-            )
             try:
-                folder.write_manifest(manifest)
+                folder.write_manifest(_manifest(folder, config))
             except BaseException:
                 folder.lock.path.unlink(missing_ok=True)
                 raise
@@ -114,6 +113,37 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
         if not existed:
             folder.remove_if_empty()
         raise
+
+
+def set_up_script(config: TrainConfig, root: Path, run: str, script: str) -> RunFolder:
+    """Make and lock the folder of a run that a `RunRecorder` records, and write its manifest.
+
+    Args:
+        run: Where this name is taken, a number is added.
+        script: What trains the run, for people.
+
+    Raises:
+        UserError: The root cannot be written.
+        OSError: Likewise.
+    """
+    for name in itertools.chain([run], (f"{run}-{number}" for number in itertools.count(2))):
+        if exists(RunFolder(root, name).path):
+            continue
+        try:
+            folder = create_run(root, name)
+            with _locked(folder):
+                folder.write_manifest(_manifest(folder, config, script))
+                return folder
+        except UserError:
+            if not exists(RunFolder(root, name).journal_path):  # else another script was faster
+                raise
+    raise AssertionError("names do not end")
+
+
+def _manifest(folder: RunFolder, config: TrainConfig, script: str = "") -> Manifest:
+    return Manifest(
+        run=folder.name, config=config, process=Process.this(), created=time.time(), program=_PROGRAM, script=script
+    )
 
 
 def set_up_resumed(root: Path, run: str, changes: Mapping[str, Any]) -> RunSetup:
@@ -139,6 +169,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
+    if manifest.script:
+        raise UserError(f"{trained_by_script(manifest)}: resume it there, with trainer.fit(..., ckpt_path=...)")
     # A run that ended before its first checkpoint starts again.
     events = read_kinds(folder.journal_path, CheckpointSaved)
     saved = {event.file for event in events if isinstance(event, CheckpointSaved)}
@@ -157,6 +189,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     folder.refuse_links()
     tail = read_tail(folder.journal_path)
     folder.stop_path.unlink(missing_ok=True)
+    take_requests(folder)  # of the time before
     # A trainer that was killed leaves temporary files, and one of an earlier version the file that was its lock.
     for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
         path.unlink(missing_ok=True)

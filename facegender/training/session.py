@@ -1,13 +1,16 @@
-"""The threads, the console and the stop switch of one run, for as long as this process trains it."""
+"""The threads, the stop switch and the console of one run, for as long as this process trains it."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 
-from facegender.runs.events import Level, Notice, RunFinished, Status
+from facegender.runs.events import Event, Level, Notice, RequestDone, RunFinished, Status
+from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame
+from facegender.runs.requests import FrameRequest, take_requests
 from facegender.support.files import exists
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
@@ -17,7 +20,13 @@ from facegender.training.threads.journal import Item, JournalThread
 
 
 class Sink:
-    """Where the reports of a run go; no method blocks. A run's further processes use this one, which drops them."""
+    """Where the reports of a run go; no method blocks. A run's further processes use this one, which drops them.
+
+    Attributes:
+        frame_requests: Requests for a frame, which the training thread takes after its next batch.
+    """
+
+    frame_requests: deque[FrameRequest] = deque()
 
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""
@@ -26,33 +35,70 @@ class Sink:
         """Report a sentence."""
         self.put(Notice(time=time.time(), level=level, text=text))
 
-    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> bool:
         """Hand over a frame, see `FrameThread.submit`."""
+        return True
 
     def preparing(self, stage: str, done: int, count: int) -> None:
         """Report progress of the photographs."""
 
 
 class Session(Sink):
-    """Owns the outputs of a run: journal, frames, manifest and console. The setup holds the lock of their folder."""
+    """Owns the journal and the frames of a run. Somebody else holds the lock of their folder, which `close` releases.
 
-    def __init__(self, setup: RunSetup, log: TrainLog, *, show: bool) -> None:
-        self.setup = setup
+    Args:
+        observer: Called with each event on the journal's thread; must not block.
+    """
+
+    def __init__(self, folder: RunFolder, observer: Callable[[Event], None] | None = None) -> None:
+        self.folder = folder
         self.stop = StopSwitch()
-        self.console = ConsoleThread(log)
-        self.show = show
-        self._journal = JournalThread(setup.folder, self.stop, self.console.show if show else None)
-        self._frames = FrameThread(setup.folder, self.put)
+        self._journal = JournalThread(folder, self.stop, observer)
+        self._frames = FrameThread(folder, self.put)
         self.watch = self._journal.watch
-        self._report_progress = progress_in_sentences(self.notice)
+        self.frame_requests = self._journal.frame_requests
 
     def put(self, item: Item) -> None:
         """Pass a report to the journal."""
         self._journal.put(item)
 
-    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> bool:
         """Pass a frame to its thread."""
-        self._frames.submit(epoch, make_frame, last=last)
+        return self._frames.submit(epoch, make_frame, last=last)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._journal.start()
+        self._frames.start()
+
+    def close(self, status: Status | None = None, error: str = "") -> None:
+        """Write the frames that wait and end the threads.
+
+        With a status, the journal gets its last line and the folder is released; else it stays locked.
+        """
+        self._frames.close()
+        if status:
+            for request in [*self.frame_requests, *take_requests(self.folder)]:
+                kind = "" if isinstance(request, str) else str(request.__struct_config__.tag)
+                self.put(RequestDone(time=time.time(), request=kind, done=False, outcome="the run has ended"))
+            self.put(RunFinished(time=time.time(), status=status, error=error))
+        self._journal.close()
+        if not self.folder.lock.is_lost():
+            with contextlib.suppress(OSError):  # resuming clears a request that stays
+                self.folder.stop_path.unlink(missing_ok=True)
+        if status:
+            self.folder.lock.release()
+
+
+class ConsoleSession(Session):
+    """The session of ``facegender train``, which has a console too."""
+
+    def __init__(self, setup: RunSetup, log: TrainLog, *, show: bool) -> None:
+        self.setup = setup
+        self.console = ConsoleThread(log)
+        self.show = show
+        super().__init__(setup.folder, self.console.show if show else None)
+        self._report_progress = progress_in_sentences(self.notice)
 
     def preparing(self, stage: str, done: int, count: int) -> None:
         """Report progress of the photographs: to the console each time, to the journal every few seconds."""
@@ -64,23 +110,11 @@ class Session(Sink):
         """Start the threads."""
         if self.show:
             self.console.start()
-        self._journal.start()
-        self._frames.start()
+        super().start()
 
     def close(self, status: Status | None = None, error: str = "") -> None:
-        """Write the frames that wait and end the threads.
-
-        With a status, the journal gets its last line and the folder is released; else it stays locked.
-        """
-        self._frames.close()
-        if status == "stopped" and not exists(self.setup.folder.last_checkpoint):
+        """End the threads, the console's last."""
+        if status == "stopped" and not exists(self.folder.last_checkpoint):
             self.notice("stopped before the first checkpoint: resuming starts from the beginning")
-        if status:
-            self.put(RunFinished(time=time.time(), status=status, error=error))
-        self._journal.close()
-        if not self.setup.folder.lock.is_lost():
-            with contextlib.suppress(OSError):  # resuming clears a request that stays
-                self.setup.folder.stop_path.unlink(missing_ok=True)
-        if status:
-            self.setup.folder.lock.release()
+        super().close(status, error)
         self.console.close()

@@ -29,7 +29,7 @@ from facegender.runs.events import (
     RunStarted,
     encode,
 )
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import INITIAL, RunFolder
 from facegender.training.run import train
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 
@@ -119,7 +119,7 @@ def test_killed_and_resumed_is_the_same_as_uninterrupted(
     assert losses_of(resumed) == losses_of(straight)
     assert epochs(resumed) == epochs(straight)
     assert [e.start_epoch for e in resumed if isinstance(e, RunStarted)][-1] == goes_on_at
-    assert {e.epoch for e in resumed if isinstance(e, FrameSaved)} == {0, 1, 2}
+    assert {e.epoch for e in resumed if isinstance(e, FrameSaved)} - {INITIAL} == {0, 1, 2}
     expected = torch.load(RunFolder(trained, "done").last_checkpoint, weights_only=True)["state_dict"]
     found = torch.load(folder.last_checkpoint, weights_only=True)["state_dict"]
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
@@ -128,9 +128,9 @@ def test_killed_and_resumed_is_the_same_as_uninterrupted(
     assert {path.name for path in folder.path.iterdir()} == {
         path.name for path in RunFolder(trained, "done").path.iterdir()
     }
-    for path in RunFolder(trained, "done").visuals.glob("*.png"):
+    for path in RunFolder(trained, "done").visuals.glob("epoch_*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
-    assert len(list(folder.visuals.iterdir())) == 9
+    assert len(list(folder.visuals.glob("[!i]*"))) == 9
 
 
 def crash(root: Path, keep: Callable[[AnyEvent], bool]) -> RunFolder:
@@ -174,12 +174,12 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed_without_tr
     assert folder.state() == "completed"
     straight, resumed = events_of(trained, "done"), events_of(tmp_path, "a")
     assert epochs(resumed) == epochs(straight)
-    assert sorted(e.epoch for e in resumed if isinstance(e, FrameSaved)) == [0, 1, 2]
+    assert sorted(e.epoch for e in resumed if isinstance(e, FrameSaved)) == [INITIAL, 0, 1, 2]
     assert sorted((e.file, e.epoch) for e in resumed if isinstance(e, CheckpointSaved)) == sorted(
         (e.file, e.epoch) for e in straight if isinstance(e, CheckpointSaved)
     )
     assert folder.last_checkpoint.read_bytes() == checkpoint
-    for path in RunFolder(trained, "done").visuals.glob("*.png"):
+    for path in RunFolder(trained, "done").visuals.glob("epoch_*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
     assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 2  # it has completed, and there is nothing to do
 
@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_when_its_patience_was_over_is_completed(tmp_path:
     for path in folder.visuals.glob("epoch_2*"):
         path.unlink()
     assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
-    assert folder.frame_epochs() == [0, 2]
+    assert folder.frame_epochs() == [INITIAL, 0, 2]
 
 
 def test_an_epoch_that_a_crash_has_kept_from_the_journal_is_reported_when_the_run_resumes(

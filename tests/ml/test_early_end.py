@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule, class_weights
 from facegender.runs.events import EpochFinished, Notice, RunFinished, RunStarted
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import INITIAL, RunFolder
 from facegender.support.errors import UserError
 from facegender.training.run import train
 from tests.ml.conftest import events_of, tiny
@@ -69,7 +69,7 @@ def test_the_last_epoch_before_an_early_end_is_shown_in_any_case(
 ) -> None:
     plan(accuracies, 0.9, 0.5, 0.5, 0.5)
     assert train(tiny(epochs=9, patience=3, visualize_every=2), tmp_path, "a", show=False) == "completed"
-    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 2, 3]
+    assert RunFolder(tmp_path, "a").frame_epochs() == [INITIAL, 0, 2, 3]
 
 
 def test_without_patience_all_epochs_are_trained(tmp_path: Path, accuracies: Iterator[list[float]]) -> None:

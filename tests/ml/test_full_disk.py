@@ -12,7 +12,7 @@ import torch
 
 from facegender.network.checkpoint_file import write_checkpoint
 from facegender.runs.events import FrameSaved, Notice
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import INITIAL, RunFolder
 from facegender.training.callbacks import checkpoints
 from facegender.training.run import train
 from facegender.training.threads import frames
@@ -102,5 +102,5 @@ def test_a_frame_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     names = {path.name for path in RunFolder(tmp_path, "a").visuals.iterdir()}
     ends = (".safetensors", ".png", "_filters.png")
-    assert names == {f"epoch_{epoch}{end}" for epoch in (0, 2) for end in ends}
-    assert [event.epoch for event in events_of(tmp_path, "a") if isinstance(event, FrameSaved)] == [0, 2]
+    assert names == {f"{name}{end}" for name in ("initial", "epoch_0", "epoch_2") for end in ends}
+    assert [event.epoch for event in events_of(tmp_path, "a") if isinstance(event, FrameSaved)] == [INITIAL, 0, 2]

@@ -33,9 +33,9 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 
 def await_frames(root: Path, step: int) -> None:
-    """Waits until nothing is being written any more of the epochs before a step."""
-    for epoch in range(step // STEPS_PER_EPOCH):
-        while not (root / "visuals" / "a" / f"epoch_{epoch}_filters.png").exists():
+    """Waits until nothing is being written any more of the initial weights and the epochs before a step."""
+    for name in ("initial", *(f"epoch_{epoch}" for epoch in range(step // STEPS_PER_EPOCH))):
+        while not (root / "visuals" / "a" / f"{name}_filters.png").exists():
             time.sleep(0.01)
 
 

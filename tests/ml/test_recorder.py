@@ -33,7 +33,7 @@ from facegender.runs.events import (
     decode,
     encode,
 )
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.training.callbacks import recorder
@@ -113,7 +113,11 @@ def test_the_run_folder_holds_what_the_design_names_and_nothing_else(trained: Pa
     folder = RunFolder(trained, "done")
     names = {path.name for path in folder.path.iterdir()}
     assert names == {"run.json", "events.jsonl", "train.log", "last.ckpt", "best.ckpt", "lock"}
-    frames = {f"epoch_{epoch}{end}" for epoch in range(3) for end in (".safetensors", ".png", "_filters.png")}
+    frames = {
+        f"{name}{end}"
+        for name in ("initial", "epoch_0", "epoch_1", "epoch_2")
+        for end in (".safetensors", ".png", "_filters.png")
+    }
     assert {path.name for path in folder.visuals.iterdir()} == frames
     assert {path.name for path in trained.iterdir()} == {"checkpoints", "visuals"}
     manifest = folder.read_manifest()
@@ -163,7 +167,7 @@ def test_a_file_exists_before_it_is_announced(tmp_path: Path, monkeypatch: pytes
     assert announced.count("last.ckpt") == 2
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(0, []), (2, [0, 2, 3]), (3, [0, 3])])
+@pytest.mark.parametrize(("every", "epochs"), [(0, []), (2, [INITIAL, 0, 2, 3]), (3, [INITIAL, 0, 3])])
 def test_frames_are_saved_every_so_many_epochs_and_at_the_last(tmp_path: Path, every: int, epochs: list[int]) -> None:
     train(tiny(epochs=4, visualize_every=every), tmp_path, "a", show=False)
     assert RunFolder(tmp_path, "a").frame_epochs() == epochs
@@ -188,7 +192,7 @@ def test_a_loss_that_is_not_a_number_arrives_as_such_and_training_goes_on(
     finished = [event for event in events if isinstance(event, EpochFinished)]
     assert math.isnan(finished[1].train_loss)
     assert math.isnan(finished[1].validation_loss)
-    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 1]
+    assert RunFolder(tmp_path, "a").frame_epochs() == [INITIAL, 0, 1]
 
 
 def test_training_does_not_wait_for_a_journal_that_cannot_be_written_now(
@@ -385,7 +389,8 @@ def test_frames_that_cannot_be_saved_are_a_notice(
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     events = events_of(tmp_path, "a")
     errors = [event.text for event in events if isinstance(event, Notice) and event.level == "error"]
-    assert [text.split(" could")[0] for text in errors] == [f"feature maps of epoch {epoch}" for epoch in (1, 2, 3)]
+    weights = ["the initial weights", "epoch 1", "epoch 2", "epoch 3"]
+    assert [text.split(" could")[0] for text in errors] == [f"feature maps of {name}" for name in weights]
     assert capfd.readouterr().err.count("No space left") == 1
     assert not any(isinstance(event, FrameSaved) for event in events)
 
@@ -404,9 +409,9 @@ def test_newer_frames_are_skipped_with_a_notice_when_the_disk_is_slow(
     monkeypatch.setattr(recorder.RunRecorder, "on_train_end", lambda *_: trained_all.set())
     assert train(tiny(epochs=7), tmp_path, "a", show=False) == "completed"
     events = events_of(tmp_path, "a")
-    assert RunFolder(tmp_path, "a").frame_epochs() == [0, 1, 2, 3, 6]
+    assert RunFolder(tmp_path, "a").frame_epochs() == [INITIAL, 0, 1, 2, 6]
     notices = [event.text for event in events if isinstance(event, Notice) and "left out" in event.text]
-    assert [text.split(" are")[0] for text in notices] == [f"feature maps of epoch {epoch}" for epoch in (5, 6)]
+    assert [text.split(" are")[0] for text in notices] == [f"feature maps of epoch {epoch}" for epoch in (4, 5, 6)]
     assert isinstance(events[-1], RunFinished)
 
 

@@ -10,28 +10,28 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from facegender.data.datamodule import FaceDataModule
-from facegender.data.dataset import CLASSES
 from facegender.interpret.activations import compute_activations, layer_frames, numpy_of
 from facegender.interpret.layers import Layer, maps_of, trace
-from facegender.network.model import normalise, parameter_count
-from facegender.network.module import FaceGenderModule
-from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RunStarted
+from facegender.runs.config import check_run_name
+from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RequestDone, RunStarted
+from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
-from facegender.runs.networks import RECIPE_NETWORK
-from facegender.training.resume import FINISHED_EPOCH, ResumePoint
-from facegender.training.run_setup import RunSetup
+from facegender.support.errors import UserError
+from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.failures import reason
+from facegender.training.resume import FINISHED_EPOCH
 from facegender.training.session import Sink
-from facegender.training.threads.journal import EpochSteps, StepDone
+from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
 """Steps that may wait while the disk does not respond; then the oldest are missing from the journal."""
@@ -42,43 +42,145 @@ SUM_EVERY = 64
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 class RunRecorder(Callback):
-    """Reports a run to a sink: its start, steps, epochs and frames. The photographs must have been prepared.
+    """Records a training run in a run folder, which ``facegender-tui`` shows while it grows.
 
-    It reads which epoch is the best from `Trainer.early_stopping_callback`, which is up to date once validation has
-    ended.
+    It works with any LightningModule whose forward pass gives logits (N, K) for images (N, C, H, W)::
+
+        recorder = RunRecorder("mine", classes=["cat", "dog", "fox"])
+        Trainer(max_epochs=5, callbacks=[recorder]).fit(module, loaders)
+
+    Batches are ``(images, labels)`` or a dictionary with such tensors; labels are class indices (N,). Losses, logged
+    metrics and predictions are taken from the training and the validation that happen anyway. Whatever cannot be
+    recorded becomes a notice in the journal and never an error of the training. A second `Trainer.fit` records a second
+    run folder. The images whose feature maps are kept come from the first validation batches, of Lightning's sanity
+    check, or from the first training batch if those have only one class.
     """
 
-    def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
-        self._sink = sink
-        self._setup = setup
-        self._config = setup.config
-        self._data = data
-        self._probes = data.probes(setup.config.probes)
-        self._resume = resume
-        self._layers: list[Layer] = []
-        self._images: Tensor | None = None
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        root: str | Path = ".",
+        probes: int = 4,
+        visualize_every: int = 1,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        *,
+        source: Source | None = None,
+    ) -> None:
+        """Check the arguments; `Trainer.fit` makes the run folder.
+
+        Args:
+            name: Name of the run; where it is taken, a number is added.
+            classes: Class names in the order of the labels.
+            root: Folder for ``checkpoints/`` and ``visuals/``; name it to ``facegender-tui`` with ``--root``.
+            probes: Number of images whose feature maps are kept.
+            visualize_every: Epochs from one set of feature maps to the next; 0 keeps none.
+            mean: With `std`: how images were normalised, per channel or for all, to show them as they were. Without,
+                their lowest value is shown black and their highest white.
+            std: See `mean`.
+            source: For the program's own training; leave it out.
+
+        Raises:
+            UserError: An argument cannot be used.
+        """
+        self.name = check_run_name(name)
+        self.classes = list(classes)
+        if isinstance(classes, str) or len(set(self.classes)) != len(self.classes) or not self.classes:
+            raise UserError(f"classes of run {name} must be a list of different names, in the order of the labels")
+        if probes < 1 or visualize_every < 0:
+            raise UserError(f"run {name}: probes must be at least 1, and visualize_every at least 0")
+        self.root = Path(root)
+        self.visualize_every = visualize_every
+        if source is None:
+            from facegender.training.callbacks.script_source import ScriptSource
+
+            source = ScriptSource(self.name, self.classes, self.root, probes, visualize_every, mean, std)
+        self._source = source
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin as a recorder that has recorded nothing."""
+        self.layers: list[Layer] = []
+        self.probes: ProbeBatch | None = None
+        self.validation_indices: Tensor | None = None
+        """(N,) int64 on the CPU: of the validation batch at hand, each image's place in the list of all validation
+        images. None outside of the batches of the first validation loader."""
+        self._failed: set[str] = set()
+        self._started = False
         self._epoch: int | None = None
-        self._learning_rate = 0.0
+        self._recorded_epoch: int | None = None
+        self._learning_rate = float("nan")
         self._sums: Tensor | None = None
         self._unsummed: list[StepDone] = []
         self._steps = EpochSteps(0, 0, 0.0, 1, deque())
         self._sums_before: list[float] | None = None
+        self._ended: Callable[[dict[str, Tensor]], EpochFinished] | None = None
         self._finished: Callable[[], EpochFinished] | None = None
-        self._epoch_began = self._train_ended = 0.0
-        self._images_before = 0
+        self._epoch_began = 0.0
+        self._train_ended: float | None = None
+        self._images_before = self._validated = 0
+
+    def _guarded(self, part: str, record: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Record something. An error switches this part off with a notice if the training is not the program's own.
+
+        Args:
+            part: What is missing from the run if it fails, e.g. "feature maps".
+        """
+        if self._source.sink is None or part in self._failed:
+            return None
+        try:
+            return record(*args, **kwargs)
+        except Exception as error:
+            if not self._source.tolerant:
+                raise
+            self.switch_off(part, reason(error))
+            return None
+
+    def switch_off(self, part: str, why: str) -> None:
+        """Record a part of the run no longer, and say so once in the journal."""
+        if part not in self._failed and self._source.sink is not None:
+            self._failed.add(part)
+            self._source.sink.notice(f"{part} cannot be recorded: {why}", "warning")
+
+    # The run folder of a script ---------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Begin a run, where the recorder owns the run folder."""
+        if stage == "fit":
+            if self._source.tolerant:
+                self._forget()
+            self._source.open(trainer, pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """End it."""
+        if stage == "fit":
+            self._source.close("completed")
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """End it because training failed or was interrupted."""
+        self._guarded("the last epoch", self._report_epoch, trainer)
+        if isinstance(exception, KeyboardInterrupt | SystemExit):
+            self._source.close("stopped")
+        else:
+            self._source.close("failed", reason(exception))
 
     # State in checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the sums of the epoch so far, of all devices, or the metrics of the epoch that just ended."""
-        checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
-        checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
+        if not self._source.tolerant:  # a script's checkpoints are its own
+            checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
+            checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Continue with these sums on the first device, as the number of devices may have changed."""
-        sums = checkpoint[EPOCH_SO_FAR]
+        sums = None if self._source.tolerant else checkpoint[EPOCH_SO_FAR]
         if sums is not None:
             loss, correct, images = map(float, sums)
             self._sums_before = [loss, correct, images] if trainer.is_global_zero else None
@@ -99,55 +201,70 @@ class RunRecorder(Callback):
         for images, same in itertools.groupby(steps, key=lambda step: step.images):
             assert self._sums is not None
             rows = torch.stack([step.loss_sum_and_correct for step in same]).to(self._sums.dtype)
-            counted = rows.isfinite().all(1) | (self._config.on_nan != "skip")
+            counted = rows.isfinite().all(1) | (not self._source.skip_not_finite)
             self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
     # Hooks of training ------------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report the start and, if the run was resumed, the frame that a crash has cost."""
-        assert isinstance(pl_module, FaceGenderModule)
-        config, data, device = self._config, self._data, pl_module.device
-        self._trace(pl_module)
-        self._sink.put(
-            RunStarted(
-                time=time.time(),
-                run=self._setup.folder.name,
-                epochs=config.epochs,
-                steps_per_epoch=int(trainer.num_training_batches),
-                batch_size=config.batch_size,
-                start_epoch=trainer.current_epoch,
-                start_step=trainer.global_step,
-                resumed=self._setup.resumed,
-                recipe=config.recipe,
-                network="" if config.network == RECIPE_NETWORK else config.network,
-                device=str(device),
-                device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
-                precision=trainer.precision.partition("-")[0],
-                image_size=config.image_size,
-                parameters=parameter_count(pl_module.network),
-                train_images=data.train_images,
-                validation_images=data.validation_images,
-                skipped_files=len(data.skipped),
-                demo=config.demo,
-                patience=config.patience,
-                visualize_every=config.visualize_every,
-                layers=[_layer_info(layer) for layer in self._layers],
-            )
-        )
-        if self._resume and self._resume.missing_frame is not None:
-            self.record_frame(pl_module, self._resume.missing_frame, trainer.global_step)
-        if self._resume and self._resume.batch:  # Lightning calls `on_train_epoch_start` for whole epochs only
-            self._begin_epoch(trainer, pl_module, self._resume.batch)
+        """Report the start, if the probes are known."""
+        self._epoch_began = time.perf_counter()
+        self._guarded("the start", self._start, trainer, pl_module)
+
+    def _start(self, trainer: Trainer, pl_module: LightningModule, batch: Any = None) -> None:
+        self._guarded("feature maps", self._find_probes, pl_module, batch)
+        if self.probes is None and batch is None:
+            return  # they have to wait for the first batch
+        self._started = True
+        if self.visualize_every:
+            self._guarded("feature maps", self._trace, pl_module)
+        self._guarded("predictions", self._source.begin, trainer, pl_module)
+        device, batches = pl_module.device, trainer.num_training_batches
+        fields: dict[str, Any] = {
+            "run": self._source.run,
+            "epochs": self._source.config.epochs,
+            "steps_per_epoch": int(batches) if batches != float("inf") else 0,
+            "start_epoch": trainer.current_epoch,
+            "start_step": self._source.steps_done(trainer),
+            "device": str(device),
+            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+            "precision": trainer.precision.partition("-")[0],
+            "visualize_every": self.visualize_every if self.layers else 0,
+            "classes": self._source.class_names(),
+            "layers": [_layer_info(layer) for layer in self.layers],
+        }
+        fields |= self._source.description(trainer, pl_module)
+        self._put(RunStarted(time=time.time(), **fields))
+        if self._source.missing_frame is not None:
+            self.record_frame(pl_module, self._source.missing_frame, trainer.global_step)
+        if self.layers and not fields["start_step"]:
+            self._guarded("feature maps", self.record_frame, pl_module, INITIAL, 0)
+
+    def _put(self, item: Item) -> None:
+        assert self._source.sink is not None
+        self._source.sink.put(item)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the start of an epoch."""
-        self._begin_epoch(trainer, pl_module, 0)
+        self._epoch_began = time.perf_counter()
+        self._guarded("epochs", self._report_epoch, trainer)
+        if self._started:
+            self._guarded("epochs", self._begin_epoch, trainer, pl_module, 0)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Report the start of the run and of an epoch if they had to wait for this batch."""
+        if self._source.sink is None:
+            return
+        if not self._started:
+            self._guarded("the start", self._start, trainer, pl_module, batch)
+        if self._epoch != trainer.current_epoch:  # `on_train_epoch_start` is called for whole epochs only
+            self._guarded("epochs", self._begin_epoch, trainer, pl_module, batch_idx)
+        self._source.before_batch()
 
     def _begin_epoch(self, trainer: Trainer, pl_module: LightningModule, batches_before: int) -> None:
-        now = time.perf_counter()
-        self._epoch, self._epoch_began, self._train_ended = trainer.current_epoch, now, now
-        self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self._epoch, self._train_ended = trainer.current_epoch, None
+        if trainer.optimizers:
+            self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         # Single precision would lose photographs above 16 million, and digits of the mean long before.
         dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
         sums = self._sums_before or [0.0, 0.0, 0.0]
@@ -156,15 +273,26 @@ class RunRecorder(Callback):
         self._unsummed.clear()
         # Only the first process of a run on several devices has a thread that takes the steps out again.
         done = deque[StepDone](maxlen=MAX_BACKLOG if trainer.is_global_zero else 0)
-        self._steps = EpochSteps(self._epoch, trainer.global_step - batches_before, now, trainer.world_size, done)
-        self._sink.put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
-        self._sink.put(self._steps)
+        steps_before = self._source.steps_done(trainer) - batches_before
+        self._steps = EpochSteps(self._epoch, steps_before, self._epoch_began, trainer.world_size, done)
+        self._put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
+        self._put(self._steps)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Report a step."""
-        step = StepDone(batch_idx + 1, outputs["images"], outputs["loss_sum_and_correct"], time.perf_counter())
+        sink = self._source.sink
+        if sink is None:
+            return
+        self._guarded("steps", self._record_step, trainer, outputs, batch, batch_idx)
+        if sink.frame_requests:
+            self._answer_frame_requests(trainer, pl_module, sink)
+        self._source.stop_if_requested(trainer, batch_idx)
+
+    def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
+        images, loss_sum_and_correct = self._source.measure_step(trainer, outputs, batch)
+        step = StepDone(batch_idx + 1, images, loss_sum_and_correct, time.perf_counter())
         self._unsummed.append(step)
         if len(self._unsummed) >= SUM_EVERY:
             self._sum_up()
@@ -172,69 +300,143 @@ class RunRecorder(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the time at which training paused, after the device has done what was launched."""
+        if self._source.sink is None:
+            return
+        self._validated = 0
+        self._source.on_validation_start()
+        if trainer.sanity_checking:
+            return
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self._train_ended = time.perf_counter()
 
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Tell which of the validation images these are."""
+        if self._source.sink is None or dataloader_idx:
+            return
+        self._source.before_batch()
+        self._guarded("validation", self._number_images, trainer, batch)
+
+    def _number_images(self, trainer: Trainer, batch: Any) -> None:
+        # Rank r of w has the images r, r + w and so on, as `DistributedSampler` and `ordered_batches` divide them.
+        count = self._source.image_count(batch)
+        own = torch.arange(self._validated, self._validated + count)
+        self.validation_indices = trainer.global_rank + trainer.world_size * own
+        self._validated += count
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what the network predicted."""
+        if dataloader_idx:
+            self._guarded("validation loaders after the first", _refuse_loader)
+        else:
+            self._guarded("validation", self._source.on_validation_batch, trainer, pl_module, batch)
+        self.validation_indices = None
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record a frame if one is due."""
-        if self._config.frame_is_due(trainer.current_epoch):
-            self.record_frame(pl_module, trainer.current_epoch, trainer.global_step)
+        """Compute the results; record a frame if one is due."""
+        if self._source.sink is None or trainer.sanity_checking:
+            return
+        self._guarded("validation results", self._source.on_validation_end, trainer, pl_module)
+        if trainer.is_last_batch:  # not where training validates several times an epoch
+            self._guarded("feature maps", self._record_due_frame, trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report the end of an epoch."""
-        assert isinstance(pl_module, FaceGenderModule)
-        stopping = trainer.early_stopping_callback
+        if self._source.sink is None:
+            return
+        self._guarded("feature maps", self._record_due_frame, trainer, pl_module)
+        self._guarded("epochs", self._end_epoch, trainer, pl_module)
+
+    def _end_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        now = time.perf_counter()
         known: dict[str, Any] = {
             "time": time.time(),
             "epoch": trainer.current_epoch,
-            "step": trainer.global_step,
-            "classes": list(CLASSES),
+            "step": self._source.steps_done(trainer),
+            "classes": self._source.class_names(),
             "learning_rate": self._learning_rate,
-            "seconds": time.perf_counter() - self._epoch_began,
-            "best": stopping is not None and stopping.wait_count == 0,
-            "epochs_since_best": stopping.wait_count if stopping is not None and self._config.patience else 0,
+            "seconds": now - self._epoch_began,
         }
-        sums, before, trained_s = self._total(trainer), self._images_before, self._train_ended - self._epoch_began
-        tensors = dict(pl_module.validation_results)
+        sums, before, trained_s = (
+            self._total(trainer),
+            self._images_before,
+            (self._train_ended or now) - self._epoch_began,
+        )
+        results = self._source.epoch_results(trainer, pl_module)
 
-        def finished() -> EpochFinished:
+        def ended(logged: dict[str, Tensor]) -> EpochFinished:
             loss, correct, images = sums.tolist()
-            results: dict[str, Any] = {name: tensor.tolist() for name, tensor in tensors.items()}
+            metrics = {name: value.item() for name, value in logged.items()}
             return EpochFinished(
                 **known,
                 train_loss=loss / images if images else float("nan"),
                 train_accuracy=correct / images if images else float("nan"),
-                validation_loss=results.pop("loss"),
-                validation_accuracy=results.pop("accuracy"),
                 images_per_second=(images - before) / trained_s if trained_s > 0 else 0.0,
-                **results,
+                metrics=metrics,
+                **results(metrics),
             )
 
-        self._finished = finished
-        self._sink.put(finished)
-        self._sums = None
+        self._ended, self._sums = ended, None
+        if not self._source.metrics_come_late:
+            self._report_epoch(trainer)
+
+    def _report_epoch(self, trainer: Trainer) -> None:
+        """Report the epoch that ended last, unless that has been done."""
+        if self._ended is not None:
+            self._finished, self._ended = partial(self._ended, self._source.logged_metrics(trainer)), None
+            self._put(self._finished)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record a frame of the last epoch also where the run ended early."""
-        config, epoch = self._config, self._epoch
-        if epoch is not None and config.visualize_every and not config.frame_is_due(epoch):
-            self.record_frame(pl_module, epoch, trainer.global_step, last=True)
+        self._guarded("epochs", self._report_epoch, trainer)
+        if self._epoch is not None and self._epoch != self._recorded_epoch and self.layers:
+            step = self._source.steps_done(trainer)
+            self._guarded("feature maps", self.record_frame, pl_module, self._epoch, step, last=True)
 
     # Frames -----------------------------------------------------------------------------------------------------------
 
-    def _trace(self, pl_module: FaceGenderModule) -> None:
-        images = torch.from_numpy(np.ascontiguousarray(self._probes.images)).permute(0, 3, 1, 2)
-        self._images = normalise(images.to(pl_module.device))
-        self._layers = trace(pl_module.eval_network, self._images[:1])
+    def _find_probes(self, pl_module: LightningModule, batch: Any) -> None:
+        self.probes = self._source.probes(pl_module, batch)
 
-    def record_frame(self, pl_module: LightningModule, epoch: int, step: int, *, last: bool = False) -> None:
-        """Record the probes' feature maps with the weights of an epoch, after ``step`` optimiser steps."""
-        assert isinstance(pl_module, FaceGenderModule)
-        if self._images is None:
+    def _trace(self, pl_module: LightningModule) -> None:
+        if self.probes is None:
+            raise UserError("the batches have no images (N, C, H, W)")
+        with self._source.isolated(pl_module):
+            self.layers = trace(self._source.eval_network(pl_module), self.probes.inputs[:1])
+        if not self.layers:
+            raise UserError("the network has no convolutions (torch.nn.Conv2d)")
+
+    def _record_due_frame(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        if self.layers and epoch != self._recorded_epoch and self._source.config.frame_is_due(epoch):
+            self._recorded_epoch = epoch
+            self.record_frame(pl_module, epoch, self._source.steps_done(trainer))
+
+    def record_frame(self, pl_module: LightningModule, epoch: int, step: int, *, last: bool = False) -> bool:
+        """Record the probes' feature maps with the weights of an epoch, after ``step`` steps.
+
+        Returns:
+            False if the disk is too slow to write it.
+        """
+        if self.probes is None:
+            self._find_probes(pl_module, None)
             self._trace(pl_module)
-        assert self._images is not None
-        logits, activations = compute_activations(pl_module.eval_network, self._images, self._layers)
+        probes, sink = self.probes, self._source.sink
+        assert probes is not None
+        assert sink is not None
+        with self._source.isolated(pl_module):
+            network = self._source.eval_network(pl_module)
+            logits, activations = compute_activations(network, probes.inputs, self.layers)
         probabilities = logits.float().softmax(1)
 
         def frame() -> Frame:
@@ -243,18 +445,38 @@ class RunRecorder(Callback):
             return Frame(
                 epoch=epoch,
                 step=step,
-                images=self._probes.images,
-                labels=self._probes.labels,
+                images=probes.images,
+                labels=probes.labels,
                 probabilities=numpy_of(probabilities),
-                classes=CLASSES,
-                probe_names=self._probes.names,
+                classes=self._source.class_names(),
+                probe_names=probes.names,
                 layers=layer_frames(activations),
-                maps_of=maps_of(self._layers),
+                maps_of=maps_of(self.layers),
             )
 
-        self._sink.submit(epoch, frame, last=last or epoch + 1 == self._config.epochs)
+        return sink.submit(epoch, frame, last=last or epoch + 1 == self._source.config.epochs)
+
+    def _answer_frame_requests(self, trainer: Trainer, pl_module: LightningModule, sink: Sink) -> None:
+        """Record one frame for all requests that wait."""
+        requests = [sink.frame_requests.popleft() for _ in range(len(sink.frame_requests))]
+        epoch, step = trainer.current_epoch, self._source.steps_done(trainer)
+        recorded = None
+        if not self.visualize_every:
+            outcome = "this run records no feature maps (visualize_every is 0)"
+        elif not self.layers or "feature maps" in self._failed:
+            outcome = "this run cannot record feature maps; its log says why"
+        else:
+            recorded = self._guarded("feature maps", self.record_frame, pl_module, epoch, step)
+            what = f"feature maps of epoch {epoch + 1} after step {step}"
+            outcome = f"{what} are recorded" if recorded else f"{what} are left out; the log says why"
+        for _ in requests:
+            sink.put(RequestDone(time=time.time(), request="frame", done=bool(recorded), outcome=outcome))
 
 
 def _layer_info(layer: Layer) -> LayerInfo:
     _, depth, height, width = layer.conv.weight.shape
     return LayerInfo(name=layer.name, channels=layer.conv.out_channels, size=layer.size, kernel=(depth, height, width))
+
+
+def _refuse_loader() -> None:
+    raise UserError("only the first one is shown")

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from facegender.rendering.pages import filters_page, maps_page, write_png
 from facegender.runs.events import Event, FrameSaved, Notice
-from facegender.runs.folder import RunFolder, frame_name
+from facegender.runs.folder import INITIAL, RunFolder, frame_name
 from facegender.runs.frames import Frame, write_frame
 from facegender.support.errors import print_error
 from facegender.support.files import exists
@@ -37,19 +37,23 @@ class FrameThread(threading.Thread):
         self._queue: SimpleQueue[tuple[int, Callable[[], Frame]] | None] = SimpleQueue()
         self._printed_error = False
 
-    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> None:
+    def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> bool:
         """Hand over a frame. If too many wait already because the disk is slow, a notice says that it is left out.
 
         Args:
-            epoch: The epoch it is of, counted from 0.
+            epoch: The epoch it is of, counted from 0, or `INITIAL`.
             make_frame: Waits for the device and copies the frame's tensors; called on this thread.
             last: It is the last frame of the run, which is written in any case.
+
+        Returns:
+            False if it is left out.
         """
         if last or self._queue.qsize() < MAX_WAITING:
             self._queue.put((epoch, make_frame))
-        else:
-            text = f"feature maps of epoch {epoch + 1} are left out: the disk is too slow"
-            self._announce(Notice(time=time.time(), level="warning", text=text))
+            return True
+        text = f"feature maps of {_weights_of(epoch)} are left out: the disk is too slow"
+        self._announce(Notice(time=time.time(), level="warning", text=text))
+        return False
 
     def close(self, timeout_s: float = 60.0) -> None:
         """Write what waits and end; gives up after ``timeout_s``."""
@@ -61,12 +65,13 @@ class FrameThread(threading.Thread):
         while (pending := self._queue.get()) is not None:
             epoch, make_frame = pending
             try:
+                frame = make_frame()
                 if not self._folder.lock.is_lost():
-                    self._announce(self._save(make_frame()))
+                    self._announce(self._save(frame))
             except Exception as error:  # the boundary of a thread: a lost frame must not end the run
                 if self._folder.lock.is_lost():
                     continue
-                text = f"feature maps of epoch {epoch + 1} could not be saved: {reason(error)}"
+                text = f"feature maps of {_weights_of(epoch)} could not be saved: {reason(error)}"
                 self._announce(Notice(time=time.time(), level="error", text=text))
                 if not self._printed_error:
                     self._printed_error = True
@@ -83,6 +88,10 @@ class FrameThread(threading.Thread):
             write_png(folder / pictures[0], maps_page(frame))
             write_png(folder / pictures[1], filters_page(frame))
         return FrameSaved(time=time.time(), epoch=frame.epoch, step=frame.step, file=path.name, pictures=pictures)
+
+
+def _weights_of(epoch: int) -> str:
+    return "the initial weights" if epoch == INITIAL else f"epoch {epoch + 1}"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The thread that writes the journal, samples the load of the machine, and polls the run folder for a stop request."""
+"""The thread that writes the journal, samples the load of the machine, and polls the run folder for requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 import psutil
 
-from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, Steps, System
+from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RequestDone, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
+from facegender.runs.requests import FrameRequest, StopRequest, take_requests
 from facegender.support.errors import print_error
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
@@ -86,6 +87,9 @@ class JournalThread(threading.Thread):
 
     Args:
         observer: Called with each event, on this thread; must not block.
+
+    Attributes:
+        frame_requests: Requests that the training thread has not taken yet.
     """
 
     def __init__(self, folder: RunFolder, stop: StopSwitch, observer: Callable[[Event], None] | None = None) -> None:
@@ -93,6 +97,7 @@ class JournalThread(threading.Thread):
         self._folder = folder
         self._switch = stop
         self._observer = observer
+        self.frame_requests: deque[FrameRequest] = deque()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._journal: JournalWriter | None = None
@@ -152,6 +157,15 @@ class JournalThread(threading.Thread):
     def _poll_folder(self) -> None:
         if self._folder.stop_requested():
             self._switch.request(STOP_REQUESTED)
+        for request in take_requests(self._folder):
+            match request:
+                case FrameRequest():
+                    self.frame_requests.append(request)
+                case StopRequest():
+                    self._switch.request(STOP_REQUESTED)
+                    self._emit(RequestDone(time=time.time(), request="stop", done=True, outcome=STOP_REQUESTED))
+                case reason_unread:
+                    self._emit(RequestDone(time=time.time(), request="", done=False, outcome=reason_unread))
         before, self._problem = self._problem, self._missing_file()
         # Seen once it may be somebody who moves folders about, or a network disk that comes back.
         if self._problem and self._problem == before:

@@ -1,0 +1,100 @@
+"""What a recorder knows of the program's own training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor, nn
+
+from facegender.data.datamodule import FaceDataModule
+from facegender.data.dataset import CLASSES
+from facegender.network.model import normalise, parameter_count
+from facegender.network.module import FaceGenderModule
+from facegender.runs.networks import RECIPE_NETWORK
+from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.resume import ResumePoint
+from facegender.training.run_setup import RunSetup
+from facegender.training.session import Sink
+
+
+class OwnSource(Source):
+    """Reads everything from `FaceGenderModule` and `FaceDataModule`. The photographs must have been prepared.
+
+    The epochs since the best one are those of `Trainer.early_stopping_callback`, which is up to date once validation
+    has ended.
+    """
+
+    def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
+        self.sink = sink
+        self.run = setup.folder.name
+        self.config = setup.config
+        self.missing_frame = resume.missing_frame if resume else None
+        self.skip_not_finite = setup.config.on_nan == "skip"
+        self._setup = setup
+        self._data = data
+        self._probes = data.probes(setup.config.probes)
+
+    def eval_network(self, pl_module: LightningModule) -> nn.Module:
+        """The network that is validated and saved."""
+        assert isinstance(pl_module, FaceGenderModule)
+        return pl_module.eval_network
+
+    def probes(self, pl_module: LightningModule, batch: Any) -> ProbeBatch:
+        """Validation photographs."""
+        probes = self._probes
+        images = torch.from_numpy(np.ascontiguousarray(probes.images)).permute(0, 3, 1, 2)
+        return ProbeBatch(normalise(images.to(pl_module.device)), probes.images, probes.labels, probes.names)
+
+    def description(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What the configuration and the photographs say."""
+        assert isinstance(pl_module, FaceGenderModule)
+        config, data = self.config, self._data
+        return {
+            "batch_size": config.batch_size,
+            "resumed": self._setup.resumed,
+            "recipe": config.recipe,
+            "network": "" if config.network == RECIPE_NETWORK else config.network,
+            "image_size": config.image_size,
+            "parameters": parameter_count(pl_module.network),
+            "train_images": data.train_images,
+            "validation_images": data.validation_images,
+            "skipped_files": len(data.skipped),
+            "demo": config.demo,
+            "patience": config.patience,
+        }
+
+    def class_names(self) -> list[str]:
+        """Female and male."""
+        return list(CLASSES)
+
+    def steps_done(self, trainer: Trainer) -> int:
+        """Optimiser steps."""
+        return trainer.global_step
+
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
+        """Take what the training step returned."""
+        return outputs["images"], outputs["loss_sum_and_correct"]
+
+    def image_count(self, batch: Any) -> int:
+        """Number of photographs."""
+        return len(batch[1])
+
+    def epoch_results(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> Callable[[Mapping[str, float]], dict[str, Any]]:
+        """Take what the module computed, and what early stopping counts."""
+        assert isinstance(pl_module, FaceGenderModule)
+        tensors, stopping = dict(pl_module.validation_results), trainer.early_stopping_callback
+        waited = 0 if stopping is None else stopping.wait_count
+        best = stopping is not None and waited == 0
+
+        def results(logged: Mapping[str, float]) -> dict[str, Any]:
+            values: dict[str, Any] = {name: tensor.tolist() for name, tensor in tensors.items()}
+            validation = {f"validation_{name}": values.pop(name) for name in ("loss", "accuracy")}
+            return {**validation, **values, "best": best, "epochs_since_best": waited if self.config.patience else 0}
+
+        return results

@@ -1,0 +1,386 @@
+"""What a recorder knows of the training of any LightningModule, and the run folder that it makes for it."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.accelerators import CUDAAccelerator
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, MetricCollection
+
+from facegender.network.metrics import classification_metrics
+from facegender.network.model import parameter_count
+from facegender.runs.config import TrainConfig
+from facegender.runs.events import Status
+from facegender.support.errors import UserError, print_error
+from facegender.training.callbacks.batches import Levels, first_of_each_class, inputs_and_labels, pictures
+from facegender.training.callbacks.captured_logits import CapturedLogits, modules_with_logits
+from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
+from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.failures import reason
+from facegender.training.run_setup import set_up_script
+from facegender.training.session import Session, Sink
+
+MAX_CONFUSION_CLASSES = 100
+"""With more classes the journal has no confusion matrix, which would take megabytes an epoch."""
+
+
+class ScriptSource(Source):
+    """Reads losses, predictions and metrics from what a LightningModule does anyway.
+
+    The arguments are those of `RunRecorder`.
+    """
+
+    tolerant = True
+    metrics_come_late = True
+
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        root: Path,
+        probes: int,
+        visualize_every: int,
+        mean: Levels,
+        std: Levels,
+    ) -> None:
+        self._name = name
+        self._classes = list(classes)
+        self._root = root
+        self._probe_count = probes
+        self._visualize_every = visualize_every
+        self._mean, self._std = mean, std
+        self._captured = CapturedLogits()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._noted: set[str] = set()
+        self._candidates: list[tuple[Tensor, Tensor, list[str]]] = []
+        self._sanity_images = 0
+        self._example: Tensor | None = None
+        self._batch_size = self._steps = 0
+        self._names = self._classes
+        self._metrics: MetricCollection | None = None
+        self._mean_loss: MeanMetric | None = None
+        self._predicted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._results: dict[str, Tensor] | None = None
+        self._validated = self._stopping = False
+        self._best = -1.0
+
+    def _note(self, text: str) -> None:
+        """Say something in the journal, once."""
+        if text not in self._noted and self.sink is not None:
+            self._noted.add(text)
+            self.sink.notice(text, "warning")
+
+    # The run folder ---------------------------------------------------------------------------------------------------
+
+    def open(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make the run folder and start its threads, in the first process. A folder that cannot be made is reported."""
+        self._forget()
+        self.sink = Sink()  # also where nothing is recorded: the processes of a run wait for each other at the ends
+        self.config = TrainConfig(
+            epochs=max(0, trainer.max_epochs or 0), probes=self._probe_count, visualize_every=self._visualize_every
+        )
+        self.run = self._name
+        if not trainer.is_global_zero:
+            return
+        try:
+            folder = set_up_script(self.config, self._root, self._name, sys.argv[0] or "an interactive session")
+        except (UserError, OSError) as error:
+            print_error(f"run {self._name} is not recorded, training continues: {error}")
+            return
+        self.run = folder.name
+        self.sink = session = Session(folder)
+        session.stop.preparing = False
+        session.start()
+        if isinstance(trainer.accelerator, CUDAAccelerator):
+            session.watch(trainer.device_ids)
+
+    def close(self, status: Status, error: str = "") -> None:
+        """Write how the run ended, and remove the hooks."""
+        self._captured.remove()
+        sink, self.sink = self.sink, None
+        if isinstance(sink, Session):
+            lost = sink.stop.error
+            if lost:
+                status, error = "failed", lost
+            elif status == "completed" and self._stopping:
+                status = "stopped"
+            sink.close(status, error)
+
+    def stop_if_requested(self, trainer: Trainer, batch_idx: int) -> None:
+        """Set `Trainer.should_stop` after a request, in all processes at the same batch."""
+        stop = self.sink.stop if isinstance(self.sink, Session) else None
+        requested = stop is not None and stop.requested and not stop.error
+        if trainer.world_size > 1:
+            if batch_idx % STOP_CHECK_STEPS:
+                return
+            requested = trainer.strategy.reduce_boolean_decision(requested, all=False)
+        if requested and not self._stopping:
+            self._stopping = trainer.should_stop = True
+            self._note("stop requested: training ends after this batch")
+        if stop is not None and stop.error and stop.error not in self._noted:
+            self._noted.add(stop.error)
+            print_error(f"run {self.run} is recorded no longer, training continues: {stop.error}")
+
+    # Looking inside ---------------------------------------------------------------------------------------------------
+
+    def probes(self, pl_module: LightningModule, batch: Any) -> ProbeBatch | None:
+        """Choose images of the sanity check if they are of several classes, else of the first training batch."""
+        if batch is not None:
+            inputs, labels = inputs_and_labels(batch)
+            self._example, self._batch_size = inputs[:1], len(inputs)
+            labels_seen = {label for _, labels, _ in self._candidates for label in labels.tolist()}
+            if inputs.ndim == 4 and not (labels_seen and len(set(labels.tolist())) == 1):
+                names = [f"training image {number}" for number in range(1, len(inputs) + 1)]
+                self._candidates = [(inputs, labels, names)]
+        if not self._candidates:
+            return None
+        labels = torch.cat([labels for _, labels, _ in self._candidates])
+        if batch is None and len(set(labels.tolist())) < min(2, self._probe_count):
+            return None
+        chosen = first_of_each_class(labels.tolist(), self._probe_count)
+        names = [name for _, _, names in self._candidates for name in names]
+        # `cat` makes a copy that does not come from inference mode, as those of the validation do.
+        inputs = torch.cat([inputs for inputs, _, _ in self._candidates])[chosen].clone()
+        self._candidates = []
+        self._example = inputs[:1]
+        if inputs.shape[1] not in (1, 3):
+            shown = "the first three are shown" if inputs.shape[1] > 3 else "their mean is shown"
+            self._note(f"images have {inputs.shape[1]} channels: {shown}")
+        return ProbeBatch(
+            inputs=inputs,
+            images=pictures(inputs, self._mean, self._std),
+            labels=labels[chosen].cpu().numpy(),
+            names=[names[index] for index in chosen],
+        )
+
+    @contextlib.contextmanager
+    def isolated(self, pl_module: LightningModule) -> Iterator[None]:
+        """Restore all random generators afterwards; run compiled networks as they were written, so that hooks work."""
+        devices = [pl_module.device] if pl_module.device.type == "cuda" else []
+        python, numpy = random.getstate(), np.random.get_state()
+        with torch.random.fork_rng(devices), torch.compiler.set_stance("force_eager"):
+            try:
+                yield
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)
+
+    # The start --------------------------------------------------------------------------------------------------------
+
+    def begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find out which modules return the logits, and make the metrics of so many classes."""
+        self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        batches = trainer.num_training_batches
+        if trainer.max_steps > 0 and batches not in (0, float("inf")):
+            by_steps = -(-trainer.max_steps * trainer.accumulate_grad_batches // int(batches))
+            self.config = msgspec.structs.replace(
+                self.config, epochs=min(by_steps, self.config.epochs) if self.config.epochs else by_steps
+            )
+        watched: list[nn.Module] = [pl_module]
+        count = len(self._classes)
+        try:
+            if self._example is None:
+                raise UserError("the first batch has no images")
+            with self.isolated(pl_module):
+                logits, watched = modules_with_logits(pl_module, self._example)
+            count = logits.shape[1]
+        except Exception as error:
+            self._note(f"the outputs of the network may not be recognised: {reason(error)}")
+        if count != len(self._classes):
+            self._note(f"the network gives {count} values for each image, and there are {len(self._classes)} classes")
+        more = range(len(self._classes), count)
+        self._names = [*self._classes, *(f"class {index}" for index in more)]
+        self._captured.watch(watched)
+        self._metrics = classification_metrics(max(2, len(self._names))).to(pl_module.device)
+        self._mean_loss = MeanMetric(nan_strategy="disable").to(pl_module.device)
+
+    def description(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """What can be known of a network and its data loaders."""
+        batch_size = getattr(trainer.train_dataloader, "batch_size", None)
+        validation = trainer.val_dataloaders
+        first = validation[0] if isinstance(validation, list | tuple) and validation else validation
+        size = max(self._example.shape[2:], default=0) if self._example is not None else 0
+        description = {
+            "batch_size": batch_size if isinstance(batch_size, int) else self._batch_size,
+            "resumed": self.steps_done(trainer) > 0,
+            "recipe": "script",
+            "network": type(pl_module).__name__,
+            "image_size": size,
+            "parameters": parameter_count(pl_module),
+            "train_images": self._images_of(trainer.train_dataloader),
+            "validation_images": self._images_of(first),
+        }
+        self._complete_manifest(description)
+        return description
+
+    def _complete_manifest(self, description: Mapping[str, Any]) -> None:
+        folder = self.sink.folder if isinstance(self.sink, Session) else None
+        manifest = folder.read_manifest() if folder is not None else None
+        if folder is None or manifest is None or folder.lock.is_lost():
+            return
+        known = {name: description[name] for name in ("image_size", "batch_size")}
+        config = msgspec.structs.replace(self.config, **known)
+        try:
+            folder.write_manifest(
+                msgspec.structs.replace(manifest, config=config, parameters=description["parameters"])
+            )
+        except OSError as error:
+            self._note(f"run.json could not be updated: {reason(error)}")
+
+    def _images_of(self, loader: Any) -> dict[str, int]:
+        """Number of images of a data loader per class, all as one where the data set lists no targets."""
+        dataset = getattr(loader, "dataset", None)
+        try:
+            count = len(dataset)  # type: ignore[arg-type]  # what has no length raises
+        except TypeError:
+            return {}
+        targets = getattr(dataset, "targets", None)
+        if isinstance(targets, Tensor):
+            targets = targets.tolist()
+        if isinstance(targets, list) and len(targets) == count and all(isinstance(label, int) for label in targets):
+            found = Counter(targets)
+            return {name: found[label] for label, name in enumerate(self._names)}
+        return {"images": count}
+
+    def class_names(self) -> list[str]:
+        """As given; classes that the network has beyond those have numbers."""
+        return self._names
+
+    def steps_done(self, trainer: Trainer) -> int:
+        """Training batches: with accumulated gradients, or several optimisers, there are other numbers of steps."""
+        return self._steps
+
+    # Training ---------------------------------------------------------------------------------------------------------
+
+    def before_batch(self) -> None:
+        """Forget the logits of the batch before."""
+        self._captured.clear()
+
+    def image_count(self, batch: Any) -> int:
+        """Number of labels."""
+        return len(inputs_and_labels(batch)[1])
+
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
+        """Take the loss that the step returned or logged, and the logits of its forward pass."""
+        self._steps += 1
+        device = trainer.strategy.root_device
+        unknown = torch.full((), torch.nan, device=device)
+        count, correct = 1, unknown
+        try:
+            _, labels = inputs_and_labels(batch)
+            count = len(labels)
+            logits = self._captured.take(count)
+            if logits is None:
+                self._note(
+                    "the training accuracy is not known: training_step calls neither the module nor a network in it "
+                    "whose output are the logits (N, K) of the batch"
+                )
+            else:
+                correct = (logits.argmax(1) == labels).sum()
+        except UserError as error:
+            self._note(str(error))
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if loss is None:
+            loss = _logged_loss(trainer.callback_metrics)
+        elif trainer.lightning_module.automatic_optimization:
+            loss = loss * trainer.accumulate_grad_batches  # Lightning has divided it
+        if loss is None:
+            self._note("the training loss is not known: training_step returns none and logs none with loss in its name")
+        mean = torch.as_tensor(unknown if loss is None else loss, device=device).detach().float().mean()
+        return count, torch.stack([mean * count, correct.float()])
+
+    # Validation -------------------------------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Forget the last validation."""
+        self._predicted.clear()
+        self._sanity_images = 0
+
+    def on_validation_batch(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+        """Keep predictions and losses; of the sanity check some images of each class."""
+        inputs, labels = inputs_and_labels(batch)
+        if trainer.sanity_checking:
+            if inputs.ndim == 4:
+                chosen = first_of_each_class(labels.tolist(), self._probe_count)
+                names = [f"validation image {self._sanity_images + index + 1}" for index in chosen]
+                self._candidates.append((inputs[chosen], labels[chosen], names))
+            self._sanity_images += len(labels)
+            return
+        logits = self._captured.take(len(labels))
+        if logits is None:
+            self._note(
+                "the validation predictions are not known: validation_step calls neither the module nor a network in "
+                "it whose output are the logits (N, K) of the batch"
+            )
+        elif len(labels):
+            losses = F.cross_entropy(logits.float(), labels, reduction="none")
+            self._predicted.append((logits.argmax(1), labels, losses))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Compute the metrics, those of all processes together."""
+        self._validated = True
+        metrics, mean_loss = self._metrics, self._mean_loss
+        if metrics is None or mean_loss is None or not (self._predicted or trainer.world_size > 1):
+            return
+        if self._predicted:
+            predicted, labels, losses = map(torch.cat, zip(*self._predicted, strict=True))
+            self._predicted.clear()
+            known = (labels >= 0) & (labels < len(self._names))
+            metrics.update(predicted[known], labels[known])
+            mean_loss.update(losses[known])
+        self._results = {"loss": mean_loss.compute(), **metrics.compute()}
+        metrics.reset()
+        mean_loss.reset()
+
+    def epoch_results(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> Callable[[Mapping[str, float]], dict[str, Any]]:
+        """Take the results of the last validation, if there was one."""
+        tensors, self._results = self._results, None
+        names = self._names
+
+        def results(logged: Mapping[str, float]) -> dict[str, Any]:
+            nan = float("nan")
+            values: dict[str, Any] = {"macro_f1": nan, "precision": [], "recall": [], "f1": [], "confusion": []}
+            loss = accuracy = nan
+            if tensors is not None and tensors["confusion"].sum().item():
+                values = {name: tensor.tolist() for name, tensor in tensors.items()}
+                loss, accuracy = values.pop("loss"), values.pop("accuracy")
+                if len(names) > MAX_CONFUSION_CLASSES:
+                    values["confusion"] = []
+            named = [name for name in logged if "val" in name.lower() and "loss" in name.lower()]
+            if named:
+                loss = logged[min(named, key=len)]
+            best = accuracy > self._best
+            self._best = max(self._best, accuracy) if best else self._best
+            return {"validation_loss": loss, "validation_accuracy": accuracy, **values, "best": best}
+
+        return results
+
+    def logged_metrics(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Single numbers that the module logged. Those of a validation count only in the epoch that had one."""
+        validated, self._validated = self._validated, False
+        return {
+            name: value.detach().clone()
+            for name, value in trainer.callback_metrics.items()
+            if value.numel() == 1 and (validated or not name.lower().startswith("val"))
+        }
+
+
+def _logged_loss(metrics: Mapping[str, Tensor]) -> Tensor | None:
+    names = [name for name in metrics if "loss" in name.lower() and "val" not in name.lower()]
+    return metrics[min(names, key=len)] if names else None
