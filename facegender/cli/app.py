@@ -10,7 +10,7 @@ from facegender import __version__
 from facegender.cli.data import cache, demo_data, download
 from facegender.cli.doctor import doctor
 from facegender.cli.export import export
-from facegender.cli.inspect import health
+from facegender.cli.inspect import health, show
 from facegender.cli.predict import predict
 from facegender.cli.runs import runs, stop
 from facegender.cli.train import find_lr, networks, recipes, train
@@ -45,6 +45,7 @@ for _command in (
     recipes,
     networks,
     predict,
+    show,
     health,
     runs,
     stop,

@@ -105,14 +105,14 @@ def _write(classifier: Classifier, format: str, path: Path) -> None:
         }
         path.write_bytes(save(weights, metadata))
     else:
-        example = torch.zeros(1, 3, classifier.image_size, classifier.image_size)
+        example = torch.zeros(2, 3, classifier.image_size, classifier.image_size)
         torch.onnx.export(
             network,
             (example,),
             path,
             input_names=["images"],
             output_names=["logits"],
-            dynamic_shapes={"images": {0: torch.export.Dim("count")}},
+            dynamic_shapes=({0: torch.export.Dim("count")},),
             dynamo=True,
             external_data=False,
             verbose=False,

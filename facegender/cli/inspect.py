@@ -1,21 +1,245 @@
-"""Commands that look inside a network: ``facegender health``."""
+"""Commands that look inside a network: ``facegender show`` and ``health``."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from facegender.cli.options import Json, Root, not_empty
+from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.pictures import Graphics, print_figure, require_terminal
 from facegender.runs.events import LayerHealth
-from facegender.runs.folder import open_run
+from facegender.runs.folder import RunFolder, open_run
 from facegender.runs.health import findings, read_health
 from facegender.support.errors import UserError
-from facegender.support.text import counted, json_line, table
+from facegender.support.files import exists, is_file
+from facegender.support.text import counted, json_line, one_line, printable, table
+
+if TYPE_CHECKING:
+    from facegender.rendering.figures import Figure, Selection
+
+# As in `facegender.rendering.views`, which imports numpy.
+View = Literal["maps", "filters", "average", "difference", "cam", "top"]
+Scope = Literal["channel", "layer", "run"]
+
+MAX_NAMED = 12
+"""Layers or epochs that an error message names."""
 
 Run = Annotated[str, typer.Argument(metavar="RUN", parser=not_empty, help="The run to look into.")]
+
+
+Epoch = Annotated[
+    int | None,
+    typer.Option("--epoch", metavar="N", min=0, help="Counted from 1, 0 is the initial weights; default: the newest."),
+]
+
+
+def show(
+    run: Run,
+    epoch: Epoch = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="L", parser=not_empty, help="Name or number; default: the first.")
+    ] = None,
+    view: Annotated[View, typer.Option("--view", help="What to show of the layer.")] = "maps",
+    channel: Annotated[
+        int | None, typer.Option("--channel", metavar="C", min=1, help="Only this channel; with cam a class.")
+    ] = None,
+    probe: Annotated[int, typer.Option("--probe", metavar="P", min=1, help="Which probe photograph.")] = 1,
+    reference: Annotated[
+        int | None,
+        typer.Option(
+            "--reference", metavar="N", min=0, help="Epoch to subtract, for difference; default: the one before."
+        ),
+    ] = None,
+    scale: Annotated[
+        Scope | None, typer.Option("--scale", help="What shares one scale of colours; a GIF uses run where it can.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="F.png|F.gif", parser=to_path, help="Write a file; a GIF plays all epochs."),
+    ] = None,
+    graphics: Graphics = "auto",
+    json: Json = False,
+    root: Root = Path(),
+) -> None:
+    """Show the feature maps, filters or another view of a layer, in the terminal or as a file."""
+    folder = open_run(root, run)
+    _check_output(output, epoch, json=json)
+    if reference is not None and view != "difference":
+        raise UserError("--reference belongs to --view difference: leave it out, or give that view")
+    from facegender.rendering.figures import draw, read_figure
+    from facegender.rendering.pages import write_png
+    from facegender.rendering.views import NothingToShow
+    from facegender.runs.frames import FrameUnreadable
+    from facegender.runs.tensors import DamagedTensors
+
+    try:
+        chosen = _selection(folder, epoch, layer, view, channel, probe, reference, scale)
+        if output is not None and output.suffix.lower() == ".gif":
+            _write_gif(folder, chosen, output)
+            return
+        figure = read_figure(folder, chosen)
+        if json:
+            print(json_line(_numbers(folder, chosen, figure)))
+        elif output is not None:
+            with _writing(output):
+                write_png(output, draw(figure))
+        else:
+            print_figure(figure, graphics, sys.stdout)
+    except (NothingToShow, FrameUnreadable, DamagedTensors) as error:
+        raise UserError(f"run {run}: {one_line(str(error))}") from None
+    if output is not None:
+        print(f"{printable(output)}: {figure.title}")
+
+
+def _check_output(output: Path | None, epoch: int | None, *, json: bool) -> None:
+    """Refuse what cannot be written or shown before anything is read."""
+    if output is None:
+        if not json:
+            require_terminal(sys.stdout, "write a file with --output picture.png")
+        return
+    name = printable(output)
+    if json:
+        raise UserError("--json and --output exclude each other: give one of them")
+    if output.suffix.lower() not in (".png", ".gif"):
+        raise UserError(f"--output {name}: give a file that ends in .png, or in .gif to play the epochs")
+    if exists(output) and not is_file(output):
+        raise UserError(f"--output {name}: is not a regular file; name another one")
+    if output.suffix.lower() == ".gif" and epoch is not None:
+        raise UserError("--epoch: a GIF plays all epochs; leave it out, or write a .png")
+
+
+def _selection(
+    folder: RunFolder,
+    epoch: int | None,
+    layer: str | None,
+    view: View,
+    channel: int | None,
+    probe: int,
+    reference: int | None,
+    scope: Scope | None,
+) -> Selection:
+    """Check the options against what was recorded.
+
+    Raises:
+        UserError: Something does not exist; the message says what does.
+        FrameUnreadable, DamagedTensors: The frame cannot be read.
+    """
+    from facegender.rendering.figures import Selection
+    from facegender.runs.frames import open_frame
+
+    run, epochs = folder.name, folder.frame_epochs()
+    if not epochs:
+        raise UserError(f"run {run} has no pictures yet: they are recorded when an epoch ends, see --visualize-every")
+    shown = epochs[-1] if epoch is None else epoch - 1
+    for option, number in (("--epoch", shown), ("--reference", None if reference is None else reference - 1)):
+        if number is not None and number not in epochs:
+            raise UserError(f"{option} {number + 1}: run {run} has pictures of {_epochs_in_words(epochs)}")
+    earlier = [number for number in epochs if number < shown]
+    subtracted = reference - 1 if reference is not None else earlier[-1] if earlier else None
+    with open_frame(folder.frame_path(shown)) as frame:
+        name = _layer_named(run, frame.info.layers, layer)
+        probes = len(frame.tensor("probe/labels"))
+        if probe > probes:
+            raise UserError(f"--probe {probe}: run {run} has {counted(probes, 'probe photograph')}")
+        classes = [name for name in frame.info.classes if f"cam/{name}" in frame]
+        channels = len(frame.tensor(f"maps/{name}/low", 0))
+    if view == "cam" and channel is not None and classes and channel > len(classes):
+        numbered = ", ".join(f"{one_line(name)} ({number})" for number, name in enumerate(classes, 1))
+        raise UserError(f"--channel {channel}: with --view cam it is a class: {numbered}")
+    if view != "cam" and channel is not None and channel > channels:
+        raise UserError(f"--channel {channel}: {one_line(name)} has {counted(channels, 'channel')}")
+    return Selection(
+        epoch=shown,
+        layer=name,
+        view=view,
+        channel=None if channel is None else channel - 1,
+        probe=probe - 1,
+        reference=subtracted if view == "difference" else None,
+        scope=scope,
+    )
+
+
+def _layer_named(run: str, layers: list[str], wanted: str | None) -> str:
+    """Find a layer by its name, else by its number, counted from 1.
+
+    Raises:
+        UserError: There is no such layer.
+    """
+    if wanted is None and layers:
+        return layers[0]
+    if wanted in layers:
+        return wanted
+    if wanted is not None and wanted.isdecimal() and 1 <= int(wanted) <= len(layers):
+        return layers[int(wanted) - 1]
+    known = ", ".join(f"{one_line(name)} ({number})" for number, name in enumerate(layers[:MAX_NAMED], 1))
+    more = f" and {len(layers) - MAX_NAMED} more" if len(layers) > MAX_NAMED else ""
+    raise UserError(f"--layer {one_line(str(wanted))}: run {run} has {known or 'no convolutions'}{more}")
+
+
+def _epochs_in_words(epochs: list[int]) -> str:
+    """Name the recorded epochs, e.g. "the epochs 0 to 12", or the first and the last of some."""
+    first, last = epochs[0] + 1, epochs[-1] + 1
+    if len(epochs) == 1:
+        return f"epoch {first} only"
+    if last - first + 1 == len(epochs):
+        return f"the epochs {first} to {last}"
+    numbers = [str(epoch + 1) for epoch in epochs]
+    if len(numbers) > MAX_NAMED:
+        numbers = [*numbers[: MAX_NAMED // 2], "…", *numbers[-MAX_NAMED // 2 :]]
+    return f"the epochs {', '.join(numbers)}"
+
+
+def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
+    from facegender.rendering.figures import draw, epoch_figures, write_gif
+    from facegender.rendering.views import NothingToShow
+
+    figures = list(epoch_figures(folder, chosen))
+    if not figures:
+        raise NothingToShow("no epoch has anything to show for this view")
+    with _writing(output):
+        write_gif(output, [draw(figure) for figure in figures])
+    print(f"{printable(output)}: {counted(len(figures), 'epoch')}, the last is {figures[-1].title}")
+
+
+@contextlib.contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--output {printable(output)}: {error.strerror}; name another file") from None
+
+
+def _numbers(folder: RunFolder, chosen: Selection, figure: Figure) -> dict[str, Any]:
+    """The numbers behind a figure, as one JSON object; epochs, probes and channels are counted from 0."""
+    from facegender.runs.frames import open_frame
+
+    tiles = figure.tiles
+    with open_frame(folder.frame_path(chosen.epoch)) as frame:
+        stats, names = f"stats/{chosen.layer}", frame.info.statistics
+        rows = frame.tensor(stats, chosen.probe).tolist() if stats in frame else []
+        step = frame.info.global_step
+    if chosen.channel is not None and chosen.view != "cam":
+        rows = rows[chosen.channel : chosen.channel + 1]
+    scales = zip(tiles.labels, tiles.low.tolist(), tiles.high.tolist(), strict=True)
+    return {
+        "run": folder.name,
+        "step": step,
+        **{name: getattr(chosen, name) for name in ("epoch", "layer", "view", "channel", "probe", "reference")},
+        "title": figure.title,
+        "notes": figure.notes,
+        "scale": tiles.scope,
+        "tiles": [{"label": label, "low": low, "high": high} for label, low, high in scales],
+        "statistics": [
+            {"channel": number, **dict(zip(names, row, strict=False))}
+            for number, row in enumerate(rows, chosen.channel or 0)
+        ],
+    }
 
 
 def health(

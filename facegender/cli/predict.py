@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.pictures import Graphics, Protocol, print_figure, require_terminal
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, is_folder, typed_path
@@ -67,11 +68,20 @@ def predict(
             help="Save a PNG per photograph that shows which areas influenced the prediction (Grad-CAM).",
         ),
     ] = None,
+    show: Annotated[
+        bool,
+        typer.Option(
+            "--show", metavar="", help="Draw each photograph and its Grad-CAM in the terminal, on standard error."
+        ),
+    ] = False,
+    graphics: Graphics = "auto",
     root: Root = Path(),
 ) -> None:
     """Classify photographs; without a path, ask for one after another."""
     if json and csv:
         raise UserError("--json and --csv exclude each other: give one of them")
+    if show:
+        require_terminal(sys.stderr, "leave out --show, or save pictures with --heatmap DIR")
     if paths and not any(map(os.path.lexists, paths)):
         for path in paths:
             print_error(f"{path}: no such file; name a photograph or a folder of them")
@@ -84,7 +94,8 @@ def predict(
     chosen = find_checkpoint(root, checkpoint)
     from facegender.classifier import load_classifier
 
-    report = _Report(chosen, load_classifier(chosen.path), "json" if json else "csv" if csv else "text", heatmap)
+    output_format: OutputFormat = "json" if json else "csv" if csv else "text"
+    report = _Report(chosen, load_classifier(chosen.path), output_format, heatmap, graphics if show else None)
     if not (report.classify_all(paths) if paths else report.ask()):
         raise typer.Exit(2)
 
@@ -104,6 +115,7 @@ class _Report:
     classifier: Classifier
     output_format: OutputFormat
     heatmaps: Path | None
+    graphics: Protocol | None = None
     counts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
 
@@ -167,6 +179,8 @@ class _Report:
                 heatmap = self._save_heatmap(self.heatmaps, path, image, prediction)
         finally:
             self._print(path, prediction, titled, heatmap)
+        if self.graphics is not None:
+            self._show(path, image, prediction, self.graphics)
 
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
         classifier = self.classifier
@@ -195,21 +209,45 @@ class _Report:
         self.counts[prediction.label] += 1
 
     def _save_heatmap(self, folder: Path, path: Path, image: Image.Image, prediction: Prediction) -> Path:
+        from facegender.rendering.pages import write_png
+
+        target = _free_name(folder, path.name)
+        try:
+            write_png(target, self._heatmap(image, prediction))
+        except OSError as error:
+            raise _no_heatmap(target, error) from None
+        return target
+
+    def _heatmap(self, image: Image.Image, prediction: Prediction) -> Image.Image:
+        """Draw the Grad-CAM of the predicted class over a photograph, in its shape."""
         from PIL import Image
 
         from facegender.rendering.overlays import heat_overlay
-        from facegender.rendering.pages import write_png
 
         pixels = self.classifier.pixels(image)
         overlay = Image.fromarray(heat_overlay(pixels, self.classifier.heatmap(pixels, prediction.label)))
         scale = min(1.0, MAX_HEATMAP_PX / max(image.size))
-        picture = overlay.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
-        target = _free_name(folder, path.name)
-        try:
-            write_png(target, picture)
-        except OSError as error:
-            raise _no_heatmap(target, error) from None
-        return target
+        return overlay.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+
+    def _show(self, path: Path, image: Image.Image, prediction: Prediction, graphics: Protocol) -> None:
+        """Draw the photograph and its heatmap in the terminal."""
+        import numpy as np
+
+        from facegender.rendering.colormaps import VIRIDIS
+        from facegender.rendering.figures import figure_of
+        from facegender.rendering.views import Tiles
+
+        heatmap = self._heatmap(image, prediction)
+        tiles = Tiles(
+            pixels=np.stack([np.asarray(image.resize(heatmap.size)), np.asarray(heatmap)]),
+            colormap=VIRIDIS,
+            low=np.zeros(2, np.float32),
+            high=np.ones(2, np.float32),
+            scope="layer",
+            labels=("photograph", "heatmap"),
+        )
+        note = f"brighter = more influence on the answer {prediction.label} (Grad-CAM, over its highest value)"
+        print_figure(figure_of(tiles, str(path), [note]), graphics, sys.stderr)
 
 
 def _valid_text(path: Path) -> str:

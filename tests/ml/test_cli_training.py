@@ -20,6 +20,7 @@ from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.support.errors import UserError
 from tests.ml.conftest import events_of
+from tests.terminal import in_terminal
 
 Capture = pytest.CaptureFixture[str]
 TINY = ["--demo", "--demo-faces=10", "--image-size=32", "--widths=4,8,8", "--batch-size=4", "--accelerator=cpu"]
@@ -261,6 +262,29 @@ def test_bad_input_to_predict_is_one_line_and_exit_code_2(
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1
     assert problem in captured.err
+
+
+@pytest.mark.parametrize(("graphics", "sign"), [("halfblock", "▀".encode()), ("kitty", b"\x1b_Ga=p")])
+def test_the_photograph_and_its_heatmap_are_drawn_in_the_terminal_and_stdout_keeps_its_three_lines(
+    trained: Path, photographs: Path, tmp_path: Path, graphics: str, sign: bytes
+) -> None:
+    photograph, answer = str(photographs / "a.png"), tmp_path / "answer.txt"
+    arguments = ("predict", photograph, "--show", "--graphics", graphics, "--root", str(trained))
+    code, seen = in_terminal(*arguments, output=answer)
+    assert code == 0, seen
+    assert [line.partition(":")[0] for line in answer.read_text().splitlines()] == [
+        "Predicted", "Confidence", "Probabilities",
+    ]  # fmt: skip
+    assert sign in seen
+    assert "brighter = more influence on the answer" in seen.decode()
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(trained: Path, photographs: Path, capsys: Capture) -> None:
+    assert run(["predict", str(photographs), "--show", "--root", str(trained)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "facegender: standard error is not a terminal: leave out --show, or save pictures with --heatmap DIR"
+    )
 
 
 def test_an_exported_network_has_the_checkpoints_weights(trained: Path, tmp_path: Path, capsys: Capture) -> None:
