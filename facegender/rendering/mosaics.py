@@ -94,9 +94,45 @@ def fit_grid(
     return max(candidates, key=lambda candidate: candidate[0])[1]
 
 
+def fit_page(
+    count: int,
+    tile: tuple[int, int],
+    area: tuple[int, int],
+    least_px: int,
+    *,
+    gap: int = 2,
+    enlarging: Enlarging = "any",
+) -> Grid:
+    """Find the grid of one page, where all tiles may not fit at a size that shows something.
+
+    Args:
+        count: Number of tiles, at least 1.
+        tile, area, gap, enlarging: As for `fit_grid`.
+        least_px: Tiles have at least this many pixels in their longer direction, if one tile has.
+
+    Returns:
+        A grid of full rows whose ``count`` is the number of tiles per page; all tiles if they fit on one page.
+    """
+    factor = least_px / max(tile)
+    if factor > 4 or (factor > 1 and enlarging == "whole"):
+        factor = math.ceil(factor)
+    height, width = (math.ceil(side * factor) for side in tile)
+    per_page = max(1, (area[0] - gap) // (width + gap)) * max(1, (area[1] - gap) // (height + gap))
+    if per_page >= count:
+        return fit_grid(count, tile, area, gap=gap, enlarging=enlarging)
+    # As many tiles on each page as on the others, in full rows.
+    pages = -(-count // per_page)
+    grid = fit_grid(-(-count // pages), tile, area, gap=gap, enlarging=enlarging)
+    return Grid(grid.columns * grid.rows, grid.columns, grid.tile_width, grid.tile_height, gap)
+
+
 def resized(tiles: UInt8Array, width: int, height: int) -> UInt8Array:
-    """Resize (C, h, w) tiles: repeat pixels for whole factors, else interpolate to enlarge and average to shrink."""
-    _, h, w = tiles.shape
+    """Resize tiles: repeat pixels for whole factors, else interpolate to enlarge and average to shrink.
+
+    Args:
+        tiles: (N, h, w) or (N, h, w, 3) uint8.
+    """
+    h, w = tiles.shape[1:3]
     if width % w == 0 and height % h == 0:
         return np.repeat(np.repeat(tiles, height // h, axis=1), width // w, axis=2)
     filter_ = Image.Resampling.BOX if width < w else Image.Resampling.BILINEAR
@@ -107,8 +143,8 @@ def mosaic(tiles: UInt8Array, grid: Grid, *, levels: int = LEVELS, cursor: int |
     """Lay out tiles in a grid, as palette indices.
 
     Args:
-        tiles: (C, h, w) uint8 in [0, 255].
-        grid: From `fit_grid`.
+        tiles: (C, h, w) uint8 in [0, 255]; on the last page they may be fewer than the grid has room for.
+        grid: From `fit_grid` or `fit_page`.
         levels: Indices below ``levels`` are data, ``levels`` is the gap and ``levels + 1`` the cursor, as in `palette`.
         cursor: Index of the tile to draw a frame around; None for no frame.
 
@@ -117,16 +153,36 @@ def mosaic(tiles: UInt8Array, grid: Grid, *, levels: int = LEVELS, cursor: int |
     """
     out = np.full((grid.height, grid.width), levels, np.uint8)
     scaled = resized(tiles, grid.tile_width, grid.tile_height)
-    indices = (scaled.astype(np.uint16) * levels // 256).astype(np.uint8)
-    for number, tile in enumerate(indices):
+    _place(out, (scaled.astype(np.uint16) * levels // 256).astype(np.uint8), grid)
+    if cursor is not None:
+        _frame(out, grid, cursor, levels + 1)
+    return out
+
+
+def rgb_mosaic(tiles: UInt8Array, grid: Grid, *, cursor: int | None = None) -> UInt8Array:
+    """Lay out (N, h, w, 3) uint8 tiles as `mosaic` does; returns (grid.height, grid.width, 3) uint8 RGB."""
+    out = np.empty((grid.height, grid.width, 3), np.uint8)
+    out[:] = GAP_COLOUR
+    _place(out, resized(tiles, grid.tile_width, grid.tile_height), grid)
+    if cursor is not None:
+        _frame(out, grid, cursor, CURSOR_COLOUR)
+    return out
+
+
+def _place(out: UInt8Array, tiles: UInt8Array, grid: Grid) -> None:
+    for number, tile in enumerate(tiles):
         x, y = grid.origin(number)
         out[y : y + grid.tile_height, x : x + grid.tile_width] = tile
-    if cursor is not None and 0 <= cursor < grid.count and grid.gap:
-        x, y = grid.origin(cursor)
-        x0, y0, x1, y1 = x - grid.gap, y - grid.gap, x + grid.tile_width + grid.gap, y + grid.tile_height + grid.gap
-        out[y0:y, x0:x1] = out[y1 - grid.gap : y1, x0:x1] = levels + 1
-        out[y0:y1, x0:x] = out[y0:y1, x1 - grid.gap : x1] = levels + 1
-    return out
+
+
+def _frame(out: UInt8Array, grid: Grid, tile: int, colour: int | tuple[int, int, int]) -> None:
+    """Draw a frame into the gap around a tile, if the grid has such a tile and gaps."""
+    if not 0 <= tile < grid.count or not grid.gap:
+        return
+    x, y = grid.origin(tile)
+    x0, y0, x1, y1 = x - grid.gap, y - grid.gap, x + grid.tile_width + grid.gap, y + grid.tile_height + grid.gap
+    out[y0:y, x0:x1] = out[y1 - grid.gap : y1, x0:x1] = colour
+    out[y0:y1, x0:x] = out[y0:y1, x1 - grid.gap : x1] = colour
 
 
 def palette(colours: Palette, levels: int = LEVELS) -> Palette:

@@ -9,13 +9,14 @@ from typing import Literal, get_args
 
 import msgspec
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
 from facegender.rendering.mosaics import channel_average, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import FrameReader, TopPatches, dequantise
+from facegender.runs.patches import Patches
 from facegender.support.arrays import Float32Array, UInt8Array
 from facegender.support.text import one_line
 
@@ -39,11 +40,17 @@ SCOPES: dict[View, tuple[Scope, ...]] = {
 Limits = tuple[float, float]
 """The values that the colours of a scale begin and end with."""
 
-Variant = Literal["colours", "weights", "maps", "filters"]
-VARIANTS: dict[View, tuple[Variant, ...]] = {"filters": ("colours", "weights"), "difference": ("maps", "filters")}
-"""Ways to show a view, the usual one first. Only filters with three inputs have colours."""
+Variant = Literal["colours", "weights", "maps", "filters", "patches", "photographs"]
+VARIANTS: dict[View, tuple[Variant, ...]] = {
+    "filters": ("colours", "weights"),
+    "difference": ("maps", "filters"),
+    "top": ("patches", "photographs"),
+}
+"""Ways to show a view, the usual one first. Only filters of the layer that sees the photograph have colours."""
 
 MAX_OVERLAY_PX = 256
+PATCH_COLOUR = (253, 231, 37)
+"""Of the frame around a patch."""
 EARLIER_VERSION = "recorded by an earlier version: train on, or look at a newer run"
 
 
@@ -232,6 +239,23 @@ def top_values(frame: FrameReader, layer: str, channel: int) -> TopPatches:
     if f"top/{layer}/value" not in frame:
         raise NothingToShow(f"top patches: {_why_missing(frame)}")
     return frame.top(layer, channel)
+
+
+def patch_tiles(patches: Patches, *, whole: bool = False) -> Tiles:
+    """Return the patches that excite a channel most, or the ``whole`` photographs with the patches framed.
+
+    The labels are the names of the photographs; the scale begins and ends with the activation.
+    """
+    pixels = patches.patches
+    if whole:
+        pixels = patches.photographs.copy()
+        for photograph, (left, top, right, bottom) in zip(pixels, patches.boxes.tolist(), strict=True):
+            image = Image.fromarray(photograph)
+            corners = left, top, max(left, right - 1), max(top, bottom - 1)
+            ImageDraw.Draw(image).rectangle(corners, outline=PATCH_COLOUR, width=2)
+            photograph[:] = np.asarray(image)
+    values, names = patches.values, tuple(patches.names)
+    return Tiles(pixels=pixels, colormap=None, low=values, high=values, scope="channel", labels=names)
 
 
 def _why_missing(frame: FrameReader) -> str:

@@ -334,13 +334,13 @@ async def test_up_and_down_go_through_the_layers(root: Path) -> None:
         assert len(pictures) == 3
 
 
-async def test_m_goes_through_maps_filters_and_average(root: Path) -> None:
+async def test_m_goes_through_all_views(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         browser = app.dashboard.browser
         await seen(app, 2)
         assert " feature maps" in title(browser)
-        for words in ("filters", "channel average", "feature maps"):
+        for words in ("filters", "channel average", "difference", "where it looked", "top patches", "feature maps"):
             await press(app, pilot, "m")
             assert f" {words}" in title(browser)
             assert browser._picture.request.selection.mode.title == words

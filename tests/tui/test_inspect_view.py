@@ -13,6 +13,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
+from facegender.rendering.views import Scope
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import shown_in, until
@@ -22,8 +23,8 @@ from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
 from tui.inspect.layout import NARROW_SIDE_COLUMNS
-from tui.inspect.modes import MODES
-from tui.inspect.modes.base import ViewMode
+from tui.inspect.legend import legend
+from tui.inspect.modes import MODES, ViewMode
 from tui.inspect.request import LayerPicture, LayerRequest, Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
@@ -106,16 +107,24 @@ def test_every_channel_has_sixty_four_pixels_if_the_side_can_be_made_narrow_for_
         assert picture.layout.grid.tile_width >= 64
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.title)
+WITH_SCALE = [mode for mode in MODES if mode.view != "top"]
+
+
+@pytest.mark.parametrize("mode", WITH_SCALE, ids=lambda mode: mode.title)
 @pytest.mark.parametrize("channel", [None, 2, 99])
-def test_every_view_has_a_legend_with_numbers_on_its_scale(tmp_path: Path, mode: ViewMode, channel: int | None) -> None:
-    selection = Selection(0, mode=mode, channel=channel if mode.has_cursor else None)
-    picture = compose(LayerRequest(frame_file(tmp_path), selection, Area(96, 36), SIXEL))
-    legend = mode.legend(picture).plain
-    assert legend.count("█") == 9
-    if selection.channel is not None:
-        assert f"{mode.noun} {min(channel, 3) + 1} of 4" in legend
-    assert re.search(r"\d.*█+ .*(\d|high)", legend)
+@pytest.mark.parametrize("scope", [None, "channel", "layer", "run"])
+def test_every_view_has_a_legend_with_numbers_on_its_scale(
+    tmp_path: Path, mode: ViewMode, channel: int | None, scope: Scope | None
+) -> None:
+    selection = Selection(0, mode=mode, channel=channel, scope=scope)
+    file = frame_file(tmp_path)
+    request = LayerRequest(file, selection, Area(96, 36), SIXEL, reference=file, history=((0, file),))
+    text = legend(compose(request)).plain
+    assert text.count("█") == 9
+    if channel is not None and mode.has_cursor:
+        assert f"{mode.noun} {min(channel, 3) + 1} of 4" in text
+    assert re.search(r"\d +█+", text)
+    assert re.search(r"█+ +\d", text) or "female 0 to" in text
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -17,8 +15,6 @@ from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
 from facegender.rendering.mosaics import Grid, fit_grid, mosaic, resized, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import quantise
-from tui.inspect.modes.base import Scale
-from tui.inspect.modes.filters import Filters
 
 COUNTS = (1, 2, 3, 5, 9, 16, 31, 32, 64, 127, 128, 256)
 AREAS = ((1270, 560), (700, 700), (430, 90), (90, 430), (240, 160), (2000, 50))
@@ -180,17 +176,6 @@ def test_weights_that_are_zero_or_not_finite_are_the_middle() -> None:
     tiles, limit = signed_tiles(np.array([[[np.nan, np.inf, -np.inf, 4.0]]], np.float32))
     assert limit == 4.0
     assert set(tiles[0, 0, :3].tolist()) <= {127, 128}
-
-
-def test_filters_are_averaged_over_their_inputs() -> None:
-    filters = np.zeros((2, 2, 1, 1), np.float32)
-    filters[0], filters[1] = [[[3.0]], [[1.0]]], [[[-3.0]], [[3.0]]]
-    frame: Any = SimpleNamespace(filter_means={"conv": filters.mean(axis=1)}.get)
-    tiles, scale = Filters().tiles(frame, "conv", 0, None)
-    assert tiles.shape == (2, 1, 1)
-    assert scale == Scale(-2.0, 2.0)
-    assert tiles[0, 0, 0] == 255
-    assert tiles[1, 0, 0] in (127, 128)
 
 
 def test_the_channel_average_is_the_mean_of_what_the_bytes_stand_for() -> None:

@@ -450,11 +450,11 @@ def test_moving_past_the_last_epoch_follows_live_again_and_before_the_first_stay
     assert Selection().moved_epoch((3,), -1).epoch == 3
 
 
-def test_layers_stop_at_either_end_and_a_new_layer_has_no_cursor() -> None:
+def test_layers_stop_at_either_end_and_the_cursor_stays_at_its_channel() -> None:
     view = Selection(channel=7, zoomed=True)
     assert view.moved_layer(3, -1) is view
     moved = view.moved_layer(3, 1)
-    assert (moved.layer, moved.channel, moved.zoomed) == (1, None, False)
+    assert (moved.layer, moved.channel, moved.zoomed) == (1, 7, True)
     assert moved.moved_layer(3, 99).layer == 2
     assert Selection().moved_layer(0, 1) == Selection()
 

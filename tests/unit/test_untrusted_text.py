@@ -102,7 +102,7 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
     path = tmp_path / "epoch_0.safetensors"
     write_frame(path, msgspec.structs.replace(frame, classes=[text, "male"], layers=layers))
     for mode in MODES:
-        picture = compose(LayerRequest(path, Selection(0, mode=mode), Area(96, 36), Terminal()))
+        picture = compose(LayerRequest(path, Selection(0, mode=mode), Area(96, 36), Terminal(), reference=path))
         assert picture.layers[0].startswith("conv1")
         assert all(
             string.isprintable() for field in fields(picture) for string in strings_in(getattr(picture, field.name))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from cachetools import LRUCache
 from rich.text import Text
@@ -17,7 +18,9 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker
 
-from tui.graphics.context import terminal_of
+from facegender.support.errors import UserError
+from tui.graphics.context import context_of, terminal_of
+from tui.graphics.geometry import area_px
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.modes import MODES
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
@@ -32,8 +35,30 @@ PLAY_WAIT_S = 3.0
 """The longest that playing waits for a picture, e.g. for one that cannot be composed."""
 CACHE_BYTES = 24 << 20
 """Memory for composed pictures, to show them again at once."""
+FULL_BYTES_PER_PX = 0.7
+FULL_WITHIN_S = 0.35
+"""Tiles fill the pane if all of it can be sent so soon."""
+PATCHES_KEPT = 20
 AHEAD_AFTER_S = 0.12
 """How long a picture must have been shown before its neighbour is composed, in case it is wanted next."""
+
+PatchKey = tuple[int | None, int, int]
+"""Epoch, layer and channel."""
+
+
+class PatchSource(Protocol):
+    """Makes the patches of photographs that excite a channel most, see `facegender.runs.patches`."""
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether an answer takes no longer than a moment."""
+
+    async def patches(self, epoch: int, layer: str, channel: int) -> Path:
+        """Return the file of patches of a channel, counted from 0.
+
+        Raises:
+            UserError: There are none; the message says why, in one line.
+        """
 
 
 class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
@@ -77,7 +102,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing: LayerRequest | None = None
-        self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, lambda it: it.mosaic.pixels.nbytes)
+        self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, _size_bytes)
+        self.patch_source: PatchSource | None = None
+        """Makes the patches of a channel; None if nothing does."""
+        self._patches: LRUCache[PatchKey, Path | str] = LRUCache(PATCHES_KEPT)
+        """Their files, or why there are none."""
+        self._fill = True
         self._player: Worker[None] | None = None
         self._direction = 0
         self._travelling = False
@@ -97,6 +127,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._path_of = path_of
         self._frames, self._layers, self._picture, self._wanted = (), (), None, None
         self._epochs, self._within = (), {}
+        self._patches.clear()
         self._stop_playing()
         self._request()
         self.post_message(self.Selected())
@@ -206,29 +237,68 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def move_channel(self, by: int) -> None:
         """Move the cursor by `by` channels."""
         if self._picture is not None and self.selection.mode.has_cursor:
-            self.select(self.selection.moved_channel(self._picture.channels, by))
+            selection = self.selection
+            if selection.mode.view == "top" and selection.channel is None:
+                selection = replace(selection, channel=0)  # it shows one channel in any case
+            self.select(selection.moved_channel(self._picture.channels, by))
 
     def move_row(self, by: int) -> None:
         """Move the cursor by `by` rows of the mosaic, if there is such a row."""
         if self._picture is not None:
-            columns = 1 if self.selection.zoomed else self._picture.layout.grid.columns
+            alone = self.selection.zoomed or self.selection.mode.view == "top"
+            columns = 1 if alone else self._picture.layout.grid.columns
             channel = self.selection.channel
             if channel is None or 0 <= channel + by * columns < self._picture.channels:
                 self.move_channel(by * columns)
+
+    def move_page(self, by: int) -> None:
+        """Turn pages of tiles, the cursor with them, stopping at either end."""
+        if (picture := self._picture) is None:
+            return
+        per_page = picture.layout.grid.count
+        first = picture.first + by * per_page
+        if not 0 <= first < picture.tiles:
+            return
+        if picture.cursor is None or self.selection.zoomed:
+            self.select(replace(self.selection, tile=first))
+        else:
+            self.select(replace(self.selection, channel=min(picture.cursor + by * per_page, picture.tiles - 1)))
 
     def next_mode(self) -> None:
         """Switch to the next view."""
         self.select(self.selection.next_mode())
 
+    def next_scope(self) -> None:
+        """Switch what shares a scale of colours: each channel has its own, the layer, the layer in all epochs."""
+        from facegender.rendering.views import SCOPES
+
+        scopes = SCOPES[self.selection.mode.view]
+        index = scopes.index(self.selection.scope) if self.selection.scope in scopes else 0
+        self.select(replace(self.selection, scope=scopes[(index + 1) % len(scopes)]))
+
+    def next_variant(self) -> None:
+        """Switch the way in which the view is shown, e.g. filters in colours or by weight."""
+        from facegender.rendering.views import VARIANTS
+
+        if variants := VARIANTS.get(self.selection.mode.view):
+            index = variants.index(self.selection.variant) if self.selection.variant in variants else 0
+            self.select(replace(self.selection, variant=variants[(index + 1) % len(variants)]))
+
+    def freeze(self) -> None:
+        """Make the shown epoch the one to compare with; if it is that already, compare with the first one again."""
+        if (epoch := self.selection.epoch_in(self._frames)) is not None:
+            self.select(self.selection.frozen(epoch))
+
     def zoom(self) -> None:
         """Show only the channel under the cursor; the first one if there is no cursor."""
-        if self.selection.mode.has_cursor:
-            self.select(replace(self.selection, channel=self.selection.channel or 0, zoomed=True))
+        if self.selection.mode.has_cursor and self.selection.mode.view != "top":
+            channel = self.selection.tile if self.selection.channel is None else self.selection.channel
+            self.select(replace(self.selection, channel=channel, zoomed=True, tile=0))
 
     def back(self) -> bool:
         """Leave the zoom, then hide the cursor; returns False if there is neither."""
         if self.selection.zoomed:
-            self.select(replace(self.selection, zoomed=False))
+            self.select(replace(self.selection, zoomed=False, tile=0))
         elif self.selection.channel is not None:
             self.select(replace(self.selection, channel=None))
         else:
@@ -268,13 +338,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         """Return whether the picture of the selection is on the screen, or is not to be shown on any."""
         if not all(self.view.pane_size) or not self.screen.is_active:
             return True
-        shown = self.view.mosaic.shown
-        return (
-            self._picture is not None
-            and self._picture.request == self._wanted
-            and shown is not None
-            and shown.job.picture.key == self._picture.mosaic.key
-        )
+        if self._picture is None or self._picture.request != self._wanted:
+            return False
+        wanted, shown = self._picture.mosaic, self.view.mosaic.shown
+        return wanted is None or (shown is not None and shown.job.picture.key == wanted.key)
 
     def _stop_playing(self) -> None:
         if self._player is not None:
@@ -319,17 +386,71 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         epoch = selection.epoch_in(self._frames)
         if epoch is None or self._path_of is None:
             return None
-        channel = selection.channel if selection.mode.has_cursor else None
+        zoomed, view = selection.zoomed and selection.mode.has_cursor, selection.mode.view
+        reference: Path | None = None
+        history: tuple[tuple[int, Path], ...] = ()
+        if view == "difference" and (before := self._reference(selection, epoch)) is not None:
+            reference = self._path_of(before)
+        if self._caption is None and (zoomed or selection.scope == "run"):
+            from facegender.rendering.history import spaced
+
+            history = tuple((one, self._path_of(one)) for one in spaced(self._frames))
+        patches = self._patches.get(self._patch_key(selection)) if zoomed or view == "top" else None
         return LayerRequest(
             self._path_of(epoch),
-            replace(selection, epoch=epoch, channel=channel),
+            replace(selection, epoch=epoch, channel=selection.channel if selection.mode.has_cursor else None),
             self.view.pane_size,
             terminal_of(self.app),
             caption=None if self._caption is None else self._caption().plain,
             written_at=self._times.get(epoch, 0.0),
             heatmap=self.heatmap,
             aspect=self.aspect,
+            fill=self._can_fill(),
+            history=history,
+            reference=reference,
+            patches=patches if isinstance(patches, Path) else None,
+            no_patches=patches if isinstance(patches, str) else "",
         )
+
+    def _reference(self, selection: Selection, epoch: int) -> int | None:
+        """Return the epoch to compare with: the frozen one, or the first one unless that is shown."""
+        if selection.reference in self._frames:
+            return selection.reference
+        return self._frames[0] if self._frames[0] != epoch else None
+
+    def _can_fill(self) -> bool:
+        """Return whether the link can afford tiles that fill the pane.
+
+        The measured rate varies: the answer stays unless the rate has changed much.
+        """
+        width, height = area_px(self.view.pane_size, terminal_of(self.app))
+        seconds = context_of(self.app).link.seconds_for(round(width * height * FULL_BYTES_PER_PX))
+        if not FULL_WITHIN_S / 2 < seconds < FULL_WITHIN_S:
+            self._fill = seconds < FULL_WITHIN_S
+        return self._fill
+
+    # Patches
+
+    def _patch_key(self, selection: Selection) -> PatchKey:
+        return self.selection.epoch_in(self._frames), selection.layer, selection.channel or 0
+
+    def _request_patches(self, picture: LayerPicture) -> None:
+        """Have the patches of the shown channel made, if the view shows them, or if that costs little."""
+        selection = picture.request.selection
+        key, source = self._patch_key(selection), self.patch_source
+        if source is None or picture.cursor is None or key in self._patches or selection.epoch is None:
+            return
+        if selection.mode.view == "top" or (selection.zoomed and source.is_warm):
+            layer = picture.layers[min(selection.layer, len(picture.layers) - 1)]
+            self._fetch_patches(source, key, selection.epoch, layer, picture.cursor)
+
+    @work(group="patches", exclusive=True)
+    async def _fetch_patches(self, source: PatchSource, key: PatchKey, epoch: int, layer: str, channel: int) -> None:
+        try:
+            self._patches[key] = await source.patches(epoch, layer, channel)
+        except UserError as error:
+            self._patches[key] = str(error)
+        self._request()
 
     def _start_composing(self, request: LayerRequest, *, ahead: bool = False) -> None:
         self._composing = request
@@ -375,6 +496,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._layers = picture.layers
         self.view.show(picture)
         self._show_title()
+        self._request_patches(picture)
         if self._ahead is not None:
             self._ahead.stop()
         self._ahead = self.set_timer(AHEAD_AFTER_S, lambda: self._compose_ahead(picture))
@@ -394,7 +516,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     @work(group="ahead", exclusive=True)
     async def _send_ahead(self, picture: LayerPicture) -> None:
         """Encode a picture that may be wanted next, and while the user travels let a kitty terminal have it."""
-        await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
+        if picture.mosaic is not None:
+            await self.view.mosaic.prepare(picture.mosaic, send=self._travelling)
 
     def _show_title(self) -> None:
         if self._path_of is None:
@@ -410,6 +533,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             probes=self._picture.probes if self._picture else 0,
             width=self._title.room,
         )
+
+
+def _size_bytes(picture: LayerPicture) -> int:
+    return 1 if picture.mosaic is None else picture.mosaic.pixels.nbytes
 
 
 def _compose(request: LayerRequest) -> LayerPicture:

@@ -3,71 +3,242 @@
 from __future__ import annotations
 
 import functools
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from facegender.rendering.mosaics import mosaic, palette
+from facegender.rendering import views
+from facegender.rendering.colormaps import reduced
+from facegender.rendering.history import channel_curve, run_limits
+from facegender.rendering.mosaics import mosaic, palette, rgb_mosaic
 from facegender.rendering.overlays import heat_overlay
-from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
+from facegender.rendering.views import NothingToShow, Tiles, view_tiles
+from facegender.runs.frames import FrameInfo, FrameReader, FrameUnreadable, open_frame
+from facegender.runs.patches import Patches, PatchesUnreadable, read_patches
 from facegender.support.text import one_line, printable_strings
+from tui import format as fmt
 from tui.graphics.picture import Picture
-from tui.inspect.layout import choose_layout
-from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
+from tui.inspect.layout import SideKind, choose_layout
+from tui.inspect.request import ChannelStatistics, LayerPicture, LayerRequest, NotComposed, Scale
+
+if TYPE_CHECKING:
+    from tui.inspect.layout import Layout
 
 MAX_ENLARGEMENT = 2.0
 """Of a photograph."""
 LEVELS = 32
 """Colours of a mosaic: as many as the eye tells apart in small tiles. Each level more costs bytes on the link."""
 PHOTOGRAPH_COLOURS = 128
+MOSAIC_COLOURS = 200
+"""Of tiles that have colours of their own."""
 PHOTOGRAPHS_KEPT = 8
+LEGEND_COLOURS = 9
+MAX_NAMED_INPUTS = 12
+"""Of the kernels of a filter of which the file has only the strongest."""
 
 
 def compose(request: LayerRequest) -> LayerPicture:
     """Read what a request needs from its frame file and compose the picture.
 
     Raises:
-        NotComposed: The file is missing or damaged, or has no such layer or probe.
+        NotComposed: The file is missing or damaged, has no such layer or probe, or nothing for the view.
     """
     try:
         return _compose(request)
-    except FrameUnreadable as error:
+    except (FrameUnreadable, NothingToShow) as error:
         raise NotComposed(one_line(str(error))) from None
     except Exception as error:  # the boundary of a thread: what a damaged file raises depends on the damage
         raise NotComposed(f"{request.file.name} is damaged: {one_line(str(error)) or type(error).__name__}") from None
 
 
+@dataclass(frozen=True)
+class _Content:
+    """What a view shows, before it has a size.
+
+    Attributes:
+        tiles: All tiles; None if there are only lines of ``text``.
+        channels: The channels, filters or classes of the layer.
+        note, details, text: As in `LayerPicture`.
+    """
+
+    tiles: Tiles | None
+    channels: int
+    note: str = ""
+    details: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+
 def _compose(request: LayerRequest) -> LayerPicture:
-    with open_frame(request.file) as frame:
+    with ExitStack() as opened:
+        frame = opened.enter_context(open_frame(request.file))
         info = printable_strings(frame.info)
         if not info.layers:
             raise FrameUnreadable(f"{request.file.name} has no layers")
         selection, mode = request.selection, request.selection.mode
-        number = min(selection.layer, len(info.layers) - 1)
-        layer = frame.info.layers[number]  # as the file spells it
+        layer = frame.info.layers[min(selection.layer, len(info.layers) - 1)]  # as the file spells it
         probe = min(selection.probe, max(0, len(info.probe_names) - 1))
-        tiles, scale = mode.tiles(frame, layer, probe, selection.channel)
-        channels = len(tiles)
-        cursor = framed = None if selection.channel is None else min(selection.channel, channels - 1)
-        if selection.zoomed and cursor is not None:
-            tiles, framed = mode.enlarged(frame, layer, tiles, cursor), None
-        layout = choose_layout(request.pane, request.caption, len(info.classes), tiles.shape, request.terminal)
-        indices = mosaic(tiles, layout.grid, levels=LEVELS, cursor=framed)
+        channels = len(frame.tensor(f"maps/{layer}/low", probe))
+        cursor = None
+        if mode.has_cursor and selection.channel is not None:
+            cursor = min(selection.channel, channels - 1)
+        if mode.view == "top":
+            cursor = cursor or 0
+            content = _top(frame, request, layer, cursor, channels)
+        else:
+            reference = None
+            if mode.view == "difference" and request.reference is not None:
+                reference = opened.enter_context(open_frame(request.reference))
+            content = _content(frame, reference, request, layer, probe, cursor, channels)
+        tiles, zoomed = content.tiles, selection.zoomed and cursor is not None
+        beside: SideKind = "patches" if mode.view == "top" else "details" if zoomed else "probe"
+        shape = (1, 1, 1) if tiles is None else tiles.pixels.shape[:3]
+        layout = choose_layout(
+            request.pane, request.caption, len(info.classes), shape, request.terminal,
+            beside=beside, fill=request.fill,
+        )  # fmt: skip
+        framed = None if beside != "probe" else cursor
+        per_page = layout.grid.count
+        first = min(selection.tile if framed is None else framed, shape[0] - 1) // per_page * per_page
+        page = slice(first, first + per_page)
         label = int(frame.tensor("probe/labels", probe))
+        probabilities = frame.tensor("probe/probabilities", probe).tolist()
         return LayerPicture(
             request=request,
             layout=layout,
-            mosaic=Picture(indices, palette(mode.palette(), LEVELS)),
+            mosaic=None if tiles is None else _mosaic(tiles, page, layout, None if framed is None else framed - first),
             photograph=_photograph(frame, probe, request, layout.photograph_px),
             layers=tuple(info.layers),
-            channels=channels,
+            channels=content.channels,
+            tiles=shape[0],
+            first=first,
+            labels=() if tiles is None else tiles.labels[page],
+            highs=() if tiles is None else tuple(tiles.high[page].tolist()),
             cursor=cursor,
             probes=len(info.probe_names),
-            scale=scale,
+            scale=_scale(tiles, framed),
             label=info.classes[label] if 0 <= label < len(info.classes) else "",
             name=info.probe_names[probe] if info.probe_names else "",
-            probabilities=dict(zip(info.classes, frame.tensor("probe/probabilities", probe).tolist(), strict=False)),
+            probabilities=dict(zip(info.classes, probabilities, strict=False)),
+            note=content.note,
+            text=content.text,
+            details=content.details,
+            statistics=None if cursor is None else _statistics(frame, layer, probe, cursor),
+            curve=channel_curve(request.history, layer, probe, cursor or 0) if zoomed and request.history else None,
         )
+
+
+def _content(
+    frame: FrameReader,
+    reference: FrameReader | None,
+    request: LayerRequest,
+    layer: str,
+    probe: int,
+    cursor: int | None,
+    channels: int,
+) -> _Content:
+    """Read what every view but "top" shows."""
+    selection, view = request.selection, request.selection.mode.view
+    limits = None
+    if selection.scope == "run":
+        limits = run_limits(view, request.history, layer, probe=probe, variant=selection.variant)
+    tiles = view_tiles(
+        view, frame, layer,
+        probe=probe, channel=cursor if selection.zoomed else None, scope=selection.scope, limits=limits,
+        variant=selection.variant, reference=reference,
+    )  # fmt: skip
+    note = ""
+    if view == "average":
+        note = f"of {channels} channels"
+    elif view == "cam":
+        channels, note = len(tiles.labels), one_line(frame.info.cam_method)
+    elif view == "difference" and reference is not None:
+        what = "filters of " if selection.variant == "filters" else ""
+        note = f"{what}{_epoch(frame.info)} minus {_epoch(reference.info)}"
+    elif view == "filters":
+        note = _filters_note(frame, layer, tiles, zoomed=selection.zoomed and cursor is not None)
+    return _Content(tiles, channels, note)
+
+
+def _epoch(info: FrameInfo) -> str:
+    return f"epoch {info.epoch + 1}"
+
+
+def _filters_note(frame: FrameReader, layer: str, tiles: Tiles, *, zoomed: bool) -> str:
+    """Return what a tile of the filters is."""
+    if tiles.pixels.ndim == 4:
+        return "their weights of red, green and blue"
+    if not zoomed:
+        return "mean over inputs"
+    if f"filters/{layer}/inputs" not in frame:
+        return "one kernel per input"
+    return f"the kernels of the {len(tiles.labels)} strongest inputs, the strongest first"
+
+
+def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, channels: int) -> _Content:
+    """Read the patches of the channel, or as long as there are none, where they are."""
+    top = views.top_values(frame, layer, channel)
+    if request.patches is not None:
+        try:
+            patches = read_patches(request.patches)
+        except PatchesUnreadable as error:
+            raise NotComposed(str(error)) from None
+        if len(patches.names):
+            tiles = views.patch_tiles(patches, whole=request.selection.variant == "photographs")
+            return _Content(tiles, channels, details=_patch_lines(patches))
+    rows = [
+        f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<6} row {row + 1:<4} column {column + 1:<4}"
+        for number, (value, image, (row, column)) in enumerate(
+            zip(top.value.tolist(), top.image.tolist(), top.at.tolist(), strict=True), 1
+        )
+        if image >= 0
+    ]
+    rows = rows or ["no photograph excites this channel"]
+    width = max(map(len, rows))
+    why = ["", request.no_patches.center(width)] if request.no_patches else []
+    return _Content(None, channels, text=(*(row.ljust(width) for row in rows), *why))
+
+
+def _patch_lines(patches: Patches) -> tuple[str, ...]:
+    described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
+    return tuple(
+        f"{number} {fmt.significant(value)} {label} → {answer}  {name}"
+        for number, (value, name, label, answer) in enumerate(described, 1)
+    )
+
+
+def _statistics(frame: FrameReader, layer: str, probe: int, channel: int) -> ChannelStatistics | None:
+    row = frame.tensor(f"stats/{layer}", probe)[channel].tolist()
+    if len(row) != 5:
+        return None  # a newer or a damaged file
+    mean, std, low, high, zero = row
+    units = frame.tensor(f"units/{layer}", channel).tolist() if f"units/{layer}" in frame else []
+    known = (units[0], units[1], units[2]) if len(units) == 3 else None
+    return ChannelStatistics(mean, std, low, high, zero, known)
+
+
+def _scale(tiles: Tiles | None, cursor: int | None) -> Scale:
+    if tiles is None:
+        return Scale(0.0, 0.0, "channel", ())
+    shown = slice(None) if cursor is None or tiles.scope != "channel" else slice(cursor, cursor + 1)
+    colours = [] if tiles.colormap is None else reduced(tiles.colormap, LEGEND_COLOURS).tolist()
+    return Scale(
+        float(tiles.low[shown].min()),
+        float(tiles.high[shown].max()),
+        tiles.scope,
+        tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours),
+    )
+
+
+def _mosaic(tiles: Tiles, page: slice, layout: Layout, cursor: int | None) -> Picture:
+    pixels = tiles.pixels[page]
+    if pixels.ndim == 4:
+        return Picture.from_rgb(rgb_mosaic(pixels, layout.grid, cursor=cursor), MOSAIC_COLOURS)
+    colormap = tiles.colormap
+    assert colormap is not None
+    return Picture(mosaic(pixels, layout.grid, levels=LEVELS, cursor=cursor), palette(colormap, LEVELS))
 
 
 def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: tuple[int, int]) -> Picture | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.cells import cell_len
 
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 
 ENOUGH_PX = 64
 """Tiles should be this wide, or as wide as the data; if they are not, the side becomes narrow."""
+LEAST_PX = 48
+"""Tiles are never smaller; what does not fit is on further pages."""
+LEAST_BLOCKS = 14
+"""The same in half blocks, of which two make a cell."""
 COARSE_BELOW_PX = 240
 """In a mosaic whose shorter side is smaller, gaps between tiles are one pixel wide."""
 MIN_PX = 8
 NARROW_PANE_COLUMNS = 68
 SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
+DETAILS_COLUMNS, DETAILS_ROWS = 34, 13
+"""Beside a channel that is shown alone."""
+PATCHES_COLUMNS = 44
+"""Beside patches of photographs, each with a line."""
 SHOWN_CLASSES = 5
 """Classes whose probabilities stand beside a photograph at most: the most probable ones."""
 
@@ -43,7 +51,7 @@ class Layout:
     Attributes:
         side: The size of the side.
         photograph_px: (width, height) in pixels for the photograph; (0, 0) for none.
-        grid: How the mosaic's tiles are arranged.
+        grid: How the tiles of a page are arranged; its ``count`` is the number of tiles per page.
     """
 
     side: SideSize
@@ -51,10 +59,20 @@ class Layout:
     grid: Grid
 
 
+SideKind = Literal["probe", "details", "patches"]
+
+
 def choose_layout(
-    pane: Area, caption: str | None, classes: int, tiles: tuple[int, int, int], terminal: Terminal
+    pane: Area,
+    caption: str | None,
+    classes: int,
+    tiles: tuple[int, int, int],
+    terminal: Terminal,
+    *,
+    beside: SideKind = "probe",
+    fill: bool = True,
 ) -> Layout:
-    """Choose the first size of the side with which tiles are large enough; the first size if none is.
+    """Choose the first size of the side with which all tiles are large enough, or at least fit on one page.
 
     Args:
         pane: The pane without its border and padding.
@@ -62,11 +80,19 @@ def choose_layout(
         classes: Number of classes; the caption of a probe has lines for each.
         tiles: Number, height and width of the tiles in their own pixels.
         terminal: Determines how large a cell is and whether pictures are enlarged by the terminal.
+        beside: What of a run's pictures stands beside the tiles.
+        fill: Enlarge tiles by any factor to fill the pane, else only by whole ones, which are fewer bytes.
     """
-    sizes = _probe_sides(pane, classes) if caption is None else [_answer_side(pane, caption)]
-    layouts = [_layout(pane, size, tiles, terminal) for size in sizes]
+    if caption is not None:
+        sizes = [_answer_side(pane, caption)]
+    elif beside == "probe":
+        sizes = _probe_sides(pane, classes)
+    else:
+        sizes = [_details_side(pane, beside)]
+    layouts = [_layout(pane, size, tiles, terminal, fill) for size in sizes]
     enough = min(ENOUGH_PX, tiles[2])
-    return next((layout for layout in layouts if layout.grid.tile_width >= enough), layouts[0])
+    whole = [layout for layout in layouts if layout.grid.count >= tiles[0]]
+    return next((layout for layout in whole if layout.grid.tile_width >= enough), (whole or layouts)[0])
 
 
 def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
@@ -80,6 +106,15 @@ def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
     ]
 
 
+def _details_side(pane: Area, beside: SideKind) -> SideSize:
+    """Return the size beside one channel: its numbers, below the photograph if there is room; or a line per patch."""
+    if beside == "patches":
+        return SideSize(min(PATCHES_COLUMNS, pane.columns // 2), 0)
+    columns = min(DETAILS_COLUMNS, pane.columns // 2)
+    room = pane.rows - 1 - DETAILS_ROWS
+    return SideSize(columns, min(PHOTOGRAPH_ROWS, room) if room >= NARROW_PHOTOGRAPH_ROWS else 0)
+
+
 def _answer_side(pane: Area, caption: str) -> SideSize:
     """Return the size beside a classified photograph's maps: the whole caption, the photograph as large as possible."""
     narrow = pane.columns < NARROW_PANE_COLUMNS
@@ -89,14 +124,15 @@ def _answer_side(pane: Area, caption: str) -> SideSize:
     return SideSize(columns, pane.rows - 1 - caption_rows)
 
 
-def _layout(pane: Area, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal) -> Layout:
-    from facegender.rendering.mosaics import fit_grid
+def _layout(pane: Area, side: SideSize, tiles: tuple[int, int, int], terminal: Terminal, fill: bool) -> Layout:
+    from facegender.rendering.mosaics import fit_page
 
     width, height = area_px(Area(max(1, pane.columns - side.columns), max(1, pane.rows - 1)), terminal)
     mosaic_px = max(MIN_PX, width), max(MIN_PX, height)
     gap = 2 if min(mosaic_px) >= COARSE_BELOW_PX else 1
-    enlarging: Enlarging = "large" if terminal.protocol is Protocol.KITTY else "whole"
-    grid = fit_grid(tiles[0], tiles[1:], mosaic_px, gap=gap, enlarging=enlarging)
+    enlarging: Enlarging = "large" if terminal.protocol is Protocol.KITTY else "any" if fill else "whole"
+    least_px = LEAST_BLOCKS if terminal.protocol is Protocol.HALFBLOCK else LEAST_PX
+    grid = fit_page(tiles[0], tiles[1:], mosaic_px, least_px, gap=gap, enlarging=enlarging)
     photograph_px = (0, 0)
     if side.columns > 1 and side.photograph_rows > 0:
         photograph_px = area_px(Area(side.columns - 1, side.photograph_rows), terminal)

@@ -15,7 +15,9 @@ from tui import format as fmt
 from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
+from tui.inspect.details import channel_details, patch_lines
 from tui.inspect.layout import NARROW_SIDE_COLUMNS, SHOWN_CLASSES, SIDE_COLUMNS
+from tui.inspect.legend import legend
 from tui.inspect.request import LayerPicture
 from tui.widgets.status import bar
 
@@ -71,10 +73,12 @@ class LayerView(Horizontal):
             self.remove_class("-empty")
             self._side.display = size.columns > 0
             self._side.styles.width = size.columns
+            self.photograph.display = size.photograph_rows > 0
             self.photograph.styles.max_height = max(1, size.photograph_rows)
+        self.mosaic.placeholder = "\n".join(picture.text)
         self.mosaic.show(picture.mosaic, once_laid_out=divided_anew)
         self.photograph.show(picture.photograph, once_laid_out=divided_anew)
-        self._write(self._caption, self._caption_text() if self._caption_text else probe_caption(picture))
+        self._write(self._caption, self._caption_text() if self._caption_text else _caption(picture))
         self._write_legend()
 
     @on(PictureView.Shown)
@@ -92,7 +96,7 @@ class LayerView(Horizontal):
             note = {"": "", "link": f"{share} for a slow link", "terminal": f"{share}: the terminal has no more"}[
                 shown.limited_by
             ]
-        self._write(self._legend, self._picture.request.selection.mode.legend(self._picture).append(note, "dim"))
+        self._write(self._legend, legend(self._picture).append(note, "dim"))
 
     def _write(self, static: Static, text: Text) -> None:
         """Update a text. A layout draws the whole screen, so only if the number of lines changes."""
@@ -110,6 +114,16 @@ class LayerView(Horizontal):
         self.photograph.show(None)
         self._caption.update("")
         self._legend.update("")
+
+
+def _caption(picture: LayerPicture) -> Text:
+    """Return the text of the side: about one channel, about patches, or about the probe."""
+    selection = picture.request.selection
+    if selection.mode.view == "top":
+        return patch_lines(picture)
+    if selection.zoomed and picture.cursor is not None:
+        return channel_details(picture)
+    return probe_caption(picture)
 
 
 def probe_caption(picture: LayerPicture) -> Text:

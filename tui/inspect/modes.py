@@ -1,0 +1,46 @@
+"""The views of a layer, in the order in which the `m` key goes through them.
+
+Plain data, so that the first screen does not wait for numpy: `facegender.rendering.views` computes what they show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from facegender.rendering.views import View
+
+
+@dataclass(frozen=True)
+class ViewMode:
+    """A view as the interface presents it.
+
+    Attributes:
+        view: Its name in `facegender.rendering.views`.
+        title: Its name in the title of the pane.
+        noun: What one tile shows.
+        has_cursor: Whether a channel can be chosen and enlarged.
+        shows_probe: Whether the view depends on the probe photograph.
+    """
+
+    view: View
+    title: str
+    noun: str = "channel"
+    has_cursor: bool = True
+    shows_probe: bool = True
+
+    @property
+    def plural(self) -> str:
+        """What several tiles show."""
+        return "classes" if self.noun == "class" else f"{self.noun}s"
+
+
+MODES: tuple[ViewMode, ...] = (
+    ViewMode("maps", "feature maps"),
+    ViewMode("filters", "filters", noun="filter", shows_probe=False),
+    ViewMode("average", "channel average", has_cursor=False),
+    ViewMode("difference", "difference"),
+    ViewMode("cam", "where it looked", noun="class", has_cursor=False),
+    ViewMode("top", "top patches", shows_probe=False),
+)
