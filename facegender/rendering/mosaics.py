@@ -18,6 +18,8 @@ from facegender.support.arrays import Float32Array, UInt8Array
 
 LEVELS = 64
 MAX_ENLARGEMENT = 16.0
+MIN_ENLARGEMENT = 1.2
+"""A smaller factor would blur tiles, and make hardly larger ones."""
 GAP_COLOUR = (22, 24, 29)
 CURSOR_COLOUR = (255, 255, 255)
 
@@ -84,6 +86,8 @@ def fit_grid(
         scale = min(room_x / width, room_y / height, MAX_ENLARGEMENT)
         if scale >= 4 or (scale >= 1 and enlarging == "whole"):
             scale = math.floor(scale)
+        elif 1 < scale < MIN_ENLARGEMENT:
+            scale = 1.0
         elif enlarging == "large":
             scale = min(scale, 1.0)
         size = (max(1, int(width * scale)), max(1, int(height * scale)))

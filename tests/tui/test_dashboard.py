@@ -469,7 +469,9 @@ async def test_enter_on_a_filter_shows_a_kernel_for_every_input(root: Path) -> N
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await seen(app, 2)
-        await press(app, pilot, "m", "l", "l", "enter")
+        await press(app, pilot, "m", "v", "l", "l", "enter")
+        await until_said(app, "one kernel per input")
+        await press(app, pilot, "v", "down")
         await until_said(app, "one kernel per input")
 
 

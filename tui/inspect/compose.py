@@ -13,7 +13,7 @@ from PIL import Image
 from facegender.rendering import views
 from facegender.rendering.colormaps import reduced
 from facegender.rendering.history import channel_curve, run_limits
-from facegender.rendering.mosaics import mosaic, palette, rgb_mosaic
+from facegender.rendering.mosaics import GAP_COLOUR, fit_grid, mosaic, palette, rgb_mosaic
 from facegender.rendering.overlays import heat_overlay
 from facegender.rendering.views import NothingToShow, Tiles, view_tiles
 from facegender.runs.frames import FrameInfo, FrameReader, FrameUnreadable, open_frame
@@ -25,6 +25,9 @@ from tui.inspect.layout import SideKind, choose_layout
 from tui.inspect.request import ChannelStatistics, LayerPicture, LayerRequest, NotComposed, Scale
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from facegender.support.arrays import UInt8Array
     from tui.inspect.layout import Layout
 
 MAX_ENLARGEMENT = 2.0
@@ -35,9 +38,8 @@ PHOTOGRAPH_COLOURS = 128
 MOSAIC_COLOURS = 200
 """Of tiles that have colours of their own."""
 PHOTOGRAPHS_KEPT = 8
+PATCHES_GAP_PX = 8
 LEGEND_COLOURS = 9
-MAX_NAMED_INPUTS = 12
-"""Of the kernels of a filter of which the file has only the strongest."""
 
 
 def compose(request: LayerRequest) -> LayerPicture:
@@ -48,7 +50,7 @@ def compose(request: LayerRequest) -> LayerPicture:
     """
     try:
         return _compose(request)
-    except (FrameUnreadable, NothingToShow) as error:
+    except (FrameUnreadable, PatchesUnreadable, NothingToShow) as error:
         raise NotComposed(one_line(str(error))) from None
     except Exception as error:  # the boundary of a thread: what a damaged file raises depends on the damage
         raise NotComposed(f"{request.file.name} is damaged: {one_line(str(error)) or type(error).__name__}") from None
@@ -93,7 +95,9 @@ def _compose(request: LayerRequest) -> LayerPicture:
                 reference = opened.enter_context(open_frame(request.reference))
             content = _content(frame, reference, request, layer, probe, cursor, channels)
         tiles, zoomed = content.tiles, selection.zoomed and cursor is not None
-        beside: SideKind = "patches" if mode.view == "top" else "details" if zoomed else "probe"
+        beside: SideKind = "details" if zoomed else "probe"
+        if mode.view == "top":
+            beside = "nothing" if tiles is None else "patches"
         shape = (1, 1, 1) if tiles is None else tiles.pixels.shape[:3]
         layout = choose_layout(
             request.pane, request.caption, len(info.classes), shape, request.terminal,
@@ -181,15 +185,12 @@ def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, ch
     """Read the patches of the channel, or as long as there are none, where they are."""
     top = views.top_values(frame, layer, channel)
     if request.patches is not None:
-        try:
-            patches = read_patches(request.patches)
-        except PatchesUnreadable as error:
-            raise NotComposed(str(error)) from None
+        patches = read_patches(request.patches)
         if len(patches.names):
             tiles = views.patch_tiles(patches, whole=request.selection.variant == "photographs")
             return _Content(tiles, channels, details=_patch_lines(patches))
     rows = [
-        f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<6} row {row + 1:<4} column {column + 1:<4}"
+        f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<5} row {row + 1:<3} column {column + 1}"
         for number, (value, image, (row, column)) in enumerate(
             zip(top.value.tolist(), top.image.tolist(), top.at.tolist(), strict=True), 1
         )
@@ -247,12 +248,26 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: 
     if width < 8 or height < 8:
         return None
     image = frame.probe_image(probe)
+    if request.patches is not None and request.selection.zoomed:
+        return _with_patches(image, request.patches, width, height)
     if request.heatmap and "probe/heatmap" in frame:
         image = heat_overlay(image, frame.tensor("probe/heatmap", probe))
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)
     return _resized_photograph(image.tobytes(), side, max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
+
+
+def _with_patches(image: UInt8Array, file: Path, width: int, height: int) -> Picture:
+    """Return the probe photograph and beside it the patches, each as large as half of the area."""
+    side = max(8, min(height, (width - PATCHES_GAP_PX) // 2))
+    out = np.empty((side, 2 * side + PATCHES_GAP_PX, 3), np.uint8)
+    out[:] = GAP_COLOUR
+    out[:, :side] = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
+    tiles = read_patches(file).patches
+    grid = fit_grid(max(1, len(tiles)), tiles.shape[1:3], (side, side), gap=1)
+    out[: grid.height, side + PATCHES_GAP_PX : side + PATCHES_GAP_PX + grid.width] = rgb_mosaic(tiles, grid)
+    return Picture.from_rgb(out, MOSAIC_COLOURS)
 
 
 @functools.lru_cache(maxsize=PHOTOGRAPHS_KEPT)

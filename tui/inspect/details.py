@@ -31,9 +31,9 @@ def channel_details(picture: LayerPicture) -> Text:
     if picture.curve is not None and len(picture.curve.epochs) > 1:
         columns, shown = picture.layout.side.columns - 2, picture.request.selection.epoch
         place = picture.curve.epochs.index(shown) if shown in picture.curve.epochs else None
-        for name, values in (("mean", picture.curve.mean), ("zero", picture.curve.zero)):
+        for name, values, unit in (("mean", picture.curve.mean, ""), ("zero", 100 * picture.curve.zero, " %")):
             low, high = (fmt.significant(float(value)) for value in (values.min(), values.max()))
-            out.append(f"\n{name} {low} to {high}, {len(values)} epochs\n", "dim")
+            out.append(f"\nepochs: {name} {low} to {high}{unit}\n", "dim")
             out.append_text(_curve(values, place, columns))
     return out
 

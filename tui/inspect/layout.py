@@ -59,7 +59,7 @@ class Layout:
     grid: Grid
 
 
-SideKind = Literal["probe", "details", "patches"]
+SideKind = Literal["probe", "details", "patches", "nothing"]
 
 
 def choose_layout(
@@ -108,6 +108,8 @@ def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
 
 def _details_side(pane: Area, beside: SideKind) -> SideSize:
     """Return the size beside one channel: its numbers, below the photograph if there is room; or a line per patch."""
+    if beside == "nothing":
+        return SideSize(0, 0)
     if beside == "patches":
         return SideSize(min(PATCHES_COLUMNS, pane.columns // 2), 0)
     columns = min(DETAILS_COLUMNS, pane.columns // 2)

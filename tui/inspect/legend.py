@@ -5,9 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from tui import format as fmt
+from tui.inspect.layout import NARROW_PANE_COLUMNS
 from tui.inspect.request import LayerPicture
-
-BRIGHTER = "brighter = more influence on that class"
 
 
 def legend(picture: LayerPicture) -> Text:
@@ -22,16 +21,15 @@ def legend(picture: LayerPicture) -> Text:
     if view == "difference":
         out.append(f"  {picture.note}")
     if view == "cam" and scale.scope == "channel":
-        limits = ", ".join(
-            f"{label} 0 to {fmt.significant(high)}" for label, high in zip(picture.labels, picture.highs, strict=True)
-        )
-        out.append(f"  {limits} ").append_text(colour_bar(picture))
+        highs = map(fmt.significant, picture.highs)
+        limits = (f"{label} 0–{high}" for label, high in zip(picture.labels, highs, strict=True))
+        out.append(f"{', '.join(limits)} ").append_text(colour_bar(picture))
     else:
-        out.append("  ").append_text(colour_range(picture)).append(_scope(picture), "dim")
+        out.append("  " if out else "").append_text(colour_range(picture)).append(_scope(picture), "dim")
     if view == "cam":
         method = f" ({picture.note})" if picture.note else ""
-        out.append(f"  {BRIGHTER}{method}", "dim")
-    elif (found := picture.statistics) is not None and view == "maps":
+        out.append(f"  brighter: more influence{method}", "dim")
+    elif (found := picture.statistics) is not None and view == "maps" and not picture.request.selection.zoomed:
         mean, maximum = fmt.significant(found.mean), fmt.significant(found.high)
         out.append(f"  mean {mean}  max {maximum}  zero {100 * found.zero:.0f} %", "dim")
     elif picture.note and view != "difference":
@@ -61,8 +59,11 @@ def _which_tiles(picture: LayerPicture) -> Text:
     elif mode.view == "average":
         out.append("mean")
     elif picture.tiles > shown:
-        out.append(f"{mode.plural} {picture.first + 1} to {last} of {picture.tiles}")
-    elif mode.view != "cam":
+        noun = "" if picture.request.pane.columns < NARROW_PANE_COLUMNS else f"{mode.plural} "
+        out.append(f"{noun}{picture.first + 1} to {last} of {picture.tiles}")
+    elif mode.view == "cam":
+        out.append("" if picture.scale.scope == "channel" else ", ".join(picture.labels))
+    else:
         out.append(f"{picture.channels} {mode.plural}")
     return out
 
@@ -71,7 +72,7 @@ def _scope(picture: LayerPicture) -> str:
     """Return what shares the scale of colours."""
     scope = picture.scale.scope
     if scope == "run":
-        return ", one scale in all epochs"
+        return ", one scale for all epochs"
     if scope == "layer":
         return ", one scale"
     return ", own ranges" if picture.cursor is None and picture.tiles > 1 else ""

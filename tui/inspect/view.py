@@ -96,7 +96,9 @@ class LayerView(Horizontal):
             note = {"": "", "link": f"{share} for a slow link", "terminal": f"{share}: the terminal has no more"}[
                 shown.limited_by
             ]
-        self._write(self._legend, legend(self._picture).append(note, "dim"))
+        text = legend(self._picture).append(note, "dim")
+        text.truncate(self._picture.request.pane.columns, overflow="ellipsis")
+        self._write(self._legend, text)
 
     def _write(self, static: Static, text: Text) -> None:
         """Update a text. A layout draws the whole screen, so only if the number of lines changes."""
