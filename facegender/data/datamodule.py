@@ -27,6 +27,7 @@ from facegender.data.loader import (
 )
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import Skipped
+from facegender.runs.photographs import Photographs
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
 from facegender.support.text import printable
@@ -61,6 +62,8 @@ class FaceDataModule(pl.LightningDataModule):
         digest: Hash of the ordered contents and labels; changes when the data has changed.
         train_images: Photographs per class in the training part.
         validation_images: The same for validation.
+        photographs: Which files those are; those of validation in the order of its batches: rank r of w has the places
+            r, r + w and so on.
         photos: All of them; None before `prepare`.
         near_copies: Groups of content hashes that show the same photograph, see `find_near_copies`.
         skipped: Files that gave no photograph, named relative to the folder.
@@ -86,6 +89,7 @@ class FaceDataModule(pl.LightningDataModule):
         self.digest = ""
         self.train_images: dict[str, int] = {}
         self.validation_images: dict[str, int] = {}
+        self.photographs = Photographs([], [])
         self.photos: DecodedPhotos | None = None
         self.near_copies = near_copies
         self.skipped: list[Skipped] = []
@@ -109,10 +113,12 @@ class FaceDataModule(pl.LightningDataModule):
         if config.demo:
             photos = demo_photographs(config.demo_faces, config.image_size, config.seed, self._progress)
             self.source = DEMO_SOURCE
+            names = photos.names
         else:
             folder = find_data_folder(config.data, self.root)
-            files, labels = zip(*list_labelled_files(folder), strict=True)
-            photos = load_photos(files, labels, config.image_size, progress=self._progress, folder=folder)
+            paths, labels = zip(*list_labelled_files(folder), strict=True)
+            photos = load_photos(paths, labels, config.image_size, progress=self._progress, folder=folder)
+            names = [str(paths[row].relative_to(folder)) for row in photos.rows]
             self.source = str(folder)
             found = data_folders(expanded(config.data)) if config.data else iter(())
             if other := next((path for path in found if path != folder), None):
@@ -131,6 +137,9 @@ class FaceDataModule(pl.LightningDataModule):
             raise
         self.train_images = _per_class(photos.labels[self._train])
         self.validation_images = _per_class(photos.labels[self._validation])
+        self.photographs = Photographs(
+            validation=[names[index] for index in self._validation], train=[names[index] for index in self._train]
+        )
         self.digest = _digest(photos)
         self._data_notices += [*([photos.notice] if photos.notice else []), *_copies_notices(photos, groups)]
         self.skipped = photos.skipped

@@ -21,6 +21,7 @@ from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
 from facegender.runs.events import Status
 from facegender.runs.folder import RunFolder
+from facegender.runs.photographs import write_photographs
 from facegender.support.errors import UserError
 from facegender.support.text import counted
 from facegender.training.callbacks.checkpoints import DurableCheckpointIO, RunCheckpoints
@@ -131,7 +132,7 @@ def _recorder(sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumeP
 
 
 def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: nn.Module) -> None:
-    """Say in the manifest what the run trains on, and in the journal which files are left out."""
+    """Say in the manifest and in ``photographs.json`` what the run trains on, and in the journal what is left out."""
     if skipped := data.skipped:
         text = f"skipped {counted(len(skipped), 'file')}, e.g. {skipped[0].file}: {skipped[0].reason}; see run.json"
         session.notice(text, "warning")
@@ -152,8 +153,9 @@ def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: n
     )
     try:
         folder.write_manifest(manifest)
+        write_photographs(folder, data.photographs)
     except OSError as error:  # which does not end the run
-        session.notice(f"run.json could not be updated: {reason(error)}", "warning")
+        session.notice(f"run.json or photographs.json could not be updated: {reason(error)}", "warning")
 
 
 def _record_missing_frame(setup: RunSetup, data: FaceDataModule, sink: Sink, resume: ResumePoint) -> None:

@@ -93,6 +93,18 @@ def test_unreadable_files_are_skipped_by_name_and_copies_are_reported(root):
     ]
 
 
+def test_the_files_of_the_photographs_are_listed_in_the_order_of_the_validation(root):
+    (root / "datasets" / "faces" / "female" / "0.png").write_bytes(b"no")
+    module = prepared(root)
+    folder = root / "datasets" / "faces"
+    images = torch.cat([images for images, _ in module.val_dataloader()])
+    assert len(images) == len(module.photographs.validation)
+    for image, name in zip(images, module.photographs.validation, strict=True):
+        assert image[:, 8, 8].tolist() == list(Image.open(folder / name).getpixel((8, 8)))
+    assert len(module.photographs.train) == 39 - len(images)
+    assert not set(module.photographs.train) & set(module.photographs.validation)
+
+
 @pytest.fixture
 def root_with_near_copies(root) -> Path:
     """The same folder with ten more photographs of females, each in two sizes."""

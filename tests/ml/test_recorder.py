@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from facegender.runs.events import (
     Event,
     FrameSaved,
     Notice,
+    RequestDone,
     RunFinished,
     RunStarted,
     Steps,
@@ -36,6 +38,8 @@ from facegender.runs.events import (
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
+from facegender.runs.photographs import read_photographs
+from facegender.runs.requests import FrameRequest, send_request
 from facegender.training.callbacks import recorder
 from facegender.training.run import train
 from facegender.training.stop import StopSwitch
@@ -112,7 +116,7 @@ def test_best_marks_exactly_the_epochs_that_raised_the_validation_accuracy(train
 def test_the_run_folder_holds_what_the_design_names_and_nothing_else(trained: Path) -> None:
     folder = RunFolder(trained, "done")
     names = {path.name for path in folder.path.iterdir()}
-    assert names == {"run.json", "events.jsonl", "train.log", "last.ckpt", "best.ckpt", "lock"}
+    assert names == {"run.json", "events.jsonl", "train.log", "last.ckpt", "best.ckpt", "lock", "photographs.json"}
     frames = {
         f"{name}{end}"
         for name in ("initial", "epoch_0", "epoch_1", "epoch_2")
@@ -125,6 +129,15 @@ def test_the_run_folder_holds_what_the_design_names_and_nothing_else(trained: Pa
     assert manifest.data == "demo faces"
     assert manifest.layers == ["conv1", "conv2", "conv3"]
     assert manifest.parameters > 0
+
+
+def test_the_photographs_of_a_run_are_listed(trained: Path) -> None:
+    photographs = read_photographs(RunFolder(trained, "done"))
+    assert photographs is not None
+    assert (len(photographs.validation), len(photographs.train)) == (4, 16)
+    assert all(re.fullmatch(r"(female|male)/demo_\d{5}\.jpg", name) for name in photographs.validation)
+    with open_frame(RunFolder(trained, "done").frame_path(0)) as frame:
+        assert set(frame.info.probe_names) <= set(photographs.validation)
 
 
 def test_a_frame_holds_the_probes_as_the_network_saw_them_after_the_epoch(trained: Path) -> None:
@@ -393,6 +406,29 @@ def test_frames_that_cannot_be_saved_are_a_notice(
     assert [text.split(" could")[0] for text in errors] == [f"feature maps of {name}" for name in weights]
     assert capfd.readouterr().err.count("No space left") == 1
     assert not any(isinstance(event, FrameSaved) for event in events)
+
+
+def test_pictures_are_recorded_on_request_while_a_run_trains(
+    tmp_path: Path, at_step: Callable[[int, Callable[[], None]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegender.training.threads.journal.POLL_EVERY_S", 0.02)
+    folder = RunFolder(tmp_path, "a")
+
+    def ask() -> None:
+        send_request(folder, FrameRequest())
+        (folder.requests_path / "odd.json").write_text('{"type": "dance"}')
+        until = time.monotonic() + 20
+        while list(folder.requests_path.iterdir()) and time.monotonic() < until:
+            time.sleep(0.01)
+
+    at_step(5, ask)
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+    events = events_of(tmp_path, "a")
+    answers = {event.request: (event.done, event.outcome) for event in events if isinstance(event, RequestDone)}
+    assert answers["frame"] == (True, "feature maps of epoch 2 after step 6 are recorded")
+    assert answers[""] == (False, "odd.json is no request that this version knows")
+    frames = [(event.epoch, event.step) for event in events if isinstance(event, FrameSaved)]
+    assert frames == [(INITIAL, 0), (0, 4), (1, 6), (1, 8), (2, 12)]
 
 
 def test_newer_frames_are_skipped_with_a_notice_when_the_disk_is_slow(

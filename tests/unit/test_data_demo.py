@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from facegender.data.dataset import find_data_folder, list_labelled_files
-from facegender.data.demo.faces import demo_photographs, draw_face, write_demo_faces
+from facegender.data.demo.faces import demo_photographs, draw_demo_photograph, draw_face, write_demo_faces
 from facegender.data.demo.look import BEARD_ODDS, CLOTHES_ODDS, HAIR_ODDS, HAIR_STYLES, Look
 from facegender.data.image import open_image
 from facegender.support.errors import UserError
@@ -85,6 +85,14 @@ def test_photographs_hold_both_classes_and_come_from_the_cache_the_second_time()
     assert reports == []
     assert np.array_equal(images, second.read(np.arange(10)))
     assert not np.array_equal(demo_photographs(5, 32, 43).read(np.arange(10)), images)
+
+
+def test_a_photograph_of_a_run_can_be_drawn_again_by_its_name():
+    photos = demo_photographs(3, 32, 42)
+    for index, name in enumerate(photos.names):
+        assert np.array_equal(np.asarray(draw_demo_photograph(name, 32, 42)), photos.read(np.array([index]))[0])
+    with pytest.raises(ValueError, match="no demo face"):
+        draw_demo_photograph("female/1.png", 32, 42)
 
 
 def test_written_faces_are_a_data_folder(tmp_path):

@@ -48,6 +48,7 @@ class DecodedPhotos:
         digests: N hashes of the files' contents.
         hashes: (N, 4) uint64, the `difference_hash` of each.
         names: N file names relative to the folder, safe to show.
+        rows: (N,) int64, the place of each in the list of all files, among which are some that gave no photograph.
         skipped: Files that gave no photograph.
         side: Of each photograph in pixels.
         in_memory: They are in memory only, as the disk does not take them.
@@ -57,18 +58,18 @@ class DecodedPhotos:
     def __init__(self, file: PhotoFile, names: Sequence[str], labels: Sequence[int], notice: str = "") -> None:
         """Wrap a complete file; `close` closes it. The notice says why it is in memory; empty means on the disk."""
         self._file = file
-        self._rows = file.decoded_rows
-        self.labels: npt.NDArray[np.int64] = np.asarray(labels, np.int64)[self._rows]
-        self.digests = [file.digest(row) for row in self._rows.tolist()]
-        self.hashes = file.difference_hashes(self._rows)
-        self.names = [names[row] for row in self._rows.tolist()]
+        self.rows = file.decoded_rows
+        self.labels: npt.NDArray[np.int64] = np.asarray(labels, np.int64)[self.rows]
+        self.digests = [file.digest(row) for row in self.rows.tolist()]
+        self.hashes = file.difference_hashes(self.rows)
+        self.names = [names[row] for row in self.rows.tolist()]
         self.skipped = [Skipped(file=names[row], reason=reason) for row, reason in file.refused.items()]
         self.side: int = file.side
         self.in_memory = bool(notice)
         self.notice = notice
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     @property
     def size_bytes(self) -> int:
@@ -84,7 +85,7 @@ class DecodedPhotos:
         """
         if out is None:
             out = np.empty((len(indices), self.side, self.side, 3), np.uint8)
-        self._file.read(self._rows[indices], out)
+        self._file.read(self.rows[indices], out)
         return out
 
     def close(self) -> None:

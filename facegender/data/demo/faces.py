@@ -55,6 +55,23 @@ def _read(side: int, seed: int, index: int) -> tuple[Pixels, bytes]:
     return np.asarray(_draw(side, seed, index)), digest
 
 
+def draw_demo_photograph(name: str, side: int, seed: int) -> Image.Image:
+    """Draw a photograph of a run on demo faces again.
+
+    Args:
+        name: As in ``photographs.json``, e.g. "female/demo_00003.jpg".
+        side: Image size of the run.
+        seed: Seed of the run.
+
+    Raises:
+        ValueError: No demo face has that name.
+    """
+    match = re.fullmatch(r"(female|male)/demo_(\d{5,9})\.jpg", name)
+    if match is None:
+        raise ValueError(f"no demo face is named {printable(name)}")
+    return _draw(side, seed, 2 * int(match[2]) + CLASSES.index(match[1]))
+
+
 def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
     """Write demo faces as JPEG files below ``female/`` and ``male/``, replacing those of an earlier call.
 

@@ -110,7 +110,7 @@ class RunRecorder(Callback):
         self.probes: ProbeBatch | None = None
         self.validation_indices: Tensor | None = None
         """(N,) int64 on the CPU: of the validation batch at hand, each image's place in the list of all validation
-        images. None outside of the batches of the first validation loader."""
+        images; -1 for one that a distributed sampler repeats. None outside of the batches of the first loader."""
         self._failed: set[str] = set()
         self._started = False
         self._epoch: int | None = None
@@ -323,7 +323,9 @@ class RunRecorder(Callback):
         # Rank r of w has the images r, r + w and so on, as `DistributedSampler` and `ordered_batches` divide them.
         count = self._source.image_count(batch)
         own = torch.arange(self._validated, self._validated + count)
-        self.validation_indices = trainer.global_rank + trainer.world_size * own
+        indices = trainer.global_rank + trainer.world_size * own
+        size = self._source.validation_size
+        self.validation_indices = indices if size is None else torch.where(indices < size, indices, -1)
         self._validated += count
 
     def on_validation_batch_end(

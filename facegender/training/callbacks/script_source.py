@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
 
@@ -70,6 +71,7 @@ class ScriptSource(Source):
         self._sanity_images = 0
         self._example: Tensor | None = None
         self._batch_size = self._steps = 0
+        self.validation_size = None
         self._names = self._classes
         self._metrics: MetricCollection | None = None
         self._mean_loss: MeanMetric | None = None
@@ -139,6 +141,8 @@ class ScriptSource(Source):
 
     def probes(self, pl_module: LightningModule, batch: Any) -> ProbeBatch | None:
         """Choose images of the sanity check if they are of several classes, else of the first training batch."""
+        if not isinstance(pl_module.trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            raise UserError("the weights are divided among devices (use the strategy ddp)")
         if batch is not None:
             inputs, labels = inputs_and_labels(batch)
             self._example, self._batch_size = inputs[:1], len(inputs)
@@ -184,6 +188,8 @@ class ScriptSource(Source):
     def begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out which modules return the logits, and make the metrics of so many classes."""
         self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        if trainer.world_size > 1:  # a distributed sampler repeats images so that all processes have equally many
+            self.validation_size = _size_of(_first(trainer.val_dataloaders))
         batches = trainer.num_training_batches
         if trainer.max_steps > 0 and batches not in (0, float("inf")):
             by_steps = -(-trainer.max_steps * trainer.accumulate_grad_batches // int(batches))
@@ -210,9 +216,7 @@ class ScriptSource(Source):
 
     def description(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What can be known of a network and its data loaders."""
-        batch_size = getattr(trainer.train_dataloader, "batch_size", None)
-        validation = trainer.val_dataloaders
-        first = validation[0] if isinstance(validation, list | tuple) and validation else validation
+        batch_size = getattr(_first(trainer.train_dataloader), "batch_size", None)
         size = max(self._example.shape[2:], default=0) if self._example is not None else 0
         description = {
             "batch_size": batch_size if isinstance(batch_size, int) else self._batch_size,
@@ -221,8 +225,8 @@ class ScriptSource(Source):
             "network": type(pl_module).__name__,
             "image_size": size,
             "parameters": parameter_count(pl_module),
-            "train_images": self._images_of(trainer.train_dataloader),
-            "validation_images": self._images_of(first),
+            "train_images": self._images_of(_first(trainer.train_dataloader)),
+            "validation_images": self._images_of(_first(trainer.val_dataloaders)),
         }
         self._complete_manifest(description)
         return description
@@ -243,12 +247,9 @@ class ScriptSource(Source):
 
     def _images_of(self, loader: Any) -> dict[str, int]:
         """Number of images of a data loader per class, all as one where the data set lists no targets."""
-        dataset = getattr(loader, "dataset", None)
-        try:
-            count = len(dataset)  # type: ignore[arg-type]  # what has no length raises
-        except TypeError:
+        count, targets = _size_of(loader), getattr(getattr(loader, "dataset", None), "targets", None)
+        if count is None:
             return {}
-        targets = getattr(dataset, "targets", None)
         if isinstance(targets, Tensor):
             targets = targets.tolist()
         if isinstance(targets, list) and len(targets) == count and all(isinstance(label, int) for label in targets):
@@ -379,6 +380,21 @@ class ScriptSource(Source):
             for name, value in trainer.callback_metrics.items()
             if value.numel() == 1 and (validated or not name.lower().startswith("val"))
         }
+
+
+def _first(loaders: Any) -> Any:
+    """The first of several data loaders, or the only one."""
+    if isinstance(loaders, Mapping):
+        loaders = list(loaders.values())
+    return next(iter(loaders), None) if isinstance(loaders, list | tuple) else loaders
+
+
+def _size_of(loader: Any) -> int | None:
+    """Number of images of a data loader; None for a stream."""
+    try:
+        return len(loader.dataset)
+    except (AttributeError, TypeError, NotImplementedError):
+        return None
 
 
 def _logged_loss(metrics: Mapping[str, Tensor]) -> Tensor | None:

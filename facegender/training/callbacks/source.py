@@ -46,6 +46,7 @@ class Source:
         run: Name of the run folder.
         config: Says how many epochs are planned, 0 if nobody knows, and which of them get a frame.
         missing_frame: The epoch of a frame that a crash has cost, to be recorded before a resumed run goes on.
+        validation_size: Number of validation images, where processes share them and some may be repeated.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
@@ -56,6 +57,7 @@ class Source:
     run = ""
     config = TrainConfig()
     missing_frame: int | None = None
+    validation_size: int | None = None
     tolerant = False
     metrics_come_late = False
     skip_not_finite = False
