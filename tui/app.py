@@ -289,7 +289,7 @@ class FaceGenderApp(LateReplyApp):
         await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_request(self, what: str) -> None:
-        """Stop or resume the shown run."""
+        """Stop or resume the shown run, or have it make pictures."""
         if self.dashboard.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
         else:

@@ -48,9 +48,13 @@ class StopRun(RunRequest):
     """Stop a run after its current batch, once the user has confirmed."""
 
 
+class RecordFrame(RunRequest):
+    """Have the trainer of a run make pictures of its present weights."""
+
+
 class DeleteRun(RunRequest):
     """Delete the files of a run, once the user has confirmed."""
 
 
-REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "delete": DeleteRun}
+REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame, "delete": DeleteRun}
 """By the word for what is done with the run."""

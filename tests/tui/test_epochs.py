@@ -9,7 +9,9 @@ import pytest
 import recorded
 from piloting import running, screen_text, title, until, until_said
 
+from facegender.runs.events import RequestDone
 from facegender.runs.folder import RunFolder
+from facegender.runs.requests import FrameRequest, take_requests
 from tui.widgets.chart import Chart, ChartPane
 
 
@@ -144,3 +146,23 @@ async def test_the_initial_weights_are_epoch_0(root: Path) -> None:
         await pilot.press("home")
         await until_said(app, "epoch 0, initial weights: not validated")
         assert app.dashboard.browser.epoch == -1
+
+
+async def test_pictures_can_be_asked_for_within_an_epoch(root: Path) -> None:
+    folder = recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "● training")
+        await pilot.press("F")
+        await until(lambda: app.told and "makes pictures after this batch" in app.told[-1])
+        assert take_requests(folder) == [FrameRequest()]
+        recorded.append(folder, RequestDone(time=2000.0, request="frame", done=True, outcome="pictures of step 16"))
+        await until_said(app, "pictures of step 16")
+
+
+async def test_a_run_that_is_not_training_makes_no_pictures(root: Path) -> None:
+    folder = recorded.write_run(root, end="completed")
+    async with running(root) as (app, pilot):
+        await until_said(app, "✓ completed")
+        await pilot.press("F")
+        await until(lambda: app.told and "otter-3 is not training" in app.told[-1])
+        assert take_requests(folder) == []

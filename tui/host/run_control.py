@@ -1,4 +1,4 @@
-"""Carries out what screens ask for about runs: start, resume, stop, delete."""
+"""Carries out what screens ask for about runs: start, resume, stop, make pictures, delete."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from textual.app import App
 
 from facegender.runs.folder import LIVE_STATES, RunFolder
+from facegender.runs.requests import FrameRequest, send_request
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.host.processes import Trainers
-from tui.messages import DeleteRun, OpenRun, ResumeRun, RunRequest, StartRun, StopRun
+from tui.messages import DeleteRun, OpenRun, RecordFrame, ResumeRun, RunRequest, StartRun, StopRun
 
 
 class RunControl:
@@ -51,6 +52,8 @@ class RunControl:
                     self._notify(f"Resuming {request.folder.name} from its last checkpoint")
                 case StopRun():
                     await self._stop(request.folder)
+                case RecordFrame():
+                    await self._record_frame(request.folder)
                 case DeleteRun():
                     await self._delete(request.folder)
         except UserError as error:
@@ -72,6 +75,12 @@ class RunControl:
             return
         await asyncio.to_thread(folder.request_stop)
         self._notify(f"{folder.name} will stop after this batch")
+
+    async def _record_frame(self, folder: RunFolder) -> None:
+        if await asyncio.to_thread(folder.state) not in LIVE_STATES:
+            raise UserError(f"run {folder.name} is not training: its pictures are those of its epochs")
+        await asyncio.to_thread(send_request, folder, FrameRequest())
+        self._notify(f"{folder.name} makes pictures after this batch; the log tells when")
 
     async def _delete(self, folder: RunFolder) -> None:
         if await asyncio.to_thread(folder.state) in LIVE_STATES:
