@@ -10,6 +10,8 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -18,7 +20,7 @@ import msgspec
 from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
-from facegender.runs.protocol import Answer, Request
+from facegender.runs.protocol import Answer, ChannelRequest, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
@@ -47,10 +49,12 @@ class ClassifyServer:
         self._loaded: tuple[tuple[str, int, int, int], Classifier] | None = None
 
     def answer(self, request: Request) -> Answer:
-        """Classify a file; an error becomes an answer, too."""
+        """Classify a file or make patches; an error becomes an answer, too."""
         from facegender.data.image import UnreadableImage
 
         try:
+            if request.patches is not None:
+                return self._make_patches(request, request.patches)
             return self._classify(request)
         except UnreadableImage as error:
             problem = f"{printable(request.path)}: {error}"
@@ -88,15 +92,7 @@ class ClassifyServer:
             maps_of=maps_of(layers),
             heatmap=classifier.heatmap(pixels, prediction.label)[None],
         )
-        make_cache_folder()
-        self._frames.mkdir(mode=0o700, exist_ok=True)
-        self._frames.chmod(0o700)  # earlier versions made it readable for everybody
-        target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
-        write_frame(target, frame)
-        unused_since = modified(target) - SHOWN_FOR_S
-        for earlier in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:  # their names begin with the time
-            if modified(earlier) < unused_since:
-                earlier.unlink(missing_ok=True)
+        target = self._write(partial(write_frame, frame=frame))
         return Answer(
             id=request.id,
             path=request.path,
@@ -110,6 +106,37 @@ class ClassifyServer:
             frame=str(target),
             image_size=image.size,
         )
+
+    def _make_patches(self, request: Request, wanted: ChannelRequest) -> Answer:
+        from facegender.channel_patches import channel_patches, checkpoint_for
+        from facegender.runs.patches import write_patches
+
+        run = open_run(self._root, request.run)
+        classifier = self._load(checkpoint_for(run, wanted.epoch))
+        patches = channel_patches(classifier, run, wanted.epoch, wanted.layer, wanted.channel)
+        target = self._write(partial(write_patches, patches=patches))
+        checkpoint = Checkpoint(classifier.checkpoint, run)
+        return Answer(
+            id=request.id,
+            run=request.run,
+            checkpoint=classifier.checkpoint.name,
+            epoch=classifier.epoch,
+            source=checkpoint.describe(classifier.epoch),
+            frame=str(target),
+        )
+
+    def _write(self, write: Callable[[Path], None]) -> Path:
+        """Have a new file written for the interface, and remove old ones."""
+        make_cache_folder()
+        self._frames.mkdir(mode=0o700, exist_ok=True)
+        self._frames.chmod(0o700)  # earlier versions made it readable for everybody
+        target = self._frames / f"{time.time_ns()}_{os.getpid()}.safetensors"
+        write(target)
+        unused_since = modified(target) - SHOWN_FOR_S
+        for earlier in sorted(self._frames.glob("*.safetensors"))[:-KEPT_FRAMES]:  # their names begin with the time
+            if modified(earlier) < unused_since:
+                earlier.unlink(missing_ok=True)
+        return target
 
     def _load(self, path: Path) -> Classifier:
         """The classifier of a checkpoint file, loaded again after the file was replaced."""

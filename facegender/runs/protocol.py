@@ -7,20 +7,36 @@ import msgspec
 from facegender.runs.checkpoints import CheckpointChoice
 
 
+class ChannelRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which channel's patches are wanted.
+
+    Attributes:
+        epoch: The epoch whose frame says what excites the channel most, counted from 0.
+        layer: Name of the convolution.
+        channel: Counted from 0.
+    """
+
+    epoch: int
+    layer: str
+    channel: int
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Classify one file.
+    """Classify one file, or make the patches of a channel.
 
     Attributes:
         id: Is repeated in the answer.
         path: The file; relative paths are relative to the root folder.
         run: The run whose network classifies it.
         checkpoint: Which checkpoint of the run; "auto" is the best one, or the newest while the run trains.
+        patches: The channel, if patches are wanted; ``path`` and ``checkpoint`` mean nothing then.
     """
 
     id: int
-    path: str
+    path: str = ""
     run: str
     checkpoint: CheckpointChoice = "auto"
+    patches: ChannelRequest | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         epoch: The epoch in which it was saved, counted from 0.
         source: Run, checkpoint and epoch in words, with what a person should know of that run.
         frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the Grad-CAM
-            heatmap of the predicted class.
+            heatmap of the predicted class. If patches were wanted: of their file, see `facegender.runs.patches`.
         image_size: Width and height of the photograph in pixels.
     """
 

@@ -17,7 +17,7 @@ from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
 from facegender.runs.presets import default_of, unused_fields
-from facegender.runs.protocol import Answer, Request
+from facegender.runs.protocol import Answer, ChannelRequest, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
 from facegender.support.text import one_line, shell_command
@@ -171,12 +171,23 @@ class ClassifierProcess:
             UserError: The file or the checkpoint cannot be used, or the process died or did not answer; one line says
                 why.
         """
+        return await self._answer(Request(id=0, path=os.fspath(path), run=run, checkpoint=checkpoint))
+
+    async def patches(self, run: str, channel: ChannelRequest) -> Path:
+        """Have the patches made that excite a channel most; returns their file, see `facegender.runs.patches`.
+
+        Raises:
+            UserError: There are none, or the process died or did not answer; one line says why.
+        """
+        return Path((await self._answer(Request(id=0, run=run, patches=channel))).frame)
+
+    async def _answer(self, request: Request) -> Answer:
         async with self._lock:
             try:
                 process = await self._running_process()
                 limit_s = ANSWER_LIMIT_S if self._has_answered else COLD_ANSWER_LIMIT_S
                 async with asyncio.timeout(limit_s):
-                    answer = await self._ask(process, path, run, checkpoint)
+                    answer = await self._ask(process, request)
             except TimeoutError:
                 self._kill()
                 raise UserError(
@@ -206,14 +217,11 @@ class ClassifierProcess:
             raise UserError(f"cannot start the classify process ({error.strerror})") from None
         return self._process
 
-    async def _ask(
-        self, process: asyncio.subprocess.Process, path: Path, run: str, checkpoint: CheckpointChoice
-    ) -> Answer:
+    async def _ask(self, process: asyncio.subprocess.Process, request: Request) -> Answer:
         assert process.stdin is not None
         assert process.stdout is not None
         self._next_id += 1
-        request = Request(id=self._next_id, path=os.fspath(path), run=run, checkpoint=checkpoint)
-        process.stdin.write(msgspec.json.encode(request) + b"\n")
+        process.stdin.write(msgspec.json.encode(msgspec.structs.replace(request, id=self._next_id)) + b"\n")
         await process.stdin.drain()
         while True:
             line = await process.stdout.readuntil(b"\n")
@@ -236,3 +244,24 @@ class ClassifierProcess:
             # One that is blocked by a network disk does not end before the disk responds.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), CLOSE_S)
+
+
+class RunPatches:
+    """Makes the patches that excite the channels of one run most, by the classify process."""
+
+    def __init__(self, process: ClassifierProcess, run: str) -> None:
+        self._process = process
+        self._run = run
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether an answer takes no longer than a moment."""
+        return self._process.is_warm
+
+    async def patches(self, epoch: int, layer: str, channel: int) -> Path:
+        """Return the file of patches of a channel; epoch and channel count from 0.
+
+        Raises:
+            UserError: There are none; one line says why.
+        """
+        return await self._process.patches(self._run, ChannelRequest(epoch=epoch, layer=layer, channel=channel))

@@ -1,0 +1,183 @@
+"""Cut from photographs what excites a channel most, and ask the network what it thinks of these photographs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import msgspec
+import numpy as np
+import torch
+from PIL import Image
+
+from facegender.classifier import Classifier
+from facegender.data.demo.faces import demo_face
+from facegender.data.image import UnreadableImage, open_image, resize
+from facegender.interpret.layers import trace
+from facegender.interpret.receptive_field import ReceptiveField, receptive_field
+from facegender.runs.checkpoints import checkpoint_of
+from facegender.runs.events import CheckpointSaved
+from facegender.runs.folder import Manifest, RunFolder
+from facegender.runs.frames import FrameUnreadable, TopPatches, open_frame
+from facegender.runs.journal import read_kinds
+from facegender.runs.patches import Patches
+from facegender.support.arrays import UInt8Array
+from facegender.support.errors import UserError
+from facegender.support.files import is_folder, read_regular
+from facegender.support.text import printable
+
+PHOTOGRAPH_PX = 96
+"""Side of the whole photographs beside the patches."""
+MAX_PATCH_PX = 128
+PADDING = 127
+"""Beyond the edge of a photograph: the value that the network takes for zero."""
+
+
+def checkpoint_for(run: RunFolder, epoch: int) -> Path:
+    """Return the checkpoint of an epoch, counted from 0, if the run still has it, or else its newest one.
+
+    Raises:
+        UserError: The run has no checkpoint.
+    """
+    events = read_kinds(run.journal_path, CheckpointSaved)
+    saved = {event.file: event.epoch for event in events if isinstance(event, CheckpointSaved)}
+    return checkpoint_of(run, "best" if saved.get(run.best_checkpoint.name) == epoch else "last")
+
+
+def channel_patches(classifier: Classifier, run: RunFolder, epoch: int, layer: str, channel: int) -> Patches:
+    """Make the patches of a channel from the frame of an epoch and the photographs of the run.
+
+    Args:
+        classifier: The network that answers; its receptive fields are those of every epoch.
+        run: The run that the network belongs to.
+        epoch: Counted from 0.
+        layer: Name of the convolution.
+        channel: Counted from 0.
+
+    Raises:
+        UserError: The frame lacks what is needed, or the photographs are gone; one line says which.
+    """
+    top = _read_top(run, epoch, layer, channel)
+    names = _validation_names(run)
+    if not len(top.image) or int(top.image.max()) >= len(names):
+        raise UserError(f"run {run.name}: {run.photographs_path.name} does not fit the pictures of epoch {epoch + 1}")
+    chosen = [names[index] for index in top.image.tolist()]
+    read = _reader(run)
+    pixels = [classifier.pixels(read(name)) for name in chosen]
+    field = _receptive_field(classifier, layer)
+    side = classifier.image_size
+    boxes = [field.box(int(row), int(column)) for row, column in top.at.tolist()]
+    with torch.inference_mode():
+        logits = classifier.network(torch.cat([classifier.tensor(one) for one in pixels]))
+    answers = [classifier.prediction(row[None]) for row in logits]
+    return Patches(
+        patches=np.stack([_cut(one, box) for one, box in zip(pixels, boxes, strict=True)]),
+        photographs=np.stack([resize(Image.fromarray(one), PHOTOGRAPH_PX) for one in pixels]),
+        boxes=np.array([_visible(box, side) for box in boxes], np.int32),
+        values=top.value,
+        names=[PurePosixPath(name).name for name in chosen],
+        labels=[PurePosixPath(name).parts[0].lower() for name in chosen],
+        answers=[f"{answer.label} {answer.confidence:.2%}" for answer in answers],
+    )
+
+
+def _read_top(run: RunFolder, epoch: int, layer: str, channel: int) -> TopPatches:
+    """Read the largest activations of a channel, without the empty places of a short list."""
+    try:
+        with open_frame(run.frame_path(epoch)) as frame:
+            if f"top/{layer}/value" not in frame:
+                raise UserError(
+                    f"run {run.name}, epoch {epoch + 1}: its pictures do not tell what excites {printable(layer)} most"
+                )
+            top = frame.top(layer, channel)
+    except FrameUnreadable as error:
+        raise UserError(f"run {run.name}: {error}") from None
+    filled = top.image >= 0
+    return TopPatches(value=top.value[filled], image=top.image[filled], at=top.at[filled])
+
+
+def _validation_names(run: RunFolder) -> list[str]:
+    """The names of the validation photographs in the order that frames refer to."""
+    try:
+        content = msgspec.json.decode(read_regular(run.photographs_path), type=dict[str, list[str]])
+        return content["validation"]
+    except FileNotFoundError:
+        raise UserError(
+            f"run {run.name} does not tell which photographs it was validated on ({run.photographs_path.name} is "
+            "missing): an earlier version trained it, or a program of its own"
+        ) from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        raise UserError(f"run {run.name}: {run.photographs_path.name} cannot be read") from None
+
+
+def _reader(run: RunFolder) -> Callable[[str], Image.Image]:
+    """Return what reads a photograph of a run by its name."""
+    manifest = run.read_manifest()
+    if manifest is None:
+        raise UserError(f"run {run.name}: {run.manifest_path.name} is missing or cannot be read")
+    if manifest.config.demo:
+        return functools.partial(demo_face, side=manifest.config.image_size, seed=manifest.config.seed)
+    return functools.partial(_open_photograph, run, manifest)
+
+
+def _open_photograph(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
+    folder = Path(manifest.data)
+    relative = PurePosixPath(name)
+    try:
+        if relative.is_absolute() or ".." in relative.parts:
+            raise UnreadableImage("not a name below the folder of the photographs")
+        return open_image(folder / relative)
+    except UnreadableImage as error:
+        missing = "" if is_folder(folder) else ", as the folder is not there"
+        raise UserError(
+            f"the photographs of run {run.name} are gone from {printable(folder)}: {printable(name)}: {error}{missing}"
+        ) from None
+
+
+_fields: dict[tuple[object, ...], ReceptiveField] = {}
+"""By what determines the network's architecture, and the layer."""
+
+
+def _receptive_field(classifier: Classifier, layer: str) -> ReceptiveField:
+    """The receptive field of a layer by its name, searched once for each architecture."""
+    side = classifier.image_size
+    key = (classifier.network_name, classifier.recipe, classifier.widths, side, layer)
+    if key not in _fields:
+        _fields[key] = _search_field(classifier, layer)
+    return _fields[key]
+
+
+def _search_field(classifier: Classifier, layer: str) -> ReceptiveField:
+    side = classifier.image_size
+    layers = trace(classifier.network, classifier.tensor(np.zeros((side, side, 3), np.uint8)))
+    for one in layers:
+        if one.name == layer:
+            return receptive_field(classifier.network, one, classifier.image_size)
+    raise UserError(f"{printable(classifier.checkpoint)}: has no layer {printable(layer)}")
+
+
+def _cut(pixels: UInt8Array, box: tuple[int, int, int, int]) -> UInt8Array:
+    """Cut a (top, left, height, width) box from (S, S, 3) uint8 pixels as a square, padded where it reaches beyond.
+
+    A box larger than the photograph is the whole photograph.
+    """
+    side = len(pixels)
+    top, left, height, width = box
+    length = max(height, width)
+    if length >= side:
+        patch = pixels
+    else:
+        padded = np.pad(pixels, ((side, side), (side, side), (0, 0)), constant_values=PADDING)
+        y, x = (min(max(start, -side), side) + side for start in (top, left))
+        patch = padded[y : y + length, x : x + length]
+    return resize(Image.fromarray(patch), MAX_PATCH_PX) if len(patch) > MAX_PATCH_PX else patch
+
+
+def _visible(box: tuple[int, int, int, int], side: int) -> tuple[int, int, int, int]:
+    """The part of a box inside a photograph, as left, top, right and bottom in pixels of the small photograph."""
+    top, left, height, width = box
+    scale = PHOTOGRAPH_PX / side
+    ends = (left, top, left + width, top + height)
+    first, upper, last, lower = (round(min(max(end, 0), side) * scale) for end in ends)
+    return first, upper, max(last, first + 1), max(lower, upper + 1)
