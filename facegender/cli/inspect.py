@@ -52,9 +52,7 @@ def show(
     probe: Annotated[int, typer.Option("--probe", metavar="P", min=1, help="Which probe photograph.")] = 1,
     reference: Annotated[
         int | None,
-        typer.Option(
-            "--reference", metavar="N", min=0, help="Epoch to subtract, for difference; default: the one before."
-        ),
+        typer.Option("--reference", metavar="N", min=0, help="Epoch to subtract, for difference; default: the first."),
     ] = None,
     scale: Annotated[
         Scope | None, typer.Option("--scale", help="What shares one scale of colours; a GIF uses run where it can.")
@@ -140,8 +138,7 @@ def _selection(
     for option, number in (("--epoch", shown), ("--reference", None if reference is None else reference - 1)):
         if number is not None and number not in epochs:
             raise UserError(f"{option} {number + 1}: run {run} has pictures of {_epochs_in_words(epochs)}")
-    earlier = [number for number in epochs if number < shown]
-    subtracted = reference - 1 if reference is not None else earlier[-1] if earlier else None
+    subtracted = reference - 1 if reference is not None else epochs[0]
     with open_frame(folder.frame_path(shown)) as frame:
         name = _layer_named(run, frame.info.layers, layer)
         probes = len(frame.tensor("probe/labels"))
@@ -160,7 +157,7 @@ def _selection(
         view=view,
         channel=None if channel is None else channel - 1,
         probe=probe - 1,
-        reference=subtracted if view == "difference" else None,
+        reference=subtracted if view == "difference" and subtracted != shown else None,
         scope=scope,
     )
 

@@ -17,11 +17,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 from facegender.rendering.colormaps import DIVERGING, Palette
 from facegender.rendering.history import run_limits, spaced
-from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized
-from facegender.rendering.views import SCOPES, NothingToShow, Scope, Tiles, Variant, View, has_colours, view_tiles
+from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
+from facegender.rendering.views import (
+    SCOPES,
+    NothingToShow,
+    Scope,
+    Tiles,
+    Variant,
+    View,
+    has_colours,
+    patch_tiles,
+    view_tiles,
+)
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import FrameReader, open_frame
-from facegender.support.arrays import UInt8Array
+from facegender.runs.patches import Patches
 from facegender.support.files import replacing
 from facegender.support.text import one_line
 
@@ -124,6 +134,19 @@ def read_figure(folder: RunFolder, chosen: Selection) -> Figure:
         return figure_of(tiles, _title(folder.name, frame, chosen), list(_notes(frame, chosen, tiles)))
 
 
+def patches_figure(run: str, chosen: Selection, patches: Patches) -> Figure:
+    """Make a figure of the patches that excite a channel most, with the value, label and answer for each photograph."""
+    described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
+    notes = [f"{value:.3g}  {name}: labelled {label}, predicted {answer}" for value, name, label, answer in described]
+    parts = (
+        run,
+        epoch_name(chosen.epoch),
+        chosen.layer,
+        f"{VIEW_TITLES['top']} of channel {(chosen.channel or 0) + 1}",
+    )
+    return figure_of(patch_tiles(patches), " · ".join(parts), notes)
+
+
 def figure_of(tiles: Tiles, title: str, notes: Sequence[str] = ()) -> Figure:
     """Make a figure of tiles: find the colours and the numbers of its colour bar."""
     bar = tiles.colormap
@@ -192,23 +215,12 @@ def mosaic_picture(
 ) -> tuple[Image.Image, Grid]:
     """Lay out tiles in a grid, as large as an area (width, height) allows. Returns an RGB picture and the grid."""
     grid = fit_grid(len(tiles.pixels), tiles.pixels.shape[1:3], area_px, gap=gap, enlarging=enlarging)
-    out = np.full((grid.height, grid.width, 3), GAP_COLOUR, np.uint8)
-    for number, tile in enumerate(_coloured(tiles, grid)):
-        x, y = grid.origin(number)
-        out[y : y + grid.tile_height, x : x + grid.tile_width] = tile
-    return Image.fromarray(out), grid
-
-
-def _coloured(tiles: Tiles, grid: Grid) -> UInt8Array:
-    """The tiles at the size of a grid, (N, h, w, 3) uint8 RGB."""
-    width, height = grid.tile_width, grid.tile_height
-    if tiles.pixels.ndim == 3:
+    pixels = tiles.pixels
+    if pixels.ndim == 3:
         assert tiles.colormap is not None
-        coloured: UInt8Array = tiles.colormap[resized(tiles.pixels, width, height)]
-        return coloured
-    # Colours are resized as three tiles each.
-    channels = [resized(np.ascontiguousarray(tiles.pixels[..., index]), width, height) for index in range(3)]
-    return np.stack(channels, axis=3)
+        # Values are resized before they are coloured.
+        pixels = tiles.colormap[resized(pixels, grid.tile_width, grid.tile_height)]
+    return Image.fromarray(rgb_mosaic(pixels, grid)), grid
 
 
 def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Image.Image:

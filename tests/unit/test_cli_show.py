@@ -64,11 +64,13 @@ def test_the_numbers_count_from_0_and_have_scales_and_statistics(folder: RunFold
     assert (tile["label"], tile["low"], tile["high"]) == ("4", found["min"], found["max"])
 
 
-def test_the_difference_is_to_the_epoch_before_unless_another_is_named(folder: RunFolder, capsys: Capture) -> None:
+def test_the_difference_is_to_the_first_epoch_unless_another_is_named(folder: RunFolder, capsys: Capture) -> None:
     assert show(folder, "--view", "difference", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["reference"] == 0
+    assert show(folder, "--view", "difference", "--reference", "2", "--json") == 0
     assert json.loads(capsys.readouterr().out)["reference"] == 1
     write_frame(folder.frame_path(INITIAL), structs.replace(recorded.frame(0), epoch=INITIAL))
-    assert show(folder, "--view", "difference", "--reference", "0", "--json") == 0
+    assert show(folder, "--view", "difference", "--json") == 0
     assert json.loads(capsys.readouterr().out)["reference"] == INITIAL
 
 
