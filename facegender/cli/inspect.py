@@ -67,7 +67,7 @@ def show(
 ) -> None:
     """Show the feature maps, filters or another view of a layer, in the terminal or as a file."""
     folder = open_run(root, run)
-    _check_output(output, epoch, json=json)
+    _check_output(output, view, epoch, json=json)
     if reference is not None and view != "difference":
         raise UserError("--reference belongs to --view difference: leave it out, or give that view")
     from facegender.rendering.figures import draw, read_figure
@@ -81,7 +81,7 @@ def show(
         if output is not None and output.suffix.lower() == ".gif":
             _write_gif(folder, chosen, output)
             return
-        figure = read_figure(folder, chosen)
+        figure = _read_top(folder, chosen) if view == "top" else read_figure(folder, chosen)
         if json:
             print(json_line(_numbers(folder, chosen, figure)))
         elif output is not None:
@@ -95,7 +95,7 @@ def show(
         print(f"{printable(output)}: {figure.title}")
 
 
-def _check_output(output: Path | None, epoch: int | None, *, json: bool) -> None:
+def _check_output(output: Path | None, view: View, epoch: int | None, *, json: bool) -> None:
     """Refuse what cannot be written or shown before anything is read."""
     if output is None:
         if not json:
@@ -110,6 +110,8 @@ def _check_output(output: Path | None, epoch: int | None, *, json: bool) -> None
         raise UserError(f"--output {name}: is not a regular file; name another one")
     if output.suffix.lower() == ".gif" and epoch is not None:
         raise UserError("--epoch: a GIF plays all epochs; leave it out, or write a .png")
+    if output.suffix.lower() == ".gif" and view == "top":
+        raise UserError(f"--output {name}: --view top has no GIF; write a .png")
 
 
 def _selection(
@@ -155,7 +157,7 @@ def _selection(
         epoch=shown,
         layer=name,
         view=view,
-        channel=None if channel is None else channel - 1,
+        channel=None if channel is None and view != "top" else (channel or 1) - 1,
         probe=probe - 1,
         reference=subtracted if view == "difference" and subtracted != shown else None,
         scope=scope,
@@ -202,6 +204,17 @@ def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
     with _writing(output):
         write_gif(output, [draw(figure) for figure in figures])
     print(f"{printable(output)}: {counted(len(figures), 'epoch')}, the last is {figures[-1].title}")
+
+
+def _read_top(folder: RunFolder, chosen: Selection) -> Figure:
+    """Cut what excites a channel most, the first one if none is chosen, from the photographs of the run."""
+    from facegender.channel_patches import channel_patches, checkpoint_for
+    from facegender.classifier import load_classifier
+    from facegender.rendering.figures import patches_figure
+
+    classifier = load_classifier(checkpoint_for(folder, chosen.epoch))
+    patches = channel_patches(classifier, folder, chosen.epoch, chosen.layer, chosen.channel or 0)
+    return patches_figure(folder.name, chosen, patches)
 
 
 @contextlib.contextmanager

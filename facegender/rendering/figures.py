@@ -137,7 +137,7 @@ def read_figure(folder: RunFolder, chosen: Selection) -> Figure:
 def patches_figure(run: str, chosen: Selection, patches: Patches) -> Figure:
     """Make a figure of the patches that excite a channel most, with the value, label and answer for each photograph."""
     described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
-    notes = [f"{value:.3g}  {name}: labelled {label}, predicted {answer}" for value, name, label, answer in described]
+    notes = [f"{value:.3g} {name}: labelled {label}, predicted {answer}" for value, name, label, answer in described]
     parts = (
         run,
         epoch_name(chosen.epoch),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from facegender.__main__ import run
 from facegender.channel_patches import PADDING, PHOTOGRAPH_PX, checkpoint_for
 from facegender.classify_server import ClassifyServer
 from facegender.data.demo.faces import draw_demo_photograph
@@ -20,6 +22,8 @@ from facegender.runs.frames import Frame, LayerFrame, TopPatches, write_frame
 from facegender.runs.patches import Patches, read_patches
 from facegender.runs.protocol import Answer, ChannelRequest, Request
 from tests import recorded
+
+Capture = pytest.CaptureFixture[str]
 
 NAMES = ["female/demo_00001.jpg", "male/demo_00000.jpg", "male/demo_00003.jpg"]
 SIDE = 32
@@ -165,3 +169,33 @@ def test_the_checkpoint_of_the_epoch_answers_if_there_still_is_one(folder: RunFo
     recorded.append(folder, CheckpointSaved(time=2000.0, file="best.ckpt", epoch=1, step=8))
     assert checkpoint_for(folder, 1) == folder.best_checkpoint
     assert checkpoint_for(folder, 0) == folder.last_checkpoint
+
+
+# In the shell
+
+
+def test_show_writes_the_patches_with_value_label_and_answer(folder: RunFolder, capsys: Capture) -> None:
+    target = folder.root / "top.png"
+    arguments = ["show", "done", "--view", "top", "--epoch", "2", "--root", str(folder.root)]
+    assert run([*arguments, "--output", str(target)]) == 0
+    assert "done · epoch 2 · conv1 · top patches of channel 1" in capsys.readouterr().out
+    with Image.open(target) as picture:
+        assert picture.format == "PNG"
+    assert run([*arguments, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert [(tile["label"], tile["high"]) for tile in row["tiles"]] == [
+        ("demo_00003.jpg", 3), ("demo_00001.jpg", 2), ("demo_00000.jpg", 1),
+    ]  # fmt: skip
+    assert re.fullmatch(r"3 demo_00003.jpg: labelled male, predicted (fe)?male \d+\.\d\d%", row["notes"][0])
+
+
+def test_show_says_in_one_line_why_there_are_no_patches(folder: RunFolder, capsys: Capture) -> None:
+    arguments = ["show", "done", "--view", "top", "--root", str(folder.root)]
+    assert run([*arguments, "--epoch", "2", "--output", "a.gif"]) == 2
+    assert run([*arguments, "--output", "a.gif"]) == 2
+    folder.photographs_path.unlink()
+    assert run([*arguments, "--epoch", "2", "--json"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].endswith("--output a.gif: --view top has no GIF; write a .png")
+    assert "run done does not tell which photographs it was validated on" in lines[2]
+    assert len(lines) == 3
