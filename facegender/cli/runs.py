@@ -77,8 +77,12 @@ def stop(
         print(f"run {run} has {state}: there is nothing to stop")
         return
     folder.request_stop()
-    print(f"run {run}: stop requested; it finishes its batch, saves last.ckpt and ends")
-    print(f"resume with: {shell_command(root, 'train', '--resume', run)}")
+    manifest = folder.read_manifest()
+    if manifest is not None and manifest.script:
+        print(f"run {run}: stop requested; its script ends the training after this batch")
+    else:
+        print(f"run {run}: stop requested; it finishes its batch, saves last.ckpt and ends")
+        print(f"resume with: {shell_command(root, 'train', '--resume', run)}")
     deadline = time.monotonic() + wait
     while wait and (state := folder.state()) in LIVE_STATES:
         if time.monotonic() > deadline:

@@ -68,7 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         created: Seconds since 1970.
         program: Name and version of the program that wrote the manifest last.
-        data: The folder that was read, or "demo faces".
+        data: The folder that was read, or "demo faces", or e.g. "script train.py".
         data_digest: A hash of the photographs and their labels, which tells whether they are still the same.
         parameters: Number of the network's parameters.
         layers: Names of the convolutions in the order of the forward pass.

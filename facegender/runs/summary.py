@@ -21,7 +21,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         best_accuracy: Highest validation accuracy; NaN before the first validation.
         best_epoch: The epoch of that accuracy, counted from 0; -1 before the first validation.
         created: Seconds since 1970; 0 if unknown.
-        data: The folder that was read, or "demo faces".
+        data: The folder that was read, or "demo faces", or e.g. "script train.py".
     """
 
     run: str
@@ -70,6 +70,7 @@ def trained_manifest(root: Path, preferred: RunFolder | None = None) -> Manifest
         preferred: Use this run if it made a step, else the newest one that did.
     """
     for folder in ([preferred] if preferred else []) + list_runs(root):
-        if any(read_kinds(folder.journal_path, Steps)) and (manifest := folder.read_manifest()) is not None:
+        manifest = folder.read_manifest()
+        if manifest is not None and not manifest.script and any(read_kinds(folder.journal_path, Steps)):
             return manifest
     return None

@@ -142,7 +142,13 @@ def set_up_script(config: TrainConfig, root: Path, run: str, script: str) -> Run
 
 def _manifest(folder: RunFolder, config: TrainConfig, script: str = "") -> Manifest:
     return Manifest(
-        run=folder.name, config=config, process=Process.this(), created=time.time(), program=_PROGRAM, script=script
+        run=folder.name,
+        config=config,
+        process=Process.this(),
+        created=time.time(),
+        program=_PROGRAM,
+        data=f"script {script}" if script else "",
+        script=script,
     )
 
 

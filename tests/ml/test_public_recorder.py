@@ -529,14 +529,18 @@ def test_the_program_says_that_a_run_has_its_own_script(tmp_path: Path) -> None:
         find_checkpoint(tmp_path, "mine")
 
 
-def test_resnet_on_a_folder_of_pictures(tmp_path: Path) -> None:
-    torchvision = pytest.importorskip("torchvision")
+def draw_pictures(folder: Path, count: int) -> None:
     for label, name in enumerate(CLASSES):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for number in range(6):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
             picture = Image.new("RGB", (40, 32), (60 * label, 90, 40 * number))
             ImageDraw.Draw(picture).ellipse((5, 5, 15 + 5 * label, 25), "white")
-            picture.save(tmp_path / "pictures" / name / f"{number}.png")
+            picture.save(folder / name / f"{number}.png")
+
+
+def test_resnet_on_a_folder_of_pictures(tmp_path: Path) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    draw_pictures(tmp_path / "pictures", 6)
     normalise = torchvision.transforms.Normalize((0.5,) * 3, (0.25,) * 3)
     transform = torchvision.transforms.Compose([torchvision.transforms.ToTensor(), normalise])
     data = torchvision.datasets.ImageFolder(tmp_path / "pictures", transform)
@@ -592,3 +596,18 @@ def test_the_public_names_are_imported_lazily() -> None:
         "from facegender import RunRecorder; assert RunRecorder.__name__ == 'RunRecorder'"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_example_trains_any_network_on_a_folder_of_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("torchvision")
+    draw_pictures(tmp_path / "pictures", 5)
+    example = Path(__file__).resolve().parents[2] / "examples" / "any_network.py"
+    options = ["--network=mobilenet_v3_small", "--random-weights", "--epochs=1", "--image-size=32", "--workers=0"]
+    line = [sys.executable, str(example), str(tmp_path / "pictures"), *options, f"--root={tmp_path}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    (started,) = of_kind(events_of(tmp_path, "any-network"), RunStarted)
+    assert started.classes == CLASSES
+    assert RunFolder(tmp_path, "any-network").state() == "completed"
+    assert notices(tmp_path, "any-network") == []

@@ -18,7 +18,6 @@ from facegender.support.text import counted
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
-from tui.host.processes import ClassifierProcess, RunPatches
 from tui.inspect.browser import LayerBrowser
 from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
@@ -61,12 +60,11 @@ class Dashboard(PictureScreen):
         ("pagedown", "scroll_log(1)", "scroll the log down"),
     ]
 
-    def __init__(self, root: Path, folder: RunFolder | None, classifier: ClassifierProcess) -> None:
+    def __init__(self, root: Path, folder: RunFolder | None) -> None:
         super().__init__(root, LayerBrowser("feature maps appear after the first epoch", id="layers"))
         # The class for most terminal sizes, so that the first screen is not styled and painted twice.
         self.add_class("-tall")
         self.folder = folder
-        self._classifier = classifier
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
         self._follower: Follower | None = None
         self._curves: StepCurves | None = None
@@ -131,7 +129,6 @@ class Dashboard(PictureScreen):
             self.state = RunState(folder.name)
         self.folder = folder
         self.browser.open(folder.frame_path)
-        self.browser.patch_source = RunPatches(self._classifier, folder.name)
         self._follower = Follower(folder, self.post_message)
         self._stale = True
 

@@ -221,7 +221,7 @@ class ScriptSource(Source):
         description = {
             "batch_size": batch_size if isinstance(batch_size, int) else self._batch_size,
             "resumed": self.steps_done(trainer) > 0,
-            "recipe": "script",
+            "recipe": "",
             "network": type(pl_module).__name__,
             "image_size": size,
             "parameters": parameter_count(pl_module),
