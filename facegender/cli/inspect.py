@@ -70,8 +70,7 @@ def show(
     _check_output(output, view, epoch, json=json)
     if reference is not None and view != "difference":
         raise UserError("--reference belongs to --view difference: leave it out, or give that view")
-    from facegender.rendering.figures import draw, read_figure
-    from facegender.rendering.pages import write_png
+    from facegender.rendering.figures import read_figure, write_figure
     from facegender.rendering.views import NothingToShow
     from facegender.runs.frames import FrameUnreadable
     from facegender.runs.tensors import DamagedTensors
@@ -86,7 +85,7 @@ def show(
             print(json_line(_numbers(folder, chosen, figure)))
         elif output is not None:
             with _writing(output):
-                write_png(output, draw(figure))
+                write_figure(output, figure)
         else:
             print_figure(figure, graphics, sys.stdout)
     except (NothingToShow, FrameUnreadable, DamagedTensors) as error:
@@ -195,14 +194,10 @@ def _epochs_in_words(epochs: list[int]) -> str:
 
 
 def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
-    from facegender.rendering.figures import draw, epoch_figures, write_gif
-    from facegender.rendering.views import NothingToShow
+    from facegender.rendering.figures import write_animation
 
-    figures = list(epoch_figures(folder, chosen))
-    if not figures:
-        raise NothingToShow("no epoch has anything to show for this view")
     with _writing(output):
-        write_gif(output, [draw(figure) for figure in figures])
+        figures = write_animation(output, folder, chosen)
     print(f"{printable(output)}: {counted(len(figures), 'epoch')}, the last is {figures[-1].title}")
 
 

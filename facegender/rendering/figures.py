@@ -7,6 +7,7 @@ a colour bar with numbers, and notes.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from facegender.rendering.colormaps import DIVERGING, Palette
 from facegender.rendering.history import run_limits, spaced
 from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
+from facegender.rendering.pages import write_png
 from facegender.rendering.views import (
     SCOPES,
     NothingToShow,
@@ -29,7 +31,7 @@ from facegender.rendering.views import (
     patch_tiles,
     view_tiles,
 )
-from facegender.runs.folder import INITIAL, RunFolder
+from facegender.runs.folder import INITIAL, RunFolder, frame_name
 from facegender.runs.frames import FrameReader, open_frame
 from facegender.runs.patches import Patches
 from facegender.support.files import replacing
@@ -54,6 +56,8 @@ _NOTE_COLOUR = (150, 154, 164)
 _MARGIN_PX = 16
 _LINE_PX = 20
 _BAR_PX = (256, 14)
+MAX_NAME = 100
+"""Characters of a file's name without its suffix."""
 _MIN_LABELLED_PX = 40
 """Side of the smallest tile that has its label below it."""
 _LABEL_GAP_PX = 18
@@ -297,6 +301,42 @@ def _shortened(text: str, font: _Font, width: int) -> str:
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
+
+
+def file_name(chosen: Selection, suffix: str) -> str:
+    """Name the file of a figure, e.g. "conv2_maps_channel_5_epoch_3.png"; of a GIF without the epoch.
+
+    As in all names of files the epoch counts from 0; the channel counts from 1, as in the picture.
+    """
+    parts = [chosen.layer, chosen.view] if chosen.view != "cam" else ["cam"]
+    parts += [] if chosen.channel is None else [f"channel_{chosen.channel + 1}"]
+    parts += [] if chosen.probe == 0 else [f"probe_{chosen.probe + 1}"]
+    parts += [] if suffix == ".gif" else [frame_name(chosen.epoch)]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "_".join(parts))[-MAX_NAME:] + suffix
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG, whole or not at all.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    write_png(path, draw(figure))
+
+
+def write_animation(path: Path, folder: RunFolder, chosen: Selection) -> list[Figure]:
+    """Write the figures of `epoch_figures` as an animated GIF, whole or not at all; return them.
+
+    Raises:
+        NothingToShow: No epoch has anything to show.
+        FrameUnreadable, DamagedTensors: As in `read_figure`.
+        OSError: The disk is full or gone.
+    """
+    figures = list(epoch_figures(folder, chosen))
+    if not figures:
+        raise NothingToShow("no recorded epoch has anything to show for this view")
+    write_gif(path, [draw(figure) for figure in figures])
+    return figures
 
 
 def write_gif(path: Path, pictures: Sequence[Image.Image], seconds: float = 0.5) -> None:

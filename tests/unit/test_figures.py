@@ -16,6 +16,7 @@ from facegender.rendering.figures import (
     draw,
     epoch_figures,
     figure_of,
+    file_name,
     mosaic_picture,
     read_figure,
     write_gif,
@@ -149,3 +150,14 @@ def test_a_gif_plays_the_epochs_for_ever_and_is_written_whole(tmp_path: Path) ->
     with Image.open(tmp_path / "a.gif") as gif:
         assert (gif.n_frames, gif.size, gif.info["loop"]) == (3, (42, 30), 0)
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_a_figure_has_a_name_of_its_own_that_any_file_system_takes() -> None:
+    chosen = Selection(epoch=2, layer="features.0", view="maps", channel=4)
+    assert file_name(chosen, ".png") == "features.0_maps_channel_5_epoch_2.png"
+    assert file_name(structs.replace(chosen, view="cam", channel=None, probe=1), ".gif") == "cam_probe_2.gif"
+    assert file_name(structs.replace(chosen, epoch=INITIAL, channel=None), ".png") == "features.0_maps_initial.png"
+    odd = file_name(structs.replace(chosen, layer="../a\x1b b" * 60), ".png")
+    assert "/" not in odd
+    assert odd.isprintable()
+    assert len(odd) <= 104
