@@ -79,6 +79,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("back", "escape", "Esc", "back", "out again: of the channel, the explorer, the pane", "Pictures"),
     Command("health", "H", "H", "health", "what is unhealthy: dead channels, gradients …", "Pictures"),
     Command("play", "space", "Space", "picture('play')", "play the epochs one after another, or pause", "Pictures"),
+    Command("export", "e", "e", "export(False)", "write the view as a PNG into the run's visuals", "Pictures"),
+    Command("export-epochs", "E", "E", "export(True)", "write the view of all epochs as a GIF", "Pictures"),
     Command("metric", "a", "a", "next_metric", "second chart: accuracy, F1 or another metric", "Curves"),
     Command("log-scale", "y", "y", "toggle_log_scale", "logarithmic or linear loss axis", "Curves"),
     Command("x-axis", "x", "x", "next_x_axis", "x axis: epochs, steps or minutes", "Curves"),

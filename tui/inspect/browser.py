@@ -143,6 +143,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         return self._frames
 
     @property
+    def shown(self) -> LayerRequest | None:
+        """What the picture on the screen shows; None without a picture."""
+        return self._picture.request if self._picture is not None else None
+
+    @property
     def is_playing(self) -> bool:
         """Whether the epochs are shown one after another."""
         return self._player is not None

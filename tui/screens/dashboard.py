@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import events, on
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.widgets import Static
 
 from facegender.runs.events import HealthMeasured
 from facegender.runs.folder import RunFolder
 from facegender.runs.health import Finding, findings
-from facegender.support.text import counted
+from facegender.support.errors import UserError
+from facegender.support.text import counted, printable
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Column, Row
 from tui.inspect.browser import LayerBrowser
+from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState
@@ -439,6 +442,26 @@ class Dashboard(PictureScreen):
             self.notify("nothing is known of the layers' health yet: it is measured after each epoch", markup=False)
         else:
             self.notify(f"all layers are healthy after {fmt.epoch_name(measured.epoch)}", markup=False)
+
+    def action_export(self, animated: bool) -> None:
+        """Write the view, or its epochs, as a file."""
+        if self.folder is None or (request := self.browser.shown) is None:
+            self.notify("there is no picture to write yet", severity="error")
+            return
+        if animated:
+            self.notify("writing the epochs as a GIF…", timeout=3)
+        self._export(self.folder, request, animated)
+
+    @work(group="export")
+    async def _export(self, folder: RunFolder, request: LayerRequest, animated: bool) -> None:
+        from tui.inspect.export import export_view
+
+        try:
+            path = await asyncio.to_thread(export_view, folder, request, animated=animated)
+        except UserError as error:
+            self.app.notify(f"not written: {error}", severity="error", markup=False)
+        else:
+            self.app.notify(f"written to {printable(path)}", markup=False, timeout=10)
 
     def _focus_health(self, focus: bool) -> None:
         (self.query_one(HealthList) if focus else self.browser).focus()
