@@ -33,7 +33,7 @@ async def test_e_writes_the_view_and_says_where(root: Path) -> None:
     folder = recorded.write_run(root)
     async with running(root) as (app, pilot):
         await shown(app)
-        path = folder.visuals / "epoch_2_conv1_maps.png"
+        path = folder.visuals / "conv1_maps_epoch_2.png"
         assert await pressed(app, pilot, "e") == f"written to {path}"
         with Image.open(path) as image:
             assert image.width > 200
@@ -45,8 +45,8 @@ async def test_a_channel_that_is_enlarged_is_alone_in_the_file(root: Path) -> No
         browser = await shown(app)
         await pilot.press("m", "down", "l", "l", "enter")
         await until(lambda: browser.shown is not None and browser.shown.selection.zoomed)
-        assert (await pressed(app, pilot, "e")).endswith("epoch_2_conv2_filters_channel_2.png")
-        assert (folder.visuals / "epoch_2_conv2_filters_channel_2.png").exists()
+        assert (await pressed(app, pilot, "e")).endswith("conv2_filters_channel_2_epoch_2.png")
+        assert (folder.visuals / "conv2_filters_channel_2_epoch_2.png").exists()
 
 
 async def test_the_epochs_become_a_gif(root: Path) -> None:
@@ -54,7 +54,7 @@ async def test_the_epochs_become_a_gif(root: Path) -> None:
     async with running(root) as (app, pilot):
         await shown(app)
         await pilot.press("E")
-        path = folder.visuals / "epochs_conv1_maps.gif"
+        path = folder.visuals / "conv1_maps.gif"
         await until(lambda: app.told[-1] == f"written to {path}")
         with Image.open(path) as image:
             assert getattr(image, "n_frames", 1) == 3
@@ -97,7 +97,7 @@ async def test_patches_are_written_with_their_captions(root: Path, tmp_path: Pat
             await pilot.press("m")
         await until(lambda: browser.shown is not None and browser.shown.patches is not None)
         await pressed(app, pilot, "e")
-        assert (folder.visuals / "epoch_2_conv1_top_channel_1.png").exists()
+        assert (folder.visuals / "conv1_top_channel_1_epoch_2.png").exists()
 
 
 @pytest.mark.parametrize("key", ["e", "E"])

@@ -188,7 +188,7 @@ def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, ch
         patches = read_patches(request.patches)
         if len(patches.names):
             tiles = views.patch_tiles(patches, whole=request.selection.variant == "photographs")
-            return _Content(tiles, channels, details=patch_lines(patches))
+            return _Content(tiles, channels, details=_patch_lines(patches))
     rows = [
         f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<5} row {row + 1:<3} column {column + 1}"
         for number, (value, image, (row, column)) in enumerate(
@@ -202,8 +202,7 @@ def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, ch
     return _Content(None, channels, text=(*(row.ljust(width) for row in rows), *why))
 
 
-def patch_lines(patches: Patches) -> tuple[str, ...]:
-    """Return a line for each patch: the activation, the label, the network's answer and the name."""
+def _patch_lines(patches: Patches) -> tuple[str, ...]:
     described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
     return tuple(
         f"{number} {fmt.significant(value)} {label} → {answer}  {name}"

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from facegender.rendering import figures, views
-from facegender.rendering.pages import write_png
-from facegender.runs.folder import RunFolder, frame_name
+from facegender.runs.folder import RunFolder
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.patches import PatchesUnreadable, read_patches
 from facegender.runs.tensors import DamagedTensors
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
-from tui import format as fmt
-from tui.inspect.compose import patch_lines
 from tui.inspect.request import LayerRequest
 
 
@@ -34,12 +30,13 @@ def export_view(folder: RunFolder, request: LayerRequest, *, animated: bool) -> 
     """
     try:
         chosen = _chosen(folder, request)
-        view = re.sub(r"[^\w.-]+", "_", f"{chosen.layer}_{chosen.view}")
-        channel = "" if chosen.channel is None else f"_channel_{chosen.channel + 1}"
-        if animated:
-            return _write_gif(folder, chosen, folder.visuals / f"epochs_{view}{channel}.gif")
-        path = folder.visuals / f"{frame_name(chosen.epoch)}_{view}{channel}.png"
-        write_png(path, figures.draw(_figure(folder, chosen, request)))
+        path = folder.visuals / figures.file_name(chosen, ".gif" if animated else ".png")
+        if chosen.view == "top":
+            _write_patches(path, folder, chosen, request, animated=animated)
+        elif animated:
+            figures.write_animation(path, folder, chosen)
+        else:
+            figures.write_figure(path, figures.read_figure(folder, chosen))
         return path
     except (views.NothingToShow, FrameUnreadable, PatchesUnreadable, DamagedTensors) as error:
         raise UserError(one_line(str(error))) from None
@@ -66,22 +63,11 @@ def _chosen(folder: RunFolder, request: LayerRequest) -> figures.Selection:
     )
 
 
-def _figure(folder: RunFolder, chosen: figures.Selection, request: LayerRequest) -> figures.Figure:
-    if chosen.view != "top":
-        return figures.read_figure(folder, chosen)
+def _write_patches(
+    path: Path, folder: RunFolder, chosen: figures.Selection, request: LayerRequest, *, animated: bool
+) -> None:
+    if animated:
+        raise views.NothingToShow("top patches are not played: they are made for one epoch")
     if request.patches is None:
         raise views.NothingToShow(request.no_patches or "the patches are not made yet: try again in a moment")
-    patches = read_patches(request.patches)
-    tiles = views.patch_tiles(patches, whole=chosen.variant == "photographs")
-    title = f"{folder.name} · {fmt.epoch_name(chosen.epoch)} · {chosen.layer} · channel {(chosen.channel or 0) + 1}"
-    return figures.figure_of(tiles, f"{title} · {figures.VIEW_TITLES['top']}", patch_lines(patches))
-
-
-def _write_gif(folder: RunFolder, chosen: figures.Selection, path: Path) -> Path:
-    if chosen.view == "top":
-        raise views.NothingToShow("top patches are not played: they are made for one epoch")
-    pictures = [figures.draw(figure) for figure in figures.epoch_figures(folder, chosen)]
-    if not pictures:
-        raise views.NothingToShow("no epoch has anything to show in this view")
-    figures.write_gif(path, pictures)
-    return path
+    figures.write_figure(path, figures.patches_figure(folder.name, chosen, read_patches(request.patches)))
