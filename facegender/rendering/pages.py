@@ -21,6 +21,9 @@ _TITLE_HEIGHT_PX = 20
 _MAX_PROBE_SIDE_PX = 192
 _MAX_MAPS_HEIGHT_PX = 560
 _MAX_FILTERS_HEIGHT_PX = 420
+MAX_PAGE_HEIGHT_PX = 32_000
+"""Many programs show no higher picture. Of a network with very many layers the mosaics are made smaller."""
+_MIN_SECTION_HEIGHT_PX = 24
 _TITLE_COLOUR = (222, 224, 230)
 _NOTE_COLOUR = (150, 154, 164)
 
@@ -33,14 +36,16 @@ def maps_page(frame: Frame) -> Image.Image:
     count = len(frame.images)
     side = min(_MAX_PROBE_SIDE_PX, _INNER_WIDTH_PX // count - 4)
     note = f"step {frame.step}, {count} probe images"
+    maps_height, average_side = _section_heights(len(frame.layers), (_MAX_MAPS_HEIGHT_PX, side))
     sections = [(f"Epoch {frame.epoch + 1}", note, _photographs(frame.images, side))]
     for layer in frame.layers:
         maps, low, high = quantise(layer.maps)
         note = f"{maps.shape[1]} feature maps of the first probe, each over its own range; yellow is high"
-        body = _coloured_mosaic(maps[0], VIRIDIS, (_INNER_WIDTH_PX, _MAX_MAPS_HEIGHT_PX))
+        body = _coloured_mosaic(maps[0], VIRIDIS, (_INNER_WIDTH_PX, maps_height))
         sections.append((layer.name, note, body))
         averages = np.concatenate([channel_average(maps[p], low[p], high[p])[0] for p in range(count)])
-        body = _coloured_mosaic(_enlarged(averages, side), VIRIDIS, (count * (side + 4) + 4, side + 4))
+        area = (count * (average_side + 4) + 4, average_side + 4)
+        body = _coloured_mosaic(_enlarged(averages, average_side), VIRIDIS, area)
         sections.append((f"{layer.name} average", "mean over the channels, one per probe", body))
     return _page(sections)
 
@@ -48,12 +53,13 @@ def maps_page(frame: Frame) -> Image.Image:
 def filters_page(frame: Frame) -> Image.Image:
     """Draw the filters of each layer, averaged over their input channels, on one scale per layer."""
     sections: list[_Section] = []
+    (filters_height,) = _section_heights(len(frame.layers), (_MAX_FILTERS_HEIGHT_PX,))
     for layer in frame.layers:
         tiles, limit = signed_tiles(layer.filters.mean(axis=1))
         count, inputs, height, width = layer.filters.shape
         shape = f"{inputs} x {height} x {width}"
         note = f"{count} filters of {shape}, mean over inputs; red is positive, blue negative, up to {limit:.3g}"
-        body = _coloured_mosaic(tiles, DIVERGING, (_INNER_WIDTH_PX, _MAX_FILTERS_HEIGHT_PX))
+        body = _coloured_mosaic(tiles, DIVERGING, (_INNER_WIDTH_PX, filters_height))
         sections.append((f"{layer.name} filters, epoch {frame.epoch + 1}", note, body))
     return _page(sections)
 
@@ -67,6 +73,18 @@ def write_png(path: Path, image: Image.Image) -> None:
     with replacing(path) as temporary:
         # The default level makes a page an eighth smaller and takes half as long again, time that training would lose.
         image.save(temporary, "PNG", compress_level=1)
+
+
+def _section_heights(layers: int, heights: Sequence[int]) -> list[int]:
+    """Heights of the pictures of each layer, as far as the page has room for those of all layers.
+
+    Args:
+        heights: Those of a layer if there are few layers.
+    """
+    titles = (_TITLE_HEIGHT_PX + _MARGIN_PX) * len(heights)
+    room = (MAX_PAGE_HEIGHT_PX - 2 * _MAX_PROBE_SIDE_PX) / max(1, layers) - titles
+    share = min(1.0, room / sum(heights))
+    return [max(_MIN_SECTION_HEIGHT_PX, int(height * share)) for height in heights]
 
 
 def _page(sections: Sequence[_Section]) -> Image.Image:

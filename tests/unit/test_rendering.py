@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import msgspec
 import numpy as np
 import pytest
 import recorded
@@ -226,6 +227,15 @@ def test_the_pages_of_an_epoch_are_written_as_png_of_one_width(tmp_path: Path) -
             assert image.width == 1280
             assert image.height == page.height
     assert {path.name for path in tmp_path.iterdir()} == {"maps.png", "filters.png"}
+
+
+def test_the_pages_of_a_network_of_very_many_layers_can_still_be_opened() -> None:
+    frame = recorded.frame(0)
+    layers = [msgspec.structs.replace(frame.layers[0], name=f"conv{number}") for number in range(150)]
+    deep = msgspec.structs.replace(frame, layers=layers)
+    for page in (pages.maps_page(deep), pages.filters_page(deep)):
+        assert page.width == 1280
+        assert page.height <= pages.MAX_PAGE_HEIGHT_PX
 
 
 def test_the_maps_page_shows_the_probe_photographs_and_both_ends_of_the_colour_map() -> None:
