@@ -86,12 +86,22 @@ class ChannelTracker:
     """
 
     def __init__(self, layers: Sequence[Layer]) -> None:
+        """Begin with no photographs. There must be a layer."""
         self._layers = layers
         self._channels = [layer.conv.out_channels for layer in layers]
         self._layer_at = {(layer.shown, layer.call): layer for layer in layers}
         self._calls: Counter[nn.Module] = Counter()
         self._seen: dict[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
-        self.totals: Totals | None = None
+        channels, device = sum(self._channels), layers[0].conv.weight.device
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.totals = Totals(
+            photographs=torch.zeros((), dtype=torch.int64, device=device),
+            mean_sum=torch.zeros(channels, dtype=dtype, device=device),
+            highest=torch.full((channels,), -torch.inf, device=device),
+            active=torch.zeros(channels, dtype=torch.int64, device=device),
+            keys=torch.full((channels, TOP), _EMPTY, device=device),
+            places=torch.zeros(channels, TOP, dtype=torch.int64, device=device),
+        )
 
     def watch(self) -> contextlib.ExitStack:
         """Register the forward hooks. The returned context manager removes them; `ExitStack.close` does the same."""
@@ -103,7 +113,7 @@ class ChannelTracker:
     def _hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         layer = self._layer_at.get((module, self._calls[module]))
         self._calls[module] += 1
-        if layer is not None:
+        if layer is not None and len(output):  # an empty batch has no maximum
             # Summarised at once, because a later layer may overwrite this tensor in place.
             self._seen[layer.name] = _summarise(output.detach())
 
@@ -127,18 +137,16 @@ class ChannelTracker:
         keys = torch.where(counted & ~value.isnan(), _key(value, indices), _EMPTY)
         batch = Totals(
             photographs=counted.sum(),
-            mean_sum=mean.where(counted, 0).sum(0, dtype=torch.float32 if mean.device.type == "mps" else torch.float64),
+            mean_sum=mean.where(counted, 0).sum(0, dtype=self.totals.mean_sum.dtype),
             highest=value.where(counted, -torch.inf).amax(0),
             active=(active & counted).sum(0),
             keys=keys.T,
             places=place.T,
         )
-        self.totals = merged([batch] if self.totals is None else [self.totals, batch])
+        self.totals = merged([self.totals, batch])
 
     def result(self) -> dict[str, LayerUnits]:
-        """What was collected, by the name of the layer; empty if there was no photograph."""
-        if self.totals is None:
-            return {}
+        """What was collected, by the name of the layer; NaN if there was no photograph."""
         photographs, mean_sum, highest, active, keys, places = self.totals
         units = torch.stack([(mean_sum / photographs).float(), highest, active / photographs], 1)
         value, image = _value_and_index(keys)
@@ -154,8 +162,6 @@ def merged(parts: Sequence[Totals]) -> Totals:
     with the lower index comes first.
     """
     keys, places = torch.cat([part.keys for part in parts], 1), torch.cat([part.places for part in parts], 1)
-    if keys.shape[1] < TOP:
-        keys, places = F.pad(keys, (0, TOP - keys.shape[1]), value=_EMPTY), F.pad(places, (0, TOP - places.shape[1]))
     largest = keys.topk(TOP, 1)
     return Totals(
         photographs=torch.stack([part.photographs for part in parts]).sum(0),
@@ -169,7 +175,7 @@ def merged(parts: Sequence[Totals]) -> Totals:
 
 def _summarise(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """For maps (N, C, H, W): maximum, its place, mean, and whether there is anything but zeros; (N, C) each."""
-    width = maps.shape[3]
+    height, width = maps.shape[2:]
     if maps.device.type == "cpu":  # there it is several times as fast as `max`, and as slow on GPUs
         highest, index = (tensor.flatten(1) for tensor in F.adaptive_max_pool2d(maps, 1, return_indices=True))
     else:
@@ -177,7 +183,7 @@ def _summarise(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     total = maps.sum((2, 3), dtype=torch.float32)
     # Where the maximum is zero, no value is positive, and they are all zero if and only if their sum is.
     active = (highest != 0) | (total != 0)
-    return highest.float(), index // width * _SIDE + index % width, total / maps[0, 0].numel(), active
+    return highest.float(), index // width * _SIDE + index % width, total / (height * width), active
 
 
 def _key(value: Tensor, indices: Tensor) -> Tensor:

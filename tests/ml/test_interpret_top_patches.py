@@ -146,13 +146,10 @@ def test_two_processes_together_see_what_one_sees(count: int, photographs: Tenso
         batches = [(part, photographs[index]) for part, index in zip(numbers.split(4), share.split(4), strict=True)]
         trackers.append(tracked(model, layers, batches))
     alone = tracked(model, layers, in_order(photographs))
-    totals = [tracker.totals for tracker in trackers]
-    assert totals[0] is not None
-    assert totals[1] is not None
-    alone_result = alone.result()
-    alone.totals = merged([totals[1], totals[0]])
-    assert int(alone.totals.photographs) == count
-    assert_same(alone.result(), alone_result)
+    together = ChannelTracker(layers)
+    together.totals = merged([trackers[1].totals, trackers[0].totals, together.totals])
+    assert int(together.totals.photographs) == count
+    assert_same(together.result(), alone.result())
 
 
 def test_with_fewer_than_nine_photographs_the_places_that_are_left_are_marked(photographs: Tensor) -> None:
@@ -201,4 +198,12 @@ def test_the_hooks_are_removed_and_other_batches_are_left_out(photographs: Tenso
         model(photographs[:, :1])
     assert not any(module._forward_hooks for module in model.modules())
     tracker.add(torch.arange(4))
-    assert tracker.result() == {}
+    with tracker.watch():
+        model.eval()(photographs[:0])
+        tracker.add(torch.arange(0))
+        model(photographs[:3])
+        tracker.add(torch.arange(4))
+    assert int(tracker.totals.photographs) == 0
+    result = tracker.result()["stem"]
+    assert (result.image == -1).all()
+    assert result.value.isnan().all()
