@@ -96,6 +96,6 @@ def _frame(epoch: int, generator: np.random.Generator) -> Frame:
     return Frame(
         epoch=epoch, step=0, images=np.full((2, 512, 512, 3), 128, np.uint8), labels=np.array([0, 1]),
         probabilities=np.full((2, 2), 0.5, np.float32), classes=["female", "male"], probe_names=["a", "b"],
-        layers=layers, maps_of={}, cam_method="Grad-CAM at conv3",
+        layers=layers, maps_of={}, cam_method="LayerCAM at conv3",
         cams={name: generator.random((2, 64, 64)).astype(np.float32) for name in ("female", "male")},
     )  # fmt: skip

@@ -14,7 +14,7 @@ from PIL import Image
 
 from facegender.data.image import resize
 from facegender.interpret.activations import LayerActivation, compute_activations
-from facegender.interpret.cam import grad_cam
+from facegender.interpret.cam import layer_cam
 from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
 from facegender.network.model import normalise
@@ -106,8 +106,8 @@ class Classifier:
         return *compute_activations(self.network, image, layers), layers
 
     def heatmap(self, pixels: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
-        """The Grad-CAM heatmap of a class for (S, S, 3) uint8: (S, S) uint8, 255 is the most influence."""
-        heat = grad_cam(self.network, self.tensor(pixels), self.classes.index(label))
+        """The LayerCAM heatmap of a class for (S, S, 3) uint8: (S, S) uint8, 255 is the most influence."""
+        heat = layer_cam(self.network, self.tensor(pixels), self.classes.index(label))
         return (heat * 255).round().byte().numpy()
 
     def prediction(self, logits: torch.Tensor) -> Prediction:

@@ -220,7 +220,7 @@ def frame(epoch: int, *, probes: int = 2, heatmap: bool = False, names: Sequence
         maps_of={name: f"{name}, relu" for name in LAYERS},
         heatmap=shown_heatmap,
         cams={name: random.random((probes, 4, 4)).astype(np.float32) for name in CLASSES},
-        cam_method="Grad-CAM at conv3",
+        cam_method="LayerCAM at conv3",
     )
 
 

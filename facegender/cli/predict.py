@@ -65,13 +65,13 @@ def predict(
             "--heatmap",
             metavar="DIR",
             parser=to_path,
-            help="Save a PNG per photograph that shows which areas influenced the prediction (Grad-CAM).",
+            help="Save a PNG per photograph that shows which areas influenced the prediction (LayerCAM).",
         ),
     ] = None,
     show: Annotated[
         bool,
         typer.Option(
-            "--show", metavar="", help="Draw each photograph and its Grad-CAM in the terminal, on standard error."
+            "--show", metavar="", help="Draw each photograph and its LayerCAM in the terminal, on standard error."
         ),
     ] = False,
     graphics: Graphics = "auto",
@@ -219,7 +219,7 @@ class _Report:
         return target
 
     def _heatmap(self, image: Image.Image, prediction: Prediction) -> Image.Image:
-        """Draw the Grad-CAM of the predicted class over a photograph, in its shape."""
+        """Draw the LayerCAM of the predicted class over a photograph, in its shape."""
         from PIL import Image
 
         from facegender.rendering.overlays import heat_overlay
@@ -246,7 +246,7 @@ class _Report:
             scope="layer",
             labels=("photograph", "heatmap"),
         )
-        note = f"brighter = more influence on the answer {prediction.label} (Grad-CAM, over its highest value)"
+        note = f"brighter = more influence on the answer {prediction.label} (LayerCAM, over its highest value)"
         print_figure(figure_of(tiles, str(path), [note]), graphics, sys.stderr)
 
 

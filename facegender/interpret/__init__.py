@@ -1,1 +1,1 @@
-"""Looks inside any network: its convolutions, their activations, and Grad-CAM."""
+"""Looks inside any network: its convolutions, their activations, and LayerCAM."""

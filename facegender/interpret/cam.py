@@ -1,7 +1,8 @@
-"""Grad-CAM: which parts of an image raise the score of a class.
+"""LayerCAM: which parts of an image raise the score of a class.
 
-Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
-https://arxiv.org/abs/1610.02391
+Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", IEEE Transactions on Image
+Processing 30, 2021, https://doi.org/10.1109/TIP.2021.3089943. Grad-CAM weights a channel by its mean gradient, which
+loses where in the image it matters if linear layers follow; `benchmarks.cam` compares the two.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class ClassCams:
     Attributes:
         classes: (S,) int64, the index of each class; an index can occur several times.
         heat: (S, P, h, w) float32, not negative and not normalised, of the size in which the layer's maps are kept.
-        method: How they were computed, e.g. "Grad-CAM at conv3".
+        method: How they were computed, e.g. "LayerCAM at conv3".
     """
 
     classes: Tensor
@@ -70,15 +71,16 @@ def compute_activations_and_cams(
         predictions = logits.detach().argmax(1)
         classes = torch.cat([labels.where(labels >= 0, predictions), predictions])
     heat = pooled(_heat(logits, activation, classes), kept[last.name].maps.shape[2:])
-    return logits.detach(), activations, ClassCams(classes, heat, f"Grad-CAM at {last.name}")
+    return logits.detach(), activations, ClassCams(classes, heat, f"LayerCAM at {last.name}")
 
 
 def cams_by_class(cams: ClassCams, names: Sequence[str]) -> dict[str, Float32Array]:
     """Copy heatmaps from the device: (P, h, w) float32 by the name of their class."""
-    return {names[label]: numpy_of(heat) for label, heat in zip(cams.classes.tolist(), cams.heat, strict=True)}
+    classes, heat = cams.classes.cpu().numpy(), numpy_of(cams.heat)
+    return {names[label]: of_class for label, of_class in zip(classes, heat, strict=True)}
 
 
-def grad_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
+def layer_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
     """Compute which parts of an image raise the logit of a class, by the last convolution of the forward pass.
 
     Args:
@@ -125,12 +127,11 @@ def _forward(
 
 
 def _heat(logits: Tensor, activation: Tensor, classes: Tensor) -> Tensor:
-    """Weight the activation's channels by the mean gradient of a class's logit: (S, N, h, w) float32, for S classes."""
+    """Weight each value of the activation by the positive gradient of a class's logit: (S, N, h, w), for S classes."""
     heats = []
     with torch.inference_mode(False), torch.enable_grad():
         scores = logits.index_select(1, classes.clone()).sum(0)  # a clone is no tensor of inference mode
         for score in scores:
             (gradient,) = torch.autograd.grad(score, activation, retain_graph=True, materialize_grads=True)
-            weights = gradient.float().mean((2, 3), keepdim=True)
-            heats.append(F.relu((weights * activation.detach().float()).sum(1)))
+            heats.append(F.relu((F.relu(gradient.float()) * activation.detach().float()).sum(1)))
     return torch.stack(heats)

@@ -363,7 +363,7 @@ def epoch_figures(folder: RunFolder, chosen: Selection) -> Iterator[Figure]:
     """Read a figure for each recorded epoch, of a long run for some evenly spaced ones.
 
     Without a scope all epochs share one scale if the view has such a scale, so that colours can be compared. Epochs
-    that have nothing to show, such as initial weights without Grad-CAM, are left out.
+    that have nothing to show, such as initial weights without LayerCAM, are left out.
     """
     scope = chosen.scope or ("run" if "run" in SCOPES[chosen.view] else None)
     for epoch in spaced(folder.frame_epochs()):

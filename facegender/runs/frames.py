@@ -8,7 +8,7 @@
 - ``filters/<layer>`` (O, I, kh, kw) float32. Of a layer with too many weights for `MAX_FILTERS_BYTES` it has only the
   strongest kernels of each filter, (O, J, kh, kw) float16, with ``filters/<layer>/inputs`` (O, J) int32, the input
   channels that they belong to, and ``filters/<layer>/mean`` (O, kh, kw) float32, the mean over all inputs
-- ``probe/heatmap`` (P, h, w) uint8, only for classified files: Grad-CAM of the predicted class; the
+- ``probe/heatmap`` (P, h, w) uint8, only for classified files: LayerCAM of the predicted class; the
   brighter, the more influence
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
@@ -96,9 +96,9 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
         probabilities: (P, classes) float32, the softmax of the logits.
         probe_names: What to call each probe, usually its file name.
         maps_of: The modules whose output the maps are, per layer, e.g. {"conv1": "conv1, bn1, relu1"}.
-        heatmap: (P, h, w) uint8, Grad-CAM of the predicted class; 255 is the most influence.
+        heatmap: (P, h, w) uint8, LayerCAM of the predicted class; 255 is the most influence.
         cams: Where the network looked, per class (P, h, w) float32, not negative.
-        cam_method: How ``cams`` were computed, e.g. "Grad-CAM at conv3".
+        cam_method: How ``cams`` were computed, e.g. "LayerCAM at conv3".
     """
 
     epoch: int

@@ -49,7 +49,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         checkpoint: File name of the checkpoint that was used.
         epoch: The epoch in which it was saved, counted from 0.
         source: Run, checkpoint and epoch in words, with what a person should know of that run.
-        frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the Grad-CAM
+        frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the LayerCAM
             heatmap of the predicted class. If patches were wanted: of their file, see `facegender.runs.patches`.
         image_size: Width and height of the photograph in pixels.
     """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from facegender.interpret.activations import compute_activations
-from facegender.interpret.cam import compute_activations_and_cams, grad_cam
+from facegender.interpret.cam import compute_activations_and_cams, layer_cam
 from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.network.model import FaceGenderNet
 from facegender.runs import frames
@@ -101,7 +101,7 @@ def test_a_convolution_that_is_never_reached_is_left_out(images: Tensor) -> None
     assert [layer.name for layer in trace(Partly(), images)] == ["used"]
 
 
-def test_layers_are_in_the_order_of_the_forward_pass_and_grad_cam_takes_the_last(images: Tensor) -> None:
+def test_layers_are_in_the_order_of_the_forward_pass_and_layer_cam_takes_the_last(images: Tensor) -> None:
     class RegisteredBackwards(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -119,9 +119,9 @@ def test_layers_are_in_the_order_of_the_forward_pass_and_grad_cam_takes_the_last
     assert [layer.name for layer in layers] == ["first", "last"]
     with torch.no_grad():
         activation = model.last(model.first(images[:1]))
-        heat = (model.fc.weight[1][:, None, None] * activation).sum(1, keepdim=True).relu()
+        heat = (model.fc.weight[1].relu()[:, None, None] * activation).sum(1, keepdim=True).relu()
         heat = nn.functional.interpolate(heat, images.shape[-2:], mode="bilinear")[0, 0]
-    assert torch.allclose(grad_cam(model, images[0], 1), heat / heat.max(), atol=1e-5)
+    assert torch.allclose(layer_cam(model, images[0], 1), heat / heat.max(), atol=1e-5)
 
 
 def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
@@ -132,7 +132,7 @@ def test_looking_leaves_modes_gradients_statistics_and_hooks_as_they_were(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     compute_activations(network, images, trace(network, images))
     compute_activations_and_cams(network, images, trace(network, images), torch.tensor([0, 1]))
-    grad_cam(network, images[0], 1)
+    layer_cam(network, images[0], 1)
     assert network.training
     assert network.bn1.training
     assert not network.bn2.training
@@ -150,7 +150,7 @@ LOOKS: dict[str, tuple[int, Look]] = {
         1,
         lambda model, images, layers: compute_activations_and_cams(model, images, layers, torch.tensor([0, 1])),
     ),
-    "grad_cam": (2, lambda model, images, layers: grad_cam(model, images[0], 0)),  # the first pass is that of `trace`
+    "layer_cam": (2, lambda model, images, layers: layer_cam(model, images[0], 0)),  # the first pass is that of `trace`
 }
 
 
@@ -188,28 +188,28 @@ def test_filters_are_copies(network: FaceGenderNet, images: Tensor) -> None:
     assert torch.equal(copied, before)
 
 
-def test_grad_cam_is_a_map_of_the_image_between_zero_and_one(network: FaceGenderNet, images: Tensor) -> None:
+def test_layer_cam_is_a_map_of_the_image_between_zero_and_one(network: FaceGenderNet, images: Tensor) -> None:
     for label in (0, 1):
-        heat = grad_cam(network, images[0], label)
+        heat = layer_cam(network, images[0], label)
         assert heat.shape == (32, 32)
         assert heat.dtype == torch.float32
         assert float(heat.min()) >= 0
         assert float(heat.max()) in (0.0, pytest.approx(1.0))
 
 
-def test_grad_cam_shines_where_the_class_is_decided() -> None:
+def test_layer_cam_shines_where_the_class_is_decided() -> None:
     model = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     nn.init.ones_(model[0].weight)
     image = torch.zeros(3, 16, 16)
     image[:, 2:6, 9:13] = 1
-    heat = grad_cam(model, image, 0)
+    heat = layer_cam(model, image, 0)
     assert torch.equal(heat > 0.5, image[0] > 0.5)
 
 
-def test_grad_cam_works_for_frozen_and_residual_networks_and_without_gradients(images: Tensor) -> None:
+def test_layer_cam_works_for_frozen_and_residual_networks_and_without_gradients(images: Tensor) -> None:
     torch.manual_seed(0)
     model = resnet18(weights=None, num_classes=2).requires_grad_(False)
     with torch.no_grad():
-        heat = grad_cam(model, images[0], 0)
+        heat = layer_cam(model, images[0], 0)
     assert heat.shape == (32, 32)
     assert not heat.requires_grad

@@ -14,7 +14,7 @@ from torchvision.models import list_models
 from facegender.__main__ import run
 from facegender.classifier import load_classifier
 from facegender.classify_server import ClassifyServer
-from facegender.interpret.cam import grad_cam
+from facegender.interpret.cam import layer_cam
 from facegender.interpret.layers import trace
 from facegender.network.checkpoint_file import network_weights
 from facegender.network.model import parameter_count
@@ -75,7 +75,7 @@ def test_a_network_of_each_family_learns_at_its_smallest_image_size_and_shows_it
     layers = trace(network, images[:1])
     convolutions = [part for part in network.modules() if isinstance(part, torch.nn.Conv2d)]
     assert [layer.conv for layer in layers] == convolutions
-    assert grad_cam(network, images[0], 1).shape == (side, side)
+    assert layer_cam(network, images[0], 1).shape == (side, side)
 
 
 @pytest.mark.parametrize("name", ["mnasnet0_5", "regnet_x_400mf", "vit_b_16"])

@@ -17,7 +17,7 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.classifier import load_classifier
 from facegender.classify_server import ClassifyServer
-from facegender.interpret.cam import grad_cam
+from facegender.interpret.cam import layer_cam
 from facegender.network.augment import Augmentation, generator_for
 from facegender.network.ema import EmaNetwork
 from facegender.network.module import FaceGenderModule
@@ -210,7 +210,7 @@ def test_a_loaded_network_answers_as_the_one_in_training_did(tuned: Path) -> Non
 def test_every_size_gives_logits_and_heat(side: int) -> None:
     network = ResidualNet((4, 8, 8), classes=3).eval()
     assert network(torch.zeros(2, 3, side, side)).shape == (2, 3)
-    assert grad_cam(network, torch.rand(1, 3, side, side), 1).shape == (side, side)
+    assert layer_cam(network, torch.rand(1, 3, side, side), 1).shape == (side, side)
 
 
 # The average

@@ -265,7 +265,7 @@ async def test_all_classes_are_shown_with_their_scales_and_the_method(run: RunFo
         cams = recorded.frame(2).cams
         for name in recorded.CLASSES:
             assert f"{name} 0–{cams[name][0].max():.3g}" in legend
-        assert "brighter: more influence (Grad-CAM at conv3)" in legend
+        assert "brighter: more influence (LayerCAM at conv3)" in legend
         browser.move_probe(1)
         assert f"female 0–{cams['female'][1].max():.3g}" in await drawn(browser)
         browser.next_scope()

@@ -240,7 +240,7 @@ def test_where_the_network_looked_and_what_excites_a_channel_come_back(path: Pat
     written = recorded.frame(3)
     write_frame(path, written)
     with open_frame(path) as frame:
-        assert frame.info.cam_method == "Grad-CAM at conv3"
+        assert frame.info.cam_method == "LayerCAM at conv3"
         for name, cam in written.cams.items():
             for probe in range(len(cam)):
                 values, high = frame.cam(name, probe)

@@ -129,7 +129,7 @@ class Classify(PictureScreen):
         return out.append(f"\n{CAVEAT}", "dim italic")
 
     def action_toggle_heatmap(self) -> None:
-        """Show or hide the Grad-CAM heatmap."""
+        """Show or hide the LayerCAM heatmap."""
         self.browser.heatmap = not self.browser.heatmap
         self.browser.redraw()
 
