@@ -10,15 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from facegender.data.datamodule import FaceDataModule
 from facegender.data.demo.faces import write_demo_faces
 from facegender.data.loader import ordered_batches
+from facegender.interpret.layers import trace
+from facegender.interpret.top_patches import ChannelTracker
 from facegender.network.module import FaceGenderModule
 from facegender.runs.events import EpochFinished, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
+from facegender.runs.frames import open_frame
 from facegender.training.run import train
 from tests.ml.conftest import events_of, losses_of, tiny
 
@@ -77,15 +81,23 @@ def test_an_epochs_numbers_are_those_of_all_devices(tmp_path: Path, faces: Path)
     checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
     module.eval()
-    with torch.inference_mode():
+    tracker = ChannelTracker(trace(module.network, torch.rand(1, 3, 32, 32)))
+    with torch.inference_mode(), tracker.watch():
         for index, batch in enumerate(data.val_dataloader()):
             module.validation_step(batch, index)
+            tracker.add(4 * index + torch.arange(len(batch[1])))
     module.on_validation_epoch_end()
     alone = module.validation_results
     assert sum(map(sum, finished.confusion)) == 9
     assert finished.confusion == alone["confusion"].tolist()
     assert finished.validation_loss == pytest.approx(float(alone["loss"]), rel=1e-5)
     assert finished.f1 == pytest.approx(alone["f1"].tolist())
+    with open_frame(RunFolder(tmp_path, "a").frame_path(0)) as frame:
+        for name, expected in tracker.result().items():
+            units, top = expected.arrays()
+            assert np.allclose(frame.tensor(f"units/{name}"), units, atol=1e-5)
+            assert np.allclose(frame.tensor(f"top/{name}/value"), top.value, atol=1e-5)
+            assert np.array_equal(frame.tensor(f"top/{name}/image"), top.image)
 
 
 def test_averaged_weights_are_the_same_on_all_devices_and_a_run_of_two_goes_on_alone(

@@ -131,7 +131,7 @@ def test_a_script_records_curves_predictions_and_frames(tmp_path: Path) -> None:
     events = events_of(tmp_path, "mine")
     telling = [kind for kind in kinds(events) if kind not in ("system", "frame_saved", "notice", "heartbeat")]
     compact = [kind for index, kind in enumerate(telling) if kind != telling[index - 1] or kind != "steps"]
-    epoch = ["epoch_started", "steps", "epoch_finished"]
+    epoch = ["epoch_started", "steps", "layer_health", "epoch_finished"]
     assert compact == ["run_started", *epoch * 2, "run_finished"]
     assert notices(tmp_path) == []
     (started,) = of_kind(events, RunStarted)

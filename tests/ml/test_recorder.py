@@ -56,7 +56,7 @@ def test_the_journal_tells_the_run_from_start_to_end(trained: Path) -> None:
     assert telling[0] == "run_started"
     assert telling[-1] == kinds(events)[-1] == "run_finished"
     compact = [kind for index, kind in enumerate(telling) if kind != telling[index - 1] or kind != "steps"]
-    epoch = ["epoch_started", "steps", "epoch_finished"]
+    epoch = ["epoch_started", "steps", "layer_health", "epoch_finished"]
     assert compact == ["run_started", *epoch * 3, "run_finished"]
     started = next(event for event in events if isinstance(event, RunStarted))
     assert (started.epochs, started.steps_per_epoch, started.start_epoch, started.start_step) == (

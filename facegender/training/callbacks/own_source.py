@@ -43,6 +43,11 @@ class OwnSource(Source):
         assert isinstance(pl_module, FaceGenderModule)
         return pl_module.eval_network
 
+    def trained_network(self, pl_module: LightningModule) -> nn.Module:
+        """The network whose weights the optimiser changes."""
+        assert isinstance(pl_module, FaceGenderModule)
+        return pl_module.network
+
     def probes(self, pl_module: LightningModule, batch: Any) -> ProbeBatch:
         """Validation photographs."""
         probes = self._probes

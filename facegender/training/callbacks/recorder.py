@@ -8,6 +8,7 @@ asks Lightning nothing there.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from facegender.interpret.activations import compute_activations, layer_frames, numpy_of
+from facegender.interpret.cam import cams_by_class, compute_activations_and_cams
 from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.runs.config import check_run_name
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RequestDone, RunStarted
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
 from facegender.support.errors import UserError
+from facegender.training.callbacks.layer_watch import LayerWatch, with_units
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
 from facegender.training.resume import FINISHED_EPOCH
@@ -111,6 +114,8 @@ class RunRecorder(Callback):
         self.validation_indices: Tensor | None = None
         """(N,) int64 on the CPU: of the validation batch at hand, each image's place in the list of all validation
         images; -1 for one that a distributed sampler repeats. None outside of the batches of the first loader."""
+        self._watch: LayerWatch | None = None
+        self._probe_labels: Tensor | None = None
         self._failed: set[str] = set()
         self._started = False
         self._epoch: int | None = None
@@ -160,10 +165,16 @@ class RunRecorder(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End it."""
         if stage == "fit":
+            self._close_watch()
             self._source.close("completed")
+
+    def _close_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """End it because training failed or was interrupted."""
+        self._close_watch()
         self._guarded("the last epoch", self._report_epoch, trainer)
         if isinstance(exception, KeyboardInterrupt | SystemExit):
             self._source.close("stopped")
@@ -275,8 +286,18 @@ class RunRecorder(Callback):
         done = deque[StepDone](maxlen=MAX_BACKLOG if trainer.is_global_zero else 0)
         steps_before = self._source.steps_done(trainer) - batches_before
         self._steps = EpochSteps(self._epoch, steps_before, self._epoch_began, trainer.world_size, done)
+        if self._watch is not None:
+            batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
+            optimiser_steps = batches if math.isinf(batches) else math.ceil(batches / accumulated)
+            self._watch.begin_epoch(batches_before // accumulated, optimiser_steps)
         self._put(EpochStarted(time=time.time(), epoch=self._epoch, learning_rate=self._learning_rate))
         self._put(self._steps)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Measure the gradients at some steps."""
+        if self._watch is not None and self._watch.step_is_due():
+            trained = self._source.trained_network(pl_module)
+            self._guarded("the health of layers", self._watch.before_optimiser_step, trained)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -286,6 +307,9 @@ class RunRecorder(Callback):
         if sink is None:
             return
         self._guarded("steps", self._record_step, trainer, outputs, batch, batch_idx)
+        if self._watch is not None and self._watch.is_measuring:
+            trained = self._source.trained_network(pl_module)
+            self._guarded("the health of layers", self._watch.after_batch, trained)
         if sink.frame_requests:
             self._answer_frame_requests(trainer, pl_module, sink)
         self._source.stop_if_requested(trainer, batch_idx)
@@ -309,6 +333,8 @@ class RunRecorder(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self._train_ended = time.perf_counter()
+        if self._watch is not None:
+            self._guarded("top patches", self._watch.begin_validation)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -342,6 +368,8 @@ class RunRecorder(Callback):
             self._guarded("validation loaders after the first", _refuse_loader)
         else:
             self._guarded("validation", self._source.on_validation_batch, trainer, pl_module, batch)
+            if self._watch is not None and self.validation_indices is not None:
+                self._guarded("top patches", self._watch.add_batch, self.validation_indices)
         self.validation_indices = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -349,6 +377,9 @@ class RunRecorder(Callback):
         if self._source.sink is None or trainer.sanity_checking:
             return
         self._guarded("validation results", self._source.on_validation_end, trainer, pl_module)
+        if self._watch is not None:
+            step = self._source.steps_done(trainer)
+            self._guarded("top patches of the validation", self._watch.end_validation, trainer, pl_module, step)
         if trainer.is_last_batch:  # not where training validates several times an epoch
             self._guarded("feature maps", self._record_due_frame, trainer, pl_module)
 
@@ -389,8 +420,13 @@ class RunRecorder(Callback):
             )
 
         self._ended, self._sums = ended, None
+        if self._watch is not None:
+            self._guarded("the health of layers", self._report_health, self._watch, known["epoch"], known["step"])
         if not self._source.metrics_come_late:
             self._report_epoch(trainer)
+
+    def _report_health(self, watch: LayerWatch, epoch: int, step: int) -> None:
+        self._put(watch.health(epoch, step))
 
     def _report_epoch(self, trainer: Trainer) -> None:
         """Report the epoch that ended last, unless that has been done."""
@@ -417,6 +453,8 @@ class RunRecorder(Callback):
             self.layers = trace(self._source.eval_network(pl_module), self.probes.inputs[:1])
         if not self.layers:
             raise UserError("the network has no convolutions (torch.nn.Conv2d)")
+        self._watch = LayerWatch(self.layers)
+        self._probe_labels = torch.from_numpy(self.probes.labels).to(pl_module.device)
 
     def _record_due_frame(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
@@ -436,10 +474,15 @@ class RunRecorder(Callback):
         probes, sink = self.probes, self._source.sink
         assert probes is not None
         assert sink is not None
+        assert self._probe_labels is not None
+        assert self._watch is not None
         with self._source.isolated(pl_module):
             network = self._source.eval_network(pl_module)
-            logits, activations = compute_activations(network, probes.inputs, self.layers)
-        probabilities = logits.float().softmax(1)
+            arguments = network, probes.inputs, self.layers
+            found = self._guarded("heatmaps", compute_activations_and_cams, *arguments, self._probe_labels)
+            logits, activations, cams = found or (*compute_activations(*arguments), None)
+        probabilities = logits.softmax(1)
+        units = self._watch.add_frame(activations, step)
 
         def frame() -> Frame:
             # Computes nothing with torch: on another thread torch would start a second set of worker threads, and more
@@ -452,8 +495,10 @@ class RunRecorder(Callback):
                 probabilities=numpy_of(probabilities),
                 classes=self._source.class_names(),
                 probe_names=probes.names,
-                layers=layer_frames(activations),
+                layers=with_units(layer_frames(activations), units),
                 maps_of=maps_of(self.layers),
+                cams=cams_by_class(cams, self._source.class_names()) if cams else {},
+                cam_method=cams.method if cams else "",
             )
 
         return sink.submit(epoch, frame, last=last or epoch + 1 == self._source.config.epochs)

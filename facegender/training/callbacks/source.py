@@ -72,6 +72,10 @@ class Source:
         """The network that is looked into, which maps `ProbeBatch.inputs` to logits."""
         return pl_module
 
+    def trained_network(self, pl_module: LightningModule) -> nn.Module:
+        """The network that is trained, whose modules have the same names as those of `eval_network`."""
+        return pl_module
+
     def probes(self, pl_module: LightningModule, batch: Any) -> ProbeBatch | None:
         """Choose the probes.
 
