@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.tuner import Tuner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -611,3 +613,82 @@ def test_the_example_trains_any_network_on_a_folder_of_pictures(tmp_path: Path) 
     assert started.classes == CLASSES
     assert RunFolder(tmp_path, "any-network").state() == "completed"
     assert notices(tmp_path, "any-network") == []
+
+
+def test_labels_that_the_network_has_no_output_for_are_left_out(tmp_path: Path) -> None:
+    class OwnLoss(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.logits(batch[0]).square().mean()
+
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.logits(batch[0])
+
+    images, labels = loader().dataset.tensors  # type: ignore[attr-defined]
+    odd = labels.clone()
+    odd[:4] = torch.tensor([-100, -1, 3, 99])
+    data = DataLoader(TensorDataset(images, odd), 4)
+    fit(tmp_path, OwnLoss(), data, data)
+    (finished,) = of_kind(events_of(tmp_path, "mine"), EpochFinished)
+    assert np.sum(finished.confusion) == 8
+    assert math.isfinite(finished.validation_loss)
+    assert notices(tmp_path) == []
+
+
+def test_a_network_with_one_output_has_curves_without_predictions(tmp_path: Path) -> None:
+    class Binary(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return F.binary_cross_entropy_with_logits(self(batch[0])[:, 0], (batch[1] > 0).float())
+
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.log("val_loss", self.training_step(batch, batch_idx))
+
+    fit(tmp_path, Binary(small_network(classes=1)))
+    (finished,) = of_kind(events_of(tmp_path, "mine"), EpochFinished)
+    assert math.isnan(finished.train_accuracy)
+    assert math.isnan(finished.validation_accuracy)
+    assert finished.validation_loss == pytest.approx(finished.metrics["val_loss"])
+    assert any("one value for each image" in text for text in notices(tmp_path))
+
+
+def test_compiled_networks_are_shown_as_they_were_written(tmp_path: Path) -> None:
+    fit(tmp_path, Module(torch.compile(small_network(), backend="eager")))  # type: ignore[arg-type]
+    (finished,) = of_kind(events_of(tmp_path, "mine"), EpochFinished)
+    assert finished.validation_accuracy == pytest.approx(finished.metrics["val_accuracy"])
+    assert RunFolder(tmp_path, "mine").frame_epochs() == [INITIAL, 0]
+    assert notices(tmp_path) == []
+
+
+def test_the_search_for_a_learning_rate_is_no_run(tmp_path: Path) -> None:
+    class WithRate(Module):
+        lr = 0.01
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), self.lr)
+
+    recorder = RunRecorder("mine", classes=CLASSES, root=tmp_path)
+    trainer, module = make_trainer(callbacks=[recorder], default_root_dir=tmp_path), WithRate()
+    Tuner(trainer).lr_find(module, loader(), loader(), num_training=5)
+    assert not (tmp_path / "checkpoints").exists()
+    trainer.fit(module, loader(), loader())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["mine"]
+
+
+def test_a_script_goes_on_when_its_run_folder_is_removed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    recorder = RunRecorder("mine", classes=CLASSES, root=tmp_path)
+
+    def noticed() -> bool:
+        sink: Any = recorder._source.sink
+        return bool(sink.stop.error)
+
+    def remove() -> None:
+        while not (tmp_path / "visuals" / "mine" / "initial_filters.png").exists():
+            time.sleep(0.01)
+        for name in ("checkpoints", "visuals"):
+            shutil.rmtree(tmp_path / name)
+
+    trainer = make_trainer(callbacks=[AtStep(2, remove, noticed), recorder], max_epochs=2)
+    trainer.fit(Module(), loader(), loader())
+    assert trainer.global_step == 6
+    assert list(tmp_path.iterdir()) == []
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "recorded" in line]
+    assert line == "facegender: run mine is recorded no longer, training continues: the run folder is gone"

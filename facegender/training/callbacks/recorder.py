@@ -155,12 +155,11 @@ class RunRecorder(Callback):
 
     # The run folder of a script ---------------------------------------------------------------------------------------
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Begin a run, where the recorder owns the run folder."""
-        if stage == "fit":
-            if self._source.tolerant:
-                self._forget()
-            self._source.open(trainer, pl_module)
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin a run, where the recorder owns the run folder. Lightning's tuners do not come as far as this hook."""
+        if self._source.tolerant:
+            self._forget()
+        self._source.open(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End it."""

@@ -120,7 +120,10 @@ class ScriptSource(Source):
                 status, error = "failed", lost
             elif status == "completed" and self._stopping:
                 status = "stopped"
-            sink.close(status, error)
+            try:
+                sink.close(status, error)
+            except Exception as failure:  # the training of others, which has ended well
+                print_error(f"run {self.run} could not be closed: {reason(failure)}")
 
     def stop_if_requested(self, trainer: Trainer, batch_idx: int) -> None:
         """Set `Trainer.should_stop` after a request, in all processes at the same batch."""
@@ -206,6 +209,9 @@ class ScriptSource(Source):
             count = logits.shape[1]
         except Exception as error:
             self._note(f"the outputs of the network may not be recognised: {reason(error)}")
+        if count < 2:
+            self._note("the network gives one value for each image, not logits (N, K): no predictions are recorded")
+            return
         if count != len(self._classes):
             self._note(f"the network gives {count} values for each image, and there are {len(self._classes)} classes")
         more = range(len(self._classes), count)
@@ -278,31 +284,37 @@ class ScriptSource(Source):
     def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
         """Take the loss that the step returned or logged, and the logits of its forward pass."""
         self._steps += 1
-        device = trainer.strategy.root_device
-        unknown = torch.full((), torch.nan, device=device)
-        count, correct = 1, unknown
+        loss, correct, count = self._training_loss(trainer, outputs), None, 1
         try:
             _, labels = inputs_and_labels(batch)
             count = len(labels)
             logits = self._captured.take(count)
-            if logits is None:
+            if logits is not None:
+                correct = (logits.argmax(1) == labels).sum()
+            elif loss is not None or not trainer.lightning_module.automatic_optimization:
                 self._note(
                     "the training accuracy is not known: training_step calls neither the module nor a network in it "
                     "whose output are the logits (N, K) of the batch"
                 )
-            else:
-                correct = (logits.argmax(1) == labels).sum()
         except UserError as error:
             self._note(str(error))
+        device = trainer.strategy.root_device
+        mean, correct = (
+            torch.as_tensor(torch.nan if value is None else value, dtype=torch.float32, device=device).detach()
+            for value in (loss, correct)
+        )
+        return count, torch.stack([mean.mean() * count, correct])
+
+    def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
+        """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if trainer.lightning_module.automatic_optimization:
+            return None if loss is None else loss * trainer.accumulate_grad_batches  # None skips a step
         if loss is None:
             loss = _logged_loss(trainer.callback_metrics)
-        elif trainer.lightning_module.automatic_optimization:
-            loss = loss * trainer.accumulate_grad_batches  # Lightning has divided it
         if loss is None:
             self._note("the training loss is not known: training_step returns none and logs none with loss in its name")
-        mean = torch.as_tensor(unknown if loss is None else loss, device=device).detach().float().mean()
-        return count, torch.stack([mean * count, correct.float()])
+        return loss
 
     # Validation -------------------------------------------------------------------------------------------------------
 
@@ -328,7 +340,9 @@ class ScriptSource(Source):
                 "it whose output are the logits (N, K) of the batch"
             )
         elif len(labels):
-            losses = F.cross_entropy(logits.float(), labels, reduction="none")
+            # On a GPU a label out of range would end the process; `cross_entropy` leaves out -100.
+            known = (labels >= 0) & (labels < logits.shape[1])
+            losses = F.cross_entropy(logits.float(), labels.where(known, -100), reduction="none")
             self._predicted.append((logits.argmax(1), labels, losses))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
