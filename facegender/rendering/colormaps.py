@@ -33,6 +33,10 @@ DIVERGING = _interpolated("053061 2166ac 4393c3 92c5de d1e5f0 f7f7f7 fddbc7 f4a5
 """(256, 3) uint8 RGB; blue is negative, near white is zero (between 127 and 128), red is positive."""
 
 
+GREYS = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+"""(256, 3) uint8 RGB from black to white: of the red, green and blue of a picture alike."""
+
+
 def reduced(palette: Palette, levels: int) -> Palette:
     """Return ``levels`` colours evenly spaced over a palette, (levels, 3) uint8."""
     chosen: Palette = palette[np.linspace(0, len(palette) - 1, levels).round().astype(int)]

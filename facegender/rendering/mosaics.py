@@ -18,6 +18,8 @@ from facegender.support.arrays import Float32Array, UInt8Array
 
 LEVELS = 64
 MAX_ENLARGEMENT = 16.0
+MAX_ENLARGEMENT_ALONE = 48.0
+"""Of a tile that has a page for itself."""
 MIN_ENLARGEMENT = 1.2
 """A smaller factor would blur tiles, and make hardly larger ones."""
 GAP_COLOUR = (22, 24, 29)
@@ -65,7 +67,13 @@ Enlarging = Literal["any", "whole", "large"]
 
 
 def fit_grid(
-    count: int, tile: tuple[int, int], area: tuple[int, int], *, gap: int = 2, enlarging: Enlarging = "any"
+    count: int,
+    tile: tuple[int, int],
+    area: tuple[int, int],
+    *,
+    gap: int = 2,
+    enlarging: Enlarging = "any",
+    most: float = MAX_ENLARGEMENT,
 ) -> Grid:
     """Find the grid that shows tiles as large as an area allows, with their shape kept.
 
@@ -73,9 +81,10 @@ def fit_grid(
         count: Number of tiles, at least 1.
         tile: (height, width) of one tile in its own pixels.
         area: (width, height) of the area to fill, in pixels.
-        enlarging: Which factors may enlarge tiles, up to `MAX_ENLARGEMENT`. From 4 on only whole factors do, which
-            keeps pixels crisp. Below 4, "any" allows any factor, "whole" only whole factors, and "large" none, for a
-            terminal that enlarges pictures itself.
+        enlarging: Which factors may enlarge tiles. From 4 on only whole factors do, which keeps pixels crisp. Below 4,
+            "any" allows any factor, "whole" only whole factors, and "large" none, for a terminal that enlarges pictures
+            itself.
+        most: The largest factor.
     """
     height, width = tile
     candidates: list[tuple[float, Grid]] = []
@@ -83,7 +92,7 @@ def fit_grid(
         rows = -(-count // columns)
         room_x = (area[0] - gap) / columns - gap
         room_y = (area[1] - gap) / rows - gap
-        scale = min(room_x / width, room_y / height, MAX_ENLARGEMENT)
+        scale = min(room_x / width, room_y / height, most)
         if scale >= 4 or (scale >= 1 and enlarging == "whole"):
             scale = math.floor(scale)
         elif 1 < scale < MIN_ENLARGEMENT:
@@ -123,7 +132,8 @@ def fit_page(
     height, width = (math.ceil(side * factor) for side in tile)
     per_page = max(1, (area[0] - gap) // (width + gap)) * max(1, (area[1] - gap) // (height + gap))
     if per_page >= count:
-        return fit_grid(count, tile, area, gap=gap, enlarging=enlarging)
+        most = MAX_ENLARGEMENT_ALONE if count == 1 else MAX_ENLARGEMENT
+        return fit_grid(count, tile, area, gap=gap, enlarging=enlarging, most=most)
     # As many tiles on each page as on the others, in full rows.
     pages = -(-count // per_page)
     grid = fit_grid(-(-count // pages), tile, area, gap=gap, enlarging=enlarging)

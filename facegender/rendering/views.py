@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
-from facegender.rendering.colormaps import DIVERGING, VIRIDIS, Palette
+from facegender.rendering.colormaps import DIVERGING, GREYS, VIRIDIS, Palette
 from facegender.rendering.mosaics import channel_average, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.folder import INITIAL
@@ -49,6 +49,7 @@ VARIANTS: dict[View, tuple[Variant, ...]] = {
 """Ways to show a view, the usual one first. Only filters of the layer that sees the photograph have colours."""
 
 MAX_OVERLAY_PX = 256
+MANY_CLASSES = 9
 PATCH_COLOUR = (253, 231, 37)
 """Of the frame around a patch."""
 EARLIER_VERSION = "recorded by an earlier version: train on, or look at a newer run"
@@ -211,11 +212,15 @@ def difference(
 def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limits | None = None) -> Tiles:
     """Return a probe photograph once per class, and over it in viridis where the network looked for that class.
 
-    Brighter is more influence on the class; `FrameInfo.cam_method` says by which method.
+    Of many classes the most probable comes first. Brighter is more influence on the class; `FrameInfo.cam_method` says
+    by which method.
     """
     names = [name for name in frame.info.classes if f"cam/{name}" in frame]
     if not names:
         raise NothingToShow(f"where it looked: {_why_missing(frame)}")
+    if len(names) > MANY_CLASSES:
+        probabilities = dict(zip(frame.info.classes, frame.tensor("probe/probabilities", probe).tolist(), strict=False))
+        names.sort(key=lambda name: -probabilities.get(name, 0.0))
     image = frame.probe_image(probe)
     if len(image) > MAX_OVERLAY_PX:
         image = np.asarray(Image.fromarray(image).resize((MAX_OVERLAY_PX, MAX_OVERLAY_PX), Image.Resampling.BOX))
@@ -295,7 +300,7 @@ def _signed(values: Float32Array, scope: Scope, limits: Limits | None, labels: t
     shares = values / high.reshape(-1, *[1] * (values.ndim - 1))
     return Tiles(
         pixels=signed_tiles(shares, limit=1.0)[0],
-        colormap=DIVERGING,
+        colormap=DIVERGING if values.ndim == 3 else GREYS,
         low=-high,
         high=high,
         scope=scope,

@@ -166,6 +166,19 @@ async def test_kernels_of_one_filter_have_pages_too(wide: RunFolder) -> None:
         assert "kernels 1 to" in legend
 
 
+async def test_of_a_filter_with_few_kernels_in_the_file_the_legend_says_of_which_inputs(
+    wide: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegender.runs.frames.MAX_FILTERS_BYTES", 64 * 9 * 10)
+    frame = wide_frame(2)
+    write_frame(wide.frame_path(2), frame)
+    async with browsing(wide, (150, 45)) as browser:
+        legend = await show(browser, "filters", channel=5, zoomed=True)
+        strongest = np.argsort(-np.square(frame.layers[0].filters[5]).sum(axis=(1, 2)))[: browser._picture.tiles]
+        assert 0 < len(strongest) < 40
+        assert f"inputs {', '.join(str(number + 1) for number in strongest)}: the strongest" in legend
+
+
 async def test_all_tiles_are_on_one_page_where_there_is_room(wide: RunFolder) -> None:
     async with browsing(wide, (150, 45)) as browser:
         assert "64 channels" in await drawn(browser)
@@ -348,7 +361,7 @@ async def test_top_patches_are_shown_once_they_are_made_and_their_places_until_t
         assert "channel 1 of 6" in await drawn(browser)
         assert browser._picture.tiles == 9
         caption = str(browser.query_one("#caption", Static).content)
-        assert "female → male 87.34%  face-8.jpg" in caption
+        assert "female → male 87.34%\n   face-8.jpg" in caption
         browser.next_variant()
         await drawn(browser)
         assert browser._picture.request.selection.variant == "photographs"

@@ -164,6 +164,15 @@ def test_where_it_looked_is_shown_over_the_photograph_for_each_class(
     assert yellow or scope == "run"
 
 
+def test_of_many_classes_the_most_probable_comes_first(stack: ExitStack, tmp_path: Path, frame: Frame) -> None:
+    names = [f"class-{number}" for number in range(12)]
+    shares = np.random.default_rng(2).dirichlet(np.ones(12), size=2).astype(np.float32)
+    cams = dict.fromkeys(names, frame.cams["female"])
+    opened = reader(stack, tmp_path, structs.replace(frame, classes=names, probabilities=shares, cams=cams))
+    labels = view_tiles("cam", opened, "conv1", probe=1).labels
+    assert list(labels) == [names[number] for number in np.argsort(-shares[1])]
+
+
 def test_the_largest_activations_are_those_of_the_frame(stack: ExitStack, tmp_path: Path, frame: Frame) -> None:
     top = top_values(reader(stack, tmp_path, frame), "conv3", 7)
     expected = frame.layers[2].top

@@ -13,7 +13,7 @@ from PIL import Image
 from facegender.rendering import views
 from facegender.rendering.colormaps import reduced
 from facegender.rendering.history import channel_curve, run_limits
-from facegender.rendering.mosaics import GAP_COLOUR, fit_grid, mosaic, palette, rgb_mosaic
+from facegender.rendering.mosaics import CURSOR_COLOUR, GAP_COLOUR, fit_grid, mosaic, palette, rgb_mosaic
 from facegender.rendering.overlays import heat_overlay
 from facegender.rendering.views import NothingToShow, Tiles, view_tiles
 from facegender.runs.frames import FrameInfo, FrameReader, FrameUnreadable, open_frame
@@ -69,7 +69,7 @@ class _Content:
     tiles: Tiles | None
     channels: int
     note: str = ""
-    details: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
 
 
@@ -162,7 +162,7 @@ def _content(
         what = "filters of " if selection.variant == "filters" else ""
         note = f"{what}{_epoch(frame.info)} minus {_epoch(reference.info)}"
     elif view == "filters":
-        note = _filters_note(frame, layer, tiles, zoomed=selection.zoomed and cursor is not None)
+        note = _filters_note(tiles, zoomed=selection.zoomed and cursor is not None)
     return _Content(tiles, channels, note)
 
 
@@ -170,15 +170,11 @@ def _epoch(info: FrameInfo) -> str:
     return f"epoch {info.epoch + 1}"
 
 
-def _filters_note(frame: FrameReader, layer: str, tiles: Tiles, *, zoomed: bool) -> str:
+def _filters_note(tiles: Tiles, *, zoomed: bool) -> str:
     """Return what a tile of the filters is."""
     if tiles.pixels.ndim == 4:
-        return "their weights of red, green and blue"
-    if not zoomed:
-        return "mean over inputs"
-    if f"filters/{layer}/inputs" not in frame:
-        return "one kernel per input"
-    return f"the kernels of the {len(tiles.labels)} strongest inputs, the strongest first"
+        return "in colours: weights of red, green and blue"
+    return "" if zoomed else "mean over inputs"
 
 
 def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, channels: int) -> _Content:
@@ -202,10 +198,10 @@ def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, ch
     return _Content(None, channels, text=(*(row.ljust(width) for row in rows), *why))
 
 
-def _patch_lines(patches: Patches) -> tuple[str, ...]:
+def _patch_lines(patches: Patches) -> tuple[tuple[str, str], ...]:
     described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
     return tuple(
-        f"{number} {fmt.significant(value)} {label} → {answer}  {name}"
+        (f"{number}  {fmt.significant(value)}  {label} → {answer}", name)
         for number, (value, name, label, answer) in enumerate(described, 1)
     )
 
@@ -236,7 +232,12 @@ def _scale(tiles: Tiles | None, cursor: int | None) -> Scale:
 def _mosaic(tiles: Tiles, page: slice, layout: Layout, cursor: int | None) -> Picture:
     pixels = tiles.pixels[page]
     if pixels.ndim == 4:
-        return Picture.from_rgb(rgb_mosaic(pixels, layout.grid, cursor=cursor), MOSAIC_COLOURS)
+        coloured = Picture.from_rgb(rgb_mosaic(pixels, layout.grid), MOSAIC_COLOURS)
+        # The gaps and the cursor keep their own colours, which the chosen palette may not have.
+        places = mosaic(np.zeros(pixels.shape[:3], np.uint8), layout.grid, levels=1, cursor=cursor)
+        colours = np.concatenate([coloured.palette, np.array([GAP_COLOUR, CURSOR_COLOUR], np.uint8)])
+        last = len(coloured.palette) - 1
+        return Picture(np.where(places, last + places, coloured.pixels).astype(np.uint8), colours)
     colormap = tiles.colormap
     assert colormap is not None
     return Picture(mosaic(pixels, layout.grid, levels=LEVELS, cursor=cursor), palette(colormap, LEVELS))

@@ -39,8 +39,17 @@ def channel_details(picture: LayerPicture) -> Text:
 
 
 def patch_lines(picture: LayerPicture) -> Text:
-    """Return a line or two for each patch: its activation, its label, the network's answer and its name."""
-    return Text("\n".join(picture.details), no_wrap=False)
+    """Return what is known of each patch, and the name of its photograph: below, or behind where room is scarce."""
+    width, rows = picture.layout.side.columns - 1, picture.request.pane.rows - 1
+    lines = []
+    for known, name in picture.details:
+        if 2 * len(picture.details) <= rows:
+            lines += [Text(known), Text(f"   {name}", "dim")]
+        else:
+            lines.append(Text.assemble(known, (f"  {name}", "dim")))
+    for line in lines:
+        line.truncate(width, overflow="ellipsis")
+    return Text("\n").join(lines)
 
 
 def _curve(values: Float32Array, marked: int | None, columns: int) -> Text:

@@ -16,7 +16,9 @@ def legend(picture: LayerPicture) -> Text:
     if view == "top":
         if picture.mosaic is not None:
             strongest, weakest = (fmt.significant(picture.highs[index]) for index in (0, -1))
-            out.append(f"  the {picture.tiles} validation photographs that excite it most: {strongest} to {weakest}")
+            page = f"{picture.first + 1} to {picture.first + len(picture.highs)} of "
+            page = page if picture.tiles > len(picture.highs) else ""
+            out.append(f"  {page}{picture.tiles} validation photographs that excite it most: {strongest} to {weakest}")
         return out
     if view == "difference":
         out.append(f"  {picture.note}")
@@ -34,6 +36,8 @@ def legend(picture: LayerPicture) -> Text:
         out.append(f"  mean {mean}  max {maximum}  zero {100 * found.zero:.0f} %", "dim")
     elif picture.note and view != "difference":
         out.append(f"  {picture.note}", "dim")
+    elif view == "filters":
+        out.append(f"  {_inputs(picture)}", "dim")
     return out
 
 
@@ -66,6 +70,13 @@ def _which_tiles(picture: LayerPicture) -> Text:
     else:
         out.append(f"{picture.channels} {mode.plural}")
     return out
+
+
+def _inputs(picture: LayerPicture) -> str:
+    """Return which inputs the kernels of a filter belong to: a file may have only those of the strongest ones."""
+    if list(picture.labels) == [str(picture.first + number) for number in range(1, len(picture.labels) + 1)]:
+        return "one kernel per input"
+    return f"inputs {', '.join(picture.labels)}: the strongest, in order"
 
 
 def _scope(picture: LayerPicture) -> str:

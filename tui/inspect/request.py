@@ -190,7 +190,7 @@ class LayerPicture:
         probabilities: The network's probability of each class, by name.
         note: What else the legend says.
         text: Lines in the place of the tiles, if there are none.
-        details: Lines beside the tiles of one channel: what its tiles are.
+        details: What stands beside patches: of each what is known of it, and the name of the photograph.
         statistics: Of the channel under the cursor; None without a cursor.
         curve: Of that channel over the epochs, if it is shown alone.
     """
@@ -213,6 +213,6 @@ class LayerPicture:
     probabilities: dict[str, float]
     note: str = ""
     text: tuple[str, ...] = ()
-    details: tuple[str, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
     statistics: ChannelStatistics | None = None
     curve: ChannelCurve | None = None
