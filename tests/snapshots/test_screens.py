@@ -91,6 +91,28 @@ async def test_explorer(runs: Path, screens: SnapshotAssertion, size: tuple[int,
 
 
 @SIZES
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["m", "m", "m"], "minus epoch"),
+        (["m", "m", "m", "m"], "female 0–"),
+        (["m", "m", "m", "m", "m"], "photograph"),
+        (["enter", "l", "l", "enter"], "zero 0 to"),
+    ],
+    ids=["difference", "cam", "top", "alone"],
+)
+async def test_view(runs: Path, screens: SnapshotAssertion, size: tuple[int, int], keys: list[str], text: str) -> None:
+    async with running(runs, size) as (app, pilot):
+        await until(lambda: app.dashboard.browser._picture is not None)
+        for key in keys:
+            await pilot.press(key)
+            await until(lambda: app.dashboard.browser._composing is None)
+        await until_said(app, text)
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
 async def test_prompt(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
     (runs / "anna.jpg").touch()
     (runs / "anton.jpg").touch()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from tui import format as fmt
+from tui.inspect.layout import DETAILS_COLUMNS
 from tui.inspect.legend import colour_range
 from tui.inspect.request import LayerPicture
 
@@ -33,7 +34,8 @@ def channel_details(picture: LayerPicture) -> Text:
         place = picture.curve.epochs.index(shown) if shown in picture.curve.epochs else None
         for name, values, unit in (("mean", picture.curve.mean, ""), ("zero", 100 * picture.curve.zero, " %")):
             low, high = (fmt.significant(float(value)) for value in (values.min(), values.max()))
-            out.append(f"\nepochs: {name} {low} to {high}{unit}\n", "dim")
+            over = "epochs: " if picture.layout.side.columns >= DETAILS_COLUMNS else ""
+            out.append(f"\n{over}{name} {low} to {high}{unit}\n", "dim")
             out.append_text(_curve(values, place, columns))
     return out
 

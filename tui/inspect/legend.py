@@ -63,8 +63,10 @@ def _which_tiles(picture: LayerPicture) -> Text:
     elif mode.view == "average":
         out.append("mean")
     elif picture.tiles > shown:
-        noun = "" if picture.request.pane.columns < NARROW_PANE_COLUMNS else f"{mode.plural} "
-        out.append(f"{noun}{picture.first + 1} to {last} of {picture.tiles}")
+        if picture.request.pane.columns < NARROW_PANE_COLUMNS:
+            out.append(f"{picture.first + 1}–{last} of {picture.tiles}")
+        else:
+            out.append(f"{mode.plural} {picture.first + 1} to {last} of {picture.tiles}")
     elif mode.view == "cam":
         out.append("" if picture.scale.scope == "channel" else ", ".join(picture.labels))
     else:
