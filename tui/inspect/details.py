@@ -40,7 +40,7 @@ def channel_details(picture: LayerPicture) -> Text:
     return out
 
 
-def patch_lines(picture: LayerPicture) -> Text:
+def patches_caption(picture: LayerPicture) -> Text:
     """Return what is known of each patch, and the name of its photograph: below, or behind where room is scarce."""
     width, rows = picture.layout.side.columns - 1, picture.request.pane.rows - 1
     lines = []

@@ -15,7 +15,7 @@ from tui import format as fmt
 from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
-from tui.inspect.details import channel_details, patch_lines
+from tui.inspect.details import channel_details, patches_caption
 from tui.inspect.layout import NARROW_SIDE_COLUMNS, SHOWN_CLASSES, SIDE_COLUMNS
 from tui.inspect.legend import legend
 from tui.inspect.request import LayerPicture
@@ -122,7 +122,7 @@ def _caption(picture: LayerPicture) -> Text:
     """Return the text of the side: about one channel, about patches, or about the probe."""
     selection = picture.request.selection
     if selection.mode.view == "top":
-        return patch_lines(picture)
+        return patches_caption(picture)
     if selection.zoomed and picture.cursor is not None:
         return channel_details(picture)
     return probe_caption(picture)
