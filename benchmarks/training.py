@@ -5,7 +5,7 @@ process, one after another:
 
 - *plainly*: the reference recipe with Lightning, `ImageFolder`, PIL transforms and float32;
 - *ours*: what ``facegender train`` runs, with OpenMP's waiting policy of the environment;
-- *ours, unrecorded*: the same with a recorder that reports no step and no epoch and takes no feature maps;
+- *ours, unrecorded*: the same with a recorder that reports no step and no epoch and looks at no layer;
 - *bound*: the same network and optimiser, training on one batch that stays on the device.
 
 *first* and *later* are images/s of training, without validation. The first epoch of *ours* includes everything before
@@ -177,7 +177,11 @@ def unrecorded(task: Task) -> Result:
     def nothing(self: RunRecorder, *arguments: Any) -> None:
         return
 
-    hooks = ("on_train_batch_end", "on_validation_end", "on_train_epoch_end", "on_train_end")
+    hooks = [
+        "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end", "on_validation_start",
+        "on_validation_batch_start", "on_validation_batch_end", "on_validation_end", "on_train_epoch_end",
+        "on_train_end",
+    ]  # fmt: skip
     with contextlib.ExitStack() as stack:
         for name in hooks:
             stack.enter_context(mock.patch.object(RunRecorder, name, nothing))
