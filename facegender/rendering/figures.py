@@ -242,7 +242,7 @@ def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Ima
         body, grid = mosaic_picture(figure.tiles, (inner, max_tiles_px))
     title = _wrapped(figure.title, title_font, inner)
     notes = [line for note in figure.notes for line in _wrapped(note, font, inner)]
-    lines = len(title) + len(notes) + (2 if figure.bar is not None else 0)
+    lines = len(title) + len(notes) + (2 if figure.bar is not None else 1)
     widths = [*(title_font.getlength(line) for line in title), *(font.getlength(line) for line in notes), body.width]
     if figure.bar is not None:
         widths.append(font.getlength(figure.low + figure.high) + _BAR_PX[0] + 16)
@@ -262,7 +262,8 @@ def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Ima
     y += body.height
     if figure.bar is not None:
         _draw_bar(page, pen, figure, font, y + _LINE_PX // 2)
-        y += 2 * _LINE_PX
+        y += _LINE_PX
+    y += _LINE_PX
     for line in notes:
         pen.text((_MARGIN_PX, y), line, fill=_NOTE_COLOUR, font=font)
         y += _LINE_PX
