@@ -253,6 +253,8 @@ async def test_a_frozen_epoch_is_what_the_difference_is_to(run: RunFolder) -> No
         browser.freeze()
         browser.follow_live()
         assert "epoch 3 minus epoch 2" in await drawn(browser)
+        assert "epoch 2 is frozen" in await show(browser, "maps")
+        await show(browser, "difference")
         browser.next_variant()
         assert "filters of epoch 3 minus epoch 2" in await drawn(browser)
         browser.move_epoch(-1)

@@ -35,6 +35,7 @@ PLAY_WAIT_S = 3.0
 """The longest that playing waits for a picture, e.g. for one that cannot be composed."""
 CACHE_BYTES = 24 << 20
 """Memory for composed pictures, to show them again at once."""
+MIN_PICTURE_BYTES = 32 << 10
 FULL_BYTES_PER_PX = 0.7
 FULL_WITHIN_S = 0.35
 """Tiles fill the pane if all of it can be sent so soon."""
@@ -400,7 +401,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             from facegender.rendering.history import spaced
 
             history = tuple((one, self._path_of(one)) for one in spaced(self._frames))
-        patches = self._patches.get(self._patch_key(selection)) if zoomed or view == "top" else None
+        patches: Path | str | None = None
+        if zoomed or view == "top":
+            patches = self._patches.get(self._patch_key(selection))
+        if patches is None and view == "top" and self.patch_source is not None:
+            cold = "" if self.patch_source.is_warm else "; the first time takes some seconds"
+            patches = f"the patches are being made{cold}…"
         return LayerRequest(
             self._path_of(epoch),
             replace(selection, epoch=epoch, channel=selection.channel if selection.mode.has_cursor else None),
@@ -437,7 +443,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     # Patches
 
     def _patch_key(self, selection: Selection) -> PatchKey:
-        return self.selection.epoch_in(self._frames), selection.layer, selection.channel or 0
+        return selection.epoch_in(self._frames), selection.layer, selection.channel or 0
 
     def _request_patches(self, picture: LayerPicture) -> None:
         """Have the patches of the shown channel made, if the view shows them, or if that costs little."""
@@ -541,7 +547,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
 
 def _size_bytes(picture: LayerPicture) -> int:
-    return 1 if picture.mosaic is None else picture.mosaic.pixels.nbytes
+    """Return what counts of a picture in the cache: its pixels, and of a small one what else it holds."""
+    return max(MIN_PICTURE_BYTES, 0 if picture.mosaic is None else picture.mosaic.pixels.nbytes)
 
 
 def _compose(request: LayerRequest) -> LayerPicture:

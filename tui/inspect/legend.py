@@ -38,6 +38,8 @@ def legend(picture: LayerPicture) -> Text:
         out.append(f"  {picture.note}", "dim")
     elif view == "filters":
         out.append(f"  {_inputs(picture)}", "dim")
+    if (frozen := picture.request.selection.reference) is not None and view != "difference":
+        out.append(f"  {fmt.epoch_name(frozen)} is frozen", "dim")
     return out
 
 
