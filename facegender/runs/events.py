@@ -56,12 +56,16 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """Training is about to start, or to continue from a checkpoint (``resumed``).
 
     Attributes:
-        epochs: Epochs planned in total.
+        epochs: Epochs planned in total; 0 if a script did not say.
+        steps_per_epoch: Training batches; 0 if the data loader has no length.
         start_epoch: First epoch that this process trains.
-        start_step: Optimiser steps already done.
+        start_step: Optimiser steps already done. In a run that a script records, a step is a training batch, because
+            gradients may be accumulated.
+        recipe: Empty in a run that a script records.
         device: As torch names it, e.g. "cuda:0".
         device_name: The model of the GPU, or "CPU".
-        train_images: Number of training photographs per class name.
+        train_images: Number of training photographs per class name; of a script whose data set lists no targets, the
+            number of all under one name, or nothing.
         validation_images: Number of validation photographs per class name.
         skipped_files: Number of files that were left out; their names are in the manifest.
         patience: As in `TrainConfig`; 0 in journals that lack it.
@@ -129,9 +133,11 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     """An epoch was trained and validated.
 
     Attributes:
+        validation_loss, validation_accuracy: NaN in a run of a script without validation, or whose predictions were
+            not recognised; then the lists of the next fields are empty.
         precision, recall, f1: Per class, in the order of `classes`, each in [0, 1].
         macro_f1: Unweighted mean of ``f1``.
-        confusion: Validation photographs by ``confusion[label][predicted]``.
+        confusion: Validation photographs by ``confusion[label][predicted]``; empty for more than a hundred classes.
         learning_rate: As in `EpochStarted`.
         images_per_second: Throughput of the training, without validation.
         seconds: Duration of training and validation together.

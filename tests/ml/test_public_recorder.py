@@ -42,6 +42,7 @@ from facegender.runs.requests import FrameRequest, StopRequest, send_request
 from facegender.support.errors import UserError
 from facegender.training.run import train
 from tests.ml.conftest import events_of, kinds, losses_of
+from tests.ml.test_recorder import NoWaiting
 
 CLASSES = ["cat", "dog", "fox"]
 
@@ -692,3 +693,22 @@ def test_a_script_goes_on_when_its_run_folder_is_removed(tmp_path: Path, capfd: 
     assert list(tmp_path.iterdir()) == []
     (line,) = [line for line in capfd.readouterr().err.splitlines() if "recorded" in line]
     assert line == "facegender: run mine is recorded no longer, training continues: the run folder is gone"
+
+
+def test_no_step_of_a_script_waits_for_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = set()
+    for name in ("on_train_batch_end", "on_validation_batch_start", "on_validation_batch_end", "on_train_epoch_end"):
+        original = getattr(RunRecorder, name)
+
+        def guarded(self: Any, trainer: Trainer, *arguments: Any, name: str = name, original: Any = original) -> None:
+            if trainer.sanity_checking:
+                original(self, trainer, *arguments)
+                return
+            called.add(name)
+            with NoWaiting():
+                original(self, trainer, *arguments)
+
+        monkeypatch.setattr(RunRecorder, name, guarded)
+    fit(tmp_path, Module(), max_epochs=2)
+    assert len(called) == 4
+    assert notices(tmp_path) == []

@@ -299,17 +299,21 @@ class ScriptSource(Source):
         except UserError as error:
             self._note(str(error))
         device = trainer.strategy.root_device
-        mean, correct = (
-            torch.as_tensor(torch.nan if value is None else value, dtype=torch.float32, device=device).detach()
+        mean, correct_sum = (
+            # A number would be copied to a GPU, which waits for it.
+            torch.full((), torch.nan, device=device)
+            if value is None
+            else torch.as_tensor(value, dtype=torch.float32, device=device).detach()
             for value in (loss, correct)
         )
-        return count, torch.stack([mean.mean() * count, correct])
+        return count, torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum])
 
     def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
         """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if trainer.lightning_module.automatic_optimization:
-            return None if loss is None else loss * trainer.accumulate_grad_batches  # None skips a step
+            parts = trainer.accumulate_grad_batches
+            return loss if loss is None or parts == 1 else loss * parts  # None skips a step
         if loss is None:
             loss = _logged_loss(trainer.callback_metrics)
         if loss is None:
