@@ -123,7 +123,8 @@ def _gradient_norm(weight: Tensor) -> Tensor:
 
 
 def _norm(tensor: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(tensor.detach(), dtype=torch.float32)
+    wide = torch.promote_types(tensor.dtype, torch.float32)  # a sum of squares overflows in half precision
+    norm: Tensor = torch.linalg.vector_norm(tensor.detach(), dtype=wide).float()
     return norm
 
 

@@ -648,7 +648,23 @@ def test_a_network_with_one_output_has_curves_without_predictions(tmp_path: Path
     assert math.isnan(finished.train_accuracy)
     assert math.isnan(finished.validation_accuracy)
     assert finished.validation_loss == pytest.approx(finished.metrics["val_loss"])
-    assert any("one value for each image" in text for text in notices(tmp_path))
+    (notice,) = notices(tmp_path)
+    assert "one value for each image" in notice
+
+
+def test_a_skipped_step_is_a_gap_in_the_curve_and_does_not_count_for_the_epoch(tmp_path: Path) -> None:
+    class Skipping(Module):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return None if batch_idx == 1 else super().training_step(batch, batch_idx)
+
+    module = Skipping()
+    fit(tmp_path, module)
+    events = events_of(tmp_path, "mine")
+    assert [math.isnan(loss) for loss in losses_of(events).values()] == [False, True, False]
+    (finished,) = of_kind(events, EpochFinished)
+    assert finished.train_loss == pytest.approx(np.mean(module.losses), rel=1e-5)
+    assert math.isfinite(finished.train_accuracy)
+    assert notices(tmp_path) == []
 
 
 def test_compiled_networks_are_shown_as_they_were_written(tmp_path: Path) -> None:
@@ -712,3 +728,10 @@ def test_no_step_of_a_script_waits_for_the_device(tmp_path: Path, monkeypatch: p
     fit(tmp_path, Module(), max_epochs=2)
     assert len(called) == 4
     assert notices(tmp_path) == []
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_any_precision_is_recorded(tmp_path: Path, precision: str) -> None:
+    fit(tmp_path, Module(), precision=precision)
+    assert notices(tmp_path) == []
+    assert RunFolder(tmp_path, "mine").frame_epochs() == [INITIAL, 0]

@@ -80,9 +80,9 @@ class OwnSource(Source):
         """Optimiser steps."""
         return trainer.global_step
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
         """Take what the training step returned."""
-        return outputs["images"], outputs["loss_sum_and_correct"]
+        return outputs["images"], outputs["loss_sum_and_correct"], True
 
     def image_count(self, batch: Any) -> int:
         """Number of photographs."""

@@ -314,9 +314,10 @@ class RunRecorder(Callback):
         self._source.stop_if_requested(trainer, batch_idx)
 
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
-        images, loss_sum_and_correct = self._source.measure_step(trainer, outputs, batch)
+        images, loss_sum_and_correct, is_trained = self._source.measure_step(trainer, outputs, batch)
         step = StepDone(batch_idx + 1, images, loss_sum_and_correct, time.perf_counter())
-        self._unsummed.append(step)
+        if is_trained:
+            self._unsummed.append(step)
         if len(self._unsummed) >= SUM_EVERY:
             self._sum_up()
         self._steps.done.append(step)

@@ -78,6 +78,7 @@ class ScriptSource(Source):
         self._predicted: list[tuple[Tensor, Tensor, Tensor]] = []
         self._results: dict[str, Tensor] | None = None
         self._validated = self._stopping = False
+        self._has_logits = True
         self._best = -1.0
 
     def _note(self, text: str) -> None:
@@ -211,6 +212,7 @@ class ScriptSource(Source):
             self._note(f"the outputs of the network may not be recognised: {reason(error)}")
         if count < 2:
             self._note("the network gives one value for each image, not logits (N, K): no predictions are recorded")
+            self._has_logits = False
             return
         if count != len(self._classes):
             self._note(f"the network gives {count} values for each image, and there are {len(self._classes)} classes")
@@ -281,17 +283,18 @@ class ScriptSource(Source):
         """Number of labels."""
         return len(inputs_and_labels(batch)[1])
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
         """Take the loss that the step returned or logged, and the logits of its forward pass."""
         self._steps += 1
         loss, correct, count = self._training_loss(trainer, outputs), None, 1
+        is_trained = loss is not None or not trainer.lightning_module.automatic_optimization
         try:
             _, labels = inputs_and_labels(batch)
             count = len(labels)
             logits = self._captured.take(count)
             if logits is not None:
                 correct = (logits.argmax(1) == labels).sum()
-            elif loss is not None or not trainer.lightning_module.automatic_optimization:
+            elif is_trained and self._has_logits:
                 self._note(
                     "the training accuracy is not known: training_step calls neither the module nor a network in it "
                     "whose output are the logits (N, K) of the batch"
@@ -306,7 +309,7 @@ class ScriptSource(Source):
             else torch.as_tensor(value, dtype=torch.float32, device=device).detach()
             for value in (loss, correct)
         )
-        return count, torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum])
+        return count, torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum]), is_trained
 
     def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
         """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
@@ -338,12 +341,12 @@ class ScriptSource(Source):
             self._sanity_images += len(labels)
             return
         logits = self._captured.take(len(labels))
-        if logits is None:
+        if logits is None and self._has_logits:
             self._note(
                 "the validation predictions are not known: validation_step calls neither the module nor a network in "
                 "it whose output are the logits (N, K) of the batch"
             )
-        elif len(labels):
+        elif logits is not None and len(labels):
             # On a GPU a label out of range would end the process; `cross_entropy` leaves out -100.
             known = (labels >= 0) & (labels < logits.shape[1])
             losses = F.cross_entropy(logits.float(), labels.where(known, -100), reduction="none")

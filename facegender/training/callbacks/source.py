@@ -109,11 +109,12 @@ class Source:
     def before_batch(self) -> None:
         """Prepare for a training batch, or one of the first validation loader."""
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor]:
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
         """Measure a training step without waiting for the device.
 
         Returns:
-            Number of images, and (2,) float32: the loss summed over them, and how many were classified as labelled.
+            Number of images; (2,) float32, the loss summed over them, and how many were classified as labelled; and
+            whether the step was trained, rather than skipped.
         """
         raise NotImplementedError
 
