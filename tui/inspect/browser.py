@@ -36,7 +36,7 @@ PLAY_WAIT_S = 3.0
 CACHE_BYTES = 24 << 20
 """Memory for composed pictures, to show them again at once."""
 MIN_PICTURE_BYTES = 32 << 10
-FULL_BYTES_PER_PX = 0.7
+FULL_BYTES_PER_PX = 0.5
 FULL_WITHIN_S = 0.35
 """Tiles fill the pane if all of it can be sent so soon."""
 PATCHES_KEPT = 20
