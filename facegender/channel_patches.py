@@ -6,13 +6,12 @@ import functools
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-import msgspec
 import numpy as np
 import torch
 from PIL import Image
 
 from facegender.classifier import Classifier
-from facegender.data.demo.faces import demo_face
+from facegender.data.demo.faces import draw_demo_photograph
 from facegender.data.image import UnreadableImage, open_image, resize
 from facegender.interpret.layers import trace
 from facegender.interpret.receptive_field import ReceptiveField, receptive_field
@@ -22,9 +21,10 @@ from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.frames import FrameUnreadable, TopPatches, open_frame
 from facegender.runs.journal import read_kinds
 from facegender.runs.patches import Patches
+from facegender.runs.photographs import read_photographs
 from facegender.support.arrays import UInt8Array
 from facegender.support.errors import UserError
-from facegender.support.files import is_folder, read_regular
+from facegender.support.files import is_folder
 from facegender.support.text import printable
 
 PHOTOGRAPH_PX = 96
@@ -99,16 +99,12 @@ def _read_top(run: RunFolder, epoch: int, layer: str, channel: int) -> TopPatche
 
 def _validation_names(run: RunFolder) -> list[str]:
     """The names of the validation photographs in the order that frames refer to."""
-    try:
-        content = msgspec.json.decode(read_regular(run.photographs_path), type=dict[str, list[str]])
-        return content["validation"]
-    except FileNotFoundError:
+    if (photographs := read_photographs(run)) is None:
         raise UserError(
             f"run {run.name} does not tell which photographs it was validated on ({run.photographs_path.name} is "
-            "missing): an earlier version trained it, or a program of its own"
-        ) from None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        raise UserError(f"run {run.name}: {run.photographs_path.name} cannot be read") from None
+            "missing or cannot be read): an earlier version trained it, or a program of its own"
+        )
+    return photographs.validation
 
 
 def _reader(run: RunFolder) -> Callable[[str], Image.Image]:
@@ -117,8 +113,15 @@ def _reader(run: RunFolder) -> Callable[[str], Image.Image]:
     if manifest is None:
         raise UserError(f"run {run.name}: {run.manifest_path.name} is missing or cannot be read")
     if manifest.config.demo:
-        return functools.partial(demo_face, side=manifest.config.image_size, seed=manifest.config.seed)
+        return functools.partial(_draw_face, run, manifest)
     return functools.partial(_open_photograph, run, manifest)
+
+
+def _draw_face(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
+    try:
+        return draw_demo_photograph(name, manifest.config.image_size, manifest.config.seed)
+    except ValueError as error:
+        raise UserError(f"run {run.name}: {run.photographs_path.name}: {error}") from None
 
 
 def _open_photograph(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:

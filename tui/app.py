@@ -108,7 +108,7 @@ class FaceGenderApp(LateReplyApp):
         self._leaving = False
         self._run_control = RunControl(self, root, self._confirm)
         self._classifier = ClassifierProcess(root)
-        self.dashboard = Dashboard(root, run)
+        self.dashboard = Dashboard(root, run, self._classifier)
 
     def on_load(self) -> None:
         """Prepare the event loop, before the terminal is touched."""

@@ -62,6 +62,13 @@ class Grid(msgspec.Struct, frozen=True):
         row, column = divmod(tile, self.columns)
         return self.gap + column * (self.tile_width + self.gap), self.gap + row * (self.tile_height + self.gap)
 
+    def tile_at(self, x: int, y: int) -> int | None:
+        """The tile that shows a pixel, with half of the gap around it; None beside the tiles."""
+        column = (x - self.gap // 2) // (self.tile_width + self.gap)
+        row = (y - self.gap // 2) // (self.tile_height + self.gap)
+        tile = row * self.columns + column
+        return tile if 0 <= column < self.columns and 0 <= tile < self.count else None
+
 
 Enlarging = Literal["any", "whole", "large"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.channel_patches import PADDING, PHOTOGRAPH_PX, checkpoint_for
 from facegender.classify_server import ClassifyServer
-from facegender.data.demo.faces import demo_face, demo_photographs
+from facegender.data.demo.faces import draw_demo_photograph
 from facegender.runs.events import CheckpointSaved
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, LayerFrame, TopPatches, write_frame
@@ -88,7 +88,7 @@ def test_patches_are_what_the_channel_sees_of_each_photograph(folder: RunFolder)
     assert all(re.fullmatch(r"(female|male) \d+\.\d\d%", answer) for answer in patches.answers)
     manifest = folder.read_manifest()
     assert manifest is not None
-    pixels = np.asarray(demo_face(NAMES[2], SIDE, manifest.config.seed))
+    pixels = np.asarray(draw_demo_photograph(NAMES[2], SIDE, manifest.config.seed))
     # Row and column 8 at a stride of 2, with a padding of 3.
     assert np.array_equal(patches.patches[0], pixels[13:20, 13:20])
     scale = PHOTOGRAPH_PX / SIDE
@@ -101,11 +101,6 @@ def test_a_patch_at_the_edge_is_padded(folder: RunFolder) -> None:
     assert (patches.patches[1][:, :3] == PADDING).all()
     assert patches.boxes[1].tolist() == [0, 0, 12, 12]
     assert patches.boxes[2].max() == PHOTOGRAPH_PX
-
-
-def test_a_demo_face_is_drawn_again_by_its_name() -> None:
-    pixels = demo_photographs(2, SIDE, 3).read(np.array([3]))[0]
-    assert np.array_equal(np.asarray(demo_face("male/demo_00001.jpg", SIDE, 3)), pixels)
 
 
 def test_photographs_of_a_folder_are_read_by_their_names(folder: RunFolder, tmp_path: Path) -> None:
@@ -148,8 +143,9 @@ def test_names_that_lead_out_of_the_folder_are_refused(folder: RunFolder, tmp_pa
     ("change", "error"),
     [
         (lambda folder: folder.photographs_path.unlink(), "does not tell which photographs it was validated on"),
-        (lambda folder: folder.photographs_path.write_text("{}"), "photographs.json cannot be read"),
+        (lambda folder: folder.photographs_path.write_text("{}"), "photographs.json is missing or cannot be read"),
         (lambda folder: write_names(folder, ["female/demo_00001.jpg"]), "does not fit the pictures of epoch 2"),
+        (lambda folder: write_names(folder, ["nobody.jpg"] * 3), "no demo face is named nobody.jpg"),
         (lambda folder: folder.frame_path(1).unlink(), "epoch_1.safetensors does not exist"),
         (lambda folder: write_top(folder, [], []), "does not fit the pictures of epoch 2"),
     ],

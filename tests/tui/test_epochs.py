@@ -48,11 +48,11 @@ async def test_the_charts_mark_the_epoch_of_the_pictures_and_read_its_values(roo
         await pilot.press("left", "left")
         await until_said(app, "epoch 2  train 0.490  validation 0.590")
         assert "epoch 2  train 0.700  val 0.610" in screen_text(app)
-        assert "Run  epoch 2, not the latest" in screen_text(app)
+        assert "Run  not the latest epoch" in screen_text(app)
         for chart, before in zip(charts, at_the_end, strict=True):
             assert max(cursor_columns(chart)) < min(before)
         await pilot.press("end")
-        await until(lambda: "not the latest" not in screen_text(app))
+        await until(lambda: "not the latest epoch" not in screen_text(app))
 
 
 async def test_on_a_chart_the_keys_reach_epochs_without_pictures(root: Path) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, LARGE, WatchedApp, running, screen_text, title, until, until_said
+from textual import events
 from textual.pilot import Pilot
 
 from facegender.runs.folder import RunFolder
 from tui.commands import PANES
+from tui.inspect.browser import LayerBrowser
 from tui.widgets.layers import HealthList, LayerList
 from tui.widgets.scrubber import EpochScrubber
 
@@ -146,3 +148,66 @@ async def test_a_number_or_a_key_of_a_pane_leads_out_of_the_explorer(folder: Run
         await pilot.press("1")
         await until(lambda: "loss" in shown_panes(app))
         assert not app.dashboard.query_one(EpochScrubber).display
+
+
+def cell_of(browser: LayerBrowser, tile: int) -> tuple[int, int]:
+    """A cell in the middle of a tile, relative to the mosaic."""
+    assert browser._picture is not None
+    grid = browser._picture.layout.grid
+    x, y = grid.origin(tile)
+    middle = x + grid.tile_width // 2, y + grid.tile_height // 2
+    mosaic = browser.view.mosaic
+    return next(
+        (column, row)
+        for row in range(mosaic.size.height)
+        for column in range(mosaic.size.width)
+        if (pixel := mosaic.pixel_at(column, row)) is not None
+        and pixel[0] >= middle[0] - 1
+        and pixel[1] >= middle[1] - 1
+    )
+
+
+@SIZES
+async def test_a_click_on_a_channel_puts_the_cursor_there_and_a_second_one_enlarges_it(
+    folder: RunFolder, size: tuple[int, int]
+) -> None:
+    async with running(folder.root, size) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        for tile in (2, 1):
+            await pilot.click(browser.view.mosaic, offset=cell_of(browser, tile))
+            await until(lambda tile=tile: browser.selection.channel == tile)
+            assert not browser.selection.zoomed
+        await until(lambda: browser._picture is not None and browser._picture.cursor == 1)
+        await pilot.click(browser.view.mosaic, offset=cell_of(browser, 1))
+        await until(lambda: browser.selection.zoomed)
+        assert browser.selection.channel == 1
+
+
+async def test_a_click_beside_the_pictures_changes_nothing(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        mosaic = browser.view.mosaic
+        assert mosaic.pixel_at(mosaic.size.width, mosaic.size.height) is None
+        await pilot.click("#legend")
+        assert browser.selection.channel is None
+        assert browser.has_focus
+
+
+async def test_a_click_on_a_layer_in_the_title_shows_it(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: "conv3" in title(browser))
+        await pilot.click("#layers PaneTitle", offset=(title(browser).index("conv3") + 4, 0))
+        await until(lambda: browser.selection.layer == 2)
+
+
+async def test_the_wheel_over_the_pictures_turns_the_epochs(folder: RunFolder) -> None:
+    async with running(folder.root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        assert await pilot._post_mouse_events([events.MouseScrollUp], browser.view.mosaic, (3, 3))
+        await until(lambda: browser.epoch == 1)
+        assert await pilot._post_mouse_events([events.MouseScrollDown], browser.view.mosaic, (3, 3))
+        await until(lambda: browser.epoch == 2)

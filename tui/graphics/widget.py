@@ -268,6 +268,19 @@ class PictureView(Widget, can_focus=False):
         if encoded is not None and not coarse:
             self.post_message(self.Shown(encoded))
 
+    def pixel_at(self, column: int, row: int) -> tuple[int, int] | None:
+        """Return the (x, y) of the pixel that a cell of the content shows; None beside the picture."""
+        encoded = self._painter.encoded
+        if encoded is None:
+            return None
+        picture, placement, terminal = encoded.job.picture, encoded.placement, encoded.job.terminal
+        cell = (1, 2) if terminal.protocol is Protocol.HALFBLOCK else (terminal.cell_width_px, terminal.cell_height_px)
+        # A large picture is scaled down, a small one repeats its pixels.
+        scale = min(1.0, placement.width_px / picture.width_px, placement.height_px / picture.height_px)
+        row_px = placement.row_px / placement.enlarge / scale
+        x, y = int((column + 0.5) * row_px * cell[0] / cell[1]), int((row + 0.5) * row_px)
+        return (x, y) if 0 <= x < picture.width_px and 0 <= y < picture.height_px else None
+
     # Lines
 
     def render(self) -> Text:

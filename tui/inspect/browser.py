@@ -12,7 +12,7 @@ from typing import Protocol
 
 from cachetools import LRUCache
 from rich.text import Text
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.timer import Timer
@@ -310,6 +310,40 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         else:
             return False
         return True
+
+    # Mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """Select a layer of the title, or put the cursor on a channel; a second click on it enlarges it."""
+        layer = event.style.meta.get("layer")
+        if layer is not None:
+            self.select_layer(layer)
+        elif (tile := self._tile_under(event)) is not None and self.selection.mode.has_cursor:
+            if self.selection.zoomed or self.selection.mode.view == "top":
+                return
+            if self.selection.channel == tile:
+                self.zoom()
+            else:
+                self.select(replace(self.selection, channel=tile))
+
+    def _tile_under(self, event: events.MouseEvent) -> int | None:
+        """Return the index of the tile under the mouse."""
+        mosaic, picture = self.view.mosaic, self._picture
+        offset = event.screen_offset - mosaic.content_region.offset
+        if picture is None or picture.mosaic is None or (pixel := mosaic.pixel_at(*offset)) is None:
+            return None
+        tile = picture.layout.grid.tile_at(*pixel)
+        return None if tile is None else picture.first + tile
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Show the previous epoch."""
+        event.stop()
+        self.move_epoch(-1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Show the next epoch."""
+        event.stop()
+        self.move_epoch(1)
 
     def play(self) -> None:
         """Play the epochs, from the first one if the last one is shown; pause if they are playing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich.style import Style
 from rich.text import Text
 
 from facegender.runs.folder import INITIAL
@@ -64,7 +65,7 @@ def _layer_names(layers: tuple[str, ...], selected: int, around: int, shorten_by
     for index in shown:
         name = layers[index]
         if index != selected:
-            out.append(f" {name}  ", "dim")
+            out.append(f" {name}  ", Style(dim=True, meta={"layer": index}))
             continue
         if shorten_by and (cut := min(shorten_by + 1, len(name) - MIN_NAME)) > 1:
             name = "…" + name[cut:]

@@ -164,7 +164,7 @@ def probability_bars(probabilities: dict[str, float], width: int) -> Text:
     shown = most_probable(probabilities)
     longest = max((cell_len(name) for _, name, _ in shown), default=0)
     for number, name, share in shown:
-        out.append("\n").append_text(fmt.cut(name, max(7, min(longest + 1, width // 2))))
+        out.append("\n").append_text(fmt.cut(name, max(6, min(longest, width // 2)))).append(" ")
         out.append_text(bar(share, width, fmt.class_colour(number)))
         out.append(f"{fmt.percent(share):>8}")
     return out

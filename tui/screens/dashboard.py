@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
+from textual.timer import Timer
 from textual.widgets import Static
 
 from facegender.runs.events import HealthMeasured
@@ -19,7 +20,9 @@ from facegender.support.errors import UserError
 from facegender.support.text import counted, printable
 from tui import commands
 from tui import format as fmt
+from tui.graphics.context import context_of
 from tui.graphics.textual_internals import Column, Row
+from tui.host.processes import ClassifierProcess, RunPatches
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
     from tui.run.curves import Curves, StepCurves
 
 REFRESH_S = 0.1
+EPOCH_BYTES = 8000
+EPOCH_WITHIN_S = 0.03
+"""What it takes to show another epoch on the charts and in the facts, and how long a link may be busy with that."""
+EPOCH_AFTER_S = 0.25
+"""On a slower link no key must have been pressed for so long."""
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 METRIC_PLACEHOLDER = "accuracy appears with the first batches"
@@ -63,12 +71,22 @@ class Dashboard(PictureScreen):
         ("pagedown", "scroll_log(1)", "scroll the log down"),
     ]
 
-    def __init__(self, root: Path, folder: RunFolder | None) -> None:
+    def __init__(self, root: Path, folder: RunFolder | None, classifier: ClassifierProcess) -> None:
         super().__init__(root, LayerBrowser("feature maps appear after the first epoch", id="layers"))
         # The class for most terminal sizes, so that the first screen is not styled and painted twice.
         self.add_class("-tall")
         self.folder = folder
+        self._classifier = classifier
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
+        # Held, because finding them anew costs more than showing an epoch.
+        self._loss = ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
+        chart = Chart(METRIC_PLACEHOLDER, id="accuracy-chart", limits=(0.0, 1.0))
+        self._second = ChartPane("Accuracy", chart, id="accuracy")
+        self._run_facts, self._machine_facts = Facts(run_facts), Facts(machine_facts)
+        self._run = Pane("Run", self._run_facts, id="run")
+        self._layer_list, self._health_list = LayerList(), HealthList()
+        self._scrubber = EpochScrubber(id="scrubber")
+        self._epoch_timer: Timer | None = None
         self._follower: Follower | None = None
         self._curves: StepCurves | None = None
         self._shown_curves: Curves | None = None
@@ -88,19 +106,15 @@ class Dashboard(PictureScreen):
         yield Static(id="tabs", markup=False)
         with Row(id="panes"):
             with Column(id="left"):
-                yield ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
-                yield ChartPane(
-                    "Accuracy",
-                    Chart(METRIC_PLACEHOLDER, id="accuracy-chart", limits=(0.0, 1.0)),
-                    id="accuracy",
-                )
-                yield Pane("Run", Facts(run_facts), id="run")
-                yield Pane("Machine", Facts(machine_facts), id="machine")
-                yield ListPane("Layers", LayerList(), id="layer-list")
-                yield ListPane("Health", HealthList(), id="health")
+                yield self._loss
+                yield self._second
+                yield self._run
+                yield Pane("Machine", self._machine_facts, id="machine")
+                yield ListPane("Layers", self._layer_list, id="layer-list")
+                yield ListPane("Health", self._health_list, id="health")
             with Column(id="right"):
                 yield self.browser
-                yield EpochScrubber(id="scrubber")
+                yield self._scrubber
                 yield Pane("Log", RunLog(), id="log")
         yield self.prompt
         yield KeyHints(commands.HINTS, commands.LAST_HINTS)
@@ -132,6 +146,7 @@ class Dashboard(PictureScreen):
             self.state = RunState(folder.name)
         self.folder = folder
         self.browser.open(folder.frame_path)
+        self.browser.patch_source = RunPatches(self._classifier, folder.name)
         self._follower = Follower(folder, self.post_message)
         self._stale = True
 
@@ -175,6 +190,7 @@ class Dashboard(PictureScreen):
         useless = "resume" if state.live else "stop"
         self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
         self._show_curves(state)
+        self._machine_facts.show(state)
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
         self.browser.update_frames(
@@ -190,21 +206,28 @@ class Dashboard(PictureScreen):
 
     @on(LayerBrowser.Selected)
     def _selected(self) -> None:
-        # At once, and alone: a key need not wait for the curves.
+        # At once, and alone: a key need not wait for the curves. A slow link carries the pictures first.
+        if self._epoch_timer is not None:
+            self._epoch_timer.stop()
+        is_slow = context_of(self.app).link.seconds_for(EPOCH_BYTES) > EPOCH_WITHIN_S
+        self._epoch_timer = self.set_timer(EPOCH_AFTER_S, self._show_selected) if is_slow else None
+        if not is_slow:
+            self._show_selected()
+
+    def _show_selected(self) -> None:
         if self.is_current and self.state is not None:
             self._show_epoch(self.state)
 
     def _show_epoch(self, state: RunState) -> None:
         """Show which epoch is selected, on the charts and in the facts."""
         epoch, following = self.browser.epoch, self.browser.selection.follows_live
-        for facts in self.query(Facts):
-            facts.show(state, None if following else epoch)
+        self._run_facts.show(state, None if following else epoch)
         self._show_lists(state, epoch)
-        self.query_one(EpochScrubber).show(self.browser.epochs, self.browser.frames, epoch, self.browser.is_playing)
-        earlier = None if following or epoch is None else f"{fmt.epoch_name(epoch)}, not the latest"
-        self.query_one("#run").border_title = Text.assemble("Run", (f"  {earlier}" if earlier else "", "#e5c07b"))
+        self._scrubber.show(self.browser.epochs, self.browser.frames, epoch, self.browser.is_playing)
+        is_earlier = not following and epoch is not None
+        self._run.border_title = Text.assemble("Run", ("  not the latest epoch" if is_earlier else "", "#e5c07b"))
         curves = self._shown_curves
-        for pane in self.query(ChartPane):
+        for pane in (self._loss, self._second):
             if epoch is None or curves is None:
                 pane.show_cursor(None, None)
             else:
@@ -219,10 +242,10 @@ class Dashboard(PictureScreen):
             self._health = latest, findings(latest, until[:-1]) if latest else []
         found = self._health[1]
         layers = state.started.layers if state.started else []
-        self.query_one(LayerList).show(layers, found, self.browser.selection.layer)
-        self.query_one(HealthList).show(found, [layer.name for layer in layers])
+        self._layer_list.show(layers, found, self.browser.selection.layer)
+        self._health_list.show(found, [layer.name for layer in layers])
         summary = f"{counted(len(found), 'finding')} about the layers: H" if found else ""
-        self.query_one("#run").border_subtitle = Text(summary, "#e5c07b")
+        self._run.border_subtitle = Text(summary, "#e5c07b")
         if self._explorer and bool(found) != self.query_one("#health").display:
             self._arrange()
 
@@ -244,10 +267,9 @@ class Dashboard(PictureScreen):
         return f"feature maps appear after the first epoch, in about {fmt.duration(first)}"
 
     def _show_curves(self, state: RunState) -> None:
-        panes = self.query_one("#loss", ChartPane), self.query_one("#accuracy", ChartPane)
         if not len(state.steps) and not state.epochs:
             self._shown_curves = None
-            for pane in panes:
+            for pane in (self._loss, self._second):
                 pane.show((), (0.0, 1.0), "", raw=False)
             return
         # numpy is imported here, after the first screen was painted.
@@ -259,13 +281,15 @@ class Dashboard(PictureScreen):
             self._stale = True
         axis, weight = X_AXES[self._x_axis % len(X_AXES)], SMOOTHING[self._smoothing % len(SMOOTHING)]
         curves = self._shown_curves = self._curves.curves(state, axis, weight, self._metric)
-        loss, second = panes
-        loss.show(curves.loss, curves.x_range, axis, raw=not weight)
+        self._loss.show(curves.loss, curves.x_range, axis, raw=not weight)
         metric = self._metric
-        second.chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
-        second.chart.placeholder = f"no {metric} was recorded" if state.epochs else METRIC_PLACEHOLDER
+        chart = self._second.chart
+        chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
+        waiting = METRIC_PLACEHOLDER if metric == ACCURACY else f"{metric} appears with the first epoch"
+        chart.placeholder = f"no {metric} was recorded" if state.epochs else waiting
         heading = metric.capitalize() if metric in (ACCURACY, LEARNING_RATE) else metric
-        second.show(curves.metric, curves.x_range, axis, raw=not weight and metric == ACCURACY, heading=heading)
+        raw = not weight and metric == ACCURACY
+        self._second.show(curves.metric, curves.x_range, axis, raw=raw, heading=heading)
 
     # Panes
 
@@ -306,7 +330,7 @@ class Dashboard(PictureScreen):
         """Show the pictures and the epochs, with the lists beside them, or alone if there is little room."""
         health = self.query_one("#health")
         health.display = bool(self._health[1])
-        alone = not wide and self.query_one(HealthList).has_focus
+        alone = not wide and self._health_list.has_focus
         left = self.query_one("#left")
         left.display, self.query_one("#right").display = wide or alone, not alone
         left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
@@ -338,7 +362,7 @@ class Dashboard(PictureScreen):
     def action_next_pane(self, by: int) -> None:
         """Focus the next pane, or the previous one."""
         if self._explorer:
-            self._focus_health(not self.query_one(HealthList).has_focus and bool(self._health[1]))
+            self._focus_health(not self._health_list.has_focus and bool(self._health[1]))
             return
         panes = commands.PANES
         self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
@@ -367,7 +391,7 @@ class Dashboard(PictureScreen):
 
     def action_toggle_log_scale(self) -> None:
         """Switch between a logarithmic and a linear loss axis."""
-        chart = self.query_one("#loss-chart", Chart)
+        chart = self._loss.chart
         chart.logarithmic = not chart.logarithmic
         self._stale = True
 
@@ -422,7 +446,7 @@ class Dashboard(PictureScreen):
 
     def action_back(self) -> None:
         """Leave the list of findings, the enlarged channel, the cursor, the explorer or the enlarged pane."""
-        if self.query_one(HealthList).has_focus:
+        if self._health_list.has_focus:
             self._focus_health(False)
         elif self.browser.back():
             return
@@ -464,7 +488,7 @@ class Dashboard(PictureScreen):
             self.app.notify(f"written to {printable(path)}", markup=False, timeout=10)
 
     def _focus_health(self, focus: bool) -> None:
-        (self.query_one(HealthList) if focus else self.browser).focus()
+        (self._health_list if focus else self.browser).focus()
 
     @on(LayerChosen)
     def _layer_chosen(self, event: LayerChosen) -> None:

@@ -10,13 +10,15 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
 from textual import events
-from textual.geometry import Size
+from textual.containers import Vertical
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import format as fmt
-from tui.widgets.pane import Pane
+from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.widgets.pane import PaneTitle
 
 if TYPE_CHECKING:
     from tui.run.curves import Curve
@@ -80,9 +82,14 @@ class Chart(Widget):
 
     def show_cursor(self, x: float | None) -> None:
         """Show the cursor at an x coordinate, or none."""
-        if x != self._cursor_x:
-            self._cursor_x = x
-            self.refresh()
+        if x == self._cursor_x:
+            return
+        before = self._cursor_column()
+        self._cursor_x = x
+        columns = [column for column in (before, self._cursor_column()) if column is not None]
+        if columns:
+            # One region: Textual writes a line from its beginning to the end of each region.
+            self.refresh(Region(min(columns), 0, max(columns) - min(columns) + 1, self.size.height))
 
     def render(self) -> Text:
         """Return the placeholder."""
@@ -147,14 +154,21 @@ class Chart(Widget):
         return plot.strips(width, height)
 
 
-class ChartPane(Pane):
+class ChartPane(UnpaintedContainer, Column, can_focus=True):
     """A chart; the title is its legend: the curves in their colours, each with its value.
 
-    The values are the newest ones, or those of the epoch under the cursor.
+    The values are the newest ones, or those of the epoch under the cursor. Title and cursor change with every key that
+    turns epochs, so they are repainted alone: a whole chart is some kilobytes.
+    """
+
+    DEFAULT_CSS = """
+    ChartPane > Vertical { border: round $surface-lighten-2; border-top: none; padding: 0 1; height: 1fr; }
+    ChartPane:focus PaneTitle > .pane-title--edge { color: $accent; }
     """
 
     def __init__(self, title: str, chart: Chart, *, id: str) -> None:
-        super().__init__(title, chart, id=id)
+        self._title_edge = PaneTitle()
+        super().__init__(self._title_edge, Vertical(chart), id=id)
         self._heading = title
         self._raw = False
         self._epoch: tuple[str, int | None] | None = None
@@ -188,12 +202,12 @@ class ChartPane(Pane):
 
     def _show_title(self) -> None:
         """Use the first that fits: with everything, without dashes, with short names, without notes."""
-        room = self.outer_size.width - 6
+        room = self._title_edge.room
         for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
             title = self._title(dash, brief=brief, notes=notes)
             if title.cell_len <= room:
                 break
-        self.border_title = title
+        self._title_edge.title = title
 
     def _title(self, dash: str, *, brief: bool, notes: bool) -> Text:
         title = Text(self._heading)

@@ -44,8 +44,17 @@ class Facts(Static):
         self._update()
 
     def _update(self) -> None:
-        if self._shown is not None and (text := self._lines(*self._shown, self.size.width)) != self.content:
-            self.update(text)
+        if self._shown is None:
+            return
+        text, before = self._lines(*self._shown, self.size.width), self.content
+        if text != before:
+            # A layout draws the whole screen.
+            same_height = isinstance(before, Text) and _rows(before, self.size.width) == _rows(text, self.size.width)
+            self.update(text, layout=not same_height)
+
+
+def _rows(text: Text, width: int) -> int:
+    return sum(max(1, math.ceil(cell_len(line) / max(1, width))) for line in text.plain.splitlines())
 
 
 def run_facts(state: RunState, epoch: int | None, width: int) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from rich.text import Text
 from textual import on
@@ -55,8 +56,9 @@ class LayerList(OptionList, can_focus=False):
             self._shown = layers, found, width
             counts = Counter(finding.layer for finding in found)
             serious = {finding.layer for finding in found if finding.kind == "not finite"}
+            shared = _shared_modules([layer.name for layer in layers])
             self.set_options(
-                [Option(_layer_line(layer, counts[layer.name], layer.name in serious, width)) for layer in layers]
+                Option(_layer_line(layer, shared, counts[layer.name], layer.name in serious, width)) for layer in layers
             )
         if layers:
             self.highlighted = min(selected, len(layers) - 1)
@@ -120,12 +122,20 @@ class HealthList(OptionList):
             self.post_message(LayerChosen(self._names.index(finding.layer), channel))
 
 
-def _layer_line(layer: LayerInfo, findings: int, serious: bool, width: int) -> Text:
+def _shared_modules(names: Sequence[str]) -> int:
+    """Return the length of the modules that all names begin with, e.g. "network.": they say nothing."""
+    parts = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return sum(len(part[0]) + 1 for part in takewhile(lambda part: len(set(part)) == 1, parts))
+
+
+def _layer_line(layer: LayerInfo, shared: int, findings: int, serious: bool, width: int) -> Text:
+    """Return a layer's name without its first ``shared`` characters, its figures and the number of findings."""
     height, breadth = layer.size
     figures = f" {layer.channels:>4} {f'{breadth}×{height}':>9}"
     room = max(_NAME_CELLS, width - len(figures) - 3)
     # The end of a long name tells more than its beginning.
-    name = layer.name if len(layer.name) <= room else "…" + layer.name[len(layer.name) - room + 1 :]
+    name = layer.name[shared:]
+    name = name if len(name) <= room else "…" + name[len(name) - room + 1 :].lstrip(".")
     line = fmt.cut(name, room)
     line.append(figures, "dim")
     if findings:

@@ -21,7 +21,7 @@ from facegender.support.text import printable
 DRAWING = 8
 """Version of the drawing, part of the cache's key: raise it whenever the same seed draws another face."""
 
-_OWN_FILE = re.compile(r"(female|male)(/demo_(\d+)\.jpg)?")
+_OWN_FILE = re.compile(r"(female|male)(/demo_\d+\.jpg)?")
 
 
 def draw_face(label: int, seed: int, side: int) -> Image.Image:
@@ -94,18 +94,6 @@ def write_demo_faces(folder: Path, per_class: int, side: int, seed: int) -> int:
         return len(list(folder.glob("*/*")))
     except OSError as error:
         raise UserError(f"{printable(folder)}: cannot be written ({error.strerror}); name another folder") from None
-
-
-def demo_face(name: str, side: int, seed: int) -> Image.Image:
-    """Draw the face that has a name in the data set of `demo_photographs`.
-
-    Raises:
-        UserError: There is no such face.
-    """
-    match = _OWN_FILE.fullmatch(name)
-    if match is None or match[2] is None:
-        raise UserError(f"{printable(name)}: is no name of a demo face")
-    return _draw(side, seed, 2 * int(match[3]) + CLASSES.index(match[1]))
 
 
 def _draw(side: int, seed: int, index: int) -> Image.Image:
