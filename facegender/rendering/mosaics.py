@@ -20,6 +20,8 @@ LEVELS = 64
 MAX_ENLARGEMENT = 16.0
 MAX_ENLARGEMENT_ALONE = 48.0
 """Of a tile that has a page for itself."""
+TINY_TILE_PX = 96
+"""Tiles of few pixels, such as kernels, may be enlarged further, up to this size."""
 MIN_ENLARGEMENT = 1.2
 """A smaller factor would blur tiles, and make hardly larger ones."""
 GAP_COLOUR = (22, 24, 29)
@@ -138,12 +140,12 @@ def fit_page(
         factor = math.ceil(factor)
     height, width = (math.ceil(side * factor) for side in tile)
     per_page = max(1, (area[0] - gap) // (width + gap)) * max(1, (area[1] - gap) // (height + gap))
-    if per_page >= count:
-        most = MAX_ENLARGEMENT_ALONE if count == 1 else MAX_ENLARGEMENT
-        return fit_grid(count, tile, area, gap=gap, enlarging=enlarging, most=most)
     # As many tiles on each page as on the others, in full rows.
     pages = -(-count // per_page)
-    grid = fit_grid(-(-count // pages), tile, area, gap=gap, enlarging=enlarging)
+    most = MAX_ENLARGEMENT_ALONE if count == 1 else max(MAX_ENLARGEMENT, TINY_TILE_PX / max(tile))
+    grid = fit_grid(-(-count // pages), tile, area, gap=gap, enlarging=enlarging, most=most)
+    if pages == 1:
+        return grid
     return Grid(grid.columns * grid.rows, grid.columns, grid.tile_width, grid.tile_height, gap)
 
 

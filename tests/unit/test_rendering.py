@@ -13,7 +13,7 @@ from PIL import Image
 
 from facegender.rendering import mosaics, pages
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS, reduced
-from facegender.rendering.mosaics import Grid, fit_grid, mosaic, resized, signed_tiles
+from facegender.rendering.mosaics import Grid, fit_grid, fit_page, mosaic, resized, signed_tiles
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.frames import quantise
 
@@ -93,6 +93,33 @@ def test_an_area_too_small_for_anything_still_gives_a_grid(area: tuple[int, int]
     grid = fit_grid(64, (8, 8), area)
     assert grid.tile_width >= 1
     assert grid.tile_height >= 1
+
+
+# Pages
+
+
+@pytest.mark.parametrize("least", [14, 48, 64])
+@pytest.mark.parametrize("enlarging", ["any", "whole"])
+def test_on_a_page_tiles_have_the_least_size_and_all_pages_hold_about_as_many(least: int, enlarging: str) -> None:
+    for count in (1, 5, 32, 64, 512):
+        for area in AREAS:
+            for tile in ((2, 2), (7, 7), (32, 32), (64, 64), (128, 128)):
+                grid = fit_page(count, tile, area, least, enlarging=enlarging)
+                case = (count, area, tile, grid)
+                roomy = min(area) >= 2 * least
+                if grid.count > 1 and roomy:
+                    assert max(grid.tile_width, grid.tile_height) >= least, case
+                if grid.count < count:
+                    assert grid.count % grid.columns == 0, case
+                    assert not roomy or (grid.width <= area[0] and grid.height <= area[1]), case
+                    pages = -(-count // grid.count)
+                    assert count > (pages - 1) * grid.count, case
+
+
+def test_what_fits_is_on_one_page_and_kernels_are_enlarged_to_be_seen() -> None:
+    assert fit_page(32, (64, 64), (1000, 700), 48).count == 32
+    assert fit_page(64, (3, 3), (1000, 900), 48).tile_width > 48
+    assert fit_page(1, (4, 4), (400, 400), 48).tile_width > 64
 
 
 # The mosaic
