@@ -517,7 +517,15 @@ def test_a_root_that_cannot_be_written_is_one_line_and_training_goes_on(
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"name": "../a"}, {"classes": "cat"}, {"classes": ["a", "a"]}, {"probes": 0}, {"visualize_every": -1}]
+    "arguments",
+    [
+        {"name": "../a"},
+        {"classes": "cat"},
+        {"classes": ["a", "a"]},
+        {"probes": 0},
+        {"visualize_every": -1},
+        {"mean": 0.5},
+    ],
 )
 def test_arguments_that_cannot_be_used_are_refused_at_once(arguments: dict[str, Any]) -> None:
     with pytest.raises(UserError):
@@ -735,3 +743,12 @@ def test_any_precision_is_recorded(tmp_path: Path, precision: str) -> None:
     fit(tmp_path, Module(), precision=precision)
     assert notices(tmp_path) == []
     assert RunFolder(tmp_path, "mine").frame_epochs() == [INITIAL, 0]
+
+
+def test_class_names_may_be_anything_and_control_no_terminal(tmp_path: Path) -> None:
+    recorder = RunRecorder("mine", classes=["\x1b[31mcat", "caf\udce9", 7], root=tmp_path)  # type: ignore[list-item]
+    make_trainer(callbacks=[recorder]).fit(Module(), loader(), loader())
+    (started,) = of_kind(events_of(tmp_path, "mine"), RunStarted)
+    assert started.classes == ["\ufffd[31mcat", "caf\ufffd", "7"]
+    assert RunFolder(tmp_path, "mine").frame_epochs() == [INITIAL, 0]
+    assert notices(tmp_path) == []

@@ -29,6 +29,7 @@ from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, Reque
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
 from facegender.support.errors import UserError
+from facegender.support.text import one_line
 from facegender.training.callbacks.layer_watch import LayerWatch, with_units
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
@@ -93,11 +94,13 @@ class RunRecorder(Callback):
             UserError: An argument cannot be used.
         """
         self.name = check_run_name(name)
-        self.classes = list(classes)
+        self.classes = [one_line(str(label)) for label in classes]
         if isinstance(classes, str) or len(set(self.classes)) != len(self.classes) or not self.classes:
             raise UserError(f"classes of run {name} must be a list of different names, in the order of the labels")
         if probes < 1 or visualize_every < 0:
             raise UserError(f"run {name}: probes must be at least 1, and visualize_every at least 0")
+        if (mean is None) != (std is None):
+            raise UserError(f"run {name}: mean and std belong together: give both, or neither")
         self.root = Path(root)
         self.visualize_every = visualize_every
         if source is None:
