@@ -92,7 +92,7 @@ async def test_patches_are_written_with_their_captions(root: Path, tmp_path: Pat
 
     async with running(root) as (app, pilot):
         browser = await shown(app)
-        browser.patch_source = Ready()
+        browser.patches.source = Ready()
         while browser.selection.mode.view != "top":
             await pilot.press("m")
         await until(lambda: browser.shown is not None and browser.shown.patches is not None)

@@ -350,7 +350,7 @@ async def test_top_patches_are_shown_once_they_are_made_and_their_places_until_t
     run: RunFolder, tmp_path: Path
 ) -> None:
     async with browsing(run, (120, 30)) as browser:
-        browser.patch_source = patcher = Patcher(tmp_path)
+        browser.patches.source = patcher = Patcher(tmp_path)
         await show(browser, "top", layer=1)
         top = recorded.frame(2).layers[1].top
         place = browser.view.mosaic.placeholder
@@ -373,9 +373,27 @@ async def test_top_patches_are_shown_once_they_are_made_and_their_places_until_t
         await until(lambda: patcher.asked[-1] == (2, "conv2", 1))
 
 
+async def test_patches_whose_file_was_removed_are_made_again(run: RunFolder, tmp_path: Path) -> None:
+    async with browsing(run, (120, 30)) as browser:
+        browser.patches.source = patcher = Patcher(tmp_path)
+        patcher.may.set()
+        await show(browser, "top")
+        await until(lambda: browser._picture is not None and browser._picture.mosaic is not None)
+        file = browser._picture.request.patches
+        await show(browser, "maps")
+        file.unlink()
+        browser.redraw()
+        await show(browser, "top")
+        assert "cannot be read" in browser.view.mosaic.placeholder
+        await show(browser, "maps")
+        await show(browser, "top")
+        await until(lambda: browser._picture is not None and browser._picture.mosaic is not None)
+        assert len(patcher.asked) == 2
+
+
 async def test_patches_that_cannot_be_made_say_why_below_the_places(run: RunFolder, tmp_path: Path) -> None:
     async with browsing(run) as browser:
-        browser.patch_source = patcher = Patcher(tmp_path, error="the photographs are gone: /photographs")
+        browser.patches.source = patcher = Patcher(tmp_path, error="the photographs are gone: /photographs")
         patcher.may.set()
         await show(browser, "top")
         await until(lambda: "the photographs are gone: /photographs" in browser.view.mosaic.placeholder)
@@ -389,7 +407,7 @@ async def test_one_channel_has_its_patches_beside_it_if_they_cost_little(
     run: RunFolder, tmp_path: Path, is_warm: bool
 ) -> None:
     async with browsing(run, (150, 45)) as browser:
-        browser.patch_source = patcher = Patcher(tmp_path, is_warm=is_warm)
+        browser.patches.source = patcher = Patcher(tmp_path, is_warm=is_warm)
         patcher.may.set()
         await show(browser, "maps", channel=2, zoomed=True)
         if is_warm:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from cachetools import LRUCache
 from rich.text import Text
@@ -18,11 +17,11 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker
 
-from facegender.support.errors import UserError
 from tui.graphics.context import context_of, terminal_of
 from tui.graphics.geometry import area_px
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.modes import MODES
+from tui.inspect.patches import ChannelPatches
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
@@ -39,27 +38,8 @@ MIN_PICTURE_BYTES = 32 << 10
 FULL_BYTES_PER_PX = 0.5
 FULL_WITHIN_S = 0.35
 """Tiles fill the pane if all of it can be sent so soon."""
-PATCHES_KEPT = 20
 AHEAD_AFTER_S = 0.12
 """How long a picture must have been shown before its neighbour is composed, in case it is wanted next."""
-
-PatchKey = tuple[int | None, int, int]
-"""Epoch, layer and channel."""
-
-
-class PatchSource(Protocol):
-    """Makes the patches of photographs that excite a channel most, see `facegender.runs.patches`."""
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether an answer takes no longer than a moment."""
-
-    async def patches(self, epoch: int, layer: str, channel: int) -> Path:
-        """Return the file of patches of a channel, counted from 0.
-
-        Raises:
-            UserError: There are none; the message says why, in one line.
-        """
 
 
 class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
@@ -104,10 +84,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._wanted: LayerRequest | None = None
         self._composing: LayerRequest | None = None
         self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, _size_bytes)
-        self.patch_source: PatchSource | None = None
-        """Makes the patches of a channel; None if nothing does."""
-        self._patches: LRUCache[PatchKey, Path | str] = LRUCache(PATCHES_KEPT)
-        """Their files, or why there are none."""
+        self.patches = ChannelPatches()
         self._fill = True
         self._player: Worker[None] | None = None
         self._direction = 0
@@ -128,7 +105,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._path_of = path_of
         self._frames, self._layers, self._picture, self._wanted = (), (), None, None
         self._epochs, self._within = (), {}
-        self._patches.clear()
+        self.patches.clear()
         self._stop_playing()
         self._request()
         self.post_message(self.Selected())
@@ -435,15 +412,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             from facegender.rendering.history import spaced
 
             history = tuple((one, self._path_of(one)) for one in spaced(self._frames))
-        patches: Path | str | None = None
-        if zoomed or view == "top":
-            patches = self._patches.get(self._patch_key(selection))
-        if patches is None and view == "top" and self.patch_source is not None:
-            cold = "" if self.patch_source.is_warm else "; the first time takes some seconds"
-            patches = f"the patches are being made{cold}…"
+        selection = replace(selection, epoch=epoch, channel=selection.channel if selection.mode.has_cursor else None)
+        patches = self.patches.of(selection)
         return LayerRequest(
             self._path_of(epoch),
-            replace(selection, epoch=epoch, channel=selection.channel if selection.mode.has_cursor else None),
+            selection,
             self.view.pane_size,
             terminal_of(self.app),
             caption=None if self._caption is None else self._caption().plain,
@@ -474,29 +447,6 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self._fill = seconds < FULL_WITHIN_S
         return self._fill
 
-    # Patches
-
-    def _patch_key(self, selection: Selection) -> PatchKey:
-        return selection.epoch_in(self._frames), selection.layer, selection.channel or 0
-
-    def _request_patches(self, picture: LayerPicture) -> None:
-        """Have the patches of the shown channel made, if the view shows them, or if that costs little."""
-        selection = picture.request.selection
-        key, source = self._patch_key(selection), self.patch_source
-        if source is None or picture.cursor is None or key in self._patches or selection.epoch is None:
-            return
-        if selection.mode.view == "top" or (selection.zoomed and source.is_warm):
-            layer = picture.layers[min(selection.layer, len(picture.layers) - 1)]
-            self._fetch_patches(source, key, selection.epoch, layer, picture.cursor)
-
-    @work(group="patches", exclusive=True)
-    async def _fetch_patches(self, source: PatchSource, key: PatchKey, epoch: int, layer: str, channel: int) -> None:
-        try:
-            self._patches[key] = await source.patches(epoch, layer, channel)
-        except UserError as error:
-            self._patches[key] = str(error)
-        self._request()
-
     def _start_composing(self, request: LayerRequest, *, ahead: bool = False) -> None:
         self._composing = request
         self._compose_picture(request, ahead)
@@ -514,6 +464,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
                 self._pictures[request] = picture
         except NotComposed as error:
             why = str(error)
+            if request.patches is not None:
+                self.patches.discard(request)
         finally:
             self._composing = None
         if not self.view.mosaic.is_attached:
@@ -541,10 +493,17 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._layers = picture.layers
         self.view.show(picture)
         self._show_title()
-        self._request_patches(picture)
+        if self.patches.missing(picture):
+            self._make_patches(picture)
         if self._ahead is not None:
             self._ahead.stop()
         self._ahead = self.set_timer(AHEAD_AFTER_S, lambda: self._compose_ahead(picture))
+
+    @work(group="patches", exclusive=True)
+    async def _make_patches(self, shown: LayerPicture) -> None:
+        """Have the patches of the shown channel made, and show them."""
+        await self.patches.make(shown)
+        self._request()
 
     def _compose_ahead(self, shown: LayerPicture) -> None:
         """Compose the next epoch's picture in the direction of travel, if this one is still shown."""

@@ -146,7 +146,7 @@ class Dashboard(PictureScreen):
             self.state = RunState(folder.name)
         self.folder = folder
         self.browser.open(folder.frame_path)
-        self.browser.patch_source = RunPatches(self._classifier, folder.name)
+        self.browser.patches.source = RunPatches(self._classifier, folder.name)
         self._follower = Follower(folder, self.post_message)
         self._stale = True
 
