@@ -98,6 +98,16 @@ def trained_by_script(manifest: Manifest) -> str:
     return f"run {one_line(manifest.run)} was trained by its own script ({one_line(manifest.script)})"
 
 
+def require_resumable(manifest: Manifest) -> None:
+    """Check that this program trained a run.
+
+    Raises:
+        UserError: Somebody's own script did.
+    """
+    if manifest.script:
+        raise UserError(f"{trained_by_script(manifest)}: resume it there, with trainer.fit(..., ckpt_path=...)")
+
+
 def frame_name(epoch: int) -> str:
     """The name of a frame's files without what follows it, e.g. "epoch_3"."""
     return "initial" if epoch == INITIAL else f"epoch_{epoch}"

@@ -19,7 +19,7 @@ import msgspec
 from facegender import __version__
 from facegender.runs.config import TrainConfig, option_of, validate
 from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
-from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run, trained_by_script
+from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run, require_resumable
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
 from facegender.runs.requests import take_requests
@@ -175,8 +175,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     new_run = shell_command(folder.root, "train")
     if manifest is None:
         raise UserError(f"run {run} has no readable run.json to resume with: start a new run with: {new_run}")
-    if manifest.script:
-        raise UserError(f"{trained_by_script(manifest)}: resume it there, with trainer.fit(..., ckpt_path=...)")
+    require_resumable(manifest)
     # A run that ended before its first checkpoint starts again.
     events = read_kinds(folder.journal_path, CheckpointSaved)
     saved = {event.file for event in events if isinstance(event, CheckpointSaved)}

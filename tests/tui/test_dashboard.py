@@ -744,6 +744,15 @@ async def test_stopping_writes_the_request_after_y(root: Path) -> None:
         await until(lambda: "otter-3 will stop after this batch" in app.told)
 
 
+async def test_stopping_the_run_of_a_script_promises_no_checkpoint(root: Path) -> None:
+    folder = recorded.write_run(root)
+    folder.write_manifest(recorded.manifest(folder, script="train.py"))
+    async with running(root) as (app, pilot):
+        await pilot.press("S")
+        await until(lambda: isinstance(app.screen, Confirm))
+        await until_said(app, "Its script ends the training after this batch")
+
+
 async def test_a_run_that_is_not_training_is_not_stopped(root: Path) -> None:
     folder = recorded.write_run(root, end="completed")
     async with running(root) as (app, pilot):

@@ -237,6 +237,16 @@ def test_stop_writes_a_request_and_waits_as_long_as_it_is_told(tmp_path: Path, c
     assert "has not ended" in capsys.readouterr().err
 
 
+def test_a_run_of_somebodys_own_script_is_stopped_without_promises(tmp_path: Path, capsys: Capture) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+    folder.write_manifest(recorded.manifest(folder, script="train.py", data="script train.py"))
+    assert run(["stop", "a", "--root", str(tmp_path)]) == 0
+    assert folder.stop_requested()
+    assert capsys.readouterr().out == "run a: stop requested; its script ends the training after this batch\n"
+    assert run(["runs", "--root", str(tmp_path)]) == 0
+    assert "script train.py" in capsys.readouterr().out
+
+
 def test_an_unexpected_error_is_one_line_too(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(root: Path) -> None:
         raise RuntimeError("never\nmind")

@@ -147,6 +147,14 @@ def test_a_stopped_run_is_resumed_by_its_name_and_its_log_goes_on(root: Path, sc
     ]
 
 
+def test_a_run_of_somebodys_own_script_is_not_resumed(root: Path, script: Script) -> None:
+    script("raise SystemExit('started')")
+    folder = recorded.write_run(root, end="stopped")
+    folder.write_manifest(recorded.manifest(folder, script="train.py"))
+    with pytest.raises(UserError, match=r"otter-3 was trained by its own script \(train\.py\): resume it there"):
+        Trainers().resume(folder)
+
+
 def test_a_live_run_is_not_resumed(root: Path, script: Script) -> None:
     folder = recorded.write_run(root)
     folder.last_checkpoint.touch()

@@ -125,6 +125,11 @@ def test_run_finished_is_the_last_word(status: str, level: str, text: str) -> No
     assert (state.log[-1].level, state.log[-1].text) == (level, text)
 
 
+def test_of_a_script_that_was_stopped_no_resuming_is_promised() -> None:
+    state = after(recorded.run_started(recipe=""), RunFinished(time=2000.0, status="stopped"))
+    assert state.log[-1].text == "training was stopped"
+
+
 def test_the_journal_takes_precedence_over_the_process_state() -> None:
     state = replace(after(RunFinished(time=1.0, status="completed")), process_state="crashed")
     assert state.state == "completed"

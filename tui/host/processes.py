@@ -15,7 +15,7 @@ import msgspec
 
 from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
-from facegender.runs.folder import LIVE_STATES, RunFolder, create_run
+from facegender.runs.folder import LIVE_STATES, RunFolder, create_run, require_resumable
 from facegender.runs.presets import default_of, unused_fields
 from facegender.runs.protocol import Answer, ChannelRequest, Request
 from facegender.support.errors import UserError
@@ -70,8 +70,10 @@ class Trainers:
         """Resume a run from its last checkpoint.
 
         Raises:
-            UserError: The run is live or complete, or the process cannot be started.
+            UserError: The run is live or complete, somebody's own script trained it, or the process cannot be started.
         """
+        if (manifest := folder.read_manifest()) is not None:
+            require_resumable(manifest)
         with self._lock:
             state = folder.state()
             starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)

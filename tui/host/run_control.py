@@ -67,7 +67,10 @@ class RunControl:
     async def _stop(self, folder: RunFolder) -> None:
         if await asyncio.to_thread(folder.state) not in LIVE_STATES:
             raise UserError(f"run {folder.name} is not training")
+        manifest = await asyncio.to_thread(folder.read_manifest)
         consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
+        if manifest is not None and manifest.script:
+            consequence = "Its script ends the training after this batch, and saves what it is written to save."
         if not await self._confirm(f"Stop run {folder.name}?", consequence):
             return
         if (state := await asyncio.to_thread(folder.state)) not in LIVE_STATES:

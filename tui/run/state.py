@@ -218,9 +218,10 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
                 state = replace(state, finished=None, segments=segments, batch=0, images_per_second=0.0)
             return _logged(state, event.time, event.level, event.text)
         case RunFinished():
+            resumable = state.started is None or state.started.recipe  # not a run of somebody's own script
             texts: dict[str, tuple[Level, str]] = {
                 "completed": ("info", "training is complete"),
-                "stopped": ("warning", "training was stopped; resume continues from here"),
+                "stopped": ("warning", "training was stopped" + ("; resume continues from here" if resumable else "")),
                 "failed": ("error", f"training failed: {event.error}"),
             }
             return _logged(replace(state, finished=event), event.time, *texts[event.status])
