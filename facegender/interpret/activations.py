@@ -45,16 +45,20 @@ def compute_activations(
     Returns:
         (N, classes) float32 logits, and the layers in the same order.
     """
-    hooks, kept = summary_hooks(layers)
+    hooks, kept = summary_hooks(layers, images)
     with torch.no_grad(), hooked(model, images, hooks):
         logits = logits_of(model(images)).float()
     return logits, [kept[layer.name] for layer in layers if layer.name in kept]
 
 
-def summary_hooks(layers: Sequence[Layer]) -> tuple[list[tuple[nn.Module, Hook]], dict[str, LayerActivation]]:
+def summary_hooks(
+    layers: Sequence[Layer], images: Tensor
+) -> tuple[list[tuple[nn.Module, Hook]], dict[str, LayerActivation]]:
     """Make the hooks that keep the output of each layer, and the dictionary into which they put it, by its name."""
     kept: dict[str, LayerActivation] = {}
-    sizes = map_sizes([(layer.conv.out_channels, *layer.size) for layer in layers])
+    sizes = map_sizes(
+        [(layer.conv.out_channels, *layer.size) for layer in layers], 3 * images.shape[2] * images.shape[3]
+    )
     size_of = {layer.name: size for layer, size in zip(layers, sizes, strict=True)}
 
     def keep(layer: Layer, output: Tensor) -> None:

@@ -56,7 +56,7 @@ def compute_activations_and_cams(
         predictions if there are more than `MAX_CLASSES`. No heatmaps if there is no layer, or if the network computes
         the logits without gradients.
     """
-    hooks, kept = summary_hooks(layers)
+    hooks, kept = summary_hooks(layers, images)
     if not layers:
         with torch.no_grad(), hooked(model, images, hooks):
             return logits_of(model(images)).float(), [], None

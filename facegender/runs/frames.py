@@ -43,13 +43,19 @@ from facegender.support.files import open_regular, replacing
 
 SCHEMA_VERSION = 2
 MAX_MAP_SIDE_PX = 128
-MAX_MAPS_BYTES = 9 << 18
-"""Of the maps of one probe: pooled further where a network has so many layers that they would take more."""
+MAX_FRAME_BYTES = 1 << 24
+"""Of a frame with four probes, unless the network has more than some 50 000 channels."""
+MAX_PROBE_BYTES = 2_910_000
+"""Of one probe: its photograph, the statistics, and the maps, which are pooled further where they would take more."""
 MAX_FILTERS_BYTES = 11 << 19
-"""Of all filters. With `MAX_MAPS_BYTES` and four probes, a frame of ResNet-18 takes less than 16 MiB."""
+"""Of all filters; less where the rest of a frame leaves less."""
 TOP = 9
 """Photographs that excite a channel most, of which a frame tells."""
 STATISTICS = ("mean", "std", "min", "max", "zero")
+_CHANNEL_BYTES = 4 * (len(STATISTICS) + 2) + (12 * (TOP + 1) + 60) // 4
+"""What a probe has of a channel beside its map, and a quarter of what a frame has of it in any case."""
+_HEADER_BYTES = 192
+_LEAST_BYTES = 1 << 19
 
 
 class TopPatches(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,19 +135,21 @@ class FrameInfo(msgspec.Struct, frozen=True, kw_only=True):
     cam_method: str = ""
 
 
-def map_sizes(layers: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
+def map_sizes(layers: Sequence[tuple[int, int, int]], image_bytes: int = 0) -> list[tuple[int, int]]:
     """Choose how far maps are pooled before they are stored.
 
     Args:
         layers: (channels, height, width) of each layer's output.
+        image_bytes: Size of a probe photograph.
 
     Returns:
-        (height, width) of each layer's stored maps: at most `MAX_MAP_SIDE_PX` a side, and all maps of one probe
-        together at most `MAX_MAPS_BYTES`, for which the largest layers are pooled further.
+        (height, width) of each layer's stored maps: at most `MAX_MAP_SIDE_PX` a side. The largest layers are pooled
+        further so that a probe takes at most `MAX_PROBE_BYTES`.
     """
     sizes = [_pooled(height, width, MAX_MAP_SIDE_PX / max(height, width)) for _, height, width in layers]
     bytes_of = [channels * height * width for (channels, _, _), (height, width) in zip(layers, sizes, strict=True)]
-    limit = _fair_share(bytes_of, MAX_MAPS_BYTES)
+    fixed = image_bytes + _CHANNEL_BYTES * sum(channels for channels, _, _ in layers)
+    limit = _fair_share(bytes_of, max(_LEAST_BYTES, MAX_PROBE_BYTES - fixed))
     return [
         _pooled(*size, math.sqrt(limit / taken)) if taken else size for size, taken in zip(sizes, bytes_of, strict=True)
     ]
@@ -203,13 +211,11 @@ def write_frame(path: Path, frame: Frame) -> None:
         shares = np.nan_to_num(cam) / np.where(high > 0, high, 1.0)[:, None, None]
         tensors[f"cam/{name}"] = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)
         tensors[f"cam/{name}/high"] = high
-    filters_limit = _fair_share([4 * layer.filters.size for layer in frame.layers], MAX_FILTERS_BYTES)
     for layer in frame.layers:
         maps, low, high = quantise(layer.maps)
         tensors[f"maps/{layer.name}"] = maps
         tensors[f"maps/{layer.name}/low"] = low
         tensors[f"maps/{layer.name}/high"] = high
-        tensors |= _filter_tensors(layer, filters_limit)
         tensors[f"stats/{layer.name}"] = np.ascontiguousarray(layer.stats, dtype=np.float32)
         if layer.units is not None:
             tensors[f"units/{layer.name}"] = np.ascontiguousarray(layer.units, dtype=np.float32)
@@ -217,6 +223,11 @@ def write_frame(path: Path, frame: Frame) -> None:
             tensors[f"top/{layer.name}/value"] = np.ascontiguousarray(layer.top.value, dtype=np.float32)
             tensors[f"top/{layer.name}/image"] = np.ascontiguousarray(layer.top.image, dtype=np.int32)
             tensors[f"top/{layer.name}/at"] = np.ascontiguousarray(layer.top.at, dtype=np.int16)
+    left = MAX_FRAME_BYTES - sum(tensor.nbytes + _HEADER_BYTES for tensor in tensors.values())
+    total = min(MAX_FILTERS_BYTES, max(_LEAST_BYTES, left))
+    limit = _fair_share([4 * layer.filters.size for layer in frame.layers], total)
+    for layer in frame.layers:
+        tensors |= _filter_tensors(layer, limit)
     info = FrameInfo(
         schema_version=SCHEMA_VERSION,
         epoch=frame.epoch,

@@ -299,4 +299,27 @@ def test_the_largest_maps_are_pooled_further_where_all_together_are_too_large() 
     assert sizes[-1] == (7, 7)
     assert sizes[0][0] < 128
     total = sum(layer[0] * height * width for layer, (height, width) in zip(layers, sizes, strict=True))
-    assert 0.9 * frames.MAX_MAPS_BYTES < total <= frames.MAX_MAPS_BYTES
+    assert 0.4 * frames.MAX_PROBE_BYTES < total <= frames.MAX_PROBE_BYTES
+
+
+def test_a_frame_of_a_network_with_very_many_channels_stays_within_its_limit(path: Path) -> None:
+    shapes = [(96, 112, 112), *[(1152, 14, 14)] * 12, *[(1280, 7, 7)] * 15]
+    probes, side = 4, 224
+    random = np.random.default_rng(7)
+    layers = []
+    sizes = frames.map_sizes(shapes, 3 * side * side)
+    for number, ((channels, _, _), size) in enumerate(zip(shapes, sizes, strict=True)):
+        value = np.ones((channels, frames.TOP), np.float32)
+        at = np.zeros((channels, frames.TOP, 2), np.int16)
+        layer = frames.LayerFrame(
+            name=f"conv{number}",
+            maps=random.random((probes, channels, *size), dtype=np.float32),
+            filters=random.random((channels, 64, 3, 3), dtype=np.float32),
+            stats=np.zeros((probes, channels, 5), np.float32),
+            units=np.zeros((channels, 3), np.float32),
+            top=frames.TopPatches(value=value, image=value.astype(np.int32), at=at),
+        )
+        layers.append(layer)
+    images = np.zeros((probes, side, side, 3), np.uint8)
+    write_frame(path, msgspec.structs.replace(recorded.frame(3, probes=probes), images=images, layers=layers))
+    assert 12 << 20 < path.stat().st_size <= frames.MAX_FRAME_BYTES
