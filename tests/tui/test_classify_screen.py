@@ -106,6 +106,21 @@ async def test_the_three_lines_the_checkpoint_and_the_caveat_are_shown(
         assert "640×480 px" in shown
 
 
+async def test_pages_and_scales_work_on_an_answer_as_on_a_run(root: Path, classifier: Classifier) -> None:
+    async with asked(root, size=COMMON) as (app, pilot):
+        await answered(app)
+        browser = app.screen.browser
+        await pilot.press("up")
+        await until_said(app, "of 4")
+        await pilot.press("full_stop")
+        await until_said(app, "channels 3 to 4 of 4")
+        await pilot.press("o")
+        await until_said(app, "one scale")
+        await pilot.press("o")
+        await until(lambda: browser.selection.scope == "run" and browser._composing is None)
+        assert "all epochs" not in screen_text(app), "there is one answer"
+
+
 async def test_the_path_is_relative_to_the_root_and_the_shown_run_answers(root: Path, classifier: Classifier) -> None:
     async with asked(root, "photos/ann.jpg") as (app, _):
         await answered(app)

@@ -145,12 +145,13 @@ def _content(
 ) -> _Content:
     """Read what every view but "top" shows."""
     selection, view = request.selection, request.selection.mode.view
-    limits = None
-    if selection.scope == "run":
+    limits, scope = None, selection.scope
+    if scope == "run":
         limits = run_limits(view, request.history, layer, probe=probe, variant=selection.variant)
+        scope = "layer" if limits is None else "run"
     tiles = view_tiles(
         view, frame, layer,
-        probe=probe, channel=cursor if selection.zoomed else None, scope=selection.scope, limits=limits,
+        probe=probe, channel=cursor if selection.zoomed else None, scope=scope, limits=limits,
         variant=selection.variant, reference=reference,
     )  # fmt: skip
     note = ""

@@ -8,6 +8,9 @@ from tui import format as fmt
 from tui.inspect.layout import NARROW_PANE_COLUMNS
 from tui.inspect.request import LayerPicture
 
+WIDE_PANE_COLUMNS = 90
+"""There is room to name the keys that turn pages."""
+
 
 def legend(picture: LayerPicture) -> Text:
     """Return what the picture shows, with the scale of its colours in numbers."""
@@ -69,6 +72,7 @@ def _which_tiles(picture: LayerPicture) -> Text:
             out.append(f"{picture.first + 1}–{last} of {picture.tiles}")
         else:
             out.append(f"{mode.plural} {picture.first + 1} to {last} of {picture.tiles}")
+            out.append(" , . turn pages" if picture.request.pane.columns >= WIDE_PANE_COLUMNS else "", "dim")
     elif mode.view == "cam":
         out.append("" if picture.scale.scope == "channel" else ", ".join(picture.labels))
     else:

@@ -23,7 +23,7 @@ from tui.inspect.view import probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
-_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "g", "question_mark,f1")
+_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "comma", "full_stop", "o", "g", "question_mark,f1")
 """They do the same as on the dashboard."""
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
