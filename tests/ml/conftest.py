@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
@@ -59,6 +60,16 @@ def losses_of(events: list[AnyEvent]) -> dict[int, float]:
 
 def kinds(events: list[AnyEvent]) -> list[str]:
     return [str(event.__struct_config__.tag) for event in events]
+
+
+class NoWaiting(TorchFunctionMode):
+    """Refuses everything that has to wait for numbers from a device."""
+
+    WAITING = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert getattr(func, "__name__", "") not in self.WAITING, f"waits for the device: {func.__name__}"
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="session")

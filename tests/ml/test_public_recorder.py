@@ -41,8 +41,7 @@ from facegender.runs.frames import open_frame
 from facegender.runs.requests import FrameRequest, StopRequest, send_request
 from facegender.support.errors import UserError
 from facegender.training.run import train
-from tests.ml.conftest import events_of, kinds, losses_of
-from tests.ml.test_recorder import NoWaiting
+from tests.ml.conftest import NoWaiting, events_of, kinds, losses_of
 
 CLASSES = ["cat", "dog", "fox"]
 

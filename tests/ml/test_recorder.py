@@ -40,13 +40,13 @@ from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.runs.photographs import read_photographs
 from facegender.runs.requests import FrameRequest, send_request
-from facegender.training.callbacks import recorder
+from facegender.training.callbacks import epoch_sums, recorder
 from facegender.training.run import train
 from facegender.training.stop import StopSwitch
 from facegender.training.threads import frames as framing
 from facegender.training.threads.journal import EpochSteps, JournalThread, StepDone
 from facegender.training.threads.system_metrics import sample_system
-from tests.ml.conftest import STEPS_PER_EPOCH, events_of, kinds, losses_of, tiny
+from tests.ml.conftest import STEPS_PER_EPOCH, NoWaiting, events_of, kinds, losses_of, tiny
 
 
 def test_the_journal_tells_the_run_from_start_to_end(trained: Path) -> None:
@@ -94,7 +94,7 @@ def test_steps_are_numbered_without_a_gap_and_average_to_the_epochs_loss(trained
 def test_an_epochs_means_do_not_depend_on_how_many_steps_are_added_up_at_once(
     tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "SUM_EVERY", 3)
+    monkeypatch.setattr(epoch_sums, "SUM_EVERY", 3)
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     means = [
         [(event.train_loss, event.train_accuracy) for event in events_of(root, run) if isinstance(event, EpochFinished)]
@@ -236,16 +236,6 @@ _opened: list[str] = []
 def _audit(name: str, arguments: tuple[object, ...]) -> None:
     if name == "open" and _inside and threading.current_thread() is threading.main_thread():
         _opened.append(f"{_inside[-1]}: {arguments[0]}")
-
-
-class NoWaiting(TorchFunctionMode):
-    """Refuses everything that has to wait for numbers from a device."""
-
-    WAITING = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__", "nonzero")
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert getattr(func, "__name__", "") not in self.WAITING, f"waits for the device: {func.__name__}"
-        return func(*args, **(kwargs or {}))
 
 
 def test_the_recorder_opens_no_file_and_waits_for_no_number_on_the_training_thread(

@@ -7,7 +7,6 @@ asks Lightning nothing there.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections import deque
@@ -30,6 +29,7 @@ from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
+from facegender.training.callbacks.epoch_sums import EpochSums
 from facegender.training.callbacks.layer_watch import LayerWatch, with_units
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
@@ -39,9 +39,6 @@ from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
 """Steps that may wait while the disk does not respond; then the oldest are missing from the journal."""
-
-SUM_EVERY = 64
-"""Steps that are added to the epoch's sums at once, as adding each one alone takes several times as long."""
 
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
@@ -124,8 +121,7 @@ class RunRecorder(Callback):
         self._epoch: int | None = None
         self._recorded_epoch: int | None = None
         self._learning_rate = float("nan")
-        self._sums: Tensor | None = None
-        self._unsummed: list[StepDone] = []
+        self._sums: EpochSums | None = None
         self._steps = EpochSteps(0, 0, 0.0, 1, deque())
         self._sums_before: list[float] | None = None
         self._ended: Callable[[dict[str, Tensor]], EpochFinished] | None = None
@@ -188,7 +184,7 @@ class RunRecorder(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the sums of the epoch so far, of all devices, or the metrics of the epoch that just ended."""
         if not self._source.tolerant:  # a script's checkpoints are its own
-            checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._total(trainer).tolist()
+            checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._sums.total(trainer).tolist()
             checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -197,25 +193,6 @@ class RunRecorder(Callback):
         if sums is not None:
             loss, correct, images = map(float, sums)
             self._sums_before = [loss, correct, images] if trainer.is_global_zero else None
-
-    def _total(self, trainer: Trainer) -> Tensor:
-        """(3,) the epoch's loss summed over photographs, correct photographs and photographs, of all devices.
-
-        All processes of a run must call it together.
-        """
-        self._sum_up()
-        assert self._sums is not None
-        total: Tensor = trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
-        return total
-
-    def _sum_up(self) -> None:
-        steps, self._unsummed = self._unsummed, []
-        # Batches of one size are summed together: a size for each would have to be copied to the device.
-        for images, same in itertools.groupby(steps, key=lambda step: step.images):
-            assert self._sums is not None
-            rows = torch.stack([step.loss_sum_and_correct for step in same]).to(self._sums.dtype)
-            counted = rows.isfinite().all(1) | (not self._source.skip_not_finite)
-            self._sums += torch.cat([rows.where(counted[:, None], 0).sum(0), counted.sum(0, keepdim=True) * images])
 
     # Hooks of training ------------------------------------------------------------------------------------------------
 
@@ -278,12 +255,10 @@ class RunRecorder(Callback):
         self._epoch, self._train_ended = trainer.current_epoch, None
         if trainer.optimizers:
             self._learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        # Single precision would lose photographs above 16 million, and digits of the mean long before.
-        dtype = torch.float32 if pl_module.device.type == "mps" else torch.float64
-        sums = self._sums_before or [0.0, 0.0, 0.0]
-        self._sums, self._images_before = torch.tensor(sums, dtype=dtype, device=pl_module.device), int(sums[2])
+        before = self._sums_before or [0.0, 0.0, 0.0]
+        self._sums = EpochSums(pl_module.device, before, skip_not_finite=self._source.skip_not_finite)
+        self._images_before = int(before[2])
         self._sums_before = self._finished = None
-        self._unsummed.clear()
         # Only the first process of a run on several devices has a thread that takes the steps out again.
         done = deque[StepDone](maxlen=MAX_BACKLOG if trainer.is_global_zero else 0)
         steps_before = self._source.steps_done(trainer) - batches_before
@@ -319,10 +294,8 @@ class RunRecorder(Callback):
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
         images, loss_sum_and_correct, is_trained = self._source.measure_step(trainer, outputs, batch)
         step = StepDone(batch_idx + 1, images, loss_sum_and_correct, time.perf_counter())
-        if is_trained:
-            self._unsummed.append(step)
-        if len(self._unsummed) >= SUM_EVERY:
-            self._sum_up()
+        if is_trained and self._sums is not None:
+            self._sums.add(step)
         self._steps.done.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -403,11 +376,9 @@ class RunRecorder(Callback):
             "learning_rate": self._learning_rate,
             "seconds": now - self._epoch_began,
         }
-        sums, before, trained_s = (
-            self._total(trainer),
-            self._images_before,
-            (self._train_ended or now) - self._epoch_began,
-        )
+        assert self._sums is not None
+        sums, before = self._sums.total(trainer), self._images_before
+        trained_s = (self._train_ended or now) - self._epoch_began
         results = self._source.epoch_results(trainer, pl_module)
 
         def ended(logged: dict[str, Tensor]) -> EpochFinished:

@@ -202,14 +202,13 @@ class ScriptSource(Source):
             )
         watched: list[nn.Module] = [pl_module]
         count = len(self._classes)
-        try:
-            if self._example is None:
-                raise UserError("the first batch has no images")
-            with self.isolated(pl_module):
-                logits, watched = modules_with_logits(pl_module, self._example)
-            count = logits.shape[1]
-        except Exception as error:
-            self._note(f"the outputs of the network may not be recognised: {reason(error)}")
+        if self._example is not None:
+            try:
+                with self.isolated(pl_module):
+                    logits, watched = modules_with_logits(pl_module, self._example)
+                count = logits.shape[1]
+            except Exception as error:
+                self._note(f"the outputs of the network may not be recognised: {reason(error)}")
         if count < 2:
             self._note("the network gives one value for each image, not logits (N, K): no predictions are recorded")
             self._has_logits = False
