@@ -110,6 +110,10 @@ EXPLORER_HINTS = (
     ("n", "probe"),
     ("Space", "play"),
     ("H", "health"),
+    ("f", "freeze"),
+    (",.", "page"),
+    ("o", "scale"),
+    ("e", "export"),
 )
 EXPLORER_LAST_HINTS = (("?", "help"), ("Esc", "back"))
 LAST_HINTS = tuple((command.key_display, command.hint) for command in COMMANDS if command.hint in _LAST_HINTS)

@@ -12,6 +12,7 @@ from piloting import running, screen_text, title, until, until_said
 from facegender.runs.events import RequestDone
 from facegender.runs.folder import RunFolder
 from facegender.runs.requests import FrameRequest, take_requests
+from tui.graphics.context import context_of
 from tui.widgets.chart import Chart, ChartPane
 
 
@@ -166,3 +167,31 @@ async def test_a_run_that_is_not_training_makes_no_pictures(root: Path) -> None:
         await pilot.press("F")
         await until(lambda: app.told and "otter-3 is not training" in app.told[-1])
         assert take_requests(folder) == []
+
+
+@pytest.mark.parametrize("rest_s", [0.1, 60.0])
+async def test_on_a_slow_link_the_charts_wait_until_no_key_is_pressed(
+    root: Path, monkeypatch: pytest.MonkeyPatch, rest_s: float
+) -> None:
+    recorded.write_run(root, epochs_done=4)
+    monkeypatch.setattr("tui.screens.dashboard.EPOCH_AFTER_S", rest_s)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 4 ● live")
+        monkeypatch.setattr(context_of(app).link, "seconds_for", lambda size_bytes: size_bytes / 10_000)
+        await pilot.press("left", "left")
+        await until(lambda: "epoch 2 of 4" in title(app.dashboard.browser))
+        if rest_s < 1:
+            await until_said(app, "epoch 2  train 0.490")
+        assert ("train 0.490" in screen_text(app)) == (rest_s < 1)
+
+
+async def test_figures_can_be_selected_with_the_mouse_and_copied(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "best 0.620 at epoch 3")
+        await pilot.mouse_down("#run Facts", offset=(0, 0))
+        await pilot.hover("#run Facts", offset=(9, 0))
+        await pilot.mouse_up("#run Facts", offset=(9, 0))
+        await pilot.press("ctrl+c")
+        await until(lambda: app.clipboard.startswith("best 0.62"))
+        assert app.is_running

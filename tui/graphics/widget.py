@@ -46,6 +46,8 @@ class PictureView(Widget, can_focus=False):
     PictureView { width: 1fr; height: 1fr; content-align: center middle; text-align: center; text-wrap: nowrap; }
     """
 
+    ALLOW_SELECT = False
+
     @dataclass
     class Shown(Message):
         """A picture is encoded and will be written with the next update."""

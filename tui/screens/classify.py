@@ -19,7 +19,7 @@ from tui import commands
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
 from tui.inspect.browser import LayerBrowser
-from tui.inspect.view import probability_bars
+from tui.inspect.view import most_probable, probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
@@ -116,7 +116,8 @@ class Classify(PictureScreen):
 
     def _caption(self) -> Text:
         answer = self._answer
-        pairs = ", ".join(f"{name.capitalize()}: {fmt.percent(share)}" for name, share in answer.probabilities.items())
+        shown = most_probable(answer.probabilities)
+        pairs = ", ".join(f"{name.capitalize()}: {fmt.percent(share)}" for _, name, share in shown)
         out = Text.assemble(
             ("Predicted: ", "dim"), (answer.label, "bold"), "\n",
             ("Confidence: ", "dim"), fmt.percent(answer.confidence), "\n",

@@ -40,6 +40,8 @@ class Chart(Widget):
     A ``×`` on the x axis marks each non-finite value, and a vertical line the cursor.
     """
 
+    ALLOW_SELECT = False
+
     @dataclass
     class Clicked(Message):
         """The chart was clicked at this x coordinate."""

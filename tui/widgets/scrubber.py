@@ -17,6 +17,8 @@ class EpochScrubber(Widget):
     EpochScrubber { height: 1; width: 1fr; padding: 0 1; }
     """
 
+    ALLOW_SELECT = False
+
     @dataclass
     class Clicked(Message):
         """An epoch was clicked, counted from 0."""
