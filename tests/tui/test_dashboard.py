@@ -476,19 +476,18 @@ async def test_enter_on_a_filter_shows_a_kernel_for_every_input(root: Path) -> N
 
 
 async def test_space_plays_the_epochs_to_the_end(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.inspect.browser.PLAY_EVERY_S", 1.5)  # a busy machine sees each of them
+    monkeypatch.setattr("tui.inspect.browser.PLAY_EVERY_S", 0.1)
     recorded.write_run(root, epochs_done=4)
     async with running(root) as (app, pilot):
         browser = app.dashboard.browser
         await seen(app, 3)
-        shown = []
+        played: list[int | None] = []
+        select = browser.select
+        monkeypatch.setattr(browser, "select", lambda one: (played.append(one.epoch), select(one)))
         await pilot.press("space")
-        assert browser.selection.epoch == 0
-        while not browser.selection.follows_live:
-            now = browser.selection.epoch
-            shown.append(now)
-            await until(lambda now=now: browser.selection.epoch != now)
-        assert shown == [0, 1, 2]
+        await until(lambda: played and browser._player is None)
+        assert played == [0, 1, 2, None]
+        monkeypatch.setattr("tui.inspect.browser.PLAY_EVERY_S", 60.0)
         await pilot.press("space", "space")
         await pilot.pause()
         assert browser.selection.epoch == 0
