@@ -343,7 +343,7 @@ class RunRecorder(Callback):
         if dataloader_idx:
             self._guarded("validation loaders after the first", _refuse_loader)
         else:
-            self._guarded("validation", self._source.on_validation_batch, trainer, pl_module, batch)
+            self._guarded("validation", self._source.on_validation_batch, trainer, batch, self.validation_indices)
             if self._watch is not None and self.validation_indices is not None:
                 self._guarded("top patches", self._watch.add_batch, self.validation_indices)
         self.validation_indices = None

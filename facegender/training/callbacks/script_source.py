@@ -329,7 +329,7 @@ class ScriptSource(Source):
         self._predicted.clear()
         self._sanity_images = 0
 
-    def on_validation_batch(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
+    def on_validation_batch(self, trainer: Trainer, batch: Any, indices: Tensor | None) -> None:
         """Keep predictions and losses; of the sanity check some images of each class."""
         inputs, labels = inputs_and_labels(batch)
         if trainer.sanity_checking:
@@ -346,6 +346,8 @@ class ScriptSource(Source):
                 "it whose output are the logits (N, K) of the batch"
             )
         elif logits is not None and len(labels):
+            if trainer.world_size > 1 and indices is not None:  # images that a sampler repeats count once
+                labels = labels.where((indices >= 0).to(labels.device, non_blocking=True), -1)
             # On a GPU a label out of range would end the process; `cross_entropy` leaves out -100.
             known = (labels >= 0) & (labels < logits.shape[1])
             losses = F.cross_entropy(logits.float(), labels.where(known, -100), reduction="none")

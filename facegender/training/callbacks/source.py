@@ -128,8 +128,12 @@ class Source:
     def on_validation_start(self) -> None:
         """Forget the last validation."""
 
-    def on_validation_batch(self, trainer: Trainer, pl_module: LightningModule, batch: Any) -> None:
-        """Measure a batch of the first validation loader, also one of the sanity check."""
+    def on_validation_batch(self, trainer: Trainer, batch: Any, indices: Tensor | None) -> None:
+        """Measure a batch of the first validation loader, also one of the sanity check.
+
+        Args:
+            indices: See `RunRecorder.validation_indices`; None if the images could not be counted.
+        """
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the results of a validation; all processes of a run call it together."""
