@@ -72,7 +72,9 @@ def _summarise(layer: Layer, output: Tensor, size: tuple[int, int]) -> LayerActi
     values = output.detach().float()
     low, high = values.amin((2, 3)), values.amax((2, 3))
     zero = (values == 0).float().mean((2, 3))
-    std, mean = torch.std_mean(values, (2, 3), correction=0)
+    mean = values.mean((2, 3))
+    # Several times as fast as `torch.std_mean` on a CPU.
+    std = (values - mean[:, :, None, None]).square_().mean((2, 3)).sqrt()
     filters = layer.conv.weight.detach().float().clone()
     stats = torch.stack([mean, std, low, high, zero], dim=2)
     return LayerActivation(layer.name, pooled(values, size), filters, stats)
