@@ -18,6 +18,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
+from torch.utils.data import DistributedSampler
 from torchmetrics import MeanMetric, MetricCollection
 
 from facegender.network.metrics import classification_metrics
@@ -192,8 +193,9 @@ class ScriptSource(Source):
     def begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out which modules return the logits, and make the metrics of so many classes."""
         self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        if trainer.world_size > 1:  # a distributed sampler repeats images so that all processes have equally many
-            self.validation_size = _size_of(_first(trainer.val_dataloaders))
+        validation = _first(trainer.val_dataloaders)
+        if isinstance(getattr(validation, "sampler", None), DistributedSampler):
+            self.validation_size = _size_of(validation)
         batches = trainer.num_training_batches
         if trainer.max_steps > 0 and batches not in (0, float("inf")):
             by_steps = -(-trainer.max_steps * trainer.accumulate_grad_batches // int(batches))
@@ -346,7 +348,7 @@ class ScriptSource(Source):
                 "it whose output are the logits (N, K) of the batch"
             )
         elif logits is not None and len(labels):
-            if trainer.world_size > 1 and indices is not None:  # images that a sampler repeats count once
+            if self.validation_size is not None and indices is not None:  # images that the sampler repeats count once
                 labels = labels.where((indices >= 0).to(labels.device, non_blocking=True), -1)
             # On a GPU a label out of range would end the process; `cross_entropy` leaves out -100.
             known = (labels >= 0) & (labels < logits.shape[1])

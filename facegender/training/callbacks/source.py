@@ -46,7 +46,7 @@ class Source:
         run: Name of the run folder.
         config: Says how many epochs are planned, 0 if nobody knows, and which of them get a frame.
         missing_frame: The epoch of a frame that a crash has cost, to be recorded before a resumed run goes on.
-        validation_size: Number of validation images, where processes share them and some may be repeated.
+        validation_size: Number of validation images, where a sampler that repeats some divides them among processes.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
