@@ -104,8 +104,8 @@ HINTS = (
 EXPLORER_HINTS = (
     ("←→", "epoch"),
     ("↑↓", "layer"),
-    ("hjkl", "channel"),
     ("Enter", "enlarge"),
+    ("hjkl", "channel"),
     ("m", "view"),
     ("n", "probe"),
     ("Space", "play"),

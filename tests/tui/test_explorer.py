@@ -11,6 +11,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
 from tui.commands import PANES
 from tui.inspect.browser import LayerBrowser
 from tui.widgets.layers import HealthList, LayerList
@@ -211,3 +212,23 @@ async def test_the_wheel_over_the_pictures_turns_the_epochs(folder: RunFolder) -
         await until(lambda: browser.epoch == 1)
         assert await pilot._post_mouse_events([events.MouseScrollDown], browser.view.mosaic, (3, 3))
         await until(lambda: browser.epoch == 2)
+
+
+async def test_patches_are_asked_for_again_when_the_frame_was_written_again(folder: RunFolder) -> None:
+    class Source:
+        is_warm = True
+        asked = 0
+
+        async def patches(self, epoch: int, layer: str, channel: int) -> Path:
+            self.asked += 1
+            raise UserError("made within the epoch")
+
+    async with running(folder.root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.view.mosaic.shown is not None)
+        source = browser.patches.source = Source()
+        await pilot.press("m", "m", "m", "m", "m")
+        await until(lambda: source.asked)
+        asked = source.asked
+        recorded.append(folder, recorded.frame_saved(2, time=3000.0))
+        await until(lambda: source.asked > asked)

@@ -162,6 +162,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         known = self._frames, self._layers, self._times, self._live, self.placeholder, self._epochs, self._within
         if (frames, layers, times, live, placeholder, epochs, within) == known:
             return
+        if any(self._times.get(epoch, written_at) != written_at for epoch, written_at in times.items()):
+            self.patches.clear()  # a frame was written again, e.g. at the end of its epoch
         self._epochs, self._within = epochs, within
         self._frames, self._layers, self._times = frames, layers or self._layers, times
         self._live, self.placeholder = live, placeholder

@@ -231,7 +231,8 @@ class Dashboard(PictureScreen):
             if epoch is None or curves is None:
                 pane.show_cursor(None, None)
             else:
-                name = None if following else (fmt.epoch_name(epoch), curves.index_of(epoch))
+                brief = fmt.epoch_name(epoch).partition(",")[0]
+                name = None if following else (brief, curves.index_of(epoch))
                 pane.show_cursor(curves.x_of(epoch), name)
 
     def _show_lists(self, state: RunState, epoch: int | None) -> None:
@@ -303,6 +304,7 @@ class Dashboard(PictureScreen):
             self._arrange_explorer(wide)
             return
         single = self._enlarged or not wide
+        self.query_one(StatusLines).display = True
         for name in EXPLORER_PANES:
             self.query_one(f"#{name}").display = False
         left, column = self.query_one("#left"), self.query_one(f"#{self._pane}").parent
@@ -334,6 +336,7 @@ class Dashboard(PictureScreen):
         left = self.query_one("#left")
         left.display, self.query_one("#right").display = wide or alone, not alone
         left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
+        self.query_one(StatusLines).display = wide  # its two rows are worth more in the picture
         self.query_one("#layer-list").display = not alone
         health.styles.max_height = "100%" if alone else "50%"
         for name in commands.PANES:
