@@ -391,6 +391,13 @@ def test_a_recorder_that_is_used_twice_records_two_runs(tmp_path: Path) -> None:
         assert len(of_kind(events_of(tmp_path, run), EpochFinished)) == 1
 
 
+def test_a_fit_that_trains_nothing_leaves_no_run(tmp_path: Path) -> None:
+    trainer = fit(tmp_path, Module())
+    trainer.fit(Module(), loader(), loader())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["mine"]
+    assert [path.name for path in (tmp_path / "visuals").iterdir()] == ["mine"]
+
+
 def test_validating_and_testing_record_nothing(tmp_path: Path) -> None:
     trainer = make_trainer(callbacks=[RunRecorder("mine", classes=CLASSES, root=tmp_path)])
     trainer.validate(Module(), loader(), verbose=False)

@@ -31,7 +31,7 @@ from facegender.training.callbacks.captured_logits import CapturedLogits, module
 from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
-from facegender.training.run_setup import set_up_script
+from facegender.training.run_setup import RunSetup, set_up_script
 from facegender.training.session import Session, Sink
 
 MAX_CONFUSION_CLASSES = 100
@@ -78,7 +78,7 @@ class ScriptSource(Source):
         self._mean_loss: MeanMetric | None = None
         self._predicted: list[tuple[Tensor, Tensor, Tensor]] = []
         self._results: dict[str, Tensor] | None = None
-        self._validated = self._stopping = False
+        self._validated = self._stopping = self._has_begun = False
         self._has_logits = True
         self._best = -1.0
 
@@ -123,7 +123,12 @@ class ScriptSource(Source):
             elif status == "completed" and self._stopping:
                 status = "stopped"
             try:
-                sink.close(status, error)
+                if status == "completed" and not self._has_begun:  # `Trainer.fit` had nothing left to train
+                    sink.close()
+                    RunSetup(sink.folder, self.config, created=True).abandon("")
+                    sink.folder.lock.release()
+                else:
+                    sink.close(status, error)
             except Exception as failure:  # the training of others, which has ended well
                 print_error(f"run {self.run} could not be closed: {reason(failure)}")
 
@@ -192,6 +197,7 @@ class ScriptSource(Source):
 
     def begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out which modules return the logits, and make the metrics of so many classes."""
+        self._has_begun = True
         self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         validation = _first(trainer.val_dataloaders)
         if isinstance(getattr(validation, "sampler", None), DistributedSampler):
