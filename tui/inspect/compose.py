@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import functools
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from facegender.rendering import views
 from facegender.rendering.colormaps import reduced
-from facegender.rendering.history import channel_curve, run_limits
 from facegender.rendering.mosaics import CURSOR_COLOUR, GAP_COLOUR, fit_grid, mosaic, palette, rgb_mosaic
 from facegender.rendering.overlays import heat_overlay
-from facegender.rendering.views import NothingToShow, Tiles, view_tiles
-from facegender.runs.frames import FrameInfo, FrameReader, FrameUnreadable, open_frame
-from facegender.runs.patches import Patches, PatchesUnreadable, read_patches
+from facegender.rendering.views import NothingToShow, Tiles
+from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
+from facegender.runs.patches import PatchesUnreadable, read_patches
 from facegender.support.text import one_line, printable_strings
-from tui import format as fmt
 from tui.graphics.picture import Picture
+from tui.inspect.content import Content, read_content
 from tui.inspect.layout import SideKind, choose_layout
-from tui.inspect.request import ChannelStatistics, LayerPicture, LayerRequest, NotComposed, Scale
+from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,54 +52,22 @@ def compose(request: LayerRequest) -> LayerPicture:
         raise NotComposed(f"{request.file.name} is damaged: {one_line(str(error)) or type(error).__name__}") from None
 
 
-@dataclass(frozen=True)
-class _Content:
-    """What a view shows, before it has a size.
-
-    Attributes:
-        tiles: All tiles; None if there are only lines of ``text``.
-        channels: The channels, filters or classes of the layer.
-        note, details, text: As in `LayerPicture`.
-    """
-
-    tiles: Tiles | None
-    channels: int
-    note: str = ""
-    details: tuple[tuple[str, str], ...] = ()
-    text: tuple[str, ...] = ()
-
-
 def _compose(request: LayerRequest) -> LayerPicture:
-    with ExitStack() as opened:
-        frame = opened.enter_context(open_frame(request.file))
+    with open_frame(request.file) as frame:
         info = printable_strings(frame.info)
         if not info.layers:
             raise FrameUnreadable(f"{request.file.name} has no layers")
-        selection, mode = request.selection, request.selection.mode
+        selection = request.selection
         layer = frame.info.layers[min(selection.layer, len(info.layers) - 1)]  # as the file spells it
         probe = min(selection.probe, max(0, len(info.probe_names) - 1))
-        channels = len(frame.tensor(f"maps/{layer}/low", probe))
-        cursor = None
-        if mode.has_cursor and selection.channel is not None:
-            cursor = min(selection.channel, channels - 1)
-        if mode.view == "top":
-            cursor = cursor or 0
-            content = _top(frame, request, layer, cursor, channels)
-        else:
-            reference = None
-            if mode.view == "difference" and request.reference is not None:
-                reference = opened.enter_context(open_frame(request.reference))
-            content = _content(frame, reference, request, layer, probe, cursor, channels)
-        tiles, zoomed = content.tiles, selection.zoomed and cursor is not None
-        beside: SideKind = "details" if zoomed else "probe"
-        if mode.view == "top":
-            beside = "nothing" if tiles is None else "patches"
+        content = read_content(frame, request, layer, probe)
+        tiles, beside = content.tiles, _beside(request, content)
         shape = (1, 1, 1) if tiles is None else tiles.pixels.shape[:3]
         layout = choose_layout(
             request.pane, request.caption, len(info.classes), shape, request.terminal,
             beside=beside, fill=request.fill,
         )  # fmt: skip
-        framed = None if beside != "probe" else cursor
+        framed = content.cursor if beside == "probe" else None
         per_page = layout.grid.count
         first = min(selection.tile if framed is None else framed, shape[0] - 1) // per_page * per_page
         page = slice(first, first + per_page)
@@ -120,7 +84,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             first=first,
             labels=() if tiles is None else tiles.labels[page],
             highs=() if tiles is None else tuple(tiles.high[page].tolist()),
-            cursor=cursor,
+            cursor=content.cursor,
             probes=len(info.probe_names),
             scale=_scale(tiles, framed),
             label=info.classes[label] if 0 <= label < len(info.classes) else "",
@@ -129,92 +93,16 @@ def _compose(request: LayerRequest) -> LayerPicture:
             note=content.note,
             text=content.text,
             details=content.details,
-            statistics=None if cursor is None else _statistics(frame, layer, probe, cursor),
-            curve=channel_curve(request.history, layer, probe, cursor or 0) if zoomed and request.history else None,
+            statistics=content.statistics,
+            curve=content.curve,
         )
 
 
-def _content(
-    frame: FrameReader,
-    reference: FrameReader | None,
-    request: LayerRequest,
-    layer: str,
-    probe: int,
-    cursor: int | None,
-    channels: int,
-) -> _Content:
-    """Read what every view but "top" shows."""
-    selection, view = request.selection, request.selection.mode.view
-    limits, scope = None, selection.scope
-    if scope == "run":
-        limits = run_limits(view, request.history, layer, probe=probe, variant=selection.variant)
-        scope = "layer" if limits is None else "run"
-    tiles = view_tiles(
-        view, frame, layer,
-        probe=probe, channel=cursor if selection.zoomed else None, scope=scope, limits=limits,
-        variant=selection.variant, reference=reference,
-    )  # fmt: skip
-    note = ""
-    if view == "average":
-        note = f"of {channels} channels"
-    elif view == "cam":
-        channels, note = len(tiles.labels), one_line(frame.info.cam_method)
-    elif view == "difference" and reference is not None:
-        what = "filters of " if selection.variant == "filters" else ""
-        note = f"{what}{_epoch(frame.info)} minus {_epoch(reference.info)}"
-    elif view == "filters":
-        note = _filters_note(tiles, zoomed=selection.zoomed and cursor is not None)
-    return _Content(tiles, channels, note)
-
-
-def _epoch(info: FrameInfo) -> str:
-    return f"epoch {info.epoch + 1}"
-
-
-def _filters_note(tiles: Tiles, *, zoomed: bool) -> str:
-    """Return what a tile of the filters is."""
-    if tiles.pixels.ndim == 4:
-        return "in colours: weights of red, green and blue"
-    return "" if zoomed else "mean over inputs"
-
-
-def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, channels: int) -> _Content:
-    """Read the patches of the channel, or as long as there are none, where they are."""
-    top = views.top_values(frame, layer, channel)
-    if request.patches is not None:
-        patches = read_patches(request.patches)
-        if len(patches.names):
-            tiles = views.patch_tiles(patches, whole=request.selection.variant == "photographs")
-            return _Content(tiles, channels, details=_patch_lines(patches))
-    rows = [
-        f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<5} row {row + 1:<3} column {column + 1}"
-        for number, (value, image, (row, column)) in enumerate(
-            zip(top.value.tolist(), top.image.tolist(), top.at.tolist(), strict=True), 1
-        )
-        if image >= 0
-    ]
-    rows = rows or ["no photograph excites this channel"]
-    width = max(map(len, rows))
-    why = ["", request.no_patches.center(width)] if request.no_patches else []
-    return _Content(None, channels, text=(*(row.ljust(width) for row in rows), *why))
-
-
-def _patch_lines(patches: Patches) -> tuple[tuple[str, str], ...]:
-    described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
-    return tuple(
-        (f"{number}  {fmt.significant(value)}  {label} → {answer}", name)
-        for number, (value, name, label, answer) in enumerate(described, 1)
-    )
-
-
-def _statistics(frame: FrameReader, layer: str, probe: int, channel: int) -> ChannelStatistics | None:
-    row = frame.tensor(f"stats/{layer}", probe)[channel].tolist()
-    if len(row) != 5:
-        return None  # a newer or a damaged file
-    mean, std, low, high, zero = row
-    units = frame.tensor(f"units/{layer}", channel).tolist() if f"units/{layer}" in frame else []
-    known = (units[0], units[1], units[2]) if len(units) == 3 else None
-    return ChannelStatistics(mean, std, low, high, zero, known)
+def _beside(request: LayerRequest, content: Content) -> SideKind:
+    """Return what stands beside the tiles."""
+    if request.selection.mode.view == "top":
+        return "nothing" if content.tiles is None else "patches"
+    return "details" if content.alone else "probe"
 
 
 def _scale(tiles: Tiles | None, cursor: int | None) -> Scale:
