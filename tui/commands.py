@@ -82,9 +82,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("export", "e", "e", "export(False)", "write the view as a PNG into the run's visuals", "Pictures"),
     Command("export-epochs", "E", "E", "export(True)", "write the view of all epochs as a GIF", "Pictures"),
     Command("metric", "a", "a", "next_metric", "second chart: accuracy, F1 or another metric", "Curves"),
-    Command("log-scale", "y", "y", "toggle_log_scale", "logarithmic or linear loss axis", "Curves"),
-    Command("x-axis", "x", "x", "next_x_axis", "x axis: epochs, steps or minutes", "Curves"),
-    Command("smooth", "s", "s", "next_smoothing", "smoothing of the training curves: some, much or none", "Curves"),
+    Command("log-scale", "y", "y", "curves('toggle_log_scale')", "logarithmic or linear loss axis", "Curves"),
+    Command("x-axis", "x", "x", "curves('next_x_axis')", "x axis: epochs, steps or minutes", "Curves"),
+    Command(
+        "smooth", "s", "s", "curves('next_smoothing')", "smoothing of the training curves: some, much or none", "Curves"
+    ),
     Command("enlarge", "plus", "+", "enlarge(True)", "enlarge the focused pane to the whole screen", "Everywhere"),
     Command("shrink", "underscore,minus", "_", "enlarge(False)", "show all panes again", "Everywhere"),
     Command("palette", "colon", ":", "app.command_palette", "run a command by its name", "Everywhere"),

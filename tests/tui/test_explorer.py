@@ -232,3 +232,10 @@ async def test_patches_are_asked_for_again_when_the_frame_was_written_again(fold
         asked = source.asked
         recorded.append(folder, recorded.frame_saved(2, time=3000.0))
         await until(lambda: source.asked > asked)
+
+
+async def test_a_click_on_a_tab_shows_that_pane(folder: RunFolder) -> None:
+    async with running(folder.root, COMMON) as (app, pilot):
+        await until_said(app, "3 run")
+        await pilot.click("#tabs", offset=(screen_text(app).splitlines()[2].index("3 run") + 1, 0))
+        await until_said(app, "best 0.620")

@@ -13,6 +13,7 @@ from tui.app import FaceGenderApp
 from tui.commands import BINDINGS, COMMANDS, PANES, Command, Group
 from tui.inspect.browser import LayerBrowser
 from tui.screens.dashboard import Dashboard
+from tui.widgets.run_charts import RunCharts
 
 
 def test_no_name_and_no_key_is_given_twice() -> None:
@@ -27,6 +28,7 @@ def test_the_action_of_a_command_exists(command: Command) -> None:
     owner = FaceGenderApp if namespace else Dashboard
     assert callable(getattr(owner, f"action_{action}", None)), f"{owner.__name__} has no action {action}"
     assert action != "picture" or callable(getattr(LayerBrowser, arguments[0], None)), arguments
+    assert action != "curves" or callable(getattr(RunCharts, arguments[0], None)), arguments
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

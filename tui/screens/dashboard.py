@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rich.style import Style
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -27,19 +27,17 @@ from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile
 from tui.run.follow import Follower, FollowFailed, RunUpdated
-from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState
+from tui.run.state import RunState
 from tui.screens.base import PictureScreen
-from tui.widgets.chart import Chart, ChartPane
+from tui.widgets.chart import Chart
 from tui.widgets.facts import Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
 from tui.widgets.layers import HealthList, LayerChosen, LayerList
 from tui.widgets.log import RunLog
 from tui.widgets.pane import ListPane, Pane
+from tui.widgets.run_charts import RunCharts
 from tui.widgets.scrubber import EpochScrubber
 from tui.widgets.status import StatusLines
-
-if TYPE_CHECKING:
-    from tui.run.curves import Curves, StepCurves
 
 REFRESH_S = 0.1
 EPOCH_BYTES = 8000
@@ -49,7 +47,6 @@ EPOCH_AFTER_S = 0.25
 """On a slower link no key must have been pressed for so long."""
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
-METRIC_PLACEHOLDER = "accuracy appears with the first batches"
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
 LISTS_COLUMNS = 38
 """Width of the explorer's lists."""
@@ -79,24 +76,17 @@ class Dashboard(PictureScreen):
         self._classifier = classifier
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
         # Held, because finding them anew costs more than showing an epoch.
-        self._loss = ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
-        chart = Chart(METRIC_PLACEHOLDER, id="accuracy-chart", limits=(0.0, 1.0))
-        self._second = ChartPane("Accuracy", chart, id="accuracy")
+        self._charts = RunCharts()
         self._run_facts, self._machine_facts = Facts(run_facts), Facts(machine_facts)
         self._run = Pane("Run", self._run_facts, id="run")
         self._layer_list, self._health_list = LayerList(), HealthList()
         self._scrubber = EpochScrubber(id="scrubber")
         self._epoch_timer: Timer | None = None
         self._follower: Follower | None = None
-        self._curves: StepCurves | None = None
-        self._shown_curves: Curves | None = None
-        self._metric = ACCURACY
         self._pane = "layers"
         self._enlarged = False
         self._explorer = False
         self._health: tuple[HealthMeasured | None, list[Finding]] = (None, [])
-        self._x_axis = 0
-        self._smoothing = 0
         self._stale = True
         self._rest_until = 0.0
 
@@ -106,8 +96,8 @@ class Dashboard(PictureScreen):
         yield Static(id="tabs", markup=False)
         with Row(id="panes"):
             with Column(id="left"):
-                yield self._loss
-                yield self._second
+                yield self._charts.loss
+                yield self._charts.second
                 yield self._run
                 yield Pane("Machine", self._machine_facts, id="machine")
                 yield ListPane("Layers", self._layer_list, id="layer-list")
@@ -189,7 +179,8 @@ class Dashboard(PictureScreen):
             state = RunState("", process_state="completed", read=True)
         useless = "resume" if state.live else "stop"
         self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
-        self._show_curves(state)
+        if not self._charts.show(state):
+            self._stale = True
         self._machine_facts.show(state)
         self.query_one(RunLog).show(state)
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
@@ -226,14 +217,7 @@ class Dashboard(PictureScreen):
         self._scrubber.show(self.browser.epochs, self.browser.frames, epoch, self.browser.is_playing)
         is_earlier = not following and epoch is not None
         self._run.border_title = Text.assemble("Run", ("  not the latest epoch" if is_earlier else "", "#e5c07b"))
-        curves = self._shown_curves
-        for pane in (self._loss, self._second):
-            if epoch is None or curves is None:
-                pane.show_cursor(None, None)
-            else:
-                brief = fmt.epoch_name(epoch).partition(",")[0]
-                name = None if following else (brief, curves.index_of(epoch))
-                pane.show_cursor(curves.x_of(epoch), name)
+        self._charts.show_epoch(epoch, latest=following)
 
     def _show_lists(self, state: RunState, epoch: int | None) -> None:
         """Show the layers, and what is unhealthy about them after the selected epoch."""
@@ -267,31 +251,6 @@ class Dashboard(PictureScreen):
             return "the first epoch is done: its feature maps are being drawn"
         return f"feature maps appear after the first epoch, in about {fmt.duration(first)}"
 
-    def _show_curves(self, state: RunState) -> None:
-        if not len(state.steps) and not state.epochs:
-            self._shown_curves = None
-            for pane in (self._loss, self._second):
-                pane.show((), (0.0, 1.0), "", raw=False)
-            return
-        # numpy is imported here, after the first screen was painted.
-        from tui.run.curves import SMOOTHING, X_AXES, StepCurves
-
-        if self._curves is None:
-            self._curves = StepCurves()
-        if not self._curves.update(state.steps):
-            self._stale = True
-        axis, weight = X_AXES[self._x_axis % len(X_AXES)], SMOOTHING[self._smoothing % len(SMOOTHING)]
-        curves = self._shown_curves = self._curves.curves(state, axis, weight, self._metric)
-        self._loss.show(curves.loss, curves.x_range, axis, raw=not weight)
-        metric = self._metric
-        chart = self._second.chart
-        chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
-        waiting = METRIC_PLACEHOLDER if metric == ACCURACY else f"{metric} appears with the first epoch"
-        chart.placeholder = f"no {metric} was recorded" if state.epochs else waiting
-        heading = metric.capitalize() if metric in (ACCURACY, LEARNING_RATE) else metric
-        raw = not weight and metric == ACCURACY
-        self._second.show(curves.metric, curves.x_range, axis, raw=raw, heading=heading)
-
     # Panes
 
     def on_resize(self, event: events.Resize) -> None:
@@ -323,7 +282,8 @@ class Dashboard(PictureScreen):
         self.query_one("#tabs").set_class(single, "-needed")
         tabs = Text(" ")
         for number, name in enumerate(commands.PANES, 1):
-            tabs.append(f" {number} {name} ", "reverse" if name == self._pane else "dim")
+            selected = name == self._pane
+            tabs.append(f" {number} {name} ", Style(reverse=selected, dim=not selected, meta={"pane": name}))
         if self._enlarged:
             tabs.append("  _ shows all panes", "dim")
         self.query_one("#tabs", Static).update(tabs, layout=False)
@@ -362,6 +322,11 @@ class Dashboard(PictureScreen):
         self._arrange()
         self.query_one(f"#{pane}").focus()
 
+    def on_click(self, event: events.Click) -> None:
+        """Focus the pane whose tab was clicked."""
+        if (pane := event.style.meta.get("pane")) is not None:
+            self.action_focus_pane(pane)
+
     def action_next_pane(self, by: int) -> None:
         """Focus the next pane, or the previous one."""
         if self._explorer:
@@ -392,28 +357,15 @@ class Dashboard(PictureScreen):
 
     # Curves
 
-    def action_toggle_log_scale(self) -> None:
-        """Switch between a logarithmic and a linear loss axis."""
-        chart = self._loss.chart
-        chart.logarithmic = not chart.logarithmic
-        self._stale = True
-
-    def action_next_x_axis(self) -> None:
-        """Switch the x axis between epochs, steps and minutes."""
-        self._x_axis += 1
-        self._stale = True
-
-    def action_next_smoothing(self) -> None:
-        """Switch between some, much and no smoothing."""
-        self._smoothing += 1
+    def action_curves(self, change: str) -> None:
+        """Call a method of the charts that changes how curves are shown."""
+        getattr(self._charts, change)()
         self._stale = True
 
     def action_next_metric(self) -> None:
         """Show another metric in the second chart."""
         if self.state is not None:
-            metrics = self.state.metrics
-            index = metrics.index(self._metric) if self._metric in metrics else -1
-            self._metric = metrics[(index + 1) % len(metrics)]
+            self._charts.next_metric(self.state)
             self._stale = True
 
     # Epochs
@@ -432,7 +384,7 @@ class Dashboard(PictureScreen):
 
     @on(Chart.Clicked)
     def _chart_clicked(self, event: Chart.Clicked) -> None:
-        if self._shown_curves is not None and (epoch := self._shown_curves.epoch_near(event.x)) is not None:
+        if (epoch := self._charts.epoch_near(event.x)) is not None:
             self.browser.select_epoch(epoch)
 
     # Pictures
