@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from facegender.support.errors import UserError
 from facegender.support.text import one_line
 
 MAX_LENGTH = 300
@@ -31,6 +32,8 @@ def reason(error: BaseException) -> str:
     """Why something failed that training continues without, as a clause for the end of a sentence."""
     if isinstance(error, OSError) and error.strerror:
         return one_line(error.strerror)[:MAX_LENGTH]
+    if isinstance(error, UserError):  # which says it in a sentence
+        return one_line(str(error))[:MAX_LENGTH]
     return describe(error)
 
 
