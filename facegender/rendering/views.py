@@ -259,8 +259,8 @@ def patch_tiles(patches: Patches, *, whole: bool = False) -> Tiles:
             corners = left, top, max(left, right - 1), max(top, bottom - 1)
             ImageDraw.Draw(image).rectangle(corners, outline=PATCH_COLOUR, width=2)
             photograph[:] = np.asarray(image)
-    values, names = patches.values, tuple(patches.names)
-    return Tiles(pixels=pixels, colormap=None, low=values, high=values, scope="channel", labels=names)
+    values, labels = patches.values, tuple(map(one_line, patches.names))
+    return Tiles(pixels=pixels, colormap=None, low=values, high=values, scope="channel", labels=labels)
 
 
 def _why_missing(frame: FrameReader) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder, make_private_folder, read_regular, replacing
+from facegender.support.text import printable
 
 
 class StopRequest(msgspec.Struct, frozen=True, tag_field="type", tag="stop"):
@@ -49,7 +50,7 @@ def take_requests(folder: RunFolder) -> list[Request | str]:
     """Remove the requests that wait, and return them in the order in which they were written.
 
     Returns:
-        Each request, or a clause that says why one cannot be read.
+        Each request, or a clause, safe to print, that says why one cannot be read.
     """
     taken: list[Request | str] = []
     try:
@@ -65,5 +66,5 @@ def take_requests(folder: RunFolder) -> list[Request | str]:
         try:
             taken.append(msgspec.json.decode(data, type=Request))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            taken.append(f"{path.name} is no request that this version knows")
+            taken.append(f"{printable(path.name)} is no request that this version knows")
     return taken

@@ -120,7 +120,7 @@ def set_up_script(config: TrainConfig, root: Path, run: str, script: str) -> Run
 
     Args:
         run: Where this name is taken, a number is added.
-        script: What trains the run, for people.
+        script: Name of the script that trains the run.
 
     Raises:
         UserError: The root cannot be written.
@@ -132,7 +132,7 @@ def set_up_script(config: TrainConfig, root: Path, run: str, script: str) -> Run
         try:
             folder = create_run(root, name)
             with _locked(folder):
-                folder.write_manifest(_manifest(folder, config, script))
+                folder.write_manifest(_manifest(folder, config, printable(script)))
                 return folder
         except UserError:
             if not exists(RunFolder(root, name).journal_path):  # else another script was faster
@@ -194,7 +194,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     folder.refuse_links()
     tail = read_tail(folder.journal_path)
     folder.stop_path.unlink(missing_ok=True)
-    take_requests(folder)  # of the time before
+    take_requests(folder)  # left over from before
     # A trainer that was killed leaves temporary files, and one of an earlier version the file that was its lock.
     for path in [*folder.path.glob(".*.tmp"), *folder.visuals.glob(".*.tmp"), folder.path / "claim"]:
         path.unlink(missing_ok=True)

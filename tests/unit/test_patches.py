@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from facegender.rendering.views import patch_tiles
 from facegender.runs.patches import Patches, PatchesUnreadable, read_patches, write_patches
 
 
@@ -34,7 +35,9 @@ def test_patches_are_read_as_they_were_written(tmp_path: Path, count: int) -> No
 
 
 def test_names_of_photographs_cannot_control_a_terminal(tmp_path: Path) -> None:
-    write_patches(tmp_path / "a.safetensors", structs.replace(patches(1), names=["a\x1b[31m\nb"]))
+    hostile = structs.replace(patches(1), names=["a\x1b[31m\nb"])
+    assert patch_tiles(hostile).labels == ("a\ufffd[31m b",)
+    write_patches(tmp_path / "a.safetensors", hostile)
     assert read_patches(tmp_path / "a.safetensors").names == ["a\ufffd[31m b"]
 
 

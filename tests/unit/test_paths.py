@@ -15,7 +15,7 @@ from facegender.runs.folder import RunFolder, create_run, list_runs, open_run
 from facegender.support.cache_dir import cache_folder
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, expanded, is_file, is_folder, typed_path
-from facegender.training.run_setup import set_up_new, set_up_resumed
+from facegender.training.run_setup import set_up_new, set_up_resumed, set_up_script
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,14 @@ def test_the_cache_folder_is_chosen_by_the_environment_or_is_the_user_s(monkeypa
 def test_a_complaint_is_one_safe_line(capfd: pytest.CaptureFixture[str]) -> None:
     print_error("two\nlines \x1b[2J")
     assert capfd.readouterr().err == "facegender: two lines \ufffd[2J\n"
+
+
+def test_the_name_of_a_script_may_have_any_bytes(root: Path) -> None:
+    folder = set_up_script(TrainConfig(), root, "otter-3", os.fsdecode(b"caf\xe9\x1b.py"))
+    folder.lock.release()
+    manifest = folder.read_manifest()
+    assert manifest is not None
+    assert manifest.script == "caf\ufffd\ufffd.py"
 
 
 def test_a_path_that_is_not_utf_8_is_refused_before_a_run_folder_exists(root: Path, capfd) -> None:

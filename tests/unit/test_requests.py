@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_a_request_that_cannot_be_read_is_taken_and_named(tmp_path: Path, conten
     (folder.requests_path / "1-a.json").write_bytes(content)
     assert take_requests(folder) == ["1-a.json is no request that this version knows"]
     assert take_requests(folder) == []
+
+
+def test_the_name_of_a_request_that_cannot_be_read_is_safe_to_print_and_to_store(tmp_path: Path) -> None:
+    folder = recorded.write_run(tmp_path)
+    folder.requests_path.mkdir()
+    (folder.requests_path / os.fsdecode(b"1-\xff\x1b.json")).write_bytes(b"")
+    assert take_requests(folder) == ["1-\ufffd\ufffd.json is no request that this version knows"]
 
 
 def test_what_is_no_file_and_what_is_half_written_is_left_alone(tmp_path: Path) -> None:
