@@ -1,4 +1,4 @@
-"""Commands that look inside a network: ``facegender show`` and ``health``."""
+"""``facegender show`` and ``health``: look inside the network of a run."""
 
 from __future__ import annotations
 
@@ -33,15 +33,12 @@ MAX_NAMED = 12
 Run = Annotated[str, typer.Argument(metavar="RUN", parser=not_empty, help="The run to look into.")]
 
 
-Epoch = Annotated[
-    int | None,
-    typer.Option("--epoch", metavar="N", min=0, help="Counted from 1, 0 is the initial weights; default: the newest."),
-]
-
-
 def show(
     run: Run,
-    epoch: Epoch = None,
+    epoch: Annotated[
+        int | None,
+        typer.Option("--epoch", metavar="N", min=0, help="Counted from 1; 0: initial weights. Default: the newest."),
+    ] = None,
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="L", parser=not_empty, help="Name or number; default: the first.")
     ] = None,
@@ -55,7 +52,8 @@ def show(
         typer.Option("--reference", metavar="N", min=0, help="Epoch to subtract, for difference; default: the first."),
     ] = None,
     scale: Annotated[
-        Scope | None, typer.Option("--scale", help="What shares one scale of colours; a GIF uses run where it can.")
+        Scope | None,
+        typer.Option("--scale", help="What shares one colour scale; a GIF uses run if it can."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -73,7 +71,6 @@ def show(
     from facegender.rendering.figures import read_figure, write_figure
     from facegender.rendering.views import NothingToShow
     from facegender.runs.frames import FrameUnreadable
-    from facegender.runs.tensors import DamagedTensors
 
     try:
         chosen = _selection(folder, epoch, layer, view, channel, probe, reference, scale)
@@ -88,7 +85,7 @@ def show(
                 write_figure(output, figure)
         else:
             print_figure(figure, graphics, sys.stdout)
-    except (NothingToShow, FrameUnreadable, DamagedTensors) as error:
+    except (NothingToShow, FrameUnreadable) as error:
         raise UserError(f"run {run}: {one_line(str(error))}") from None
     if output is not None:
         print(f"{printable(output)}: {figure.title}")
@@ -127,7 +124,7 @@ def _selection(
 
     Raises:
         UserError: Something does not exist; the message says what does.
-        FrameUnreadable, DamagedTensors: The frame cannot be read.
+        FrameUnreadable: The frame cannot be read.
     """
     from facegender.rendering.figures import Selection
     from facegender.runs.frames import open_frame
@@ -145,10 +142,10 @@ def _selection(
         probes = len(frame.tensor("probe/labels"))
         if probe > probes:
             raise UserError(f"--probe {probe}: run {run} has {counted(probes, 'probe photograph')}")
-        classes = [name for name in frame.info.classes if f"cam/{name}" in frame]
+        classes = [label for label in frame.info.classes if f"cam/{label}" in frame]
         channels = len(frame.tensor(f"maps/{name}/low", 0))
     if view == "cam" and channel is not None and classes and channel > len(classes):
-        numbered = ", ".join(f"{one_line(name)} ({number})" for number, name in enumerate(classes, 1))
+        numbered = ", ".join(f"{one_line(label)} ({number})" for number, label in enumerate(classes, 1))
         raise UserError(f"--channel {channel}: with --view cam it is a class: {numbered}")
     if view != "cam" and channel is not None and channel > channels:
         raise UserError(f"--channel {channel}: {one_line(name)} has {counted(channels, 'channel')}")
@@ -181,16 +178,16 @@ def _layer_named(run: str, layers: list[str], wanted: str | None) -> str:
 
 
 def _epochs_in_words(epochs: list[int]) -> str:
-    """Name the recorded epochs, e.g. "the epochs 0 to 12", or the first and the last of some."""
+    """Name the recorded epochs, e.g. "epochs 0 to 12"; of many with gaps only the first and the last ones."""
     first, last = epochs[0] + 1, epochs[-1] + 1
     if len(epochs) == 1:
         return f"epoch {first} only"
     if last - first + 1 == len(epochs):
-        return f"the epochs {first} to {last}"
+        return f"epochs {first} to {last}"
     numbers = [str(epoch + 1) for epoch in epochs]
     if len(numbers) > MAX_NAMED:
         numbers = [*numbers[: MAX_NAMED // 2], "…", *numbers[-MAX_NAMED // 2 :]]
-    return f"the epochs {', '.join(numbers)}"
+    return f"epochs {', '.join(numbers)}"
 
 
 def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
@@ -260,11 +257,10 @@ def health(
     measured = read_health(folder)
     if not measured:
         raise UserError(
-            f"run {run} has no figures about its layers: it has not finished an epoch, or an earlier version trained it"
+            f"run {run} has no measurements of its layers: no epoch has ended yet, or an earlier version trained it"
         )
     if epoch is not None and epoch - 1 not in measured:
-        known = f"{min(measured) + 1} to {max(measured) + 1}"
-        raise UserError(f"--epoch {epoch}: run {run} has figures of the epochs {known}")
+        raise UserError(f"--epoch {epoch}: run {run} has measurements of {_epochs_in_words(list(measured))}")
     chosen = measured[max(measured) if epoch is None else epoch - 1]
     found = findings(chosen, [one for number, one in measured.items() if number < chosen.epoch])
     if json:
@@ -276,7 +272,7 @@ def health(
     for finding in found:
         print(f"{finding.layer}: {finding.text}")
     if not found:
-        print(f"epoch {chosen.epoch + 1}: all is well in {counted(len(chosen.layers), 'layer')}")
+        print(f"epoch {chosen.epoch + 1}: no problems found in {counted(len(chosen.layers), 'layer')}")
 
 
 def _row(layer: LayerHealth) -> list[str]:

@@ -13,10 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from facegender.rendering.colormaps import DIVERGING, Palette
+from facegender.rendering.colormaps import Palette
 from facegender.rendering.history import run_limits, spaced
 from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
 from facegender.rendering.pages import write_png
@@ -91,7 +90,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         notes: One line each.
-        bar: (L, 3) uint8 RGB, the colours of the colour bar, or None for photographs.
+        bar: (256, 3) uint8 RGB, the colours of the colour bar, or None for photographs.
         low, high: The numbers at the ends of the colour bar.
     """
 
@@ -113,7 +112,7 @@ def read_figure(folder: RunFolder, chosen: Selection) -> Figure:
 
     Raises:
         NothingToShow: The frame has nothing for this view.
-        FrameUnreadable, DamagedTensors: A file is missing or damaged, or has no such layer, probe or channel.
+        FrameUnreadable: A file is missing or damaged, or has no such layer, probe or channel.
     """
     with ExitStack() as stack:
         frame = stack.enter_context(open_frame(folder.frame_path(chosen.epoch)))
@@ -152,14 +151,10 @@ def patches_figure(run: str, chosen: Selection, patches: Patches) -> Figure:
 
 
 def figure_of(tiles: Tiles, title: str, notes: Sequence[str] = ()) -> Figure:
-    """Make a figure of tiles: find the colours and the numbers of its colour bar."""
-    bar = tiles.colormap
-    if bar is DIVERGING and tiles.pixels.ndim == 4:
-        # Red, green and blue each go from dark for the lowest value to bright for the highest.
-        bar = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+    """Make a figure of tiles, with the colours and the numbers of its colour bar."""
     low, high = (_range(values) for values in (tiles.low.tolist(), tiles.high.tolist()))
     lines = tuple(map(one_line, notes))
-    return Figure(title=one_line(title), notes=lines, tiles=tiles, bar=bar, low=low, high=high)
+    return Figure(title=one_line(title), notes=lines, tiles=tiles, bar=tiles.colormap, low=low, high=high)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -330,7 +325,7 @@ def write_animation(path: Path, folder: RunFolder, chosen: Selection) -> list[Fi
 
     Raises:
         NothingToShow: No epoch has anything to show.
-        FrameUnreadable, DamagedTensors: As in `read_figure`.
+        FrameUnreadable: As in `read_figure`.
         OSError: The disk is full or gone.
     """
     figures = list(epoch_figures(folder, chosen))

@@ -16,7 +16,6 @@ from cachetools import LRUCache
 
 from facegender.rendering.views import Limits, Variant, View, has_colours
 from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
-from facegender.runs.tensors import DamagedTensors
 from facegender.support.arrays import Float32Array
 
 MAX_FRAMES = 64
@@ -104,7 +103,7 @@ def _kept(read: Callable[[FrameReader, str, int], T], path: Path, layer: str, pr
                 return known
         with open_frame(path) as frame:
             value = read(frame, layer, probe)
-    except (OSError, FrameUnreadable, DamagedTensors, ValueError, IndexError):
+    except (OSError, FrameUnreadable, ValueError, IndexError):
         return None
     with _lock:
         _cache[key] = value

@@ -147,8 +147,8 @@ def feature_maps(
 def average(frame: FrameReader, layer: str, probe: int) -> Tiles:
     """Return the mean of all feature maps as one tile, in viridis."""
     tile, low, high = channel_average(*frame.maps(layer, probe))
-    bounds = (np.array([value], np.float32) for value in (low, high))
-    return Tiles(pixels=tile, colormap=VIRIDIS, low=next(bounds), high=next(bounds), scope="channel", labels=("mean",))
+    lows, highs = np.array([[low], [high]], np.float32)
+    return Tiles(pixels=tile, colormap=VIRIDIS, low=lows, high=highs, scope="channel", labels=("mean",))
 
 
 def has_colours(frame: FrameReader, layer: str) -> bool:

@@ -97,7 +97,7 @@ def test_the_newest_epoch_is_printed_with_its_findings(folder: RunFolder, capsys
 def test_a_healthy_epoch_says_so_in_one_line(folder: RunFolder, capsys: Capture) -> None:
     recorded.append(folder, recorded.health_measured(40, layers=[sound(), sound("conv2")]))
     assert run(["health", folder.name, "--root", str(folder.root)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "epoch 41: all is well in 2 layers"
+    assert capsys.readouterr().out.splitlines()[-1] == "epoch 41: no problems found in 2 layers"
 
 
 def test_an_epoch_is_chosen_and_a_missing_one_is_refused_with_those_there_are(
@@ -110,7 +110,7 @@ def test_an_epoch_is_chosen_and_a_missing_one_is_refused_with_those_there_are(
     assert [finding["kind"] for finding in row["findings"]] == ["saturated", "dead", "duplicates"]
     assert run(["health", folder.name, "--epoch", "77", "--root", str(folder.root)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"--epoch 77: run {folder.name} has figures of the epochs 1 to {last + 1}")
+    assert line.endswith(f"--epoch 77: run {folder.name} has measurements of epochs 1 to {last + 1}")
 
 
 def test_a_run_of_an_earlier_version_says_that_it_has_no_figures(tmp_path: Path, capsys: Capture) -> None:
@@ -119,7 +119,7 @@ def test_a_run_of_an_earlier_version_says_that_it_has_no_figures(tmp_path: Path,
     recorded.append(folder, recorded.run_started(), recorded.epoch_finished(0))
     assert run(["health", "old", "--root", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "run old has no figures about its layers" in line
+    assert "run old has no measurements of its layers" in line
 
 
 def test_names_of_layers_cannot_control_the_terminal(folder: RunFolder, capsys: Capture) -> None:
