@@ -239,3 +239,15 @@ async def test_a_click_on_a_tab_shows_that_pane(folder: RunFolder) -> None:
         await until_said(app, "3 run")
         await pilot.click("#tabs", offset=(screen_text(app).splitlines()[2].index("3 run") + 1, 0))
         await until_said(app, "best 0.620")
+
+
+@SIZES
+async def test_an_epoch_without_findings_leads_out_of_their_list(folder: RunFolder, size: tuple[int, int]) -> None:
+    async with running(folder.root, size) as (app, pilot):
+        await opened(app, pilot)
+        await pilot.press("H")
+        await until(lambda: app.dashboard.query_one(HealthList).has_focus)
+        await pilot.press("left", "left")
+        await until(lambda: app.dashboard.browser.has_focus)
+        await until(lambda: shown_panes(app) == ["layers"])
+        assert not app.dashboard.query_one("#health").display

@@ -232,6 +232,8 @@ class Dashboard(PictureScreen):
         summary = f"{counted(len(found), 'finding')} about the layers: H" if found else ""
         self._run.border_subtitle = Text(summary, "#e5c07b")
         if self._explorer and bool(found) != self.query_one("#health").display:
+            if not found and self._health_list.has_focus:
+                self.browser.focus()
             self._arrange()
 
     def _placeholder(self, state: RunState) -> str:
