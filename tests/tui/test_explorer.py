@@ -89,6 +89,8 @@ async def test_the_layers_are_listed_with_their_size_and_the_number_of_findings(
 async def test_a_click_on_a_listed_layer_shows_it(folder: RunFolder) -> None:
     async with running(folder.root) as (app, pilot):
         await opened(app, pilot)
+        await until(lambda: app.dashboard.query_one(LayerList).option_count == 3)
+        await pilot.pause()
         await pilot.click(LayerList, offset=(2, 2))
         await until(lambda: app.dashboard.browser.selection.layer == 2)
 
