@@ -1,4 +1,4 @@
-"""Cut from photographs what excites a channel most, and ask the network what it thinks of these photographs."""
+"""Cuts from photographs the patches that excite a channel most, and classifies these photographs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from facegender.data.demo.faces import draw_demo_photograph
 from facegender.data.image import UnreadableImage, open_image, resize
 from facegender.interpret.layers import trace
 from facegender.interpret.receptive_field import ReceptiveField, receptive_field
+from facegender.rendering.views import NothingToShow, top_values
 from facegender.runs.checkpoints import checkpoint_of
 from facegender.runs.events import CheckpointSaved
 from facegender.runs.folder import Manifest, RunFolder
@@ -30,12 +31,13 @@ from facegender.support.text import printable
 PHOTOGRAPH_PX = 96
 """Side of the whole photographs beside the patches."""
 MAX_PATCH_PX = 128
+"""Larger patches are made smaller."""
 PADDING = 127
-"""Beyond the edge of a photograph: the value that the network takes for zero."""
+"""Pixel value beyond the edge of a photograph; the network takes it for zero."""
 
 
 def checkpoint_for(run: RunFolder, epoch: int) -> Path:
-    """Return the checkpoint of an epoch, counted from 0, if the run still has it, or else its newest one.
+    """Return the checkpoint of an epoch, counted from 0, if the run still has it, else its newest one.
 
     Raises:
         UserError: The run has no checkpoint.
@@ -49,14 +51,14 @@ def channel_patches(classifier: Classifier, run: RunFolder, epoch: int, layer: s
     """Make the patches of a channel from the frame of an epoch and the photographs of the run.
 
     Args:
-        classifier: The network that answers; its receptive fields are those of every epoch.
+        classifier: The network of the run in any epoch: receptive fields do not depend on weights.
         run: The run that the network belongs to.
         epoch: Counted from 0.
         layer: Name of the convolution.
         channel: Counted from 0.
 
     Raises:
-        UserError: The frame lacks what is needed, or the photographs are gone; one line says which.
+        UserError: The frame does not have the channel's largest activations, or a photograph is gone.
     """
     top = _read_top(run, epoch, layer, channel)
     names = _validation_names(run)
@@ -69,7 +71,7 @@ def channel_patches(classifier: Classifier, run: RunFolder, epoch: int, layer: s
     side = classifier.image_size
     boxes = [field.box(int(row), int(column)) for row, column in top.at.tolist()]
     with torch.inference_mode():
-        logits = classifier.network(torch.cat([classifier.tensor(one) for one in pixels]))
+        logits = classifier.network(torch.cat(list(map(classifier.tensor, pixels))))
     answers = [classifier.prediction(row[None]) for row in logits]
     return Patches(
         patches=np.stack([_cut(one, box) for one, box in zip(pixels, boxes, strict=True)]),
@@ -86,13 +88,9 @@ def _read_top(run: RunFolder, epoch: int, layer: str, channel: int) -> TopPatche
     """Read the largest activations of a channel, without the empty places of a short list."""
     try:
         with open_frame(run.frame_path(epoch)) as frame:
-            if f"top/{layer}/value" not in frame:
-                raise UserError(
-                    f"run {run.name}, epoch {epoch + 1}: its pictures do not tell what excites {printable(layer)} most"
-                )
-            top = frame.top(layer, channel)
-    except FrameUnreadable as error:
-        raise UserError(f"run {run.name}: {error}") from None
+            top = top_values(frame, layer, channel)
+    except (FrameUnreadable, NothingToShow) as error:
+        raise UserError(f"run {run.name}, epoch {epoch + 1}: {error}") from None
     filled = top.image >= 0
     return TopPatches(value=top.value[filled], image=top.image[filled], at=top.at[filled])
 
@@ -102,13 +100,13 @@ def _validation_names(run: RunFolder) -> list[str]:
     if (photographs := read_photographs(run)) is None:
         raise UserError(
             f"run {run.name} does not tell which photographs it was validated on ({run.photographs_path.name} is "
-            "missing or cannot be read): an earlier version trained it, or a program of its own"
+            "missing or cannot be read): an earlier version trained it, or its own script"
         )
     return photographs.validation
 
 
 def _reader(run: RunFolder) -> Callable[[str], Image.Image]:
-    """Return what reads a photograph of a run by its name."""
+    """Return a function that reads a photograph of a run by its name."""
     manifest = run.read_manifest()
     if manifest is None:
         raise UserError(f"run {run.name}: {run.manifest_path.name} is missing or cannot be read")
@@ -143,21 +141,16 @@ _fields: dict[tuple[object, ...], ReceptiveField] = {}
 
 
 def _receptive_field(classifier: Classifier, layer: str) -> ReceptiveField:
-    """The receptive field of a layer by its name, searched once for each architecture."""
+    """Find the receptive field of a layer by its name, once for each architecture."""
     side = classifier.image_size
     key = (classifier.network_name, classifier.recipe, classifier.widths, side, layer)
     if key not in _fields:
-        _fields[key] = _search_field(classifier, layer)
+        blank = classifier.tensor(np.zeros((side, side, 3), np.uint8))
+        layers = {found.name: found for found in trace(classifier.network, blank)}
+        if layer not in layers:
+            raise UserError(f"{printable(classifier.checkpoint)}: has no layer {printable(layer)}")
+        _fields[key] = receptive_field(classifier.network, layers[layer], side)
     return _fields[key]
-
-
-def _search_field(classifier: Classifier, layer: str) -> ReceptiveField:
-    side = classifier.image_size
-    layers = trace(classifier.network, classifier.tensor(np.zeros((side, side, 3), np.uint8)))
-    for one in layers:
-        if one.name == layer:
-            return receptive_field(classifier.network, one, classifier.image_size)
-    raise UserError(f"{printable(classifier.checkpoint)}: has no layer {printable(layer)}")
 
 
 def _cut(pixels: UInt8Array, box: tuple[int, int, int, int]) -> UInt8Array:
@@ -165,16 +158,13 @@ def _cut(pixels: UInt8Array, box: tuple[int, int, int, int]) -> UInt8Array:
 
     A box larger than the photograph is the whole photograph.
     """
-    side = len(pixels)
     top, left, height, width = box
-    length = max(height, width)
-    if length >= side:
-        patch = pixels
-    else:
-        padded = np.pad(pixels, ((side, side), (side, side), (0, 0)), constant_values=PADDING)
-        y, x = (min(max(start, -side), side) + side for start in (top, left))
-        patch = padded[y : y + length, x : x + length]
-    return resize(Image.fromarray(patch), MAX_PATCH_PX) if len(patch) > MAX_PATCH_PX else patch
+    side = max(height, width)
+    patch = Image.fromarray(pixels)
+    if side < len(pixels):
+        photograph, patch = patch, Image.new("RGB", (side, side), (PADDING,) * 3)
+        patch.paste(photograph, (-left, -top))
+    return resize(patch, MAX_PATCH_PX) if patch.width > MAX_PATCH_PX else np.asarray(patch)
 
 
 def _visible(box: tuple[int, int, int, int], side: int) -> tuple[int, int, int, int]:

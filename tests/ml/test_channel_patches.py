@@ -161,7 +161,7 @@ def test_what_is_missing_is_said_in_one_line(folder: RunFolder, change: object, 
 
 def test_pictures_that_do_not_tell_what_excites_a_layer_say_so(folder: RunFolder) -> None:
     answer = answer_of(folder, layer="conv2")
-    assert answer.error == "run done, epoch 2: its pictures do not tell what excites conv2 most"
+    assert answer.error == "run done, epoch 2: top patches: not recorded in this epoch: look at another one"
     assert "epoch_1.safetensors" in answer_of(folder, channel=99).error
 
 
