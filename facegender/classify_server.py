@@ -1,4 +1,4 @@
-"""``python -m facegender.classify_server``: the process that classifies files for the interface.
+"""``python -m facegender.classify_server``: the process that classifies files and cuts patches for the interface.
 
 It reads requests from the standard input, one per line, and writes an answer for each to the standard output (see
 `facegender.runs.protocol`). It ends when its input ends.

@@ -62,8 +62,8 @@ class FaceDataModule(pl.LightningDataModule):
         digest: Hash of the ordered contents and labels; changes when the data has changed.
         train_images: Photographs per class in the training part.
         validation_images: The same for validation.
-        photographs: Which files those are; those of validation in the order of its batches: rank r of w has the places
-            r, r + w and so on.
+        photographs: The files of both parts, those of validation in the order of its batches: rank r of w validates
+            the indices r, r + w and so on.
         photos: All of them; None before `prepare`.
         near_copies: Groups of content hashes that show the same photograph, see `find_near_copies`.
         skipped: Files that gave no photograph, named relative to the folder.

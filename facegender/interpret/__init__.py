@@ -1,1 +1,1 @@
-"""Looks inside any network: its convolutions, their activations, and LayerCAM."""
+"""Looks inside any network: layers, activations, LayerCAM, top patches, receptive fields and health."""

@@ -20,7 +20,7 @@ from facegender.interpret.logits import logits_of
 from facegender.support.arrays import Float32Array
 
 MAX_CLASSES = 16
-"""Up to so many classes each has a heatmap; of more, only labels and predictions have one."""
+"""With at most this many classes, each has a heatmap; with more, only labels and predictions have one."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,9 @@ def layer_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
 
     Returns:
         (H, W) float32 in [0, 1] on the network's device; all zero if no part raises the logit.
+
+    Raises:
+        IndexError: The network has no convolution.
     """
     image = image.reshape(1, *image.shape[-3:]).detach()
     logits, activation = _forward(model, image, trace(model, image)[-1], [])

@@ -1,4 +1,4 @@
-"""How the convolutions of a network do: gradients, updates, dead, saturated and duplicate channels, values not finite.
+"""Measures the health of convolutions: gradients, updates, unhealthy channels, and values that are not finite.
 
 What is measured on the device stays there as tensors, without waiting, until `layer_health` makes numbers of it.
 """
@@ -100,7 +100,7 @@ class UpdateSampler:
         self._samples.append(torch.stack([gradient_norms, ratios]))
 
     def take(self) -> UpdateHealth | None:
-        """Average the samples, and begin anew; None if there is no sample."""
+        """Return the means of the samples and forget them; None if there are none."""
         samples, self._samples, self._pending = self._samples, [], None
         if not samples:
             return None

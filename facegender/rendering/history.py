@@ -1,7 +1,7 @@
-"""What the small numbers of a layer say over the epochs of a run: the limits of a scale, and a channel's curve.
+"""Reads numbers of a layer over the epochs of a run: the limits of a scale, and a channel's curve.
 
-Of a long run it reads a bounded number of frames, evenly spaced, and of each only single tensors. What was read is
-kept, so that a new epoch costs one more file.
+Of a long run it reads a bounded number of frames, evenly spaced, and of each only single tensors. Results are cached,
+so that a new epoch costs one more file.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
 from facegender.support.arrays import Float32Array
 
 MAX_FRAMES = 64
-KEPT = 4096
-"""Of what was read of one layer in one file: some kilobytes each."""
+MAX_CACHED = 4096
+"""Results, each of one layer in one file: some kilobytes."""
 
 EpochFiles = Sequence[tuple[int, Path]]
 """Epochs and their frame files, ascending."""
@@ -43,9 +43,9 @@ class ChannelCurve(NamedTuple):
 
 
 def spaced(epochs: Sequence[int]) -> tuple[int, ...]:
-    """Choose at most `MAX_FRAMES` and one of all epochs: every one, every second, every fourth …, and the last.
+    """Choose at most `MAX_FRAMES` + 1 epochs: every one, every second, every fourth …, and the last.
 
-    Those chosen are chosen again when epochs are added, or every second of them.
+    When epochs are added, those chosen before are chosen again, or every second of them.
     """
     step = 1
     while len(epochs) > step * MAX_FRAMES:
@@ -71,7 +71,7 @@ def run_limits(
         return None
     if view == "filters" and variant != "weights":
         read = _filter_limits
-    found = [limits for _, path in files if (limits := _kept(read, path, layer, probe))]
+    found = [limits for _, path in files if (limits := _cached(read, path, layer, probe))]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
@@ -82,17 +82,17 @@ def channel_curve(files: EpochFiles, layer: str, probe: int, channel: int) -> Ch
         files: From `spaced`. Those that cannot be read, or have other statistics, are left out.
         layer: As the files spell it.
     """
-    rows = [(epoch, row) for epoch, path in files if (row := _kept(_statistics, path, layer, probe)) is not None]
+    rows = [(epoch, row) for epoch, path in files if (row := _cached(_statistics, path, layer, probe)) is not None]
     rows = [(epoch, row) for epoch, row in rows if channel < len(row)]
     values = np.array([row[channel] for _, row in rows], np.float32).reshape(-1, 2)
     return ChannelCurve(tuple(epoch for epoch, _ in rows), values[:, 0], values[:, 1])
 
 
-_cache: LRUCache[Any, Any] = LRUCache(KEPT)
+_cache: LRUCache[Any, Any] = LRUCache(MAX_CACHED)
 _lock = threading.Lock()
 
 
-def _kept(read: Callable[[FrameReader, str, int], T], path: Path, layer: str, probe: int) -> T | None:
+def _cached(read: Callable[[FrameReader, str, int], T], path: Path, layer: str, probe: int) -> T | None:
     """Read something of a frame file, once as long as the file does not change; None if it cannot be read."""
     try:
         status = path.stat()

@@ -140,7 +140,7 @@ def fit_page(
         factor = math.ceil(factor)
     height, width = (math.ceil(side * factor) for side in tile)
     per_page = max(1, (area[0] - gap) // (width + gap)) * max(1, (area[1] - gap) // (height + gap))
-    # As many tiles on each page as on the others, in full rows.
+    # The pages share the tiles evenly, in full rows.
     pages = -(-count // per_page)
     most = MAX_ENLARGEMENT_ALONE if count == 1 else max(MAX_ENLARGEMENT, TINY_TILE_PX / max(tile))
     grid = fit_grid(-(-count // pages), tile, area, gap=gap, enlarging=enlarging, most=most)

@@ -50,6 +50,7 @@ VARIANTS: dict[View, tuple[Variant, ...]] = {
 
 MAX_OVERLAY_PX = 256
 MANY_CLASSES = 9
+"""More classes than this are shown in the order of their probability."""
 PATCH_COLOUR = (253, 231, 37)
 """Of the frame around a patch."""
 EARLIER_VERSION = "recorded by an earlier version: train on, or look at a newer run"

@@ -1,7 +1,7 @@
 """A run folder: its files, its trainer, its state, and the stop request.
 
-``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl``, ``train.log``, the checkpoints and the file
-``lock``; ``visuals/<run>/`` has the pictures.
+``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl`` (the journal), ``photographs.json``,
+``train.log``, the checkpoints, ``requests/`` and the file ``lock``; ``visuals/<run>/`` has the pictures.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         layers: Names of the convolutions in the order of the forward pass.
         skipped: Files that no photograph could be read from.
         near_copies: Groups of content hashes that show the same photograph, and are on the same side of the split.
-        script: What trains the run where that is not this program but somebody's own script, with a `RunRecorder`.
+        script: Name of the script that trains the run, with a `RunRecorder`; empty if this program trains it.
         version: Version of this file's format; raised when an older program would misread it.
     """
 

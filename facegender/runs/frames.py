@@ -50,12 +50,15 @@ MAX_PROBE_BYTES = 2_910_000
 MAX_FILTERS_BYTES = 11 << 19
 """Of all filters; less where the rest of a frame leaves less."""
 TOP = 9
-"""Photographs that excite a channel most, of which a frame tells."""
+"""Photographs that a frame lists for each channel."""
 STATISTICS = ("mean", "std", "min", "max", "zero")
 _CHANNEL_BYTES = 4 * (len(STATISTICS) + 2) + (12 * (TOP + 1) + 60) // 4
-"""What a probe has of a channel beside its map, and a quarter of what a frame has of it in any case."""
+"""Of one channel beside its map, for each of four probes: its range and statistics, and a quarter of its ``units``, its
+``top`` and its smallest possible filter."""
 _HEADER_BYTES = 192
+"""Of the entry of one tensor in the header of the file, rather more than less."""
 _LEAST_BYTES = 1 << 19
+"""For all maps of a probe, and for all filters, however many channels a network has."""
 
 
 class TopPatches(msgspec.Struct, frozen=True, kw_only=True):

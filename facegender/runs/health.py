@@ -25,8 +25,9 @@ report every layer at the end of a schedule."""
 MAX_GROWTH = 10.0
 """A gradient or an update ratio that is this many times its median over the epochs before explodes."""
 EPOCHS_BEFORE = 20
+"""Epochs that this median is taken over."""
 MIN_EPOCHS_BEFORE = 3
-"""How many epochs that median is of; after fewer epochs nothing is said."""
+"""After fewer epochs nothing is reported."""
 MAX_NAMED = 12
 """Channels that a sentence names."""
 
@@ -65,7 +66,7 @@ def findings(health: HealthMeasured, before: Sequence[HealthMeasured] = ()) -> l
     """List what is unhealthy: first the layer where numbers stop being finite, then layer by layer.
 
     Args:
-        health: The epoch to judge.
+        health: Of the epoch to examine.
         before: The epochs before it, ascending; of them the last `EPOCHS_BEFORE` count.
     """
     found: list[Finding] = []

@@ -1,7 +1,7 @@
-"""The classification networks of torchvision that can be trained here. Imports no torch, so that all is known at once.
+"""The classification networks of torchvision, known without importing torch, so that arguments are checked at once.
 
-Every network of ``torchvision.models.list_models(module=torchvision.models)`` is here; none had to be left out. The
-video, segmentation, detection and quantised networks of torchvision are in modules of their own.
+They are those that ``torchvision.models.list_models(module=torchvision.models)`` lists. Its networks for video,
+segmentation, detection and quantisation are in modules of their own.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
         values: (K,) float32, the activation.
         names: File name of each photograph.
         labels: Its class.
-        answers: What the network says of it, e.g. "male 87.34%".
+        answers: The network's prediction for it, e.g. "male 87.34%".
     """
 
     patches: UInt8Array

@@ -1,4 +1,4 @@
-"""``photographs.json``: which photographs a run validates and trains on, in the order that its other files count in.
+"""``photographs.json``: which photographs a run validates and trains on, in the order in which other files number them.
 
 ``top/<layer>/image`` of a frame is a place in ``validation``.
 """

@@ -146,7 +146,7 @@ def _choose_precision(config: TrainConfig, kind: DeviceKind, resume: ResumePoint
     if kept in ("32", "16") or (kept == "bf16" and faster):
         return kept
     if faster and kind == "cpu":
-        # Those of torchvision have many small convolutions or few large products; measured were only the recipes' own.
+        # The speedup that pays was measured for the networks of the recipes only.
         minimum = RECIPES[config.recipe].min_bf16_speedup if config.network == RECIPE_NETWORK else None
         faster = one_process and minimum is not None and bf16_speedup() >= minimum
     return "bf16" if faster else "32"

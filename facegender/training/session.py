@@ -44,7 +44,7 @@ class Sink:
 
 
 class Session(Sink):
-    """Owns the journal and the frames of a run. Somebody else holds the lock of their folder, which `close` releases.
+    """Owns the threads that write the journal and the frames of a run, whose folder is locked; `close` unlocks it.
 
     Args:
         observer: Called with each event on the journal's thread; must not block.

@@ -1,4 +1,4 @@
-"""Takes the logits of the forward passes that happen anyway, by a hook on the modules that return them."""
+"""Takes the logits of forward passes that happen anyway, by hooks on the modules that return them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CapturedLogits:
             self._logits = logits_of(output).detach()
 
     def take(self, count: int) -> Tensor | None:
-        """(count, K) logits of the last forward pass, and forget them; None if there are none of so many images."""
+        """Return and forget the (count, K) logits of the last forward pass; None if it had other numbers of images."""
         logits, self._logits = self._logits, None
         return logits if logits is not None and len(logits) == count else None
 

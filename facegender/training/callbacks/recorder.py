@@ -1,8 +1,8 @@
 """The callback that reports what training does. It puts reports into a queue and returns; other threads do the rest.
 
 On the training thread it opens no file, draws nothing and does not wait for the device: it hands over tensors, and the
-thread that takes them from the queue waits for their numbers. A step costs it microseconds, so it wakes no thread and
-asks Lightning nothing there.
+thread that takes them from the queue waits for their numbers. At a step it wakes no thread and asks Lightning nothing,
+so that a step takes only microseconds longer.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ class RunRecorder(Callback):
         """Check the arguments; `Trainer.fit` makes the run folder.
 
         Args:
-            name: Name of the run; where it is taken, a number is added.
+            name: Name of the run; if it is taken, a number is added.
             classes: Class names in the order of the labels.
             root: Folder for ``checkpoints/`` and ``visuals/``; name it to ``facegender-tui`` with ``--root``.
             probes: Number of images whose feature maps are kept.
             visualize_every: Epochs from one set of feature maps to the next; 0 keeps none.
-            mean: With `std`: how images were normalised, per channel or for all, to show them as they were. Without,
-                their lowest value is shown black and their highest white.
+            mean: With `std`: how images were normalised, per channel or for all, to show them as they were. Without
+                these, the lowest value is shown black and the highest white.
             std: See `mean`.
             source: For the program's own training; leave it out.
 
@@ -108,7 +108,7 @@ class RunRecorder(Callback):
         self._forget()
 
     def _forget(self) -> None:
-        """Begin as a recorder that has recorded nothing."""
+        """Reset everything that belongs to one run."""
         self.layers: list[Layer] = []
         self.probes: ProbeBatch | None = None
         self.validation_indices: Tensor | None = None
@@ -155,13 +155,13 @@ class RunRecorder(Callback):
     # The run folder of a script ---------------------------------------------------------------------------------------
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a run, where the recorder owns the run folder. Lightning's tuners do not come as far as this hook."""
+        """Begin a run if the recorder makes its folder. Lightning's tuners exit before they call this hook."""
         if self._source.tolerant:
             self._forget()
         self._source.open(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End it."""
+        """End the run."""
         if stage == "fit":
             self._close_watch()
             self._source.close("completed")
@@ -171,7 +171,7 @@ class RunRecorder(Callback):
             self._watch.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """End it because training failed or was interrupted."""
+        """End the run because training failed or was interrupted."""
         self._close_watch()
         self._guarded("the last epoch", self._report_epoch, trainer)
         if isinstance(exception, KeyboardInterrupt | SystemExit):
@@ -188,7 +188,7 @@ class RunRecorder(Callback):
             checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Continue with these sums on the first device, as the number of devices may have changed."""
+        """Restore these sums on the first device only, as the number of devices may have changed."""
         sums = None if self._source.tolerant else checkpoint[EPOCH_SO_FAR]
         if sums is not None:
             loss, correct, images = map(float, sums)
@@ -202,7 +202,7 @@ class RunRecorder(Callback):
         self._guarded("the start", self._start, trainer, pl_module)
 
     def _start(self, trainer: Trainer, pl_module: LightningModule, batch: Any = None) -> None:
-        self._guarded("feature maps", self._find_probes, pl_module, batch)
+        self.probes = self._guarded("feature maps", self._source.probes, pl_module, batch)
         if self.probes is None and batch is None:
             return  # they have to wait for the first batch
         self._started = True
@@ -299,7 +299,7 @@ class RunRecorder(Callback):
         self._steps.done.append(step)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the time at which training paused, after the device has done what was launched."""
+        """Note the time at which training paused, once the device has finished its work."""
         if self._source.sink is None:
             return
         self._validated = 0
@@ -315,7 +315,7 @@ class RunRecorder(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Tell which of the validation images these are."""
+        """Number the images of the batch."""
         if self._source.sink is None or dataloader_idx:
             return
         self._source.before_batch()
@@ -341,7 +341,7 @@ class RunRecorder(Callback):
     ) -> None:
         """Keep what the network predicted."""
         if dataloader_idx:
-            self._guarded("validation loaders after the first", _refuse_loader)
+            self.switch_off("validation loaders after the first", "only the first one is shown")
         else:
             self._guarded("validation", self._source.on_validation_batch, trainer, batch, self.validation_indices)
             if self._watch is not None and self.validation_indices is not None:
@@ -409,16 +409,13 @@ class RunRecorder(Callback):
             self._put(self._finished)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Record a frame of the last epoch also where the run ended early."""
+        """Report the last epoch, and record its frame if it has none because the run ended early."""
         self._guarded("epochs", self._report_epoch, trainer)
         if self._epoch is not None and self._epoch != self._recorded_epoch and self.layers:
             step = self._source.steps_done(trainer)
             self._guarded("feature maps", self.record_frame, pl_module, self._epoch, step, last=True)
 
     # Frames -----------------------------------------------------------------------------------------------------------
-
-    def _find_probes(self, pl_module: LightningModule, batch: Any) -> None:
-        self.probes = self._source.probes(pl_module, batch)
 
     def _trace(self, pl_module: LightningModule) -> None:
         if self.probes is None:
@@ -443,7 +440,7 @@ class RunRecorder(Callback):
             False if the disk is too slow to write it.
         """
         if self.probes is None:
-            self._find_probes(pl_module, None)
+            self.probes = self._source.probes(pl_module, None)
             self._trace(pl_module)
         probes, sink = self.probes, self._source.sink
         assert probes is not None
@@ -497,7 +494,3 @@ class RunRecorder(Callback):
 def _layer_info(layer: Layer) -> LayerInfo:
     _, depth, height, width = layer.conv.weight.shape
     return LayerInfo(name=layer.name, channels=layer.conv.out_channels, size=layer.size, kernel=(depth, height, width))
-
-
-def _refuse_loader() -> None:
-    raise UserError("only the first one is shown")

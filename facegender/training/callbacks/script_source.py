@@ -103,7 +103,7 @@ class ScriptSource(Source):
         try:
             folder = set_up_script(self.config, self._root, self._name, sys.argv[0] or "an interactive session")
         except (UserError, OSError) as error:
-            print_error(f"run {self._name} is not recorded, training continues: {error}")
+            print_error(f"run {self._name} is not recorded, training continues: {reason(error)}")
             return
         self.run = folder.name
         self.sink = session = Session(folder)
@@ -129,7 +129,7 @@ class ScriptSource(Source):
                     sink.folder.lock.release()
                 else:
                     sink.close(status, error)
-            except Exception as failure:  # the training of others, which has ended well
+            except Exception as failure:  # must not fail a training that has ended well
                 print_error(f"run {self.run} could not be closed: {reason(failure)}")
 
     def stop_if_requested(self, trainer: Trainer, batch_idx: int) -> None:
@@ -196,7 +196,7 @@ class ScriptSource(Source):
     # The start --------------------------------------------------------------------------------------------------------
 
     def begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Find out which modules return the logits, and make the metrics of so many classes."""
+        """Find out which modules return the logits, and make metrics for that many classes."""
         self._has_begun = True
         self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         validation = _first(trainer.val_dataloaders)
@@ -230,7 +230,7 @@ class ScriptSource(Source):
         self._mean_loss = MeanMetric(nan_strategy="disable").to(pl_module.device)
 
     def description(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """What can be known of a network and its data loaders."""
+        """What the network and its data loaders tell."""
         batch_size = getattr(_first(trainer.train_dataloader), "batch_size", None)
         size = max(self._example.shape[2:], default=0) if self._example is not None else 0
         description = {
@@ -304,7 +304,7 @@ class ScriptSource(Source):
             elif is_trained and self._has_logits:
                 self._note(
                     "the training accuracy is not known: training_step calls neither the module nor a network in it "
-                    "whose output are the logits (N, K) of the batch"
+                    "that returns the logits (N, K) of the batch"
                 )
         except UserError as error:
             self._note(str(error))
@@ -351,7 +351,7 @@ class ScriptSource(Source):
         if logits is None and self._has_logits:
             self._note(
                 "the validation predictions are not known: validation_step calls neither the module nor a network in "
-                "it whose output are the logits (N, K) of the batch"
+                "it that returns the logits (N, K) of the batch"
             )
         elif logits is not None and len(labels):
             if self.validation_size is not None and indices is not None:  # images that the sampler repeats count once

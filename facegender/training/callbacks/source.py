@@ -27,7 +27,7 @@ class ProbeBatch:
 
     Attributes:
         inputs: (P, C, H, W) as the network takes them, on its device.
-        images: (P, H, W, 3) uint8, the same for people.
+        images: (P, H, W, 3) uint8, the same as pictures to show.
         labels: (P,) int64.
         names: What to call each.
     """
@@ -45,8 +45,8 @@ class Source:
         sink: Takes the reports; None while nothing is recorded.
         run: Name of the run folder.
         config: Says how many epochs are planned, 0 if nobody knows, and which of them get a frame.
-        missing_frame: The epoch of a frame that a crash has cost, to be recorded before a resumed run goes on.
-        validation_size: Number of validation images, where a sampler that repeats some divides them among processes.
+        missing_frame: Epoch whose frame was lost in a crash; it is recorded before a resumed run continues.
+        validation_size: Number of validation images if a sampler divides them among processes and repeats some.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
@@ -69,7 +69,7 @@ class Source:
         """End a run that `open` began, and remove all hooks; nothing is recorded from then on."""
 
     def eval_network(self, pl_module: LightningModule) -> nn.Module:
-        """The network that is looked into, which maps `ProbeBatch.inputs` to logits."""
+        """The network whose layers are recorded; it maps `ProbeBatch.inputs` to logits."""
         return pl_module
 
     def trained_network(self, pl_module: LightningModule) -> nn.Module:
