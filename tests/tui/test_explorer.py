@@ -33,7 +33,15 @@ async def opened(app: WatchedApp, pilot: Pilot[None]) -> None:
     await until(lambda: "epoch 3 ● live" in title(app.dashboard.browser))
     await until(lambda: app.dashboard.browser.view.mosaic.shown is not None)
     await pilot.press("enter")
-    await until(lambda: app.dashboard.query_one(EpochScrubber).display)
+    await until(lambda: app.dashboard.query_one(EpochScrubber).region.height)
+    # Once what is shown now is laid out, a click finds it.
+    await until(lambda: app.dashboard.browser.shown and app.dashboard.browser.shown.pane == browser_pane(app))
+    await pilot.pause()
+
+
+def browser_pane(app: WatchedApp) -> tuple[int, int]:
+    """The size of the pane of the pictures."""
+    return app.dashboard.browser.view.pane_size
 
 
 def shown_panes(app: WatchedApp) -> list[str]:
@@ -121,7 +129,7 @@ async def test_the_findings_are_those_of_the_shown_epoch(folder: RunFolder) -> N
         await pilot.press("home")
         await until(lambda: "findings" not in screen_text(app))
         await pilot.press("H")
-        assert app.told[-1] == "all layers are healthy after epoch 1"
+        await until(lambda: app.told and app.told[-1] == "all layers are healthy after epoch 1")
 
 
 async def test_escape_leaves_the_health_list_first(folder: RunFolder) -> None:
@@ -139,7 +147,7 @@ async def test_without_figures_of_the_layers_h_says_so(root: Path) -> None:
     async with running(root) as (app, pilot):
         await until(lambda: "epoch 3 ● live" in title(app.dashboard.browser))
         await pilot.press("H")
-        assert "nothing is known of the layers' health yet" in app.told[-1]
+        await until(lambda: app.told and "nothing is known of the layers' health yet" in app.told[-1])
         await pilot.press("enter")
         await until(lambda: app.dashboard.query_one(EpochScrubber).display)
         assert not app.dashboard.query_one("#health").display
