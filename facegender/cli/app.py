@@ -40,19 +40,6 @@ def _main(
 
 
 for _command in (
-    train,
-    find_lr,
-    recipes,
-    networks,
-    predict,
-    show,
-    health,
-    runs,
-    stop,
-    export,
-    demo_data,
-    download,
-    doctor,
-    cache,
-):
+    train, find_lr, recipes, networks, predict, show, health, runs, stop, export, demo_data, download, doctor, cache,
+):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(_command)

@@ -25,7 +25,7 @@ _SIDE = 1 << 15
 """More rows or columns than any map has; places are `row * _SIDE + column`, which orders them as the map does."""
 
 
-class Totals(NamedTuple):
+class ChannelTotals(NamedTuple):
     """What was seen of the C channels of all layers, on the network's device. `merged` adds those of several processes.
 
     Attributes:
@@ -94,7 +94,7 @@ class ChannelTracker:
         self._seen: dict[str, tuple[Tensor, Tensor, Tensor, Tensor]] = {}
         channels, device = sum(self._channels), layers[0].conv.weight.device
         dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.totals = Totals(
+        self.totals = ChannelTotals(
             photographs=torch.zeros((), dtype=torch.int64, device=device),
             mean_sum=torch.zeros(channels, dtype=dtype, device=device),
             highest=torch.full((channels,), -torch.inf, device=device),
@@ -135,7 +135,7 @@ class ChannelTracker:
         indices = indices.to(value.device, non_blocking=True)[:, None]
         counted = indices >= 0
         keys = torch.where(counted & ~value.isnan(), _key(value, indices), _EMPTY)
-        batch = Totals(
+        batch = ChannelTotals(
             photographs=counted.sum(),
             mean_sum=mean.where(counted, 0).sum(0, dtype=self.totals.mean_sum.dtype),
             highest=value.where(counted, -torch.inf).amax(0),
@@ -155,7 +155,7 @@ class ChannelTracker:
         return {layer.name: LayerUnits(*tensors) for layer, tensors in zip(self._layers, parts, strict=True)}
 
 
-def merged(parts: Sequence[Totals]) -> Totals:
+def merged(parts: Sequence[ChannelTotals]) -> ChannelTotals:
     """Combine what was seen of different photographs, such as the shares of several processes.
 
     The result does not depend on the order, but for the last digits of sums: of equal values that of the photograph
@@ -163,7 +163,7 @@ def merged(parts: Sequence[Totals]) -> Totals:
     """
     keys, places = torch.cat([part.keys for part in parts], 1), torch.cat([part.places for part in parts], 1)
     largest = keys.topk(TOP, 1)
-    return Totals(
+    return ChannelTotals(
         photographs=torch.stack([part.photographs for part in parts]).sum(0),
         mean_sum=torch.stack([part.mean_sum for part in parts]).sum(0),
         highest=torch.stack([part.highest for part in parts]).amax(0),

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from facegender.rendering.colormaps import Palette
 from facegender.rendering.history import run_limits, spaced
 from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
-from facegender.rendering.pages import write_png
+from facegender.rendering.pages import NOTE_COLOUR, TITLE_COLOUR, write_png
 from facegender.rendering.views import (
     SCOPES,
     NothingToShow,
@@ -50,8 +50,6 @@ SCOPE_NOTES: dict[Scope, str] = {
     "run": "one scale for all epochs",
 }
 
-_TITLE_COLOUR = (222, 224, 230)
-_NOTE_COLOUR = (150, 154, 164)
 _MARGIN_PX = 16
 _LINE_PX = 20
 _BAR_PX = (256, 14)
@@ -245,7 +243,7 @@ def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Ima
     page = Image.new("RGB", size, GAP_COLOUR)
     pen, y = ImageDraw.Draw(page), _MARGIN_PX
     for line in title:
-        pen.text((_MARGIN_PX, y), line, fill=_TITLE_COLOUR, font=title_font)
+        pen.text((_MARGIN_PX, y), line, fill=TITLE_COLOUR, font=title_font)
         y += _LINE_PX
     x = _MARGIN_PX - grid.gap
     page.paste(body, (x, y))
@@ -253,14 +251,14 @@ def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Ima
         for number, label in enumerate(figure.tiles.labels):
             left, top = grid.origin(number)
             at = (x + left, y + top + grid.tile_height + 2)
-            pen.text(at, _shortened(label, small, grid.tile_width), fill=_NOTE_COLOUR, font=small)
+            pen.text(at, _shortened(label, small, grid.tile_width), fill=NOTE_COLOUR, font=small)
     y += body.height
     if figure.bar is not None:
         _draw_bar(page, pen, figure, font, y + _LINE_PX // 2)
         y += _LINE_PX
     y += _LINE_PX
     for line in notes:
-        pen.text((_MARGIN_PX, y), line, fill=_NOTE_COLOUR, font=font)
+        pen.text((_MARGIN_PX, y), line, fill=NOTE_COLOUR, font=font)
         y += _LINE_PX
     return page
 
@@ -270,10 +268,10 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 def _draw_bar(page: Image.Image, pen: ImageDraw.ImageDraw, figure: Figure, font: _Font, y: int) -> None:
     assert figure.bar is not None
-    pen.text((_MARGIN_PX, y - 1), figure.low, fill=_TITLE_COLOUR, font=font)
+    pen.text((_MARGIN_PX, y - 1), figure.low, fill=TITLE_COLOUR, font=font)
     x = _MARGIN_PX + round(font.getlength(figure.low)) + 8
     page.paste(Image.fromarray(figure.bar[None]).resize(_BAR_PX, Image.Resampling.NEAREST), (x, y))
-    pen.text((x + _BAR_PX[0] + 8, y - 1), figure.high, fill=_TITLE_COLOUR, font=font)
+    pen.text((x + _BAR_PX[0] + 8, y - 1), figure.high, fill=TITLE_COLOUR, font=font)
 
 
 def _wrapped(text: str, font: _Font, width: int) -> list[str]:

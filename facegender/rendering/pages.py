@@ -24,8 +24,8 @@ _MAX_FILTERS_HEIGHT_PX = 420
 MAX_PAGE_HEIGHT_PX = 32_000
 """Many programs show no higher picture. Of a network with very many layers the mosaics are made smaller."""
 _MIN_SECTION_HEIGHT_PX = 24
-_TITLE_COLOUR = (222, 224, 230)
-_NOTE_COLOUR = (150, 154, 164)
+TITLE_COLOUR = (222, 224, 230)
+NOTE_COLOUR = (150, 154, 164)
 
 _Section = tuple[str, str, Image.Image]
 """Title, note and picture."""
@@ -94,8 +94,8 @@ def _page(sections: Sequence[_Section]) -> Image.Image:
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     y = _MARGIN_PX // 2
     for (title, note, body), height in zip(sections, heights, strict=True):
-        pen.text((_MARGIN_PX, y + 2), title, fill=_TITLE_COLOUR, font=font)
-        pen.text((_MARGIN_PX + pen.textlength(title, font=font) + 16, y + 2), note, fill=_NOTE_COLOUR, font=font)
+        pen.text((_MARGIN_PX, y + 2), title, fill=TITLE_COLOUR, font=font)
+        pen.text((_MARGIN_PX + pen.textlength(title, font=font) + 16, y + 2), note, fill=NOTE_COLOUR, font=font)
         page.paste(body, (_MARGIN_PX, y + _TITLE_HEIGHT_PX + 4))
         y += height
     return page

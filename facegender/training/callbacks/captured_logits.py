@@ -33,7 +33,7 @@ class CapturedLogits:
             self._logits = logits_of(output).detach()
 
     def take(self, count: int) -> Tensor | None:
-        """Return and forget the (count, K) logits of the last forward pass; None if it had other numbers of images."""
+        """Return and forget the logits (count, K) of the last forward pass; None if it had no such logits."""
         logits, self._logits = self._logits, None
         return logits if logits is not None and len(logits) == count else None
 

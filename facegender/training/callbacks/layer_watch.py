@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from facegender.interpret.activations import LayerActivation, numpy_of
 from facegender.interpret.health import UpdateSampler, layer_health, sampled_steps, weight_health
 from facegender.interpret.layers import Layer
-from facegender.interpret.top_patches import ChannelTracker, LayerUnits, Totals, merged
+from facegender.interpret.top_patches import ChannelTotals, ChannelTracker, LayerUnits, merged
 from facegender.runs.events import HealthMeasured
 from facegender.runs.frames import LayerFrame
 
@@ -95,7 +95,7 @@ class LayerWatch:
         self.close()
         if trainer.world_size > 1:
             of_all = [pl_module.all_gather(total) for total in tracker.totals]
-            tracker.totals = merged([Totals(*shares) for shares in zip(*of_all, strict=True)])
+            tracker.totals = merged([ChannelTotals(*shares) for shares in zip(*of_all, strict=True)])
         if counted:
             self._units, self._validated_step = tracker.result(), step
 
