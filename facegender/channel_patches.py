@@ -13,7 +13,6 @@ from PIL import Image
 from facegender.classifier import Classifier
 from facegender.data.demo.faces import draw_demo_photograph
 from facegender.data.image import UnreadableImage, open_image, resize
-from facegender.interpret.layers import trace
 from facegender.interpret.receptive_field import ReceptiveField, receptive_field
 from facegender.rendering.views import NothingToShow, top_values
 from facegender.runs.checkpoints import checkpoint_of
@@ -145,8 +144,7 @@ def _receptive_field(classifier: Classifier, layer: str) -> ReceptiveField:
     side = classifier.image_size
     key = (classifier.network_name, classifier.recipe, classifier.widths, side, layer)
     if key not in _fields:
-        blank = classifier.tensor(np.zeros((side, side, 3), np.uint8))
-        layers = {found.name: found for found in trace(classifier.network, blank)}
+        layers = {found.name: found for found in classifier.layers}
         if layer not in layers:
             raise UserError(f"{printable(classifier.checkpoint)}: has no layer {printable(layer)}")
         _fields[key] = receptive_field(classifier.network, layers[layer], side)

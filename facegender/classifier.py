@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,15 +100,18 @@ class Classifier:
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)
 
-    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, list[LayerActivation], list[Layer]]:
-        """For (S, S, 3) uint8: (1, classes) logits, the feature maps of every convolution, and the convolutions."""
-        image = self.tensor(pixels)
-        layers = trace(self.network, image)
-        return *compute_activations(self.network, image, layers), layers
+    @functools.cached_property
+    def layers(self) -> list[Layer]:
+        """The convolutions that a forward pass reaches."""
+        return trace(self.network, self.tensor(np.zeros((self.image_size, self.image_size, 3), np.uint8)))
+
+    def activations(self, pixels: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, list[LayerActivation]]:
+        """For (S, S, 3) uint8: (1, classes) float32 logits, and the feature maps of `layers`."""
+        return compute_activations(self.network, self.tensor(pixels), self.layers)
 
     def heatmap(self, pixels: npt.NDArray[np.uint8], label: str) -> npt.NDArray[np.uint8]:
         """The LayerCAM heatmap of a class for (S, S, 3) uint8: (S, S) uint8, 255 is the most influence."""
-        heat = layer_cam(self.network, self.tensor(pixels), self.classes.index(label))
+        heat = layer_cam(self.network, self.tensor(pixels), self.classes.index(label), self.layers)
         return (heat * 255).round().byte().numpy()
 
     def prediction(self, logits: torch.Tensor) -> Prediction:

@@ -78,7 +78,7 @@ class ClassifyServer:
         path = self._root / expanded(request.path)
         image = open_image(path)
         pixels = classifier.pixels(image)
-        logits, activations, layers = classifier.activations(pixels)
+        logits, activations = classifier.activations(pixels)
         prediction = classifier.prediction(logits)
         frame = Frame(
             epoch=classifier.epoch,
@@ -89,7 +89,7 @@ class ClassifyServer:
             classes=prediction.classes,
             probe_names=[printable(path.name)],
             layers=layer_frames(activations),
-            maps_of=maps_of(layers),
+            maps_of=maps_of(classifier.layers),
             heatmap=classifier.heatmap(pixels, prediction.label)[None],
         )
         target = self._write(partial(write_frame, frame=frame))

@@ -80,13 +80,14 @@ def cams_by_class(cams: ClassCams, names: Sequence[str]) -> dict[str, Float32Arr
     return {names[label]: of_class for label, of_class in zip(classes, heat, strict=True)}
 
 
-def layer_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
+def layer_cam(model: nn.Module, image: Tensor, label: int, layers: Sequence[Layer] = ()) -> Tensor:
     """Compute which parts of an image raise the logit of a class, by the last convolution of the forward pass.
 
     Args:
         model: Any network whose forward pass returns logits, see `logits_of`.
         image: (1, 3, H, W) or (3, H, W) float as the network takes it, on its device.
         label: Index of the class.
+        layers: From `trace`, which is called without them.
 
     Returns:
         (H, W) float32 in [0, 1] on the network's device; all zero if no part raises the logit.
@@ -95,7 +96,7 @@ def layer_cam(model: nn.Module, image: Tensor, label: int) -> Tensor:
         IndexError: The network has no convolution.
     """
     image = image.reshape(1, *image.shape[-3:]).detach()
-    logits, activation = _forward(model, image, trace(model, image)[-1], [])
+    logits, activation = _forward(model, image, (layers or trace(model, image))[-1], [])
     with torch.inference_mode(False), torch.no_grad():
         heat = _heat(logits, activation, torch.tensor([label], device=logits.device))
         heat = F.interpolate(heat, image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
