@@ -126,9 +126,8 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
 
 
 def _recorder(sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> RunRecorder:
-    config, folder = setup.config, setup.folder
     source = OwnSource(sink, setup, data, resume)
-    return RunRecorder(folder.name, CLASSES, folder.root, config.probes, config.visualize_every, source=source)
+    return RunRecorder(setup.folder.name, CLASSES, visualize_every=setup.config.visualize_every, source=source)
 
 
 def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: nn.Module) -> None:

@@ -46,7 +46,7 @@ def inputs_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
     inputs = next((tensor for tensor in tensors if tensor.ndim >= 2), None)
     if inputs is not None:
         for labels in tensors:
-            if labels is inputs or len(labels.shape) not in (1, 2) or len(labels) != len(inputs):
+            if labels is inputs or labels.ndim not in (1, 2) or len(labels) != len(inputs):
                 continue
             if labels.ndim == 2:
                 labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]

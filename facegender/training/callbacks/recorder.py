@@ -90,20 +90,19 @@ class RunRecorder(Callback):
         Raises:
             UserError: An argument cannot be used.
         """
-        self.name = check_run_name(name)
-        self.classes = [one_line(str(label)) for label in classes]
-        if isinstance(classes, str) or len(set(self.classes)) != len(self.classes) or not self.classes:
+        check_run_name(name)
+        labels = [one_line(str(label)) for label in classes]
+        if isinstance(classes, str) or len(set(labels)) != len(labels) or not labels:
             raise UserError(f"classes of run {name} must be a list of different names, in the order of the labels")
         if probes < 1 or visualize_every < 0:
             raise UserError(f"run {name}: probes must be at least 1, and visualize_every at least 0")
         if (mean is None) != (std is None):
             raise UserError(f"run {name}: mean and std belong together: give both, or neither")
-        self.root = Path(root)
         self.visualize_every = visualize_every
         if source is None:
             from facegender.training.callbacks.script_source import ScriptSource
 
-            source = ScriptSource(self.name, self.classes, self.root, probes, visualize_every, mean, std)
+            source = ScriptSource(name, labels, Path(root), probes, visualize_every, mean, std)
         self._source = source
         self._forget()
 
