@@ -197,7 +197,7 @@ def _probe_note(frame: FrameReader, probe: int) -> str:
     """Name a probe photograph, its label and the network's answer."""
     info = frame.info
     label = int(frame.tensor("probe/labels")[probe])
-    shares = frame.tensor("probe/probabilities", probe)
+    shares = frame.probabilities(probe)
     best = int(shares.argmax())
     known = f", labelled {info.classes[label]}" if 0 <= label < len(info.classes) else ""
     name = f" ({info.probe_names[probe]})" if probe < len(info.probe_names) else ""

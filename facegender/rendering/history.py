@@ -137,7 +137,7 @@ def _cam_limits(frame: FrameReader, layer: str, probe: int) -> Limits | None:
 def _statistics(frame: FrameReader, layer: str, probe: int) -> Float32Array:
     """(C, 2) float32: mean and share of zeros."""
     rows = frame.tensor(f"stats/{layer}", probe)
-    if rows.ndim != 2 or rows.shape[1] != 5:
+    if rows.shape[1] != 5:
         raise ValueError("other statistics")
     chosen: Float32Array = rows[:, [0, 4]]
     return chosen

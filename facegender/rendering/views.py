@@ -220,7 +220,7 @@ def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limit
     if not names:
         raise NothingToShow(f"where it looked: {_why_missing(frame)}")
     if len(names) > MANY_CLASSES:
-        probabilities = dict(zip(frame.info.classes, frame.tensor("probe/probabilities", probe).tolist(), strict=False))
+        probabilities = dict(zip(frame.info.classes, frame.probabilities(probe).tolist(), strict=True))
         names.sort(key=lambda name: -probabilities.get(name, 0.0))
     image = frame.probe_image(probe)
     if len(image) > MAX_OVERLAY_PX:

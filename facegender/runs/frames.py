@@ -29,6 +29,7 @@ import contextlib
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -266,6 +267,16 @@ def _filter_tensors(layer: LayerFrame, limit_bytes: float) -> dict[str, npt.NDAr
     }
 
 
+_LAYOUT = (
+    ("probe/images", "u", 4), ("probe/labels", "i", 1), ("probe/probabilities", "f", 2), ("probe/heatmap", "u", 3),
+    ("maps/*/low", "f", 2), ("maps/*/high", "f", 2), ("maps/*", "u", 4), ("stats/*", "f", 3),
+    ("filters/*/inputs", "i", 2), ("filters/*/mean", "f", 3), ("filters/*", "f", 4),
+    ("cam/*/high", "f", 1), ("cam/*", "u", 3), ("units/*", "f", 2),
+    ("top/*/value", "f", 2), ("top/*/image", "i", 2), ("top/*/at", "i", 3),
+)  # fmt: skip
+"""Name, kind of the numbers as in `numpy.dtype.kind`, and number of dimensions; the first name that fits counts."""
+
+
 class FrameUnreadable(Exception):
     """A frame file is missing, damaged or of a newer schema; the message is one line."""
 
@@ -282,20 +293,43 @@ class FrameReader(TensorFile):
         known = {name: self.metadata[name] for name in FrameInfo.__struct_fields__ if name in self.metadata}
         self.info = msgspec.convert({name: msgspec.json.decode(text) for name, text in known.items()}, FrameInfo)
 
+    def tensor(self, name: str, row: int | None = None) -> npt.NDArray[Any]:
+        """Read a whole tensor, or only ``tensor[row]``.
+
+        Raises:
+            DamagedTensors: As in `TensorFile.tensor`, or the tensor has another type or number of dimensions.
+        """
+        values = super().tensor(name, row)
+        for pattern, kind, dimensions in _LAYOUT:
+            if fnmatchcase(name, pattern):
+                if values.dtype.kind != kind or values.ndim != dimensions - (row is not None):
+                    raise DamagedTensors(f"has {name} of another type or shape")
+                break
+        return values
+
     def probe_image(self, probe: int) -> UInt8Array:
         """(H, W, 3) uint8.
 
         Raises:
-            FrameUnreadable: The probe is missing, or is no colour picture.
+            DamagedTensors: The probe is missing, or is no colour picture.
         """
         image: UInt8Array = self.tensor("probe/images", probe)
-        if image.ndim != 3 or image.shape[2] != 3:
-            raise FrameUnreadable(f"probe images have no three channels: {' × '.join(map(str, image.shape))}")
+        if image.shape[2] != 3:
+            raise DamagedTensors("has probe images without three channels")
         return image
+
+    def probabilities(self, probe: int) -> Float32Array:
+        """(classes,) float32, the softmax of one probe's logits."""
+        values: Float32Array = self.tensor("probe/probabilities", probe)
+        if len(values) != len(self.info.classes):
+            raise DamagedTensors("has probabilities of another number of classes")
+        return values
 
     def maps(self, layer: str, probe: int) -> tuple[UInt8Array, Float32Array, Float32Array]:
         """One probe's maps: (C, h, w) uint8, and the (C,) float32 values that 0 and 255 stand for."""
         maps, low, high = (self.tensor(f"maps/{layer}{part}", probe) for part in ("", "/low", "/high"))
+        if not len(maps) == len(low) == len(high):
+            raise DamagedTensors(f"has maps/{layer} and its range for different numbers of channels")
         return maps, low, high
 
     def filter_means(self, layer: str) -> Float32Array:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from msgspec import structs
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from facegender.__main__ import run
 from facegender.cli import inspect
@@ -103,6 +108,35 @@ def test_what_does_not_exist_is_one_line_with_what_does(
     assert captured.out == ""
     (line,) = captured.err.splitlines()
     assert line.startswith(f"facegender: {problem}")
+
+
+@pytest.mark.parametrize("name", ["maps/conv1", "maps/conv1/low", "stats/conv1", "probe/images", "probe/probabilities"])
+@pytest.mark.parametrize("damage", [lambda tensor: tensor.astype(np.int16), lambda tensor: tensor.reshape(-1)])
+def test_a_frame_whose_tensors_are_something_else_is_one_line(
+    folder: RunFolder, capsys: Capture, name: str, damage: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> None:
+    rewrite(folder.frame_path(2), lambda tensors: tensors | {name: damage(tensors[name])})
+    assert show(folder, "--json", "--view", "cam" if name == "probe/images" else "maps") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("facegender: run otter-3: epoch_2.safetensors cannot be read (has ")
+    assert name in line
+
+
+def test_a_frame_whose_channels_or_classes_contradict_each_other_is_one_line(
+    folder: RunFolder, capsys: Capture
+) -> None:
+    for name in ("maps/conv1/low", "probe/probabilities"):
+        write_frame(folder.frame_path(2), recorded.frame(2))
+        rewrite(folder.frame_path(2), lambda tensors, name=name: tensors | {name: tensors[name][:, :1].copy()})
+        assert show(folder, "--json") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "epoch_2.safetensors cannot be read (has " in line
+
+
+def rewrite(path: Path, change: Callable[[dict[str, npt.NDArray[Any]]], dict[str, npt.NDArray[Any]]]) -> None:
+    with safe_open(path, "numpy") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    save_file(change(tensors), path, metadata)
 
 
 def test_a_run_without_pictures_says_so(folder: RunFolder, capsys: Capture) -> None:
