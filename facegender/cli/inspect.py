@@ -42,9 +42,12 @@ def show(
     layer: Annotated[
         str | None, typer.Option("--layer", metavar="L", parser=not_empty, help="Name or number; default: the first.")
     ] = None,
-    view: Annotated[View, typer.Option("--view", help="What to show of the layer.")] = "maps",
+    view: Annotated[
+        View, typer.Option("--view", help="cam: where it looked; top: patches that excite a channel.")
+    ] = "maps",
     channel: Annotated[
-        int | None, typer.Option("--channel", metavar="C", min=1, help="Only this channel; with cam a class.")
+        int | None,
+        typer.Option("--channel", metavar="C", min=1, help="Only this channel, or with cam this class; from 1."),
     ] = None,
     probe: Annotated[int, typer.Option("--probe", metavar="P", min=1, help="Which probe photograph.")] = 1,
     reference: Annotated[

@@ -59,7 +59,7 @@ _CHANNEL_BYTES = 4 * (len(STATISTICS) + 2) + (12 * (TOP + 1) + 60) // 4
 _HEADER_BYTES = 192
 """Of the entry of one tensor in the header of the file, rather more than less."""
 _LEAST_BYTES = 1 << 19
-"""For all maps of a probe, and for all filters, however many channels a network has."""
+"""Left for all maps of a probe, and for all filters, however many channels a network has."""
 
 
 class TopPatches(msgspec.Struct, frozen=True, kw_only=True):
