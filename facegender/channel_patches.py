@@ -98,8 +98,8 @@ def _validation_names(run: RunFolder) -> list[str]:
     """The names of the validation photographs in the order that frames refer to."""
     if (photographs := read_photographs(run)) is None:
         raise UserError(
-            f"run {run.name} does not tell which photographs it was validated on ({run.photographs_path.name} is "
-            "missing or cannot be read): an earlier version trained it, or its own script"
+            f"run {run.name} has no list of its photographs ({run.photographs_path.name} is missing or cannot be "
+            "read): an earlier version trained it, or its own script"
         )
     return photographs.validation
 

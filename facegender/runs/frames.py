@@ -12,7 +12,7 @@
   brighter, the more influence
 - ``stats/<layer>`` (P, C, 5) float32: mean, standard deviation, minimum, maximum and share of zeros of the activation
   before it was pooled
-- ``cam/<class>`` (P, h, w) uint8 with ``cam/<class>/high`` (P,) float32, the value that 255 stands for; 0 stands for 0:
+- ``cam/<class>`` (P, h, w) uint8 with ``cam/<class>/high`` (P,) float32, the value that 255 stands for (0 is zero):
   where the network looked for a class. The metadata name the method
 - ``units/<layer>`` (C, 3) float32, over all validation photographs: the mean of the activation, its maximum, and the
   share of photographs in which it is not zero anywhere

@@ -142,7 +142,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(folder: RunFolder, tmp_pa
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda folder: folder.photographs_path.unlink(), "does not tell which photographs it was validated on"),
+        (lambda folder: folder.photographs_path.unlink(), "run done has no list of its photographs"),
         (lambda folder: folder.photographs_path.write_text("{}"), "photographs.json is missing or cannot be read"),
         (lambda folder: write_names(folder, ["female/demo_00001.jpg"]), "does not fit the pictures of epoch 2"),
         (lambda folder: write_names(folder, ["nobody.jpg"] * 3), "no demo face is named nobody.jpg"),
@@ -197,5 +197,5 @@ def test_show_says_in_one_line_why_there_are_no_patches(folder: RunFolder, capsy
     assert run([*arguments, "--epoch", "2", "--json"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].endswith("--output a.gif: --view top has no GIF; write a .png")
-    assert "run done does not tell which photographs it was validated on" in lines[2]
+    assert "run done has no list of its photographs" in lines[2]
     assert len(lines) == 3
