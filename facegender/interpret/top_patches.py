@@ -113,23 +113,27 @@ class ChannelTracker:
     def _hook(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         layer = self._layer_at.get((module, self._calls[module]))
         self._calls[module] += 1
-        if layer is not None and len(output):  # an empty batch has no maximum
+        # A forward pass of its own may give a layer something else: a single image, or an empty batch.
+        if layer is not None and isinstance(output, Tensor) and output.ndim == 4 and output.numel():
             # Summarised at once, because a later layer may overwrite this tensor in place.
             self._seen[layer.name] = _summarise(output.detach())
 
-    def add(self, indices: Tensor) -> None:
+    def add(self, indices: Tensor) -> bool:
         """Count the photographs of the batch that the network has just seen.
 
         Args:
             indices: (N,) int64, the index of each photograph, of any device; a photograph with a negative index does
                 not count, for example one that a distributed sampler repeats. A batch whose size differs from N is
                 left out.
+
+        Returns:
+            Whether the batch was counted.
         """
         self._calls.clear()
         seen, self._seen = self._seen, {}
         batches = [seen[layer.name] for layer in self._layers if layer.name in seen]
         if len(batches) < len(self._layers) or any(len(batch[0]) != len(indices) for batch in batches):
-            return
+            return False
         # (N, C) each, for the channels of all layers: a handful of operations for all instead of for every layer.
         value, place, mean, active = (torch.cat(parts, 1) for parts in zip(*batches, strict=True))
         indices = indices.to(value.device, non_blocking=True)[:, None]
@@ -144,6 +148,7 @@ class ChannelTracker:
             places=place.T,
         )
         self.totals = merged([self.totals, batch])
+        return True
 
     def result(self) -> dict[str, LayerUnits]:
         """What was collected, by the name of the layer; NaN if there was no photograph."""

@@ -200,9 +200,9 @@ def test_the_hooks_are_removed_and_other_batches_are_left_out(photographs: Tenso
     tracker.add(torch.arange(4))
     with tracker.watch():
         model.eval()(photographs[:0])
-        tracker.add(torch.arange(0))
+        assert not tracker.add(torch.arange(0))
         model(photographs[:3])
-        tracker.add(torch.arange(4))
+        assert not tracker.add(torch.arange(4))
     assert int(tracker.totals.photographs) == 0
     result = tracker.result()["stem"]
     assert (result.image == -1).all()

@@ -30,6 +30,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import (
     AnyEvent,
     EpochFinished,
+    HealthMeasured,
     Notice,
     RequestDone,
     RunFinished,
@@ -389,6 +390,15 @@ def test_a_recorder_that_is_used_twice_records_two_runs(tmp_path: Path) -> None:
         assert len(of_kind(events_of(tmp_path, run), EpochFinished)) == 1
 
 
+def test_a_recorder_that_is_listed_twice_records_one_run(tmp_path: Path) -> None:
+    recorder = RunRecorder("mine", classes=CLASSES, root=tmp_path)
+    trainer = make_trainer(callbacks=[recorder, recorder])
+    trainer.fit(Module(), loader(), loader())
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["mine"]
+    assert list(losses_of(events_of(tmp_path, "mine"))) == [1, 2, 3]
+    assert notices(tmp_path) == []
+
+
 def test_a_fit_that_trains_nothing_leaves_no_run(tmp_path: Path) -> None:
     trainer = fit(tmp_path, Module())
     trainer.fit(Module(), loader(), loader())
@@ -644,6 +654,81 @@ def test_labels_that_the_network_has_no_output_for_are_left_out(tmp_path: Path) 
     (finished,) = of_kind(events_of(tmp_path, "mine"), EpochFinished)
     assert np.sum(finished.confusion) == 8
     assert math.isfinite(finished.validation_loss)
+    assert notices(tmp_path) == []
+
+
+def test_labels_that_are_all_no_classes_leave_the_results_unknown_with_one_notice(tmp_path: Path) -> None:
+    class OwnLoss(Module):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            self.logits(batch[0])
+
+    images = torch.randn(8, 3, 12, 12)
+    odd = DataLoader(TensorDataset(images, torch.arange(8) + 7), 4)
+    fit(tmp_path, OwnLoss(), loader(), odd, max_epochs=2)
+    for finished in of_kind(events_of(tmp_path, "mine"), EpochFinished):
+        assert math.isnan(finished.validation_accuracy)
+    assert notices(tmp_path) == ["no label of the validation is a class, one of 0 to 2"]
+
+
+def test_a_network_that_gets_more_outputs_while_it_trains_is_one_notice_for_each_part(tmp_path: Path) -> None:
+    class Growing(Module):
+        def on_train_epoch_start(self) -> None:
+            if self.current_epoch == 1:
+                self.model = small_network(classes=5)
+
+    fit(tmp_path, Growing(), max_epochs=3)
+    folder = RunFolder(tmp_path, "mine")
+    assert folder.state() == "completed"
+    assert folder.frame_epochs() == [INITIAL, 0]
+    assert sum("gives 5 values for each image" in notice for notice in notices(tmp_path)) == 2
+
+
+def test_layers_that_take_single_images_do_not_disturb_the_validation(tmp_path: Path) -> None:
+    class OneByOne(Module):
+        def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+            convolution: nn.Module = self.model[0]  # type: ignore[index,assignment]
+            self.log("val_mean", torch.stack([convolution(image).mean() for image in batch[0]]).mean())
+
+    trainer = fit(tmp_path, OneByOne())
+    assert "val_mean" in trainer.callback_metrics
+    (health,) = of_kind(events_of(tmp_path, "mine"), HealthMeasured)
+    assert health.first_not_finite == ""
+    with open_frame(RunFolder(tmp_path, "mine").frame_path(0)) as frame:
+        assert "units/model.0" not in frame
+
+
+def test_a_layer_that_returns_something_else_later_does_not_disturb_the_training(tmp_path: Path) -> None:
+    class Changing(nn.Conv2d):
+        returns_more = False
+
+        def forward(self, images: Tensor) -> Any:
+            maps = super().forward(images)
+            return (maps, maps) if self.returns_more else maps
+
+    class Pooling(nn.Module):
+        def forward(self, maps: Any) -> Tensor:
+            pooled: Tensor = (maps[0] if isinstance(maps, tuple) else maps).mean((2, 3))
+            return pooled
+
+    changing = Changing(3, 4, 3)
+
+    class Later(Module):
+        def on_train_epoch_start(self) -> None:
+            changing.returns_more = self.current_epoch == 1
+
+    fit(tmp_path, Later(nn.Sequential(changing, Pooling(), nn.Linear(4, 3))), max_epochs=3)
+    assert RunFolder(tmp_path, "mine").state() == "completed"
+
+
+def test_an_empty_batch_counts_for_nothing(tmp_path: Path) -> None:
+    full, empty = next(iter(loader())), (torch.zeros(0, 3, 12, 12), torch.zeros(0, dtype=torch.int64))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    module = Module(network)
+    fit(tmp_path, module, DataLoader([full, empty], None), DataLoader([full, empty], None))  # type: ignore[arg-type]
+    events = events_of(tmp_path, "mine")
+    assert [math.isnan(loss) for loss in losses_of(events).values()] == [False, True]
+    (finished,) = of_kind(events, EpochFinished)
+    assert finished.train_loss == pytest.approx(module.losses[0], rel=1e-5)
     assert notices(tmp_path) == []
 
 

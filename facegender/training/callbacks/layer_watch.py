@@ -80,8 +80,7 @@ class LayerWatch:
 
     def add_batch(self, indices: Tensor) -> None:
         """Count a batch that the network has just seen, see `ChannelTracker.add`."""
-        if self._tracker is not None:
-            self._tracker.add(indices)
+        if self._tracker is not None and self._tracker.add(indices):
             self._counted = True
 
     def end_validation(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:

@@ -153,6 +153,12 @@ class RunRecorder(Callback):
 
     # The run folder of a script ---------------------------------------------------------------------------------------
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave this recorder in the list of callbacks once: each step would count as often as it is listed."""
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined] # Lightning sets it elsewhere
+        rest = callbacks.index(self) + 1
+        callbacks[rest:] = [callback for callback in callbacks[rest:] if callback is not self]
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run if the recorder makes its folder. Lightning's tuners exit before they call this hook."""
         if self._source.tolerant:
@@ -451,6 +457,9 @@ class RunRecorder(Callback):
             arguments = network, probes.inputs, self.layers
             found = self._guarded("heatmaps", compute_activations_and_cams, *arguments, self._probe_labels)
             logits, activations, cams = found or (*compute_activations(*arguments), None)
+        known = len(self._source.class_names())
+        if logits.shape[1] > known:
+            raise UserError(f"the network gives {logits.shape[1]} values for each image, and there are {known} classes")
         probabilities = logits.softmax(1)
         units = self._watch.add_frame(activations, step)
 

@@ -316,7 +316,8 @@ class ScriptSource(Source):
             else torch.as_tensor(value, dtype=torch.float32, device=device).detach()
             for value in (loss, correct)
         )
-        return count, torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum]), is_trained
+        loss_sum_and_correct = torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum])
+        return max(1, count), loss_sum_and_correct, is_trained and count > 0  # an empty batch has no loss
 
     def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
         """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
@@ -353,6 +354,10 @@ class ScriptSource(Source):
                 "the validation predictions are not known: validation_step calls neither the module nor a network in "
                 "it that returns the logits (N, K) of the batch"
             )
+        elif logits is not None and logits.shape[1] > len(self._names):
+            raise UserError(
+                f"the network gives {logits.shape[1]} values for each image, and at the start gave {len(self._names)}"
+            )
         elif logits is not None and len(labels):
             if self.validation_size is not None and indices is not None:  # images that the sampler repeats count once
                 labels = labels.where((indices >= 0).to(labels.device, non_blocking=True), -1)
@@ -371,8 +376,13 @@ class ScriptSource(Source):
             predicted, labels, losses = map(torch.cat, zip(*self._predicted, strict=True))
             self._predicted.clear()
             known = (labels >= 0) & (labels < len(self._names))
-            metrics.update(predicted[known], labels[known])
-            mean_loss.update(losses[known])
+            if known.any():
+                metrics.update(predicted[known], labels[known])
+                mean_loss.update(losses[known])
+            else:
+                self._note(f"no label of the validation is a class, one of 0 to {len(self._names) - 1}")
+                if trainer.world_size == 1:
+                    return
         self._results = {"loss": mean_loss.compute(), **metrics.compute()}
         metrics.reset()
         mean_loss.reset()
