@@ -238,6 +238,7 @@ def channel_average(maps: UInt8Array, low: Float32Array, high: Float32Array) -> 
     Returns:
         (1, h, w) uint8, and the values that 0 and 255 stand for.
     """
-    mean = dequantise(maps, low, high).mean(axis=0)
+    # The sum over the channels of a diverging network may exceed float32.
+    mean = dequantise(maps, low, high).mean(axis=0, dtype=np.float64).astype(np.float32)
     tiles, lows, highs = quantise(mean[None, None])
     return tiles[0], float(lows[0, 0]), float(highs[0, 0])

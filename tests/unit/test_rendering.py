@@ -215,6 +215,15 @@ def test_the_channel_average_is_the_mean_of_what_the_bytes_stand_for() -> None:
     np.testing.assert_allclose(tiles[0] / 255 * (highest - lowest) + lowest, mean, atol=0.03)
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_channel_average_of_a_diverging_network_does_not_overflow() -> None:
+    largest = np.full(4, 3e38, np.float32)
+    maps = np.tile(np.array([0, 255], np.uint8), (4, 1, 1))
+    tiles, lowest, highest = mosaics.channel_average(maps, largest * 0, largest)
+    assert tiles.tolist() == [[[0, 255]]]
+    assert (lowest, highest) == (0, pytest.approx(3e38))
+
+
 # Colours
 
 
