@@ -17,6 +17,7 @@ from facegender.rendering.overlays import heat_overlay
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import FrameReader, TopPatches, dequantise
 from facegender.runs.patches import Patches
+from facegender.runs.tensors import DamagedTensors
 from facegender.support.arrays import Float32Array, UInt8Array
 from facegender.support.text import one_line
 
@@ -226,6 +227,8 @@ def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limit
     if len(image) > MAX_OVERLAY_PX:
         image = np.asarray(Image.fromarray(image).resize((MAX_OVERLAY_PX, MAX_OVERLAY_PX), Image.Resampling.BOX))
     heats, highs = zip(*(frame.cam(name, probe) for name in names), strict=True)
+    if len({heat.shape for heat in heats}) > 1:
+        raise DamagedTensors("has heatmaps of different sizes")
     high = np.array(highs, np.float32)
     low, heat = np.zeros_like(high), np.stack(heats)
     if scope != "channel":

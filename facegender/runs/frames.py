@@ -353,7 +353,9 @@ class FrameReader(TensorFile):
     def top(self, layer: str, channel: int) -> TopPatches:
         """The largest activations of one channel; the arrays have no dimension for channels."""
         value, image, at = (self.tensor(f"top/{layer}/{part}", channel) for part in ("value", "image", "at"))
-        return TopPatches(value=value, image=image, at=at)
+        if not len(value) == len(image) == len(at) or at.shape[1] != 2:
+            raise DamagedTensors(f"has top/{layer} of parts that do not fit each other")
+        return TopPatches(value=value[:TOP], image=image[:TOP], at=at[:TOP].clip(0, np.iinfo(np.int16).max))
 
 
 @contextlib.contextmanager
@@ -387,5 +389,8 @@ def dequantise(maps: UInt8Array, low: Float32Array, high: Float32Array) -> Float
     Returns:
         (C, h, w) float32.
     """
-    span = (high / np.float32(255) - low / np.float32(255))[:, None, None]
-    return maps.astype(np.float32) * span + low[:, None, None]
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # no trainer writes such limits, but a damaged file may have them
+        span = (high / np.float32(255) - low / np.float32(255))[:, None, None]
+        return maps.astype(np.float32) * span + low[:, None, None]

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 import recorded
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from facegender.runs import frames
@@ -253,6 +254,47 @@ def test_where_the_network_looked_and_what_excites_a_channel_come_back(path: Pat
             np.testing.assert_array_equal(top.value, layer.top.value[1])
             np.testing.assert_array_equal(top.image, layer.top.image[1])
             np.testing.assert_array_equal(top.at, layer.top.at[1])
+
+
+def test_of_more_top_photographs_the_first_nine_are_read_with_places_within_reach(path: Path) -> None:
+    write_frame(path, recorded.frame(3))
+    tensors, metadata = load_file(path), metadata_of(path)
+    for part in ("value", "image", "at"):
+        tensors[f"top/conv1/{part}"] = np.repeat(tensors[f"top/conv1/{part}"], 1000, axis=1)
+    tensors["top/conv1/at"] = np.full(tensors["top/conv1/at"].shape, 2**31 - 1, np.int32)
+    tensors["top/conv1/at"][:, :, 1] = -5
+    save_file(tensors, path, metadata)
+    with open_frame(path) as frame:
+        top = frame.top("conv1", 1)
+    assert len(top.value) == len(top.image) == 9
+    assert top.at.tolist() == [[2**15 - 1, 0]] * 9
+
+
+@pytest.mark.parametrize("change", [lambda at: at[:, :4], lambda at: at[:, :, :1]])
+def test_top_photographs_whose_parts_do_not_fit_are_unreadable(
+    path: Path, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    write_frame(path, recorded.frame(3))
+    tensors = load_file(path)
+    save_file(tensors | {"top/conv1/at": change(tensors["top/conv1/at"]).copy()}, path, metadata_of(path))
+    with (
+        pytest.raises(FrameUnreadable, match="has top/conv1 of parts that do not fit each other"),
+        open_frame(path) as frame,
+    ):
+        frame.top("conv1", 1)
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    with safe_open(path, "numpy") as file:
+        metadata: dict[str, str] = file.metadata()
+    return metadata
+
+
+@pytest.mark.filterwarnings("error")
+def test_limits_that_are_not_finite_print_no_warning() -> None:
+    infinite = np.array([np.inf], np.float32)
+    values = dequantise(np.array([[[0, 255]]], np.uint8), -infinite, infinite)
+    assert values.shape == (1, 1, 2)
 
 
 @pytest.mark.filterwarnings("error")

@@ -14,7 +14,7 @@ from facegender.rendering import history
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS
 from facegender.rendering.views import SCOPES, NothingToShow, Scope, View, top_values, view_tiles
 from facegender.runs.folder import INITIAL
-from facegender.runs.frames import Frame, FrameReader, open_frame, write_frame
+from facegender.runs.frames import Frame, FrameReader, FrameUnreadable, open_frame, write_frame
 from tests import recorded
 
 
@@ -143,6 +143,14 @@ def test_a_difference_to_another_network_says_so(stack: ExitStack, tmp_path: Pat
         view_tiles("difference", opened, "conv2", reference=reference)
     with pytest.raises(NothingToShow, match="no other epoch"):
         view_tiles("difference", opened, "conv2")
+
+
+def test_heatmaps_of_different_sizes_are_unreadable(tmp_path: Path, frame: Frame) -> None:
+    cams = {"female": np.ones((2, 4, 4), np.float32), "male": np.ones((2, 5, 4), np.float32)}
+    path = tmp_path / "frame.safetensors"
+    write_frame(path, structs.replace(frame, cams=cams))
+    with pytest.raises(FrameUnreadable, match="has heatmaps of different sizes"), open_frame(path) as opened:
+        view_tiles("cam", opened, "conv1")
 
 
 @pytest.mark.parametrize("scope", SCOPES["cam"])
