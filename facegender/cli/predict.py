@@ -246,7 +246,7 @@ class _Report:
             scope="layer",
             labels=("photograph", "heatmap"),
         )
-        note = f"brighter = more influence on the answer {prediction.label} (LayerCAM, over its highest value)"
+        note = f"brighter = more influence on the prediction {prediction.label} (LayerCAM, relative to its maximum)"
         print_figure(figure_of(tiles, str(path), [note]), graphics, sys.stderr)
 
 

@@ -86,7 +86,7 @@ def checkpoint_of(run: RunFolder, choice: CheckpointChoice = "auto") -> Path:
     found = [path for path in _existing(run) if choice == "auto" or path == preferred]
     if not found:
         if (manifest := run.read_manifest()) is not None and manifest.script:
-            raise UserError(f"{trained_by_script(manifest)}: its checkpoints are where that script saves them")
+            raise UserError(f"{trained_by_script(manifest)}, which saves its checkpoints: classify and export there")
         missing = "checkpoint" if choice == "auto" else preferred.name
         raise UserError(f"run {run.name} has no {missing} yet: it saves the first one at the end of its first epoch")
     return preferred if preferred in found else found[0]

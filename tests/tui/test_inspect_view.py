@@ -127,6 +127,21 @@ def test_every_view_has_a_legend_with_numbers_on_its_scale(
     assert re.search(r"█+ +\d", text) or "female 0–" in text
 
 
+@pytest.mark.parametrize("mode", WITH_SCALE, ids=lambda mode: mode.title)
+@pytest.mark.parametrize("channel", [None, 2])
+def test_the_legend_leaves_out_a_note_that_has_no_room_instead_of_cutting_it(
+    tmp_path: Path, mode: ViewMode, channel: int | None
+) -> None:
+    file = frame_file(tmp_path)
+    selection = Selection(0, mode=mode, channel=channel)
+    request = LayerRequest(file, selection, Area(96, 20), SIXEL, reference=file, history=((0, file),))
+    full = legend(compose(request)).plain
+    for columns in range(56, 96):
+        text = legend(compose(replace(request, pane=Area(columns, 20)))).plain
+        assert len(text) <= columns
+        assert text[-12:] in full
+
+
 @pytest.mark.parametrize(
     ("terminal", "budget_bytes", "note"),
     [
@@ -142,7 +157,7 @@ async def test_a_reduced_number_of_colours_is_noted(
     monkeypatch.setattr(GraphicsContext, "budget_bytes", lambda self, cells: budget_bytes)
     app = LayerApp()
     app.terminal = terminal
-    async with app.run_test(size=(100, 30)) as pilot:
+    async with app.run_test(size=(110, 30)) as pilot:
         view = app.view
         await until(lambda: view.pane_size.rows)
         pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 32
@@ -193,3 +208,8 @@ def test_of_a_name_that_is_too_long_by_itself_the_end_is_seen() -> None:
     assert "shortcut.conv◂ 7/7 " in text.plain
     assert "▸…" in text.plain
     assert text.plain.endswith("  probe 1/4")
+
+
+def test_a_narrow_title_drops_words_before_it_shortens_a_name() -> None:
+    text = titled(0, 56, layers=("features.0", "features.3", "features.6"))
+    assert text.plain == "▸features.0◂ 1/3  feature maps  epoch 13 ●  probe 1/4"

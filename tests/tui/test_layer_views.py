@@ -154,17 +154,17 @@ async def test_the_cursor_moves_over_pages_and_pages_take_it_along(wide: RunFold
 
 
 async def test_kernels_of_one_filter_have_pages_too(wide: RunFolder) -> None:
-    async with browsing(wide, (60, 16), Terminal()) as browser:
+    async with browsing(wide, (60, 24), Terminal()) as browser:
         legend = await show(browser, "filters", channel=5, zoomed=True)
         per_page = browser._picture.layout.grid.count
         assert "filter 6 of 64" in legend
-        assert f"kernels 1 to {per_page} of 40" in legend
+        assert f"kernels 1–{per_page} of 40" in legend
         browser.move_page(1)
-        assert f"kernels {per_page + 1} to " in await drawn(browser)
+        assert f"kernels {per_page + 1}–" in await drawn(browser)
         browser.move_channel(1)
         legend = await drawn(browser)
         assert "filter 7 of 64" in legend
-        assert "kernels 1 to" in legend
+        assert "kernels 1–" in legend
 
 
 async def test_of_a_filter_with_few_kernels_in_the_file_the_legend_says_of_which_inputs(
@@ -211,7 +211,7 @@ async def test_a_key_chooses_what_shares_a_scale_and_the_legend_has_its_numbers(
     async with browsing(wide, (150, 45)) as browser:
         maps = [wide_frame(epoch).layers[0].maps for epoch in range(3)]
         browser.select(replace(browser.selection, epoch=0))
-        assert ", own ranges" in await drawn(browser)
+        assert ", each tile on its own scale" in await drawn(browser)
         browser.next_scope()
         legend = await drawn(browser)
         assert f"{maps[0][0].max():.3g}, one scale" in legend
@@ -219,7 +219,7 @@ async def test_a_key_chooses_what_shares_a_scale_and_the_legend_has_its_numbers(
         browser.next_scope()
         assert f"{max(one.max() for one in maps):.3g}, one scale for all epochs" in await drawn(browser)
         browser.next_scope()
-        assert ", own ranges" in await drawn(browser)
+        assert ", each tile on its own scale" in await drawn(browser)
 
 
 async def test_an_epoch_that_arrives_extends_the_scale_of_the_run(wide: RunFolder) -> None:
@@ -396,7 +396,8 @@ async def test_patches_that_cannot_be_made_say_why_below_the_places(run: RunFold
         browser.patches.source = patcher = Patcher(tmp_path, error="the photographs are gone: /photographs")
         patcher.may.set()
         await show(browser, "top")
-        await until(lambda: "the photographs are gone: /photographs" in browser.view.mosaic.placeholder)
+        why = "the patches cannot be shown: the photographs are gone: /photographs"
+        await until(lambda: why in browser.view.mosaic.placeholder)
         assert "photograph " in browser.view.mosaic.placeholder
         await drawn(browser)
         assert len(patcher.asked) == 1

@@ -70,7 +70,7 @@ class RunControl:
         manifest = await asyncio.to_thread(folder.read_manifest)
         consequence = "It finishes its batch and saves last.ckpt; you can resume it later."
         if manifest is not None and manifest.script:
-            consequence = "Its script ends the training after this batch, and saves what it is written to save."
+            consequence = "Its script ends the training after this batch; saving a checkpoint is up to it."
         if not await self._confirm(f"Stop run {folder.name}?", consequence):
             return
         if (state := await asyncio.to_thread(folder.state)) not in LIVE_STATES:

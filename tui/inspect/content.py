@@ -106,7 +106,7 @@ def _note(
         what = "filters of " if request.selection.variant == "filters" else ""
         return f"{what}{_epoch(frame.info)} minus {_epoch(reference.info)}"
     if view == "filters" and tiles.pixels.ndim == 4:
-        return "in colours: weights of red, green and blue"
+        return "weights of red, green and blue"
     return "mean over inputs" if view == "filters" and not alone else ""
 
 

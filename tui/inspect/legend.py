@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from tui import format as fmt
@@ -13,16 +14,11 @@ WIDE_PANE_COLUMNS = 90
 
 
 def legend(picture: LayerPicture) -> Text:
-    """Return what the picture shows, with the scale of its colours in numbers."""
-    view, scale = picture.request.selection.mode.view, picture.scale
-    out = _which_tiles(picture)
+    """Return what the picture shows, with the scale of its colours in numbers, and of the rest what has room."""
+    selection, scale, notes = picture.request.selection, picture.scale, list[str]()
+    view, out = selection.mode.view, _which_tiles(picture)
     if view == "top":
-        if picture.mosaic is not None:
-            strongest, weakest = (fmt.significant(picture.highs[index]) for index in (0, -1))
-            page = f"{picture.first + 1} to {picture.first + len(picture.highs)} of "
-            page = page if picture.tiles > len(picture.highs) else ""
-            out.append(f"  {page}{picture.tiles} validation photographs that excite it most: {strongest} to {weakest}")
-        return out
+        return out.append(_patches(picture))
     if view == "difference":
         out.append(f"  {picture.note}")
     if view == "cam" and scale.scope == "channel":
@@ -30,20 +26,33 @@ def legend(picture: LayerPicture) -> Text:
         limits = (f"{label} 0–{high}" for label, high in zip(picture.labels, highs, strict=True))
         out.append(f"{', '.join(limits)} ").append_text(colour_bar(picture))
     else:
-        out.append("  " if out else "").append_text(colour_range(picture)).append(_scope(picture), "dim")
+        out.append("  " if out else "").append_text(colour_range(picture))
+        notes.append(_scope(picture))
     if view == "cam":
-        method = f" ({picture.note})" if picture.note else ""
-        out.append(f"  brighter: more influence{method}", "dim")
-    elif (found := picture.statistics) is not None and view == "maps" and not picture.request.selection.zoomed:
+        notes += ["  brighter: more influence", f" ({picture.note})" if picture.note else ""]
+    elif (found := picture.statistics) is not None and view == "maps" and not selection.zoomed:
         mean, maximum = fmt.significant(found.mean), fmt.significant(found.high)
-        out.append(f"  mean {mean}  max {maximum}  zero {100 * found.zero:.0f} %", "dim")
+        notes.append(f"  mean {mean}  max {maximum}  zero {100 * found.zero:.0f} %")
     elif picture.note and view != "difference":
-        out.append(f"  {picture.note}", "dim")
+        notes.append(f"  {picture.note}")
     elif view == "filters":
-        out.append(f"  {_inputs(picture)}", "dim")
-    if (frozen := picture.request.selection.reference) is not None and view != "difference":
-        out.append(f"  {fmt.epoch_name(frozen)} is frozen", "dim")
+        notes.append(f"  {_inputs(picture)}")
+    if selection.reference is not None and view != "difference":
+        notes.append(f"  {fmt.epoch_name(selection.reference)} is frozen")
+    for note in notes:
+        if out.cell_len + cell_len(note) > picture.request.pane.columns:
+            break
+        out.append(note, "dim")
     return out
+
+
+def _patches(picture: LayerPicture) -> str:
+    """Return which of the photographs that excite the channel most are shown, and how much they excite it."""
+    if picture.mosaic is None:
+        return ""
+    shown, (strongest, weakest) = len(picture.highs), (fmt.significant(picture.highs[index]) for index in (0, -1))
+    page = f"{_page(picture)} of " if picture.tiles > shown else ""
+    return f"  excited most by {page}{picture.tiles} photographs: {strongest} to {weakest}"
 
 
 def colour_bar(picture: LayerPicture) -> Text:
@@ -52,32 +61,40 @@ def colour_bar(picture: LayerPicture) -> Text:
 
 
 def colour_range(picture: LayerPicture) -> Text:
-    """Return the colours between the values that they begin and end with."""
+    """Return the colours between the values that they begin and end with; the latter may differ among the tiles."""
     low, high = fmt.significant(picture.scale.low), fmt.significant(picture.scale.high)
+    if _has_scale_per_tile(picture) and (lowest := fmt.significant(min(picture.highs))) != high:
+        high = f"{lowest} … {high}"
     return Text.assemble(f"{low} ", colour_bar(picture), f" {high}")
 
 
 def _which_tiles(picture: LayerPicture) -> Text:
     """Return the channel under the cursor, or the channels on this page."""
     mode, out = picture.request.selection.mode, Text(no_wrap=True, overflow="ellipsis")
-    shown, last = len(picture.labels), picture.first + len(picture.labels)
+    shown, page = len(picture.labels), f"{_page(picture)} of {picture.tiles}"
     if picture.cursor is not None:
         out.append(f"{mode.noun} {picture.cursor + 1}", "bold").append(f" of {picture.channels}", "dim")
         if picture.tiles > shown > 0 and picture.request.selection.zoomed:
-            out.append(f"  kernels {picture.first + 1} to {last} of {picture.tiles}")
+            out.append(f"  kernels {page}")
     elif mode.view == "average":
         out.append("mean")
     elif picture.tiles > shown:
         if picture.request.pane.columns < NARROW_PANE_COLUMNS:
-            out.append(f"{picture.first + 1}–{last} of {picture.tiles}")
+            out.append(page)
         else:
-            out.append(f"{mode.plural} {picture.first + 1} to {last} of {picture.tiles}")
+            out.append(f"{mode.plural} {page}")
             out.append(" , . turn pages" if picture.request.pane.columns >= WIDE_PANE_COLUMNS else "", "dim")
     elif mode.view == "cam":
         out.append("" if picture.scale.scope == "channel" else ", ".join(picture.labels))
     else:
         out.append(f"{picture.channels} {mode.plural}")
     return out
+
+
+def _page(picture: LayerPicture) -> str:
+    """Return the numbers of the first and the last tile of the page."""
+    first, last = picture.first + 1, picture.first + len(picture.labels)
+    return f"{first}–{last}" if last > first else f"{first}"
 
 
 def _inputs(picture: LayerPicture) -> str:
@@ -94,4 +111,8 @@ def _scope(picture: LayerPicture) -> str:
         return ", one scale for all epochs"
     if scope == "layer":
         return ", one scale"
-    return ", own ranges" if picture.cursor is None and picture.tiles > 1 else ""
+    return ", each tile on its own scale" if _has_scale_per_tile(picture) else ""
+
+
+def _has_scale_per_tile(picture: LayerPicture) -> bool:
+    return picture.scale.scope == "channel" and picture.cursor is None and picture.tiles > 1

@@ -77,7 +77,7 @@ class ChannelPatches:
         try:
             self._known[_key(selection)] = await self.source.patches(selection.epoch, layer, picture.cursor)
         except UserError as error:
-            self._known[_key(selection)] = str(error)
+            self._known[_key(selection)] = f"the patches cannot be shown: {error}"
 
     def discard(self, request: LayerRequest) -> None:
         """Forget the patches that a request could not read: their file may have been removed."""

@@ -80,7 +80,7 @@ def _epoch(
 ) -> Text:
     """Return the selected epoch, and that of the pictures where it is another.
 
-    ``hint`` explains what the initial weights are, and names the key that leads to the latest epoch.
+    ``hint`` explains what the initial weights are, and that the epoch is the latest or which key leads there.
     """
     name = fmt.epoch_name(shown, step) if hint or shown != INITIAL else "epoch 0"
     if selection.epoch not in (None, shown):
@@ -89,7 +89,10 @@ def _epoch(
     if playing:
         out.append(f" of {latest + 1} ▶ playing", "#98c379")
     elif selection.follows_live:
-        out.append(" ● live" if live else " latest", "#98c379" if live else "dim")
+        if live:
+            out.append(" ● live" if hint else " ●", "#98c379")
+        elif hint:
+            out.append(" latest", "dim")
     else:
         out.append(f" of {latest + 1}{', End: latest' if hint else ''}", "#e5c07b")
     return out
