@@ -276,7 +276,7 @@ def test_the_photograph_and_its_heatmap_are_drawn_in_the_terminal_and_stdout_kee
         "Predicted", "Confidence", "Probabilities",
     ]  # fmt: skip
     assert sign in seen
-    assert "brighter = more influence on the answer" in seen.decode()
+    assert "brighter = more influence on the prediction" in seen.decode()
 
 
 def test_nothing_is_drawn_where_there_is_no_terminal(trained: Path, photographs: Path, capsys: Capture) -> None:

@@ -361,7 +361,9 @@ async def test_top_patches_are_shown_once_they_are_made_and_their_places_until_t
         assert patcher.asked == [(2, "conv2", 0)]
         patcher.may.set()
         await until(lambda: browser._picture.mosaic is not None)
-        assert "channel 1 of 6" in await drawn(browser)
+        legend = await drawn(browser)
+        assert "channel 1 of 6" in legend
+        assert "label → prediction" in legend
         assert browser._picture.tiles == 9
         caption = str(browser.query_one("#caption", Static).content)
         assert "female → male 87.34%\n   face-8.jpg" in caption

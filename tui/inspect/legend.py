@@ -17,11 +17,12 @@ def legend(picture: LayerPicture) -> Text:
     """Return what the picture shows, with the scale of its colours in numbers, and of the rest what has room."""
     selection, scale, notes = picture.request.selection, picture.scale, list[str]()
     view, out = selection.mode.view, _which_tiles(picture)
-    if view == "top":
-        return out.append(_patches(picture))
     if view == "difference":
         out.append(f"  {picture.note}")
-    if view == "cam" and scale.scope == "channel":
+    if view == "top":
+        out.append(_patches(picture))
+        notes.append("  label → prediction" if picture.details else "")
+    elif view == "cam" and scale.scope == "channel":
         highs = map(fmt.significant, picture.highs)
         limits = (f"{label} 0–{high}" for label, high in zip(picture.labels, highs, strict=True))
         out.append(f"{', '.join(limits)} ").append_text(colour_bar(picture))
