@@ -30,13 +30,9 @@ def write_sparse_run(root: Path) -> RunFolder:
 
 
 def cursor_columns(chart: Chart) -> set[int]:
-    """The columns in which the cursor is drawn."""
-    return {
-        column
-        for y in range(chart.size.height - 1)
-        for column, cell in enumerate(chart.render_line(y).text)
-        if cell == "│" and column > chart.render_line(chart.size.height - 1).text.index("└")
-    }
+    """The columns in which the cursor is drawn, at the top and on the axis."""
+    rows = {0: "▾", chart.size.height - 1: "▴"}
+    return {column for y, mark in rows.items() for column, cell in enumerate(chart.render_line(y).text) if cell == mark}
 
 
 async def test_the_charts_mark_the_epoch_of_the_pictures_and_read_its_values(root: Path) -> None:

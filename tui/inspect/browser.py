@@ -344,7 +344,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         while not self.selection.follows_live:
             due_s += PLAY_EVERY_S
             give_up_s = time.monotonic() + PLAY_WAIT_S
-            while not self._is_shown() and time.monotonic() < give_up_s:
+            while not self.is_shown and time.monotonic() < give_up_s:
                 await asyncio.sleep(PLAY_CHECK_S)
             due_s = max(due_s, time.monotonic())
             await asyncio.sleep(due_s - time.monotonic())
@@ -353,8 +353,9 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._show_title()
         self.post_message(self.Selected())
 
-    def _is_shown(self) -> bool:
-        """Return whether the picture of the selection is on the screen, or is not to be shown on any."""
+    @property
+    def is_shown(self) -> bool:
+        """Whether the picture of the selection is on the screen, or is not to be shown on any."""
         if not all(self.view.pane_size) or not self.screen.is_active:
             return True
         if self._picture is None or self._picture.request != self._wanted:

@@ -83,9 +83,8 @@ class LayerView(Horizontal):
         self._write_legend()
 
     @on(PictureView.Shown)
-    def _note_colours(self, event: PictureView.Shown) -> None:
+    def _note_colours(self) -> None:
         """Note in the legend if the mosaic was shown with fewer colours."""
-        event.stop()
         self._write_legend()
 
     def _write_legend(self) -> None:

@@ -22,6 +22,7 @@ from tui import commands
 from tui import format as fmt
 from tui.graphics.context import context_of
 from tui.graphics.textual_internals import Column, Row
+from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess, RunPatches
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
@@ -45,6 +46,8 @@ EPOCH_WITHIN_S = 0.03
 """What it takes to show another epoch on the charts and in the facts, and how long a link may be busy with that."""
 EPOCH_AFTER_S = 0.25
 """On a slower link no key must have been pressed for so long."""
+PICTURE_WITHIN_S = 0.04
+"""On a fast one they change together with the picture, which saves an update of the screen, or after so long."""
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
@@ -82,6 +85,7 @@ class Dashboard(PictureScreen):
         self._layer_list, self._health_list = LayerList(), HealthList()
         self._scrubber = EpochScrubber(id="scrubber")
         self._epoch_timer: Timer | None = None
+        self._with_picture = False
         self._follower: Follower | None = None
         self._pane = "layers"
         self._enlarged = False
@@ -197,15 +201,24 @@ class Dashboard(PictureScreen):
 
     @on(LayerBrowser.Selected)
     def _selected(self) -> None:
-        # At once, and alone: a key need not wait for the curves. A slow link carries the pictures first.
         if self._epoch_timer is not None:
             self._epoch_timer.stop()
         is_slow = context_of(self.app).link.seconds_for(EPOCH_BYTES) > EPOCH_WITHIN_S
-        self._epoch_timer = self.set_timer(EPOCH_AFTER_S, self._show_selected) if is_slow else None
-        if not is_slow:
+        self._with_picture = not is_slow
+        if self._with_picture and self.browser.is_shown:
+            self._show_selected()
+        else:
+            self._epoch_timer = self.set_timer(EPOCH_AFTER_S if is_slow else PICTURE_WITHIN_S, self._show_selected)
+
+    @on(PictureView.Shown)
+    def _picture_shown(self) -> None:
+        if self._epoch_timer is not None and self._with_picture:
             self._show_selected()
 
     def _show_selected(self) -> None:
+        if self._epoch_timer is not None:
+            self._epoch_timer.stop()
+            self._epoch_timer = None
         if self.is_current and self.state is not None:
             self._show_epoch(self.state)
 
@@ -213,14 +226,16 @@ class Dashboard(PictureScreen):
         """Show which epoch is selected, on the charts and in the facts."""
         epoch, following = self.browser.epoch, self.browser.selection.follows_live
         self._run_facts.show(state, None if following else epoch)
-        self._show_lists(state, epoch)
+        found = self._show_lists(state, epoch)
         self._scrubber.show(self.browser.epochs, self.browser.frames, epoch, self.browser.is_playing)
         is_earlier = not following and epoch is not None
-        self._run.border_title = Text.assemble("Run", ("  not the latest epoch" if is_earlier else "", "#e5c07b"))
+        title = "  not the latest epoch" if is_earlier else ""
+        summary = f"{counted(found, 'finding')} about the layers: H" if found else ""
+        self._run.show_notes(Text(title, "#e5c07b"), Text(summary, "#e5c07b"))
         self._charts.show_epoch(epoch, latest=following)
 
-    def _show_lists(self, state: RunState, epoch: int | None) -> None:
-        """Show the layers, and what is unhealthy about them after the selected epoch."""
+    def _show_lists(self, state: RunState, epoch: int | None) -> int:
+        """Show the layers, and what is unhealthy about them after the selected epoch; return how much that is."""
         until = [one for one in state.health if epoch is None or one.epoch <= epoch]
         latest = until[-1] if until else None
         if latest is not self._health[0]:
@@ -229,12 +244,11 @@ class Dashboard(PictureScreen):
         layers = state.started.layers if state.started else []
         self._layer_list.show(layers, found, self.browser.selection.layer)
         self._health_list.show(found, [layer.name for layer in layers])
-        summary = f"{counted(len(found), 'finding')} about the layers: H" if found else ""
-        self._run.border_subtitle = Text(summary, "#e5c07b")
         if self._explorer and bool(found) != self.query_one("#health").display:
             if not found and self._health_list.has_focus:
                 self.browser.focus()
             self._arrange()
+        return len(found)
 
     def _placeholder(self, state: RunState) -> str:
         if not state.name:
@@ -375,6 +389,7 @@ class Dashboard(PictureScreen):
     def action_move_epoch(self, by: int) -> None:
         """Move by so many epochs: on the charts by all of them, elsewhere by those that have pictures."""
         self.browser.move_epoch(by, every=self._pane in CHARTS)
+        self._selected()  # at once: the message may come after the screen was updated
 
     def action_first_epoch(self) -> None:
         """Show the first epoch."""

@@ -37,7 +37,8 @@ def _figure(value: float) -> str:
 class Chart(Widget):
     """Curves over a common x axis, with a y axis that adapts to their range.
 
-    A ``×`` on the x axis marks each non-finite value, and a vertical line the cursor.
+    A ``×`` on the x axis marks each non-finite value. The cursor is a mark at the top and one on the axis: a line
+    between them would write each row of the chart again with every key that turns epochs.
     """
 
     ALLOW_SELECT = False
@@ -90,8 +91,8 @@ class Chart(Widget):
         self._cursor_x = x
         columns = [column for column in (before, self._cursor_column()) if column is not None]
         if columns:
-            # One region: Textual writes a line from its beginning to the end of each region.
-            self.refresh(Region(min(columns), 0, max(columns) - min(columns) + 1, self.size.height))
+            left, width = min(columns), max(columns) - min(columns) + 1
+            self.refresh(*(Region(left, row, width, 1) for row in (0, self.size.height - 1)))
 
     def render(self) -> Text:
         """Return the placeholder."""
@@ -102,12 +103,12 @@ class Chart(Widget):
         rows = self._drawn()
         if y >= len(rows):
             return super().render_line(y)
-        column = self._cursor_column()
-        # The curves stay visible where they cross the line.
-        if column is None or rows[y].text[column] != " ":
+        mark = "▾" if y == 0 else "▴" if y == len(rows) - 1 else ""
+        column = self._cursor_column() if mark else None
+        if column is None:
             return rows[y]
-        line = Strip([Segment("┴" if y == len(rows) - 1 else "│", self.rich_style + _CURSOR_STYLE)], 1)
-        return Strip.join([rows[y].crop(0, column), line, rows[y].crop(column + 1)])
+        strip = Strip([Segment(mark, self.rich_style + _CURSOR_STYLE)], 1)
+        return Strip.join([rows[y].crop(0, column), strip, rows[y].crop(column + 1)])
 
     def _drawn(self) -> list[Strip]:
         if self._rows is None or self._rows_size != self.size:

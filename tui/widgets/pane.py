@@ -14,7 +14,15 @@ class Pane(Vertical, can_focus=True):
 
     def __init__(self, title: str, *children: Widget, id: str) -> None:
         super().__init__(*children, id=id)
+        self._heading = title
+        self._notes = (Text(), Text())
         self.border_title = Text(title)
+
+    def show_notes(self, title: Text, subtitle: Text) -> None:
+        """Show a note behind the title and one in the lower edge; the same ones repaint nothing."""
+        if (title, subtitle) != self._notes:
+            self._notes = title, subtitle
+            self.border_title, self.border_subtitle = Text.assemble(self._heading, title), subtitle
 
 
 class ListPane(Pane, can_focus=False):
