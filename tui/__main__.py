@@ -80,17 +80,17 @@ def main() -> None:
 
 
 def describe_terminal(graphics: str) -> None:
-    """Probe the terminal and print which pictures it can show, one ``name<TAB>value`` per line."""
+    """Probe the terminal and print which pictures it can show."""
     from tui.graphics.probe import Probe
 
     terminal = Probe(graphics).finish()
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
-    print(f"pictures\tby {terminal.protocol.value}: {terminal.reason}")
-    print(f"cells\t{terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")
+    print(f"pictures  by {terminal.protocol.value}: {terminal.reason}")
+    print(f"cells     {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")
     if name := " in ".join(filter(None, (terminal.multiplexer, terminal.name))):
-        print(f"terminal\t{name}")
+        print(f"terminal  {name}")
     if terminal.advice:
-        print(f"better\t{terminal.advice}")
+        print(f"better    {terminal.advice}")
 
 
 def run(options: argparse.Namespace, shutdown: Shutdown) -> int:

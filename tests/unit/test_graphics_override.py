@@ -43,10 +43,10 @@ def test_doctor_refuses_an_unknown_protocol() -> None:
 
 
 def test_doctor_uses_the_protocol_of_the_command_line() -> None:
-    assert said("tui", "--doctor", "--graphics", "kitty", wish="foo").stdout.startswith("pictures\tby kitty: requested")
+    assert said("tui", "--doctor", "--graphics", "kitty", wish="foo").stdout.startswith("pictures  by kitty: requested")
 
 
 def test_doctor_tells_which_pictures_the_terminal_can_show() -> None:
     done = said("tui", "--doctor", wish="")
     assert done.returncode == 0
-    assert done.stdout.startswith("pictures\tby halfblock: ")
+    assert done.stdout.startswith("pictures  by halfblock: ")
