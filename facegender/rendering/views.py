@@ -285,8 +285,9 @@ def _rescaled(maps: UInt8Array, low: Float32Array, high: Float32Array, limits: L
     span = (last - first) or 1.0
     # A table of 256 values per channel: in float, the pixels would take many times as long.
     shares = np.linspace(0.0, 1.0, 256)
-    values = low[:, None].astype(np.float64) * (1.0 - shares) + high[:, None].astype(np.float64) * shares
-    tables = np.rint(np.clip(np.nan_to_num((values - first) / span), 0.0, 1.0) * 255).astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # a damaged file may have limits that are not finite
+        values = low[:, None].astype(np.float64) * (1.0 - shares) + high[:, None].astype(np.float64) * shares
+        tables = np.rint(np.clip(np.nan_to_num((values - first) / span), 0.0, 1.0) * 255).astype(np.uint8)
     out = np.empty_like(maps)
     for number, table in enumerate(tables):
         np.take(table, maps[number], out=out[number])

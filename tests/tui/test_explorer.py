@@ -10,11 +10,12 @@ from piloting import COMMON, LARGE, WatchedApp, running, screen_text, title, unt
 from textual import events
 from textual.pilot import Pilot
 
+from facegender.runs.events import LayerHealth
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from tui.commands import PANES
 from tui.inspect.browser import LayerBrowser
-from tui.widgets.layers import HealthList, LayerList
+from tui.widgets.layers import MAX_FINDINGS, HealthList, LayerList
 from tui.widgets.scrubber import EpochScrubber
 
 SIZES = pytest.mark.parametrize("size", [LARGE, COMMON], ids=lambda size: f"{size[0]}x{size[1]}")
@@ -130,6 +131,18 @@ async def test_the_findings_are_those_of_the_shown_epoch(folder: RunFolder) -> N
         await until(lambda: "findings" not in screen_text(app))
         await pilot.press("H")
         await until(lambda: app.told and app.told[-1] == "all layers are healthy after epoch 1")
+
+
+async def test_of_very_many_findings_the_first_are_listed_with_the_number_of_the_others(folder: RunFolder) -> None:
+    layers = [LayerHealth(name=f"conv{number}", channels=4, dead_count=1, dead=[2]) for number in range(50_000)]
+    recorded.append(folder, recorded.health_measured(2, layers=layers))
+    async with running(folder.root) as (app, pilot):
+        await until(lambda: "50000 findings" in screen_text(app))
+        await pilot.press("H")
+        listed = app.dashboard.query_one(HealthList)
+        await until(lambda: listed.has_focus and listed.option_count > 0)
+        assert listed.option_count == MAX_FINDINGS + 1
+        assert f"{50_000 - MAX_FINDINGS} more" in str(listed.get_option_at_index(MAX_FINDINGS).prompt)
 
 
 async def test_escape_leaves_the_health_list_first(folder: RunFolder) -> None:

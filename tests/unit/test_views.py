@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec import structs
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from facegender.rendering import history
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS
@@ -270,3 +272,16 @@ def test_the_curve_of_a_channel_is_its_mean_and_its_zeros_over_the_epochs(tmp_pa
     assert curve.epochs == (0, 1, 4)
     np.testing.assert_allclose(curve.mean, [frame.layers[2].stats[1, 5, 0] for frame in frames])
     np.testing.assert_allclose(curve.zero, [frame.layers[2].stats[1, 5, 4] for frame in frames])
+
+
+@pytest.mark.filterwarnings("error")
+def test_limits_that_are_not_finite_print_no_warning_on_a_shared_scale(tmp_path: Path, frame: Frame) -> None:
+    path = tmp_path / "frame.safetensors"
+    write_frame(path, frame)
+    tensors = load_file(path)
+    tensors["maps/conv1/low"][:] = -np.inf
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata()
+    save_file(tensors, path, metadata)
+    with open_frame(path) as opened:
+        assert len(view_tiles("maps", opened, "conv1", scope="layer").pixels) == 4

@@ -19,6 +19,8 @@ from tui import format as fmt
 
 _SERIOUS = "#e06c75"
 _WARNING = "#e5c07b"
+MAX_FINDINGS = 200
+"""Findings that are listed: the list is as high as its lines, so all of them are laid out."""
 _NAME_CELLS = 12
 """Cells that are left of a layer's name beside its figures."""
 
@@ -100,18 +102,20 @@ class HealthList(OptionList):
         if found != self._found:
             highlighted = self.highlighted
             self._found = found
-            self.set_options(
-                [
-                    Option(
-                        Text.assemble(
-                            (finding.layer, _SERIOUS if finding.kind == "not finite" else _WARNING), f" {finding.text}"
-                        )
+            shown = found[:MAX_FINDINGS]
+            options = [
+                Option(
+                    Text.assemble(
+                        (finding.layer, _SERIOUS if finding.kind == "not finite" else _WARNING), f" {finding.text}"
                     )
-                    for finding in found
-                ]
-            )
+                )
+                for finding in shown
+            ]
+            if more := len(found) - len(shown):
+                options.append(Option(Text(f"… and {more} more, which facegender health lists", "dim"), disabled=True))
+            self.set_options(options)
             if found:
-                self.highlighted = min(highlighted or 0, len(found) - 1)
+                self.highlighted = min(highlighted or 0, len(shown) - 1)
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
