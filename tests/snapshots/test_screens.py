@@ -94,7 +94,7 @@ async def test_explorer(runs: Path, screens: SnapshotAssertion, size: tuple[int,
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
-        (["m", "m", "m"], "minus epoch"),
+        (["m", "m", "m"], "− epoch"),
         (["m", "m", "m", "m"], "female 0–"),
         (["m", "m", "m", "m", "m"], "photograph"),
         (["enter", "l", "l", "enter"], "zero 0 to"),

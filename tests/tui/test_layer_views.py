@@ -248,20 +248,21 @@ async def test_filters_of_the_first_layer_are_shown_in_colours_or_by_weight(run:
 
 async def test_a_frozen_epoch_is_what_the_difference_is_to(run: RunFolder) -> None:
     async with browsing(run) as browser:
-        assert "epoch 3 minus epoch 1" in await show(browser, "difference")
+        assert "epoch 3 − epoch 1" in await show(browser, "difference")
         browser.move_epoch(-1)
         browser.freeze()
         browser.follow_live()
-        assert "epoch 3 minus epoch 2" in await drawn(browser)
+        assert "epoch 3 − epoch 2" in await drawn(browser)
         assert "epoch 2 is frozen" in await show(browser, "maps")
         await show(browser, "difference")
         browser.next_variant()
-        assert "filters of epoch 3 minus epoch 2" in await drawn(browser)
+        legend = await drawn(browser)
+        assert "filters  epoch 3 − epoch 2" in legend
         browser.move_epoch(-1)
         browser.freeze()
         assert browser.selection.reference is None
         browser.follow_live()
-        assert "epoch 3 minus epoch 1" in await drawn(browser)
+        assert "epoch 3 − epoch 1" in await drawn(browser)
 
 
 async def test_the_first_epoch_says_that_there_is_nothing_to_compare_with(run: RunFolder) -> None:
@@ -269,7 +270,7 @@ async def test_the_first_epoch_says_that_there_is_nothing_to_compare_with(run: R
         await show(browser, "difference", epoch=0)
         assert "no other epoch to compare with" in browser.view.mosaic.placeholder
         browser.move_epoch(1)
-        assert "epoch 2 minus epoch 1" in await drawn(browser)
+        assert "epoch 2 − epoch 1" in await drawn(browser)
 
 
 # Where it looked

@@ -103,8 +103,7 @@ def _note(
     if view == "cam":
         return one_line(frame.info.cam_method)
     if view == "difference" and reference is not None:
-        what = "filters of " if request.selection.variant == "filters" else ""
-        return f"{what}{_epoch(frame.info)} minus {_epoch(reference.info)}"
+        return f"{_epoch(frame.info)} − {_epoch(reference.info)}"
     if view == "filters" and tiles.pixels.ndim == 4:
         return "weights of red, green and blue"
     return "mean over inputs" if view == "filters" and not alone else ""

@@ -16,9 +16,7 @@ WIDE_PANE_COLUMNS = 90
 def legend(picture: LayerPicture) -> Text:
     """Return what the picture shows, with the scale of its colours in numbers, and of the rest what has room."""
     selection, scale, notes = picture.request.selection, picture.scale, list[str]()
-    view, out = selection.mode.view, _which_tiles(picture)
-    if view == "difference":
-        out.append(f"  {picture.note}")
+    view, columns, out = selection.mode.view, picture.request.pane.columns, _which_tiles(picture)
     if view == "top":
         out.append(_patches(picture))
         notes.append("  label → prediction" if picture.details else "")
@@ -27,7 +25,10 @@ def legend(picture: LayerPicture) -> Text:
         limits = (f"{label} 0–{high}" for label, high in zip(picture.labels, highs, strict=True))
         out.append(f"{', '.join(limits)} ").append_text(colour_bar(picture))
     else:
-        out.append("  " if out else "").append_text(colour_range(picture))
+        numbers = Text("  " if out else "").append_text(colour_range(picture))
+        compared = f"  {picture.note}" if view == "difference" else ""
+        out.append(compared if out.cell_len + cell_len(compared) + numbers.cell_len <= columns else "")
+        out.append_text(numbers)
         notes.append(_scope(picture))
     if view == "cam":
         notes += ["  brighter: more influence", f" ({picture.note})" if picture.note else ""]
@@ -41,7 +42,7 @@ def legend(picture: LayerPicture) -> Text:
     if selection.reference is not None and view != "difference":
         notes.append(f"  {fmt.epoch_name(selection.reference)} is frozen")
     for note in notes:
-        if out.cell_len + cell_len(note) > picture.request.pane.columns:
+        if out.cell_len + cell_len(note) > columns:
             break
         out.append(note, "dim")
     return out
@@ -72,9 +73,11 @@ def colour_range(picture: LayerPicture) -> Text:
 def _which_tiles(picture: LayerPicture) -> Text:
     """Return the channel under the cursor, or the channels on this page."""
     mode, out = picture.request.selection.mode, Text(no_wrap=True, overflow="ellipsis")
+    noun = "filter" if picture.request.selection.variant == "filters" else mode.noun
+    plural = "classes" if noun == "class" else f"{noun}s"
     shown, page = len(picture.labels), f"{_page(picture)} of {picture.tiles}"
     if picture.cursor is not None:
-        out.append(f"{mode.noun} {picture.cursor + 1}", "bold").append(f" of {picture.channels}", "dim")
+        out.append(f"{noun} {picture.cursor + 1}", "bold").append(f" of {picture.channels}", "dim")
         if picture.tiles > shown > 0 and picture.request.selection.zoomed:
             out.append(f"  kernels {page}")
     elif mode.view == "average":
@@ -83,12 +86,12 @@ def _which_tiles(picture: LayerPicture) -> Text:
         if picture.request.pane.columns < NARROW_PANE_COLUMNS:
             out.append(page)
         else:
-            out.append(f"{mode.plural} {page}")
+            out.append(f"{plural} {page}")
             out.append(" , . turn pages" if picture.request.pane.columns >= WIDE_PANE_COLUMNS else "", "dim")
     elif mode.view == "cam":
         out.append("" if picture.scale.scope == "channel" else ", ".join(picture.labels))
     else:
-        out.append(f"{picture.channels} {mode.plural}")
+        out.append(f"{picture.channels} {plural}")
     return out
 
 

@@ -30,11 +30,6 @@ class ViewMode:
     has_cursor: bool = True
     shows_probe: bool = True
 
-    @property
-    def plural(self) -> str:
-        """What several tiles show."""
-        return "classes" if self.noun == "class" else f"{self.noun}s"
-
 
 MODES: tuple[ViewMode, ...] = (
     ViewMode("maps", "feature maps"),
