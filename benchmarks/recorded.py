@@ -22,12 +22,20 @@ DIFFERENT_FRAMES = 10
 """Frame files with numbers of their own; those of later epochs are hard links to them, to save the disk."""
 
 
-def write_run(root: Path, name: str, epochs: int = 5, steps_per_epoch: int = 200, *, frames: bool = True) -> RunFolder:
+def write_run(
+    root: Path,
+    name: str,
+    epochs: int = 5,
+    steps_per_epoch: int = 200,
+    *,
+    frames: bool = True,
+    config: TrainConfig | None = None,
+) -> RunFolder:
     """A completed run with one frame an epoch, shaped as the network's at 512 px, or with none."""
     folder = create_run(root, name)
     now = time.time()
     generator = np.random.default_rng(0)
-    config = TrainConfig(epochs=epochs)
+    config = config or TrainConfig(epochs=epochs)
     folder.write_manifest(Manifest(run=name, config=config, process=Process.this(), created=now, program="benchmark"))
     layers = [LayerInfo(name=n, channels=c, size=(s, s), kernel=(i, k, k)) for n, c, s, i, k in LAYERS]
     images = {"female": 810, "male": 810}
