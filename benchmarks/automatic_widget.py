@@ -13,7 +13,8 @@ from facegender.runs.folder import RunFolder
 from tui.graphics.geometry import Area
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
-from tui.inspect.request import LayerRequest, Selection
+from tui.inspect.request import LayerRequest
+from tui.inspect.selection import Selection
 
 PANE = Area(122, 36)
 """A pane whose mosaic has 98 × 35 cells."""

@@ -25,7 +25,8 @@ from tui.inspect.compose import compose
 from tui.inspect.layout import NARROW_SIDE_COLUMNS
 from tui.inspect.legend import legend
 from tui.inspect.modes import MODES, ViewMode
-from tui.inspect.request import LayerPicture, LayerRequest, Selection
+from tui.inspect.request import LayerPicture, LayerRequest
+from tui.inspect.selection import Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
 

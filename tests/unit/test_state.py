@@ -12,7 +12,7 @@ import recorded
 
 from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RunFinished, System
 from tui.inspect.modes import MODES
-from tui.inspect.request import Selection
+from tui.inspect.selection import Selection
 from tui.run.series import StepColumns
 from tui.run.state import LOG_LINES, RunState, apply, apply_all
 

@@ -22,7 +22,8 @@ from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.compose import compose
 from tui.inspect.modes import MODES
-from tui.inspect.request import LayerRequest, Selection
+from tui.inspect.request import LayerRequest
+from tui.inspect.selection import Selection
 
 HOSTILE = {
     "clipboard (OSC 52)": "\x1b]52;c;cHduZWQ=\x1b\\",

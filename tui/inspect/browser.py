@@ -22,7 +22,8 @@ from tui.graphics.geometry import area_px
 from tui.graphics.textual_internals import Column, UnpaintedContainer
 from tui.inspect.modes import MODES
 from tui.inspect.patches import ChannelPatches
-from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Selection
+from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
+from tui.inspect.selection import Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
 from tui.widgets.pane import PaneTitle
@@ -255,19 +256,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     def next_scope(self) -> None:
         """Switch what shares a scale of colours: each channel has its own, the layer, the layer in all epochs."""
-        from facegender.rendering.views import SCOPES
-
-        scopes = SCOPES[self.selection.mode.view]
-        index = scopes.index(self.selection.scope) if self.selection.scope in scopes else 0
-        self.select(replace(self.selection, scope=scopes[(index + 1) % len(scopes)]))
+        self.select(self.selection.next_scope())
 
     def next_variant(self) -> None:
         """Switch the way in which the view is shown, e.g. filters in colours or by weight."""
-        from facegender.rendering.views import VARIANTS
-
-        if variants := VARIANTS.get(self.selection.mode.view):
-            index = variants.index(self.selection.variant) if self.selection.variant in variants else 0
-            self.select(replace(self.selection, variant=variants[(index + 1) % len(variants)]))
+        self.select(self.selection.next_variant())
 
     def freeze(self) -> None:
         """Make the shown epoch the one to compare with; if it is that already, compare with the first one again."""

@@ -92,7 +92,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
             probabilities=dict(zip(info.classes, probabilities, strict=False)),
             note=content.note,
             text=content.text,
-            details=content.details,
+            patch_lines=content.patch_lines,
             statistics=content.statistics,
             curve=content.curve,
         )
@@ -123,10 +123,10 @@ def _mosaic(tiles: Tiles, page: slice, layout: Layout, cursor: int | None) -> Pi
     if pixels.ndim == 4:
         coloured = Picture.from_rgb(rgb_mosaic(pixels, layout.grid), MOSAIC_COLOURS)
         # The gaps and the cursor keep their own colours, which the chosen palette may not have.
-        places = mosaic(np.zeros(pixels.shape[:3], np.uint8), layout.grid, levels=1, cursor=cursor)
+        marks = mosaic(np.zeros(pixels.shape[:3], np.uint8), layout.grid, levels=1, cursor=cursor)
         colours = np.concatenate([coloured.palette, np.array([GAP_COLOUR, CURSOR_COLOUR], np.uint8)])
         last = len(coloured.palette) - 1
-        return Picture(np.where(places, last + places, coloured.pixels).astype(np.uint8), colours)
+        return Picture(np.where(marks, last + marks, coloured.pixels).astype(np.uint8), colours)
     colormap = tiles.colormap
     assert colormap is not None
     return Picture(mosaic(pixels, layout.grid, levels=LEVELS, cursor=cursor), palette(colormap, LEVELS))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from facegender.rendering import views
 from facegender.rendering.history import ChannelCurve, channel_curve, run_limits
 from facegender.rendering.views import Tiles, view_tiles
-from facegender.runs.frames import FrameInfo, FrameReader, open_frame
+from facegender.runs.frames import FrameReader, open_frame
 from facegender.runs.patches import Patches, read_patches
 from facegender.support.text import one_line
 from tui import format as fmt
@@ -30,7 +30,7 @@ class Content:
         alone: Whether only that channel is shown.
         statistics: Of that channel.
         curve: Of that channel, if it is shown alone.
-        note, details, text: As in `tui.inspect.request.LayerPicture`.
+        note, patch_lines, text: As in `tui.inspect.request.LayerPicture`.
     """
 
     tiles: Tiles | None
@@ -40,7 +40,7 @@ class Content:
     statistics: ChannelStatistics | None = None
     curve: ChannelCurve | None = None
     note: str = ""
-    details: tuple[tuple[str, str], ...] = ()
+    patch_lines: tuple[tuple[str, str], ...] = ()
     text: tuple[str, ...] = ()
 
 
@@ -103,24 +103,20 @@ def _note(
     if view == "cam":
         return one_line(frame.info.cam_method)
     if view == "difference" and reference is not None:
-        return f"{_epoch(frame.info)} − {_epoch(reference.info)}"
+        return f"epoch {frame.info.epoch + 1} − epoch {reference.info.epoch + 1}"
     if view == "filters" and tiles.pixels.ndim == 4:
         return "weights of red, green and blue"
     return "mean over inputs" if view == "filters" and not alone else ""
 
 
-def _epoch(info: FrameInfo) -> str:
-    return f"epoch {info.epoch + 1}"
-
-
 def _top(frame: FrameReader, request: LayerRequest, layer: str, channel: int, channels: int) -> Content:
-    """Read the patches of the channel, or as long as there are none, where they are."""
+    """Read the patches of the channel; until they are made, list where they are in the photographs."""
     top = views.top_values(frame, layer, channel)
     if request.patches is not None:
         patches = read_patches(request.patches)
         if len(patches.names):
             tiles = views.patch_tiles(patches, whole=request.selection.variant == "photographs")
-            return Content(tiles, channels, channel, details=_patch_lines(patches))
+            return Content(tiles, channels, channel, patch_lines=_patch_lines(patches))
     rows = [
         f"{number}  {fmt.significant(value):>6}  photograph {image + 1:<5} row {row + 1:<3} column {column + 1}"
         for number, (value, image, (row, column)) in enumerate(

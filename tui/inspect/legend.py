@@ -19,7 +19,7 @@ def legend(picture: LayerPicture) -> Text:
     view, columns, out = selection.mode.view, picture.request.pane.columns, _which_tiles(picture)
     if view == "top":
         out.append(_patches(picture))
-        notes.append("  label → prediction" if picture.details else "")
+        notes.append("  label → prediction" if picture.patch_lines else "")
     elif view == "cam" and scale.scope == "channel":
         highs = map(fmt.significant, picture.highs)
         limits = (f"{label} 0–{high}" for label, high in zip(picture.labels, highs, strict=True))

@@ -8,7 +8,8 @@ from typing import Protocol
 from cachetools import LRUCache
 
 from facegender.support.errors import UserError
-from tui.inspect.request import LayerPicture, LayerRequest, Selection
+from tui.inspect.request import LayerPicture, LayerRequest
+from tui.inspect.selection import Selection
 
 KEPT = 20
 

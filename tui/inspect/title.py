@@ -9,7 +9,7 @@ from rich.text import Text
 
 from facegender.runs.folder import INITIAL
 from tui import format as fmt
-from tui.inspect.request import Selection
+from tui.inspect.selection import Selection
 
 MIN_NAME = 8
 """Characters that are left of a layer's name in any case."""

@@ -1,26 +1,22 @@
-"""The content of the layer pane: the mosaic, the photograph beside it with its caption, and the legend."""
+"""The widgets of the layer pane: the mosaic, the photograph beside it with its caption, and the legend."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
 
-from rich.cells import cell_len
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Static
 
-from tui import format as fmt
 from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
-from tui.inspect.details import channel_details, patches_caption
-from tui.inspect.layout import NARROW_SIDE_COLUMNS, SHOWN_CLASSES, SIDE_COLUMNS
+from tui.inspect.captions import caption_of
 from tui.inspect.legend import legend
 from tui.inspect.request import LayerPicture
-from tui.widgets.status import bar
 
 
 class LayerView(Horizontal):
@@ -79,7 +75,7 @@ class LayerView(Horizontal):
         self.mosaic.placeholder = "\n".join(picture.text)
         self.mosaic.show(picture.mosaic, once_laid_out=divided_anew)
         self.photograph.show(picture.photograph, once_laid_out=divided_anew)
-        self._write(self._caption, self._caption_text() if self._caption_text else _caption(picture))
+        self._write(self._caption, self._caption_text() if self._caption_text else caption_of(picture))
         self._write_legend()
 
     @on(PictureView.Shown)
@@ -116,55 +112,3 @@ class LayerView(Horizontal):
         self.photograph.show(None)
         self._caption.update("")
         self._legend.update("")
-
-
-def _caption(picture: LayerPicture) -> Text:
-    """Return the text of the side: about one channel, about patches, or about the probe."""
-    selection = picture.request.selection
-    if selection.mode.view == "top":
-        return patches_caption(picture)
-    if selection.zoomed and picture.cursor is not None:
-        return channel_details(picture)
-    return probe_caption(picture)
-
-
-def probe_caption(picture: LayerPicture) -> Text:
-    """Return a probe's name, its annotated class and the network's probability of each class."""
-    if picture.layout.side.columns < SIDE_COLUMNS:
-        return _narrow_probe_caption(picture)
-    out = Text(picture.name, "dim", overflow="ellipsis", no_wrap=True)
-    if picture.label:
-        out.append("\nlabel ", "dim").append(picture.label)
-    return out.append_text(probability_bars(picture.probabilities, 8))
-
-
-def _narrow_probe_caption(picture: LayerPicture) -> Text:
-    """Return the same without the name, each value on a line of its own."""
-    out = Text.assemble(("label\n", "dim"), picture.label, "\n") if picture.label else Text()
-    for number, name, share in most_probable(picture.probabilities):
-        out.append("\n").append_text(fmt.cut(name, NARROW_SIDE_COLUMNS - 1))
-        out.append("\n").append(fmt.percent(share), fmt.class_colour(number))
-    return out
-
-
-def most_probable(probabilities: dict[str, float]) -> list[tuple[int, str, float]]:
-    """Return index, name and probability of at most `SHOWN_CLASSES` classes, in the order of the classes.
-
-    Of more classes these are the most probable ones, the most probable first.
-    """
-    classes = [(number, name, share) for number, (name, share) in enumerate(probabilities.items())]
-    if len(classes) <= SHOWN_CLASSES:
-        return classes
-    return sorted(classes, key=lambda one: one[2], reverse=True)[:SHOWN_CLASSES]
-
-
-def probability_bars(probabilities: dict[str, float], width: int) -> Text:
-    """Return a line for each of the most probable classes: its name, a bar of ``width`` cells, its probability."""
-    out = Text()
-    shown = most_probable(probabilities)
-    longest = max((cell_len(name) for _, name, _ in shown), default=0)
-    for number, name, share in shown:
-        out.append("\n").append_text(fmt.cut(name, max(6, min(longest, width // 2)))).append(" ")
-        out.append_text(bar(share, width, fmt.class_colour(number)))
-        out.append(f"{fmt.percent(share):>8}")
-    return out

@@ -19,7 +19,7 @@ from tui import commands
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
 from tui.inspect.browser import LayerBrowser
-from tui.inspect.view import most_probable, probability_bars
+from tui.inspect.captions import most_probable, probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
