@@ -139,6 +139,8 @@ def _selection(
     for option, number in (("--epoch", shown), ("--reference", None if reference is None else reference - 1)):
         if number is not None and number not in epochs:
             raise UserError(f"{option} {number + 1}: run {run} has pictures of {_epochs_in_words(epochs)}")
+    if reference is not None and reference - 1 == shown:
+        raise UserError(f"--reference {reference}: is the shown epoch itself; name another one")
     subtracted = reference - 1 if reference is not None else epochs[0]
     with open_frame(folder.frame_path(shown)) as frame:
         name = _layer_named(run, frame.info.layers, layer)

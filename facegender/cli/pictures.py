@@ -39,13 +39,15 @@ _BAR_CELLS = 24
 
 
 def require_terminal(stream: Any, remedy: str) -> None:
-    """Refuse to draw into a file or a pipe.
+    """Refuse to draw into a file or a pipe, or a terminal without a size, as a serial line has.
 
     Raises:
-        UserError: The stream is no terminal; the message ends with the remedy.
+        UserError: The stream is no such terminal; the message ends with the remedy.
     """
     if not stream.isatty():
         raise UserError(f"standard {'error' if stream is sys.stderr else 'output'} is not a terminal: {remedy}")
+    if 0 in os.get_terminal_size(stream.fileno()):
+        raise UserError(f"the terminal does not tell its size: type `stty rows 24 columns 80`, or {remedy}")
 
 
 @contextlib.contextmanager
@@ -108,7 +110,6 @@ class _Canvas:
         self._renderer = _renderer(protocol)
         self.is_halfblock = self._renderer.__module__.endswith("halfcell")
         rows, columns, width_px, height_px = struct.unpack("HHHH", fcntl.ioctl(1, termios.TIOCGWINSZ, bytes(8)))
-        rows, columns = rows or 24, columns or 80
         self._cell = _USUAL_CELL_PX
         if self.is_halfblock:
             self._cell = (1, 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +20,11 @@ from safetensors.numpy import save_file
 
 from facegender.__main__ import run
 from facegender.cli import inspect
+from facegender.cli.pictures import require_terminal
 from facegender.rendering import views
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import write_frame
+from facegender.support.errors import UserError
 from tests import recorded
 from tests.terminal import in_terminal
 
@@ -89,6 +93,7 @@ def test_the_difference_is_to_the_first_epoch_unless_another_is_named(folder: Ru
         (("--output", "/nowhere/a.png"), "--output /nowhere/a.png: No such file or directory; name another file"),
         (("--json", "--epoch", "7"), "--epoch 7: run otter-3 has pictures of epochs 1 to 3"),
         (("--json", "--epoch", "0"), "--epoch 0: run otter-3 has pictures of epochs 1 to 3"),
+        (("--json", "--view", "difference", "--reference", "3"), "--reference 3: is the shown epoch itself"),
         (("--json", "--view", "difference", "--reference", "9"), "--reference 9: run otter-3 has pictures of epochs"),
         (("--json", "--reference", "1"), "--reference belongs to --view difference: leave it out, or give that view"),
         (("--json", "--view", "difference", "--epoch", "1"), "run otter-3: there is no other epoch to"),
@@ -137,6 +142,16 @@ def rewrite(path: Path, change: Callable[[dict[str, npt.NDArray[Any]]], dict[str
     with safe_open(path, "numpy") as file:
         tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     save_file(change(tensors), path, metadata)
+
+
+def test_a_terminal_without_a_size_is_one_line_with_a_remedy() -> None:
+    other_end, terminal = pty.openpty()
+    with (
+        os.fdopen(terminal, "w") as stream,
+        pytest.raises(UserError, match="its size: type `stty rows 24 columns 80`, or"),
+    ):
+        require_terminal(stream, "write a file")
+    os.close(other_end)
 
 
 def test_a_run_without_pictures_says_so(folder: RunFolder, capsys: Capture) -> None:
