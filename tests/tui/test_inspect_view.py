@@ -158,7 +158,7 @@ async def test_a_reduced_number_of_colours_is_noted(
     monkeypatch.setattr(GraphicsContext, "budget_bytes", lambda self, cells: budget_bytes)
     app = LayerApp()
     app.terminal = terminal
-    async with app.run_test(size=(110, 30)) as pilot:
+    async with app.run_test(size=(90, 30)) as pilot:
         view = app.view
         await until(lambda: view.pane_size.rows)
         pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64) % 32

@@ -21,7 +21,7 @@ from facegender.runs.frames import Frame, LayerFrame, write_frame
 from facegender.runs.patches import write_patches
 from facegender.support.errors import UserError
 from tests import recorded
-from tests.piloting import shown_in, until
+from tests.piloting import shown_in, until, until_said
 from tests.unit.test_patches import patches
 from tui.graphics.context import context_of
 from tui.graphics.link import Link
@@ -49,7 +49,7 @@ async def browsing(
 ) -> AsyncIterator[LayerBrowser]:
     """The layer pane with the latest epoch of a run shown."""
     app = BrowserApp(terminal)
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         browser = app.browser
         await until(lambda: browser.view.pane_size.rows)
         browser.open(folder.frame_path)
@@ -241,6 +241,22 @@ async def test_filters_of_the_first_layer_are_shown_in_colours_or_by_weight(run:
         assert "red, green and blue" in await drawn(browser)
         browser.move_layer(1)
         assert "mean over inputs" in await drawn(browser)
+
+
+async def test_a_key_that_can_change_nothing_in_a_view_says_so(run: RunFolder) -> None:
+    async with browsing(run) as browser:
+        await show(browser, "average")
+        browser.next_variant()
+        await until_said(browser.app, "this view has no variants")
+        browser.next_scope()
+        await until_said(browser.app, "this view has only one colour scale")
+
+
+async def test_a_narrow_legend_still_names_the_frozen_epoch(wide: RunFolder) -> None:
+    async with browsing(wide, (80, 20)) as browser:
+        assert "each tile on its own scale" in await drawn(browser)
+        browser.freeze()
+        assert (await drawn(browser)).endswith("epoch 3 is frozen")
 
 
 # Difference

@@ -256,11 +256,20 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     def next_scope(self) -> None:
         """Switch what shares a scale of colours: each channel has its own, the layer, the layer in all epochs."""
-        self.select(self.selection.next_scope())
+        self._switch(self.selection.next_scope(), "this view has only one colour scale")
 
     def next_variant(self) -> None:
         """Switch the way in which the view is shown, e.g. filters in colours or by weight."""
-        self.select(self.selection.next_variant())
+        self._switch(
+            self.selection.next_variant(), "this view has no variants; filters, difference and top patches have"
+        )
+
+    def _switch(self, selection: Selection, otherwise: str) -> None:
+        """Show a selection, or say why it is no other one."""
+        if selection == self.selection:
+            self.notify(otherwise)
+        else:
+            self.select(selection)
 
     def freeze(self) -> None:
         """Make the shown epoch the one to compare with; if it is that already, compare with the first one again."""

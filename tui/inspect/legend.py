@@ -13,10 +13,16 @@ WIDE_PANE_COLUMNS = 90
 """There is room to name the keys that turn pages."""
 
 
-def legend(picture: LayerPicture) -> Text:
-    """Return what the picture shows, with the scale of its colours in numbers, and of the rest what has room."""
-    selection, scale, notes = picture.request.selection, picture.scale, list[str]()
+def legend(picture: LayerPicture, reduced: str = "") -> Text:
+    """Return what the picture shows, with the scale of its colours in numbers, and of the rest what has room.
+
+    Args:
+        picture: What is shown.
+        reduced: Why it is shown with fewer colours, or empty.
+    """
+    selection, scale = picture.request.selection, picture.scale
     view, columns, out = selection.mode.view, picture.request.pane.columns, _which_tiles(picture)
+    notes = list[str]()
     if view == "top":
         out.append(_patches(picture))
         notes.append("  label → prediction" if picture.patch_lines else "")
@@ -39,13 +45,14 @@ def legend(picture: LayerPicture) -> Text:
         notes.append(f"  {picture.note}")
     elif view == "filters":
         notes.append(f"  {_inputs(picture)}")
+    last = f"  {reduced}" if reduced else ""
     if selection.reference is not None and view != "difference":
-        notes.append(f"  {fmt.epoch_name(selection.reference)} is frozen")
+        last += f"  {fmt.epoch_name(selection.reference)} is frozen"
     for note in notes:
-        if out.cell_len + cell_len(note) > columns:
+        if out.cell_len + cell_len(note) + cell_len(last) > columns:
             break
         out.append(note, "dim")
-    return out
+    return out.append(last, "dim")
 
 
 def _patches(picture: LayerPicture) -> str:

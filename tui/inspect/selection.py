@@ -86,10 +86,11 @@ class Selection:
         return replace(self, mode=MODES[(MODES.index(self.mode) + 1) % len(MODES)], zoomed=False, tile=0)
 
     def next_scope(self) -> Selection:
-        """Switch what shares a scale of colours, wrapping around."""
+        """Switch what shares a scale of colours, if several things can, wrapping around."""
         from facegender.rendering.views import SCOPES
 
-        return replace(self, scope=_after(self.scope, SCOPES[self.mode.view]))
+        scopes = SCOPES[self.mode.view]
+        return replace(self, scope=_after(self.scope, scopes)) if len(scopes) > 1 else self
 
     def next_variant(self) -> Selection:
         """Switch to the next variant of the view, if it has several, wrapping around."""

@@ -88,11 +88,11 @@ class LayerView(Horizontal):
             return
         wanted, shown, note = self.mosaic.picture, self.mosaic.shown, ""
         if wanted is not None and shown is not None and shown.job.picture.key == wanted.key and not shown.job.coarse:
-            share = f"  {shown.colours} of {len(shown.job.picture.palette)} colours"
+            share = f"{shown.colours} of {len(shown.job.picture.palette)} colours"
             note = {"": "", "link": f"{share} for a slow link", "terminal": f"{share}: the terminal has no more"}[
                 shown.limited_by
             ]
-        text = legend(self._picture).append(note, "dim")
+        text = legend(self._picture, note)
         text.truncate(self._picture.request.pane.columns, overflow="ellipsis")
         self._write(self._legend, text)
 
