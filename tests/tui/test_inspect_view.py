@@ -128,6 +128,13 @@ def test_every_view_has_a_legend_with_numbers_on_its_scale(
     assert re.search(r"█+ +\d", text) or "female 0–" in text
 
 
+@pytest.mark.parametrize(("mode", "noun"), [(MODES[0], "channels"), (MODES[1], "filters"), (MODES[3], "filters")])
+def test_only_the_difference_of_filters_is_said_to_be_of_filters(tmp_path: Path, mode: ViewMode, noun: str) -> None:
+    file = frame_file(tmp_path)
+    selection = Selection(0, mode=mode, variant="filters")
+    assert f"4 {noun}" in legend(compose(LayerRequest(file, selection, Area(96, 36), SIXEL, reference=file))).plain
+
+
 @pytest.mark.parametrize("mode", WITH_SCALE, ids=lambda mode: mode.title)
 @pytest.mark.parametrize("channel", [None, 2])
 def test_the_legend_leaves_out_a_note_that_has_no_room_instead_of_cutting_it(

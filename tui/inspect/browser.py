@@ -49,6 +49,13 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     At most one picture is composed at a time; when it is done, the newest request comes next, and those in between are
     skipped. The focus colours the upper edge alone: the others belong to the view, and repainting it would redraw the
     picture.
+
+    Attributes:
+        selection: What is selected; `select` changes it.
+        heatmap: Blend the heatmap over the photograph; for a change to show, call `redraw`.
+        aspect: Width over height of a classified photograph.
+        placeholder: Shown if there is no picture.
+        patches: The photographs that excite channels most.
     """
 
     class Selected(Message):
@@ -118,7 +125,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     @property
     def frames(self) -> tuple[int, ...]:
-        """Those of them that have pictures."""
+        """The epochs that have pictures, ascending."""
         return self._frames
 
     @property
@@ -156,10 +163,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             live: Whether the run is training.
             placeholder: Shown if there is no picture.
             finished: Epochs that can be selected, whether they have pictures or not.
-            within: Epochs whose pictures were made within the epoch, and the optimiser steps before them.
+            within: For each epoch whose pictures were made before its end, the optimiser step after which they were.
         """
         times, within = times or {}, within or {}
-        epochs = frames if not finished else tuple(sorted({*frames, *finished}))
+        epochs = tuple(sorted({*frames, *finished}))
         known = self._frames, self._layers, self._times, self._live, self.placeholder, self._epochs, self._within
         if (frames, layers, times, live, placeholder, epochs, within) == known:
             return
@@ -185,7 +192,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.select(replace(self.selection, epoch=None if self._epochs and epoch >= self._epochs[-1] else epoch))
 
     def move_epoch(self, by: int, *, every: bool = False) -> None:
-        """Move by ``by`` epochs, of those with pictures or of ``every`` one."""
+        """Move by ``by`` epochs that have pictures, or by that many of ``every`` selectable epoch."""
         self._stop_playing()
         direction = 1 if by > 0 else -1
         self._travelling = direction == self._direction
@@ -193,7 +200,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.select(self.selection.moved_epoch(self._epochs if every else self._frames, by))
 
     def first_epoch(self, *, every: bool = False) -> None:
-        """Show the first epoch, of those with pictures or of ``every`` one."""
+        """Show the first epoch that has pictures, or the first of ``every`` selectable epoch."""
         self._stop_playing()
         epochs = self._epochs if every else self._frames
         self.select(self.selection.moved_epoch(epochs, -len(epochs)))
@@ -272,7 +279,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             self.select(selection)
 
     def freeze(self) -> None:
-        """Make the shown epoch the one to compare with; if it is that already, compare with the first one again."""
+        """Make the shown epoch the reference of "difference"; if it is the reference, return to the first epoch."""
         if (epoch := self.selection.epoch_in(self._frames)) is not None:
             self.select(self.selection.frozen(epoch))
 
@@ -341,7 +348,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     @work(group="play", exclusive=True)
     async def _play(self) -> None:
-        """Show one epoch after another, at a steady rate; an epoch whose picture comes late is waited for."""
+        """Show one epoch after another at a steady rate, and wait for pictures that come late."""
         due_s = time.monotonic()
         while not self.selection.follows_live:
             due_s += PLAY_EVERY_S
@@ -357,7 +364,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     @property
     def is_shown(self) -> bool:
-        """Whether the picture of the selection is on the screen, or is not to be shown on any."""
+        """Whether the picture of the selection is on the screen; also true while nothing can be shown there."""
         if not all(self.view.pane_size) or not self.screen.is_active:
             return True
         if self._picture is None or self._picture.request != self._wanted:
@@ -385,7 +392,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self.call_after_refresh(self._request)
 
     def _request(self) -> None:
-        """Show the picture of the selection, if it is another than the one requested last."""
+        """Show the picture of the selection unless it is the one requested last."""
         request = self._request_of(self.selection)
         if request is None:
             self._show_title()
@@ -545,7 +552,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
 
 def _size_bytes(picture: LayerPicture) -> int:
-    """Return what counts of a picture in the cache: its pixels, and of a small one what else it holds."""
+    """Return the size of a picture in the cache: that of its pixels, and at least that of its other fields."""
     return max(MIN_PICTURE_BYTES, 0 if picture.mosaic is None else picture.mosaic.pixels.nbytes)
 
 

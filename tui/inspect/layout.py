@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 ENOUGH_PX = 64
 """Tiles should be this wide, or as wide as the data; if they are not, the side becomes narrow."""
-LEAST_PX = 48
+MIN_TILE_PX = 48
 """Tiles are never smaller; what does not fit is on further pages."""
-LEAST_BLOCKS = 14
-"""The same in half blocks, of which two make a cell."""
+MIN_TILE_BLOCKS = 14
+"""The same in half blocks, two of which make a cell."""
 COARSE_BELOW_PX = 240
 """In a mosaic whose shorter side is smaller, gaps between tiles are one pixel wide."""
-MIN_PX = 8
+MIN_MOSAIC_PX = 8
 NARROW_PANE_COLUMNS = 68
 SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
@@ -130,10 +130,10 @@ def _layout(pane: Area, side: SideSize, tiles: tuple[int, int, int], terminal: T
     from facegender.rendering.mosaics import fit_page
 
     width, height = area_px(Area(max(1, pane.columns - side.columns), max(1, pane.rows - 1)), terminal)
-    mosaic_px = max(MIN_PX, width), max(MIN_PX, height)
+    mosaic_px = max(MIN_MOSAIC_PX, width), max(MIN_MOSAIC_PX, height)
     gap = 2 if min(mosaic_px) >= COARSE_BELOW_PX else 1
     enlarging: Enlarging = "large" if terminal.protocol is Protocol.KITTY else "any" if fill else "whole"
-    least_px = LEAST_BLOCKS if terminal.protocol is Protocol.HALFBLOCK else LEAST_PX
+    least_px = MIN_TILE_BLOCKS if terminal.protocol is Protocol.HALFBLOCK else MIN_TILE_PX
     grid = fit_page(tiles[0], tiles[1:], mosaic_px, least_px, gap=gap, enlarging=enlarging)
     photograph_px = (0, 0)
     if side.columns > 1 and side.photograph_rows > 0:

@@ -79,13 +79,14 @@ def colour_range(picture: LayerPicture) -> Text:
 
 def _which_tiles(picture: LayerPicture) -> Text:
     """Return the channel under the cursor, or the channels on this page."""
-    mode, out = picture.request.selection.mode, Text(no_wrap=True, overflow="ellipsis")
-    noun = "filter" if picture.request.selection.variant == "filters" else mode.noun
+    selection, out = picture.request.selection, Text(no_wrap=True, overflow="ellipsis")
+    mode = selection.mode
+    noun = "filter" if mode.view == "difference" and selection.variant == "filters" else mode.noun
     plural = "classes" if noun == "class" else f"{noun}s"
     shown, page = len(picture.labels), f"{_page(picture)} of {picture.tiles}"
     if picture.cursor is not None:
         out.append(f"{noun} {picture.cursor + 1}", "bold").append(f" of {picture.channels}", "dim")
-        if picture.tiles > shown > 0 and picture.request.selection.zoomed:
+        if picture.tiles > shown > 0 and selection.zoomed:
             out.append(f"  kernels {page}")
     elif mode.view == "average":
         out.append("mean")

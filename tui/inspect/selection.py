@@ -50,7 +50,7 @@ class Selection:
         return self.epoch is None
 
     def epoch_in(self, frames: tuple[int, ...]) -> int | None:
-        """Return the epoch to show of those with pictures: the chosen one, or the nearest earlier one."""
+        """Return the chosen epoch if it is among ``frames``, or else the nearest earlier one; None without frames."""
         if not frames:
             return None
         if self.epoch is None:
@@ -58,7 +58,7 @@ class Selection:
         return max((frame for frame in frames if frame <= self.epoch), default=frames[0])
 
     def moved_epoch(self, frames: tuple[int, ...], by: int) -> Selection:
-        """Move by `by` frames. Moving to the last one follows live again."""
+        """Move by `by` of these epochs. Moving to the last one follows live again."""
         shown = self.epoch_in(frames)
         if shown is None:
             return self
@@ -66,7 +66,7 @@ class Selection:
         return replace(self, epoch=None if index >= len(frames) - 1 and by > 0 else frames[min(index, len(frames) - 1)])
 
     def moved_layer(self, layers: int, by: int) -> Selection:
-        """Move by `by` layers, stopping at either end. The cursor stays at its channel, where the layer has it."""
+        """Move by `by` layers, stopping at either end. The cursor stays at its channel, if the layer has it."""
         layer = min(max(0, self.layer + by), max(0, layers - 1))
         return self if layer == self.layer else replace(self, layer=layer, tile=0)
 

@@ -37,7 +37,7 @@ def title_line(
         live: Whether the run is training.
         probes: Number of probe photographs.
         width: The room in cells.
-        within: Epochs whose pictures were made within the epoch, and the optimiser steps before them.
+        within: For each epoch whose pictures were made before its end, the optimiser step after which they were.
         playing: Whether the epochs are shown one after another.
     """
     index = min(selection.layer, max(0, len(layers) - 1))

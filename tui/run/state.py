@@ -59,7 +59,7 @@ class RunState:
         batch: Batches done in that epoch.
         frames: Epochs with a frame file, ascending.
         frame_times: When an epoch's frame file was last written; a resumed run may write some again.
-        frames_within: Epochs whose frame was made within the epoch, and the optimiser steps before it.
+        frames_within: For each epoch whose frame was made before its end, the optimiser step after which it was.
         health: The state of the layers after each epoch, ascending.
         log_tail: The last lines of ``train.log`` of a run that crashed or failed.
         segments: One for each process that has trained the run, the latest last.
