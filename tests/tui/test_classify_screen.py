@@ -113,7 +113,7 @@ async def test_pages_and_scales_work_on_an_answer_as_on_a_run(root: Path, classi
         await pilot.press("up")
         await until_said(app, "of 4")
         await pilot.press("full_stop")
-        await until_said(app, "channels 3 to 4 of 4")
+        await until_said(app, "channels 3–4 of 4")
         await pilot.press("o")
         await until_said(app, "one scale")
         await pilot.press("o")
