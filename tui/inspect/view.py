@@ -9,7 +9,6 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Static
 
 from tui.graphics.geometry import Area
 from tui.graphics.textual_internals import Column
@@ -17,6 +16,7 @@ from tui.graphics.widget import PictureView
 from tui.inspect.captions import caption_of
 from tui.inspect.legend import legend
 from tui.inspect.request import LayerPicture
+from tui.widgets.lines import Lines
 
 
 class LayerView(Horizontal):
@@ -43,8 +43,8 @@ class LayerView(Horizontal):
         self.mosaic = PictureView(id="mosaic", placeholder=placeholder)
         self.photograph = PictureView(id="photograph")
         self._side = Column(id="side")
-        self._caption = Static(id="caption", markup=False)
-        self._legend = Static(id="legend", markup=False)
+        self._caption = Lines(id="caption", markup=False)
+        self._legend = Lines(id="legend", markup=False)
         self._caption_text = caption
         self._picture: LayerPicture | None = None
 
@@ -75,7 +75,7 @@ class LayerView(Horizontal):
         self.mosaic.placeholder = "\n".join(picture.text)
         self.mosaic.show(picture.mosaic, once_laid_out=divided_anew)
         self.photograph.show(picture.photograph, once_laid_out=divided_anew)
-        self._write(self._caption, self._caption_text() if self._caption_text else caption_of(picture))
+        self._caption.write(self._caption_text() if self._caption_text else caption_of(picture))
         self._write_legend()
 
     @on(PictureView.Shown)
@@ -94,14 +94,7 @@ class LayerView(Horizontal):
             ]
         text = legend(self._picture, note)
         text.truncate(self._picture.request.pane.columns, overflow="ellipsis")
-        self._write(self._legend, text)
-
-    def _write(self, static: Static, text: Text) -> None:
-        """Update a text. A layout draws the whole screen, so only if the number of lines changes."""
-        before = static.content
-        lines = before.plain.count("\n") if isinstance(before, Text) else -1
-        if before != text:
-            static.update(text, layout=text.plain.count("\n") != lines)
+        self._legend.write(text)
 
     def clear(self, why: str) -> None:
         """Show no picture but a text."""

@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 from rich.text import Text
-from textual.widgets import Static
 
 from facegender.runs.events import EpochFinished
 from facegender.support.text import counted
 from tui import format as fmt
 from tui.run.state import RunState
+from tui.widgets.lines import Lines
 from tui.widgets.status import bar
 
 MAX_CLASS_ROWS = 5
@@ -22,7 +22,7 @@ _CLASS_HEADINGS = " correct wrong  precision recall    F1"
 _PAST = "#7f848e"
 
 
-class Facts(Static):
+class Facts(Lines):
     """Lines of text that a function makes from a run's state, the shown epoch and the width in cells."""
 
     DEFAULT_CSS = """
@@ -35,7 +35,7 @@ class Facts(Static):
         self._shown: tuple[RunState, int | None] | None = None
 
     def show(self, state: RunState, epoch: int | None = None) -> None:
-        """Show a run, and what is known of each epoch for one of them; None for the latest."""
+        """Show a run, with the figures of one epoch, counted from 0; None for the latest."""
         self._shown = state, epoch
         self._update()
 
@@ -44,17 +44,8 @@ class Facts(Static):
         self._update()
 
     def _update(self) -> None:
-        if self._shown is None:
-            return
-        text, before = self._lines(*self._shown, self.size.width), self.content
-        if text != before:
-            # A layout draws the whole screen.
-            same_height = isinstance(before, Text) and _rows(before, self.size.width) == _rows(text, self.size.width)
-            self.update(text, layout=not same_height)
-
-
-def _rows(text: Text, width: int) -> int:
-    return sum(max(1, math.ceil(cell_len(line) / max(1, width))) for line in text.plain.splitlines())
+        if self._shown is not None:
+            self.write(self._lines(*self._shown, self.size.width))
 
 
 def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
