@@ -8,9 +8,10 @@ import pytest
 import recorded
 from piloting import COMMON, LARGE, WatchedApp, running, screen_text, title, until, until_said
 from textual import events
+from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from facegender.runs.events import LayerHealth
+from facegender.runs.events import LayerHealth, LayerInfo
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from tui.commands import PANES
@@ -274,3 +275,27 @@ async def test_an_epoch_without_findings_leads_out_of_their_list(folder: RunFold
         await until(lambda: app.dashboard.browser.has_focus)
         await until(lambda: shown_panes(app) == ["layers"])
         assert not app.dashboard.query_one("#health").display
+
+
+class ListApp(App[None]):
+    """A list of layers alone."""
+
+    def compose(self) -> ComposeResult:
+        yield LayerList()
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"), [(40, ["features.0", "features.conv12"]), (28, ["0", "conv12"])], ids=["wide", "narrow"]
+)
+async def test_what_all_names_begin_with_is_left_out_only_where_they_do_not_fit(
+    width: int, expected: list[str]
+) -> None:
+    layers = [
+        LayerInfo(name=name, channels=8, size=(16, 16), kernel=(3, 3, 3)) for name in ("features.0", "features.conv12")
+    ]
+    app = ListApp()
+    async with app.run_test(size=(width, 10)) as pilot:
+        listed = app.query_one(LayerList)
+        listed.show(layers, [], 0)
+        await pilot.pause()
+        assert [str(listed.get_option_at_index(index).prompt).split()[0] for index in range(2)] == expected

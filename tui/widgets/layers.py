@@ -21,6 +21,7 @@ _SERIOUS = "#e06c75"
 _WARNING = "#e5c07b"
 MAX_FINDINGS = 200
 """Findings that are listed: the list is as high as its lines, so all of them are laid out."""
+_FIGURES_CELLS = 15
 _NAME_CELLS = 12
 """Cells that are left of a layer's name beside its figures."""
 
@@ -58,7 +59,8 @@ class LayerList(OptionList, can_focus=False):
             self._shown = layers, found, width
             counts = Counter(finding.layer for finding in found)
             serious = {finding.layer for finding in found if finding.kind == "not finite"}
-            shared = _shared_modules([layer.name for layer in layers])
+            names = [layer.name for layer in layers]
+            shared = _shared_modules(names) if max(map(len, names), default=0) > _name_room(width) else 0
             self.set_options(
                 Option(_layer_line(layer, shared, counts[layer.name], layer.name in serious, width)) for layer in layers
             )
@@ -132,11 +134,16 @@ def _shared_modules(names: Sequence[str]) -> int:
     return sum(len(part[0]) + 1 for part in takewhile(lambda part: len(set(part)) == 1, parts))
 
 
+def _name_room(width: int) -> int:
+    """Return the cells that a layer's name may take of a line, beside its figures and the number of findings."""
+    return max(_NAME_CELLS, width - _FIGURES_CELLS - 3)
+
+
 def _layer_line(layer: LayerInfo, shared: int, findings: int, serious: bool, width: int) -> Text:
     """Return a layer's name without its first ``shared`` characters, its figures and the number of findings."""
     height, breadth = layer.size
     figures = f" {layer.channels:>4} {f'{breadth}×{height}':>9}"
-    room = max(_NAME_CELLS, width - len(figures) - 3)
+    room = _name_room(width)
     # The end of a long name tells more than its beginning.
     name = layer.name[shared:]
     name = name if len(name) <= room else "…" + name[len(name) - room + 1 :].lstrip(".")
