@@ -21,7 +21,7 @@ from facegender.support.files import exists, is_file
 from facegender.support.text import counted, json_line, one_line, printable, table
 
 if TYPE_CHECKING:
-    from facegender.rendering.figures import Figure, Selection
+    from facegender.rendering.figures import Figure, FigureRequest
 
 # As in `facegender.rendering.views`, which imports numpy.
 View = Literal["maps", "filters", "average", "difference", "cam", "top"]
@@ -122,14 +122,14 @@ def _selection(
     probe: int,
     reference: int | None,
     scope: Scope | None,
-) -> Selection:
+) -> FigureRequest:
     """Check the options against what was recorded.
 
     Raises:
         UserError: Something does not exist; the message says what does.
         FrameUnreadable: The frame cannot be read.
     """
-    from facegender.rendering.figures import Selection
+    from facegender.rendering.figures import FigureRequest
     from facegender.runs.frames import open_frame
 
     run, epochs = folder.name, folder.frame_epochs()
@@ -154,7 +154,7 @@ def _selection(
         raise UserError(f"--channel {channel}: with --view cam it is a class: {numbered}")
     if view != "cam" and channel is not None and channel > channels:
         raise UserError(f"--channel {channel}: {one_line(name)} has {counted(channels, 'channel')}")
-    return Selection(
+    return FigureRequest(
         epoch=shown,
         layer=name,
         view=view,
@@ -195,7 +195,7 @@ def _epochs_in_words(epochs: list[int]) -> str:
     return f"epochs {', '.join(numbers)}"
 
 
-def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
+def _write_gif(folder: RunFolder, chosen: FigureRequest, output: Path) -> None:
     from facegender.rendering.figures import write_animation
 
     with _writing(output):
@@ -203,7 +203,7 @@ def _write_gif(folder: RunFolder, chosen: Selection, output: Path) -> None:
     print(f"{printable(output)}: {counted(len(figures), 'epoch')}, the last is {figures[-1].title}")
 
 
-def _read_top(folder: RunFolder, chosen: Selection) -> Figure:
+def _read_top(folder: RunFolder, chosen: FigureRequest) -> Figure:
     """Cut what excites a channel most, the first one if none is chosen, from the photographs of the run."""
     from facegender.channel_patches import channel_patches, checkpoint_for
     from facegender.classifier import load_classifier
@@ -222,7 +222,7 @@ def _writing(output: Path) -> Iterator[None]:
         raise UserError(f"--output {printable(output)}: {error.strerror}; name another file") from None
 
 
-def _numbers(folder: RunFolder, chosen: Selection, figure: Figure) -> dict[str, Any]:
+def _numbers(folder: RunFolder, chosen: FigureRequest, figure: Figure) -> dict[str, Any]:
     """The numbers behind a figure, as one JSON object; epochs, probes and channels are counted from 0."""
     from facegender.runs.frames import open_frame
 

@@ -60,8 +60,8 @@ _MIN_LABELLED_PX = 40
 _LABEL_GAP_PX = 18
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """What to show.
+class FigureRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which figure is wanted.
 
     Attributes:
         epoch: Counted from 0; `INITIAL` for the initial weights.
@@ -105,7 +105,7 @@ def epoch_name(epoch: int) -> str:
     return "epoch 0, initial weights" if epoch == INITIAL else f"epoch {epoch + 1}"
 
 
-def read_figure(folder: RunFolder, chosen: Selection) -> Figure:
+def read_figure(folder: RunFolder, chosen: FigureRequest) -> Figure:
     """Read what a view of a run shows.
 
     Raises:
@@ -135,7 +135,7 @@ def read_figure(folder: RunFolder, chosen: Selection) -> Figure:
         return figure_of(tiles, _title(folder.name, frame, chosen), list(_notes(frame, chosen, tiles)))
 
 
-def patches_figure(run: str, chosen: Selection, patches: Patches) -> Figure:
+def patches_figure(run: str, chosen: FigureRequest, patches: Patches) -> Figure:
     """Make a figure of the patches that excite a channel most, with the value, label and answer for each photograph."""
     described = zip(patches.values.tolist(), patches.names, patches.labels, patches.answers, strict=True)
     notes = [f"{value:.3g} {name}: labelled {label}, predicted {answer}" for value, name, label, answer in described]
@@ -161,7 +161,7 @@ def _range(values: Sequence[float]) -> str:
     return first if first == last else f"{first} … {last}"
 
 
-def _title(run: str, frame: FrameReader, chosen: Selection) -> str:
+def _title(run: str, frame: FrameReader, chosen: FigureRequest) -> str:
     view = VIEW_TITLES[chosen.view]
     if chosen.view == "difference" and chosen.reference is not None:
         view = f"difference to {epoch_name(chosen.reference)}"
@@ -172,7 +172,7 @@ def _title(run: str, frame: FrameReader, chosen: Selection) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _notes(frame: FrameReader, chosen: Selection, tiles: Tiles) -> Iterator[str]:
+def _notes(frame: FrameReader, chosen: FigureRequest, tiles: Tiles) -> Iterator[str]:
     info, view = frame.info, chosen.view
     about_filters = view == "filters" or (view == "difference" and chosen.variant == "filters")
     if not about_filters:
@@ -297,7 +297,7 @@ def _shortened(text: str, font: _Font, width: int) -> str:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def file_name(chosen: Selection, suffix: str) -> str:
+def file_name(chosen: FigureRequest, suffix: str) -> str:
     """Name the file of a figure, e.g. "conv2_maps_channel_5_epoch_3.png"; of a GIF without the epoch.
 
     As in all names of files the epoch counts from 0; the channel counts from 1, as in the picture.
@@ -318,7 +318,7 @@ def write_figure(path: Path, figure: Figure) -> None:
     write_png(path, draw(figure))
 
 
-def write_animation(path: Path, folder: RunFolder, chosen: Selection) -> list[Figure]:
+def write_animation(path: Path, folder: RunFolder, chosen: FigureRequest) -> list[Figure]:
     """Write the figures of `epoch_figures` as an animated GIF, whole or not at all; return them.
 
     Raises:
@@ -353,7 +353,7 @@ def write_gif(path: Path, pictures: Sequence[Image.Image], seconds: float = 0.5)
         padded[0].save(temporary, "GIF", save_all=True, append_images=padded[1:], duration=times, loop=0)
 
 
-def epoch_figures(folder: RunFolder, chosen: Selection) -> Iterator[Figure]:
+def epoch_figures(folder: RunFolder, chosen: FigureRequest) -> Iterator[Figure]:
     """Read a figure for each recorded epoch, of a long run for some evenly spaced ones.
 
     Without a scope all epochs share one scale if the view has such a scale, so that colours can be compared. Epochs

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS
 from facegender.rendering.figures import (
     Figure,
-    Selection,
+    FigureRequest,
     draw,
     epoch_figures,
     figure_of,
@@ -49,7 +49,7 @@ def texts_drawn(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_feature_maps_are_captioned_with_run_epoch_layer_probe_and_scale(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figure = read_figure(folder, Selection(epoch=1, layer="conv2", probe=1))
+    figure = read_figure(folder, FigureRequest(epoch=1, layer="conv2", probe=1))
     assert figure.title == f"{folder.name} · epoch 2 (step 10) · conv2 · feature maps"
     about_probe, modules, scale = figure.notes
     assert about_probe.startswith("probe 2 (face-1.png), labelled male; predicted ")
@@ -77,7 +77,7 @@ def test_feature_maps_are_captioned_with_run_epoch_layer_probe_and_scale(
 def test_each_view_says_what_its_colours_mean(
     folder: RunFolder, changes: dict[str, object], title: str, note: str
 ) -> None:
-    figure = read_figure(folder, structs.replace(Selection(epoch=2, layer="conv1"), **changes))
+    figure = read_figure(folder, structs.replace(FigureRequest(epoch=2, layer="conv1"), **changes))
     assert title in figure.title
     assert any(line.startswith(note) for line in figure.notes)
     picture = draw(figure)
@@ -87,12 +87,12 @@ def test_each_view_says_what_its_colours_mean(
 
 def test_the_initial_weights_are_called_epoch_0(folder: RunFolder) -> None:
     write_frame(folder.frame_path(INITIAL), structs.replace(recorded.frame(0), epoch=INITIAL, step=0))
-    figure = read_figure(folder, Selection(epoch=INITIAL, layer="conv1"))
+    figure = read_figure(folder, FigureRequest(epoch=INITIAL, layer="conv1"))
     assert "epoch 0, initial weights (step 0)" in figure.title
 
 
 def test_tiles_on_one_scale_have_one_number_at_each_end(folder: RunFolder) -> None:
-    figure = read_figure(folder, Selection(epoch=2, layer="conv2", view="filters"))
+    figure = read_figure(folder, FigureRequest(epoch=2, layer="conv2", view="filters"))
     assert figure.bar is DIVERGING
     assert float(figure.high) == -float(figure.low) == pytest.approx(float(figure.tiles.high[0]), rel=1e-2)
 
@@ -109,7 +109,7 @@ def test_the_mosaic_has_the_colours_of_the_tiles_where_the_grid_says(folder: Run
 
 
 def test_a_layer_of_many_channels_fits_and_has_no_labels(monkeypatch: pytest.MonkeyPatch, folder: RunFolder) -> None:
-    tiles = read_figure(folder, Selection(epoch=2, layer="conv1")).tiles
+    tiles = read_figure(folder, FigureRequest(epoch=2, layer="conv1")).tiles
     many = structs.replace(
         tiles,
         pixels=np.zeros((2048, 7, 7), np.uint8),
@@ -124,13 +124,13 @@ def test_a_layer_of_many_channels_fits_and_has_no_labels(monkeypatch: pytest.Mon
 
 def test_texts_of_a_file_cannot_control_a_terminal(folder: RunFolder) -> None:
     write_frame(folder.frame_path(0), recorded.frame(0, names=["evil\x1b[2J\nname", "b"]))
-    figure = read_figure(folder, Selection(epoch=0, layer="conv1"))
+    figure = read_figure(folder, FigureRequest(epoch=0, layer="conv1"))
     assert all(text.isprintable() for text in (figure.title, *figure.notes))
 
 
 @pytest.mark.parametrize("view", ["maps", "filters", "cam"])
 def test_the_epochs_of_an_animation_share_one_scale(folder: RunFolder, view: View) -> None:
-    figures = list(epoch_figures(folder, Selection(epoch=2, layer="conv2", view=view)))
+    figures = list(epoch_figures(folder, FigureRequest(epoch=2, layer="conv2", view=view)))
     assert len(figures) == 3
     assert len({(figure.low, figure.high) for figure in figures}) == 1
     assert all(figure.tiles.scope == "run" for figure in figures)
@@ -139,9 +139,9 @@ def test_the_epochs_of_an_animation_share_one_scale(folder: RunFolder, view: Vie
 def test_epochs_that_have_nothing_to_show_are_left_out_of_an_animation(folder: RunFolder) -> None:
     write_frame(folder.frame_path(1), structs.replace(recorded.frame(1), cams={}))
     with pytest.raises(NothingToShow):
-        read_figure(folder, Selection(epoch=1, layer="conv1", view="cam"))
-    assert len(list(epoch_figures(folder, Selection(epoch=2, layer="conv1", view="cam")))) == 2
-    assert len(list(epoch_figures(folder, Selection(epoch=2, layer="conv1", view="difference", reference=0)))) == 2
+        read_figure(folder, FigureRequest(epoch=1, layer="conv1", view="cam"))
+    assert len(list(epoch_figures(folder, FigureRequest(epoch=2, layer="conv1", view="cam")))) == 2
+    assert len(list(epoch_figures(folder, FigureRequest(epoch=2, layer="conv1", view="difference", reference=0)))) == 2
 
 
 def test_a_gif_plays_the_epochs_for_ever_and_is_written_whole(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_gif_plays_the_epochs_for_ever_and_is_written_whole(tmp_path: Path) ->
 
 
 def test_a_figure_has_a_name_of_its_own_that_any_file_system_takes() -> None:
-    chosen = Selection(epoch=2, layer="features.0", view="maps", channel=4)
+    chosen = FigureRequest(epoch=2, layer="features.0", view="maps", channel=4)
     assert file_name(chosen, ".png") == "features.0_maps_channel_5_epoch_2.png"
     assert file_name(structs.replace(chosen, view="cam", channel=None, probe=1), ".gif") == "cam_probe_2.gif"
     assert file_name(structs.replace(chosen, epoch=INITIAL, channel=None), ".png") == "features.0_maps_initial.png"

@@ -44,14 +44,15 @@ def export_view(folder: RunFolder, request: LayerRequest, *, animated: bool) -> 
         raise UserError(f"visuals/{folder.name}: the file cannot be written ({error.strerror})") from None
 
 
-def _chosen(folder: RunFolder, request: LayerRequest) -> figures.Selection:
+def _chosen(folder: RunFolder, request: LayerRequest) -> figures.FigureRequest:
+    """Return the figure of what the pane shows."""
     selection, view = request.selection, request.selection.mode.view
     assert selection.epoch is not None
     with open_frame(request.file) as frame:
         layers = frame.info.layers
     alone = selection.zoomed or view == "top"
     paths = {folder.frame_path(epoch): epoch for epoch in folder.frame_epochs()}
-    return figures.Selection(
+    return figures.FigureRequest(
         epoch=selection.epoch,
         layer=layers[min(selection.layer, len(layers) - 1)],
         view=view,
@@ -64,10 +65,10 @@ def _chosen(folder: RunFolder, request: LayerRequest) -> figures.Selection:
 
 
 def _write_patches(
-    path: Path, folder: RunFolder, chosen: figures.Selection, request: LayerRequest, *, animated: bool
+    path: Path, folder: RunFolder, chosen: figures.FigureRequest, request: LayerRequest, *, animated: bool
 ) -> None:
     if animated:
-        raise views.NothingToShow("top patches are not played: they are made for one epoch")
+        raise views.NothingToShow("top patches cannot be animated: they are those of one epoch")
     if request.patches is None:
         raise views.NothingToShow(request.no_patches or "the patches are not made yet: try again in a moment")
     figures.write_figure(path, figures.patches_figure(folder.name, chosen, read_patches(request.patches)))
