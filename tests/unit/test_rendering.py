@@ -276,7 +276,7 @@ def test_the_pages_of_a_network_of_very_many_layers_can_still_be_opened() -> Non
 
 def test_the_maps_page_shows_the_probe_photographs_and_both_ends_of_the_colour_map() -> None:
     frame = recorded.frame(3)
-    page = np.asarray(pages.maps_page(frame))
+    page = np.asarray(pages.maps_page(frame).convert("RGB"))
     for colour in (VIRIDIS[0], VIRIDIS[255]):
         assert (page == colour).all(axis=2).any()
     middle = frame.images[0].mean(axis=(0, 1))
