@@ -9,11 +9,15 @@ import pytest
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
+from textual.app import App, ComposeResult
 from textual.color import Color
 from textual.filter import Monochrome
+from textual.screen import Screen
 from textual.strip import Strip
+from textual.widgets import Static
 
-from tui.graphics.textual_internals import PictureStrip
+from tui.graphics.textual_internals import ForgivingScreen, PictureStrip
 
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 BOLD = Style(bold=True)
@@ -79,3 +83,26 @@ def test_an_aligned_line_paints_where_it_is(align: str, written: str) -> None:
 
 def test_each_piece_of_a_divided_line_paints_its_own_columns() -> None:
     assert [piece.render(CONSOLE) for piece in picture_strip().divide([2, 5, 10])] == ["01", "234", "56789"]
+
+
+class OneText(App[None]):
+    """A text on a screen that survives its removal."""
+
+    def get_default_screen(self) -> Screen[None]:
+        return ForgivingScreen(id="_default")
+
+    def compose(self) -> ComposeResult:
+        yield Static("a notification")
+
+
+async def test_a_press_of_the_mouse_where_a_widget_was_removed_does_nothing() -> None:
+    app = OneText()
+    async with app.run_test() as pilot:
+        removed = app.screen.query_one(Static)
+        await removed.remove()  # the next layout comes later
+        assert Screen.get_widget_and_offset_at(app.screen, 1, 0)[0] is removed
+        app.screen._forward_event(
+            events.MouseDown(removed, 1, 0, 0, 0, button=1, shift=False, meta=False, ctrl=False, screen_x=1, screen_y=0)
+        )
+        await pilot.pause()
+        assert app.is_running

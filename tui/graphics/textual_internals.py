@@ -22,7 +22,7 @@ from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
-from textual.geometry import Region
+from textual.geometry import Offset, Region
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
@@ -80,6 +80,19 @@ class QuietFocusScreen(Screen[ScreenResultType]):
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
+class ForgivingScreen(Screen[ScreenResultType]):
+    """A screen that survives a press of the mouse where a widget, such as a notification, has just been removed.
+
+    Until the next layout Textual still finds the widget there, and asks for the region of its parent, which is None by
+    then: an AttributeError, which ends the program.
+    """
+
+    def get_widget_and_offset_at(self, x: int, y: int) -> tuple[Widget | None, Offset | None]:
+        """Find the widget at a place of the screen, and where in its text that is; a removed one does not count."""
+        widget, offset = super().get_widget_and_offset_at(x, y)
+        return (widget, offset) if widget is None or widget.is_attached else (None, None)
+
+
 class LateReplyFilter:
     """Recognises the key presses of a late reply to the probe; it must see every key.
 
@@ -110,7 +123,7 @@ class LateReplyFilter:
         return self._left >= 0
 
 
-class Palette(CommandPalette):
+class Palette(ForgivingScreen[None], CommandPalette):
     """A command palette that ignores the page keys until its list has room.
 
     `OptionList` looks up the line of its first option, which it does not know before the first layout or on a screen of

@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 
 from textual import on
-from textual.screen import Screen, ScreenResultType
+from textual.screen import ScreenResultType
 
 from tui.completion import complete_path
-from tui.graphics.textual_internals import QuietFocusScreen
+from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.inspect.browser import LayerBrowser
 from tui.widgets.prompt import Prompt
 
 
-class BaseScreen(Screen[ScreenResultType]):
+class BaseScreen(ForgivingScreen[ScreenResultType]):
     """A screen whose keys do nothing until all of its widgets are mounted.
 
     On a busy machine the first widget can have the focus long before the last one is mounted, and would pass on keys
