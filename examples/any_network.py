@@ -26,7 +26,10 @@ class ImageClassifier(LightningModule):
         self.network, self.learning_rate = network, learning_rate
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)  # logits (N, classes)
+        output = self.network(images)
+        return getattr(
+            output, "logits", output
+        )  # (N, classes); Inception also returns logits of an auxiliary classifier
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         return F.cross_entropy(self(batch[0]), batch[1])
@@ -39,22 +42,26 @@ class ImageClassifier(LightningModule):
 
 
 def make_network(name: str, classes: int, *, pretrained: bool) -> nn.Module:
-    """Make a network with a new last layer; with the weights of ImageNet if this machine can get them."""
-    try:
-        network = models.get_model(name, weights="DEFAULT" if pretrained else None)
-    except OSError as error:
-        print(f"the weights of {name} cannot be downloaded ({error}): training starts from random ones")
-        network = models.get_model(name, weights=None)
-    path, last = [item for item in network.named_modules() if isinstance(item[1], nn.Linear)][-1]
-    parent, _, attribute = path.rpartition(".")
-    setattr(network.get_submodule(parent), attribute, nn.Linear(last.in_features, classes))
+    """Make a network, with the weights of ImageNet except in its last layer if this machine can get them."""
+    # These two have auxiliary classifiers, whose logits they return as well while they train.
+    options = {"aux_logits": False} if name in ("googlenet", "inception_v3") else {}
+    network = models.get_model(name, num_classes=classes, **options)
+    if pretrained:
+        try:
+            weights = models.get_model_weights(name).DEFAULT.get_state_dict()
+        except OSError as error:
+            print(f"the weights of {name} cannot be downloaded ({error}): training starts from random ones")
+        else:
+            own = network.state_dict()
+            fitting = {key: value for key, value in weights.items() if key in own and value.shape == own[key].shape}
+            network.load_state_dict(fitting, strict=False)
     return network
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pictures", help="folder with one subfolder for each class")
-    parser.add_argument("--network", default="resnet18", help="any of torchvision.models.list_models(models)")
+    parser.add_argument("--network", default="resnet18", help="a classification network of torchvision.models")
     parser.add_argument("--random-weights", action="store_true", help="do not download any")
     for name, default in {"epochs": 5, "batch-size": 32, "image-size": 224, "workers": 2}.items():
         parser.add_argument(f"--{name}", type=int, default=default)

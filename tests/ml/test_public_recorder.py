@@ -623,11 +623,12 @@ def test_the_public_names_are_imported_lazily() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_example_trains_any_network_on_a_folder_of_pictures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["mobilenet_v3_small", "squeezenet1_1"])  # whose last layer is a convolution
+def test_the_example_trains_any_network_on_a_folder_of_pictures(tmp_path: Path, network: str) -> None:
     pytest.importorskip("torchvision")
     draw_pictures(tmp_path / "pictures", 5)
     example = Path(__file__).resolve().parents[2] / "examples" / "any_network.py"
-    options = ["--network=mobilenet_v3_small", "--random-weights", "--epochs=1", "--image-size=32", "--workers=0"]
+    options = [f"--network={network}", "--random-weights", "--epochs=1", "--image-size=32", "--workers=0"]
     line = [sys.executable, str(example), str(tmp_path / "pictures"), *options, f"--root={tmp_path}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, stdin=subprocess.DEVNULL)
