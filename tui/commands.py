@@ -37,7 +37,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("train", "t", "t", "app.new_run", "start a new training run", "Runs", "train"),
     Command("stop", "S", "S", "app.request('stop')", "stop the run after this batch (asks first)", "Runs", "stop"),
     Command("resume", "R", "R", "app.request('resume')", "resume the run from its last checkpoint", "Runs", "resume"),
-    Command("frame", "F", "F", "app.request('frame')", "make pictures of the present weights now", "Runs"),
+    Command("frame", "F", "F", "app.request('frame')", "make pictures of the current weights now", "Runs"),
     Command("runs", "r", "r", "app.runs", "list all runs: open, stop, resume, delete", "Runs", "runs"),
     Command("classify", "c", "c", "open_prompt", "classify a photograph with this run", "Runs", "classify"),
     Command("previous-epoch", "left", "←", "move_epoch(-1)", "previous epoch", "Pictures"),

@@ -49,7 +49,7 @@ class StopRun(RunRequest):
 
 
 class RecordFrame(RunRequest):
-    """Have the trainer of a run make pictures of its present weights."""
+    """Have the trainer of a run make pictures of its current weights."""
 
 
 class DeleteRun(RunRequest):

@@ -23,7 +23,7 @@ class StopRequest(msgspec.Struct, frozen=True, tag_field="type", tag="stop"):
 
 
 class FrameRequest(msgspec.Struct, frozen=True, tag_field="type", tag="frame"):
-    """Record a frame of the present weights."""
+    """Record a frame of the current weights."""
 
 
 Request = StopRequest | FrameRequest

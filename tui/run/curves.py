@@ -286,9 +286,9 @@ class StepCurves:
         def points(name: str, values: Floats, colour: str) -> Curve:
             return Curve(name, ends, values, colour, points=True)
 
-        def pair(steps: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
-            buckets = steps.buckets[weight]
-            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(steps.non_finite, int)])
+        def pair(series: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
+            buckets = series.buckets[weight]
+            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(series.non_finite, int)])
             train = Curve(
                 "train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values
             )
