@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,31 @@ async def test_a_channel_that_is_enlarged_is_alone_in_the_file(root: Path) -> No
         await until(lambda: browser.shown is not None and browser.shown.selection.zoomed)
         assert (await pressed(app, pilot, "e")).endswith("conv2_filters_channel_2_epoch_2.png")
         assert (folder.visuals / "conv2_filters_channel_2_epoch_2.png").exists()
+
+
+async def test_one_file_is_written_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded.write_run(root)
+    running_now, most = 0, 0
+    done = threading.Event()
+
+    def slow_export(*_: object, animated: bool) -> Path:
+        nonlocal running_now, most
+        running_now += 1
+        most = max(most, running_now)
+        done.wait(10)
+        running_now -= 1
+        return root / "written.gif"
+
+    monkeypatch.setattr("tui.inspect.export.export_view", slow_export)
+    async with running(root) as (app, pilot):
+        await shown(app)
+        await pilot.press(*"EEEe")
+        await until(lambda: "the last file is still being written" in app.told)
+        done.set()
+        await until(lambda: any(text.startswith("written to") for text in app.told))
+        await pilot.press("e")
+        await until(lambda: sum(text.startswith("written to") for text in app.told) == 2)
+    assert most == 1
 
 
 async def test_the_epochs_become_a_gif(root: Path) -> None:

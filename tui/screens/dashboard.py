@@ -444,6 +444,9 @@ class Dashboard(PictureScreen):
         if self.folder is None or (request := self.browser.shown) is None:
             self.notify("there is no picture to write yet", severity="error")
             return
+        if any(worker.group == "export" and not worker.is_finished for worker in self.workers):
+            self.notify("the last file is still being written", timeout=3)
+            return
         if animated:
             self.notify("writing the epochs as a GIF…", timeout=3)
         self._export(self.folder, request, animated)
