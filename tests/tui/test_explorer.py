@@ -128,6 +128,7 @@ async def test_the_health_list_leads_to_the_layer_and_the_channel(folder: RunFol
 async def test_the_findings_are_those_of_the_shown_epoch(folder: RunFolder) -> None:
     async with running(folder.root) as (app, pilot):
         await until_said(app, "3 findings about the layers: H")
+        await until(lambda: "epoch 3 ● live" in title(app.dashboard.browser))
         await pilot.press("home")
         await until(lambda: "findings" not in screen_text(app))
         await pilot.press("H")
