@@ -347,3 +347,16 @@ def test_a_line_has_no_holes_and_stays_inside() -> None:
     canvas.line(np.array([-50.0, 50.0]), np.array([-10.0, 90.0]), 0)
     canvas.mark(np.array([0.0, 7.0, 99.0, 3.0]), np.array([0.0, 15.0, -5.0, math.nan]), 1)
     assert set(np.unique(canvas.colour)) <= {-1, 0, 1}
+
+
+async def test_the_cursor_leaves_the_labels_of_the_axis_readable() -> None:
+    chart = Chart("")
+    async with ChartApp(chart).run_test(size=(60, 12)) as pilot:
+        chart.show((curve([0.0] * 11),), (0.0, 10.0), "epochs")
+        await pilot.pause()
+        axis = chart.render_line(11).text
+        for x in range(11):
+            chart.show_cursor(float(x))
+            marked = chart.render_line(11).text
+            assert marked.replace("▴", " ") == axis
+        assert marked.endswith("epochs▴")

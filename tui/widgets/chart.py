@@ -107,6 +107,9 @@ class Chart(Widget):
         column = self._cursor_column() if mark else None
         if column is None:
             return rows[y]
+        covered = rows[y].text[column]
+        if y > 0 and not covered.isspace():
+            mark = covered  # a label stays readable, in the colour of the cursor
         strip = Strip([Segment(mark, self.rich_style + _CURSOR_STYLE)], 1)
         return Strip.join([rows[y].crop(0, column), strip, rows[y].crop(column + 1)])
 

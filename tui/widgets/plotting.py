@@ -227,7 +227,7 @@ class Plot:
     def _axis(self, margin: int, columns: int, non_finite: dict[int, int]) -> Strip:
         low, high = self.x_range
         line = [" "] * columns
-        name = f" {self.x_name}"[:columns]
+        name = f" {self.x_name} "[:columns]  # the last column is free for the cursor at the latest epoch
         room = columns - len(name)
         for tick in nice_ticks(low, high, max(1, columns // 12)):
             text = short(tick)
