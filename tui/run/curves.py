@@ -214,17 +214,17 @@ class Curves:
     ends: Floats
     last: float
 
-    def index_of(self, epoch: int) -> int | None:
-        """Return the index of a finished epoch; None if it is not finished."""
+    def index_of(self, epoch: int) -> int:
+        """Return the index of a finished epoch; -1 if it is not finished."""
         index = bisect_left(self.epochs, epoch)
-        return index if self.epochs[index : index + 1] == (epoch,) else None
+        return index if self.epochs[index : index + 1] == (epoch,) else -1
 
     def x_of(self, epoch: int) -> float:
         """Return where an epoch is on the x axis: its end, or the newest value if it is not finished."""
         if epoch < 0:
             return 0.0
         index = self.index_of(epoch)
-        return self.last if index is None else float(self.ends[index])
+        return self.last if index < 0 else float(self.ends[index])
 
     def epoch_near(self, x: float) -> int | None:
         """Return the finished epoch that ends nearest to an x coordinate; None before the first."""

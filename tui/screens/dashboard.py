@@ -45,11 +45,12 @@ EPOCH_BYTES = 8000
 EPOCH_WITHIN_S = 0.03
 """What it takes to show another epoch on the charts and in the facts, and how long a link may be busy with that."""
 EPOCH_AFTER_S = 0.25
-"""On a slower link no key must have been pressed for so long."""
+"""On a slower link they follow when no key has been pressed for so long."""
 PICTURE_WITHIN_S = 0.04
-"""On a fast one they change together with the picture, which saves an update of the screen, or after so long."""
+"""On a fast link they change together with the picture, in one update of the screen, or else after this time."""
 CLOCK_S = 1.0
 WIDE_FROM = (110, 30)
+"""Columns and rows of the smallest terminal in which all panes are shown."""
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
 LISTS_COLUMNS = 38
 """Width of the explorer's lists."""
@@ -374,7 +375,7 @@ class Dashboard(PictureScreen):
     # Curves
 
     def action_curves(self, change: str) -> None:
-        """Call a method of the charts that changes how curves are shown."""
+        """Change how curves are shown, by a method of `RunCharts`."""
         getattr(self._charts, change)()
         self._stale = True
 
@@ -387,7 +388,7 @@ class Dashboard(PictureScreen):
     # Epochs
 
     def action_move_epoch(self, by: int) -> None:
-        """Move by so many epochs: on the charts by all of them, elsewhere by those that have pictures."""
+        """Move by ``by`` epochs: on the charts of all finished epochs, elsewhere of those that have pictures."""
         self.browser.move_epoch(by, every=self._pane in CHARTS)
         self._selected()  # at once: the message may come after the screen was updated
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from tui.run.curves import Curve
 
 _CURSOR_STYLE = Style(color="#e5c07b")
-NOT_FINISHED = -1
-"""In place of the index of an epoch that is not finished: no value is known of it."""
 _BRIEF = {"validation": "val"}
 
 
@@ -177,7 +175,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
         super().__init__(self._title_edge, Vertical(chart), id=id)
         self._heading = title
         self._raw = False
-        self._epoch: tuple[str, int | None] | None = None
+        self._epoch: tuple[str, int] | None = None
         self.chart = chart
 
     def show(
@@ -189,13 +187,13 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
         self._heading = heading or self._heading
         self._show_title()
 
-    def show_cursor(self, x: float | None, epoch: tuple[str, int | None] | None) -> None:
+    def show_cursor(self, x: float | None, epoch: tuple[str, int] | None) -> None:
         """Mark an x coordinate.
 
         Args:
             x: The coordinate; None for no mark.
-            epoch: The name of the epoch whose values the title shows, and its index among the finished ones if it is
-                finished; None for the newest values.
+            epoch: The name of the epoch whose values the title shows, and its index among the finished ones, -1 if it
+                is not finished; None for the newest values.
         """
         self.chart.show_cursor(x)
         if epoch != self._epoch:
@@ -226,7 +224,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
             if curve.name:
                 title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
             if len(curve.y):
-                value = curve.value_at(NOT_FINISHED if name and index is None else index)
+                value = curve.value_at(index)
                 title.append(f" {'-' if name and math.isnan(value) else _figure(value)}", curve.colour)
         if notes and self._raw:
             title.append("  raw", "dim")

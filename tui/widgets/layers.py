@@ -46,8 +46,8 @@ class LayerList(OptionList, can_focus=False):
     LayerList > .option-list--option-hover { background: transparent; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._shown: tuple[Sequence[LayerInfo], Sequence[Finding], int] | None = None
         self._selected = 0
 
@@ -79,7 +79,7 @@ class LayerList(OptionList, can_focus=False):
 
 
 class HealthList(OptionList):
-    """What is unhealthy. Enter or a click leads to the layer, and to the first channel that it is about."""
+    """What is unhealthy. Enter or a click selects the layer that a finding is about, and the first such channel."""
 
     DEFAULT_CSS = """
     HealthList {
@@ -93,8 +93,8 @@ class HealthList(OptionList):
     HealthList > .option-list--option-hover { background: transparent; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._found: list[Finding] | None = None
         self._names: list[str] = []
 

@@ -26,7 +26,7 @@ class Pane(Vertical, can_focus=True):
 
 
 class ListPane(Pane, can_focus=False):
-    """A pane around a list, which has the focus itself or never has it."""
+    """A pane that cannot have the focus, as the list in it may have it."""
 
 
 class PaneTitle(Widget):
