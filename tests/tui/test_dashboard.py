@@ -752,6 +752,17 @@ async def test_stopping_the_run_of_a_script_promises_no_checkpoint(root: Path) -
         await until_said(app, "Its script ends the training after this batch")
 
 
+async def test_the_run_of_a_script_asks_for_no_photograph_that_it_cannot_classify(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    folder.journal_path.unlink()
+    recorded.append(folder, recorded.run_started(run=folder.name, recipe=""))
+    async with running(root) as (app, pilot):
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.started is not None)
+        await pilot.press("c")
+        await until(lambda: app.told and "trained by its own script" in app.told[-1])
+        assert not app.dashboard.prompt.is_open
+
+
 async def test_a_run_that_is_not_training_is_not_stopped(root: Path) -> None:
     folder = recorded.write_run(root, end="completed")
     async with running(root) as (app, pilot):

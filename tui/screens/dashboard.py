@@ -477,6 +477,14 @@ class Dashboard(PictureScreen):
 
     # Prompt
 
+    def action_open_prompt(self) -> None:
+        """Ask for a photograph, unless a script trained the run: this program has no checkpoint of it."""
+        started = self.state.started if self.state is not None else None
+        if started is not None and not started.recipe:
+            self.notify("this run was trained by its own script, which saves its checkpoints: classify there")
+        else:
+            super().action_open_prompt()
+
     def classify(self, text: str) -> None:
         """Classify a file, and show the same layer of its feature maps."""
         self.post_message(ClassifyFile(text, self.browser.selection.layer))
