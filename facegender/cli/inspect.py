@@ -274,10 +274,10 @@ def health(
         return
     header = ["layer", "gradient", "update/weights", "channels", "dead", "stuck", "duplicates"]
     print("\n".join(table([header, *map(_row, chosen.layers)])))
+    problems = counted(len(found), "problem") if found else "no problems"
+    print(f"epoch {chosen.epoch + 1}: {problems} found in {counted(len(chosen.layers), 'layer')}")
     for finding in found:
-        print(f"{finding.layer}: {finding.text}")
-    if not found:
-        print(f"epoch {chosen.epoch + 1}: no problems found in {counted(len(chosen.layers), 'layer')}")
+        print(f"  {finding.layer}: {finding.text}")
 
 
 def _row(layer: LayerHealth) -> list[str]:

@@ -90,7 +90,8 @@ def test_the_newest_epoch_is_printed_with_its_findings(folder: RunFolder, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["layer", "gradient", "update/weights", "channels", "dead", "stuck", "duplicates"]
     assert lines[2].split() == ["conv2", "2.00e-01", "2.00e-03", "6", "1", "0", "0"]
-    assert "conv2: 1 of 6 channels is dead (zero on every validation photograph): 3" in lines
+    assert any(line.startswith("epoch ") and line.endswith("problems found in 3 layers") for line in lines)
+    assert "  conv2: 1 of 6 channels is dead (zero on every validation photograph): 3" in lines
     assert "conv3: filters 2 and 5 are nearly equal (cosine similarity 0.995)" in lines
 
 
