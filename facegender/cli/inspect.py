@@ -147,7 +147,7 @@ def _selection(
         probes = len(frame.tensor("probe/labels"))
         if probe > probes:
             raise UserError(f"--probe {probe}: run {run} has {counted(probes, 'probe photograph')}")
-        classes = [label for label in frame.info.classes if f"cam/{label}" in frame]
+        classes = [label for label in frame.info.classes if f"cam/{label}/high" in frame]
         channels = len(frame.tensor(f"maps/{name}/low", 0))
     if view == "cam" and channel is not None and classes and channel > len(classes):
         numbered = ", ".join(f"{one_line(label)} ({number})" for number, label in enumerate(classes, 1))

@@ -217,7 +217,7 @@ def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limit
     Of many classes the most probable comes first. Brighter is more influence on the class; `FrameInfo.cam_method` says
     by which method.
     """
-    names = [name for name in frame.info.classes if f"cam/{name}" in frame]
+    names = [name for name in frame.info.classes if f"cam/{name}/high" in frame]
     if not names:
         raise NothingToShow(f"where it looked: {_why_missing(frame)}")
     if len(names) > MANY_CLASSES:

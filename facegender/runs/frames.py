@@ -211,6 +211,8 @@ def write_frame(path: Path, frame: Frame) -> None:
     if frame.heatmap is not None:
         tensors["probe/heatmap"] = np.ascontiguousarray(frame.heatmap)
     for name, cam in frame.cams.items():
+        if name.endswith("/high"):  # the class "a/high" would take the name of the limits of the class "a"
+            continue
         high = np.nan_to_num(cam, nan=0.0, posinf=0.0, neginf=0.0).max(axis=(1, 2), initial=0.0).astype(np.float32)
         shares = np.nan_to_num(cam) / np.where(high > 0, high, 1.0)[:, None, None]
         tensors[f"cam/{name}"] = np.rint(np.clip(shares, 0, 1) * 255).astype(np.uint8)

@@ -147,6 +147,14 @@ def test_a_difference_to_another_network_says_so(stack: ExitStack, tmp_path: Pat
         view_tiles("difference", opened, "conv2")
 
 
+def test_a_class_whose_name_is_that_of_the_limits_of_another_has_no_heatmap(
+    stack: ExitStack, tmp_path: Path, frame: Frame
+) -> None:
+    cams = {"a": frame.cams["female"], "a/high": frame.cams["male"]}
+    tiles = view_tiles("cam", reader(stack, tmp_path, structs.replace(frame, classes=list(cams), cams=cams)), "conv1")
+    assert tiles.labels == ("a",)
+
+
 def test_heatmaps_of_different_sizes_are_unreadable(tmp_path: Path, frame: Frame) -> None:
     cams = {"female": np.ones((2, 4, 4), np.float32), "male": np.ones((2, 5, 4), np.float32)}
     path = tmp_path / "frame.safetensors"
