@@ -92,7 +92,7 @@ def test_the_newest_epoch_is_printed_with_its_findings(folder: RunFolder, capsys
     assert lines[2].split() == ["conv2", "2.00e-01", "2.00e-03", "6", "1", "0", "0"]
     assert any(line.startswith("epoch ") and line.endswith("problems found in 3 layers") for line in lines)
     assert "  conv2: 1 of 6 channels is dead (zero on every validation photograph): 3" in lines
-    assert "conv3: filters 2 and 5 are nearly equal (cosine similarity 0.995)" in lines
+    assert "  conv3: filters 2 and 5 are nearly equal (cosine similarity 0.995)" in lines
 
 
 def test_a_healthy_epoch_says_so_in_one_line(folder: RunFolder, capsys: Capture) -> None:
