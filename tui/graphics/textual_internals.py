@@ -123,7 +123,7 @@ class LateReplyFilter:
         return self._left >= 0
 
 
-class Palette(ForgivingScreen[None], CommandPalette):
+class Palette(CommandPalette, ForgivingScreen[None]):
     """A command palette that ignores the page keys until its list has room.
 
     `OptionList` looks up the line of its first option, which it does not know before the first layout or on a screen of
