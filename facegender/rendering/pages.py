@@ -7,6 +7,7 @@ photographs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -148,6 +149,13 @@ def _mosaic(tiles: UInt8Array, area_px: tuple[int, int]) -> UInt8Array:
 
 def _photographs(images: UInt8Array, side: int) -> tuple[UInt8Array, Palette]:
     """Lay out photographs beside each other; return palette indices from `_PHOTOGRAPHS` on, and their colours."""
+    return _laid_out(images.tobytes(), images.shape, side)
+
+
+@functools.lru_cache(maxsize=1)
+def _laid_out(pixels: bytes, shape: tuple[int, ...], side: int) -> tuple[UInt8Array, Palette]:
+    """Return the same; cached, because every epoch has the same photographs."""
+    images = np.frombuffer(pixels, np.uint8).reshape(shape)
     out = Image.new("RGB", (len(images) * (side + 4), side), GAP_COLOUR)
     for number, image in enumerate(images):
         fitted = ImageOps.pad(Image.fromarray(image), (side, side), Image.Resampling.LANCZOS, GAP_COLOUR)
