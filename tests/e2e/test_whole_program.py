@@ -39,7 +39,7 @@ def test_train_look_inside_classify_detach_and_come_back(tmp_path: Path) -> None
         screen.press(DOWN, ENTER)
         screen.until("no datasets/ here")
         fill(screen, 0, "demo")
-        fill(screen, 2, "32")
+        fill(screen, 3, "32")
         fill(screen, 1, "2000")
         screen.until("ready: Ctrl+S starts the run")
         screen.press(START)

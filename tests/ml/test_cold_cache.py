@@ -18,7 +18,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import Notice, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.training.run import train
-from facegender.training.session import Session
+from facegender.training.session import ConsoleSession
 from tests.ml.conftest import events_of, losses_of, tiny
 
 
@@ -83,14 +83,14 @@ def test_a_run_that_is_stopped_while_its_photographs_are_decoded_is_resumed_as_i
     assert train(faces, tmp_path, "whole", show=False) == "completed"
     fresh()
 
-    def stop(session: Session, stage: str, done: int, count: int) -> None:
+    def stop(session: ConsoleSession, stage: str, done: int, count: int) -> None:
         if done:
             signal.raise_signal(signal.SIGTERM)
 
     with monkeypatch.context() as patch:
         # Each photograph is reported by itself, so that the first report comes before all of these few are done.
         patch.setattr("facegender.data.cache.decoder._SEND_EVERY_S", 0)
-        patch.setattr(Session, "preparing", stop)
+        patch.setattr(ConsoleSession, "preparing", stop)
         assert train(faces, tmp_path, "parts", show=False) == "stopped"
     assert [len(entry.photos.missing_rows) > 0 for entry in entries() if entry.photos] == [True]
     assert train(faces, tmp_path, resume="parts", show=False) == "completed"

@@ -50,6 +50,7 @@ def test_checkpoints_that_do_not_fit_are_told_once_and_at_the_end(
         "events.jsonl",
         "train.log",
         "lock",
+        "photographs.json",
     }
 
 
