@@ -34,7 +34,7 @@ from facegender.training.run import train
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 
 KILLED_RUN = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 import torch
 from facegender.network.module import FaceGenderModule
@@ -71,9 +71,11 @@ elif where == "first epoch":
 elif where == "checkpoint":
     torch.save = dying(torch.save, lambda content, file: content["epoch"] == 1 and "last" in file.name, half)
 elif where == "frame":
-    frames.write_png = dying(
-        frames.write_png, lambda path, picture: path.name == "epoch_1.png",
-        lambda path, picture: path.with_name(f".{path.name}.1.tmp").write_bytes(b"half"))
+    def half_a_picture(path, picture):
+        while b'"file":"last.ckpt","epoch":1' not in RunFolder(root, "a").journal_path.read_bytes():
+            time.sleep(0.01)
+        path.with_name(f".{path.name}.1.tmp").write_bytes(b"half")
+    frames.write_png = dying(frames.write_png, lambda path, picture: path.name == "epoch_1.png", half_a_picture)
     def training_step(self, *arguments, original=FaceGenderModule.training_step):
         while self.global_step == 8:  # the epoch after that frame's waits for its end
             pass

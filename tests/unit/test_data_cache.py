@@ -197,10 +197,13 @@ def decoded_names(tmp_path, monkeypatch):
 
     monkeypatch.setattr(photos, "read_bytes", read_bytes)
 
+    count = 0
+
     def taken() -> list[str]:
+        nonlocal count
         names = log.read_text().split()
-        log.write_text("")
-        return names
+        new, count = names[count:], len(names)
+        return new
 
     return taken
 
