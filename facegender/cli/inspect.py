@@ -7,12 +7,13 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
 from facegender.cli.pictures import Graphics, print_figure, require_terminal
+from facegender.rendering.view_options import Scope, View
 from facegender.runs.events import LayerHealth
 from facegender.runs.folder import RunFolder, open_run
 from facegender.runs.health import findings, read_health
@@ -22,10 +23,6 @@ from facegender.support.text import counted, json_line, one_line, printable, tab
 
 if TYPE_CHECKING:
     from facegender.rendering.figures import Figure, FigureRequest
-
-# As in `facegender.rendering.views`, which imports numpy.
-View = Literal["maps", "filters", "average", "difference", "cam", "top"]
-Scope = Literal["channel", "layer", "run"]
 
 MAX_NAMED = 12
 """Layers or epochs that an error message names."""

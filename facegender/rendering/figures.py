@@ -19,17 +19,8 @@ from facegender.rendering.colormaps import Palette
 from facegender.rendering.history import run_limits, spaced
 from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
 from facegender.rendering.pages import NOTE_COLOUR, TITLE_COLOUR, write_png
-from facegender.rendering.views import (
-    SCOPES,
-    NothingToShow,
-    Scope,
-    Tiles,
-    Variant,
-    View,
-    has_colours,
-    patch_tiles,
-    view_tiles,
-)
+from facegender.rendering.view_options import SCOPES, Scope, Variant, View
+from facegender.rendering.views import NothingToShow, Tiles, has_colours, patch_tiles, view_tiles
 from facegender.runs.folder import INITIAL, RunFolder, frame_name
 from facegender.runs.frames import FrameReader, open_frame
 from facegender.runs.patches import Patches
@@ -70,7 +61,7 @@ class FigureRequest(msgspec.Struct, frozen=True, kw_only=True):
         probe: Counted from 0.
         reference: The epoch that is subtracted, for "difference".
         scope: What shares one scale; the view's usual one by default.
-        variant: As in `facegender.rendering.views.VARIANTS`.
+        variant: As in `facegender.rendering.view_options.VARIANTS`.
     """
 
     epoch: int

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from cachetools import LRUCache
 
-from facegender.rendering.views import Limits, Variant, View, has_colours
+from facegender.rendering.view_options import Variant, View
+from facegender.rendering.views import Limits, has_colours
 from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
 from facegender.support.arrays import Float32Array
 
@@ -64,7 +65,7 @@ def run_limits(
         files: From `spaced`. Those that cannot be read are left out.
         layer: As the files spell it.
         probe: Only for "cam": maps are compared over all probes.
-        variant: Only for "filters", see `facegender.rendering.views.VARIANTS`.
+        variant: Only for "filters", see `facegender.rendering.view_options.VARIANTS`.
     """
     read = {"maps": _map_limits, "filters": _weight_limits, "cam": _cam_limits}.get(view)
     if read is None:

@@ -5,8 +5,6 @@ Each view is a function of frames; `view_tiles` calls it by its name. Strings th
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,6 +12,7 @@ from PIL import Image, ImageDraw
 from facegender.rendering.colormaps import DIVERGING, GREYS, VIRIDIS, Palette
 from facegender.rendering.mosaics import channel_average, signed_tiles
 from facegender.rendering.overlays import heat_overlay
+from facegender.rendering.view_options import SCOPES, Scope, Variant, View
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import FrameReader, TopPatches, dequantise
 from facegender.runs.patches import Patches
@@ -21,33 +20,8 @@ from facegender.runs.tensors import DamagedTensors
 from facegender.support.arrays import Float32Array, UInt8Array
 from facegender.support.text import one_line
 
-View = Literal["maps", "filters", "average", "difference", "cam", "top"]
-"""Feature maps, filters, their mean over the channels, the difference to another epoch, where the network looked for
-each class, and the photographs that excite a channel most."""
-VIEWS: tuple[View, ...] = get_args(View)
-
-Scope = Literal["channel", "layer", "run"]
-"""What shares one scale of colours: each tile has its own, all tiles of the layer, or the layer in all epochs."""
-SCOPES: dict[View, tuple[Scope, ...]] = {
-    "maps": ("channel", "layer", "run"),
-    "filters": ("layer", "channel", "run"),
-    "average": ("channel",),
-    "difference": ("layer", "channel"),
-    "cam": ("channel", "layer", "run"),
-    "top": ("channel",),
-}
-"""The scopes of each view, its usual one first. A tile of "cam" is a class."""
-
 Limits = tuple[float, float]
 """The values that the colours of a scale begin and end with."""
-
-Variant = Literal["colours", "weights", "maps", "filters", "patches", "photographs"]
-VARIANTS: dict[View, tuple[Variant, ...]] = {
-    "filters": ("colours", "weights"),
-    "difference": ("maps", "filters"),
-    "top": ("patches", "photographs"),
-}
-"""Ways to show a view, the usual one first. Only filters of the layer that sees the photograph have colours."""
 
 MAX_OVERLAY_PX = 256
 MANY_CLASSES = 9

@@ -13,7 +13,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
-from facegender.rendering.views import Scope
+from facegender.rendering.view_options import Scope
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import shown_in, until

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from facegender.__main__ import run
 from facegender.cli import inspect
 from facegender.cli.pictures import require_terminal
-from facegender.rendering import views
+from facegender.rendering import view_options
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import write_frame
 from facegender.support.errors import UserError
@@ -41,8 +41,8 @@ def show(folder: RunFolder, *arguments: str) -> int:
 
 
 def test_the_options_name_the_views_and_scales_that_there_are() -> None:
-    assert get_args(inspect.View) == views.VIEWS
-    assert get_args(inspect.Scope) == get_args(views.Scope)
+    assert get_args(inspect.View) == view_options.VIEWS
+    assert get_args(inspect.Scope) == get_args(view_options.Scope)
 
 
 def test_a_picture_is_written_and_its_title_printed(folder: RunFolder, tmp_path: Path, capsys: Capture) -> None:

@@ -21,7 +21,8 @@ from facegender.rendering.figures import (
     read_figure,
     write_gif,
 )
-from facegender.rendering.views import NothingToShow, View, view_tiles
+from facegender.rendering.view_options import View
+from facegender.rendering.views import NothingToShow, view_tiles
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import open_frame, write_frame
 from tests import recorded

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from facegender.rendering import history
 from facegender.rendering.colormaps import DIVERGING, VIRIDIS
-from facegender.rendering.views import SCOPES, NothingToShow, Scope, View, top_values, view_tiles
+from facegender.rendering.view_options import SCOPES, Scope, View
+from facegender.rendering.views import NothingToShow, top_values, view_tiles
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame, FrameReader, FrameUnreadable, open_frame, write_frame
 from tests import recorded

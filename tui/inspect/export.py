@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from facegender.rendering import figures, views
+from facegender.rendering import figures
+from facegender.rendering.view_options import SCOPES, VARIANTS
+from facegender.rendering.views import NothingToShow
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.patches import PatchesUnreadable, read_patches
-from facegender.runs.tensors import DamagedTensors
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.inspect.request import LayerRequest
@@ -38,7 +39,7 @@ def export_view(folder: RunFolder, request: LayerRequest, *, animated: bool) -> 
         else:
             figures.write_figure(path, figures.read_figure(folder, chosen))
         return path
-    except (views.NothingToShow, FrameUnreadable, PatchesUnreadable, DamagedTensors) as error:
+    except (NothingToShow, FrameUnreadable, PatchesUnreadable) as error:
         raise UserError(one_line(str(error))) from None
     except OSError as error:
         raise UserError(f"visuals/{folder.name}: the file cannot be written ({error.strerror})") from None
@@ -59,8 +60,8 @@ def _chosen(folder: RunFolder, request: LayerRequest) -> figures.FigureRequest:
         channel=(selection.channel or 0) if alone else None,
         probe=selection.probe,
         reference=paths.get(request.reference) if request.reference is not None else None,
-        scope=selection.scope if selection.scope in views.SCOPES[view] else None,
-        variant=selection.variant if selection.variant in views.VARIANTS.get(view, ()) else None,
+        scope=selection.scope if selection.scope in SCOPES[view] else None,
+        variant=selection.variant if selection.variant in VARIANTS.get(view, ()) else None,
     )
 
 
@@ -68,7 +69,7 @@ def _write_patches(
     path: Path, folder: RunFolder, chosen: figures.FigureRequest, request: LayerRequest, *, animated: bool
 ) -> None:
     if animated:
-        raise views.NothingToShow("top patches cannot be animated: they are those of one epoch")
+        raise NothingToShow("top patches cannot be animated: they are those of one epoch")
     if request.patches is None:
-        raise views.NothingToShow(request.no_patches or "the patches are not made yet: try again in a moment")
+        raise NothingToShow(request.no_patches or "the patches are not made yet: try again in a moment")
     figures.write_figure(path, figures.patches_figure(folder.name, chosen, read_patches(request.patches)))

@@ -6,10 +6,8 @@ Plain data, so that the first screen does not wait for numpy: `facegender.render
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from facegender.rendering.views import View
+from facegender.rendering.view_options import View
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class ViewMode:
     """A view as the interface presents it.
 
     Attributes:
-        view: Its name in `facegender.rendering.views`.
+        view: Its name in `facegender.rendering.view_options`.
         title: Its name in the title of the pane.
         noun: What one tile shows.
         has_cursor: Whether a channel can be chosen and enlarged.

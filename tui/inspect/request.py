@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facegender.rendering.view_options import Scope
 from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.layout import Layout
@@ -16,7 +17,6 @@ from tui.inspect.selection import Selection
 
 if TYPE_CHECKING:
     from facegender.rendering.history import ChannelCurve
-    from facegender.rendering.views import Scope
     from tui.graphics.picture import Picture
 
 

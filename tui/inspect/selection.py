@@ -6,12 +6,10 @@ Plain data, so that the first screen does not wait for numpy.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from facegender.rendering.view_options import SCOPES, VARIANTS, Scope, Variant
 from tui.inspect.modes import MODES, ViewMode
-
-if TYPE_CHECKING:
-    from facegender.rendering.views import Scope, Variant
 
 Choice = TypeVar("Choice")
 
@@ -87,15 +85,11 @@ class Selection:
 
     def next_scope(self) -> Selection:
         """Switch what shares a scale of colours, if several things can, wrapping around."""
-        from facegender.rendering.views import SCOPES
-
         scopes = SCOPES[self.mode.view]
         return replace(self, scope=_after(self.scope, scopes)) if len(scopes) > 1 else self
 
     def next_variant(self) -> Selection:
         """Switch to the next variant of the view, if it has several, wrapping around."""
-        from facegender.rendering.views import VARIANTS
-
         variants = VARIANTS.get(self.mode.view)
         return replace(self, variant=_after(self.variant, variants)) if variants else self
 
