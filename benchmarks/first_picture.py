@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Terminal
+from benchmarks.terminal import SIXEL, Terminal
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Steps
 from facegender.runs.folder import RunFolder, list_runs
@@ -25,7 +25,6 @@ from facegender.runs.requests import StopRequest, send_request
 REPEATS = 3
 START = b"\x13"
 """Ctrl+S."""
-SIXEL = b"\x1bP0;1;0q"
 LIMIT_S = 120.0
 
 

@@ -17,13 +17,12 @@ import psutil
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Terminal
+from benchmarks.terminal import SIXEL, Terminal
 
 EPOCHS = (10, 1000)
 STARTS = 3
 FLIPS = 300
 VIEWS, LAYERS = 6, 3
-SIXEL = b"\x1bP0;1;0q"
 RIGHT, DOWN, HOME = b"\x1b[C", b"\x1b[B", b"\x1b[H"
 
 

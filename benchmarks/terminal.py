@@ -25,7 +25,9 @@ _QUESTIONS = re.compile(
     rb"|(?:\x1b\[(?P<place>\d+;\d+)H)?\x1b\[(?P<cursor>6n)|\x1b\[(?P<name>>0?q)"
     rb"|\x1b\[\?(?P<mode>\d+)\$p|\x1b_G(?P<kitty>[^;\x1b]*a=q[^;\x1b]*)(?:;[^\x1b]*)?\x1b\\"
 )
-PICTURE = re.compile(rb"\x1b_Ga=T|\x1bP0;1;0q|\xe2\x96\x80|\xf4\x8e\xbb\xae")
+SIXEL = b"\x1bP0;1;0q"
+"""How a sixel picture of this program starts."""
+PICTURE = re.compile(rb"\x1b_Ga=T|" + SIXEL + rb"|\xe2\x96\x80|\xf4\x8e\xbb\xae")
 """What only a picture has: a kitty or a sixel picture's start, a half block, a kitty placeholder."""
 
 

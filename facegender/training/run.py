@@ -14,6 +14,7 @@ from typing import Any
 from facegender.data.dataset import find_data_folder
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
+from facegender.runs.folder import INITIAL
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists
@@ -135,7 +136,7 @@ def _summarise(session: ConsoleSession, status: Status) -> None:
     for path in (folder.best_checkpoint, folder.last_checkpoint, folder.journal_path, folder.log_path):
         if exists(path):
             console.print(f"  {path}")
-    if epochs := folder.frame_epochs():
+    if epochs := [epoch for epoch in folder.frame_epochs() if epoch != INITIAL]:
         console.print(f"  {folder.visuals} ({counted(len(epochs), 'epoch')} of feature maps; epoch_0 is epoch 1)")
     if status == "stopped" and exists(folder.last_checkpoint):
         console.print(f"resume with: {shell_command(folder.root, 'train', '--resume', folder.name)}")

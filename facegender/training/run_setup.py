@@ -65,12 +65,10 @@ class RunSetup:
         A folder that was made for this run is removed. In any other the journal says why, and a resumed run returns to
         the state it had.
         """
-        if self.folder.lock.is_lost():
-            return
         if self.created:
-            shutil.rmtree(self.folder.path, ignore_errors=True)
-            shutil.rmtree(self.folder.visuals, ignore_errors=True)
-            self.folder.remove_if_empty()
+            remove_untrained(self.folder)
+            return
+        if self.folder.lock.is_lost():
             return
         now = time.time()
         lines: list[Event] = [Notice(time=now, level="error", text=error)]
@@ -85,6 +83,14 @@ class RunSetup:
             if self.before:
                 # Last: it names a process that has ended, and a run without a last line has crashed then.
                 self.folder.write_manifest(self.before)
+
+
+def remove_untrained(folder: RunFolder) -> None:
+    """Remove the folders that were made for a run in which nothing was trained, unless somebody has moved them."""
+    if not folder.lock.is_lost():
+        shutil.rmtree(folder.path, ignore_errors=True)
+        shutil.rmtree(folder.visuals, ignore_errors=True)
+        folder.remove_if_empty()
 
 
 def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:

@@ -91,7 +91,7 @@ class Session(Sink):
 
 
 class ConsoleSession(Session):
-    """The session of ``facegender train``, which has a console too."""
+    """A `Session` with a console, for ``facegender train``."""
 
     def __init__(self, setup: RunSetup, log: TrainLog, *, show: bool) -> None:
         self.setup = setup

@@ -389,8 +389,9 @@ class Dashboard(PictureScreen):
 
     def action_move_epoch(self, by: int) -> None:
         """Move by ``by`` epochs: on the charts of all finished epochs, elsewhere of those that have pictures."""
-        self.browser.move_epoch(by, every=self._pane in CHARTS)
-        self._selected()  # at once: the message may come after the screen was updated
+        with self.prevent(LayerBrowser.Selected):  # the message may come after the screen was updated
+            self.browser.move_epoch(by, every=self._pane in CHARTS)
+        self._selected()
 
     def action_first_epoch(self) -> None:
         """Show the first epoch."""

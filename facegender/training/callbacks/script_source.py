@@ -31,7 +31,7 @@ from facegender.training.callbacks.captured_logits import CapturedLogits, module
 from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
-from facegender.training.run_setup import RunSetup, set_up_script
+from facegender.training.run_setup import remove_untrained, set_up_script
 from facegender.training.session import Session, Sink
 
 MAX_CONFUSION_CLASSES = 100
@@ -125,7 +125,7 @@ class ScriptSource(Source):
             try:
                 if status == "completed" and not self._has_begun:  # `Trainer.fit` had nothing left to train
                     sink.close()
-                    RunSetup(sink.folder, self.config, created=True).abandon("")
+                    remove_untrained(sink.folder)
                     sink.folder.lock.release()
                 else:
                     sink.close(status, error)
