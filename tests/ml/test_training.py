@@ -512,5 +512,6 @@ def test_without_a_terminal_each_epoch_is_one_plain_line(tmp_path: Path, capfd: 
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2"]
     assert all(" images/s" in line and "validation accuracy" in line for line in epochs)
     assert any(line.startswith("completed: 2 epochs, best validation accuracy") for line in lines)
+    assert any(line.endswith("(2 epochs of feature maps; epoch_0 is epoch 1)") for line in lines)
     assert any(line.endswith("best.ckpt") for line in lines)
     assert epochs[0] in RunFolder(tmp_path, "a").log_path.read_text()
