@@ -27,6 +27,8 @@ ROUND_TRIP_S, BYTES_PER_SECOND = 0.25, 125_000
 BOUNDS_MS = {"sixel": (90, 40), "kitty": (60, 20), "plain": (50, 50)}
 BOUNDS_KIB = {"sixel": (300, 300), "kitty": (200, 16), "plain": (117, 117)}
 MARK = "¤"
+VIEWS = ("maps", "filters", "average", "difference", "cam")
+"""In the order of the `m` key. Top patches need photographs, which the classify process decodes."""
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
@@ -78,6 +80,17 @@ def flip_table(ours: list[str], theirs: list[str]) -> None:
                 row(f"{NAMES[kind]}, layer {number + 1}, {what}", reactions, bounds)
         for what, reactions in zip(("unseen", "seen"), flips(kind, theirs, b"\x1b[?1049h", []), strict=True):
             row(f"{NAMES[kind]}, automatic widget, {what}", reactions, "")
+
+
+def view_table(ours: list[str]) -> None:
+    """Time and bytes of flips without a delay, view by view of the first layer."""
+    print(f"\n{'flip, no delay, first layer':46} {'n':>3} {'ms':>7} {'p95':>7} {'KiB':>8}   bound: p95 ms, KiB")
+    for kind in KINDS:
+        for number, view in enumerate(VIEWS):
+            both = flips(kind, ours, b"Loss", [HOME, *[b"m"] * number])
+            for index, (what, reactions) in enumerate(zip(("unseen", "seen"), both, strict=True)):
+                bounds = f"{BOUNDS_MS[kind][index]}, {BOUNDS_KIB[kind][index]}"
+                row(f"{NAMES[kind]}, {view}, {what}", reactions, bounds)
 
 
 def slow_table(ours: list[str], theirs: list[str]) -> None:
@@ -156,6 +169,7 @@ def main() -> None:
     theirs = [sys.executable, "-m", "benchmarks.automatic_widget", *ARGUMENTS[2:], ARGUMENTS[0]]
     print(description())
     flip_table(ours, theirs)
+    view_table(ours)
     slow_table(ours, theirs)
     blocked_table([sys.executable, "-m", "benchmarks.watched"])
     echo_table(ours)

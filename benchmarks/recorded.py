@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.events import EpochFinished, FrameSaved, LayerInfo, RunFinished, RunStarted, Steps
+from facegender.runs.events import (
+    EpochFinished,
+    FrameSaved,
+    LayerInfo,
+    PredictionsSaved,
+    RunFinished,
+    RunStarted,
+    Steps,
+)
 from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.frames import TOP, Frame, LayerFrame, TopPatches, write_frame
 from facegender.runs.journal import JournalWriter
 from facegender.runs.lock import Process
+from facegender.runs.predictions import Predictions, write_predictions
 
 LAYERS = (("conv1", 32, 128, 3, 7), ("conv2", 64, 128, 32, 5), ("conv3", 128, 64, 64, 3))
 
@@ -29,9 +38,14 @@ def write_run(
     steps_per_epoch: int = 200,
     *,
     frames: bool = True,
+    predictions: int = 0,
     config: TrainConfig | None = None,
 ) -> RunFolder:
-    """A completed run with one frame an epoch, shaped as the network's at 512 px, or with none."""
+    """A completed run with one frame an epoch, shaped as the network's at 512 px, or with none.
+
+    Args:
+        predictions: Validation photographs, of which each epoch has predictions; and as many training photographs.
+    """
     folder = create_run(root, name)
     now = time.time()
     generator = np.random.default_rng(0)
@@ -66,8 +80,26 @@ def write_run(
                 else:
                     file.hardlink_to(folder.frame_path(epoch % DIFFERENT_FRAMES))
                 journal.write(FrameSaved(time=now, epoch=epoch, step=0, file=file.name, pictures=[]))
+            if predictions:
+                file = folder.predictions_path(epoch)
+                write_predictions(file, made_up_predictions(epoch, predictions, predictions))
+                journal.write(PredictionsSaved(time=now, epoch=epoch, file=file.name))
         journal.write(RunFinished(time=now + 1, status="completed"))
     return folder
+
+
+def made_up_predictions(epoch: int, validation: int, train: int, wrong: float = 0.2) -> Predictions:
+    """Predictions of so many photographs, about the share `wrong` of them wrong; labels are the same in every epoch."""
+    labels = np.random.default_rng(0).integers(0, 2, validation)
+    train_labels = np.random.default_rng(1).integers(0, 2, train)
+    generator = np.random.default_rng(2 + epoch)
+    margin = generator.normal(1, 2, validation)
+    margin = np.abs(margin) * np.where(generator.random(validation) < wrong, -1, 1)
+    logits = np.stack([-margin, margin], 1) / 2 * np.where(labels == 1, 1, -1)[:, None]
+    return Predictions(
+        epoch=epoch, classes=["female", "male"], logits=logits.astype(np.float32), labels=labels,
+        margins=generator.normal(1, 2, train).astype(np.float32), train_labels=train_labels,
+    )  # fmt: skip
 
 
 def _epoch_finished(now: float, epoch: int, steps_per_epoch: int) -> EpochFinished:

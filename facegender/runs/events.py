@@ -236,6 +236,17 @@ class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
     pictures: list[str]
 
 
+class PredictionsSaved(Event, frozen=True, kw_only=True, tag="predictions_saved"):
+    """What the network said of every validation photograph was written, see `facegender.runs.predictions`.
+
+    Attributes:
+        file: Name of the file in ``visuals/<run>/``.
+    """
+
+    epoch: int
+    file: str
+
+
 class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
     """A checkpoint, "last.ckpt" or "best.ckpt", was written to the run folder."""
 
@@ -305,6 +316,7 @@ AnyEvent = (
     | HealthMeasured
     | RequestDone
     | FrameSaved
+    | PredictionsSaved
     | CheckpointSaved
     | System
     | Notice

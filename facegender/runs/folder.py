@@ -53,6 +53,7 @@ INITIAL = -1
 """The "epoch" of the initial weights, before the first step. People see it as epoch 0."""
 
 _FRAME = re.compile(r"epoch_(\d+)\.safetensors")
+_PREDICTIONS = re.compile(r"epoch_(\d+)_predictions\.safetensors")
 
 
 class Skipped(msgspec.Struct, frozen=True):
@@ -160,12 +161,23 @@ class RunFolder:
 
     def frame_epochs(self) -> list[int]:
         """The epochs whose frame files exist, in order and counted from 0, after the `INITIAL` weights."""
+        initial = [INITIAL] if exists(self.frame_path(INITIAL)) else []
+        return initial + self._epochs_of(_FRAME)
+
+    def predictions_path(self, epoch: int) -> Path:
+        """The file of an epoch's predictions, counted from 0, see `facegender.runs.predictions`."""
+        return self.visuals / f"epoch_{epoch}_predictions.safetensors"
+
+    def prediction_epochs(self) -> list[int]:
+        """The epochs whose files of predictions exist, in order and counted from 0."""
+        return self._epochs_of(_PREDICTIONS)
+
+    def _epochs_of(self, pattern: re.Pattern[str]) -> list[int]:
         try:
-            names = {path.name for path in self.visuals.iterdir()}
+            names = [path.name for path in self.visuals.iterdir()]
         except OSError:
             return []
-        initial = [INITIAL] if self.frame_path(INITIAL).name in names else []
-        return initial + sorted(int(match[1]) for name in names if (match := _FRAME.fullmatch(name)))
+        return sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name)))
 
     def read_manifest(self) -> Manifest | None:
         """Read the manifest. Fields that this version does not know are skipped.

@@ -1,0 +1,110 @@
+"""``epoch_N_predictions.safetensors``: what the network said of every validation photograph after an epoch.
+
+Tensors, for N validation and M training photographs in the order of ``photographs.json``, and K classes:
+
+- ``validation/logits`` (N, K) float32; a row of NaN where a photograph was not validated
+- ``validation/labels`` (N,) int64, index into ``classes`` of the metadata; -1 where the label is none of them
+- ``train/margin`` (M,) float32: the logit of the label minus the largest other one, when the photograph was last
+  trained on in this epoch; NaN where it was not. M is 0 where the recorder does not know which photographs a batch has
+- ``train/labels`` (M,) int64, likewise
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save
+
+from facegender.runs.tensors import DamagedTensors, TensorFile
+from facegender.support.arrays import Float32Array
+from facegender.support.files import open_regular, replacing
+from facegender.support.text import printable_strings
+
+Labels = npt.NDArray[np.int64]
+
+
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """The tensors of the file.
+
+    Attributes:
+        epoch: Counted from 0.
+        classes: Names of the K classes.
+        logits: (N, K) float32.
+        labels: (N,) int64.
+        margins: (M,) float32.
+        train_labels: (M,) int64.
+    """
+
+    epoch: int
+    classes: Sequence[str]
+    logits: Float32Array
+    labels: Labels
+    margins: Float32Array
+    train_labels: Labels
+
+
+class PredictionsUnreadable(Exception):
+    """A file of predictions is missing or damaged; the message is one line."""
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write a file of predictions; it appears whole or not at all.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    tensors = {
+        "validation/logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
+        "validation/labels": np.ascontiguousarray(predictions.labels, dtype=np.int64),
+        "train/margin": np.ascontiguousarray(predictions.margins, dtype=np.float32),
+        "train/labels": np.ascontiguousarray(predictions.train_labels, dtype=np.int64),
+    }
+    metadata = {"epoch": str(predictions.epoch), "classes": msgspec.json.encode(list(predictions.classes)).decode()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read a file of predictions; its strings are safe to print.
+
+    Raises:
+        PredictionsUnreadable: The file is missing or damaged.
+    """
+    try:
+        with io.BufferedReader(open_regular(path)) as opened:
+            file = TensorFile(opened)
+            predictions = Predictions(
+                epoch=msgspec.json.decode(file.metadata["epoch"], type=int),
+                classes=printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str])),
+                logits=file.tensor("validation/logits"),
+                labels=file.tensor("validation/labels"),
+                margins=file.tensor("train/margin"),
+                train_labels=file.tensor("train/labels"),
+            )
+        _check(predictions)
+    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
+    return predictions
+
+
+def _check(predictions: Predictions) -> None:
+    """Raise `DamagedTensors` if the arrays do not fit each other."""
+    count, classes = len(predictions.labels), len(predictions.classes)
+    shapes = {
+        "validation/logits": (predictions.logits, "f", (count, classes)),
+        "validation/labels": (predictions.labels, "i", (count,)),
+        "train/margin": (predictions.margins, "f", (len(predictions.train_labels),)),
+        "train/labels": (predictions.train_labels, "i", (len(predictions.train_labels),)),
+    }
+    for name, (array, kind, shape) in shapes.items():
+        if array.dtype.kind != kind or array.shape != shape:
+            raise DamagedTensors(f"has {name} of another type or shape")
+    for name, labels in (("validation/labels", predictions.labels), ("train/labels", predictions.train_labels)):
+        if labels.size and not -1 <= labels.min() <= labels.max() < classes:
+            raise DamagedTensors(f"has {name} that are no classes")
