@@ -25,6 +25,7 @@ from facegender.runs.events import (
     LayerHealth,
     LayerInfo,
     Notice,
+    PredictionsSaved,
     RequestDone,
     RunFinished,
     RunStarted,
@@ -177,6 +178,7 @@ def one_of_each() -> list[Event]:
         health_measured(2, first_not_finite="conv2"),
         RequestDone(time=1.5, request="frame", done=True, outcome="pictures of step 12 are being made"),
         frame_saved(2),
+        PredictionsSaved(time=1.2, epoch=2, file="epoch_2_predictions.safetensors"),
         CheckpointSaved(time=1.0, file="best.ckpt", epoch=2, step=15),
         System(
             time=2.0, cpu_percent=12.5, memory_used_bytes=1, memory_total_bytes=2, process_memory_bytes=3, gpus=[gpu]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -58,7 +59,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     Raises:
         OSError: The disk is full or gone.
     """
-    tensors = {
+    tensors: dict[str, npt.NDArray[Any]] = {
         "validation/logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
         "validation/labels": np.ascontiguousarray(predictions.labels, dtype=np.int64),
         "train/margin": np.ascontiguousarray(predictions.margins, dtype=np.float32),
@@ -96,13 +97,13 @@ def read_predictions(path: Path) -> Predictions:
 def _check(predictions: Predictions) -> None:
     """Raise `DamagedTensors` if the arrays do not fit each other."""
     count, classes = len(predictions.labels), len(predictions.classes)
-    shapes = {
+    arrays: dict[str, tuple[npt.NDArray[Any], str, tuple[int, ...]]] = {
         "validation/logits": (predictions.logits, "f", (count, classes)),
         "validation/labels": (predictions.labels, "i", (count,)),
         "train/margin": (predictions.margins, "f", (len(predictions.train_labels),)),
         "train/labels": (predictions.train_labels, "i", (len(predictions.train_labels),)),
     }
-    for name, (array, kind, shape) in shapes.items():
+    for name, (array, kind, shape) in arrays.items():
         if array.dtype.kind != kind or array.shape != shape:
             raise DamagedTensors(f"has {name} of another type or shape")
     for name, labels in (("validation/labels", predictions.labels), ("train/labels", predictions.train_labels)):

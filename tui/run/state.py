@@ -21,6 +21,7 @@ from facegender.runs.events import (
     Heartbeat,
     Level,
     Notice,
+    PredictionsSaved,
     RequestDone,
     RunFinished,
     RunStarted,
@@ -58,6 +59,7 @@ class RunState:
         epoch: The epoch in training or trained last, counted from 0; -1 before the first.
         batch: Batches done in that epoch.
         frames: Epochs with a frame file, ascending.
+        predicted: Epochs with a file of predictions, ascending.
         frame_times: When an epoch's frame file was last written; a resumed run may write some again.
         frames_within: For each epoch whose frame was made before its end, the optimiser step after which it was.
         health: The state of the layers after each epoch, ascending.
@@ -79,6 +81,7 @@ class RunState:
     steps: StepColumns = field(default_factory=StepColumns)
     epochs: tuple[EpochFinished, ...] = ()
     frames: tuple[int, ...] = ()
+    predicted: tuple[int, ...] = ()
     frame_times: Mapping[int, float] = field(default_factory=dict)
     frames_within: Mapping[int, int] = field(default_factory=dict)
     health: tuple[HealthMeasured, ...] = ()
@@ -209,6 +212,8 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
                 frame_times={**state.frame_times, event.epoch: event.time},
                 frames_within=_with_frame(state, event),
             )
+        case PredictionsSaved():
+            return replace(state, predicted=tuple(sorted({*state.predicted, event.epoch})))
         case System():
             return replace(state, system=event)
         case Notice():
