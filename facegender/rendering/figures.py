@@ -19,7 +19,7 @@ from facegender.rendering.colormaps import Palette
 from facegender.rendering.history import run_limits, spaced
 from facegender.rendering.mosaics import GAP_COLOUR, Enlarging, Grid, fit_grid, resized, rgb_mosaic
 from facegender.rendering.pages import NOTE_COLOUR, TITLE_COLOUR, write_png
-from facegender.rendering.view_options import SCOPES, Scope, Variant, View
+from facegender.rendering.view_options import SCOPES, VIEW_TITLES, Scope, Variant, View
 from facegender.rendering.views import NothingToShow, Tiles, has_colours, patch_tiles, view_tiles
 from facegender.runs.folder import INITIAL, RunFolder, frame_name
 from facegender.runs.frames import FrameReader, open_frame
@@ -27,14 +27,6 @@ from facegender.runs.patches import Patches
 from facegender.support.files import replacing
 from facegender.support.text import one_line
 
-VIEW_TITLES: dict[View, str] = {
-    "maps": "feature maps",
-    "filters": "filters",
-    "average": "average of the feature maps",
-    "difference": "difference",
-    "cam": "where it looked",
-    "top": "top patches",
-}
 SCOPE_NOTES: dict[Scope, str] = {
     "channel": "each tile on its own scale",
     "layer": "one scale for the layer",

@@ -11,6 +11,14 @@ View = Literal["maps", "filters", "average", "difference", "cam", "top"]
 """Feature maps, filters, their mean over the channels, the difference to another epoch, where the network looked for
 each class, and the photographs that excite a channel most."""
 VIEWS: tuple[View, ...] = get_args(View)
+VIEW_TITLES: dict[View, str] = {
+    "maps": "feature maps",
+    "filters": "filters",
+    "average": "channel average",
+    "difference": "difference",
+    "cam": "where it looked",
+    "top": "top patches",
+}
 
 Scope = Literal["channel", "layer", "run"]
 """What shares one scale of colours: each tile has its own, all tiles of the layer, or the layer in all epochs."""

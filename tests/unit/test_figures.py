@@ -67,7 +67,7 @@ def test_feature_maps_are_captioned_with_run_epoch_layer_probe_and_scale(
         ({"view": "filters"}, "conv1 · filters", "red, green and blue are the weights for these colours; grey is zero"),
         ({"view": "filters", "layer": "conv2"}, "conv2 · filters", "mean over the inputs; red is positive, blue is"),
         ({"view": "filters", "layer": "conv2", "channel": 1}, "filters · channel 2", "one kernel per input; red"),
-        ({"view": "average"}, "average of the feature maps", "output of conv1, relu"),
+        ({"view": "average"}, "channel average", "output of conv1, relu"),
         ({"view": "cam"}, "(step 15) · where it looked", "brighter = more influence on the class (LayerCAM at conv3)"),
         ({"view": "difference", "reference": 0}, "difference to epoch 1", "red is higher than in the other epoch"),
         ({"scope": "layer"}, "feature maps", "4 tiles, row by row; one scale for the layer"),

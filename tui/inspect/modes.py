@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from facegender.rendering.view_options import View
+from facegender.rendering.view_options import VIEW_TITLES, View
 
 
 @dataclass(frozen=True)
@@ -16,24 +16,27 @@ class ViewMode:
 
     Attributes:
         view: Its name in `facegender.rendering.view_options`.
-        title: Its name in the title of the pane.
         noun: What one tile shows.
         has_cursor: Whether a channel can be chosen and enlarged.
         shows_probe: Whether the view depends on the probe photograph.
     """
 
     view: View
-    title: str
     noun: str = "channel"
     has_cursor: bool = True
     shows_probe: bool = True
 
+    @property
+    def title(self) -> str:
+        """Its name in the title of the pane."""
+        return VIEW_TITLES[self.view]
+
 
 MODES: tuple[ViewMode, ...] = (
-    ViewMode("maps", "feature maps"),
-    ViewMode("filters", "filters", noun="filter", shows_probe=False),
-    ViewMode("average", "channel average", has_cursor=False),
-    ViewMode("difference", "difference"),
-    ViewMode("cam", "where it looked", noun="class", has_cursor=False),
-    ViewMode("top", "top patches", shows_probe=False),
+    ViewMode("maps"),
+    ViewMode("filters", noun="filter", shows_probe=False),
+    ViewMode("average", has_cursor=False),
+    ViewMode("difference"),
+    ViewMode("cam", noun="class", has_cursor=False),
+    ViewMode("top", shows_probe=False),
 )

@@ -41,7 +41,7 @@ from tui.widgets.scrubber import EpochScrubber
 from tui.widgets.status import StatusLines
 
 REFRESH_S = 0.1
-EPOCH_BYTES = 8000
+EPOCH_BYTES = 4000
 EPOCH_WITHIN_S = 0.03
 """What it takes to show another epoch on the charts and in the facts, and how long a link may be busy with that."""
 EPOCH_AFTER_S = 0.25
