@@ -32,7 +32,7 @@ from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.inspect.browser import LayerBrowser
-from tui.messages import REQUESTS, ClassifyFile, OpenRun, RunRequest, StartRun
+from tui.messages import REQUESTS, ClassifyFile, CompareRuns, OpenRun, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 
@@ -307,6 +307,12 @@ class FaceGenderApp(LateReplyApp):
         while self.screen is not self.dashboard and len(self.screen_stack) > 1:
             self.screen.dismiss(None)  # answers a question that is still open, where popping would leave it waiting
         self.dashboard.open_run(event.folder)
+
+    @on(CompareRuns)
+    async def _compare_runs(self, event: CompareRuns) -> None:
+        from tui.screens.compare import Compare
+
+        await self.push_screen(Compare(event.folders))
 
     async def _confirm(self, question: str, consequence: str) -> bool:
         from tui.screens.confirm import Confirm

@@ -26,6 +26,13 @@ class OpenRun(Message):
 
 
 @dataclass
+class CompareRuns(Message):
+    """Show several runs over each other, in this order."""
+
+    folders: tuple[RunFolder, ...]
+
+
+@dataclass
 class StartRun(Message):
     """Start a new run and show it; without a name the program chooses one."""
 
