@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -11,20 +9,19 @@ import torch
 from PIL import Image
 
 from facegender.classifier import Classifier
-from facegender.data.demo.faces import draw_demo_photograph
-from facegender.data.image import UnreadableImage, open_image, resize
+from facegender.data.image import resize
+from facegender.data.recorded import photograph_reader
 from facegender.interpret.receptive_field import ReceptiveField, receptive_field
 from facegender.rendering.views import NothingToShow, top_values
 from facegender.runs.checkpoints import checkpoint_of
 from facegender.runs.events import CheckpointSaved
-from facegender.runs.folder import Manifest, RunFolder
+from facegender.runs.folder import RunFolder
 from facegender.runs.frames import FrameUnreadable, TopPatches, open_frame
 from facegender.runs.journal import read_kinds
 from facegender.runs.patches import Patches
 from facegender.runs.photographs import read_photographs
 from facegender.support.arrays import UInt8Array
 from facegender.support.errors import UserError
-from facegender.support.files import is_folder
 from facegender.support.text import printable
 
 PHOTOGRAPH_PX = 96
@@ -64,7 +61,7 @@ def channel_patches(classifier: Classifier, run: RunFolder, epoch: int, layer: s
     if not len(top.image) or int(top.image.max()) >= len(names):
         raise UserError(f"run {run.name}: {run.photographs_path.name} does not fit the pictures of epoch {epoch + 1}")
     chosen = [names[index] for index in top.image.tolist()]
-    read = _reader(run)
+    read = photograph_reader(run)
     pixels = [classifier.pixels(read(name)) for name in chosen]
     field = _receptive_field(classifier, layer)
     side = classifier.image_size
@@ -102,37 +99,6 @@ def _validation_names(run: RunFolder) -> list[str]:
             "read): an earlier version trained it, or its own script"
         )
     return photographs.validation
-
-
-def _reader(run: RunFolder) -> Callable[[str], Image.Image]:
-    """Return a function that reads a photograph of a run by its name."""
-    manifest = run.read_manifest()
-    if manifest is None:
-        raise UserError(f"run {run.name}: {run.manifest_path.name} is missing or cannot be read")
-    if manifest.config.demo:
-        return functools.partial(_draw_face, run, manifest)
-    return functools.partial(_open_photograph, run, manifest)
-
-
-def _draw_face(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
-    try:
-        return draw_demo_photograph(name, manifest.config.image_size, manifest.config.seed)
-    except ValueError as error:
-        raise UserError(f"run {run.name}: {run.photographs_path.name}: {error}") from None
-
-
-def _open_photograph(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
-    folder = Path(manifest.data)
-    relative = PurePosixPath(name)
-    try:
-        if relative.is_absolute() or ".." in relative.parts:
-            raise UnreadableImage("not a name below the folder of the photographs")
-        return open_image(folder / relative)
-    except UnreadableImage as error:
-        missing = "" if is_folder(folder) else ", as the folder is not there"
-        raise UserError(
-            f"the photographs of run {run.name} are gone from {printable(folder)}: {printable(name)}: {error}{missing}"
-        ) from None
 
 
 _fields: dict[tuple[object, ...], ReceptiveField] = {}

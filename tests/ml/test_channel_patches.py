@@ -15,7 +15,7 @@ from PIL import Image
 from facegender.__main__ import run
 from facegender.channel_patches import PADDING, PHOTOGRAPH_PX, checkpoint_for
 from facegender.classify_server import ClassifyServer
-from facegender.data.demo.faces import draw_demo_photograph
+from facegender.data.demo.photograph import draw_demo_photograph
 from facegender.runs.events import CheckpointSaved
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame, LayerFrame, TopPatches, write_frame

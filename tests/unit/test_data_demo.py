@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from facegender.data.dataset import find_data_folder, list_labelled_files
-from facegender.data.demo.faces import demo_photographs, draw_demo_photograph, draw_face, write_demo_faces
+from facegender.data.demo.faces import demo_photographs, write_demo_faces
 from facegender.data.demo.look import BEARD_ODDS, CLOTHES_ODDS, HAIR_ODDS, HAIR_STYLES, Look
+from facegender.data.demo.photograph import draw_demo_photograph, draw_face
 from facegender.data.image import open_image
 from facegender.support.errors import UserError
 

@@ -256,3 +256,14 @@ def test_an_image_of_the_right_size_is_not_changed():
     pixels = resize(Image.fromarray(noise), 64)
     np.testing.assert_array_equal(pixels, noise)
     pixels[0] = 0  # writable, as torch wants it
+
+
+def test_a_jpeg_is_decoded_smaller_but_never_below_what_is_asked_for(tmp_path: Path) -> None:
+    for size, at_least, expected in (
+        ((640, 480), 100, (160, 120)),
+        ((640, 90), 100, (640, 90)),
+        ((80, 60), 8, (10, 8)),
+    ):
+        Image.new("RGB", size).save(tmp_path / "a.jpg")
+        assert open_image(tmp_path / "a.jpg", at_least=at_least).size == expected
+        assert open_image(tmp_path / "a.jpg").size == size
