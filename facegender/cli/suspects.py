@@ -1,0 +1,80 @@
+"""``facegender suspects``: photographs whose label is probably wrong."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.runs.folder import open_run
+from facegender.support.errors import UserError
+from facegender.support.files import replacing
+from facegender.support.text import json_line, printable, table
+
+SHOWN = 40
+"""Lines of the table if nobody asks for more."""
+
+
+def suspects(
+    run: Annotated[str, typer.Argument(metavar="RUN", parser=not_empty, help="The run that saw the photographs.")],
+    part: Annotated[
+        Literal["train", "validation", "all"], typer.Option("--part", help="Which photographs to rank.")
+    ] = "all",
+    first: Annotated[
+        int | None,
+        typer.Option("--first", metavar="N", min=1, help=f"So many; default: {SHOWN} in the table, all in files."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="F.csv", parser=to_path, help="Write them to a file.")
+    ] = None,
+    json: Json = False,
+    root: Root = Path(),
+) -> None:
+    """Rank photographs whose label is probably wrong. Nothing is moved or deleted.
+
+    The margin is the logit of the label minus the largest other one, as a mean over the epochs; "wrong in" counts the
+    epochs that contradict the label.
+    """
+    folder = open_run(root, run)
+    from facegender.evaluation.suspects import PARTS, rank_suspects
+
+    ranked = rank_suspects(folder, PARTS if part == "all" else (part,))
+    chosen = ranked[:first]
+    if csv_file is not None:
+        _write_csv(csv_file, chosen)
+        print(f"{printable(csv_file)}: {len(chosen)} of {len(ranked)} photographs")
+    elif json:
+        for suspect in chosen:
+            print(json_line(msgspec.to_builtins(suspect)))
+    else:
+        rows = [["", "part", "label", "predicted", "wrong in", "margin", "photograph"]]
+        for number, one in enumerate(chosen if first else chosen[:SHOWN], 1):
+            wrong_in, name = f"{one.contradicted} of {one.epochs}", one.file or f"number {one.index + 1}"
+            rows.append([str(number), one.part, one.label, one.predicted, wrong_in, f"{one.margin:+.1f}", name])
+        print("\n".join(table(rows)))
+        if len(ranked) >= len(rows):
+            print(
+                f"the first {len(rows) - 1} of {len(ranked)} photographs; --first N shows more, --csv F.csv writes all"
+            )
+
+
+def _write_csv(path: Path, suspects: Sequence[msgspec.Struct]) -> None:
+    """Write a line for each suspect below the names of the columns.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    from facegender.evaluation.suspects import Suspect
+
+    try:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(Suspect.__struct_fields__)
+            writer.writerows(map(msgspec.structs.astuple, suspects))
+    except OSError as error:
+        raise UserError(f"--csv {printable(path)}: cannot be written ({error.strerror}); name another file") from None
