@@ -1,4 +1,4 @@
-"""Messages between the interface and its classify process: one JSON object per line, in either direction."""
+"""Messages between the interface and the processes that classify and that make thumbnails: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -67,3 +67,35 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     frame: str = ""
     image_size: tuple[int, int] = (0, 0)
+
+
+class ThumbnailRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which photograph of a run is wanted, and how large.
+
+    Attributes:
+        id: Is repeated in the answer.
+        run: Name of the run.
+        name: Of the photograph, as in ``photographs.json``.
+        size: Width and height in pixels of the box that it has to fit into.
+    """
+
+    id: int
+    run: str
+    name: str
+    size: tuple[int, int]
+
+
+class Thumbnail(msgspec.Struct, frozen=True, kw_only=True):
+    """A small photograph, or why there is none.
+
+    Attributes:
+        id: That of the request; -1 if the line was not a request.
+        size: Its width and height in pixels.
+        pixels: Height times width times 3 bytes, RGB; Base64 in JSON.
+        error: One line for the person; empty if there is a photograph.
+    """
+
+    id: int = -1
+    size: tuple[int, int] = (0, 0)
+    pixels: bytes = b""
+    error: str = ""
