@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import functools
+import gc
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
-from facegender.data.image import resize
+from facegender.data.image import UnreadableImage, resize
 from facegender.interpret.activations import LayerActivation, compute_activations
 from facegender.interpret.cam import layer_cam
 from facegender.interpret.layers import Layer, trace
 from facegender.network.checkpoint_file import DamagedCheckpoint, network_weights, read_checkpoint, require_count
 from facegender.network.model import normalise
 from facegender.network.recipes import RECIPES, build_network
+from facegender.runs.calibration import read_calibration
 from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, network_problem
+from facegender.support.arrays import Float32Array
 from facegender.support.errors import UserError
+from facegender.support.machine import available_memory, available_processors, keep_large_buffers
 from facegender.support.text import one_line, printable
+
+T = TypeVar("T")
+
+MAX_BATCH = 16
+MAX_BATCH_PIXELS = 2**20
+"""Of all photographs of a batch: the maps of a network take dozens of times as much memory."""
+MAX_PROCESSES = 32
+PROCESS_BYTES = 2**30
+"""Memory that a process may need."""
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -30,7 +46,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
     Attributes:
         classes: Names in the order of the labels.
-        probabilities: Softmax of the logits, in the same order.
+        probabilities: Softmax of the logits, in the same order; calibrated if the checkpoint is.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +85,7 @@ class Classifier:
         checkpoint: The checkpoint file.
         recipe, widths: As in `facegender.runs.config.TrainConfig`.
         network_name: Its field ``network``.
+        temperature: Divides the logits before the softmax: 1, or that of the checkpoint's calibration.
     """
 
     network: torch.nn.Module
@@ -80,6 +97,7 @@ class Classifier:
     recipe: str
     widths: tuple[int, ...]
     network_name: str = RECIPE_NETWORK
+    temperature: float = 1.0
 
     def pixels(self, image: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize an RGB photograph to the network's input size: (S, S, 3) uint8."""
@@ -100,6 +118,49 @@ class Classifier:
             logits: torch.Tensor = self.network(self.tensor(self.pixels(image)))
         return self.prediction(logits)
 
+    def logits(
+        self, photographs: Sequence[T], read: Callable[[T], Image.Image]
+    ) -> Iterator[Float32Array | UnreadableImage]:
+        """Read and classify photographs, in processes that each do both, so that all processors always have work.
+
+        Memory does not grow with the number of photographs: the processes are at most two batches ahead.
+
+        Args:
+            photographs: What ``read`` takes, e.g. paths.
+            read: E.g. `facegender.data.image.open_image`: returns an upright RGB photograph, or raises
+                `UnreadableImage`. It is called in the processes.
+
+        Yields:
+            For each photograph, in their order, (classes,) float32 logits or why it cannot be read.
+
+        Raises:
+            UserError: A process was killed.
+        """
+        size = max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // self.image_size**2))
+        batches = [photographs[start : start + size] for start in range(0, len(photographs), size)]
+        processes = min(
+            MAX_PROCESSES, available_processors(), max(1, available_memory() // PROCESS_BYTES), len(batches)
+        )
+        workers = processes if processes > 1 else 0
+        loader = DataLoader(
+            _Batches(self, read),
+            sampler=batches,  # a "batch of indices" is one of names here: the loader passes it on as it is
+            batch_size=None,
+            num_workers=workers,
+            worker_init_fn=_begin_process,
+            # A new interpreter would import torch for seconds. A child uses one thread, as it must after a fork.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        )
+        try:
+            for results in loader:
+                yield from results
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                "a process that classifies photographs was killed, which happens when memory runs out: end other programs"
+            ) from None
+
     @functools.cached_property
     def layers(self) -> list[Layer]:
         """The convolutions that a forward pass reaches."""
@@ -114,13 +175,13 @@ class Classifier:
         heat = layer_cam(self.network, self.tensor(pixels), self.classes.index(label), self.layers)
         return (heat * 255).round().byte().numpy()
 
-    def prediction(self, logits: torch.Tensor) -> Prediction:
+    def prediction(self, logits: torch.Tensor | Float32Array) -> Prediction:
         """Convert logits (1, classes) to a prediction.
 
         Raises:
             UserError: They are not finite.
         """
-        shares = logits[0].float().softmax(0)
+        shares = (torch.as_tensor(logits)[0].float() / self.temperature).softmax(0)
         if not bool(torch.isfinite(shares).all()):
             raise UserError(
                 f"{printable(self.checkpoint)}: answers NaN because its training diverged; choose another checkpoint"
@@ -128,8 +189,37 @@ class Classifier:
         return Prediction(self.classes, tuple(shares.tolist()))
 
 
+class _Batches(Dataset[list[Float32Array | UnreadableImage]]):
+    """Reads and classifies the photographs of a batch, in whatever process asks for it."""
+
+    def __init__(self, classifier: Classifier, read: Callable[[Any], Image.Image]) -> None:
+        self._classifier = classifier
+        self._read = read
+
+    def __getitem__(self, photographs: Sequence[Any]) -> list[Float32Array | UnreadableImage]:
+        results: list[Any] = []
+        pixels: list[npt.NDArray[np.uint8]] = []
+        for photograph in photographs:
+            try:
+                pixels.append(self._classifier.pixels(self._read(photograph)))
+                results.append(None)
+            except UnreadableImage as error:
+                results.append(error)
+        if pixels:
+            with torch.inference_mode():
+                images = normalise(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
+                logits = iter(self._classifier.network(images).float().numpy())
+            results = [next(logits) if result is None else result for result in results]
+        return results
+
+
+def _begin_process(_: int) -> None:
+    gc.freeze()  # else the collector would touch, and so copy, all memory that is shared with the parent
+    keep_large_buffers()
+
+
 def load_classifier(checkpoint: Path) -> Classifier:
-    """Load the network of a checkpoint.
+    """Load the network of a checkpoint, with its calibration where ``facegender evaluate --calibrate`` stored one.
 
     Only tensors and plain values are read, so that a file from a stranger cannot run code.
 
@@ -173,7 +263,11 @@ def load_classifier(checkpoint: Path) -> Classifier:
         network = network.to(torch.float32).to(memory_format=torch.channels_last).eval()
         for tensor in [*network.parameters(), *network.buffers()]:
             tensor.data = tensor.data.clone()  # so far it is a part of the mapped file, which may be replaced
-        return Classifier(network, classes, image_size, epoch, step, checkpoint, recipe, tuple(widths), network_name)
+        calibration = read_calibration(checkpoint, epoch, step)
+        return Classifier(
+            network, classes, image_size, epoch, step, checkpoint, recipe, tuple(widths), network_name,
+            calibration.temperature if calibration else 1.0,
+        )  # fmt: skip
     except (DamagedCheckpoint, LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError):
         raise UserError(f"{name}: not a checkpoint of this network; {remedy}") from None
 

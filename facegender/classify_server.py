@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
+from facegender.runs import calibration
 from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
@@ -46,7 +47,7 @@ class ClassifyServer:
     def __init__(self, root: Path, frames: Path) -> None:
         self._root = root
         self._frames = frames
-        self._loaded: tuple[tuple[str, int, int, int], Classifier] | None = None
+        self._loaded: tuple[tuple[object, ...], Classifier] | None = None
 
     def answer(self, request: Request) -> Answer:
         """Classify a file or make patches; an error becomes an answer, too."""
@@ -68,7 +69,7 @@ class ClassifyServer:
         import numpy as np
 
         from facegender.data.image import open_image
-        from facegender.interpret.activations import layer_frames, numpy_of
+        from facegender.interpret.activations import layer_frames
         from facegender.interpret.layers import maps_of
         from facegender.runs.frames import Frame, write_frame
 
@@ -85,7 +86,7 @@ class ClassifyServer:
             step=classifier.step,
             images=pixels[None],
             labels=np.array([-1]),
-            probabilities=numpy_of(logits.softmax(1)),
+            probabilities=np.array([prediction.probabilities], np.float32),
             classes=prediction.classes,
             probe_names=[printable(path.name)],
             layers=layer_frames(activations),
@@ -102,7 +103,7 @@ class ClassifyServer:
             run=request.run,
             checkpoint=classifier.checkpoint.name,
             epoch=classifier.epoch,
-            source=checkpoint.describe(classifier.epoch),
+            source=checkpoint.describe(classifier.epoch, classifier.temperature),
             frame=str(target),
             image_size=image.size,
         )
@@ -121,7 +122,7 @@ class ClassifyServer:
             run=request.run,
             checkpoint=classifier.checkpoint.name,
             epoch=classifier.epoch,
-            source=checkpoint.describe(classifier.epoch),
+            source=checkpoint.describe(classifier.epoch, classifier.temperature),
             frame=str(target),
         )
 
@@ -139,11 +140,12 @@ class ClassifyServer:
         return target
 
     def _load(self, path: Path) -> Classifier:
-        """The classifier of a checkpoint file, loaded again after the file was replaced."""
+        """The classifier of a checkpoint file, loaded again after the file was replaced or calibrated."""
         from facegender.classifier import load_classifier
 
         status = path.stat()
-        identity = str(path), status.st_ino, status.st_mtime_ns, status.st_size
+        calibrated = modified(path.with_name(calibration.FILE_NAME))
+        identity = str(path), status.st_ino, status.st_mtime_ns, status.st_size, calibrated
         if self._loaded is None or self._loaded[0] != identity:
             self._loaded = None  # two networks at once would take twice the memory
             self._loaded = identity, load_classifier(path)

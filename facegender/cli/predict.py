@@ -7,15 +7,16 @@ import csv as csv_format
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
 from facegender.cli.pictures import Graphics, Protocol, print_figure, require_terminal
+from facegender.cli.progress import progress_bar
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists, is_folder, typed_path
@@ -121,9 +122,28 @@ class _Report:
 
     def classify_all(self, paths: Sequence[Path]) -> bool:
         """Classify files and folders. Returns whether every file could be read."""
+        from facegender.data.image import UnreadableImage, open_image
+
         single = len(paths) == 1 and not is_folder(paths[0])
-        for path in _files(paths, self._refuse):
-            self._classify(path, titled=not single)
+        found = list(_files(paths))
+        files = [item for item in found if isinstance(item, Path)]
+        # Pictures are drawn from the pixels, which stay in the processes that classify.
+        drawing = self.heatmaps is not None or self.graphics is not None
+        answers = iter(()) if drawing else self.classifier.logits(files, open_image)
+        # A bar that moves down below lines of JSON would break them where the terminal ends.
+        shown = len(files) > 1 and (self.output_format == "text" or not sys.stdout.isatty())
+        with progress_bar("classifying", len(files), shown=shown) as advance:
+            for item in found:
+                if isinstance(item, _Remark):
+                    self._remark(item)
+                    continue
+                if drawing:
+                    self._classify(item, titled=not single)
+                elif isinstance(answer := next(answers), UnreadableImage):
+                    self._refuse(item, str(answer))
+                else:
+                    self._answer(item, self.classifier.prediction(answer[None]), titled=not single)
+                advance()
         if self.output_format == "text" and sys.stdout.isatty() and not single:
             parts = [f"{self.counts[label]} {label}" for label in self.classifier.classes]
             refused = f"; {self.refused} could not be read" if self.refused else ""
@@ -162,6 +182,12 @@ class _Report:
         sys.stdout.flush()
         print_error(f"{printable(path)}: {reason}")
 
+    def _remark(self, remark: _Remark) -> None:
+        if remark.refused:
+            self._refuse(remark.path, remark.text)
+        else:
+            print_error(f"{printable(remark.path)}: {remark.text}")
+
     def _classify(self, path: Path, *, titled: bool) -> None:
         from facegender.data.image import UnreadableImage, open_image
 
@@ -170,16 +196,19 @@ class _Report:
         except UnreadableImage as error:
             self._refuse(path, str(error))
             return
-        prediction = self.classifier.classify(image)
+        self._answer(path, self.classifier.classify(image), titled=titled, image=image)
+
+    def _answer(self, path: Path, prediction: Prediction, *, titled: bool, image: Image.Image | None = None) -> None:
+        """Print a prediction, and draw the heatmap of an image."""
         if not self.counts.total():
-            print_error(self.checkpoint.describe(self.classifier.epoch))
+            print_error(self.checkpoint.describe(self.classifier.epoch, self.classifier.temperature))
         heatmap = None
         try:
-            if self.heatmaps is not None:
+            if self.heatmaps is not None and image is not None:
                 heatmap = self._save_heatmap(self.heatmaps, path, image, prediction)
         finally:
             self._print(path, prediction, titled, heatmap)
-        if self.graphics is not None:
+        if self.graphics is not None and image is not None:
             self._show(path, image, prediction, self.graphics)
 
     def _print(self, path: Path, prediction: Prediction, titled: bool, heatmap: Path | None) -> None:
@@ -265,13 +294,22 @@ def _free_name(folder: Path, name: str) -> Path:
     return target
 
 
-def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterator[Path]:
-    """The files, and those in and below the folders, by name.
+class _Remark(NamedTuple):
+    """What is printed about a folder, after the predictions of the files before it.
+
+    Attributes:
+        refused: The folder gave no photographs.
+    """
+
+    path: Path
+    text: str
+    refused: bool
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path | _Remark]:
+    """The files, and those in and below the folders, by name; and a remark where something is missing.
 
     In folders, hidden and system files are skipped silently; files with another program's extension are counted.
-
-    Args:
-        refuse: Is called for a folder that has no photographs.
     """
     from facegender.data.dataset import is_system_name
 
@@ -288,6 +326,6 @@ def _files(paths: Sequence[Path], refuse: Callable[[Path, str], None]) -> Iterat
             skipped += len(files) - len(photographs)
             yield from photographs
         if not found:
-            refuse(path, "no photographs in this folder; name one that has some")
+            yield _Remark(path, "no photographs in this folder; name one that has some", refused=True)
         if skipped:
-            print_error(f"{printable(path)}: skipped {counted(skipped, 'file')} whose extension is not a picture's")
+            yield _Remark(path, f"skipped {counted(skipped, 'file')} whose extension is not a picture's", refused=False)

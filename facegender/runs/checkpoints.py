@@ -27,21 +27,23 @@ class Checkpoint:
     path: Path
     run: RunFolder | None
 
-    def describe(self, epoch: int) -> str:
+    def describe(self, epoch: int, temperature: float = 1.0) -> str:
         """Name the run, the file and the epoch, e.g. "run otter-3, best.ckpt, epoch 3 of 10".
 
         Args:
             epoch: The epoch that it was saved in, counted from 0.
+            temperature: Of its calibration; 1 means that it is not calibrated.
         """
+        calibrated = "" if temperature == 1.0 else f", calibrated (temperature {temperature:.3g})"
         if self.run is None:
-            return f"{printable(self.path)}, epoch {epoch + 1}"
+            return f"{printable(self.path)}, epoch {epoch + 1}{calibrated}"
         text = f"run {self.run.name}, {printable(self.path.name)}, epoch {epoch + 1}"
         manifest = self.run.read_manifest()
         if manifest is None:
-            return text
+            return text + calibrated
         notes = [", trained on demo faces"] if manifest.config.demo else []
         notes += [", the run has failed"] if self.run.state() == "failed" else []
-        return f"{text} of {manifest.config.epochs}{''.join(notes)}"
+        return f"{text} of {manifest.config.epochs}{calibrated}{''.join(notes)}"
 
 
 def find_checkpoint(root: Path, name: str | None = None) -> Checkpoint:

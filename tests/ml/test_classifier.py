@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from PIL import Image
 
 from facegender.classifier import Classifier, load_classifier
-from facegender.data.image import open_image
+from facegender.data.image import UnreadableImage, open_image
+from facegender.runs.calibration import Calibration, write_calibration
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.support.errors import UserError
@@ -104,3 +109,59 @@ def test_a_truncated_checkpoint_a_folder_and_a_foreign_tensor_are_refused(traine
 def test_a_network_that_diverged_says_so_instead_of_guessing(classifier: Classifier) -> None:
     with pytest.raises(UserError, match="diverged"):
         classifier.prediction(torch.tensor([[float("nan"), 0.0]]))
+
+
+def photographs_in(folder: Path, count: int) -> list[Path]:
+    """Write different photographs, every seventh of them damaged."""
+    random = np.random.default_rng(0)
+    paths = [folder / f"{number:02d}.png" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(random.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+        if number % 7 == 3:
+            path.write_bytes(b"nothing")
+    return paths
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+def test_many_photographs_are_answered_as_single_ones_in_their_order(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: int
+) -> None:
+    monkeypatch.setattr("facegender.classifier.available_processors", lambda: processors)
+    paths = photographs_in(tmp_path, 40)
+    answers = list(classifier.logits(paths, open_image))
+    for path, answer in zip(paths, answers, strict=True):
+        if isinstance(answer, UnreadableImage):
+            with pytest.raises(UnreadableImage, match=str(answer)):
+                open_image(path)
+        else:
+            expected = classifier.classify(open_image(path)).probabilities
+            assert classifier.prediction(answer[None]).probabilities == pytest.approx(expected, abs=1e-5)
+    assert sum(isinstance(answer, UnreadableImage) for answer in answers) == 6
+    assert list(classifier.logits([], open_image)) == []
+
+
+def test_a_process_that_is_killed_is_one_line(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facegender.classifier.available_processors", lambda: 2)
+
+    def read(path: Path) -> Image.Image:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    with pytest.raises(UserError, match="a process that classifies photographs was killed"):
+        list(classifier.logits(photographs_in(tmp_path, 40), read))
+
+
+def test_a_calibration_counts_for_the_checkpoint_that_it_was_fitted_for(trained: Path, tmp_path: Path) -> None:
+    checkpoint = shutil.copy(RunFolder(trained, "done").best_checkpoint, tmp_path / "best.ckpt")
+    plain, image = load_classifier(checkpoint), Image.effect_noise((40, 50), 60).convert("RGB")
+    fitted = Calibration(temperature=2.0, epoch=plain.epoch, step=plain.step, photographs=4)
+    write_calibration(checkpoint, fitted)
+    calibrated = load_classifier(checkpoint)
+    odds = [np.subtract(*np.log(one.classify(image).probabilities)) for one in (plain, calibrated)]
+    assert odds[1] == pytest.approx(odds[0] / 2, abs=1e-5)
+    write_calibration(checkpoint, structs.replace(fitted, step=plain.step + 1))
+    assert load_classifier(checkpoint).temperature == 1.0
+    (tmp_path / "calibration.json").write_text('{"temperature": -1}')
+    assert load_classifier(checkpoint).temperature == 1.0
