@@ -158,7 +158,7 @@ class Classifier:
             if "DataLoader worker" not in str(error):
                 raise
             raise UserError(
-                "a process that classifies photographs was killed, which happens when memory runs out: end other programs"
+                "a process that classifies photographs was killed, as happens when memory runs out: end other programs"
             ) from None
 
     @functools.cached_property
