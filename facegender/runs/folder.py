@@ -245,15 +245,16 @@ class RunFolder:
             now: Seconds since 1970; the present time if not given.
         """
         tail = read_tail(self.journal_path)
+        last = next(tail, None)
+        if isinstance(last, RunFinished):
+            return last.status
         manifest = self.read_manifest()
-        if tail and isinstance(tail[-1], RunFinished):
-            return tail[-1].status
         if manifest is None:
             return "starting" if is_fresh([self.log_path], now) else "crashed"
         if not self._has_trainer(manifest.process, now):
             return "crashed"
-        newest = max((event.time for event in tail), default=0.0)
-        return "training" if newest >= manifest.created else "starting"
+        began = last is not None and any(event.time >= manifest.created for event in (last, *tail))
+        return "training" if began else "starting"
 
     def _has_trainer(self, process: Process, now: float | None) -> bool:
         held = self.lock.is_held_by_other()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,19 +105,33 @@ def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:
     """Yield the events of some types in order, without decoding the others; none if there is no journal."""
     tags = [f'"{kind.__struct_config__.tag}"'.encode() for kind in kinds]
     try:
-        with io.BufferedReader(open_regular(path), CHUNK_BYTES) as lines:
-            for line in lines:
-                if any(tag in line for tag in tags) and isinstance(event := decode(line), kinds):
-                    yield event
+        with open_regular(path) as file:
+            torn: list[bytes] = []
+            while chunk := file.read(CHUNK_BYTES):
+                lines, newline, rest = chunk.rpartition(b"\n")
+                if newline:
+                    yield from _events_of(b"".join([*torn, lines]), tags, kinds)
+                    torn.clear()
+                torn.append(rest)
+            yield from _events_of(b"".join(torn), tags, kinds)
     except OSError:
         return
 
 
-def read_tail(path: Path, tail_bytes: int = 1 << 16) -> list[AnyEvent]:
-    """Read the events in the last ``tail_bytes`` of a journal, enough to tell how it ended."""
+def _events_of(lines: bytes, tags: list[bytes], kinds: tuple[type[Event], ...]) -> Iterator[AnyEvent]:
+    """Yield the events whose lines have one of the tags; searching is many times as fast as splitting into lines."""
+    starts = {lines.rfind(b"\n", 0, found.start()) + 1 for tag in tags for found in re.finditer(tag, lines)}
+    for start in sorted(starts):
+        end = lines.find(b"\n", start)
+        if isinstance(event := decode(lines[start : end if end >= 0 else None]), kinds):
+            yield event
+
+
+def read_tail(path: Path, tail_bytes: int = 1 << 16) -> Iterator[AnyEvent]:
+    """Yield the events in the last ``tail_bytes`` of a journal, the newest first, enough to tell how it ended."""
     try:
         lines = read_end(path, tail_bytes).split(b"\n")
     except OSError:
-        return []
+        return
     # The end of a line that begins before is no JSON object, as it lacks the brace that its last one closes.
-    return [event for line in lines if (event := decode(line)) is not None]
+    yield from (event for line in reversed(lines) if (event := decode(line)) is not None)

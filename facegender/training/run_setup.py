@@ -198,7 +198,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
         raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")
     folder.refuse_links()
-    tail = read_tail(folder.journal_path)
+    last = next(read_tail(folder.journal_path), None)
     folder.stop_path.unlink(missing_ok=True)
     take_requests(folder)  # left over from before
     # A trainer that was killed leaves temporary files, and one of an earlier version the file that was its lock.
@@ -208,7 +208,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     with contextlib.closing(JournalWriter(folder.journal_path)) as journal:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
         journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
-    ended = tail[-1] if tail and isinstance(tail[-1], RunFinished) else None
+    ended = last if isinstance(last, RunFinished) else None
     return RunSetup(folder, config, resumed=True, ended=ended, before=manifest)
 
 

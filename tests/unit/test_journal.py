@@ -11,8 +11,8 @@ import pytest
 import recorded
 from recorded import read_all
 
-from facegender.runs.events import Event, Heartbeat, Notice, RunFinished, encode
-from facegender.runs.journal import JournalReader, JournalWriter, read_tail
+from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RunFinished, RunStarted, encode
+from facegender.runs.journal import JournalReader, JournalWriter, read_kinds, read_tail
 
 BEATS = [Heartbeat(time=float(number)) for number in range(5)]
 
@@ -47,7 +47,7 @@ def test_a_missing_journal_reads_as_empty_until_it_is_there(path: Path) -> None:
     assert reader.read() == []
     assert reader.caught_up
     assert read_all(path) == []
-    assert read_tail(path) == []
+    assert list(read_tail(path)) == []
     write(path, BEATS[0])
     assert reader.read() == [BEATS[0]]
     assert not reader.restarted
@@ -60,7 +60,7 @@ def test_a_journal_that_cannot_be_opened_reads_as_empty(path: Path) -> None:
     assert reader.read() == []
     assert reader.caught_up
     assert read_all(path) == []
-    assert read_tail(path) == []
+    assert list(read_tail(path)) == []
 
 
 def test_a_torn_last_line_waits_for_its_end_at_whatever_byte_it_is_torn(path: Path) -> None:
@@ -97,7 +97,7 @@ def test_unknown_tags_and_garbage_are_skipped_and_what_follows_is_not(path: Path
         file.write(b'{"type":"dream","time":1.0,"v":7}\n\x00\xff\xfe garbage\n\n[]\n')
     write(path, BEATS[1])
     assert read_all(path) == BEATS[:2]
-    assert read_tail(path) == BEATS[:2]
+    assert list(read_tail(path)) == BEATS[1::-1]
 
 
 def test_the_file_stays_strict_json_with_metrics_that_are_not_finite(path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_reader_beside_a_busy_writer_gets_every_event_exactly_once(path: Path)
 
 def test_the_tail_is_enough_to_tell_how_a_long_journal_ended(path: Path) -> None:
     write(path, *[Heartbeat(time=float(n)) for n in range(5000)], RunFinished(time=9.0, status="completed"))
-    tail = read_tail(path, 300)
+    tail = list(read_tail(path, 300))[::-1]
     assert tail[-1] == RunFinished(time=9.0, status="completed")
     assert 1 < len(tail) < 10
 
@@ -220,3 +220,18 @@ def test_a_line_that_is_longer_than_what_is_read_at_once_arrives_whole(path: Pat
     while not reader.caught_up:
         arrived += reader.read(1 << 10)
     assert arrived == [Notice(time=1.0, level="info", text="x" * 100_000), BEATS[0]]
+
+
+def test_events_of_some_types_are_read_in_order_at_whatever_byte_the_file_is_cut_into_chunks(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [recorded.run_started(), recorded.epoch_finished(0), recorded.epoch_finished(1)]
+    noise = Notice(time=1.0, level="info", text='"epoch_finished" and "run_started"')
+    write(path, BEATS[0], wanted[0], noise, *wanted[1:], BEATS[1])
+    with path.open("ab") as file:
+        file.write(b'{"type":"epoch_finished", torn')
+    for size in (1, 7, 100, 1000, 1 << 20):
+        monkeypatch.setattr("facegender.runs.journal.CHUNK_BYTES", size)
+        assert list(read_kinds(path, RunStarted, EpochFinished)) == wanted
+    assert list(read_kinds(path, Notice)) == [noise]
+    assert list(read_kinds(path.with_name("none"), Notice)) == []
