@@ -12,7 +12,7 @@ from facegender.cli.doctor import doctor
 from facegender.cli.export import export
 from facegender.cli.inspect import health, show
 from facegender.cli.predict import predict
-from facegender.cli.runs import runs, stop
+from facegender.cli.runs import compare, note, runs, stop
 from facegender.cli.suspects import suspects
 from facegender.cli.train import find_lr, networks, recipes, train
 
@@ -41,7 +41,7 @@ def _main(
 
 
 for _command in (
-    train, find_lr, recipes, networks, predict, show, health, suspects, runs, stop, export, demo_data, download,
-    doctor, cache,
+    train, find_lr, recipes, networks, predict, show, health, suspects, runs, compare, note, stop,
+    export, demo_data, download, doctor, cache,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(_command)

@@ -1,7 +1,7 @@
 """A run folder: its files, its trainer, its state, and the stop request.
 
 ``checkpoints/<run>/`` has ``run.json`` (the manifest), ``events.jsonl`` (the journal), ``photographs.json``,
-``train.log``, the checkpoints, ``requests/`` and the file ``lock``; ``visuals/<run>/`` has the pictures.
+``train.log``, ``note.txt``, the checkpoints, ``requests/`` and the file ``lock``; ``visuals/<run>/`` has the pictures.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _ANIMALS = (
 
 MANIFEST_VERSION = 1
 HEARTBEAT_S = 5.0
+MAX_NOTE = 500
+"""Characters of a note at most."""
 
 State = Literal["starting", "training", "completed", "stopped", "failed", "crashed"]
 LIVE_STATES: tuple[State, ...] = ("starting", "training")
@@ -128,6 +130,7 @@ class RunFolder:
         self.last_checkpoint = self.path / "last.ckpt"
         self.best_checkpoint = self.path / "best.ckpt"
         self.stop_path = self.path / "stop"
+        self.note_path = self.path / "note.txt"
         self.requests_path = self.path / "requests"
         self.photographs_path = self.path / "photographs.json"
         self.lock = RunLock(self.path / "lock")
@@ -208,6 +211,34 @@ class RunFolder:
             return msgspec.json.decode(read_regular(self.manifest_path), type=dict[str, Any])
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
+
+    def read_note(self) -> str:
+        """Read what the user wrote about the run, one line that is safe for a terminal; "" if nothing."""
+        try:
+            with open_regular(self.note_path) as file:
+                return one_line(file.read(4 * MAX_NOTE).decode("utf-8", "replace"))[:MAX_NOTE]
+        except OSError:
+            return ""
+
+    def write_note(self, text: str) -> None:
+        """Replace the note by a text, which becomes one line; an empty text removes it.
+
+        The note has a file of its own, because the trainer replaces the manifest.
+
+        Raises:
+            UserError: The text is longer than `MAX_NOTE` characters, or the file cannot be written.
+        """
+        text = one_line(text)
+        if len(text) > MAX_NOTE:
+            raise UserError(f"run {self.name}: a note has at most {MAX_NOTE} characters, this one has {len(text)}")
+        try:
+            if text:
+                with replacing(self.note_path) as temporary:
+                    temporary.write_text(text + "\n", encoding="utf-8")
+            else:
+                self.note_path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"run {self.name}: cannot write the note ({error.strerror})") from None
 
     def request_stop(self) -> None:
         """Ask the trainer to finish its batch, save and end.

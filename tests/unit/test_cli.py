@@ -182,8 +182,8 @@ def test_runs_are_listed_newest_first_with_their_best_epoch_counted_from_1(tmp_p
     make_run(tmp_path, "beta", live=True)
     assert run(["runs", "--root", str(tmp_path)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["run", "state", "epochs", "best", "at", "epoch", "age", "data"]
-    assert lines[1] == ["beta", "training", "2/4", "0.700", "2", "2", "min"]
+    assert lines[0][:6] == ["run", "state", "epochs", "best", "at", "epoch"]
+    assert lines[1][:5] == ["beta", "training", "2/4", "0.700", "2"]
     assert lines[2][:2] == ["alpha", "completed"]
 
 
@@ -196,17 +196,100 @@ def test_an_epoch_that_was_trained_again_counts_as_in_the_interface(tmp_path: Pa
     assert (row["epochs_done"], row["best_validation_accuracy"], row["best_epoch"]) == (2, 0.5, 0)
 
 
-def test_the_list_tells_demo_faces_from_photographs_in_eighty_columns(tmp_path: Path, capsys: Capture) -> None:
+def test_the_list_tells_demo_faces_from_photographs(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = "/a/long/way/to/the/photographs/of/somebody/else/" * 2 + "faces"
     recorded.write_run(tmp_path, "demo", config=TrainConfig(demo=True), data="demo faces")
     recorded.write_run(tmp_path, "a-long-name-of-a-run", config=TrainConfig(data=path), data=path)
     assert run(["runs", "--root", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
     assert any(line.startswith("demo ") and line.endswith("demo faces") for line in lines)
+    assert any(line.endswith(path) for line in lines)
+    monkeypatch.setenv("COLUMNS", "180")
+    assert run(["runs", "--root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 180
     assert any("…" in line and line.endswith("/else/faces") for line in lines)
     assert run(["runs", "--json", "--root", str(tmp_path)]) == 0
     assert path in capsys.readouterr().out
+
+
+def test_runs_are_sorted_and_filtered(tmp_path: Path, capsys: Capture) -> None:
+    for name, epochs_done in (("a", 1), ("b", 3), ("c", 2)):
+        recorded.write_run(tmp_path, name, epochs_done=epochs_done, end="stopped", created=ord(name))
+
+    def listed(*options: str) -> list[str]:
+        assert run(["runs", "--root", str(tmp_path), "--json", *options]) == 0
+        return [json.loads(line)["run"] for line in capsys.readouterr().out.splitlines()]
+
+    assert listed() == ["c", "b", "a"]
+    assert listed("--sort", "best") == ["a", "c", "b"]
+    assert listed("--sort", "-best") == listed("--sort=-best") == ["b", "c", "a"]
+    assert listed("--filter", "epochs>1 -run:b") == ["c"]
+    assert listed("--filter", "nothing") == []
+    assert run(["runs", "--root", str(tmp_path), "--filter", "nothing"]) == 0
+    assert capsys.readouterr().out == "none of the 3 runs matches the filter\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sort=speed"], "there is no column 'speed': the columns are run, state"),
+        (["--filter=lr<x"], "filter 'lr<x': needs a number"),
+    ],
+)
+def test_a_bad_column_or_filter_is_bad_input(options: list[str], message: str, tmp_path: Path, capsys: Capture) -> None:
+    assert run(["runs", "--root", str(tmp_path), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_a_note_is_written_shown_and_removed(tmp_path: Path, capsys: Capture) -> None:
+    folder = recorded.write_run(tmp_path, "a", end="stopped")
+    root = ["--root", str(tmp_path)]
+    assert run(["note", "a", "  the first\x1b one,\n我的 ", *root]) == 0
+    assert folder.read_note() == "the first\ufffd one, 我的"
+    assert run(["runs", *root]) == 0
+    assert "the first\ufffd one, 我的" in capsys.readouterr().out
+    assert run(["note", "a", "", *root]) == 0
+    assert (folder.read_note(), folder.note_path.exists()) == ("", False)
+    assert run(["note", "a", "x" * 501, *root]) == 2
+    assert "run a: a note has at most 500 characters, this one has 501" in capsys.readouterr().err
+    assert run(["note", "b", "x", *root]) == 2
+    assert "no run b" in capsys.readouterr().err
+
+
+def test_runs_are_compared_by_what_differs(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seed, rate in (("a", 1, 0.1), ("b", 2, 0.1), ("c", 1, 0.01)):
+        config = TrainConfig(seed=seed, learning_rate=rate)
+        recorded.write_run(tmp_path, name, config=config, epochs_done=1 + seed, end="stopped")
+    arguments = ["compare", "a", "b", "c", "--root", str(tmp_path)]
+    assert run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["run", "a", "b", "c"]
+    assert [line.split() for line in lines if line.startswith(("best  ", "seed", "learning"))] == [
+        ["best", "0.610", "0.620", "0.610"],
+        ["learning", "rate", "0.1", "0.1", "0.01"],
+        ["seed", "1", "2", "1"],
+    ]
+    assert not any(line.startswith(("batch", "note", "data")) for line in lines)
+    assert lines[-2:] == ["only the seed differs: a, b", "best accuracy 0.615 ± 0.007 (standard deviation)"]
+    monkeypatch.setenv("COLUMNS", "30")
+    assert run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if line.startswith("run")] == [["run", "a"], ["run", "b"], ["run", "c"]]
+    assert run([*arguments, "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["differences"] == {"learning_rate": [0.1, 0.1, 0.01], "seed": [1, 2, 1]}
+    assert compared["seed_groups"] == [["a", "b"]]
+    assert [row["best_epoch"] for row in compared["runs"]] == [1, 2, 1]
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path, capsys: Capture) -> None:
+    recorded.write_run(tmp_path, "a", end="stopped")
+    assert run(["compare", "a", "a", "--root", str(tmp_path)]) == 2
+    assert "compare needs two different runs or more" in capsys.readouterr().err
 
 
 def test_no_runs_names_the_command_that_starts_one(tmp_path: Path, capsys: Capture) -> None:

@@ -89,3 +89,22 @@ def test_the_settings_to_begin_from_are_those_of_a_run_that_trained(root: Path) 
     assert trained_manifest(root).run == "newer"
     assert trained_manifest(root, older).run == "older"
     assert trained_manifest(root, failed).run == "newer"
+
+
+def test_the_settings_and_losses_of_a_run_are_in_its_summary(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=3, config=recorded.TrainConfig(recipe="tuned", seed=7, batch_size=9))
+    recorded.append(folder, recorded.epoch_finished(3, validation_loss=2.0, train_loss=math.nan))
+    summary = summarise(folder)
+    assert (summary.recipe, summary.network, summary.seed, summary.batch_size) == ("tuned", "recipe", 7, 9)
+    assert (summary.validation_loss, summary.lowest_loss, summary.duration_s) == (2.0, 0.58, 8.0)
+    assert math.isnan(summary.train_loss)
+
+
+def test_the_settings_of_a_script_are_those_that_its_journal_has(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0, script="train.py", data="script train.py")
+    assert math.isnan(summarise(folder).learning_rate)
+    recorded.append(folder, recorded.run_started(network="MyNet", batch_size=8, image_size=99, recipe=""))
+    recorded.append(folder, *[recorded.epoch_finished(epoch, learning_rate=0.5 / (1 + epoch)) for epoch in range(2)])
+    summary = summarise(folder)
+    assert (summary.network, summary.recipe, summary.batch_size, summary.image_size) == ("MyNet", "", 8, 99)
+    assert (summary.learning_rate, summary.seed) == (0.5, -1)
