@@ -190,11 +190,16 @@ class ShuffledBatches(Sampler[Indices]):
     def __len__(self) -> int:
         return -(-len(self.indices) // (self.world * self.batch_size))
 
-    def __iter__(self) -> Iterator[Indices]:
-        # Lightning makes an iterator first and sets the epoch after it: this body runs at the first `next`.
-        order = np.random.default_rng((self.seed, self._epoch)).permutation(self.indices)
+    def order(self, epoch: int) -> tuple[Indices, int]:
+        """Return this rank's indices in the order of an epoch, and how many at their end are repeated ones."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
         padded = np.resize(order, -(-len(order) // self.world) * self.world)
         mine = padded[self.rank :: self.world]
+        return mine, len(mine) - len(order[self.rank :: self.world])
+
+    def __iter__(self) -> Iterator[Indices]:
+        # Lightning makes an iterator first and sets the epoch after it: this body runs at the first `next`.
+        mine, _ = self.order(self._epoch)
         first = self.start[1] if self._epoch == self.start[0] else 0
         for start in range(first * self.batch_size, len(mine), self.batch_size):
             yield mine[start : start + self.batch_size]

@@ -95,6 +95,7 @@ class FaceGenderModule(LightningModule):
             ``loss_sum_and_correct``: (2,) float32, detached: the cross-entropy summed over the batch, without label
             smoothing and class weights as in validation, and the number of photographs classified as labelled.
             ``images``: Number of photographs.
+            ``logits``: (N, classes) float32, detached, with augmentation.
         """
         images, labels = batch
         inputs = normalise(images)
@@ -111,7 +112,8 @@ class FaceGenderModule(LightningModule):
             plain = F.cross_entropy(logits.detach(), labels)
         count = len(labels)
         correct = (logits.detach().argmax(1) == labels).sum()
-        return {"loss": loss, "loss_sum_and_correct": torch.stack([plain * count, correct.float()]), "images": count}
+        loss_sum_and_correct = torch.stack([plain * count, correct.float()])
+        return {"loss": loss, "loss_sum_and_correct": loss_sum_and_correct, "images": count, "logits": logits.detach()}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step as Lightning does, then update the moving average of the weights."""
@@ -119,14 +121,19 @@ class FaceGenderModule(LightningModule):
         if self.ema is not None:
             self.ema.update(self.network)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Keep the results of one batch; updating the metrics here would wait for the device each time."""
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Keep the results of one batch; updating the metrics here would wait for the device each time.
+
+        Returns:
+            (N, classes) logits.
+        """
         images, labels = batch
-        logits = self(images)
+        logits: Tensor = self(images)
         if not len(labels):  # on a device with fewer photographs than others, see `ordered_batches`
-            return
+            return logits
         # One loss per photograph: with this nan_strategy MeanMetric (torchmetrics 1.9) ignores the weight of a mean.
         self._validated.append((F.cross_entropy(logits, labels, reduction="none"), logits, labels))
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         """Compute the metrics and reset them."""

@@ -87,14 +87,14 @@ def read_predictions(path: Path) -> Predictions:
                 margins=file.tensor("train/margin"),
                 train_labels=file.tensor("train/labels"),
             )
-        _check(predictions)
+        check_shapes(predictions)
     except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
     return predictions
 
 
-def _check(predictions: Predictions) -> None:
+def check_shapes(predictions: Predictions) -> None:
     """Raise `DamagedTensors` if the arrays do not fit each other."""
     count, classes = len(predictions.labels), len(predictions.classes)
     arrays: dict[str, tuple[npt.NDArray[Any], str, tuple[int, ...]]] = {

@@ -77,6 +77,8 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
     hardware = choose_hardware(config, resume)
     for event in resume.missing_events if resume else ():
         sink.put(event)
+    if resume and (missing := resume.missing_predictions):
+        sink.submit_predictions(missing.epoch, lambda: missing)
     manifest = folder.read_manifest()
     # The groups that the run was split by: none in a run of an earlier version, None before the split.
     near_copies = manifest.near_copies if manifest and manifest.data_digest else None

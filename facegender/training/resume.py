@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
@@ -25,9 +26,11 @@ from facegender.network.checkpoint_file import (
 )
 from facegender.network.recipes import build_network
 from facegender.runs.config import TrainConfig
-from facegender.runs.events import CheckpointSaved, EpochFinished, Event, FrameSaved, RunStarted
+from facegender.runs.events import CheckpointSaved, EpochFinished, Event, FrameSaved, PredictionsSaved, RunStarted
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_kinds
+from facegender.runs.predictions import Predictions, check_shapes
+from facegender.runs.tensors import DamagedTensors
 from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
@@ -37,6 +40,9 @@ from facegender.training.run_setup import RunSetup
 
 FINISHED_EPOCH = "finished_epoch"
 """In a checkpoint saved after an epoch: its `EpochFinished`, which a crash may keep from the journal."""
+
+FINISHED_PREDICTIONS = "finished_predictions"
+"""In the same checkpoint: the `Predictions` of the epoch, with tensors for arrays."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class ResumePoint:
         epochs_since_best: Epochs in a row without a better validation accuracy.
         missing_events: Journal lines that the crash has cost and the checkpoint still knows.
         missing_frame: The epoch whose frame the crash has cost; the checkpoint has the weights of that moment.
+        missing_predictions: The predictions whose file the crash has cost.
     """
 
     epoch: int
@@ -62,6 +69,7 @@ class ResumePoint:
     epochs_since_best: int = 0
     missing_events: Sequence[Event] = ()
     missing_frame: int | None = None
+    missing_predictions: Predictions | None = None
 
     def is_finished(self, config: TrainConfig) -> bool:
         """Whether nothing is left to train: all epochs are done, or the patience is used up."""
@@ -143,22 +151,52 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     frames = {(event.epoch, event.step) for event in saved if isinstance(event, FrameSaved)}
     due = config.frame_is_due(epoch - 1) or (config.visualize_every and point.is_finished(config))
     missing_frame = epoch - 1 if due and (epoch - 1, point.step) not in frames else None
-    return replace(point, missing_events=_missing_events(folder, checkpoint), missing_frame=missing_frame)
+    written = _events_about(folder, epoch - 1)
+    predictions = checkpoint.get(FINISHED_PREDICTIONS)  # missing in those of earlier versions
+    if predictions is not None and not any(isinstance(event, PredictionsSaved) for event in written):
+        point = replace(point, missing_predictions=_predictions_from_tensors(predictions))
+    return replace(point, missing_events=_missing_events(folder, checkpoint, written), missing_frame=missing_frame)
 
 
-def _missing_events(folder: RunFolder, checkpoint: dict[str, Any]) -> list[Event]:
-    """The journal lines about the epoch that a checkpoint was saved after, if they were not written."""
-    written: list[EpochFinished | CheckpointSaved] = []
-    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished, CheckpointSaved):
+def predictions_to_tensors(predictions: Predictions) -> dict[str, Any]:
+    """Turn arrays into tensors, because checkpoints are read without running code from them."""
+    fields = msgspec.structs.asdict(predictions)
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        for name, value in fields.items()
+    }
+
+
+def _predictions_from_tensors(stored: dict[str, Any]) -> Predictions:
+    arrays: dict[str, Any] = {
+        name: value.numpy() if isinstance(value, Tensor) else value for name, value in stored.items()
+    }
+    predictions = Predictions(**arrays)
+    try:
+        check_shapes(predictions)
+    except DamagedTensors as error:
+        raise DamagedCheckpoint(f"its predictions are damaged: {error}") from None
+    return predictions
+
+
+def _events_about(folder: RunFolder, epoch: int) -> list[EpochFinished | CheckpointSaved | PredictionsSaved]:
+    """The journal lines about an epoch, as it was trained last."""
+    written: list[EpochFinished | CheckpointSaved | PredictionsSaved] = []
+    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished, CheckpointSaved, PredictionsSaved):
         if isinstance(event, RunStarted):  # what was trained beyond this point is trained again
             written = [earlier for earlier in written if earlier.epoch < event.start_epoch]
-        elif isinstance(event, (EpochFinished, CheckpointSaved)):
+        elif isinstance(event, (EpochFinished, CheckpointSaved, PredictionsSaved)):
             written.append(event)
+    return [event for event in written if event.epoch == epoch]
+
+
+def _missing_events(folder: RunFolder, checkpoint: dict[str, Any], written: Sequence[Event]) -> list[Event]:
+    """The journal lines about the epoch that a checkpoint was saved after, if they were not written."""
     epoch, step, missing = checkpoint["epoch"], checkpoint["global_step"], list[Event]()
     finished = checkpoint.get(FINISHED_EPOCH)
-    if finished is not None and not any(isinstance(event, EpochFinished) and event.epoch == epoch for event in written):
+    if finished is not None and not any(isinstance(event, EpochFinished) for event in written):
         missing.append(msgspec.convert(finished, EpochFinished))
-    announced = {event.file for event in written if isinstance(event, CheckpointSaved) and event.epoch == epoch}
+    announced = {event.file for event in written if isinstance(event, CheckpointSaved)}
     is_best = finished is not None and finished["best"]
     for path in ([folder.best_checkpoint] if is_best else []) + [folder.last_checkpoint]:
         if path.name not in announced and exists(path):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from facegender.runs.events import Event, Level, Notice, RequestDone, RunFinished, Status
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame
+from facegender.runs.predictions import Predictions
 from facegender.runs.requests import FrameRequest, take_requests
 from facegender.support.files import exists
 from facegender.training.run_setup import RunSetup
@@ -39,6 +40,9 @@ class Sink:
         """Hand over a frame, see `FrameThread.submit`."""
         return True
 
+    def submit_predictions(self, epoch: int, make_predictions: Callable[[], Predictions]) -> None:
+        """Hand over predictions, see `FrameThread.submit_predictions`."""
+
     def preparing(self, stage: str, done: int, count: int) -> None:
         """Report progress of the photographs."""
 
@@ -65,6 +69,10 @@ class Session(Sink):
     def submit(self, epoch: int, make_frame: Callable[[], Frame], *, last: bool = False) -> bool:
         """Pass a frame to its thread."""
         return self._frames.submit(epoch, make_frame, last=last)
+
+    def submit_predictions(self, epoch: int, make_predictions: Callable[[], Predictions]) -> None:
+        """Pass predictions to the same thread."""
+        self._frames.submit_predictions(epoch, make_predictions)
 
     def start(self) -> None:
         """Start the threads."""

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import AnyEvent, Steps
 from facegender.runs.folder import RunFolder
+from facegender.runs.predictions import Predictions, read_predictions
 from facegender.training.run import train
 from tests.recorded import read_all
 
@@ -50,6 +51,12 @@ def tiny(**changes: Any) -> TrainConfig:
 
 def events_of(root: Path, run: str) -> list[AnyEvent]:
     return read_all(RunFolder(root, run).journal_path)
+
+
+def predictions_of(root: Path, run: str) -> list[Predictions]:
+    """Of all epochs that have some."""
+    folder = RunFolder(root, run)
+    return [read_predictions(folder.predictions_path(epoch)) for epoch in folder.prediction_epochs()]
 
 
 def losses_of(events: list[AnyEvent]) -> dict[int, float]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torchmetrics.classification import MulticlassAccuracy
@@ -25,13 +26,14 @@ from facegender.runs.events import (
     EpochFinished,
     FrameSaved,
     Notice,
+    PredictionsSaved,
     RunFinished,
     RunStarted,
     encode,
 )
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.training.run import train
-from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
+from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, predictions_of, tiny
 
 KILLED_RUN = """
 import os, signal, sys, time
@@ -107,6 +109,12 @@ def epochs(events: list[Any]) -> dict[int, tuple[Any, ...]]:
     }
 
 
+def predictions_of_both(root: Path, trained: Path) -> list[list[dict[str, Any]]]:
+    """What all epochs of a run and of the uninterrupted one predicted, as plain values and arrays."""
+    runs = predictions_of(root, "a"), predictions_of(trained, "done")
+    return [list(map(msgspec.structs.asdict, predictions)) for predictions in runs]
+
+
 @pytest.mark.parametrize(
     ("where", "goes_on_at"), [("step", 1), ("checkpoint", 1), ("frame", 2), ("journal", 1), ("first epoch", 0)]
 )
@@ -132,7 +140,8 @@ def test_killed_and_resumed_is_the_same_as_uninterrupted(
     }
     for path in RunFolder(trained, "done").visuals.glob("epoch_*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
-    assert len(list(folder.visuals.glob("[!i]*"))) == 9
+    np.testing.assert_equal(*predictions_of_both(tmp_path, trained))
+    assert len(list(folder.visuals.glob("[!i]*"))) == 12
 
 
 def crash(root: Path, keep: Callable[[AnyEvent], bool]) -> RunFolder:
@@ -150,12 +159,12 @@ def crash(root: Path, keep: Callable[[AnyEvent], bool]) -> RunFolder:
 
 LOST: dict[str, Callable[[AnyEvent], bool]] = {
     "how it ended": lambda event: isinstance(event, RunFinished),
-    "the last frame": lambda event: (
-        isinstance(event, RunFinished) or (isinstance(event, FrameSaved) and event.epoch == 2)
+    "the last frame and the last predictions": lambda event: (
+        isinstance(event, RunFinished) or (isinstance(event, FrameSaved | PredictionsSaved) and event.epoch == 2)
     ),
     "all about the last epoch": lambda event: (
         isinstance(event, RunFinished)
-        or (isinstance(event, FrameSaved | EpochFinished | CheckpointSaved) and event.epoch == 2)
+        or (isinstance(event, FrameSaved | PredictionsSaved | EpochFinished | CheckpointSaved) and event.epoch == 2)
     ),
 }
 
@@ -167,7 +176,7 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed_without_tr
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     folder = crash(tmp_path, lambda event: not lost(event))
     if lost is not LOST["how it ended"]:
-        for path in folder.visuals.glob("epoch_2*"):
+        for path in folder.visuals.glob("epoch_2[._]*"):
             path.unlink()
     checkpoint = folder.last_checkpoint.read_bytes()
     at_step(3 * STEPS_PER_EPOCH, lambda: pytest.fail("was trained"))
@@ -183,6 +192,7 @@ def test_a_run_that_was_killed_after_its_last_checkpoint_is_completed_without_tr
     assert folder.last_checkpoint.read_bytes() == checkpoint
     for path in RunFolder(trained, "done").visuals.glob("epoch_*.png"):
         assert (folder.visuals / path.name).read_bytes() == path.read_bytes()
+    np.testing.assert_equal(*predictions_of_both(tmp_path, trained))
     assert run(["train", "--resume", "a", "--root", str(tmp_path)]) == 2  # it has completed, and there is nothing to do
 
 

@@ -103,5 +103,6 @@ def test_a_frame_is_saved_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytes
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     names = {path.name for path in RunFolder(tmp_path, "a").visuals.iterdir()}
     ends = (".safetensors", ".png", "_filters.png")
-    assert names == {f"{name}{end}" for name in ("initial", "epoch_0", "epoch_2") for end in ends}
+    kept = {f"{name}{end}" for name in ("initial", "epoch_0", "epoch_2") for end in ends}
+    assert names == kept | {f"epoch_{epoch}_predictions.safetensors" for epoch in range(3)}
     assert [event.epoch for event in events_of(tmp_path, "a") if isinstance(event, FrameSaved)] == [INITIAL, 0, 2]

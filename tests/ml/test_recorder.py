@@ -27,6 +27,7 @@ from facegender.runs.events import (
     Event,
     FrameSaved,
     Notice,
+    PredictionsSaved,
     RequestDone,
     RunFinished,
     RunStarted,
@@ -39,6 +40,7 @@ from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.journal import JournalWriter
 from facegender.runs.photographs import read_photographs
+from facegender.runs.predictions import read_predictions
 from facegender.runs.requests import FrameRequest, send_request
 from facegender.training.callbacks import epoch_sums, recorder
 from facegender.training.run import train
@@ -51,7 +53,8 @@ from tests.ml.conftest import STEPS_PER_EPOCH, NoWaiting, events_of, kinds, loss
 
 def test_the_journal_tells_the_run_from_start_to_end(trained: Path) -> None:
     events = events_of(trained, "done")
-    elsewhere = ("system", "notice", "heartbeat", "frame_saved", "checkpoint_saved")  # reported by other threads
+    # Reported by other threads.
+    elsewhere = ("system", "notice", "heartbeat", "frame_saved", "predictions_saved", "checkpoint_saved")
     telling = [kind for kind in kinds(events) if kind not in elsewhere]
     assert telling[0] == "run_started"
     assert telling[-1] == kinds(events)[-1] == "run_finished"
@@ -122,7 +125,8 @@ def test_the_run_folder_holds_what_the_design_names_and_nothing_else(trained: Pa
         for name in ("initial", "epoch_0", "epoch_1", "epoch_2")
         for end in (".safetensors", ".png", "_filters.png")
     }
-    assert {path.name for path in folder.visuals.iterdir()} == frames
+    predictions = {f"epoch_{epoch}_predictions.safetensors" for epoch in range(3)}
+    assert {path.name for path in folder.visuals.iterdir()} == frames | predictions
     assert {path.name for path in trained.iterdir()} == {"checkpoints", "visuals"}
     manifest = folder.read_manifest()
     assert manifest is not None
@@ -168,6 +172,9 @@ def test_a_file_exists_before_it_is_announced(tmp_path: Path, monkeypatch: pytes
                 names = [event.file, *event.pictures]
                 assert all((folder.visuals / name).stat().st_size for name in names)
                 announced.extend(names)
+            if isinstance(event, PredictionsSaved):
+                assert read_predictions(folder.visuals / event.file).epoch == event.epoch
+                announced.append(event.file)
             if isinstance(event, CheckpointSaved):
                 checkpoint = torch.load(folder.path / event.file, weights_only=True)
                 assert checkpoint["global_step"] >= event.step
@@ -176,7 +183,8 @@ def test_a_file_exists_before_it_is_announced(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(JournalWriter, "write", write)
     assert train(tiny(epochs=2), tmp_path, "a", show=False) == "completed"
-    assert {"epoch_0.safetensors", "epoch_1_filters.png", "last.ckpt", "best.ckpt"} <= set(announced)
+    names = {"epoch_0.safetensors", "epoch_1_filters.png", "last.ckpt", "best.ckpt", "epoch_1_predictions.safetensors"}
+    assert names <= set(announced)
     assert announced.count("last.ckpt") == 2
 
 

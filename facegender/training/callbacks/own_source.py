@@ -15,7 +15,8 @@ from facegender.data.dataset import CLASSES
 from facegender.network.model import normalise, parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.networks import RECIPE_NETWORK
-from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.callbacks.image_predictions import Predicted
+from facegender.training.callbacks.source import MeasuredStep, ProbeBatch, Source
 from facegender.training.resume import ResumePoint
 from facegender.training.run_setup import RunSetup
 from facegender.training.session import Sink
@@ -37,6 +38,11 @@ class OwnSource(Source):
         self._setup = setup
         self._data = data
         self._probes = data.probes(setup.config.probes)
+        self.validation_listed = len(data.photographs.validation)
+        self.train_listed = len(data.photographs.train)
+        self.logits_per_image = len(CLASSES)
+        self._order: tuple[int, Tensor] | None = None
+        """An epoch, and the places of its training photographs in the list of all."""
 
     def eval_network(self, pl_module: LightningModule) -> nn.Module:
         """The network that is validated and saved."""
@@ -80,13 +86,25 @@ class OwnSource(Source):
         """Optimiser steps."""
         return trainer.global_step
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
-        """Take what the training step returned."""
-        return outputs["images"], outputs["loss_sum_and_correct"], True
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> MeasuredStep:
+        """Take what the training step returned. The sampler's order tells which photographs it had."""
+        epoch = trainer.current_epoch
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, torch.from_numpy(self._data.train_order(epoch))
+        first = batch_idx * self.config.batch_size
+        indices = self._order[1][first : first + self.config.batch_size]
+        predicted = Predicted(outputs["logits"], batch[1], indices)
+        return MeasuredStep(outputs["images"], outputs["loss_sum_and_correct"], True, predicted)
 
     def image_count(self, batch: Any) -> int:
         """Number of photographs."""
         return len(batch[1])
+
+    def on_validation_batch(
+        self, trainer: Trainer, outputs: Any, batch: Any, indices: Tensor | None
+    ) -> Predicted | None:
+        """Take what the validation step returned."""
+        return None if indices is None else Predicted(outputs.float(), batch[1], indices)
 
     def epoch_results(
         self, trainer: Trainer, pl_module: LightningModule

@@ -27,13 +27,15 @@ from facegender.runs.config import check_run_name
 from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RequestDone, RunStarted
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
+from facegender.runs.predictions import Predictions
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from facegender.training.callbacks.epoch_sums import EpochSums
+from facegender.training.callbacks.image_predictions import ImagePredictions
 from facegender.training.callbacks.layer_watch import LayerWatch, with_units
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.failures import reason
-from facegender.training.resume import FINISHED_EPOCH
+from facegender.training.resume import FINISHED_EPOCH, FINISHED_PREDICTIONS, predictions_to_tensors
 from facegender.training.session import Sink
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
@@ -42,6 +44,9 @@ MAX_BACKLOG = 20_000
 
 EPOCH_SO_FAR = "epoch_so_far"
 """In a checkpoint saved within an epoch: its loss summed over photographs, correct photographs, photographs."""
+
+MARGINS_SO_FAR = "margins_so_far"
+"""In a checkpoint saved within an epoch: its table of margins, see `ImagePredictions`."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,6 +130,9 @@ class RunRecorder(Callback):
         self._sums_before: list[float] | None = None
         self._ended: Callable[[dict[str, Tensor]], EpochFinished] | None = None
         self._finished: Callable[[], EpochFinished] | None = None
+        self._predictions: ImagePredictions | None = None
+        self._finished_predictions: Callable[[], Predictions] | None = None
+        self._margins_before: Tensor | None = None
         self._epoch_began = 0.0
         self._train_ended: float | None = None
         self._images_before = self._validated = 0
@@ -191,6 +199,10 @@ class RunRecorder(Callback):
         if not self._source.tolerant:  # a script's checkpoints are its own
             checkpoint[EPOCH_SO_FAR] = None if self._sums is None else self._sums.total(trainer).tolist()
             checkpoint[FINISHED_EPOCH] = None if self._finished is None else msgspec.to_builtins(self._finished())
+            if self._predictions is not None and self._sums is not None:
+                checkpoint[MARGINS_SO_FAR] = torch.from_numpy(self._predictions.margins(trainer)())
+            if self._finished_predictions is not None:
+                checkpoint[FINISHED_PREDICTIONS] = predictions_to_tensors(self._finished_predictions())
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore these sums on the first device only, as the number of devices may have changed."""
@@ -198,6 +210,7 @@ class RunRecorder(Callback):
         if sums is not None:
             loss, correct, images = map(float, sums)
             self._sums_before = [loss, correct, images] if trainer.is_global_zero else None
+            self._margins_before = checkpoint.get(MARGINS_SO_FAR) if trainer.is_global_zero else None
 
     # Hooks of training ------------------------------------------------------------------------------------------------
 
@@ -214,6 +227,10 @@ class RunRecorder(Callback):
         if self.visualize_every:
             self._guarded("feature maps", self._trace, pl_module)
         self._guarded("predictions", self._source.begin, trainer, pl_module)
+        source = self._source
+        if source.logits_per_image:
+            sizes = source.validation_listed, source.train_listed
+            self._predictions = ImagePredictions(source.logits_per_image, *sizes)
         device, batches = pl_module.device, trainer.num_training_batches
         fields: dict[str, Any] = {
             "run": self._source.run,
@@ -263,7 +280,10 @@ class RunRecorder(Callback):
         before = self._sums_before or [0.0, 0.0, 0.0]
         self._sums = EpochSums(pl_module.device, before, skip_not_finite=self._source.skip_not_finite)
         self._images_before = int(before[2])
-        self._sums_before = self._finished = None
+        self._sums_before = self._finished = self._finished_predictions = None
+        if self._predictions is not None:
+            self._predictions.begin_epoch(self._margins_before)
+        self._margins_before = None
         # Only the first process of a run on several devices has a thread that takes the steps out again.
         done = deque[StepDone](maxlen=MAX_BACKLOG if trainer.is_global_zero else 0)
         steps_before = self._source.steps_done(trainer) - batches_before
@@ -297,11 +317,13 @@ class RunRecorder(Callback):
         self._source.stop_if_requested(trainer, batch_idx)
 
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
-        images, loss_sum_and_correct, is_trained = self._source.measure_step(trainer, outputs, batch)
-        step = StepDone(batch_idx + 1, images, loss_sum_and_correct, time.perf_counter())
-        if is_trained and self._sums is not None:
+        measured = self._source.measure_step(trainer, outputs, batch, batch_idx)
+        step = StepDone(batch_idx + 1, measured.images, measured.loss_sum_and_correct, time.perf_counter())
+        if measured.is_trained and self._sums is not None:
             self._sums.add(step)
         self._steps.done.append(step)
+        if measured.predicted is not None and self._predictions is not None:
+            self._guarded("margins", self._predictions.add_step, measured.predicted)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the time at which training paused, once the device has finished its work."""
@@ -314,6 +336,8 @@ class RunRecorder(Callback):
         if pl_module.device.type == "cuda":
             torch.cuda.synchronize(pl_module.device)
         self._train_ended = time.perf_counter()
+        if self._predictions is not None:
+            self._predictions.begin_validation()
         if self._watch is not None:
             self._guarded("top patches", self._watch.begin_validation)
 
@@ -348,7 +372,10 @@ class RunRecorder(Callback):
         if dataloader_idx:
             self.switch_off("validation loaders after the first", "only the first one is shown")
         else:
-            self._guarded("validation", self._source.on_validation_batch, trainer, batch, self.validation_indices)
+            arguments = trainer, outputs, batch, self.validation_indices
+            predicted = self._guarded("validation", self._source.on_validation_batch, *arguments)
+            if predicted is not None and self._predictions is not None:
+                self._guarded("predictions", self._predictions.add_batch, predicted)
             if self._watch is not None and self.validation_indices is not None:
                 self._guarded("top patches", self._watch.add_batch, self.validation_indices)
         self.validation_indices = None
@@ -358,6 +385,8 @@ class RunRecorder(Callback):
         if self._source.sink is None or trainer.sanity_checking:
             return
         self._guarded("validation results", self._source.on_validation_end, trainer, pl_module)
+        if self._predictions is not None:
+            self._guarded("predictions of the validation", self._predictions.end_validation, trainer)
         if self._watch is not None:
             step = self._source.steps_done(trainer)
             self._guarded("top patches of the validation", self._watch.end_validation, trainer, pl_module, step)
@@ -369,7 +398,17 @@ class RunRecorder(Callback):
         if self._source.sink is None:
             return
         self._guarded("feature maps", self._record_due_frame, trainer, pl_module)
+        self._guarded("predictions of the epoch", self._record_predictions, trainer)
         self._guarded("epochs", self._end_epoch, trainer, pl_module)
+
+    def _record_predictions(self, trainer: Trainer) -> None:
+        epoch, sink = trainer.current_epoch, self._source.sink
+        if self._predictions is None or sink is None:
+            return
+        predictions = self._predictions.end_epoch(trainer, epoch, self._source.class_names())
+        if predictions is not None and not {"margins", "predictions"} & self._failed:
+            self._finished_predictions = predictions
+            sink.submit_predictions(epoch, predictions)
 
     def _end_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
         now = time.perf_counter()

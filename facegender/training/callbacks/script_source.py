@@ -29,7 +29,8 @@ from facegender.support.errors import UserError, print_error
 from facegender.training.callbacks.batches import Levels, first_of_each_class, inputs_and_labels, pictures
 from facegender.training.callbacks.captured_logits import CapturedLogits, modules_with_logits
 from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
-from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.callbacks.image_predictions import Predicted
+from facegender.training.callbacks.source import MeasuredStep, ProbeBatch, Source
 from facegender.training.failures import reason
 from facegender.training.run_setup import remove_untrained, set_up_script
 from facegender.training.session import Session, Sink
@@ -290,7 +291,7 @@ class ScriptSource(Source):
         """Number of labels."""
         return len(inputs_and_labels(batch)[1])
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> MeasuredStep:
         """Take the loss that the step returned or logged, and the logits of its forward pass."""
         self._steps += 1
         loss, correct, count = self._training_loss(trainer, outputs), None, 1
@@ -317,7 +318,7 @@ class ScriptSource(Source):
             for value in (loss, correct)
         )
         loss_sum_and_correct = torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum])
-        return max(1, count), loss_sum_and_correct, is_trained and count > 0  # an empty batch has no loss
+        return MeasuredStep(max(1, count), loss_sum_and_correct, is_trained and count > 0)  # an empty batch has no loss
 
     def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
         """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
@@ -338,7 +339,9 @@ class ScriptSource(Source):
         self._predicted.clear()
         self._sanity_images = 0
 
-    def on_validation_batch(self, trainer: Trainer, batch: Any, indices: Tensor | None) -> None:
+    def on_validation_batch(
+        self, trainer: Trainer, outputs: Any, batch: Any, indices: Tensor | None
+    ) -> Predicted | None:
         """Keep predictions and losses; of the sanity check some images of each class."""
         inputs, labels = inputs_and_labels(batch)
         if trainer.sanity_checking:
@@ -347,7 +350,7 @@ class ScriptSource(Source):
                 names = [f"validation image {self._sanity_images + index + 1}" for index in chosen]
                 self._candidates.append((inputs[chosen], labels[chosen], names))
             self._sanity_images += len(labels)
-            return
+            return None
         logits = self._captured.take(len(labels))
         if logits is None and self._has_logits:
             self._note(
@@ -365,6 +368,10 @@ class ScriptSource(Source):
             known = (labels >= 0) & (labels < logits.shape[1])
             losses = F.cross_entropy(logits.float(), labels.where(known, -100), reduction="none")
             self._predicted.append((logits.argmax(1), labels, losses))
+            if indices is not None and self.logits_per_image:
+                # A copy, because a compiled network may use the same memory again.
+                return Predicted(logits.to(torch.float32, copy=True), labels, indices)
+        return None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the metrics, those of all processes together."""

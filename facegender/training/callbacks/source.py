@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
 from facegender.support.arrays import UInt8Array
+from facegender.training.callbacks.image_predictions import Predicted
 from facegender.training.session import Sink
 
 
@@ -38,6 +39,22 @@ class ProbeBatch:
     names: Sequence[str]
 
 
+class MeasuredStep(NamedTuple):
+    """A training step.
+
+    Attributes:
+        images: How many there were.
+        loss_sum_and_correct: (2,) float32: the loss summed over them, and how many were classified as labelled.
+        is_trained: It was trained, rather than skipped.
+        predicted: What the network said of the images; None if their places in a list are not known.
+    """
+
+    images: int
+    loss_sum_and_correct: Tensor
+    is_trained: bool
+    predicted: Predicted | None = None
+
+
 class Source:
     """What a recorder asks about the training. Methods that raise NotImplementedError have to be overridden.
 
@@ -47,6 +64,9 @@ class Source:
         config: Says how many epochs are planned, 0 if nobody knows, and which of them get a frame.
         missing_frame: Epoch whose frame was lost in a crash; it is recorded before a resumed run continues.
         validation_size: Number of validation images if a sampler divides them among processes and repeats some.
+        logits_per_image: K, if predictions of single images are recorded; else 0.
+        validation_listed: Number of validation images whose predictions are recorded; None counts them.
+        train_listed: Number of training images whose place in a list the batches tell; 0 if they do not.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
@@ -58,6 +78,9 @@ class Source:
     config = TrainConfig()
     missing_frame: int | None = None
     validation_size: int | None = None
+    logits_per_image = 0
+    validation_listed: int | None = 0
+    train_listed = 0
     tolerant = False
     metrics_come_late = False
     skip_not_finite = False
@@ -109,13 +132,8 @@ class Source:
     def before_batch(self) -> None:
         """Prepare for a training batch, or one of the first validation loader."""
 
-    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any) -> tuple[int, Tensor, bool]:
-        """Measure a training step without waiting for the device.
-
-        Returns:
-            Number of images; (2,) float32, the loss summed over them, and how many were classified as labelled; and
-            whether the step was trained, rather than skipped.
-        """
+    def measure_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> MeasuredStep:
+        """Measure a training step without waiting for the device."""
         raise NotImplementedError
 
     def stop_if_requested(self, trainer: Trainer, batch_idx: int) -> None:
@@ -128,12 +146,19 @@ class Source:
     def on_validation_start(self) -> None:
         """Forget the last validation."""
 
-    def on_validation_batch(self, trainer: Trainer, batch: Any, indices: Tensor | None) -> None:
+    def on_validation_batch(
+        self, trainer: Trainer, outputs: Any, batch: Any, indices: Tensor | None
+    ) -> Predicted | None:
         """Measure a batch of the first validation loader, also one of the sanity check.
 
         Args:
+            outputs: What the validation step returned.
             indices: See `RunRecorder.validation_indices`; None if the images could not be counted.
+
+        Returns:
+            What the network said of its images, if that is known.
         """
+        return None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the results of a validation; all processes of a run call it together."""
