@@ -202,8 +202,11 @@ class RunFolder:
         old, new = self.read_plain_manifest(), msgspec.to_builtins(manifest)
         if isinstance(old_config := old.get("config"), dict):
             new["config"] = {**old_config, **new["config"]}
+        self._replace_manifest({**old, **new})
+
+    def _replace_manifest(self, plain: dict[str, Any]) -> None:
         with replacing(self.manifest_path, durable=True) as temporary:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode({**old, **new}), indent=1))
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(plain), indent=1))
 
     def read_plain_manifest(self) -> dict[str, Any]:
         """Read the manifest as it stands, also one of a newer version; empty where none can be read."""
@@ -317,17 +320,60 @@ class RunFolder:
             with contextlib.suppress(OSError):
                 path.rmdir()
 
+    def rename(self, name: str) -> RunFolder:
+        """Give the run another name: rename the folder of checkpoints, that of the pictures, then edit the manifest.
+
+        If the process is killed in between, the run has its new name but no pictures until `open_run` or the list of
+        runs calls `finish_rename`.
+
+        Returns:
+            The folder under its new name.
+
+        Raises:
+            UserError: The run is live, the name is taken or cannot be a folder's name, or the disk refuses.
+        """
+        renamed = RunFolder(self.root, name)
+        self._require_ended()
+        if any(map(os.path.lexists, (renamed.path, renamed.visuals))):
+            raise UserError(f"run {name} exists already: choose another name")
+        self.finish_rename()
+        try:
+            self.path.rename(renamed.path)
+            if exists(self.visuals):
+                self.visuals.rename(renamed.visuals)
+        except OSError as error:
+            raise UserError(f"run {self.name}: cannot rename it to {name} ({error.strerror or error})") from None
+        renamed.finish_rename()
+        return renamed
+
+    def finish_rename(self) -> None:
+        """Complete a rename that was interrupted: the manifest still has the old name, which no run has any more.
+
+        What cannot be completed, e.g. on a disk that is read-only, is left as it is.
+        """
+        manifest = self.read_plain_manifest()
+        old_name = manifest.get("run")
+        if old_name == self.name or not isinstance(old_name, str) or not RUN_NAME.fullmatch(old_name):
+            return
+        old = RunFolder(self.root, old_name)
+        if os.path.lexists(old.path):  # this folder is a copy of that run
+            return
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
+                old.visuals.rename(self.visuals)  # fails where there are other pictures already
+            self._replace_manifest({**manifest, "run": self.name})
+
+    def _require_ended(self) -> None:
+        if self.state() in LIVE_STATES or self.lock.is_held_by_other():
+            raise UserError(f"run {self.name} is still training: stop it first")
+
     def delete(self) -> None:
         """Remove the run's two folders.
 
         Raises:
             UserError: The run is live, one of its folders is a symbolic link, or a file cannot be removed.
         """
-        for folder in (self.path, self.visuals):
-            if folder.is_symlink():
-                raise UserError(f"run {self.name}: {printable(folder)} is a symbolic link: remove the link first")
-        if self.state() in LIVE_STATES or self.lock.is_held_by_other():
-            raise UserError(f"run {self.name} is still training: stop it first")
+        self.require_deletable()
         try:
             for folder in (self.path, self.visuals):
                 if exists(folder):
@@ -336,6 +382,17 @@ class RunFolder:
             raise UserError(
                 f"run {self.name}: cannot delete {printable(error.filename or self.path)} ({error.strerror or error})"
             ) from None
+
+    def require_deletable(self) -> None:
+        """Check that `delete` may remove the run.
+
+        Raises:
+            UserError: The run is live, or one of its folders is a symbolic link.
+        """
+        for folder in (self.path, self.visuals):
+            if folder.is_symlink():
+                raise UserError(f"run {self.name}: {printable(folder)} is a symbolic link: remove the link first")
+        self._require_ended()
 
 
 def list_runs(root: Path) -> list[RunFolder]:
@@ -361,6 +418,7 @@ def open_run(root: Path, name: str) -> RunFolder:
         UserError: There is none of that name, and the message lists some that exist; or a newer version wrote it.
     """
     folder = RunFolder(root, name)
+    folder.finish_rename()
     if not any(map(exists, (folder.manifest_path, folder.journal_path, folder.log_path))):
         known = ", ".join(run.name for run in list_runs(root)[:5])
         start = shell_command(root, "train", "--demo")

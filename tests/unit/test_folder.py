@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import recorded
 from facegender.runs.events import Heartbeat, Notice, RunFinished
 from facegender.runs.folder import (
     INITIAL,
+    MAX_NOTE,
     Manifest,
     RunFolder,
     create_run,
@@ -460,3 +462,74 @@ def test_the_last_line_counts_and_not_an_earlier_one(root: Path) -> None:
     recorded.append(folder, Notice(time=time.time(), level="info", text="resuming"))
     recorded.append(folder, RunFinished(time=time.time(), status="completed"))
     assert folder.state() == "completed"
+
+
+def files_below(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_renamed_run_keeps_all_its_files_and_what_is_known_of_it(root: Path) -> None:
+    folder = recorded.write_run(root, "before", end="completed", created=123.0)
+    folder.write_note("good")
+    manifest, files = folder.read_manifest(), files_below(root)
+    renamed = folder.rename("after")
+    assert {name.replace("after", "before") for name in files_below(root)} == files
+    assert not folder.path.exists()
+    assert not folder.visuals.exists()
+    assert renamed.read_manifest() == msgspec.structs.replace(manifest, run="after")
+    assert (renamed.state(), renamed.read_note(), len(renamed.frame_epochs())) == ("completed", "good", 3)
+    assert open_run(root, "after").rename("before").read_manifest() == manifest
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("taken", "exists already"), ("pictures", "exists already"), ("../x", "run name"), ("", "run name")],
+)
+def test_a_run_is_not_renamed_to_what_exists_or_cannot_be_a_folder(root: Path, name: str, message: str) -> None:
+    folder = recorded.write_run(root, "before", end="completed")
+    recorded.write_run(root, "taken", end="completed")
+    (root / "visuals" / "pictures").mkdir()
+    files = files_below(root)
+    with pytest.raises(UserError, match=message):
+        folder.rename(name)
+    assert files_below(root) == files
+
+
+def test_a_live_run_is_not_renamed(root: Path) -> None:
+    folder = recorded.write_run(root)
+    with pytest.raises(UserError, match="still training: stop it first"):
+        folder.rename("after")
+    assert folder.manifest_path.exists()
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_rename_that_was_killed_is_completed_when_the_run_is_opened(root: Path, done: int) -> None:
+    folder = recorded.write_run(root, "before", end="completed")
+    folder.path.rename(root / "checkpoints" / "after")
+    if done == 2:
+        folder.visuals.rename(root / "visuals" / "after")
+    renamed = open_run(root, "after")
+    assert renamed.read_manifest().run == "after"
+    assert len(renamed.frame_epochs()) == 3
+    assert not folder.visuals.exists()
+
+
+def test_a_copy_of_a_run_does_not_take_the_pictures_of_the_original(root: Path) -> None:
+    folder = recorded.write_run(root, "original", end="completed")
+    shutil.copytree(folder.path, root / "checkpoints" / "copy")
+    assert open_run(root, "copy").frame_epochs() == []
+    assert len(folder.frame_epochs()) == 3
+
+
+def test_a_note_is_one_safe_line_and_a_damaged_file_harmless(folder: RunFolder) -> None:
+    assert folder.read_note() == ""
+    folder.write_note(" a\n\x1b[2Jb ")
+    assert folder.read_note() == "a \ufffd[2Jb"
+    folder.note_path.write_bytes(b"\xff\x1b" + b"x" * 10_000)
+    assert len(folder.read_note()) == MAX_NOTE
+    assert folder.read_note().isprintable()
+    folder.note_path.unlink()
+    folder.note_path.mkdir()
+    assert folder.read_note() == ""
+    with pytest.raises(UserError, match="cannot write the note"):
+        folder.write_note("x")
