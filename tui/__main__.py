@@ -47,7 +47,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         description="Train a face-gender CNN and look inside it while it learns. Leaving never stops a run.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", nargs="?", metavar="RUN", help="the run to show (default: the newest)")
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="the run to show (default: the newest), or several to compare"
+    )
     parser.add_argument(
         "--root", type=_path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
     )
@@ -115,18 +117,24 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
         try:
             root = require_utf8(expanded(options.root).absolute(), "--root")
             data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
-            if options.run and (options.demo or options.data):
+            if options.runs and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if not is_folder(root):
                 raise UserError(f"--root {root} is not a folder: create it, or name another one")
-            run = open_run(root, options.run) if options.run else None
+            runs = tuple(open_run(root, name) for name in dict.fromkeys(options.runs))
         except UserError as error:
             probe.finish()
             print(f"facegender-tui: {one_line(str(error))}", file=sys.stderr)
             return 2
         terminal = probe.finish()
     app = FaceGenderApp(
-        root, terminal, run=run, demo=options.demo, data=str(data) if data else None, graphics=options.graphics
+        root,
+        terminal,
+        run=next(iter(runs), None),
+        compared=runs[1:] and runs,
+        demo=options.demo,
+        data=str(data) if data else None,
+        graphics=options.graphics,
     )
     return _run_app(app, shutdown)
 

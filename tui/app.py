@@ -83,6 +83,7 @@ class FaceGenderApp(LateReplyApp):
         terminal: Terminal,
         *,
         run: RunFolder | None = None,
+        compared: tuple[RunFolder, ...] = (),
         demo: bool = False,
         data: str | None = None,
         graphics: str = "auto",
@@ -91,6 +92,7 @@ class FaceGenderApp(LateReplyApp):
 
         Args:
             run: The run to show first; None for the newest one.
+            compared: Runs to compare at once.
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
             graphics: The protocol to use, or "auto", when the terminal is probed again.
@@ -102,6 +104,7 @@ class FaceGenderApp(LateReplyApp):
         self.root = root
         self.terminal = terminal
         self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._compared = compared
         self._demo = demo
         self._data = data
         self._graphics = graphics
@@ -155,6 +158,8 @@ class FaceGenderApp(LateReplyApp):
             from tui.screens.new_run import NewRun
 
             await self.push_screen(NewRun(self.root, TrainConfig(data=self._data), first="name"))
+        elif self._compared:
+            self.post_message(CompareRuns(self._compared))
         elif self.dashboard.folder is None:
             self._show_newest()
 

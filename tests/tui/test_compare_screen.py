@@ -16,6 +16,6 @@ async def test_marked_runs_are_compared_and_escape_leads_back(root: Path) -> Non
     async with running(root) as (app, pilot):
         app.post_message(CompareRuns(folders))
         await until(lambda: isinstance(app.screen, Compare) and app.screen.is_mounted)
-        await until_said(app, "heron, otter")
+        await until_said(app, "heron, otter ✓")
         await pilot.press("escape")
         await until(lambda: app.screen is app.dashboard)

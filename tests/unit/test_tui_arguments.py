@@ -11,7 +11,7 @@ from tui.__main__ import arguments
     ("given", "problem"),
     [
         (["--nosuch"], "unrecognized arguments: --nosuch"),
-        (["a", "b\x1b[31m\nc"], "unrecognized arguments: b\ufffd[31m c"),
+        (["a", "--b\x1b[31m\nc"], "unrecognized arguments: --b\ufffd[31m c"),
         (["--graphics=\x1b[2J"], "invalid choice"),
         (["--root="], "must not be empty"),
         (["--data", " "], "must not be empty"),

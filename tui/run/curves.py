@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
@@ -128,9 +129,21 @@ class Buckets:
         """Return the (N,) values to draw, in order: four per bucket, or one if buckets hold one value."""
         return self._values[0] if self.size == 1 else self._values.T.ravel()
 
-    def points_x(self, x: Floats) -> Floats:
-        """Return the (N,) x coordinates of `points`, from the (length,) x coordinates of all values."""
-        return x[: self.length] if self.size == 1 else np.repeat(x[: self.length : self.size], 4)
+    def firsts(self) -> Floats:
+        """Return the (N,) first values of the buckets."""
+        first: Floats = self._values[0]
+        return first
+
+    def lasts(self) -> Floats:
+        """Return the (N,) last values of the buckets."""
+        last: Floats = self._values[3]
+        return last
+
+    def truncate(self, length: int) -> None:
+        """Keep the first values; the last bucket that remains may still show those that followed in it."""
+        if length < self.length:
+            self.length = length
+            self._values = self._values[:, : -(-length // self.size)]
 
 
 def _merged(left: Floats, right: Floats) -> Floats:
@@ -138,30 +151,42 @@ def _merged(left: Floats, right: Floats) -> Floats:
 
 
 class _Metric:
-    """One per-step metric, in buckets for each smoothing weight."""
+    """One per-step metric, in buckets for each smoothing weight.
+
+    Attributes:
+        non_finite: Where values are not finite, as (step, seconds since 1970).
+    """
 
     def __init__(self) -> None:
         self.smoothers = {weight: Smoother(weight) for weight in SMOOTHING}
         self.buckets = {weight: Buckets() for weight in SMOOTHING}
-        self.non_finite: list[int] = []
+        self.non_finite: list[tuple[float, float]] = []
+        self._marked_bucket = -1
 
-    def extend(self, values: Floats) -> None:
-        begin = self.buckets[0.0].length
+    def extend(self, values: Floats, steps: Floats, seconds: Floats) -> None:
+        """Append (N,) values, with the step and the time of each."""
         finite = np.isfinite(values)
         if not finite.all():
-            self._mark(begin + np.flatnonzero(~finite))
+            self._mark(np.flatnonzero(~finite), steps, seconds)
             values = np.where(finite, values, np.nan)
         for weight, buckets in self.buckets.items():
             buckets.extend(self.smoothers[weight](values))
 
-    def _mark(self, indices: np.ndarray) -> None:
-        """Remember the indices of non-finite values, at most one per bucket."""
-        size = self.buckets[0.0].size
-        last = self.non_finite[-1] // size if self.non_finite else -1
-        _, firsts = np.unique(indices // size, return_index=True)
-        self.non_finite += [int(index) for index in indices[firsts] if index // size != last]
+    def _mark(self, indices: np.ndarray, steps: Floats, seconds: Floats) -> None:
+        """Remember where non-finite values are, at most one per bucket."""
+        raw = self.buckets[0.0]
+        buckets, firsts = np.unique((raw.length + indices) // raw.size, return_index=True)
+        new = indices[firsts][buckets != self._marked_bucket]
+        self._marked_bucket = int(buckets[-1])
+        self.non_finite = [*self.non_finite, *zip(steps[new].tolist(), seconds[new].tolist(), strict=True)]
         while len(self.non_finite) > BUCKETS:
             self.non_finite = self.non_finite[::2]
+
+    def truncate(self, length: int, step: int) -> None:
+        """Drop the values after the first ``length``, which ends with ``step``."""
+        for buckets in self.buckets.values():
+            buckets.truncate(length)
+        self.non_finite = [one for one in self.non_finite if one[0] <= step]
 
 
 @dataclass(frozen=True)
@@ -176,6 +201,11 @@ class Curve:
         non_finite_x: (M,) x coordinates of non-finite values, for a curve whose points stand for several values; None
             if they are all in ``y``.
         by_epoch: (E,) its value in each finished epoch; None if these are the points themselves.
+        band: (N,) the lowest and the highest of the values whose mean ``y`` is: the area between them is drawn, behind
+            all lines, and not ``y``; None for a line.
+        glyph: A character of one cell that names the line, drawn on it here and there; "" for none.
+        dotted: Draw a dotted line.
+        behind: Draw it behind the others; it does not count for the range of the y axis.
     """
 
     name: str
@@ -185,6 +215,10 @@ class Curve:
     points: bool = False
     non_finite_x: Floats | None = None
     by_epoch: Floats | None = None
+    band: tuple[Floats, Floats] | None = None
+    glyph: str = ""
+    dotted: bool = False
+    behind: bool = False
 
     def value_at(self, index: int | None) -> float:
         """Return the value in a finished epoch by its index, NaN if there is none; the newest one for None."""
@@ -232,7 +266,7 @@ class Curves:
 
 
 class StepCurves:
-    """The reduced curves of one run, updated incrementally."""
+    """The reduced curves of one run, updated incrementally: by `update` from all of its steps, or by `extend`."""
 
     def __init__(self) -> None:
         self._begin(StepColumns())
@@ -240,6 +274,7 @@ class StepCurves:
     def _begin(self, steps: StepColumns) -> None:
         self._history = steps.history
         self._length = 0
+        self._step, self._seconds = Buckets(), Buckets()
         self._loss, self._accuracy = _Metric(), _Metric()
 
     def update(self, steps: StepColumns) -> bool:
@@ -250,10 +285,40 @@ class StepCurves:
         if steps.history is not self._history or len(steps) < self._length:
             self._begin(steps)
         end = min(len(steps), self._length + STEPS_AT_ONCE)
-        self._loss.extend(steps.loss[self._length : end])
-        self._accuracy.extend(steps.accuracy[self._length : end])
+        self._append(steps, slice(self._length, end))
         self._length = end
         return end == len(steps)
+
+    def extend(self, steps: StepColumns) -> None:
+        """Add all of these steps, which follow those added so far and need not be kept."""
+        self._append(steps, slice(None))
+
+    def _append(self, steps: StepColumns, part: slice) -> None:
+        step, seconds = steps.step[part], steps.seconds[part]
+        self._loss.extend(steps.loss[part], step, seconds)
+        self._accuracy.extend(steps.accuracy[part], step, seconds)
+        self._step.extend(step)
+        self._seconds.extend(seconds)
+
+    def truncate(self, step: int) -> None:
+        """Drop what follows an optimiser step, as a resumed run does; the smoothing goes on from what it was."""
+        firsts, size = self._step.firsts(), self._step.size
+        bucket = int(firsts.searchsorted(step, side="right")) - 1
+        length = 0 if bucket < 0 else bucket * size + min(size, step - int(firsts[bucket]) + 1)
+        for buckets in (self._step, self._seconds):
+            buckets.truncate(length)
+        for metric in (self._loss, self._accuracy):
+            metric.truncate(length, step)
+
+    def snapshot(self) -> StepCurves:
+        """Return a copy that does not change; one thread may read it while another adds steps to this one."""
+        # Buckets replace their arrays when they change, so that a copy may share them.
+        copied = StepCurves()
+        copied._step, copied._seconds = copy(self._step), copy(self._seconds)
+        for metric, source in ((copied._loss, self._loss), (copied._accuracy, self._accuracy)):
+            metric.buckets = {weight: copy(buckets) for weight, buckets in source.buckets.items()}
+            metric.non_finite = source.non_finite
+        return copied
 
     def curves(self, state: RunState, axis: Axis, weight: float, metric: str = ACCURACY) -> Curves:
         """Return the curves of the steps added so far.
@@ -264,20 +329,21 @@ class StepCurves:
             weight: Smoothing weight of the training curves, one of `SMOOTHING`.
             metric: What the second chart shows, one of `RunState.metrics`.
         """
-        steps, started, length = state.steps, state.started, self._length
+        started = state.started
         per_epoch = max(1, started.steps_per_epoch if started else 1)
+        along = self._seconds if axis == "minutes" else self._step
         # If the start of the run is unknown, minutes count from its first step.
-        segments = state.segments or (TrainingSegment(float(steps.seconds[0]) if length else 0.0, 0.0),)
+        segments = state.segments or (TrainingSegment(float(along.firsts()[0]) if along.length else 0.0, 0.0),)
 
         def to_axis(column: Floats) -> Floats:
             if axis == "minutes":
                 return _trained_s(column, segments) / 60
             return column / per_epoch if axis == "epochs" else column
 
-        along = (steps.seconds if axis == "minutes" else steps.step)[:length]
+        along_x = to_axis(along.firsts())
         ends = to_axis(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
         planned = float(max(started.epochs, 0)) if started else 1.0
-        last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along[-1:]), ends))
+        last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along.lasts()[-1:]), ends))
         planned_end = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
 
         def of_epochs(value: Callable[[EpochFinished], float]) -> Floats:
@@ -288,7 +354,8 @@ class StepCurves:
 
         def pair(series: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
             buckets = series.buckets[weight]
-            x, non_finite_x = to_axis(buckets.points_x(along)), to_axis(along[np.array(series.non_finite, int)])
+            x = along_x if buckets.size == 1 else np.repeat(along_x, 4)
+            non_finite_x = to_axis(np.array([at[axis == "minutes"] for at in series.non_finite]))
             train = Curve(
                 "train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values
             )

@@ -14,6 +14,7 @@ from threading import Event, Thread
 
 from textual.message import Message
 
+from facegender.runs.events import AnyEvent
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.journal import JournalReader
 from facegender.support.text import one_line
@@ -71,29 +72,50 @@ class Follower:
             self._post(FollowFailed(folder.name, one_line(f"{type(error).__name__}: {error}")))
 
     def _follow(self, folder: RunFolder) -> None:
-        reader = JournalReader(folder.journal_path)
-        state = inspect_folder(RunState(folder.name), folder)
+        run = FollowedRun(folder)
         posted: RunState | None = None
-        rounds = 0
         post_at = 0.0
         while not self._stopped.is_set():
-            events = reader.read(BATCH_BYTES)
-            if reader.restarted:
-                state = RunState(folder.name, process_state=state.process_state)
-            if events:
-                state = apply_all(state, events)
-            behind = not reader.caught_up
-            if not behind:
-                if not state.read:
-                    state = replace(state, read=True)
-                rounds += 1
-                every = INSPECT_EVERY if state.live else INSPECT_ENDED_EVERY
-                if rounds % every == 0 or (events and not state.live):
-                    state = inspect_folder(state, folder)
-            if state is not posted and (not behind or time.monotonic() >= post_at):
-                self._post(RunUpdated(state))
-                posted, post_at = state, time.monotonic() + POST_EVERY_S
-            self._stopped.wait(YIELD_S if behind else POLL_S)
+            run.advance()
+            if run.state is not posted and (not run.is_behind or time.monotonic() >= post_at):
+                self._post(RunUpdated(run.state))
+                posted, post_at = run.state, time.monotonic() + POST_EVERY_S
+            self._stopped.wait(YIELD_S if run.is_behind else POLL_S)
+
+
+class FollowedRun:
+    """A run whose journal is folded into a state, a batch of lines at a time.
+
+    Attributes:
+        state: The state as far as the journal was read.
+        is_behind: There is more to read.
+        restarted: The last `advance` began anew, with another journal.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.state = inspect_folder(RunState(folder.name), folder)
+        self.is_behind = True
+        self.restarted = False
+        self._reader = JournalReader(folder.journal_path)
+        self._rounds = 0
+
+    def advance(self) -> list[AnyEvent]:
+        """Read the next events and fold them into the state; look at the folder now and then. Return the events."""
+        events = self._reader.read(BATCH_BYTES)
+        self.restarted, self.is_behind = self._reader.restarted, not self._reader.caught_up
+        if self.restarted:
+            self.state = RunState(self.folder.name, process_state=self.state.process_state)
+        if events:
+            self.state = apply_all(self.state, events)
+        if not self.is_behind:
+            if not self.state.read:
+                self.state = replace(self.state, read=True)
+            self._rounds += 1
+            every = INSPECT_EVERY if self.state.live else INSPECT_ENDED_EVERY
+            if self._rounds % every == 0 or (events and not self.state.live):
+                self.state = inspect_folder(self.state, self.folder)
+        return events
 
 
 def inspect_folder(state: RunState, folder: RunFolder) -> RunState:

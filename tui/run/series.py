@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,13 @@ class StepColumns:
         """Append the steps of events; columns of unequal length count as far as the shortest."""
         import numpy as np
 
-        values = chain.from_iterable(
-            zip(event.step, event.seconds, event.loss, event.accuracy, strict=False) for event in events
-        )
-        new = np.fromiter(chain.from_iterable(values), float).reshape(-1, self._WIDTH)
-        end = self._length + len(new)
+        rows: list[tuple[Sequence[float], ...]] = [
+            (event.step, event.seconds, event.loss, event.accuracy) for event in events
+        ]
+        if any(len(row[0]) != len(column) for row in rows for column in row):
+            rows = [tuple(zip(*zip(*row, strict=False), strict=True)) or ((),) * self._WIDTH for row in rows]
+        columns = [np.fromiter(chain.from_iterable(column), float) for column in zip(*rows, strict=True)]
+        end = self._length + (len(columns[0]) if columns else 0)
         table, history = self._table, self.history
         if history[0] != self._length:  # another instance was already extended from here
             table, history = None, [self._length]
@@ -77,7 +80,8 @@ class StepColumns:
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
             if self._table is not None:
                 table[:, : self._length] = self._table[:, : self._length]
-        table[:, self._length : end] = new.T
+        for row, column in zip(table, columns, strict=False):  # no columns where there are no events
+            row[self._length : end] = column
         history[0] = end
         return StepColumns(table, end, history)
 

@@ -22,6 +22,7 @@ from tui.widgets.pane import PaneTitle
 
 if TYPE_CHECKING:
     from tui.run.curves import Curve
+    from tui.widgets.plotting import Plot
 
 _CURSOR_STYLE = Style(color="#e5c07b")
 _BRIEF = {"validation": "val"}
@@ -49,9 +50,10 @@ class Chart(Widget):
 
     @dataclass
     class Scrolled(Message):
-        """The wheel was turned over the chart: up is -1, down is 1."""
+        """The wheel was turned over this x coordinate of the chart: up is -1, down is 1."""
 
         by: int
+        x: float
 
     DEFAULT_CSS = """
     Chart { width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
@@ -75,11 +77,23 @@ class Chart(Widget):
         self._rows: list[Strip] | None = None
         self._rows_size = Size(0, 0)
 
-    def show(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str) -> None:
-        """Show curves."""
+    def show(
+        self,
+        curves: tuple[Curve, ...],
+        x_range: tuple[float, float],
+        x_name: str,
+        drawn: tuple[list[Strip], Size] | None = None,
+    ) -> None:
+        """Show curves; ``drawn`` are the rows of their `plot` for a size, if it was drawn already, e.g. in a thread."""
         self.curves, self._x_range, self._x_name = curves, x_range, x_name
-        self._rows = None
+        self._rows, self._rows_size = drawn or (None, Size(0, 0))
         self.refresh()
+
+    def plot(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str) -> Plot:
+        """Return curves with the axes of this chart."""
+        from tui.widgets.plotting import Plot
+
+        return Plot(curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style)
 
     def show_cursor(self, x: float | None) -> None:
         """Show the cursor at an x coordinate, or none."""
@@ -132,30 +146,34 @@ class Chart(Widget):
         share = (self._cursor_x - low) / ((high - low) or 1.0)
         return margin + min(columns - 1, max(0, round(share * (columns - 1))))
 
+    def _x_under(self, event: events.MouseEvent) -> float | None:
+        """Return the x coordinate under the mouse; None without a plot."""
+        margin, columns = self._plot_columns()
+        low, high = self._x_range
+        return low + (event.x - margin) / (columns - 1) * (high - low) if columns >= 2 else None
+
     def on_click(self, event: events.Click) -> None:
         """Tell where the chart was clicked."""
-        margin, columns = self._plot_columns()
-        if columns >= 2:
-            low, high = self._x_range
-            self.post_message(self.Clicked(low + (event.x - margin) / (columns - 1) * (high - low)))
+        if (x := self._x_under(event)) is not None:
+            self.post_message(self.Clicked(x))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         """Tell that the wheel was turned."""
-        event.stop()
-        self.post_message(self.Scrolled(-1))
+        self._scrolled(event, -1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """Tell that the wheel was turned."""
+        self._scrolled(event, 1)
+
+    def _scrolled(self, event: events.MouseEvent, by: int) -> None:
         event.stop()
-        self.post_message(self.Scrolled(1))
+        x = self._x_under(event)
+        self.post_message(self.Scrolled(by, self._x_range[0] if x is None else x))
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         if not any(len(curve.y) for curve in self.curves):
             return []
-        from tui.widgets.plotting import Plot
-
-        plot = Plot(self.curves, self._x_range, self._x_name, self.limits, self.logarithmic, self.rich_style)
-        return plot.strips(width, height)
+        return self.plot(self.curves, self._x_range, self._x_name).strips(width, height)
 
 
 class ChartPane(UnpaintedContainer, Column, can_focus=True):

@@ -6,6 +6,7 @@ Imported with the first curve, so that the first screen does not wait for numpy.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +21,33 @@ Ints = npt.NDArray[np.int_]
 
 MAX_POWER = 308.25
 """Ten to a larger power may overflow a float."""
+GLYPH_EVERY = 40
+"""Columns from one glyph of a line to the next, at least."""
 CORNER = "└"
 """Where the axes meet: in the last row, one column to the left of the plot."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
+
+
+def cropped(x: Floats, low: float, high: float, *series: Floats) -> tuple[Floats, ...]:
+    """Cut curves at the ends of an x range, where they get a point on the line that leads out of it.
+
+    Args:
+        x: (N,) ascending.
+        series: (N,) y coordinates.
+
+    Returns:
+        The x coordinates, and each of the series.
+    """
+    if not len(x) or (x[0] >= low and x[-1] <= high):
+        return x, *series
+    inside = slice(int(x.searchsorted(low, "left")), int(x.searchsorted(high, "right")))
+    ends = np.array([*([low] if inside.start > 0 else []), *([high] if inside.stop < len(x) else [])])
+    columns = [np.concatenate([x[inside], ends])]
+    order = np.argsort(columns[0], kind="stable")
+    columns += [np.concatenate([y[inside], np.interp(ends, x, y)]) for y in series]
+    return tuple(column[order] for column in columns)
 
 
 def reduced_to_columns(x: Floats, y: Floats, x_range: tuple[float, float], columns: int) -> tuple[Floats, Floats]:
@@ -54,9 +77,11 @@ class Canvas:
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.dots = np.zeros((height, width), np.uint8)
-        self.colour = np.full((height, width), -1, np.int8)
+        self.colour = np.full((height, width), -1, np.int16)
+        self.glyphs: dict[tuple[int, int], str] = {}
+        """Characters in the place of dots, by row and column."""
 
-    def line(self, x: Floats, y: Floats, colour: int) -> None:
+    def line(self, x: Floats, y: Floats, colour: int, *, dotted: bool = False) -> None:
         """Draw a line through points in dots, y downwards; a non-finite point interrupts it."""
         finite, xs, ys = self._rounded(x, y)
         if not len(xs):
@@ -70,7 +95,25 @@ class Canvas:
         along = number / steps[pair]
         between_x = np.rint(xs[pair] + along * (xs[pair + 1] - xs[pair])).astype(int)
         between_y = np.rint(ys[pair] + along * (ys[pair + 1] - ys[pair])).astype(int)
-        self._set(np.concatenate([xs, between_x]), np.concatenate([ys, between_y]), colour)
+        xs, ys = np.concatenate([xs, between_x]), np.concatenate([ys, between_y])
+        if dotted:
+            kept = (xs + ys) % 4 < 3
+            xs, ys = xs[kept], ys[kept]
+        self._set(xs, ys, colour)
+
+    def fill(self, x: Floats, top: Floats, bottom: Floats, colour: int) -> None:
+        """Fill what is between two lines with a fourth of the dots; ``x`` is ascending, y downwards."""
+        finite = np.isfinite(top) & np.isfinite(bottom)
+        if not finite.any():
+            return
+        columns = np.arange(2 * self.width)
+        x = x[finite]
+        edges = [np.interp(columns, x, edge[finite], left=np.nan, right=np.nan)[:, None] for edge in (top, bottom)]
+        rows = np.arange(4 * self.height)
+        # A column without values is NaN, and nothing is inside of it.
+        inside = (rows >= edges[0]) & (rows <= edges[1]) & ((rows % 2 == 0) & (columns[:, None] % 2 == 0))
+        xs, ys = np.nonzero(inside)
+        self._set(xs, ys, colour)
 
     def mark(self, x: Floats, y: Floats, colour: int) -> None:
         """Draw a small cross around each finite point."""
@@ -153,39 +196,31 @@ class Plot:
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
-        finite = [curve.y[np.isfinite(curve.y)] for curve in self.curves]
-        if self.logarithmic:
-            finite = [values[values > 0] for values in finite]
-        values = np.concatenate(finite) if finite else np.empty(0)
-        if height < 3 or width < 16 or (not len(values) and not any(len(curve.y) for curve in self.curves)):
+        if height < 3 or width < 16 or not any(len(curve.y) for curve in self.curves):
             return []
+        lines = [self._line(curve) for curve in self.curves]
+        front = [y for (_, *ys), curve in zip(lines, self.curves, strict=True) if not curve.behind for y in ys]
+        values = np.concatenate(front) if front else np.empty(0)
+        values = values[np.isfinite(values)]
         low, high = self._y_range(values)
         rows = height - 1
         ticks = (log_ticks if self.logarithmic else nice_ticks)(low, high, max(2, rows // 2))
         labels = [short(10**tick if self.logarithmic else tick) for tick in ticks]
         margin = max(4, max(map(len, labels))) + 1
         columns = width - margin
-        canvas = Canvas(columns, rows)
+        canvas = self._drawn(lines, columns, rows, low, high)
         non_finite: dict[int, int] = {}
+        span = (self.x_range[1] - self.x_range[0]) or 1.0
         for number, curve in enumerate(self.curves):
-            y = curve.y
-            if self.logarithmic:
-                with np.errstate(invalid="ignore", divide="ignore"):
-                    y = np.where(y > 0, np.log10(y), np.nan)
-            xs, ys = reduced_to_columns(curve.x, y, self.x_range, 2 * columns)
-            down = (high - ys) / (high - low) * (4 * rows - 1)
-            canvas.line(xs, down, number)
-            if curve.points:
-                canvas.mark(xs, down, number)
-            span = (self.x_range[1] - self.x_range[0]) or 1.0
             bad_x = curve.x[~np.isfinite(curve.y)] if curve.non_finite_x is None else curve.non_finite_x
-            for column in np.unique(((bad_x - self.x_range[0]) / span * (columns - 1)).astype(int)).tolist():
+            share = (bad_x - self.x_range[0]) / span
+            for column in np.unique((share[(share >= 0) & (share <= 1)] * (columns - 1)).astype(int)).tolist():
                 non_finite.setdefault(column, number)
         label_rows = {
             round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
         }
         rows_drawn = [self._row(canvas, row, label_rows.get(row, ""), margin) for row in range(rows)]
-        peak = float(values.max(initial=-math.inf))
+        peak = float(values.max(initial=-math.inf))  # of a linear axis
         if not self.logarithmic and peak > high * 1.05:
             note = f" peak {short(peak)} "
             rows_drawn[0] = Strip.join(
@@ -193,10 +228,63 @@ class Plot:
             )
         return [*rows_drawn, self._axis(margin, columns, non_finite)]
 
+    def _line(self, curve: Curve) -> tuple[Floats, ...]:
+        """Return what of a curve is in the x range: x, y, and the lower and upper edge of its band if it has one.
+
+        Values are exponents of ten on a logarithmic axis.
+        """
+        x, *series = cropped(curve.x, *self.x_range, curve.y, *(curve.band or ()))
+        if self.logarithmic:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                series = [np.where(y > 0, np.log10(y), np.nan) for y in series]
+        return x, *series
+
+    def _drawn(self, lines: list[tuple[Floats, ...]], columns: int, rows: int, low: float, high: float) -> Canvas:
+        """Draw the curves: what is behind others shows only in cells that those leave free."""
+        front, back = Canvas(columns, rows), Canvas(columns, rows)
+
+        def down(y: Floats) -> Floats:
+            return (high - y) / (high - low) * (4 * rows - 1)
+
+        for number, ((x, y, *band), curve) in enumerate(zip(lines, self.curves, strict=True)):
+            if band:
+                span = (self.x_range[1] - self.x_range[0]) or 1.0
+                back.fill((x - self.x_range[0]) / span * (2 * columns - 1), down(band[1]), down(band[0]), number)
+                continue
+            xs, ys = reduced_to_columns(x, y, self.x_range, 2 * columns)
+            canvas = back if curve.behind else front
+            canvas.line(xs, down(ys), number, dotted=curve.dotted)
+            if curve.points:
+                canvas.mark(xs, down(ys), number)
+        free = front.dots == 0
+        front.dots[free], front.colour[free] = back.dots[free], back.colour[free]
+        self._draw_glyphs(front, lines, down)
+        return front
+
+    def _draw_glyphs(self, canvas: Canvas, lines: list[tuple[Floats, ...]], down: Callable[[Floats], Floats]) -> None:
+        """Write the glyphs of the lines onto them: at the end, and where no other line has its own."""
+        named = [number for number, curve in enumerate(self.curves) if curve.glyph and len(lines[number][0])]
+        every = max(GLYPH_EVERY, 2 * len(named))
+        span = (self.x_range[1] - self.x_range[0]) or 1.0
+        for index, number in enumerate(named):
+            x, y, *_ = lines[number]
+            finite = np.isfinite(y)
+            position = (x[finite] - self.x_range[0]) / span * (canvas.width - 1)
+            if not len(position):
+                continue
+            columns = np.arange(every * (2 * index + 1) // (2 * len(named)), canvas.width, every)
+            columns = np.r_[columns[(columns >= position[0]) & (columns < position[-1])], round(position[-1])]
+            heights: Floats = np.asarray(np.interp(columns, position, y[finite]), float)
+            rows = np.rint(down(heights) / 4 - 0.5).astype(int)
+            for column, row in zip(columns.tolist(), rows.tolist(), strict=True):
+                if 0 <= row < canvas.height and 0 <= column < canvas.width:
+                    canvas.glyphs[row, column] = self.curves[number].glyph
+                    canvas.colour[row, column] = number
+
     def _y_range(self, values: Floats) -> tuple[float, float]:
         if not len(values):
             return 0.0, 1.0
-        shown = np.log10(values) if self.logarithmic else values
+        shown = values
         low, high = float(shown.min()), float(shown.max())
         if not self.logarithmic and len(shown) > 50:
             # Otherwise a few first batches with an enormous loss would flatten the rest of the curve.
@@ -208,7 +296,7 @@ class Plot:
         low, high = low - pad, high + pad
         if self.limits and not self.logarithmic:
             low, high = max(low, self.limits[0]), min(high, self.limits[1])
-        elif not self.logarithmic and values.min() >= 0:
+        elif not self.logarithmic and shown.min() >= 0:
             low = max(0.0, low)
         return low, high
 
@@ -218,7 +306,10 @@ class Plot:
         dots, colours = canvas.dots[row], canvas.colour[row]
         start = 0
         for end in [*(np.flatnonzero(np.diff(colours)) + 1).tolist(), canvas.width]:
-            text = "".join(chr(_BRAILLE + dot) if dot else " " for dot in dots[start:end].tolist())
+            text = "".join(
+                canvas.glyphs.get((row, column)) or (chr(_BRAILLE + dot) if dot else " ")
+                for column, dot in enumerate(dots[start:end].tolist(), start)
+            )
             number = int(colours[start])
             segments.append(Segment(text, base if number < 0 else base + Style(color=self.curves[number].colour)))
             start = end
