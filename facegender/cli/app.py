@@ -9,6 +9,7 @@ import typer
 from facegender import __version__
 from facegender.cli.data import cache, demo_data, download
 from facegender.cli.doctor import doctor
+from facegender.cli.evaluate import evaluate
 from facegender.cli.export import export
 from facegender.cli.inspect import health, show
 from facegender.cli.predict import predict
@@ -41,7 +42,7 @@ def _main(
 
 
 for _command in (
-    train, find_lr, recipes, networks, predict, show, health, suspects, runs, compare, note, stop,
-    export, demo_data, download, doctor, cache,
+    train, find_lr, recipes, networks, predict, evaluate, show, health, suspects, runs, compare, note,
+    stop, export, demo_data, download, doctor, cache,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(_command)

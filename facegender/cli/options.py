@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -53,6 +53,9 @@ Json = Annotated[
     bool,
     typer.Option("--json", metavar="", help="Print one JSON object per line; epochs are counted from 0 there."),
 ]
+
+Split = Literal["validation", "train", "all"]
+"""A part of a run's photographs."""
 
 
 def settings_options(names: Collection[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:

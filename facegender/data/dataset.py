@@ -82,8 +82,13 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     """The class folders directly in a folder, by class; "male", "Male" and "Male Faces" name the same class."""
     # Where a file system distinguishes case, the exact name of the class comes last and wins.
     folders = sorted(_subfolders(folder), key=lambda path: path.name in CLASSES)
-    found = {re.sub(r"[ _-]faces$", "", path.name.casefold()): path for path in folders}
+    found = {class_named_by(path.name): path for path in folders}
     return {name: found[name] for name in CLASSES if name in found}
+
+
+def class_named_by(folder: str) -> str:
+    """The class that the name of a folder stands for: that of "Male Faces" is "male"."""
+    return re.sub(r"[ _-]faces$", "", folder.casefold())
 
 
 def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:

@@ -33,6 +33,18 @@ def photograph_reader(run: RunFolder, *, at_least: int | None = None) -> Callabl
     return functools.partial(_open_photograph, run, manifest, at_least)
 
 
+def open_below(folder: Path, name: str, *, at_least: int | None = None) -> Image.Image:
+    """Read a photograph by its name relative to a folder, see `open_image`.
+
+    Raises:
+        UnreadableImage: Also if the name leads out of the folder.
+    """
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise UnreadableImage("not a name below the folder of the photographs")
+    return open_image(folder / relative, at_least=at_least)
+
+
 def _draw_face(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
     try:
         return draw_demo_photograph(name, manifest.config.image_size, manifest.config.seed)
@@ -42,11 +54,8 @@ def _draw_face(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
 
 def _open_photograph(run: RunFolder, manifest: Manifest, at_least: int | None, name: str) -> Image.Image:
     folder = Path(manifest.data)
-    relative = PurePosixPath(name)
     try:
-        if relative.is_absolute() or ".." in relative.parts:
-            raise UnreadableImage("not a name below the folder of the photographs")
-        return open_image(folder / relative, at_least=at_least)
+        return open_below(folder, name, at_least=at_least)
     except UnreadableImage as error:
         missing = "" if is_folder(folder) else ", as the folder is not there"
         raise UserError(

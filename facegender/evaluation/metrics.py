@@ -281,6 +281,60 @@ def fit_temperature(logits: Array, labels: Array) -> float | None:
     return math.sqrt(low * high)
 
 
+class TemperatureCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What a temperature does to photographs that it was not fitted on; each pair is without and with it.
+
+    Attributes:
+        temperatures: That of the first half of the photographs, and of the second.
+        loss: `negative_log_likelihood` of the two halves, each with the temperature of the other.
+        calibration_error: Of all photographs, likewise.
+        calibration_error_interval: Of these errors.
+    """
+
+    temperatures: tuple[float, float]
+    loss: tuple[tuple[float, float], tuple[float, float]]
+    calibration_error: tuple[float, float]
+    calibration_error_interval: tuple[tuple[float, float], tuple[float, float]]
+
+    @property
+    def helps(self) -> bool:
+        """Whether the loss of both halves is lower with the temperature of the other."""
+        return all(after < before for before, after in self.loss)
+
+
+def check_temperature(logits: Array, labels: Array) -> TemperatureCheck | None:
+    """Fit a temperature on each half of the photographs, every other one, and measure it on the other half.
+
+    Args:
+        logits: (N, K) float.
+        labels: (N,) int.
+
+    Returns:
+        None where one half has no temperature, see `fit_temperature`.
+    """
+    counted = counted_rows(logits, labels)
+    logits, labels = logits[counted], labels[counted]
+    halves = [slice(0, None, 2), slice(1, None, 2)]
+    first, second = (fit_temperature(logits[half], labels[half]) for half in halves)
+    if first is None or second is None:
+        return None
+    losses, scaled = [], np.array(logits, np.float64)
+    for half, temperature in zip(halves, (second, first), strict=True):
+        parts = logits[half], labels[half]
+        losses.append((negative_log_likelihood(*parts), negative_log_likelihood(*parts, temperature)))
+        scaled[half] /= temperature
+    before, after = softmax(logits), softmax(scaled)
+    return TemperatureCheck(
+        temperatures=(first, second),
+        loss=(losses[0], losses[1]),
+        calibration_error=(calibration_error(before, labels), calibration_error(after, labels)),
+        calibration_error_interval=(
+            calibration_error_interval(before, labels),
+            calibration_error_interval(after, labels),
+        ),
+    )
+
+
 def evaluate(logits: Array, labels: Array, classes: Sequence[str], temperature: float = 1.0) -> Evaluation:
     """Compute all figures.
 

@@ -1,0 +1,280 @@
+"""``facegender evaluate``: how good a network is on labelled photographs, and its calibration."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import heapq
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from facegender.cli.options import Json, Root, Split, not_empty, to_path
+from facegender.runs.calibration import FILE_NAME, Calibration, write_calibration
+from facegender.runs.checkpoints import Checkpoint, find_checkpoint
+from facegender.runs.folder import open_run
+from facegender.support.errors import UserError, print_error
+from facegender.support.files import exists, expanded, is_file, replacing
+from facegender.support.text import counted, json_line, printable
+
+if TYPE_CHECKING:
+    from facegender.classifier import Classifier
+    from facegender.cli.answers import Answers
+    from facegender.evaluation.metrics import Evaluation, TemperatureCheck
+
+WIDTH = 80
+MAX_NAME = 20
+"""Characters of a class's name in a table."""
+MAX_CLASSES = 20
+MAX_CONFUSIONS = 10
+"""Lines, where the confusion matrix is wider than a terminal."""
+
+
+def evaluate(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN|FILE]",
+            parser=not_empty,
+            show_default=False,
+            help="A run, or a checkpoint file; default: the newest run on photographs.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", metavar="DIR", parser=to_path, help="Folder with female/ and male/; default: that of the run."
+        ),
+    ] = None,
+    split: Annotated[
+        Split | None,
+        typer.Option("--split", help="Part of the run's photographs; default: validation, with --data the whole DIR."),
+    ] = None,
+    recorded: Annotated[
+        bool,
+        typer.Option(
+            "--recorded", metavar="", help="Take the predictions recorded in training, as for runs of scripts."
+        ),
+    ] = False,
+    epoch: Annotated[
+        int | None,
+        typer.Option("--epoch", metavar="N", min=1, help="Take those recorded in this epoch, counted from 1."),
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            metavar="",
+            help="Fit a temperature on the validation photographs; predict then uses it.",
+        ),
+    ] = False,
+    plots: Annotated[
+        Path | None,
+        typer.Option("--plots", metavar="DIR", parser=to_path, help="Save confusion, ROC and reliability as PNG."),
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="F.csv", parser=to_path, help="Write the answer to each photograph.")
+    ] = None,
+    json: Json = False,
+    root: Root = Path(),
+) -> None:
+    """Measure a network on labelled photographs: accuracy, F1, ROC-AUC, calibration and confusion.
+
+    By default on the validation photographs of the run, with its best checkpoint (the newest while it trains).
+    """
+    if csv_file is not None and exists(csv_file) and not is_file(csv_file):
+        raise UserError(f"--csv {printable(csv_file)}: is not a regular file; name another one")
+    if calibrate and (data is not None or split is not None or recorded or epoch is not None):
+        raise UserError(
+            "--calibrate uses the validation photographs of the run: leave out --data, --split, --recorded and --epoch"
+        )
+    if (recorded or epoch is not None) and (data is not None or split is not None):
+        raise UserError("--recorded and --epoch are of the validation photographs: leave out --data and --split")
+    answers, check = _answers(root, run, data, split, recorded or epoch is not None, epoch, calibrate=calibrate)
+    from facegender.evaluation import metrics
+
+    try:
+        evaluation = metrics.evaluate(answers.logits, answers.labels, answers.classes, answers.temperature)
+    except metrics.NothingToEvaluate:
+        raise UserError(f"no {answers.part} of {answers.origin} could be read; name others with --data DIR") from None
+    plain = metrics.evaluate(answers.logits, answers.labels, answers.classes) if answers.temperature != 1 else None
+    if csv_file is not None:
+        _write_csv(csv_file, answers)
+    if json:
+        print(json_line(_as_json(answers, evaluation, plain, check)))
+    else:
+        print("\n".join(_as_text(answers, evaluation, plain)))
+
+
+def _answers(
+    root: Path,
+    name: str | None,
+    data: Path | None,
+    split: Split | None,
+    recorded: bool,
+    epoch: int | None,
+    *,
+    calibrate: bool,
+) -> tuple[Answers, TemperatureCheck | None]:
+    """Read or compute the answers; with ``calibrate`` they have the temperature that was stored."""
+    from facegender.cli.answers import PhotographsGone, by_script, computed_answers, recorded_answers
+
+    is_path = name is None or os.sep in name or expanded(name).suffix == ".ckpt" or is_file(expanded(name))
+    run = None if is_path else open_run(root, str(name))
+    if recorded and run is None:
+        raise UserError("--recorded and --epoch need a run: name one")
+    script = by_script(run) if run else ""
+    if run and script and (data is not None or calibrate):
+        raise UserError(f"{script}, so only its recorded predictions are known: leave out --data and --calibrate")
+    if run and (recorded or script):
+        return recorded_answers(run, None if epoch is None else epoch - 1), None
+    checkpoint = find_checkpoint(root, name)
+    try:
+        answers, classifier = computed_answers(checkpoint, data, split)
+    except PhotographsGone as error:
+        run = checkpoint.run
+        if run is None or data is not None or split is not None or calibrate or not run.prediction_epochs():
+            raise
+        print_error(f"{error}; these are the predictions recorded in training")
+        return recorded_answers(run), None
+    return _calibrated(answers, checkpoint, classifier) if calibrate else (answers, None)
+
+
+def _calibrated(answers: Answers, checkpoint: Checkpoint, classifier: Classifier) -> tuple[Answers, TemperatureCheck]:
+    """Fit a temperature, show what it does to photographs that it was not fitted on, and store it.
+
+    Raises:
+        UserError: There is no temperature, or it cannot be stored.
+        typer.Exit: It does not lower the loss of photographs that it was not fitted on; nothing is stored.
+    """
+    from facegender.evaluation import metrics
+
+    name, stored = printable(checkpoint.path), checkpoint.path.with_name(FILE_NAME)
+    temperature = metrics.fit_temperature(answers.logits, answers.labels)
+    check = metrics.check_temperature(answers.logits, answers.labels)
+    if temperature is None or check is None:
+        raise UserError(f"{name}: no temperature fits, because all its answers are right, or no better than chance")
+    losses = "; ".join(f"{before:.4f} → {after:.4f}" for before, after in check.loss)
+    errors = zip(check.calibration_error, check.calibration_error_interval, strict=True)
+    print_error(f"log loss of each half of the photographs with the temperature fitted on the other: {losses}")
+    print_error(f"calibration error, likewise: {' → '.join(f'{error:.4f} ({_range(ends)})' for error, ends in errors)}")
+    if not check.helps:
+        print_error(f"{name}: the log loss of a half is no lower with the temperature of the other: nothing is stored")
+        raise typer.Exit(1)
+    count = int(metrics.counted_rows(answers.logits, answers.labels).sum())
+    fitted = Calibration(temperature=temperature, epoch=classifier.epoch, step=classifier.step, photographs=count)
+    try:
+        write_calibration(checkpoint.path, fitted)
+    except OSError as error:
+        raise UserError(f"{printable(stored)}: cannot be written ({error.strerror})") from None
+    print_error(f"temperature {temperature:.4g}, stored in {printable(stored)}")
+    network = checkpoint.describe(classifier.epoch, temperature)
+    return dataclasses.replace(answers, temperature=temperature, network=network), check
+
+
+# What is printed and written -----------------------------------------------------------------------------------------
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _as_json(
+    answers: Answers, evaluation: Evaluation, plain: Evaluation | None, check: TemperatureCheck | None
+) -> dict[str, Any]:
+    """One object; epochs count from 0."""
+    figures = ("calibration_error", "calibration_error_interval", "negative_log_likelihood")
+    problems = [{"file": _name(answers, index), "reason": reason} for index, reason in answers.problems.items()]
+    return {
+        **answers.source,
+        **msgspec.to_builtins(evaluation),
+        "uncalibrated": {name: getattr(plain, name) for name in figures} if plain else None,
+        "calibration": msgspec.to_builtins(check),
+        "unreadable": problems,
+    }
+
+
+def _as_text(answers: Answers, evaluation: Evaluation, plain: Evaluation | None) -> list[str]:
+    """Lines of at most 80 characters, unless the names of the run and its folder are long."""
+    figures = [
+        ("accuracy", evaluation.accuracy, f"95 % interval {_range(evaluation.accuracy_interval)}"),
+        ("macro F1", evaluation.macro_f1, ""),
+        ("ROC-AUC", evaluation.roc_auc, "mean of each class against the rest" if len(evaluation.classes) > 2 else ""),
+        *_calibration_rows(evaluation, "calibrated" if plain else ""),
+        *(_calibration_rows(plain, "uncalibrated") if plain else []),
+    ]
+    rows = [f"{name:<17} {_number(value):>7}  {note}".rstrip() for name, value, note in figures]
+    names = [name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…" for name in evaluation.classes]
+    width = max(17, *map(len, names))
+    scores = sorted(zip(names, evaluation.per_class, strict=True), key=lambda pair: pair[1].f1)
+    shown = scores[:MAX_CLASSES] if len(scores) > MAX_CLASSES else zip(names, evaluation.per_class, strict=True)
+    first = f"class, {MAX_CLASSES} worst" if len(scores) > MAX_CLASSES else "class"
+    missing = f" ({len(answers.problems)} could not be read)" if answers.problems else ""
+    return [
+        answers.network,
+        f"{counted(evaluation.photographs, answers.part)} of {answers.origin}{missing}",
+        "",
+        *rows,
+        "",
+        f"{first:<{width}} {'precision':>9}  {'recall':>7}  {'F1':>7}  {'photographs':>11}",
+        *(
+            f"{name:<{width}} {score.precision:>9.4f}  {score.recall:>7.4f}  {score.f1:>7.4f}  {score.photographs:>11}"
+            for name, score in shown
+        ),
+        "",
+        *_confusion_lines(evaluation.confusion, names, width),
+    ]
+
+
+def _calibration_rows(evaluation: Evaluation, note: str) -> list[tuple[str, float, str]]:
+    interval = f"95 % interval {_range(evaluation.calibration_error_interval)}"
+    return [
+        ("calibration error", evaluation.calibration_error, f"{interval}{', ' if note else ''}{note}"),
+        ("log loss", evaluation.negative_log_likelihood, note),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _confusion_lines(counts: Sequence[Sequence[int]], names: Sequence[str], width: int) -> list[str]:
+    """The confusion matrix, or its largest cells where it is wider than a terminal."""
+    cell = max(9, *map(len, names))
+    if width + len(names) * (cell + 2) <= WIDTH:
+        rows = zip(names, counts, strict=True)
+        return [
+            f"{'label, predicted':<{width}}" + "".join(f"  {name:>{cell}}" for name in names),
+            *(f"{name:<{width}}" + "".join(f"  {count:>{cell}}" for count in row) for name, row in rows),
+        ]
+    wrong = [(count, row, column) for row, cells in enumerate(counts) for column, count in enumerate(cells)]
+    largest = heapq.nlargest(MAX_CONFUSIONS, (cell for cell in wrong if cell[0] and cell[1] != cell[2]))
+    lines = [f"{names[row]:<{width}} {names[column]:<{width}} {count:>7}" for count, row, column in largest]
+    return [f"{'label':<{width}} {'predicted':<{width}} {'count':>7}", *lines]
+
+
+def _name(answers: Answers, index: int) -> str:
+    return printable(answers.names[index]) if answers.names else f"number {index + 1}"
+
+
+def _write_csv(path: Path, answers: Answers) -> None:
+    """Write one line for each photograph: file, label, prediction, probabilities, and why there are none."""
+    from facegender.evaluation import metrics
+
+    predicted = metrics.predicted_labels(answers.logits)
+    probabilities = metrics.softmax(answers.logits, answers.temperature)
+    classes = [*answers.classes, ""]  # the label -1 is none of them
+    try:
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["file", "label", "predicted", "confidence", *answers.classes, "problem"])
+            for index, (label, answer, row) in enumerate(zip(answers.labels, predicted, probabilities, strict=True)):
+                numbers = [f"{number:.6f}" for number in (row.max(), *row)] if answer >= 0 else [""] * (1 + len(row))
+                cells = [_name(answers, index), classes[label], classes[answer], *numbers]
+                writer.writerow([*cells, answers.problems.get(index, "")])
+    except OSError as error:
+        raise UserError(f"--csv {printable(path)}: cannot be written ({error.strerror}); name another file") from None
