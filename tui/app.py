@@ -26,12 +26,10 @@ from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp, Palette
-from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
-from tui.inspect.browser import LayerBrowser
 from tui.messages import REQUESTS, ClassifyFile, CompareRuns, OpenRun, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
@@ -239,10 +237,8 @@ class FaceGenderApp(LateReplyApp):
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:
-            for view in screen.query(PictureView):
-                view.redraw()
-            for browser in screen.query(LayerBrowser):
-                browser.redraw()
+            if isinstance(screen, BaseScreen):
+                screen.redraw()
 
     # Screens
 

@@ -40,6 +40,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("frame", "F", "F", "app.request('frame')", "make pictures of the current weights now", "Runs"),
     Command("runs", "r", "r", "app.runs", "list all runs: open, stop, resume, delete", "Runs", "runs"),
     Command("classify", "c", "c", "open_prompt", "classify a photograph with this run", "Runs", "classify"),
+    Command("mistakes", "w", "w", "mistakes", "what it gets wrong, suspect labels, figures", "Runs", "mistakes"),
     Command("previous-epoch", "left", "←", "move_epoch(-1)", "previous epoch", "Pictures"),
     Command("next-epoch", "right", "→", "move_epoch(1)", "next epoch", "Pictures"),
     Command("back-ten", "shift+left", "Shift ←", "move_epoch(-10)", "ten epochs back", "Pictures"),
@@ -99,6 +100,7 @@ EXPLORER_HINTS = (
     (",.", "page"),
     ("o", "scale"),
     ("e", "export"),
+    ("w", "mistakes"),
 )
 EXPLORER_LAST_HINTS = (("?", "help"), ("Esc", "back"))
 LAST_HINTS = tuple((command.key_display, command.hint) for command in COMMANDS if command.hint in _LAST_HINTS)

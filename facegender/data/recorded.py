@@ -59,5 +59,5 @@ def _open_photograph(run: RunFolder, manifest: Manifest, at_least: int | None, n
     except UnreadableImage as error:
         missing = "" if is_folder(folder) else ", as the folder is not there"
         raise UserError(
-            f"the photographs of run {run.name} are gone from {printable(folder)}: {printable(name)}: {error}{missing}"
+            f"{printable(name)}: {error}{missing}; the photographs of run {run.name} were in {printable(folder)}"
         ) from None

@@ -94,6 +94,21 @@ def read_predictions(path: Path) -> Predictions:
     return predictions
 
 
+def read_logits_of(path: Path, index: int) -> tuple[Float32Array, int]:
+    """Read the logits (K,) and the label of one validation photograph, and nothing else of the file.
+
+    Raises:
+        PredictionsUnreadable: The file is missing or damaged, or has no such photograph.
+    """
+    try:
+        with io.BufferedReader(open_regular(path)) as opened:
+            file = TensorFile(opened)
+            return file.tensor("validation/logits", index), int(file.tensor("validation/labels", index))
+    except (OSError, DamagedTensors) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
+
+
 def check_shapes(predictions: Predictions) -> None:
     """Raise `DamagedTensors` if the arrays do not fit each other."""
     count, classes = len(predictions.labels), len(predictions.classes)

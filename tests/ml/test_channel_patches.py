@@ -127,8 +127,8 @@ def test_photographs_that_are_gone_are_named_with_their_folder(folder: RunFolder
     answer = answer_of(folder)
     assert not answer.ok
     assert answer.error == (
-        f"the photographs of run done are gone from {tmp_path / 'gone'}: male/demo_00003.jpg: no such file, "
-        "as the folder is not there"
+        "male/demo_00003.jpg: no such file, as the folder is not there; "
+        f"the photographs of run done were in {tmp_path / 'gone'}"
     )
 
 

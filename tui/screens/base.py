@@ -10,6 +10,7 @@ from textual.screen import ScreenResultType
 
 from tui.completion import complete_path
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
+from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
 from tui.widgets.prompt import Prompt
 
@@ -32,6 +33,13 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         It loses them while its workers still run, when it is left and when the program ends.
         """
         return self in self.app.screen_stack and bool(self.children)
+
+    def redraw(self) -> None:
+        """Draw the pictures again, after the terminal was probed again or its cells have another size."""
+        for view in self.query(PictureView):
+            view.redraw()
+        for browser in self.query(LayerBrowser):
+            browser.redraw()
 
     async def may_end(self) -> bool:
         """Return whether the screen may end; one with unfinished work asks."""

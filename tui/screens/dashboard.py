@@ -464,6 +464,22 @@ class Dashboard(PictureScreen):
         else:
             self.app.notify(f"written to {printable(path)}", markup=False, timeout=10)
 
+    async def action_mistakes(self) -> None:
+        """Show what the network gets wrong in the selected epoch."""
+        if self.folder is None:
+            self.notify("no run is open: r lists the runs", severity="error")
+            return
+        from tui.screens.mistakes import Mistakes
+
+        epoch = None if self.browser.selection.follows_live else self.browser.epoch
+        screen = Mistakes(self.folder, lambda: self.state, epoch, self._classifier)
+        await self.app.push_screen(screen, self._mistakes_left)
+
+    def _mistakes_left(self, epoch: int | None) -> None:
+        """Show the epoch that the mistakes screen showed last."""
+        if epoch is not None:
+            self.browser.select_epoch(epoch)
+
     def _focus_health(self, focus: bool) -> None:
         (self._health_list if focus else self.browser).focus()
 

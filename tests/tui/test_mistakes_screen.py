@@ -1,0 +1,244 @@
+"""The mistakes screen: its photographs, epochs, filters and pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import recorded
+from PIL import Image
+from piloting import COMMON, LARGE, WatchedApp, running, screen_text, shown_in, until, until_said
+from textual.pilot import Pilot
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.events import PredictionsSaved
+from facegender.runs.folder import RunFolder
+from facegender.runs.photographs import Photographs, write_photographs
+from facegender.runs.predictions import Predictions, write_predictions
+from tui.graphics.geometry import Area
+from tui.graphics.terminal import Protocol, Terminal
+from tui.graphics.widget import PictureView
+from tui.screens.mistakes import Mistakes
+from tui.widgets.gallery import gallery_layout
+
+COUNT = 60
+NAMES = [f"{'male' if number % 2 else 'female'}/face_{number}.png" for number in range(COUNT)]
+
+
+def of_label(epoch: int) -> list[float]:
+    """The probability of each photograph's label: 7 and 3 are wrong in all epochs, 11 only in the first one."""
+    values = [0.6 + 0.3 * number / COUNT for number in range(COUNT)]
+    values[7], values[3] = 0.05, 0.2 + 0.01 * epoch
+    values[11] = 0.1 if epoch == 0 else 0.97
+    values[5] = 0.9 if epoch < 2 else 0.3
+    return values
+
+
+def add_predictions(folder: RunFolder, epoch: int) -> None:
+    share = np.array(of_label(epoch))
+    labels = np.arange(COUNT) % 2
+    first = np.where(labels == 1, 1 - share, share)
+    path = folder.predictions_path(epoch)
+    write_predictions(
+        path,
+        Predictions(
+            epoch=epoch,
+            classes=["female", "male"],
+            logits=np.log(np.stack([first, 1 - first], 1)).astype(np.float32),
+            labels=labels,
+            margins=np.full(4, -1.0 - epoch, np.float32),
+            train_labels=np.array([0, 1, 0, 1]),
+        ),
+    )
+    recorded.append(folder, PredictionsSaved(time=0.0, epoch=epoch, file=path.name))
+
+
+def write_run(root: Path, *, photographs: bool = True, epochs: int = 3, end: str | None = "completed") -> RunFolder:
+    """A run of some epochs whose photographs are plain squares."""
+    data = root / "data"
+    config = TrainConfig(data=str(data), epochs=5, image_size=32)
+    folder = recorded.write_run(root, epochs_done=epochs, end=None, data=str(data), config=config)
+    if photographs:
+        for number, name in enumerate(NAMES):
+            (data / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (24, 32), (number * 4, 100, 100)).save(data / name)
+        write_photographs(folder, Photographs(NAMES, NAMES[:4]))
+    for epoch in range(epochs):
+        add_predictions(folder, epoch)
+    if end is not None:
+        recorded.append(folder, recorded.RunFinished(time=1.0, status=end))
+    return folder
+
+
+@asynccontextmanager
+async def opened(root: Path, size: tuple[int, int] = LARGE) -> AsyncIterator[tuple[WatchedApp, Pilot[None], Mistakes]]:
+    """The screen, opened with w and filled."""
+    async with running(root, size) as (app, pilot):
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.read)
+        await pilot.press("w")
+        await until(lambda: isinstance(app.screen, Mistakes) and app.screen.is_mounted)
+        screen = app.screen
+        assert isinstance(screen, Mistakes)
+        yield app, pilot, screen
+
+
+def order(screen: Mistakes) -> list[int]:
+    return [] if screen._list is None else screen._list.order.tolist()
+
+
+@pytest.mark.parametrize("size", [LARGE, COMMON], ids=str)
+async def test_the_wrong_photographs_come_first_with_label_answer_and_probability(
+    root: Path, size: tuple[int, int]
+) -> None:
+    write_run(root)
+    async with opened(root, size) as (app, _, screen):
+        await until_said(app, "3 of 60 differ from their label")
+        texts = ["✗ female 95.0 %", "label male", "face_7.png", "✗ female 78.0 %"]
+        texts.append("face_7.png label male answer female 95.00% label 5.00% 1 of 60")
+        await until(lambda: all(text in " ".join(screen_text(app).split()) for text in texts))
+        assert order(screen)[:4] == [7, 3, 5, 0]
+
+
+async def test_the_photographs_are_shown_as_pictures(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (_, _, screen):
+        first = screen.query(PictureView).first()
+        await until(lambda: shown_in(first) is not None)
+        picture = shown_in(first)
+        assert picture is not None
+        assert (np.abs(picture.rgb()[-2, 2].astype(int) - [7 * 4, 100, 100]) < 8).all()
+
+
+async def test_the_gallery_follows_the_epoch_and_the_dashboard_shows_it_afterwards(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until_said(app, "epoch 3  3 of 60")
+        await pilot.press("home")
+        await until_said(app, "epoch 1  not the latest epoch")
+        await until(lambda: order(screen)[:3] == [7, 11, 3])
+        await pilot.press("right")
+        await until_said(app, "epoch 2  not the latest epoch")
+        await pilot.press("escape")
+        await until(lambda: app.screen is app.dashboard)
+        assert app.dashboard.browser.epoch == 1
+
+
+async def test_those_that_changed_sides_since_the_frozen_epoch(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("s")
+        await until_said(app, "changed sides since epoch 1: 2")
+        assert order(screen) == [5, 11]
+        await pilot.press("left", "f", "right")
+        await until_said(app, "changed sides since epoch 2: 1")
+        assert order(screen) == [5]
+        await pilot.press("escape")
+        await until(lambda: len(order(screen)) == COUNT)
+        assert app.screen is screen
+
+
+async def test_those_that_were_never_right(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("v")
+        await until_said(app, "never right: 2")
+        assert order(screen) == [7, 3]
+        await pilot.press("v")
+        await until(lambda: len(order(screen)) == COUNT)
+
+
+async def test_pages_and_the_cursor(root: Path) -> None:
+    write_run(root)
+    async with opened(root, COMMON) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        gallery = screen._gallery
+        await until(lambda: gallery._layout is not None)
+        per_page = gallery._layout.per_page
+        pages = -(-COUNT // per_page)
+        await until_said(app, f"page 1 of {pages}")
+        await pilot.press("full_stop", "l")
+        await until_said(app, f"page 2 of {pages}")
+        assert gallery.cursor == per_page + 1
+        for _ in range(pages + 3):
+            await pilot.press("pagedown")
+        await until_said(app, f"page {pages} of {pages}")
+        assert gallery.cursor <= COUNT - 1
+        await pilot.press("comma")
+        await until_said(app, f"page {pages - 1} of {pages}")
+
+
+async def test_a_new_epoch_is_followed_and_the_cursor_stays_on_its_photograph(root: Path) -> None:
+    folder = write_run(root, epochs=2, end=None)
+    async with opened(root) as (app, pilot, screen):
+        await until_said(app, "epoch 2  2 of 60")
+        await pilot.press("l")
+        await until(lambda: screen._gallery.item == 3)
+        recorded.add_epoch(folder, 2)
+        add_predictions(folder, 2)
+        await until_said(app, "epoch 3  3 of 60")
+        assert screen._gallery.item == 3
+        await pilot.press("left")
+        await until_said(app, "epoch 2  not the latest epoch")
+        recorded.add_epoch(folder, 3)
+        add_predictions(folder, 3)
+        await until(lambda: screen._epochs == (0, 1, 2, 3))
+        assert screen._shown_epoch == 1, "the user has chosen an epoch"
+
+
+async def test_a_photograph_that_is_gone_says_so_and_the_others_are_shown(root: Path) -> None:
+    write_run(root)
+    (root / "data" / NAMES[7]).unlink()
+    async with opened(root) as (app, _, _):
+        await until_said(app, "cannot be read")
+        assert "face_3.png" in screen_text(app)
+        await until_said(app, "no such file")
+
+
+async def test_a_run_without_a_list_of_photographs_shows_their_numbers(root: Path) -> None:
+    write_run(root, photographs=False)
+    async with opened(root) as (app, _, _):
+        await until_said(app, "number 8")
+        assert "label male" in screen_text(app)
+
+
+async def test_a_run_of_an_earlier_version_says_what_to_do(root: Path) -> None:
+    recorded.write_run(root, end="completed")
+    async with opened(root) as (app, pilot, _):
+        await until_said(app, "has no predictions of single photographs")
+        assert "facegender train" in screen_text(app)
+        for key in ("left", "right", "home", "end", "s", "v", "f", "l", "j", "full_stop", "enter", "tab"):
+            await pilot.press(key)
+        await pilot.press("escape")
+        await until(lambda: app.screen is app.dashboard)
+
+
+async def test_a_damaged_file_is_one_line_and_other_epochs_are_shown(root: Path) -> None:
+    folder = write_run(root)
+    folder.predictions_path(2).write_bytes(b"?")
+    async with opened(root) as (app, pilot, screen):
+        await until_said(app, "epoch_2_predictions.safetensors cannot be read")
+        await pilot.press("left")
+        await until(lambda: order(screen)[:2] == [7, 3])
+
+
+@pytest.mark.parametrize("protocol", list(Protocol), ids=lambda protocol: protocol.value)
+@pytest.mark.parametrize("pane", [Area(148, 40), Area(78, 19), Area(58, 15), Area(300, 90), Area(10, 3), Area(1, 1)])
+@pytest.mark.parametrize("pictures", [True, False])
+def test_tiles_fill_the_pane_and_fit_into_it(protocol: Protocol, pane: Area, pictures: bool) -> None:
+    layout = gallery_layout(pane, Terminal(protocol), captions=3, pictures=pictures)
+    assert layout.columns * layout.tile_columns <= max(pane.columns, 17)
+    assert layout.rows * (layout.picture_rows + layout.caption_rows) <= max(pane.rows, 2)
+    assert layout.per_page >= 1
+    if pane.columns >= 50:
+        assert layout.columns * layout.tile_columns > 0.8 * pane.columns
+
+
+def test_a_terminal_with_small_pictures_gets_narrower_rows() -> None:
+    terminal = Terminal(Protocol.SIXEL, sixel_limit_px=(800, 600))
+    layout = gallery_layout(Area(148, 40), terminal, captions=3, pictures=True)
+    assert layout.columns * layout.tile_columns * terminal.cell_width_px <= 800

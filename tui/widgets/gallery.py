@@ -1,0 +1,387 @@
+"""A gallery of photographs in pages, with a cursor: rows of pictures, each with a row of captions below it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.text import Text
+from textual import events, work
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.timer import Timer
+
+from facegender.rendering.mosaics import GAP_COLOUR
+from facegender.runs.protocol import Thumbnail
+from facegender.support.arrays import UInt8Array
+from tui.graphics.context import terminal_of
+from tui.graphics.geometry import Area, area_px
+from tui.graphics.picture import Picture
+from tui.graphics.terminal import Protocol, Terminal
+from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.graphics.widget import PictureView
+from tui.host.thumbnails import Thumbnails, Wanted
+from tui.widgets.lines import Lines
+
+MAX_ROWS = 12
+"""Rows of photographs, or of captions alone, however high the terminal is."""
+MIN_TILE_COLUMNS = 17
+"""Width of a tile with the gap on its right: room for a sign, a class and its probability."""
+PHOTOGRAPH_PX = 120
+"""Height of a photograph, about."""
+PHOTOGRAPH_BLOCKS = 22
+"""The same in half blocks, two of which make a cell."""
+MIN_PHOTOGRAPH_ROWS = 4
+COLOURS = 200
+GATHER_S = 0.1
+"""Thumbnails that arrive within this time are drawn together; the last ones of a page at once."""
+UNREADABLE_COLOUR = (58, 48, 52)
+"""In the place of a photograph that cannot be read; its caption says why."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One photograph.
+
+    Attributes:
+        name: As in ``photographs.json``; empty if it is not known.
+        caption: Lines, the most important first. What has no room is left out.
+    """
+
+    name: str
+    caption: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class GalleryLayout:
+    """How the tiles of a page are arranged, in cells.
+
+    Attributes:
+        columns, rows: Tiles side by side, and rows of tiles.
+        tile_columns: Width of a tile with the gap on its right.
+        picture_rows: Height of the photographs; 0 for captions alone.
+        caption_rows: Lines below each photograph.
+    """
+
+    columns: int
+    rows: int
+    tile_columns: int
+    picture_rows: int
+    caption_rows: int
+
+    @property
+    def per_page(self) -> int:
+        """Tiles of a page."""
+        return self.columns * self.rows
+
+    def tile_at(self, column: int, row: int) -> int | None:
+        """The tile of the page that a cell belongs to, None beside the tiles."""
+        across, down = column // self.tile_columns, row // (self.picture_rows + self.caption_rows)
+        return down * self.columns + across if 0 <= across < self.columns and 0 <= down < self.rows else None
+
+
+def gallery_layout(pane: Area, terminal: Terminal, *, captions: int, pictures: bool) -> GalleryLayout:
+    """Arrange tiles of about `PHOTOGRAPH_PX`, enlarged so that they fill the pane.
+
+    Args:
+        pane: The room in cells.
+        captions: Lines of a caption; fewer are shown where there is little room.
+        pictures: Whether there are photographs to show.
+    """
+    if not pictures:
+        columns = max(1, pane.columns // (MIN_TILE_COLUMNS + 5))
+        rows = min(MAX_ROWS, max(1, pane.rows // (captions + 1)))
+        return GalleryLayout(columns, rows, pane.columns // columns, 0, min(captions + 1, max(1, pane.rows)))
+    blocks = terminal.protocol is Protocol.HALFBLOCK
+    cell = (1, 2) if blocks else (terminal.cell_width_px, terminal.cell_height_px)
+    wanted = max(MIN_PHOTOGRAPH_ROWS, round((PHOTOGRAPH_BLOCKS if blocks else PHOTOGRAPH_PX) / cell[1]))
+    captions = min(captions, max(1, pane.rows - MIN_PHOTOGRAPH_ROWS))
+    rows = min(MAX_ROWS, max(1, round(pane.rows / (wanted + captions))))
+    if pane.rows // rows - captions < MIN_PHOTOGRAPH_ROWS:
+        rows = max(1, rows - 1)
+    picture_rows = max(1, pane.rows // rows - captions)
+    tile = max(MIN_TILE_COLUMNS, round(picture_rows * cell[1] / cell[0]) + 1)
+    columns = max(1, pane.columns // tile)
+    room = area_px(Area(pane.columns, picture_rows), terminal)[0] // cell[0]  # some terminals limit the width
+    return GalleryLayout(columns, rows, min(pane.columns, room) // columns, picture_rows, captions)
+
+
+class Gallery(UnpaintedContainer, Column, can_focus=True):
+    """Shows items, which are numbers that mean something to the owner, in pages of photographs with captions.
+
+    Args:
+        thumbnails: Makes and keeps the photographs; whoever makes it calls `arrived` after each.
+    """
+
+    DEFAULT_CSS = """
+    Gallery { width: 1fr; height: 1fr; padding: 0 1; }
+    Gallery PictureView { width: 1fr; }
+    Gallery Lines { width: 1fr; text-wrap: nowrap; }
+    Gallery #empty { height: 1fr; content-align: center middle; text-align: center; color: $text-muted; }
+    """
+    ALLOW_SELECT = False
+
+    class Moved(Message):
+        """The cursor is on another item, or other items are shown."""
+
+    class Chosen(Message):
+        """The item under the cursor was clicked again."""
+
+    def __init__(self, thumbnails: Thumbnails, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._thumbnails = thumbnails
+        self._views = [PictureView() for _ in range(MAX_ROWS)]
+        self._captions = [Lines(markup=False) for _ in range(MAX_ROWS)]
+        self._empty = Lines(id="empty", markup=False)
+        self._items: Sequence[int] = ()
+        self._tile_of: Callable[[int], Tile] = lambda _: Tile("", ())
+        self._pictures = True
+        self._layout: GalleryLayout | None = None
+        self._composed: dict[int, object] = {}
+        """What each row of pictures shows."""
+        self._gathering: Timer | None = None
+        self.cursor = 0
+        """Position of the cursor among the items."""
+
+    def compose(self) -> ComposeResult:
+        """The text where there is nothing, and the rows."""
+        yield self._empty
+        for view, captions in zip(self._views, self._captions, strict=True):
+            view.display = captions.display = False
+            yield view
+            yield captions
+
+    # What is shown
+
+    def show(
+        self, items: Sequence[int], tile_of: Callable[[int], Tile], *, cursor: int, pictures: bool, empty: str
+    ) -> None:
+        """Show items.
+
+        Args:
+            tile_of: Returns the tile of an item.
+            cursor: Position of the item under the cursor.
+            pictures: Whether there are photographs to show.
+            empty: The text where there are no items.
+        """
+        self._items, self._tile_of, self._pictures = items, tile_of, pictures
+        self.cursor = min(max(0, cursor), max(0, len(items) - 1))
+        self._empty.write(Text("" if len(items) else empty))
+        self._update()
+
+    @property
+    def item(self) -> int | None:
+        """The item under the cursor; None if there are none."""
+        return int(self._items[self.cursor]) if len(self._items) else None
+
+    @property
+    def problem(self) -> str:
+        """Why there is no photograph under the cursor; empty if there is one, or none is expected."""
+        if self._layout is None or not self._layout.picture_rows or (item := self.item) is None:
+            return ""
+        thumbnail = self._thumbnail(self._tile_of(item))
+        return thumbnail.error if thumbnail is not None else ""
+
+    @property
+    def page(self) -> tuple[int, int]:
+        """The shown page, counted from 1, and how many there are."""
+        per_page = self._layout.per_page if self._layout else 1
+        return self.cursor // per_page + 1, max(1, -(-len(self._items) // per_page))
+
+    # Moving about
+
+    def move(self, by: int) -> None:
+        """Move the cursor by items."""
+        self._move_to(self.cursor + by)
+
+    def move_row(self, by: int) -> None:
+        """Move the cursor by rows, if there is such a row."""
+        to = self.cursor + by * (self._layout.columns if self._layout else 1)
+        if 0 <= to < len(self._items):
+            self._move_to(to)
+        elif by > 0 and self._layout and to // self._layout.columns == (len(self._items) - 1) // self._layout.columns:
+            self._move_to(len(self._items) - 1)  # the last row is not full
+
+    def move_page(self, by: int) -> None:
+        """Turn pages, the cursor with them."""
+        page, pages = self.page
+        if self._layout and 1 <= page + by <= pages:
+            self._move_to(self.cursor + by * self._layout.per_page)
+
+    def _move_to(self, cursor: int) -> None:
+        cursor = min(max(0, cursor), max(0, len(self._items) - 1))
+        if cursor != self.cursor:
+            self.cursor = cursor
+            self._update()
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor on a tile; a second click on it chooses it."""
+        offset = event.screen_offset - self.content_region.offset
+        if self._layout is None or (tile := self._layout.tile_at(*offset)) is None:
+            return
+        cursor = self._first + tile
+        if cursor == self.cursor:
+            self.post_message(self.Chosen())
+        elif cursor < len(self._items):
+            self._move_to(cursor)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Turn a page back."""
+        event.stop()
+        self.move_page(-1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Turn a page."""
+        event.stop()
+        self.move_page(1)
+
+    # Drawing
+
+    def on_resize(self) -> None:
+        """Arrange the tiles anew."""
+        self._update()
+
+    def redraw(self) -> None:
+        """Draw everything again, e.g. for another terminal."""
+        self._composed.clear()
+        self._update()
+
+    def arrived(self) -> None:
+        """Draw the thumbnails that have arrived: soon, or at once if none of the page is missing."""
+        if self._layout is None or not self.is_attached:
+            return
+        if all(self._thumbnail(tile) is not None for tile in self._page() if tile.name):
+            self._draw()
+        elif self._gathering is None:
+            self._gathering = self.set_timer(GATHER_S, self._draw)
+
+    @property
+    def _first(self) -> int:
+        per_page = self._layout.per_page if self._layout else 1
+        return self.cursor // per_page * per_page
+
+    def _page(self, pages: int = 0) -> list[Tile]:
+        """The tiles of the shown page, or of one before or after it."""
+        assert self._layout is not None
+        first = self._first + pages * self._layout.per_page
+        return [self._tile_of(int(item)) for item in self._items[max(0, first) : max(0, first + self._layout.per_page)]]
+
+    def _wanted(self, tile: Tile) -> Wanted:
+        assert self._layout is not None
+        terminal = terminal_of(self.app)
+        return Wanted(tile.name, area_px(Area(self._layout.tile_columns - 1, self._layout.picture_rows), terminal))
+
+    def _thumbnail(self, tile: Tile) -> Thumbnail | None:
+        return self._thumbnails.get(self._wanted(tile))
+
+    def _update(self) -> None:
+        """Show the page that the cursor is on."""
+        pane = Area(*self.content_size)
+        if not all(pane) or not self.is_attached:
+            return
+        captions = max((len(self._tile_of(int(item)).caption) for item in self._items[:1]), default=1)
+        layout = gallery_layout(pane, terminal_of(self.app), captions=captions, pictures=self._pictures)
+        self._empty.display = not len(self._items)
+        if layout != self._layout:
+            self._layout = layout
+            self._composed.clear()
+        for row, (view, lines) in enumerate(zip(self._views, self._captions, strict=True)):
+            used = row < layout.rows and len(self._items) > 0
+            lines.display, view.display = used, used and layout.picture_rows > 0
+            lines.styles.height, view.styles.height = layout.caption_rows, max(1, layout.picture_rows)
+        self._write_captions()
+        self._draw()
+        if layout.picture_rows:
+            pages = (tile for page in (0, 1, -1) for tile in self._page(page) if tile.name)
+            self._thumbnails.want(map(self._wanted, pages))
+        self.post_message(self.Moved())
+
+    def _write_captions(self) -> None:
+        layout, tiles, first = self._layout, self._page(), self._first
+        assert layout is not None
+        for row in range(layout.rows):
+            across = tiles[row * layout.columns : (row + 1) * layout.columns]
+            lines = []
+            for number in range(layout.caption_rows):
+                line = Text()
+                for column, tile in enumerate(across):
+                    text = self._caption_line(tile, number)
+                    if first + row * layout.columns + column == self.cursor:
+                        text.stylize("reverse")
+                    line.append_text(text).append(" ")
+                lines.append(line)
+            self._captions[row].write(Text("\n").join(lines))
+
+    def _caption_line(self, tile: Tile, number: int) -> Text:
+        assert self._layout is not None
+        text = tile.caption[number].copy() if number < len(tile.caption) else Text()
+        if self._layout.picture_rows and tile.name and number == self._layout.caption_rows - 1:
+            thumbnail = self._thumbnail(tile)
+            if thumbnail is not None and thumbnail.error:
+                text = Text("cannot be read", "#e5c07b")
+        text.truncate(self._layout.tile_columns - 1, overflow="ellipsis", pad=True)
+        return text
+
+    def _draw(self) -> None:
+        """Compose the rows of pictures that have changed, and show them."""
+        if self._gathering is not None:
+            self._gathering.stop()
+            self._gathering = None
+        layout = self._layout
+        if layout is None or not layout.picture_rows or not self.is_attached:
+            return
+        terminal, tiles = terminal_of(self.app), self._page()
+        for row in range(layout.rows):
+            across = tiles[row * layout.columns : (row + 1) * layout.columns]
+            thumbnails = [self._thumbnail(tile) if tile.name else None for tile in across]
+            # Arrived thumbnails are told apart by their names, as comparing pixels would cost more than drawing them.
+            key = terminal, [(tile.name, one is not None) for tile, one in zip(across, thumbnails, strict=True)]
+            if self._composed.get(row) != key:
+                self._composed[row] = key
+                self._compose_row(row, key, thumbnails, layout, terminal)
+        if any(one is not None and one.error for one in map(self._thumbnail, tiles)):
+            self._write_captions()
+            self.post_message(self.Moved())
+
+    @work(group="compose")
+    async def _compose_row(
+        self, row: int, key: object, thumbnails: list[Thumbnail | None], layout: GalleryLayout, terminal: Terminal
+    ) -> None:
+        picture = None
+        if any(one is not None for one in thumbnails):
+            picture = await asyncio.to_thread(row_picture, thumbnails, layout, terminal)
+        if self._composed.get(row) == key:
+            self._views[row].show(picture, once_laid_out=True)
+
+
+def row_picture(thumbnails: Sequence[Thumbnail | None], layout: GalleryLayout, terminal: Terminal) -> Picture:
+    """Put the thumbnails of a row side by side, each above its caption; None leaves the place empty."""
+    width, height = area_px(Area(layout.columns * layout.tile_columns, layout.picture_rows), terminal)
+    out: UInt8Array = np.empty((height, width, 3), np.uint8)
+    out[:] = GAP_COLOUR
+    tile_px = width // layout.columns
+    gap_px = area_px(Area(1, 1), terminal)[0]
+    for number, thumbnail in enumerate(thumbnails):
+        if thumbnail is None:
+            continue
+        left = number * tile_px
+        if thumbnail.error:
+            side = min(height, tile_px - gap_px)
+            out[:side, left : left + side] = UNREADABLE_COLOUR
+            continue
+        w, h = thumbnail.size
+        pixels = np.frombuffer(thumbnail.pixels, np.uint8).reshape(h, w, 3)[:height, : tile_px - gap_px]
+        top = height - pixels.shape[0]  # photographs of different heights stand on their captions
+        out[top:, left : left + pixels.shape[1]] = pixels
+    return Picture.from_rgb(out, COLOURS)
+
+
+def caption(sign: str, colour: str, answer: str, share: float, label: str, name: str) -> tuple[Text, ...]:
+    """Return the caption of a photograph: the answer with its probability, the label, and the file name."""
+    return (
+        Text.assemble((f"{sign} ", f"bold {colour}"), answer, f" {100 * share:.1f} %"),
+        Text.assemble(("label ", "dim"), label),
+        Text(name, "dim"),
+    )
