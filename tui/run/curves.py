@@ -41,13 +41,13 @@ class Smoother:
     """Exponential moving average with bias correction, as in TensorBoard; NaNs are kept and skipped.
 
     Call it with consecutive parts of a curve. Values are averaged in blocks, so short that the powers of the weight
-    do not vanish; then the average is carried from block to block.
+    stay far from the smallest number; then the average is carried from block to block.
 
     Args:
         weight: Weight of the past, in [0, 1); 0 does not smooth.
     """
 
-    _BLOCK = 32
+    _BLOCK = 256
 
     def __init__(self, weight: float) -> None:
         self._weight = weight

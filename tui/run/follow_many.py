@@ -21,7 +21,7 @@ from tui.run.follow import POLL_S, YIELD_S, FollowedRun, FollowFailed
 from tui.run.series import StepColumns
 from tui.run.state import RunState
 
-BATCHES_AT_ONCE = 4
+BATCHES_AT_ONCE = 16
 """Batches that are read between two pauses."""
 POST_EVERY_S = 0.3
 """At most one message in this time while there is more to read: each redraws the curves of all runs."""

@@ -66,11 +66,13 @@ class StepColumns:
         """Append the steps of events; columns of unequal length count as far as the shortest."""
         import numpy as np
 
-        rows: list[tuple[Sequence[float], ...]] = [
-            (event.step, event.seconds, event.loss, event.accuracy) for event in events
+        columns_of: list[tuple[Sequence[float], ...]] = [
+            (event.step, event.seconds, event.loss, event.accuracy)
+            if len(event.step) == len(event.seconds) == len(event.loss) == len(event.accuracy)
+            else tuple(zip(*zip(event.step, event.seconds, event.loss, event.accuracy, strict=False), strict=True))
+            for event in events
         ]
-        if any(len(row[0]) != len(column) for row in rows for column in row):
-            rows = [tuple(zip(*zip(*row, strict=False), strict=True)) or ((),) * self._WIDTH for row in rows]
+        rows = [columns for columns in columns_of if columns]
         columns = [np.fromiter(chain.from_iterable(column), float) for column in zip(*rows, strict=True)]
         end = self._length + (len(columns[0]) if columns else 0)
         table, history = self._table, self.history

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CHARTS = ("loss", "metric")
 NAMES = (("train", "validation"), ("validation",), ("train",))
 """What `v` goes through."""
+REST = 15
+"""While journals are read, so many times as long as drawing takes passes between two drawings."""
 ZOOM = 0.5
 MIN_SHARE = 1 / 4096
 """The smallest share of the x axis that is shown."""
@@ -133,6 +136,7 @@ class Compare(BaseScreen[None]):
         self._drawn: _Drawn | None = None
         self._drawing = False
         self._redraw = False
+        self._rest_until = 0.0
         self._alone = "loss"
 
     def compose(self) -> ComposeResult:
@@ -167,6 +171,11 @@ class Compare(BaseScreen[None]):
         self._show_title()
         self.call_after_refresh(self._follow)
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the charts show the runs as far as their journals went when they were last read to their ends."""
+        return self._complete and not self._drawing and self._drawn is not None
+
     def _follow(self) -> None:
         self._follower = RunsFollower(self._folders, self.post_message)
 
@@ -182,7 +191,10 @@ class Compare(BaseScreen[None]):
         if [run.manifest for run in event.runs] != [run.manifest for run in self._runs]:
             self._differences = differences([run.manifest for run in event.runs])
         self._runs, self._complete = event.runs, event.complete
-        self._update_entries()
+        if event.complete or time.monotonic() >= self._rest_until:
+            self._update_entries()
+        else:
+            self._show_title()
 
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:
@@ -223,7 +235,9 @@ class Compare(BaseScreen[None]):
                 self._redraw = False
                 request = self._request()
                 plots = {name: (chart.plot((), (0.0, 1.0), ""), chart.size) for name, chart in self._charts.items()}
+                began = time.monotonic()
                 self._show(await asyncio.to_thread(_drawn, request, plots))
+                self._rest_until = time.monotonic() + REST * (time.monotonic() - began)
                 if not self._redraw or not self.is_open:
                     return
         finally:

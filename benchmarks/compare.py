@@ -1,0 +1,158 @@
+"""Comparing long runs: how long until all of their curves are drawn, beside decoding their journals and nothing else.
+
+``python -m benchmarks.compare [RUNS [STEPS]]`` (20 runs of 200 000 steps by default). A process of its own decodes the
+journals with msgspec, in turn with the interface in a pseudo-terminal, three times. In the interface a thread asks
+the event loop every two milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
+moment. Memory is the peak of the interface's process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from benchmarks.machine import description
+from benchmarks.recorded import write_run
+from benchmarks.terminal import Terminal
+from facegender.runs.config import TrainConfig
+from facegender.runs.folder import RunFolder, list_runs
+
+EPOCHS = 100
+ROUNDS = 3
+EVERY_S = 0.002
+AFTER_S = 5.0
+"""How long to look on when everything is drawn: keys that draw the curves anew are pressed then."""
+KEYS_MEANWHILE = (b"\x1b[B", b"\x1b[D", b"\x1b[A", b"\x1b[C")
+KEYS_AFTERWARDS = (b"z", b"\x1b[D", b"\x1b[D", b"s", b"Z", b"x", b"\x1b[B", b"v", b"y", b"z", b"h", b"a", b" ")
+
+
+def decode_all(root: Path) -> None:
+    """Print how many seconds it takes to read and decode the journals of all runs, and nothing else."""
+    import msgspec
+
+    from facegender.runs.events import AnyEvent
+
+    decode = msgspec.json.Decoder(AnyEvent).decode
+    began = time.perf_counter()
+    for folder in list_runs(root):
+        for line in folder.journal_path.read_bytes().split(b"\n"):
+            if line:
+                decode(line)
+    print(time.perf_counter() - began)
+
+
+def watched(root: Path, report: Path) -> None:
+    """Run the interface, compare all runs, and write what its event loop went through. In the pseudo-terminal."""
+    from tui.__main__ import SWITCH_INTERVAL_S
+    from tui.app import FaceGenderApp
+    from tui.graphics.probe import Probe
+    from tui.messages import CompareRuns
+    from tui.screens.compare import Compare
+
+    class Watched(FaceGenderApp):
+        """Opens the comparison and notes when all is drawn, and how long the event loop took to answer until then."""
+
+        def on_load(self) -> None:
+            """Begin."""
+            super().on_load()
+            self.measuring = asyncio.create_task(self._measure())
+
+        async def _measure(self) -> None:
+            """Compare the runs once the first screen is at rest."""
+            await asyncio.sleep(1.5)
+            began = time.perf_counter()
+            waits: dict[str, list[float]] = {"reading": [], "afterwards": []}
+            self.phase = "reading"
+            loop = asyncio.get_running_loop()
+            threading.Thread(target=self._watch, args=(loop, waits), daemon=True).start()
+            self.post_message(CompareRuns(tuple(list_runs(root))))
+            while not (isinstance(self.screen, Compare) and self.screen.is_complete):
+                await asyncio.sleep(EVERY_S)
+            drawn_s, self.phase = time.perf_counter() - began, "afterwards"
+            report.with_suffix(".drawn").touch()
+            await asyncio.sleep(AFTER_S)
+            self.phase = ""
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+            report.write_text(json.dumps({"drawn_s": drawn_s, "peak_mib": peak, **waits}))
+
+        def _watch(self, loop: asyncio.AbstractEventLoop, waits: dict[str, list[float]]) -> None:
+            answered = threading.Event()
+            while phase := self.phase:
+                answered.clear()
+                asked = time.perf_counter()
+                loop.call_soon_threadsafe(answered.set)
+                answered.wait()
+                waits[phase].append(time.perf_counter() - asked)
+                time.sleep(EVERY_S)
+
+    terminal = Probe().finish()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the program does
+    Watched(root, terminal).run()
+
+
+def compared(root: Path, number: int) -> dict[str, float]:
+    """Seconds until all is drawn, the peak of memory, and percentiles of how long the event loop took to answer."""
+    report = root / f"{number}.report"
+    with Terminal("plain", [sys.executable, "-m", "benchmarks.compare", "--watched", str(root), str(report)]) as screen:
+        screen.until(b"Compare", 60)
+        keys = 0
+        while not report.exists():
+            wanted = KEYS_AFTERWARDS if report.with_suffix(".drawn").exists() else KEYS_MEANWHILE
+            screen.press(wanted[keys % len(wanted)], quiet_s=0.05, most_s=0.1)
+            keys += 1
+    measured = json.loads(report.read_text())
+    for phase in ("reading", "afterwards"):
+        waits = measured.pop(phase)
+        measured[f"{phase}_p99"] = statistics.quantiles(waits, n=100)[-1]
+        measured[f"{phase}_worst"] = max(waits)
+    return measured
+
+
+def write_runs(root: Path, runs: int, steps: int) -> list[RunFolder]:
+    """Write runs with different learning rates; the journals of all but the first are copies."""
+    folders: list[RunFolder] = []
+    for number in range(runs):
+        config = TrainConfig(epochs=EPOCHS, learning_rate=1e-3 * (number + 1))
+        per_epoch = steps // EPOCHS if number == 0 else 1
+        folders.append(write_run(root, f"run-{number + 1}", EPOCHS, per_epoch, frames=False, config=config))
+        if number:
+            shutil.copyfile(folders[0].journal_path, folders[number].journal_path)
+    return folders
+
+
+def main() -> None:
+    """Print a line for each round."""
+    if sys.argv[1:2] == ["--decode"]:
+        return decode_all(Path(sys.argv[2]))
+    if sys.argv[1:2] == ["--watched"]:
+        return watched(Path(sys.argv[2]), Path(sys.argv[3]))
+    runs, steps = (int(given) for given in [*sys.argv[1:], *("20", "200000")[len(sys.argv) - 1 :]])
+    print(description())
+    print(f"{'decode s':>9} {'drawn s':>8} {'ratio':>6} {'MiB':>5} {'reading: p99 ms':>16} {'worst':>6} ", end="")
+    print(f"{'afterwards: p99 ms':>19} {'worst':>6}")
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        write_runs(root, runs, steps)
+        for number in range(ROUNDS):
+            command = [sys.executable, "-m", "benchmarks.compare", "--decode", scratch]
+            bare_s = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            one = compared(root, number)
+            print(
+                f"{bare_s:>9.2f} {one['drawn_s']:>8.2f} {one['drawn_s'] / bare_s:>6.2f} {one['peak_mib']:>5.0f} "
+                f"{1000 * one['reading_p99']:>16.1f} {1000 * one['reading_worst']:>6.0f} "
+                f"{1000 * one['afterwards_p99']:>19.1f} {1000 * one['afterwards_worst']:>6.0f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
