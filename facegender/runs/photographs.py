@@ -1,6 +1,8 @@
 """``photographs.json``: which photographs a run validates and trains on, in the order in which other files number them.
 
-``top/<layer>/image`` of a frame is a place in ``validation``.
+``top/<layer>/image`` of a frame is a place in ``validation``, and predictions have a row for each place of either list.
+The folder that names are relative to is `Manifest.data`, also in the run of a script whose data sets list their files.
+Where they do not, there is no such file, and the manifest names the script instead.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ class Photographs(msgspec.Struct, frozen=True):
         validation: File names relative to the data folder, as they are on the disk: make them safe before you show
             them. Of a run on demo faces, the names that `write_demo_faces` gives them. Bytes that are not valid UTF-8
             are replaced, and such a file is not found.
-        train: Likewise.
+        train: Likewise. In the run of a script either list is empty if its data set lists no files, and that of the
+            validation also if its images come in another order.
     """
 
     validation: list[str]
@@ -40,7 +43,7 @@ def write_photographs(folder: RunFolder, photographs: Photographs) -> None:
 
 
 def read_photographs(folder: RunFolder) -> Photographs | None:
-    """Read the file; None where there is none, as in runs of earlier versions and of scripts."""
+    """Read the file; None where there is none, as in runs of earlier versions and of most scripts."""
     try:
         return msgspec.json.decode(read_regular(folder.photographs_path), type=Photographs)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):

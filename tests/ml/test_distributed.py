@@ -24,7 +24,7 @@ from facegender.runs.events import EpochFinished, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import open_frame
 from facegender.training.run import train
-from tests.ml.conftest import events_of, losses_of, tiny
+from tests.ml.conftest import events_of, losses_of, predictions_of, tiny
 
 pytestmark = pytest.mark.skipif(
     len(os.sched_getaffinity(0)) < 2 if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1) < 2,
@@ -88,6 +88,17 @@ def test_an_epochs_numbers_are_those_of_all_devices(tmp_path: Path, faces: Path)
             tracker.add(4 * index + torch.arange(len(batch[1])))
     module.on_validation_epoch_end()
     alone = module.validation_results
+    (predictions,) = predictions_of(tmp_path, "a")
+    with torch.inference_mode():
+        logits = torch.cat([module(images) for images, _ in data.val_dataloader()])
+    assert np.allclose(predictions.logits, logits.numpy(), atol=1e-5)
+    assert [finished.classes[label] for label in predictions.labels] == [
+        name.partition("/")[0] for name in data.photographs.validation
+    ]
+    assert np.isfinite(predictions.margins).sum() == 34
+    assert [finished.classes[label] for label in predictions.train_labels] == [
+        name.partition("/")[0] for name in data.photographs.train
+    ]
     assert sum(map(sum, finished.confusion)) == 9
     assert finished.confusion == alone["confusion"].tolist()
     assert finished.validation_loss == pytest.approx(float(alone["loss"]), rel=1e-5)

@@ -42,7 +42,7 @@ from facegender.runs.frames import open_frame
 from facegender.runs.requests import FrameRequest, StopRequest, send_request
 from facegender.support.errors import UserError
 from facegender.training.run import train
-from tests.ml.conftest import NoWaiting, events_of, kinds, losses_of
+from tests.ml.conftest import NoWaiting, events_of, kinds, losses_of, predictions_of
 
 CLASSES = ["cat", "dog", "fox"]
 
@@ -132,7 +132,8 @@ def test_a_script_records_curves_predictions_and_frames(tmp_path: Path) -> None:
     fit(tmp_path, module, max_epochs=2)
     folder = RunFolder(tmp_path, "mine")
     events = events_of(tmp_path, "mine")
-    telling = [kind for kind in kinds(events) if kind not in ("system", "frame_saved", "notice", "heartbeat")]
+    elsewhere = ("system", "frame_saved", "predictions_saved", "notice", "heartbeat")  # reported by other threads
+    telling = [kind for kind in kinds(events) if kind not in elsewhere]
     compact = [kind for index, kind in enumerate(telling) if kind != telling[index - 1] or kind != "steps"]
     epoch = ["epoch_started", "steps", "layer_health", "epoch_finished"]
     assert compact == ["run_started", *epoch * 2, "run_finished"]
@@ -611,6 +612,9 @@ def test_two_processes_record_one_run_with_the_figures_of_both(tmp_path: Path) -
     assert np.sum(first.confusion) == 13, "the sampler gives one image to both, so that they have equally many"
     assert (first.train_accuracy * 24) % 1 == pytest.approx(0, abs=1e-6)
     assert RunFolder(tmp_path, "mine").frame_epochs() == [INITIAL, 0, 1]
+    for one in predictions_of(tmp_path, "mine"):
+        assert one.labels.tolist() == [index % 3 for index in range(13)]
+        assert np.isfinite(one.logits).all()
     assert notices(tmp_path) == []
 
 

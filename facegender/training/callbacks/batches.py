@@ -15,6 +15,7 @@ from facegender.support.errors import UserError
 
 IMAGE_KEYS = ("image", "images", "pixel_values", "x", "input", "inputs", "img", "data")
 LABEL_KEYS = ("label", "labels", "target", "targets", "y")
+INDEX_KEYS = ("index", "indices")
 
 MAX_PICTURE_SIDE_PX = 512
 """Larger probes are shown at this size."""
@@ -39,7 +40,7 @@ def inputs_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
     """
     if isinstance(batch, Mapping):
         known = [batch[key] for keys in (IMAGE_KEYS, LABEL_KEYS) for key in keys if key in batch]
-        values = [*known, *batch.values()]
+        values = [*known, *(value for key, value in batch.items() if key not in INDEX_KEYS)]
     else:
         values = list(batch) if isinstance(batch, tuple | list) else []
     tensors = [value for value in values if isinstance(value, Tensor)]
@@ -52,6 +53,21 @@ def inputs_and_labels(batch: Any) -> tuple[Tensor, Tensor]:
                 labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
             return inputs, labels.long()
     raise UserError(f"a batch is {type(batch).__name__}, not (images, labels) or a dictionary with both")
+
+
+def indices_of(batch: Any, count: int) -> Tensor | None:
+    """Find which images of the data set a batch has.
+
+    Args:
+        batch: A mapping with the key "index" or "indices", or anything.
+
+    Returns:
+        (count,) int64; None if it does not tell.
+    """
+    found = next((batch[key] for key in INDEX_KEYS if key in batch), None) if isinstance(batch, Mapping) else None
+    if isinstance(found, Tensor) and found.shape == (count,) and not found.is_floating_point():
+        return found.long()
+    return None
 
 
 def first_of_each_class(labels: Sequence[int], count: int) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
@@ -44,14 +45,23 @@ class ImagePredictions:
 
     Args:
         classes: Number of logits of an image, K.
-        validation_size: Number of validation images, N; None if it is known only when they have been seen.
+        validation_size: Number of validation images, N; None if it is known only when they have been seen; 0 if they
+            are not recorded.
         train_size: Number of training images, M.
+        train_places: See `Source.train_places`.
     """
 
-    def __init__(self, classes: int, validation_size: int | None, train_size: int) -> None:
+    def __init__(
+        self,
+        classes: int,
+        validation_size: int | None,
+        train_size: int,
+        train_places: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self._classes = classes
         self._validation_size = validation_size
         self._train_size = train_size
+        self._train_places = train_places
         self._steps: list[Predicted] = []
         self._margins = _Rows()
         self._validated = _Rows()
@@ -97,6 +107,8 @@ class ImagePredictions:
 
     def end_validation(self, trainer: Trainer) -> None:
         """Combine what all processes have seen; they call it together."""
+        if self._validation_size == 0:
+            return
         self._validation = self._validated.table(trainer, self._validation_size, self._classes + 1)
         self._validated = _Rows()
 
@@ -107,7 +119,7 @@ class ImagePredictions:
             Makes the (M, 2) table; callable on any thread, where it waits for the device.
         """
         self._add_margins()
-        return self._margins.table(trainer, self._train_size, 2)
+        return self._margins.table(trainer, self._train_size, 2, self._train_places)
 
     def end_epoch(self, trainer: Trainer, epoch: int, classes: Sequence[str]) -> Callable[[], Predictions] | None:
         """Combine the epoch, of all processes, which call it together.
@@ -116,11 +128,12 @@ class ImagePredictions:
             Makes what is to be written; callable on any thread. None if nothing was seen.
         """
         margins, validation = self.margins(trainer), self._validation
-        if validation is None and not self._train_size:
+        train_size = self._train_size if self._margins.values else 0
+        if validation is None and not train_size:
             return None
 
         def predictions() -> Predictions:
-            of_train = margins()
+            of_train = margins()[:train_size]
             empty = np.full((self._validation_size or 0, self._classes + 1), np.nan, np.float32)
             of_validation = empty if validation is None else validation()
             return Predictions(
@@ -138,6 +151,9 @@ class ImagePredictions:
 class _Rows:
     """Rows of numbers that belong to the images of a list; the last column is finite.
 
+    Args:
+        before: (N, columns) float32, a table to begin with.
+
     Attributes:
         values: How many numbers there are.
     """
@@ -146,17 +162,22 @@ class _Rows:
         self._before = before
         self._rows: list[Tensor] = []
         self._indices: list[Tensor] = []
-        self.values = 0
+        self.values = 0 if before is None else before.numel()
 
     def add(self, rows: Tensor, indices: Sequence[Tensor]) -> None:
         self._rows.append(rows)
         self._indices += indices
         self.values += rows.numel()
 
-    def table(self, trainer: Trainer, size: int | None, width: int) -> Callable[[], Float32Array]:
+    def table(
+        self, trainer: Trainer, size: int | None, width: int, places: npt.NDArray[np.int64] | None = None
+    ) -> Callable[[], Float32Array]:
         """Return what makes the (size, width) table: of each image the row that was added last, NaN without any.
 
         Of an image that several processes have seen, it has their mean.
+
+        Args:
+            places: The row of the table for each index.
         """
         rows = torch.cat(self._rows) if self._rows else torch.empty((0, width))
         indices = torch.cat(self._indices) if self._indices else torch.empty(0, dtype=torch.int64)
@@ -164,6 +185,8 @@ class _Rows:
 
         def own() -> Float32Array:
             at = indices.cpu().numpy()
+            if places is not None:
+                at = np.where((at >= 0) & (at < len(places)), places[np.clip(at, 0, len(places) - 1)], -1)
             count = int(at.max(initial=-1)) + 1 if size is None else size
             table: Float32Array = np.full((count + 1, width), np.nan, np.float32)
             if before is not None:

@@ -65,6 +65,11 @@ class RunRecorder(Callback):
     recorded becomes a notice in the journal and never an error of the training. A second `Trainer.fit` records a second
     run folder. The images whose feature maps are kept come from the first validation batches, of Lightning's sanity
     check, or from the first training batch if those have only one class.
+
+    The logits of every validation image are kept in every epoch, if the loader does not shuffle. The margins of
+    training images are kept if batches are dictionaries with ``"index"`` or ``"indices"``, (N,) integers: the index
+    with which the data set was asked for each image, that of the data set below any `torch.utils.data.Subset`. If a
+    data set has ``root`` and ``samples`` as torchvision's `ImageFolder` has, the photographs are known by name.
     """
 
     def __init__(
@@ -229,8 +234,8 @@ class RunRecorder(Callback):
         self._guarded("predictions", self._source.begin, trainer, pl_module)
         source = self._source
         if source.logits_per_image:
-            sizes = source.validation_listed, source.train_listed
-            self._predictions = ImagePredictions(source.logits_per_image, *sizes)
+            images = source.validation_listed, source.train_listed, source.train_places
+            self._predictions = ImagePredictions(source.logits_per_image, *images)
         device, batches = pl_module.device, trainer.num_training_batches
         fields: dict[str, Any] = {
             "run": self._source.run,

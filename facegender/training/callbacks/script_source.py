@@ -25,11 +25,25 @@ from facegender.network.metrics import classification_metrics
 from facegender.network.model import parameter_count
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
+from facegender.runs.photographs import write_photographs
 from facegender.support.errors import UserError, print_error
-from facegender.training.callbacks.batches import Levels, first_of_each_class, inputs_and_labels, pictures
+from facegender.training.callbacks.batches import (
+    Levels,
+    first_of_each_class,
+    indices_of,
+    inputs_and_labels,
+    pictures,
+)
 from facegender.training.callbacks.captured_logits import CapturedLogits, modules_with_logits
 from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
 from facegender.training.callbacks.image_predictions import Predicted
+from facegender.training.callbacks.loaders import (
+    first_loader,
+    image_count,
+    image_order,
+    listed_photographs,
+    places_in_subset,
+)
 from facegender.training.callbacks.source import MeasuredStep, ProbeBatch, Source
 from facegender.training.failures import reason
 from facegender.training.run_setup import remove_untrained, set_up_script
@@ -73,7 +87,8 @@ class ScriptSource(Source):
         self._sanity_images = 0
         self._example: Tensor | None = None
         self._batch_size = self._steps = 0
-        self.validation_size = None
+        self.validation_size = self.train_places = None
+        self.logits_per_image = self.train_listed = self.validation_listed = 0
         self._names = self._classes
         self._metrics: MetricCollection | None = None
         self._mean_loss: MeanMetric | None = None
@@ -200,9 +215,9 @@ class ScriptSource(Source):
         """Find out which modules return the logits, and make metrics for that many classes."""
         self._has_begun = True
         self._steps = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-        validation = _first(trainer.val_dataloaders)
+        validation = first_loader(trainer.val_dataloaders)
         if isinstance(getattr(validation, "sampler", None), DistributedSampler):
-            self.validation_size = _size_of(validation)
+            self.validation_size = image_count(validation)
         batches = trainer.num_training_batches
         if trainer.max_steps > 0 and batches not in (0, float("inf")):
             by_steps = -(-trainer.max_steps * trainer.accumulate_grad_batches // int(batches))
@@ -226,13 +241,28 @@ class ScriptSource(Source):
             self._note(f"the network gives {count} values for each image, and there are {len(self._classes)} classes")
         more = range(len(self._classes), count)
         self._names = [*self._classes, *(f"class {index}" for index in more)]
+        self._number_images(trainer)
+        self.logits_per_image = count
         self._captured.watch(watched)
         self._metrics = classification_metrics(max(2, len(self._names))).to(pl_module.device)
         self._mean_loss = MeanMetric(nan_strategy="disable").to(pl_module.device)
 
+    def _number_images(self, trainer: Trainer) -> None:
+        """Find out whose predictions are recorded."""
+        train, validation = first_loader(trainer.train_dataloader), first_loader(trainer.val_dataloaders)
+        self.train_listed, self.train_places = image_count(train) or 0, places_in_subset(train)
+        order = image_order(validation)
+        if order == "listed":
+            self.validation_listed = image_count(validation)
+        elif order == "stream" and trainer.world_size == 1:
+            self.validation_listed = None
+        elif validation is not None:
+            why = "in another order than their data set" if order == "other" else "to several processes as a stream"
+            self._note(f"predictions of single validation images are not recorded: they come {why}")
+
     def description(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """What the network and its data loaders tell."""
-        batch_size = getattr(_first(trainer.train_dataloader), "batch_size", None)
+        batch_size = getattr(first_loader(trainer.train_dataloader), "batch_size", None)
         size = max(self._example.shape[2:], default=0) if self._example is not None else 0
         description = {
             "batch_size": batch_size if isinstance(batch_size, int) else self._batch_size,
@@ -241,29 +271,38 @@ class ScriptSource(Source):
             "network": type(pl_module).__name__,
             "image_size": size,
             "parameters": parameter_count(pl_module),
-            "train_images": self._images_of(_first(trainer.train_dataloader)),
-            "validation_images": self._images_of(_first(trainer.val_dataloaders)),
+            "train_images": self._images_of(first_loader(trainer.train_dataloader)),
+            "validation_images": self._images_of(first_loader(trainer.val_dataloaders)),
         }
-        self._complete_manifest(description)
+        self._complete_manifest(trainer, description)
         return description
 
-    def _complete_manifest(self, description: Mapping[str, Any]) -> None:
+    def _complete_manifest(self, trainer: Trainer, description: Mapping[str, Any]) -> None:
+        """Say what is trained on, and list its files."""
         folder = self.sink.folder if isinstance(self.sink, Session) else None
         manifest = folder.read_manifest() if folder is not None else None
         if folder is None or manifest is None or folder.lock.is_lost():
             return
         known = {name: description[name] for name in ("image_size", "batch_size")}
         config = msgspec.structs.replace(self.config, **known)
+        listed = None
         try:
-            folder.write_manifest(
-                msgspec.structs.replace(manifest, config=config, parameters=description["parameters"])
-            )
+            loaders = trainer.train_dataloader, trainer.val_dataloaders
+            listed = listed_photographs(*map(first_loader, loaders))
+        except Exception as error:  # of a data set that is somebody else's
+            self._note(f"the files of the images cannot be listed: {reason(error)}")
+        data = listed[0] if listed else manifest.data
+        changed = msgspec.structs.replace(manifest, config=config, parameters=description["parameters"], data=data)
+        try:
+            if listed:
+                write_photographs(folder, listed[1])
+            folder.write_manifest(changed)
         except OSError as error:
-            self._note(f"run.json could not be updated: {reason(error)}")
+            self._note(f"run.json or photographs.json could not be updated: {reason(error)}")
 
     def _images_of(self, loader: Any) -> dict[str, int]:
         """Number of images of a data loader per class, all as one where the data set lists no targets."""
-        count, targets = _size_of(loader), getattr(getattr(loader, "dataset", None), "targets", None)
+        count, targets = image_count(loader), getattr(getattr(loader, "dataset", None), "targets", None)
         if count is None:
             return {}
         if isinstance(targets, Tensor):
@@ -294,7 +333,7 @@ class ScriptSource(Source):
     def measure_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> MeasuredStep:
         """Take the loss that the step returned or logged, and the logits of its forward pass."""
         self._steps += 1
-        loss, correct, count = self._training_loss(trainer, outputs), None, 1
+        loss, correct, count, predicted = self._training_loss(trainer, outputs), None, 1, None
         is_trained = loss is not None or not trainer.lightning_module.automatic_optimization
         try:
             _, labels = inputs_and_labels(batch)
@@ -302,6 +341,8 @@ class ScriptSource(Source):
             logits = self._captured.take(count)
             if logits is not None:
                 correct = (logits.argmax(1) == labels).sum()
+                if (indices := indices_of(batch, count)) is not None and count:
+                    predicted = Predicted(logits.to(torch.float32, copy=True), labels, indices)
             elif is_trained and self._has_logits:
                 self._note(
                     "the training accuracy is not known: training_step calls neither the module nor a network in it "
@@ -318,7 +359,8 @@ class ScriptSource(Source):
             for value in (loss, correct)
         )
         loss_sum_and_correct = torch.stack([(mean.mean() if mean.ndim else mean) * count, correct_sum])
-        return MeasuredStep(max(1, count), loss_sum_and_correct, is_trained and count > 0)  # an empty batch has no loss
+        is_trained = is_trained and count > 0  # an empty batch has no loss
+        return MeasuredStep(max(1, count), loss_sum_and_correct, is_trained, predicted)
 
     def _training_loss(self, trainer: Trainer, outputs: Any) -> Any:
         """The loss of a step, as it was before Lightning divided it by the number of accumulated batches."""
@@ -368,7 +410,7 @@ class ScriptSource(Source):
             known = (labels >= 0) & (labels < logits.shape[1])
             losses = F.cross_entropy(logits.float(), labels.where(known, -100), reduction="none")
             self._predicted.append((logits.argmax(1), labels, losses))
-            if indices is not None and self.logits_per_image:
+            if indices is not None and self.validation_listed != 0:
                 # A copy, because a compiled network may use the same memory again.
                 return Predicted(logits.to(torch.float32, copy=True), labels, indices)
         return None
@@ -427,21 +469,6 @@ class ScriptSource(Source):
             for name, value in trainer.callback_metrics.items()
             if value.numel() == 1 and (validated or not name.lower().startswith("val"))
         }
-
-
-def _first(loaders: Any) -> Any:
-    """The first of several data loaders, or the only one."""
-    if isinstance(loaders, Mapping):
-        loaders = list(loaders.values())
-    return next(iter(loaders), None) if isinstance(loaders, list | tuple) else loaders
-
-
-def _size_of(loader: Any) -> int | None:
-    """Number of images of a data loader; None for a stream."""
-    try:
-        return len(loader.dataset)
-    except (AttributeError, TypeError, NotImplementedError):
-        return None
 
 
 def _logged_loss(metrics: Mapping[str, Tensor]) -> Tensor | None:

@@ -66,7 +66,8 @@ class Source:
         validation_size: Number of validation images if a sampler divides them among processes and repeats some.
         logits_per_image: K, if predictions of single images are recorded; else 0.
         validation_listed: Number of validation images whose predictions are recorded; None counts them.
-        train_listed: Number of training images whose place in a list the batches tell; 0 if they do not.
+        train_listed: Number of training images, whose margins are recorded if batches tell their indices.
+        train_places: The place of the image in their list for each index that batches tell; None if these are places.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
@@ -81,6 +82,7 @@ class Source:
     logits_per_image = 0
     validation_listed: int | None = 0
     train_listed = 0
+    train_places: npt.NDArray[np.int64] | None = None
     tolerant = False
     metrics_come_late = False
     skip_not_finite = False
