@@ -313,7 +313,7 @@ class FaceGenderApp(LateReplyApp):
     async def _compare_runs(self, event: CompareRuns) -> None:
         from tui.screens.compare import Compare
 
-        await self.push_screen(Compare(event.folders))
+        await self.push_screen(Compare(event.folders, self._classifier))
 
     async def _confirm(self, question: str, consequence: str) -> bool:
         from tui.screens.confirm import Confirm

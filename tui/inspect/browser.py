@@ -143,6 +143,12 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         """The selected epoch, counted from 0, which may have no pictures; None before the first one."""
         return self.selection.epoch_in(self._epochs)
 
+    @property
+    def reference(self) -> int | None:
+        """The epoch to compare the shown one with: the frozen one, or else the first; None if that is shown."""
+        epoch = self.selection.epoch_in(self._frames)
+        return None if epoch is None else self._reference(self.selection, epoch)
+
     def update_frames(
         self,
         frames: tuple[int, ...],

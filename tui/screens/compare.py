@@ -19,6 +19,7 @@ from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, end_of
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
+from tui.host.processes import ClassifierProcess
 from tui.messages import OpenRun
 from tui.run.curves import SMOOTHING, X_AXES, Axis
 from tui.run.follow import FollowFailed
@@ -97,7 +98,9 @@ class Compare(BaseScreen[None]):
         ("y", "log_scale", "logarithmic loss"),
         ("a", "next_metric", "metric of the second chart"),
         ("v", "change('names')", "training curves, validation curves, or both"),
-        ("b", "seeds", "seeds as a band, or each run"),
+        ("B", "seeds", "seeds as a band, or each run"),
+        ("f", "freeze", "make this run the reference of the pictures"),
+        ("b", "beside", "pictures beside those of the reference"),
         ("z", "zoom(1)", "zoom in"),
         ("Z", "zoom(-1)", "zoom out"),
         ("h", "pan(-1)", "pan to the left"),
@@ -108,9 +111,12 @@ class Compare(BaseScreen[None]):
         *((str(number), f"toggle_number({number})", f"show or hide run {number}") for number in range(1, 10)),
     ]
 
-    def __init__(self, folders: tuple[RunFolder, ...]) -> None:
+    def __init__(self, folders: tuple[RunFolder, ...], classifier: ClassifierProcess) -> None:
+        """Create the screen; the classify process makes the patches of channels in pictures side by side."""
         super().__init__()
         self._folders = folders
+        self._classifier = classifier
+        self._reference = folders[0].name if folders else ""
         self._charts = {
             "loss": Chart("reading the runs", id="loss-chart"),
             "metric": Chart("reading the runs", id="metric-chart", limits=(0.0, 1.0)),
@@ -157,7 +163,8 @@ class Compare(BaseScreen[None]):
                 ("y", "log"),
                 ("a", "metric"),
                 ("v", "train/val"),
-                ("b", "seeds"),
+                ("b", "pictures"),
+                ("B", "seeds"),
                 ("o", "only"),
                 ("d", "differences"),
                 ("Enter", "open"),
@@ -425,6 +432,27 @@ class Compare(BaseScreen[None]):
         """Show the run under the cursor on the dashboard; of several seeds the first."""
         if self._entries:
             self.post_message(OpenRun(self._entries[self._highlighted].runs[0].folder))
+
+    def action_freeze(self) -> None:
+        """Make the run under the cursor the one that pictures of others are shown beside."""
+        if self._entries:
+            self._reference = self._entries[self._highlighted].runs[0].folder.name
+            self.notify(f"b shows the pictures of other runs beside those of {self._reference}", markup=False)
+
+    async def action_beside(self) -> None:
+        """Show the pictures of the reference and of the run under the cursor, or of the first other one."""
+        if not self._entries:
+            return
+        under_cursor = [run.folder for run in self._entries[self._highlighted].runs]
+        others = [one for one in (*under_cursor, *self._folders) if one.name != self._reference]
+        reference = next((one for one in self._folders if one.name == self._reference), None)
+        if reference is None or not others:
+            self.notify("there is no other run to show beside this one", markup=False)
+            return
+        from tui.inspect.selection import Selection
+        from tui.screens.beside import Beside
+
+        await self.app.push_screen(Beside((reference, others[0]), (Selection(), Selection()), self._classifier))
 
     # The cursor and the zoom
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.style import Style
@@ -440,6 +441,18 @@ class Dashboard(PictureScreen):
             self.notify("nothing is known of the layers' health yet: it is measured after each epoch", markup=False)
         else:
             self.notify(f"all layers are healthy after {fmt.epoch_name(measured.epoch)}", markup=False)
+
+    async def action_beside(self) -> None:
+        """Show the selected epoch beside the frozen one, or beside the first one if none is frozen."""
+        shown = self.browser.shown
+        if self.folder is None or shown is None or (reference := self.browser.reference) is None:
+            self.notify("there are no two epochs with pictures yet", markup=False)
+            return
+        from tui.screens.beside import Beside
+
+        selection = self.browser.selection
+        selections = replace(selection, epoch=reference), selection
+        await self.app.push_screen(Beside((self.folder, self.folder), selections, self._classifier))
 
     def action_export(self, animated: bool) -> None:
         """Write the view, or its epochs, as a file."""
