@@ -88,6 +88,11 @@ def evaluate(
     """
     if csv_file is not None and exists(csv_file) and not is_file(csv_file):
         raise UserError(f"--csv {printable(csv_file)}: is not a regular file; name another one")
+    if plots is not None:
+        try:
+            plots.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--plots {printable(plots)}: {error.strerror}; name a folder to write in") from None
     if calibrate and (data is not None or split is not None or recorded or epoch is not None):
         raise UserError(
             "--calibrate uses the validation photographs of the run: leave out --data, --split, --recorded and --epoch"
@@ -104,6 +109,8 @@ def evaluate(
     plain = metrics.evaluate(answers.logits, answers.labels, answers.classes) if answers.temperature != 1 else None
     if csv_file is not None:
         _write_csv(csv_file, answers)
+    if plots is not None:
+        _write_plots(plots, answers)
     if json:
         print(json_line(_as_json(answers, evaluation, plain, check)))
     else:
@@ -278,3 +285,19 @@ def _write_csv(path: Path, answers: Answers) -> None:
                 writer.writerow([*cells, answers.problems.get(index, "")])
     except OSError as error:
         raise UserError(f"--csv {printable(path)}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _write_plots(folder: Path, answers: Answers) -> None:
+    from facegender.cli.report import write_chart
+    from facegender.rendering.charts import Predictions, evaluation_figures
+
+    predictions = Predictions(
+        name=answers.origin,
+        classes=answers.classes,
+        logits=answers.logits,
+        labels=answers.labels,
+        temperature=answers.temperature,
+    )
+    for name, figure in evaluation_figures(predictions).items():
+        write_chart(figure, folder / f"{name}.png", "--plots")
+    print_error(f"{printable(folder)}: confusion.png, roc.png, reliability.png")

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from facegender.cli.options import Config, Json, Root, not_empty, read_settings, settings_options
+from facegender.cli.options import Config, Json, Root, not_empty, read_settings, settings_options, to_path
+from facegender.cli.report import check_chart_name, write_chart
 from facegender.runs.config import FIELDS, RECIPES, option_of, validate
 from facegender.runs.networks import NETWORKS
 from facegender.runs.presets import configure, describe
 from facegender.support.errors import print_error
-from facegender.support.text import json_line, shell_command
+from facegender.support.text import json_line, printable, shell_command
 
 
 @settings_options(FIELDS)
@@ -48,6 +49,10 @@ def find_lr(
     batches: Annotated[
         int, typer.Option("--batches", metavar="N", min=20, max=10_000, help="Number of learning rates to try.")
     ] = 100,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="F.png|pdf|svg", parser=to_path, help="Draw the curve of the losses."),
+    ] = None,
     root: Root = Path(),
     config: Config = None,
 ) -> None:
@@ -55,6 +60,8 @@ def find_lr(
 
     Uses one device and saves nothing: no run, no checkpoint.
     """
+    if plot is not None:
+        check_chart_name(plot, "--plot")
     settings = validate(configure(read_settings(given, config)))
     if not settings.demo:
         from facegender.data.dataset import find_data_folder
@@ -66,6 +73,11 @@ def find_lr(
     suggestion = curve.suggestion()
     if curve.has_enough_points:
         print("\n".join(curve.table()))
+        if plot is not None:
+            from facegender.rendering.charts import learning_rate_figure
+
+            write_chart(learning_rate_figure(curve.rates, curve.losses, curve.smoothed, suggestion), plot, "--plot")
+            print(f"{printable(plot)}: loss by learning rate")
     if suggestion is None:
         print_error(f"no learning rate to suggest: {curve.problem()}")
         raise typer.Exit(1)

@@ -1,0 +1,145 @@
+"""``facegender evaluate`` and ``predict FOLDER`` against what decoding and computing alone add up to, in one run.
+
+``python -m benchmarks.evaluating CHECKPOINT FOLDER`` reads a folder with ``female/`` and ``male/``:
+
+- *decoding*: reading, decoding and resizing in as many processes as there are cores, and nothing else;
+- *computing*: the network on photographs at hand, with as many threads as cores, in the faster of two batch sizes;
+- *bound*: what these add up to, if one core can only do one of them at a time: 1 / (1 / decoding + 1 / computing);
+- *evaluate*, *predict*: the commands, from their arguments to their last line, where torch is imported already;
+- *started*: ``facegender predict FOLDER`` as a program of its own, which imports torch first.
+
+Each in turn, several times; figures are medians in photographs/s. ``--calibration RUN --root DIR`` measures instead
+what a temperature does: fitted on one half of a run's validation photographs, measured on the other, both ways.
+``--json FILE`` keeps the table with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import description
+
+
+def decode(files: list[Path], size: int) -> None:
+    """Decode and resize with one thread, and keep nothing."""
+    import torch
+
+    from facegender.data.image import open_image, resize
+
+    torch.set_num_threads(1)
+    for path in files:
+        resize(open_image(path), size)
+
+
+def compute(network: Any, size: int, count: int, batch: int) -> float:
+    """Seconds for the logits of so many photographs."""
+    import torch
+
+    from facegender.network.model import normalise
+
+    images = normalise(torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8))
+    with torch.inference_mode():
+        network(images)
+        began = time.perf_counter()
+        for _ in range(0, count, batch):
+            network(images)
+    return time.perf_counter() - began
+
+
+def command(*arguments: str) -> None:
+    """Run a command of the program in this process, and drop what it prints."""
+    from facegender.__main__ import run
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        if run(arguments):
+            raise SystemExit(f"facegender {' '.join(arguments)} failed")
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def measured(checkpoint: Path, folder: Path, rounds: int) -> dict[str, Any]:
+    """The rates of one checkpoint."""
+    from facegender.classifier import load_classifier
+    from facegender.data.dataset import find_data_folder, list_labelled_files
+    from facegender.support.machine import available_processors
+
+    files = [path for path, _ in list_labelled_files(find_data_folder(str(folder), Path()))]
+    classifier, cores = load_classifier(checkpoint), available_processors()
+    size, count = classifier.image_size, len(files)
+    shares = [files[core::cores] for core in range(cores)]
+    named = ["--checkpoint", str(checkpoint), str(folder)]
+    program = [sys.executable, "-m", "facegender", "predict", *named]
+    times: dict[str, list[float]] = {}
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(decode, [files[:9]] * cores, [size] * cores))
+        works: dict[str, Callable[[], float]] = {
+            "decoding": lambda: timed(lambda: list(pool.map(decode, shares, [size] * cores))),
+            "computing": lambda: min(compute(classifier.network, size, count, batch) for batch in (16, 32)),
+            "evaluate": lambda: timed(lambda: command("evaluate", str(checkpoint), "--data", str(folder))),
+            "predict": lambda: timed(lambda: command("predict", *named)),
+            "started": lambda: timed(lambda: subprocess.run(program, check=True, capture_output=True)),
+        }
+        for _ in range(rounds):
+            for name, work in works.items():
+                times.setdefault(name, []).append(work())
+    rates = {name: count / statistics.median(seconds) for name, seconds in times.items()}
+    bound = 1 / (1 / rates["decoding"] + 1 / rates["computing"])
+    ratios = {f"{name}_of_bound": rates[name] / bound for name in ("evaluate", "predict")}
+    return {"size": size, "photographs": count, "cores": cores, **rates, "bound": bound, **ratios}
+
+
+def calibration(run: str, root: Path) -> dict[str, Any]:
+    """What the temperatures of two halves of the validation photographs do to each other's loss."""
+    import msgspec
+
+    from facegender.cli.answers import computed_answers
+    from facegender.evaluation.metrics import check_temperature
+    from facegender.runs.checkpoints import find_checkpoint
+
+    answers, _ = computed_answers(find_checkpoint(root, run), None, None)
+    found: dict[str, Any] = msgspec.to_builtins(check_temperature(answers.logits, answers.labels))
+    return {"run": run, "photographs": len(answers.labels), **found}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="benchmarks.evaluating")
+    parser.add_argument("checkpoint", type=Path, nargs="?")
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--rounds", type=int, default=3, help="(default: 3)")
+    parser.add_argument("--calibration", metavar="RUN", action="append", default=[], help="may be repeated")
+    parser.add_argument("--root", type=Path, default=Path())
+    parser.add_argument("--json", type=Path, help="keep the figures in this file")
+    given = parser.parse_args()
+    if not given.calibration and not given.folder:
+        parser.error("give a checkpoint and a folder, or --calibration RUN")
+    machine = description()
+    print(machine)
+    rows = [calibration(run, given.root) for run in given.calibration]
+    rows += [measured(given.checkpoint, given.folder, given.rounds)] if given.folder else []
+    for row in rows:
+        for name, value in row.items():
+            print(f"{name:>26}  {value:.3f}" if isinstance(value, float) else f"{name:>26}  {value}")
+    if given.json:
+        given.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""``facegender report``: a page of charts about runs, for printing."""
+
+from __future__ import annotations
+
+import time
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facegender.cli.options import Root, not_empty, to_path
+from facegender.runs.calibration import read_calibration
+from facegender.runs.comparison import WITHOUT_INFLUENCE, differences
+from facegender.runs.config import FIELDS, to_text
+from facegender.runs.events import EpochFinished, RunStarted
+from facegender.runs.folder import Manifest, RunFolder, open_run
+from facegender.runs.journal import read_kinds
+from facegender.runs.presets import unused_fields
+from facegender.runs.summary import RunSummary, summarise
+from facegender.support.errors import UserError, print_error
+from facegender.support.files import exists, is_file
+from facegender.support.text import counted, end_of, one_line, printable, printable_strings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from facegender.rendering.charts import Curve, Predictions
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", parser=not_empty, help="One or more runs.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", metavar="F.pdf|png|svg", parser=to_path, help="Default: report.pdf, here."),
+    ] = Path("report.pdf"),
+    root: Root = Path(),
+) -> None:
+    """Write a page of charts: curves, ROC, reliability, confusion, and what differs between the runs.
+
+    ROC, reliability and confusion are those of the best epoch, from the predictions recorded in training.
+    """
+    names = list(dict.fromkeys(runs))
+    folders = [open_run(root, name) for name in names]
+    check_chart_name(output, "--output")
+    from facegender.rendering import charts
+
+    if len(names) > charts.MAX_RUNS:
+        raise UserError(f"{len(names)} runs are too many to tell apart: name at most {charts.MAX_RUNS}")
+    summaries = [printable_strings(summarise(folder)) for folder in folders]
+    manifests = [folder.read_manifest() for folder in folders]
+    loss: list[Curve] = []
+    accuracy: list[Curve] = []
+    predictions: list[tuple[int, Predictions]] = []
+    for index, folder in enumerate(folders):
+        epochs = _epochs(folder)
+        numbers = [epoch + 1 for epoch in epochs]
+        for curves, figure in ((loss, "loss"), (accuracy, "accuracy")):
+            for part, label in (("train", ""), ("validation", folder.name)):
+                values = [getattr(event, f"{part}_{figure}") for event in epochs.values()]
+                dashed = part == "train"
+                curves.append(charts.Curve(run=index, name=label, epochs=numbers, values=values, dashed=dashed))
+        if not epochs:
+            print_error(f"run {folder.name} has no finished epoch yet: its curves are empty")
+        if (answered := _predictions(folder, epochs)) is not None:
+            predictions.append((index, answered))
+    page = charts.Report(
+        title="Report of " + (f"run {names[0]}" if len(names) == 1 else counted(len(names), "run")),
+        notes=[*map(_note, summaries), time.strftime("written %Y-%m-%d %H:%M")],
+        loss=loss,
+        accuracy=accuracy,
+        predictions=predictions,
+        table=_settings(names, manifests),
+    )
+    write_chart(charts.report_figure(page), output, "--output")
+    print(f"{printable(output)}: {', '.join(names)}")
+
+
+def check_chart_name(output: Path, option: str) -> None:
+    """Refuse a file that no chart can be written to, before anything is read.
+
+    Raises:
+        UserError: Its name has another ending, or something else than a file has that name.
+    """
+    if output.suffix.lower() not in (".pdf", ".png", ".svg"):
+        raise UserError(f"{option} {printable(output)}: give a file that ends in .pdf, .png or .svg")
+    if exists(output) and not is_file(output):
+        raise UserError(f"{option} {printable(output)}: is not a regular file; name another one")
+
+
+def write_chart(figure: Figure, output: Path, option: str) -> None:
+    """Write a chart.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    from facegender.rendering.charts import save
+
+    try:
+        save(figure, output)
+    except OSError as error:
+        raise UserError(f"{option} {printable(output)}: {error.strerror}; name another file") from None
+
+
+def _epochs(folder: RunFolder) -> dict[int, EpochFinished]:
+    """The finished epochs in order; one that was trained again counts as it was the last time."""
+    epochs: dict[int, EpochFinished] = {}
+    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished):
+        if isinstance(event, RunStarted):
+            epochs = {epoch: kept for epoch, kept in epochs.items() if epoch < event.start_epoch}
+        elif isinstance(event, EpochFinished):
+            epochs[event.epoch] = event
+    return dict(sorted(epochs.items()))
+
+
+def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> Predictions | None:
+    """What training recorded at the best epoch, with the temperature if its checkpoint is calibrated."""
+    from facegender.cli.answers import recorded_answers
+    from facegender.rendering.charts import Predictions
+
+    try:
+        answers = recorded_answers(folder)
+    except UserError as error:
+        print_error(f"{error}; its ROC, reliability and confusion are left out")
+        return None
+    epoch = answers.source["epoch"]
+    step = epochs[epoch].step if epoch in epochs else -1
+    calibration = read_calibration(folder.best_checkpoint, epoch, step)
+    return Predictions(
+        name=f"{folder.name}, epoch {epoch + 1}",
+        classes=answers.classes,
+        logits=answers.logits,
+        labels=answers.labels,
+        temperature=calibration.temperature if calibration else 1.0,
+    )
+
+
+def _note(run: RunSummary) -> str:
+    best = f", best accuracy {run.best_accuracy:.4f} at epoch {run.best_epoch + 1}" if run.best_epoch >= 0 else ""
+    note = f" ({run.note})" if run.note else ""
+    return f"{run.run}: {run.state}, {run.epochs_done} of {run.epochs} epochs{best}, {end_of(run.data, 40)}{note}"
+
+
+def _settings(names: list[str], manifests: list[Manifest | None]) -> list[list[str]]:
+    """What differs between several runs, or the settings of one in two columns; rows of cells below the heads."""
+    if len(names) > 1:
+        rows = [[row.label, *map(_text, row.values)] for row in differences(manifests)]
+        return [["setting", *names], *rows] if rows else []
+    (manifest,) = manifests
+    if manifest is None or manifest.script:
+        return []
+    config = manifest.config
+    left_out = {*unused_fields(config.recipe, config.network), *WITHOUT_INFLUENCE}
+    left_out |= {"data"} if config.demo else {"demo", "demo_faces"}
+    cells = [[FIELDS[name].label, _text(getattr(config, name))] for name in FIELDS if name not in left_out]
+    cells.append(["parameters", _text(manifest.parameters)])
+    half = -(-len(cells) // 2)
+    pairs = zip_longest(cells[:half], cells[half:], fillvalue=["", ""])
+    return [["setting", "", "setting", ""], *([*left, *right] for left, right in pairs)]
+
+
+def _text(value: Any) -> str:
+    if type(value) is int:
+        return f"{value:,}".replace(",", " ")
+    return "" if value is None else one_line(to_text(value))
