@@ -6,16 +6,18 @@ process, one after another:
 - *plainly*: the reference recipe with Lightning, `ImageFolder`, PIL transforms and float32;
 - *ours*: what ``facegender train`` runs, with OpenMP's waiting policy of the environment;
 - *ours, unrecorded*: the same with a recorder that reports no step and no epoch and looks at no layer;
+- *ours, no predictions*: the same with a recorder that keeps no predictions and no margins;
 - *bound*: the same network and optimiser, training on one batch that stays on the device.
 
 *first* and *later* are images/s of training, without validation. The first epoch of *ours* includes everything before
 it, such as decoding the photographs; *plainly* decodes them in every epoch. *whole* is images/s of the later epochs
 from start to start, with validation, checkpoints and the recorder's threads; "recorder on / off" compares these. The
 two variants take turns, ``--rounds`` times, and their medians are compared. "recorder on the training thread" is the
-time that its hook takes of each step, beside that of an empty hook, most of which is a cold cache.
+time that its hook takes of each step, beside that of the other variant: *unrecorded* has an empty hook, most of which
+is a cold cache.
 
-``--recorder-only`` leaves out *plainly* and *bound*. ``--images N`` takes N photographs of the folder, half of each
-class, so that 512 px takes minutes:
+``--recorder-only`` leaves out *plainly* and *bound*; ``--predictions-only`` compares *ours* with *ours, no predictions*
+alone. ``--images N`` takes N photographs of the folder, half of each class, so that 512 px takes minutes:
 ``python -m benchmarks.training FOLDER --size 512 --size 128 --images 320 --json FILE``. Nothing else should run on the
 machine; its load is printed first and stored in the file.
 """
@@ -189,6 +191,14 @@ def unrecorded(task: Task) -> Result:
         return {**_trained(task), "recorder_us": empty_us}
 
 
+def without_predictions(task: Task) -> Result:
+    """Train with this program, and a recorder that keeps no predictions and no margins."""
+    from facegender.training.callbacks.own_source import OwnSource
+
+    with mock.patch.object(OwnSource, "logits_per_image", 0), _recorder_timed() as recorder_us:
+        return {**_trained(task), "recorder_us": recorder_us}
+
+
 @contextlib.contextmanager
 def _recorder_timed() -> Iterator[list[float]]:
     """Measure the time that the recorder's hook takes of the training thread, in microseconds for each step."""
@@ -305,6 +315,7 @@ VARIANTS: dict[str, Callable[[Task], Result]] = {
     "plainly": plainly,
     "ours": ours,
     "ours, unrecorded": unrecorded,
+    "ours, no predictions": without_predictions,
     "bound": bound,
 }
 
@@ -354,11 +365,16 @@ def _combined(results: Sequence[Result]) -> Result:
     return row
 
 
-def measure_all(task: Task, rounds: int, *, recorder_only: bool) -> dict[str, Result]:
-    """Measure a row for each variant; the variants with and without recorder take turns."""
-    results = [measure(name, task) for name in (["ours"] if recorder_only else ["plainly", "ours"])]
+def measure_all(task: Task, rounds: int, only: str) -> dict[str, Result]:
+    """Measure a row for each variant; the variants with and without recorder take turns.
+
+    Args:
+        only: The variant that *ours* alone is compared with, or empty for all.
+    """
+    results = [measure(name, task) for name in (["ours"] if only else ["plainly", "ours"])]
     task = replace(task, precision=results[-1]["precision"])  # what auto chose: the others must use the same
-    names = ["ours, unrecorded", *["ours", "ours, unrecorded"] * (rounds - 1), *([] if recorder_only else ["bound"])]
+    off = only or "ours, unrecorded"
+    names = [off, *["ours", off] * (rounds - 1), *([] if only else ["bound"])]
     results += [measure(name, task) for name in names]
     by_variant = {name: [result for result in results if result["variant"] == name] for name in VARIANTS}
     return {name: _combined(found) for name, found in by_variant.items() if found}
@@ -392,7 +408,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="turns with and without the recorder (default: 2)")
     parser.add_argument("--recipe", default="reference", help="recipe of ours and bound (default: reference)")
     parser.add_argument("--network", default="recipe", help="network of ours and bound (default: the recipe's)")
-    parser.add_argument("--recorder-only", action="store_true", help="measure ours with and without recorder alone")
+    only = parser.add_mutually_exclusive_group()
+    for what, off in (("recorder", "ours, unrecorded"), ("predictions", "ours, no predictions")):
+        told = f"measure ours with and without {what} alone"
+        only.add_argument(f"--{what}-only", dest="only", action="store_const", const=off, default="", help=told)
     parser.add_argument("--precision", default="auto", help="precision of ours and bound (default: auto)")
     parser.add_argument(
         "--visualize-every",
@@ -419,11 +438,11 @@ def main() -> None:
     network = "" if given.network == "recipe" else f", {given.network}"
     print(f"{given.recipe} recipe{network}, batches of {BATCH}, {given.epochs} epochs, images/s\n")
     heads = ("first", "later", "of bound", "of plain", "whole", "MiB", "GPU MiB")
-    print(f"{'px':>5}  {'variant':<18} {'':<4}", *(f"{head:>8}" for head in heads))
+    print(f"{'px':>5}  {'variant':<20} {'':<4}", *(f"{head:>8}" for head in heads))
     rows: list[Result] = []
     with _subset(given.folder, given.images) as folder:
         for size in sizes:
-            by_variant = measure_all(_task(given, folder, size), given.rounds, recorder_only=given.recorder_only)
+            by_variant = measure_all(_task(given, folder, size), given.rounds, given.only)
             _print(by_variant)
             rows += by_variant.values()
     if given.json:
@@ -456,15 +475,20 @@ def _print(rows: dict[str, Result]) -> None:
             f"{row['gpu_mib']:.0f}" if row["gpu_mib"] else "",
         )
         print(
-            f"{row['size']:>5}  {row['variant']:<18} {row['precision'] or '32':<4}", *(f"{cell:>8}" for cell in cells)
+            f"{row['size']:>5}  {row['variant']:<20} {row['precision'] or '32':<4}", *(f"{cell:>8}" for cell in cells)
         )
     size, ours = rows["ours"]["size"], rows["ours"]
     took = ours["recorder_us"]
-    print(f"{size:>5}  recorder on / off, whole epochs: {ours['whole'] / rows['ours, unrecorded']['whole']:.3f}")
-    empty = rows["ours, unrecorded"]["recorder_us"]
+    what, off = next(
+        (what, rows[name])
+        for what, name in (("recorder", "ours, unrecorded"), ("predictions", "ours, no predictions"))
+        if name in rows
+    )
+    print(f"{size:>5}  {what} on / off, whole epochs: {ours['whole'] / off['whole']:.3f}")
+    without = off["recorder_us"]
     print(
         f"{size:>5}  recorder on the training thread: median {took['median']:.1f} µs a step, mean {took['mean']:.1f}; "
-        f"an empty hook: median {empty['median']:.1f}\n"
+        f"{off['variant']}: median {without['median']:.1f}, mean {without['mean']:.1f}\n"
     )
 
 

@@ -26,7 +26,15 @@ from facegender.network.checkpoint_file import (
 )
 from facegender.network.recipes import build_network
 from facegender.runs.config import TrainConfig
-from facegender.runs.events import CheckpointSaved, EpochFinished, Event, FrameSaved, PredictionsSaved, RunStarted
+from facegender.runs.events import (
+    CheckpointSaved,
+    EpochFinished,
+    Event,
+    FrameSaved,
+    Notice,
+    PredictionsSaved,
+    RunStarted,
+)
 from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_kinds
 from facegender.runs.predictions import Predictions, check_shapes
@@ -151,11 +159,16 @@ def _resume_point(folder: RunFolder, config: TrainConfig, checkpoint: dict[str, 
     frames = {(event.epoch, event.step) for event in saved if isinstance(event, FrameSaved)}
     due = config.frame_is_due(epoch - 1) or (config.visualize_every and point.is_finished(config))
     missing_frame = epoch - 1 if due and (epoch - 1, point.step) not in frames else None
-    written = _events_about(folder, epoch - 1)
+    written = _events_of_epochs(folder)
+    events = _missing_events(folder, checkpoint, [event for event in written if event.epoch == epoch - 1])
+    predicted = {event.epoch for event in written if isinstance(event, PredictionsSaved)}
     predictions = checkpoint.get(FINISHED_PREDICTIONS)  # missing in those of earlier versions
-    if predictions is not None and not any(isinstance(event, PredictionsSaved) for event in written):
+    if predictions is not None and epoch - 1 not in predicted:
         point = replace(point, missing_predictions=_predictions_from_tensors(predictions))
-    return replace(point, missing_events=_missing_events(folder, checkpoint, written), missing_frame=missing_frame)
+    if gaps := [str(gap + 1) for gap in range(min(predicted, default=epoch), epoch - 1) if gap not in predicted]:
+        text = f"the predictions of epoch {', '.join(gaps)} are missing: they had not been written when the run ended"
+        events.append(Notice(time=time.time(), level="warning", text=text))
+    return replace(point, missing_events=events, missing_frame=missing_frame)
 
 
 def predictions_to_tensors(predictions: Predictions) -> dict[str, Any]:
@@ -179,19 +192,23 @@ def _predictions_from_tensors(stored: dict[str, Any]) -> Predictions:
     return predictions
 
 
-def _events_about(folder: RunFolder, epoch: int) -> list[EpochFinished | CheckpointSaved | PredictionsSaved]:
-    """The journal lines about an epoch, as it was trained last."""
+def _events_of_epochs(folder: RunFolder) -> list[EpochFinished | CheckpointSaved | PredictionsSaved]:
+    """The journal lines about all epochs, as they were trained last."""
     written: list[EpochFinished | CheckpointSaved | PredictionsSaved] = []
     for event in read_kinds(folder.journal_path, RunStarted, EpochFinished, CheckpointSaved, PredictionsSaved):
         if isinstance(event, RunStarted):  # what was trained beyond this point is trained again
             written = [earlier for earlier in written if earlier.epoch < event.start_epoch]
         elif isinstance(event, (EpochFinished, CheckpointSaved, PredictionsSaved)):
             written.append(event)
-    return [event for event in written if event.epoch == epoch]
+    return written
 
 
 def _missing_events(folder: RunFolder, checkpoint: dict[str, Any], written: Sequence[Event]) -> list[Event]:
-    """The journal lines about the epoch that a checkpoint was saved after, if they were not written."""
+    """The journal lines about the epoch that a checkpoint was saved after, if they were not written.
+
+    Args:
+        written: Those that were.
+    """
     epoch, step, missing = checkpoint["epoch"], checkpoint["global_step"], list[Event]()
     finished = checkpoint.get(FINISHED_EPOCH)
     if finished is not None and not any(isinstance(event, EpochFinished) for event in written):

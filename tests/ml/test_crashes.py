@@ -230,6 +230,21 @@ def test_an_epoch_that_a_crash_has_kept_from_the_journal_is_reported_when_the_ru
     assert epochs(events_of(tmp_path, "a")) == epochs(events_of(trained, "done"))
 
 
+def test_predictions_that_neither_a_file_nor_the_checkpoint_has_are_a_notice(tmp_path: Path) -> None:
+    assert train(tiny(), tmp_path, "a", show=False) == "completed"
+
+    def kept(event: AnyEvent) -> bool:
+        return not isinstance(event, RunFinished | PredictionsSaved) or getattr(event, "epoch", 1) == 0
+
+    folder = crash(tmp_path, kept)
+    for epoch in (1, 2):
+        folder.predictions_path(epoch).unlink()
+    assert train(tiny(), tmp_path, resume="a", show=False) == "completed"
+    assert folder.prediction_epochs() == [0, 2]
+    texts = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice)]
+    assert "the predictions of epoch 2 are missing: they had not been written when the run ended" in texts
+
+
 def test_a_run_that_had_saved_nothing_says_that_it_begins_again(tmp_path: Path) -> None:
     kill("first epoch", tmp_path)
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 1}, show=False) == "completed"

@@ -14,6 +14,7 @@ from torch import Tensor
 from facegender.interpret.activations import numpy_of
 from facegender.runs.predictions import Predictions
 from facegender.support.arrays import Float32Array
+from facegender.support.errors import UserError
 
 MARGINS_EVERY = 64
 """Steps whose margins are computed at once, as computing them for each step alone takes several times as long."""
@@ -101,7 +102,7 @@ class ImagePredictions:
         if not len(labels):
             return
         if logits.numel() + self._validated.values > MAX_VALUES:
-            raise ValueError(f"there are more than {MAX_VALUES} logits")
+            raise UserError(f"one validation has more than {MAX_VALUES} logits")
         known = (labels >= 0) & (labels < self._classes)
         self._validated.add(torch.column_stack([logits, labels.where(known, -1)]), [indices])
 

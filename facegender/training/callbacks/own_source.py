@@ -29,6 +29,8 @@ class OwnSource(Source):
     has ended.
     """
 
+    logits_per_image = len(CLASSES)
+
     def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
         self.sink = sink
         self.run = setup.folder.name
@@ -40,7 +42,6 @@ class OwnSource(Source):
         self._probes = data.probes(setup.config.probes)
         self.validation_listed = len(data.photographs.validation)
         self.train_listed = len(data.photographs.train)
-        self.logits_per_image = len(CLASSES)
         self._order: tuple[int, Tensor] | None = None
         """An epoch, and the places of its training photographs in the list of all."""
 

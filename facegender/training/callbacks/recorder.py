@@ -412,7 +412,7 @@ class RunRecorder(Callback):
             return
         predictions = self._predictions.end_epoch(trainer, epoch, self._source.class_names())
         if predictions is not None and not {"margins", "predictions"} & self._failed:
-            self._finished_predictions = predictions
+            self._finished_predictions = None if self._source.tolerant else predictions
             sink.submit_predictions(epoch, predictions)
 
     def _end_epoch(self, trainer: Trainer, pl_module: LightningModule) -> None:
