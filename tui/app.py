@@ -30,7 +30,7 @@ from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
-from tui.messages import REQUESTS, ClassifyFile, CompareRuns, OpenRun, RunRequest, StartRun
+from tui.messages import REQUESTS, ClassifyFile, CompareRuns, KeepRuns, OpenRun, RunRenamed, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 
@@ -124,14 +124,15 @@ class FaceGenderApp(LateReplyApp):
         return True
 
     def reattach_hint(self) -> str:
-        """Return one line that tells how to come back to the shown run while it trains, for after the exit."""
+        """Return what to say after the exit: which runs were not deleted, how to come back to the one that trains."""
+        names = sorted(self._run_control.deleting)
+        lines = [f"{name} was not deleted, because the program ended before" for name in names]
         state = self.dashboard.state
-        if state is None or not state.live:
-            return ""
-        root = Path() if self.root == Path.cwd() else self.root
-        return (
-            f"{state.name} is still training; show it with: {shell_command(root, state.name, program='facegender-tui')}"
-        )
+        if state is not None and state.live:
+            root = Path() if self.root == Path.cwd() else self.root
+            command = shell_command(root, state.name, program="facegender-tui")
+            lines.append(f"{state.name} is still training; show it with: {command}")
+        return "\n".join(lines)
 
     def get_default_screen(self) -> Dashboard:
         """Return the dashboard. A default screen below it would cause full repaints at each layout."""
@@ -274,7 +275,7 @@ class FaceGenderApp(LateReplyApp):
         """Show the list of runs."""
         from tui.screens.runs import Runs
 
-        self.push_screen(Runs(self.root))
+        self.push_screen(Runs(self.root, self._run_control.deleting))
 
     async def action_new_run(self) -> None:
         """Show the form for a new run with the configuration of the shown run, or of the newest one that trained."""
@@ -302,6 +303,16 @@ class FaceGenderApp(LateReplyApp):
     @on(RunRequest)
     def _control_run(self, request: StartRun | RunRequest) -> None:
         self._run_control.submit(request)
+
+    @on(KeepRuns)
+    def _keep_runs(self) -> None:
+        self._run_control.keep_runs()
+
+    @on(RunRenamed)
+    def _follow_renamed(self, event: RunRenamed) -> None:
+        """Show the run under its new name; the dashboard may have noticed already that the old folder is gone."""
+        if self.dashboard.folder is None or self.dashboard.folder.path == event.before.path:
+            self.dashboard.open_run(event.after)
 
     @on(OpenRun)
     def _open_run(self, event: OpenRun) -> None:

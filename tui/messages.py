@@ -1,4 +1,4 @@
-"""What screens ask of the application: imperatives, posted as messages."""
+"""What screens ask of the application, imperatives posted as messages, and what they are told when it is done."""
 
 from __future__ import annotations
 
@@ -60,7 +60,37 @@ class RecordFrame(RunRequest):
 
 
 class DeleteRun(RunRequest):
-    """Delete the files of a run, once the user has confirmed."""
+    """Delete the files of a run after some seconds, unless `KeepRuns` comes before."""
+
+
+@dataclass
+class RenameRun(RunRequest):
+    """Give a run another name."""
+
+    name: str
+
+
+@dataclass
+class WriteNote(RunRequest):
+    """Replace the note of a run; an empty text removes it."""
+
+    text: str
+
+
+class KeepRuns(Message):
+    """Keep all runs that are about to be deleted."""
+
+
+class RunsChanged(Message):
+    """Runs were changed, deleted, or are about to be: the list has to be read again."""
+
+
+@dataclass
+class RunRenamed(RunsChanged):
+    """A run has another name."""
+
+    before: RunFolder
+    after: RunFolder
 
 
 REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame, "delete": DeleteRun}

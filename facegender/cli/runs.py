@@ -20,7 +20,7 @@ from facegender.runs.config import to_text
 from facegender.runs.folder import LIVE_STATES, list_runs, open_run
 from facegender.runs.run_filter import HELP as FILTER_HELP
 from facegender.runs.run_filter import parse_filter
-from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, sort_runs
+from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError, print_error
 from facegender.support.text import counted, json_line, one_line, printable_strings, shell_command
@@ -83,10 +83,12 @@ def _row(run: RunSummary, now: float) -> dict[str, Any]:
 
 def _table(summaries: Sequence[RunSummary], now: float) -> list[str]:
     """The lines of the table; all of it where the output is no terminal."""
-    cells = {name: [column.header, *(column.cell(run, now) for run in summaries)] for name, column in COLUMNS.items()}
-    widths = fit_columns(cells, _line_width())
-    rows = zip(*([fit_cell(name, text, width) for text in cells[name]] for name, width in widths.items()), strict=True)
-    return ["  ".join(row).rstrip() for row in rows]
+    cells = {name: [column.cell(run, now) for run in summaries] for name, column in COLUMNS.items()}
+    widths = fit_columns(natural_widths(cells), _line_width())
+    columns = [
+        [fit_cell(name, text, width) for text in (COLUMNS[name].header, *cells[name])] for name, width in widths.items()
+    ]
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def _line_width() -> int:

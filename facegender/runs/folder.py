@@ -395,14 +395,18 @@ class RunFolder:
         self._require_ended()
 
 
+def run_names(root: Path) -> list[str]:
+    """The names of the folders below a root that may be runs, in no order."""
+    try:
+        return [path.name for path in (root / "checkpoints").iterdir() if RUN_NAME.fullmatch(path.name)]
+    except OSError:
+        return []
+
+
 def list_runs(root: Path) -> list[RunFolder]:
     """List the runs below a root, newest first. A folder counts once it has a manifest, a journal or a log."""
     found: list[tuple[float, RunFolder]] = []
-    try:
-        names = [path.name for path in (root / "checkpoints").iterdir()]
-    except OSError:
-        return []
-    for name in filter(RUN_NAME.fullmatch, names):
+    for name in run_names(root):
         folder = RunFolder(root, name)
         times = [modified(path) for path in (folder.manifest_path, folder.journal_path, folder.log_path)]
         if any(times):

@@ -128,27 +128,35 @@ def sort_runs(runs: Iterable[RunSummary], column: Column, now: float, *, descend
     return known + [run for run in runs if not is_known(run)]
 
 
-def fit_columns(cells: Mapping[str, Sequence[str]], room: int, gap: int = 2) -> dict[str, int]:
-    """Choose the columns that fit into a line, and their widths.
-
-    Columns without any text are left out. Then the columns are taken by their rank as long as there is room for them,
-    those that shrink at their least width; what is left of the room goes to the latter.
+def natural_widths(cells: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Measure the columns, in terminal cells; a column whose cells are all empty is left out.
 
     Args:
-        cells: For each column its header and its cells.
+        cells: The cells of each column, by its name.
+    """
+    from rich.cells import cell_len
+
+    widths = {name: max(map(cell_len, texts)) for name, texts in cells.items() if any(texts)}
+    return {name: max(width, len(COLUMNS[name].header)) for name, width in widths.items()}
+
+
+def fit_columns(wanted: Mapping[str, int], room: int, gap: int = 2) -> dict[str, int]:
+    """Choose the columns that fit into a line, and their widths.
+
+    The columns are taken by their rank as long as there is room for them, those that shrink at their least width; what
+    is left of the room goes to the latter.
+
+    Args:
+        wanted: The `natural_widths` of the columns.
         room: Width of the line in terminal cells.
         gap: Terminal cells between two columns.
 
     Returns:
         Names of the columns in the order of the table, with their widths in terminal cells.
     """
-    from rich.cells import cell_len
-
-    wanted = {name: max(map(cell_len, texts)) for name, texts in cells.items() if any(texts[1:])}
     least = {name: min(width, MIN_WIDTH) if COLUMNS[name].shrinks else width for name, width in wanted.items()}
-    # The name of a run is what is typed and pasted.
-    if "run" in least:
-        least["run"] = min(wanted["run"], max(12, room // 4))
+    if "run" in least:  # it is what people type and paste
+        least["run"] = min(wanted["run"], max(MIN_WIDTH, room // 4))
     widths: dict[str, int] = {}
     for name in sorted(wanted, key=lambda name: COLUMNS[name].rank):
         if sum(widths.values()) + gap * len(widths) + least[name] <= room or not widths:
@@ -161,7 +169,15 @@ def fit_columns(cells: Mapping[str, Sequence[str]], room: int, gap: int = 2) -> 
 
 
 def fit_cell(name: str, text: str, width: int) -> str:
-    """Return the cell of a column as exactly ``width`` terminal cells; a path is shortened at its beginning."""
+    """Return a cell, or the header, of a column as exactly ``width`` terminal cells; numbers stand at the right.
+
+    A text that is too long is shortened at its end, a path at its beginning.
+    """
+    column = COLUMNS.get(name)
+    if column and not column.is_text:
+        text = text.rjust(width)
+    if len(text) <= width and text.isascii():
+        return text.ljust(width)
     from rich.text import Text
 
     cell = Text(end_of(text, width) if name == "data" else text)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import WatchedApp, running, until, until_said
+from piloting import WatchedApp, running, screen_text, until, until_said
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.image import SVGImageSnapshotExtension
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.strip import Strip
-from textual.widgets import DataTable, Input
+from textual.widgets import Input
 
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
@@ -27,6 +27,7 @@ from facegender.runs.protocol import Answer
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.screens.confirm import Confirm
+from tui.widgets.run_table import RunTable
 
 SIZES = pytest.mark.parametrize("size", [(150, 45), (80, 24), (60, 20)], ids=lambda size: "x".join(map(str, size)))
 NOW = 1_700_000_000.0
@@ -59,8 +60,9 @@ async def svg_of(app: WatchedApp, pilot: Pilot[None]) -> str:
         field.cursor_blink = False
     app.clear_notifications()
     app.mouse_position = Offset(-1, -1)
-    # A question has a worker that waits for the answer.
-    await until(lambda: isinstance(app.screen, Confirm) or all(worker.is_finished for worker in app.workers))
+    # A question has a worker that waits for the answer, and a run that is about to be deleted one that waits as well.
+    waiting = isinstance(app.screen, Confirm) or "✗ deleting" in screen_text(app)
+    await until(lambda: waiting or all(worker.is_finished for worker in app.workers))
     await pilot.pause()
     svg = app.export_screenshot()
     # A checksum and web fonts say nothing about the screen.
@@ -139,9 +141,10 @@ async def test_welcome(runs: Path, screens: SnapshotAssertion, size: tuple[int, 
         (["question_mark"], "Keys"),
         (["r"], "heron-7"),
         (["t"], "ready: Ctrl+S"),
-        (["r", "D"], "Delete run otter-3?"),
+        (["r", "d"], "✗ deleting"),
+        (["r", "space", "slash", *"r>"], "there is no column 'r'"),
     ],
-    ids=["help", "runs", "new_run", "confirm"],
+    ids=["help", "runs", "new_run", "deleting", "filter"],
 )
 async def test_screen(
     runs: Path, screens: SnapshotAssertion, size: tuple[int, int], keys: list[str], text: str
@@ -150,8 +153,17 @@ async def test_screen(
         for key in keys:
             await pilot.press(key)
             await until(lambda: app.screen is not app.dashboard and app.screen.is_mounted)
-            await until(lambda: all(table.row_count for table in app.screen.query(DataTable)))
+            await until(lambda: all(table.keys for table in app.screen.query(RunTable)))
         await until_said(app, text)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+async def test_confirm(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
+    recorded.write_run(runs, "live", created=NOW)
+    async with running(runs, size) as (app, pilot):
+        await pilot.press("S")
+        await until_said(app, "Stop run live?")
         assert await svg_of(app, pilot) == screens
 
 

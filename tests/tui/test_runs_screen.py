@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, until, until_said
+from rich.cells import cell_len
 from textual.pilot import Pilot
-from textual.widgets import DataTable
+from textual.widgets import Input
 
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
 from facegender.runs.summary import RunSummary, summarise
 from tui.host.processes import Trainers
-from tui.messages import OpenRun
+from tui.messages import CompareRuns, OpenRun
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs
+from tui.widgets.run_table import RunTable
 
 
 @pytest.fixture
@@ -43,9 +45,14 @@ async def listed(root: Path, size: tuple[int, int] = LARGE) -> AsyncIterator[tup
         await pilot.press("r")
         await until(lambda: isinstance(app.screen, Runs) and app.screen.is_mounted)
         if (root / "checkpoints").exists():
-            await until(lambda: app.screen.query_one(DataTable).row_count)
+            await until(lambda: len(app.screen.query_one(RunTable).keys))
         await pilot.pause()
         yield app, pilot
+
+
+def keys_of(app: WatchedApp) -> list[str]:
+    """The runs that the table shows, in their order."""
+    return list(app.screen.query_one(RunTable).keys)
 
 
 async def test_every_run_is_listed_with_its_state_epochs_and_best(root: Path, runs: dict[str, RunFolder]) -> None:
@@ -94,23 +101,63 @@ async def test_a_run_that_ended_is_not_stopped(root: Path, runs: dict[str, RunFo
         assert isinstance(app.screen, Runs)
 
 
-async def test_a_run_is_deleted_after_a_question(root: Path, runs: dict[str, RunFolder]) -> None:
+async def test_a_run_is_deleted_after_some_seconds(
+    root: Path, runs: dict[str, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.host.run_control.UNDO_S", 0.5)
     async with listed(root) as (app, pilot):
-        await pilot.press("down", "D")
-        await until(lambda: isinstance(app.screen, Confirm))
-        await until_said(app, "Removes checkpoints/halted and visuals/halted permanently.")
+        await pilot.press("down", "d")
+        await until_said(app, "✗ deleting")
+        await until_said(app, "deleting 1 run: u keeps")
+        assert runs["halted"].manifest_path.exists()
+        await until(lambda: "Deleted halted" in app.told)
+        assert not runs["halted"].path.exists()
+        assert not runs["halted"].visuals.exists()
+        await until(lambda: keys_of(app) == ["live", "broken", "gone"])
+
+
+async def test_until_then_a_key_keeps_it(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "space", "space", "d")
+        await until_said(app, "deleting 2 runs: u keeps")
+        await pilot.press("u")
+        await until(lambda: "broken is kept" in app.told)
+        await until(lambda: "✗ deleting" not in screen_text(app))
+        assert "halted is kept" in app.told
+        assert all(folder.manifest_path.exists() for folder in runs.values())
+
+
+async def test_a_run_that_is_about_to_be_deleted_is_not_resumed(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "d")
+        await until_said(app, "✗ deleting")
+        await pilot.press("R")
+        await until(lambda: "run halted is about to be deleted: u keeps it" in app.told)
+
+
+async def test_leaving_the_list_says_what_is_about_to_be_deleted(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "d")
+        await until_said(app, "✗ deleting")
         await pilot.press("escape")
-        await until(lambda: isinstance(app.screen, Runs))
-        assert runs["halted"].path.exists()
-        await pilot.press("D", "y")
-        await until(lambda: not runs["halted"].path.exists() and not runs["halted"].visuals.exists())
-        await until(lambda: app.screen.query_one(DataTable).row_count == 3)
-        assert runs["broken"].path.exists()
+        await until(lambda: "deleting halted: r, then u keeps" in app.told)
+        await pilot.press("r")
+        await until_said(app, "✗ deleting")
+        await pilot.press("u")
+        await until(lambda: "halted is kept" in app.told)
+
+
+async def test_nothing_is_deleted_once_the_program_has_ended(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "d")
+        await until_said(app, "✗ deleting")
+    assert runs["halted"].manifest_path.exists()
+    assert "halted was not deleted, because the program ended before" in app.reattach_hint()
 
 
 async def test_a_live_run_is_not_deleted(root: Path, runs: dict[str, RunFolder]) -> None:
     async with listed(root) as (app, pilot):
-        await pilot.press("D")
+        await pilot.press("d")
         await until(lambda: "run live is still training: stop it first" in app.told)
         assert runs["live"].manifest_path.exists()
 
@@ -169,7 +216,8 @@ async def test_a_run_with_odd_data_and_damaged_files_is_listed_harmlessly(root: 
     broken = recorded.write_run(root, "damaged", end="completed")
     broken.manifest_path.write_bytes(b"{")
     broken.journal_path.write_bytes(b"\x00\xff garbage")
-    async with listed(root) as (app, _):
+    async with listed(root) as (app, pilot):
+        await pilot.press("down")
         shown = screen_text(app)
         assert "[red]x[/red]\ufffd[2J" in shown
         assert "damaged" in shown
@@ -187,7 +235,7 @@ async def test_a_run_that_cannot_be_read_is_reported_and_the_others_are_listed(
     monkeypatch.setattr("tui.screens.runs.summarise", read)
     async with listed(root) as (app, _):
         await until_said(app, "halted: Input/output error")
-        assert app.screen.query_one(DataTable).row_count == len(runs) - 1
+        assert len(app.screen.query_one(RunTable).keys) == len(runs) - 1
 
 
 async def test_a_question_is_asked_once_when_its_key_is_pressed_twice(root: Path, runs: dict[str, RunFolder]) -> None:
@@ -218,10 +266,173 @@ async def test_every_key_can_be_pressed_on_a_small_screen(
     root: Path, runs: dict[str, RunFolder], size: tuple[int, int]
 ) -> None:
     async with listed(root, size) as (app, pilot):
-        for key in ("down", "up", "S", "D", "R", "question_mark", "t", "pagedown", "end"):
+        keys = (
+            "down",
+            "up",
+            "S",
+            "D",
+            "R",
+            "question_mark",
+            "t",
+            "pagedown",
+            "end",
+            "home",
+            "pageup",
+            "space",
+            "o",
+            "u",
+        )
+        for key in (*keys, "o", "u", "left", "right", "slash", "escape", "N", "escape", "f2", "escape", "enter", "d"):
             await pilot.press(key)
             if not isinstance(app.screen, Runs):
                 await pilot.press("escape")
             if app.screen is app.dashboard:
                 await pilot.press("r")
         assert app.is_running
+
+
+async def test_any_column_sorts_by_key_and_by_mouse(root: Path, runs: dict[str, RunFolder]) -> None:
+    recorded.append(runs["gone"], recorded.epoch_finished(4, 0.9))
+    async with listed(root) as (app, pilot):
+        await until_said(app, "age ▲")
+        await pilot.press("o")
+        await until_said(app, "age ▼")
+        assert keys_of(app) == ["gone", "broken", "halted", "live"]
+        while "best ▼" not in screen_text(app):
+            await pilot.press("left")
+        assert keys_of(app) == ["gone", "halted", "live", "broken"]
+        await pilot.press("o")
+        await until_said(app, "best ▲")
+        assert keys_of(app) == ["live", "halted", "gone", "broken"]
+        table = app.screen.query_one(RunTable)
+        await pilot.click(RunTable, offset=(3, 0))
+        await until_said(app, "run ▲")
+        assert keys_of(app) == ["broken", "gone", "halted", "live"]
+        await pilot.click(RunTable, offset=(3, 0))
+        await until_said(app, "run ▼")
+        await pilot.click(RunTable, offset=(9, 3))
+        assert table.key == "gone"
+        await pilot.click(RunTable, offset=(9, 3), times=2)
+        await until(lambda: app.screen is app.dashboard)
+        assert app.dashboard.folder.name == "gone"
+
+
+async def test_a_filter_applies_while_it_is_typed_and_escape_clears_it(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("slash", *"state:failed")
+        await until(lambda: keys_of(app) == ["broken"])
+        await until_said(app, "1 of 4: state:failed")
+        await pilot.press("space", *"lr<")
+        await until_said(app, "filter 'lr<': needs a number")
+        assert keys_of(app) == ["broken"]
+        await pilot.press("escape")
+        await until(lambda: len(keys_of(app)) == 4)
+        await pilot.press("slash", *"-live", "enter", "down", "enter")
+        await until(lambda: app.screen is app.dashboard)
+        assert app.dashboard.folder.name == "gone"  # the cursor had stayed on the run before it
+
+
+async def test_a_filter_that_is_kept_is_cleared_before_the_list_is_left(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("slash", *"nothing", "enter")
+        await until(lambda: keys_of(app) == [])
+        await pilot.press("enter", "space", "N", "f2", "d", "S")
+        assert isinstance(app.screen, Runs)
+        await pilot.press("escape")
+        await until(lambda: len(keys_of(app)) == 4)
+        await pilot.press("escape")
+        await until(lambda: app.screen is app.dashboard)
+
+
+async def test_marked_runs_are_compared(
+    root: Path, runs: dict[str, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[CompareRuns] = []
+    async with listed(root) as (app, pilot):
+        post = app.post_message
+        monkeypatch.setattr(
+            app, "post_message", lambda m: compared.append(m) if isinstance(m, CompareRuns) else post(m)
+        )
+        await pilot.press("down", "space", "enter")
+        await until(lambda: any("one run is marked" in told for told in app.told))
+        await pilot.press("down", "space")
+        await until_said(app, "2 marked")
+        await pilot.press("enter")
+        await until(lambda: compared)
+        assert [folder.name for folder in compared[0].folders] == ["halted", "gone"]
+        await pilot.press("escape")
+        await until(lambda: "2 marked" not in screen_text(app))
+        await pilot.click(RunTable, offset=(0, 1))
+        await until_said(app, "1 marked")
+
+
+async def test_a_note_is_written_and_shown(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "N", *"best", "space", *"so", "space", *"far", "enter")
+        await until_said(app, "best so far")
+        assert runs["halted"].read_note() == "best so far"
+        await pilot.press("N", "ctrl+u", "enter")
+        await until(lambda: runs["halted"].read_note() == "")
+        await until(lambda: "best so far" not in screen_text(app))
+        await pilot.press("N", "x", "escape", "down", "up")
+        assert runs["halted"].read_note() == ""
+
+
+async def test_the_shown_run_is_renamed_and_stays_shown(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        app.dashboard.open_run(runs["halted"])
+        await pilot.press("down", "f2")
+        await until(lambda: app.screen.query_one(Input).value == "halted")
+        await pilot.press("ctrl+u", *"otter", "enter")
+        await until(lambda: keys_of(app) == ["live", "otter", "broken", "gone"])
+        assert app.screen.query_one(RunTable).key == "otter"
+        assert not runs["halted"].path.exists()
+        await pilot.press("escape")
+        await until_said(app, "otter  ■ stopped")
+        assert RunFolder(root, "otter").read_manifest().run == "otter"
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        ("down", "gone", "run gone exists already: choose another name"),
+        ("down", "a/b", "run name 'a/b': use 1 to 64 letters"),
+        ("up", "new", "run live is still training: stop it first"),
+    ],
+)
+async def test_a_rename_that_cannot_be_is_refused(
+    root: Path, runs: dict[str, RunFolder], key: str, name: str, message: str
+) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press(key, "f2", "ctrl+u", *name, "enter")
+        await until(lambda: any(message in told for told in app.told))
+        assert len(keys_of(app)) == 4
+
+
+async def test_a_thousand_runs_scroll_with_the_cursor(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.screens.runs.summarise", lambda folder: RunSummary(run=folder.name, state="completed"))
+    for number in range(1000):
+        folder = RunFolder(root, f"run-{number:04}")
+        folder.path.mkdir(parents=True)
+        folder.log_path.touch()
+    async with listed(root) as (app, pilot):
+        table = app.screen.query_one(RunTable)
+        await pilot.press("slash", *"run-0", "enter", "home", "end")
+        assert len(table.keys) == 1000
+        last = table.keys[-1]
+        await until_said(app, f"{last} ")
+        await pilot.press("pageup", "pageup")
+        assert table.key == table.keys[-1 - 2 * (table.size.height - 2)]
+        await until_said(app, f"{table.key} ")
+        await pilot.press("escape", *["down"] * 3)
+        assert table.key in table.keys
+
+
+async def test_wide_and_hostile_notes_stay_in_their_column(root: Path, runs: dict[str, RunFolder]) -> None:
+    runs["live"].write_note("我的第一个实验" * 20)
+    runs["halted"].note_path.write_text("[red]x[/red]\x1b[2J" + "y" * 5000)
+    async with listed(root, COMMON) as (app, _):
+        shown = screen_text(app)
+        assert "\x1b" not in shown
+        assert "[red]x[/red]" in shown
+        assert max(map(cell_len, shown.splitlines())) <= COMMON[0]

@@ -9,7 +9,7 @@ import pytest
 import recorded
 from rich.cells import cell_len
 
-from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, sort_runs
+from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 
@@ -17,13 +17,13 @@ NOW = 2_000_000.0
 
 
 def cells(*runs: RunSummary) -> dict[str, list[str]]:
-    return {name: [column.header, *(column.cell(run, NOW) for run in runs)] for name, column in COLUMNS.items()}
+    return {name: [column.cell(run, NOW) for run in runs] for name, column in COLUMNS.items()}
 
 
 def test_every_column_shows_what_is_known_of_a_run(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=3, end="stopped", created=NOW - 7200)
     folder.write_note("the first one")
-    assert {name: texts[1] for name, texts in cells(summarise(folder)).items()} == {
+    assert {name: texts[0] for name, texts in cells(summarise(folder)).items()} == {
         "run": "otter-3", "state": "stopped", "epochs": "3/5", "best": "0.620", "at": "3", "loss": "0.580",
         "lowest": "0.580", "train": "0.480", "lr": "0.001", "batch": "32", "size": "24", "recipe": "reference",
         "network": "recipe", "duration": "0:00:06", "age": "2 h", "seed": "42", "note": "the first one",
@@ -32,9 +32,9 @@ def test_every_column_shows_what_is_known_of_a_run(root: Path) -> None:
 
 
 def test_what_is_unknown_is_an_empty_cell() -> None:
-    shown = {name: texts[1] for name, texts in cells(RunSummary(run="a", state="crashed")).items()}
+    shown = {name: texts[0] for name, texts in cells(RunSummary(run="a", state="crashed")).items()}
     assert {name for name, text in shown.items() if text} == {"run", "state", "epochs"}
-    assert cells(RunSummary(run="a", state="crashed", duration_s=math.inf))["duration"][1] == ""
+    assert cells(RunSummary(run="a", state="crashed", duration_s=math.inf))["duration"][0] == ""
 
 
 def test_runs_are_sorted_with_the_unknown_last_in_both_directions() -> None:
@@ -65,8 +65,8 @@ def test_the_columns_that_matter_most_fit_into_the_line(room: int) -> None:
         note="我的第一个 run " * 20, data="/a/long/path" * 9, created=NOW - 60,
     )  # fmt: skip
     texts = cells(long, RunSummary(run="b", state="failed"))
-    widths = fit_columns(texts, room)
-    line = "  ".join(fit_cell(name, texts[name][1], width) for name, width in widths.items())
+    widths = fit_columns(natural_widths(texts), room)
+    line = "  ".join(fit_cell(name, texts[name][0], width) for name, width in widths.items())
     assert cell_len(line) <= room
     assert list(widths) == [name for name in COLUMNS if name in widths]
     assert {"run", "state"} <= set(widths) or room < 36
@@ -77,7 +77,7 @@ def test_the_columns_that_matter_most_fit_into_the_line(room: int) -> None:
 
 def test_a_wide_line_shortens_nothing() -> None:
     texts = cells(RunSummary(run="a" * 64, state="failed", note="n" * 300, data="d" * 300))
-    widths = fit_columns(texts, 10_000)
+    widths = fit_columns(natural_widths(texts), 10_000)
     assert (widths["run"], widths["note"], widths["data"]) == (64, 300, 300)
 
 
@@ -86,3 +86,4 @@ def test_a_cell_is_cut_at_its_end_and_a_path_at_its_beginning() -> None:
     assert fit_cell("data", "/some/where/faces", 6) == "…faces"
     assert fit_cell("note", "我的第一个", 6) == "我的 …"
     assert fit_cell("note", "ab", 4) == "ab  "
+    assert fit_cell("lr", "0.1", 6) == "   0.1"

@@ -1,8 +1,9 @@
-"""Carries out what screens ask for about runs: start, resume, stop, make pictures, delete."""
+"""Carries out what screens ask for about runs: start, resume, stop, make pictures, delete, rename, write a note."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,22 @@ from facegender.runs.requests import FrameRequest, send_request
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.host.processes import Trainers
-from tui.messages import DeleteRun, OpenRun, RecordFrame, ResumeRun, RunRequest, StartRun, StopRun
+from tui.messages import (
+    DeleteRun,
+    OpenRun,
+    RecordFrame,
+    RenameRun,
+    ResumeRun,
+    RunRenamed,
+    RunRequest,
+    RunsChanged,
+    StartRun,
+    StopRun,
+    WriteNote,
+)
+
+UNDO_S = 8.0
+"""Until then nothing of a run that is to be deleted is removed."""
 
 
 class RunControl:
@@ -23,6 +39,9 @@ class RunControl:
 
     Args:
         confirm: Asks the user a question with a consequence, and returns whether the answer is yes.
+
+    Attributes:
+        deleting: Names of the runs that are about to be deleted.
     """
 
     def __init__(self, app: App[None], root: Path, confirm: Callable[[str, str], Awaitable[bool]]) -> None:
@@ -31,11 +50,15 @@ class RunControl:
         self._confirm = confirm
         self._trainers = Trainers()
         self._pending: set[str] = set()
+        self.deleting: set[str] = set()
+        self._undo = asyncio.Event()
 
     def submit(self, request: StartRun | RunRequest) -> None:
         """Carry out a request in the background, unless one about the same run is pending: a key was pressed twice."""
         key = "" if isinstance(request, StartRun) else request.folder.name
-        if key not in self._pending:
+        if key in self.deleting:
+            self._notify_error(f"run {key} is about to be deleted: u keeps it")
+        elif key not in self._pending:
             self._pending.add(key)
             self._app.run_worker(self._carry_out(request, key))
 
@@ -56,6 +79,12 @@ class RunControl:
                     await self._record_frame(request.folder)
                 case DeleteRun():
                     await self._delete(request.folder)
+                case RenameRun():
+                    renamed = await asyncio.to_thread(request.folder.rename, request.name)
+                    self._app.screen.post_message(RunRenamed(request.folder, renamed))
+                case WriteNote():
+                    await asyncio.to_thread(request.folder.write_note, request.text)
+                    self._app.screen.post_message(RunsChanged())
         except UserError as error:
             self._notify_error(str(error))
         except OSError as error:  # a disk that fails must not end the interface
@@ -86,12 +115,25 @@ class RunControl:
         self._notify(f"{folder.name} makes pictures after this batch; the log tells when")
 
     async def _delete(self, folder: RunFolder) -> None:
-        if await asyncio.to_thread(folder.state) in LIVE_STATES:
-            raise UserError(f"run {folder.name} is still training: stop it first")
-        consequence = f"Removes checkpoints/{folder.name} and visuals/{folder.name} permanently."
-        if await self._confirm(f"Delete run {folder.name}?", consequence):
-            await asyncio.to_thread(folder.delete)
-            self._notify(f"Deleted {folder.name}")
+        await asyncio.to_thread(folder.require_deletable)
+        undo = self._undo
+        self.deleting.add(folder.name)
+        self._app.screen.post_message(RunsChanged())
+        # At the end of the program the wait is cancelled, and the name stays for what is said then.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(undo.wait(), UNDO_S)
+        try:
+            if not undo.is_set():
+                await asyncio.to_thread(folder.delete)
+            self._notify(f"{folder.name} is kept" if undo.is_set() else f"Deleted {folder.name}")
+        finally:
+            self.deleting.discard(folder.name)
+            self._app.screen.post_message(RunsChanged())
+
+    def keep_runs(self) -> None:
+        """Delete none of the runs that are about to be deleted."""
+        self._undo.set()
+        self._undo = asyncio.Event()
 
     def reap(self) -> None:
         """Collect the trainers that have ended, and report those that refused to begin.

@@ -1,155 +1,413 @@
-"""The list of runs: the state and best accuracy of each; opens, stops, resumes and deletes them."""
+"""The table of runs: sorts, filters and marks them; opens, compares, stops, resumes, renames and deletes them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from rich.cells import cell_len
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.widgets import DataTable, Static
+from textual.binding import Binding
+from textual.timer import Timer
+from textual.widgets import Input, Static
 
-from facegender.runs.folder import RunFolder, list_runs
+from facegender.runs.folder import LIVE_STATES, MAX_NOTE, RunFolder, run_names
+from facegender.runs.lock import modified
+from facegender.runs.run_filter import RunFilter, parse_filter
+from facegender.runs.run_table import COLUMNS, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
-from facegender.support.text import ago, end_of, printable, printable_strings
+from facegender.support.errors import UserError
+from facegender.support.text import counted, one_line, printable, printable_strings
 from tui import format as fmt
-from tui.messages import REQUESTS
+from tui.graphics.textual_internals import Row as Line
+from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
 from tui.screens.base import BaseScreen
+from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
+from tui.widgets.lines import Lines
+from tui.widgets.run_table import GAP, Heading, Row, RunTable
 
 REREAD_S = 2.0
-_COLUMNS = ("run", "state", "epochs", "best", "at epoch", "size", "started", "data")
+_HIGHEST_FIRST = ("best", "epochs", "duration")
+"""Columns whose highest values come first when they are chosen."""
+_SCROLLBAR = 1
+_HINTS = (
+    ("Enter", "open"), ("Space", "mark"), ("/", "filter"), ("←→", "sort"), ("o", "reverse"), ("d", "delete"),
+    ("N", "note"), ("F2", "rename"), ("S", "stop"), ("R", "resume"), ("t", "new run"),
+)  # fmt: skip
+_COMPARE_HINTS = (("Enter", "compare"), *_HINTS[1:])
+_LAST_HINTS = (("?", "help"), ("Esc", "back"))
+_ERROR = "#e06c75"
+_PLACEHOLDERS = {
+    "filter": "recipe:tuned lr<0.01 best>0.9 age<2d state:failed,crashed -word   Enter keeps it, Esc clears it",
+    "note": "one line; empty removes the note",
+    "name": "a new name for the run",
+}
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A run that was read, with what its files looked like then and its cells by column."""
+
+    stamp: dict[Path, tuple[int, int, int]]
+    summary: RunSummary
+    cells: dict[str, str]
 
 
 class Runs(BaseScreen[None]):
-    """A table of all runs that follows what happens on disk."""
+    """A table of all runs that follows what happens on disk.
+
+    Args:
+        deleting: Names of the runs that are about to be deleted; somebody else changes it.
+    """
 
     CSS_PATH = "runs.tcss"
     BINDINGS = [
-        ("escape,q,r", "leave", "back"),
+        ("escape", "back", "back"),
+        ("q,r", "leave", "back"),
+        ("space", "mark", "mark"),
+        ("slash", "edit('filter')", "filter"),
+        ("N", "edit('note')", "note"),
+        ("f2", "edit('name')", "rename"),
+        ("left", "choose_column(-1)", "sort by the column to the left"),
+        ("right", "choose_column(1)", "sort by the column to the right"),
+        ("o", "reverse", "reverse the order"),
+        ("d,D", "delete", "delete"),
+        ("u", "keep", "undo deleting"),
         ("S", "request('stop')", "stop"),
         ("R", "request('resume')", "resume"),
-        ("D", "request('delete')", "delete"),
         ("t", "app.new_run", "new run"),
         ("question_mark", "app.help", "help"),
+        # While a text is edited the arrows move in the table all the same.
+        Binding("up", "move(-1)", "previous run", show=False),
+        Binding("down", "move(1)", "next run", show=False),
     ]
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, deleting: Collection[str]) -> None:
         super().__init__()
         self._root = root
-        self._summaries: list[RunSummary] = []
-        self._known: dict[str, tuple[object, RunSummary]] = {}
+        self._deleting = deleting
+        self._listed: dict[str, _Listed] = {}
+        """The runs by name, the newest first."""
         self._errors: dict[str, str] = {}
         """What keeps a run from being read, by its name."""
+        self._wanted: dict[str, int] = {}
+        self._widths: dict[str, int] = {}
+        self._sorted_by = "age"
+        self._descending = False
+        self._filter = RunFilter()
+        self._filter_text = self._filter_error = ""
+        self._marked: set[str] = set()
+        self._editing = self._edited = ""
+        """What is typed, a key of `_PLACEHOLDERS`, and for which run."""
+        self._timer: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        """The table."""
-        yield Static(self._title(), id="title")
-        yield DataTable(id="table", cursor_type="row", zebra_stripes=False)
+        """The table between its title and the line of keys."""
+        yield Lines(self._title(), id="title")
+        yield RunTable(id="table")
         yield Static("reading the runs…", id="none", markup=False)
-        yield KeyHints(
-            [("Enter", "open"), ("S", "stop"), ("R", "resume"), ("D", "delete"), ("t", "new run")],
-            [("?", "help"), ("Esc", "back")],
-        )
+        yield Lines(id="detail")
+        with Line(id="edit"):
+            yield Static(id="edit-label", markup=False)
+            yield TextInput(id="edit-input", compact=True, select_on_focus=False)
+        yield KeyHints(_HINTS, _LAST_HINTS)
+
+    # Reading
 
     def on_mount(self) -> None:
         """Show the runs."""
+        self._table = self.query_one(RunTable)
+        self._input = self.query_one("#edit-input", TextInput)
         self._update()
 
-    @work
-    async def _update(self) -> None:
-        """Read the runs in a thread and show them, and again after a while, until the screen is left."""
-        summaries = await asyncio.to_thread(self._read)
-        if self.is_open:
-            self._show(summaries)
-            self.set_timer(REREAD_S, self._update)
+    @work(exclusive=True, group="read")
+    async def _update(self, key: str = "") -> None:
+        """Read the runs in a thread and show them, and again after a while, until the screen is left.
 
-    def _read(self) -> list[RunSummary]:
-        """Read the journals that have changed, and the state of every run."""
-        summaries = []
-        for folder in list_runs(self._root):
+        Args:
+            key: The run that the cursor moves to.
+        """
+        if self._timer:
+            self._timer.stop()
+        listed = await asyncio.to_thread(self._read, dict(self._listed))
+        if self.is_open:
+            first = not self._listed
+            if listed != self._listed:
+                self._listed = listed
+                self._wanted = natural_widths({name: [run.cells[name] for run in listed.values()] for name in COLUMNS})
+            self._marked &= listed.keys()
+            self._show(key)
+            if first and not self._editing:
+                self._table.focus()
+            self._timer = self.set_timer(REREAD_S, self._update)
+
+    def _read(self, known: dict[str, _Listed]) -> dict[str, _Listed]:
+        """Read the files that have changed, and the states and ages that may have."""
+        found, now = [], time.time()
+        for name in run_names(self._root):
+            folder, run = RunFolder(self._root, name), known.get(name)
             try:
                 stamp = _stamp(folder)
-                known = self._known.get(folder.name)
-                if known is None or known[0] != stamp:
-                    known = stamp, printable_strings(summarise(folder))
-                self._known[folder.name] = stamp, msgspec.structs.replace(known[1], state=folder.state())
-                self._errors.pop(folder.name, None)
+                if not stamp:
+                    continue
+                if run is None or run.stamp != stamp:
+                    folder.finish_rename()
+                    summary = printable_strings(summarise(folder))
+                    cells = {key: column.cell(summary, now) for key, column in COLUMNS.items()}
+                elif run.summary.state in LIVE_STATES:
+                    summary, cells = msgspec.structs.replace(run.summary, state=folder.state()), run.cells
+                else:
+                    summary, cells = run.summary, run.cells
+                state = " ".join((fmt.SIGNS[summary.state][0], summary.state))
+                run = _Listed(stamp, summary, cells | {"state": state, "age": COLUMNS["age"].cell(summary, now)})
+                self._errors.pop(name, None)
             except OSError as error:  # e.g. a network disk that fails
-                self._errors[folder.name] = error.strerror or str(error)
-            if folder.name in self._known:
-                summaries.append(self._known[folder.name][1])
-        return summaries
+                self._errors[name] = error.strerror or str(error)
+            if run is not None:
+                found.append((run.summary.created or max(map(modified, run.stamp), default=0.0), run))
+        return {run.summary.run: run for _, run in sorted(found, key=lambda item: item[0], reverse=True)}
 
-    def _show(self, summaries: list[RunSummary]) -> None:
-        self.query_one("#title", Static).update(self._title())
-        if not summaries:
+    # Showing
+
+    def _show(self, key: str = "") -> None:
+        """Show the runs that match the filter; with the cursor on a run, if one is given."""
+        self.set_class(bool(self._listed), "-some")
+        if not self._listed:
             self.query_one("#none", Static).update("there are no runs yet: t starts one")
-        self.set_class(bool(summaries), "-some")
-        if summaries == self._summaries:
-            return
-        table = self.query_one(DataTable)
-        chosen = self._chosen()
-        self._summaries = summaries
-        row = next((n for n, run in enumerate(summaries) if chosen and run.run == chosen.name), table.cursor_row)
         now = time.time()
-        rows = [_cells(run, now) for run in summaries]
-        # With widths of its own choice the table may paint new rows at the old widths, and keep them so.
-        table.clear(columns=True)
-        for index, column in enumerate(_COLUMNS):
-            table.add_column(column, width=max(cell_len(str(cells[index])) for cells in [_COLUMNS, *rows]))
-        for run, cells in zip(summaries, rows, strict=True):
-            table.add_row(*cells, key=run.run)
-        table.move_cursor(row=min(row, len(summaries) - 1))
-        table.focus()
+        shown = self._filter.select((run.summary for run in self._listed.values()), now)
+        if self._sorted_by != "age":
+            shown = sort_runs(shown, COLUMNS[self._sorted_by], now, descending=self._descending)
+        elif self._descending:  # they are listed by their age, also those that have no manifest yet
+            shown.reverse()
+        header = COLUMNS[self._sorted_by].header + (" ▼" if self._descending else " ▲")
+        wanted = dict(self._wanted)
+        if self._sorted_by in wanted:
+            wanted[self._sorted_by] = max(wanted[self._sorted_by], len(header))
+        self._widths = fit_columns(wanted, self.size.width - GAP - _SCROLLBAR, GAP)
+        headings = [
+            Heading(name, fit_cell(name, header if name == self._sorted_by else COLUMNS[name].header, width))
+            for name, width in self._widths.items()
+        ]
+        self._table.show(headings, [run.run for run in shown], self._row, key)
+        self._show_lines()
+
+    def _row(self, name: str) -> Row:
+        run = self._listed[name]
+        deleting = name in self._deleting
+        styles = {"run": "bold", "state": fmt.SIGNS[run.summary.state][1], "data": "dim"}
+        texts = run.cells | {"state": "✗ deleting"} if deleting else run.cells
+        cells = []
+        for column, width in self._widths.items():
+            text = texts[column] or ("" if COLUMNS[column].is_text else "–")
+            cells.append((fit_cell(column, text, width), styles.get(column, "")))
+        return Row(tuple(cells), marked=name in self._marked, dim=deleting)
+
+    def _show_lines(self) -> None:
+        """Show the title, and what the table has no room for of the run under the cursor."""
+        self.query_one("#title", Lines).write(self._title())
+        self.query_one(KeyHints).show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
+        detail = Text(no_wrap=True, overflow="ellipsis")
+        if self._filter_error:
+            detail.append(self._filter_error, _ERROR)
+        elif run := self._listed.get(self._table.key):
+            name = run.summary.run if self._widths["run"] < len(run.summary.run) else ""
+            detail.append("  ".join(filter(None, (name, run.summary.note, run.cells["data"]))))
+        self.query_one("#detail", Lines).write(detail)
 
     def _title(self) -> Text:
         title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
+        if self._filter_text:
+            count = len(self._table.keys)
+            title.append(f"  {count} of {len(self._listed)}: {self._filter_text}", "#e5c07b")
+        elif self._listed:
+            title.append(f"  {counted(len(self._listed), 'run')}", "dim")
+        if self._marked:
+            title.append(f"  {len(self._marked)} marked", "#e5a05a")
+        if self._deleting:
+            title.append(f"  deleting {counted(len(self._deleting), 'run')}: u keeps", _ERROR)
         for name, problem in self._errors.items():
-            title.append(f"  {name}: {problem}", "#e06c75")
+            title.append(f"  {name}: {problem}", _ERROR)
         return title
 
-    def _chosen(self) -> RunFolder | None:
-        row = self.query_one(DataTable).cursor_row
-        return RunFolder(self._root, self._summaries[row].run) if 0 <= row < len(self._summaries) else None
+    def on_resize(self) -> None:
+        """Show as many columns as there is room for."""
+        if self._listed:
+            self._show()
 
-    @on(DataTable.RowSelected)
+    @on(RunsChanged)
+    def _read_again(self, event: RunsChanged) -> None:
+        key = ""
+        if isinstance(event, RunRenamed):
+            key = event.after.name
+            if event.before.name in self._marked:
+                self._marked.add(key)
+        self._update(key)
+
+    @on(RunTable.CursorMoved)
+    def _cursor_moved(self) -> None:
+        self._show_lines()
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys to the text while one is edited, except those that end it or move in the table."""
+        return super().check_action(action, parameters) and (not self._editing or action in ("back", "move"))
+
+    def action_back(self) -> None:
+        """Close the text, or clear the filter, or the marks, or go back: the first of these that there is."""
+        if self._editing:
+            if self._editing == "filter":
+                self._set_filter("")
+            self._close_edit()
+        elif self._filter_text:
+            self._set_filter("")
+        elif self._marked:
+            self._marked.clear()
+            self._show()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        """Go back to the screen below."""
+        if self.is_active and self._deleting:
+            names = ", ".join(sorted(self._deleting))
+            self.app.call_later(self.app.notify, f"deleting {names}: r, then u keeps", markup=False)
+        super().action_leave()
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor."""
+        self._table.action_move(by)
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away, and move to the next one."""
+        if self._table.key:
+            self._marked ^= {self._table.key}
+            self._show()
+            self._table.action_move(1)
+
+    @on(RunTable.MarkClicked)
+    def _mark_clicked(self, event: RunTable.MarkClicked) -> None:
+        self._marked ^= {event.key}
+        self._show()
+
+    def action_choose_column(self, by: int) -> None:
+        """Sort by the visible column to the left or to the right of the one that is sorted by."""
+        names = list(self._widths)
+        if self._sorted_by in names:
+            self._sort_by(names[(names.index(self._sorted_by) + by) % len(names)])
+        elif names:
+            self._sort_by(names[0])
+
+    @on(RunTable.HeaderClicked)
+    def _header_clicked(self, event: RunTable.HeaderClicked) -> None:
+        if event.column == self._sorted_by:
+            self.action_reverse()
+        else:
+            self._sort_by(event.column)
+
+    def _sort_by(self, column: str) -> None:
+        self._sorted_by, self._descending = column, column in _HIGHEST_FIRST
+        self._show()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self._descending = not self._descending
+        self._show()
+
+    @on(RunTable.Opened)
     def _open(self) -> None:
-        self.action_request("open")
+        """Compare the marked runs; without marks open the run under the cursor."""
+        if len(self._marked) == 1:
+            self.app.notify("one run is marked: mark another one to compare them; Esc takes the mark away")
+        elif self._marked:
+            folders = [RunFolder(self._root, name) for name in self._listed if name in self._marked]
+            self.app.post_message(CompareRuns(tuple(folders)))
+        else:
+            self.action_request("open")
 
     def action_request(self, what: str) -> None:
-        """Open, stop, resume or delete the chosen run."""
-        if folder := self._chosen():
-            self.app.post_message(REQUESTS[what](folder))
+        """Open, stop or resume the run under the cursor."""
+        if self._table.key:
+            self.app.post_message(REQUESTS[what](RunFolder(self._root, self._table.key)))
+
+    def action_delete(self) -> None:
+        """Delete the marked runs, or the one under the cursor, after some seconds."""
+        for name in self._marked or filter(None, (self._table.key,)):
+            self.app.post_message(DeleteRun(RunFolder(self._root, name)))
+        self._marked.clear()
+        self._show()
+
+    def action_keep(self) -> None:
+        """Keep all runs that are about to be deleted."""
+        if self._deleting:
+            self.app.post_message(KeepRuns())
+
+    # Editing a text
+
+    def action_edit(self, what: str) -> None:
+        """Edit the filter, or the note or the name of the run under the cursor."""
+        run = self._listed.get(self._table.key)
+        if run is None and what != "filter":
+            return
+        self._editing, self._edited = what, self._table.key
+        values = {"filter": self._filter_text}
+        if run is not None:
+            values |= {"note": run.summary.note, "name": run.summary.run}
+        label = "filter" if what == "filter" else f"{what} of {self._edited}"
+        self.query_one("#edit-label", Static).update(f"{label} ›")
+        self._input.max_length = MAX_NOTE if what == "note" else None
+        self._input.placeholder = _PLACEHOLDERS[what]
+        self._input.value = values[what]
+        self._input.cursor_position = len(values[what])
+        self.add_class("-editing")
+        # At once: keys that were typed ahead belong to the text.
+        self.set_focus(self._input)
+
+    def _close_edit(self) -> None:
+        self._editing = ""
+        self.remove_class("-editing")
+        self.set_focus(self._table)
+
+    @on(Input.Changed)
+    def _edit_changed(self, event: Input.Changed) -> None:
+        if self._editing == "filter":
+            self._set_filter(event.value)
+
+    @on(Input.Submitted)
+    def _edit_submitted(self, event: Input.Submitted) -> None:
+        folder, text, what = RunFolder(self._root, self._edited or "none"), event.value.strip(), self._editing
+        if what == "note":
+            self.app.post_message(WriteNote(folder, text))
+        elif what == "name" and text != folder.name:
+            self.app.post_message(RenameRun(folder, text))
+        self._close_edit()
+
+    def _set_filter(self, text: str) -> None:
+        """Filter by a text; while its last word cannot be understood, the others apply."""
+        self._filter_error = ""
+        try:
+            self._filter = parse_filter(text)
+        except UserError as error:
+            self._filter_error = str(error)
+            with contextlib.suppress(UserError):
+                self._filter = parse_filter(text.rpartition(" ")[0])
+        self._filter_text = one_line(text)
+        self._show()
 
 
-def _stamp(folder: RunFolder) -> object:
-    """Return something that changes when the journal or the manifest does."""
+def _stamp(folder: RunFolder) -> dict[Path, tuple[int, int, int]]:
+    """Return what changes with the files that are shown; empty if none of them exists yet."""
     stamps = {}
-    for path in (folder.journal_path, folder.manifest_path):
+    for path in (folder.journal_path, folder.manifest_path, folder.note_path, folder.log_path):
         with contextlib.suppress(OSError):
             status = path.stat()
             stamps[path] = status.st_ino, status.st_size, status.st_mtime_ns
     return stamps
-
-
-def _cells(run: RunSummary, now: float) -> list[str | Text]:
-    """The row of a run, in the order of the columns."""
-    sign, colour = fmt.SIGNS[run.state]
-    known = not math.isnan(run.best_accuracy)
-    return [
-        Text(run.run, "bold"),
-        Text(f"{sign} {run.state}", colour),
-        f"{run.epochs_done}/{run.epochs}" if run.epochs else "–",
-        fmt.figure(run.best_accuracy) if known else "–",
-        str(run.best_epoch + 1) if known else "",
-        f"{run.image_size} px" if run.image_size else "",
-        ago(now - run.created) if run.created else "",
-        Text(end_of(run.data, 40), "dim"),
-    ]

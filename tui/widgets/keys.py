@@ -34,8 +34,10 @@ class KeyHints(Widget):
 
     def show(self, hints: Iterable[Hint], always: Iterable[Hint]) -> None:
         """Show other keys."""
-        self._hints, self._always = tuple(hints), tuple(always)
-        self.refresh()
+        shown = tuple(hints), tuple(always)
+        if shown != (self._hints, self._always):
+            self._hints, self._always = shown
+            self.refresh()
 
     def hide(self, *words: str) -> None:
         """Hide the keys with these words, which do nothing now."""
