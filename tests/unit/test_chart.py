@@ -13,7 +13,7 @@ from textual.strip import Strip
 
 from tui.run.curves import Curve, Smoother
 from tui.widgets.chart import Chart
-from tui.widgets.plotting import Canvas, log_ticks, nice_ticks, reduced_to_columns, short
+from tui.widgets.plotting import Canvas, cropped, log_ticks, nice_ticks, reduced_to_columns, short
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -360,3 +360,92 @@ async def test_the_cursor_leaves_the_labels_of_the_axis_readable() -> None:
             marked = chart.render_line(11).text
             assert marked.replace("▴", " ") == axis
         assert marked.endswith("epochs▴")
+
+
+# Several runs over each other
+
+
+async def test_a_band_is_filled_and_a_line_over_it_is_drawn_through() -> None:
+    x = np.arange(21.0)
+    band = Curve("band", x, np.full(21, 0.5), "#445566", band=(np.zeros(21), np.ones(21)))
+    line = Curve("mean", x, np.full(21, 0.5), "#61afef")
+    filled = dots(await drawn(Chart(""), band, line, x_end=20.0))
+    assert all(all(row[8:-2]) for row in filled[1:-2])
+    (rows,) = [await drawn(Chart(""), line, x_end=20.0)]
+    assert sum(map(any, dots(rows))) == 1
+
+
+async def test_a_curve_behind_others_does_not_stretch_the_axis_and_is_not_drawn_over_them() -> None:
+    x = np.arange(21.0)
+    front = Curve("front", x, np.linspace(0.2, 0.4, 21), "#61afef")
+    noisy = Curve("raw", x, np.where(x % 2, 9.0, -9.0), "#303030", behind=True)
+    chart = Chart("")
+    rows = await drawn(chart, noisy, front, x_end=20.0)
+    assert "0.4" in "".join(row[:6] for row in rows)
+    assert "9" not in "".join(row[:6] for row in rows)
+    canvas = chart.plot((noisy, front), (0.0, 20.0), "epochs")._drawn([(x, noisy.y), (x, front.y)], 50, 11, 0.2, 0.4)
+    alone = chart.plot((front,), (0.0, 20.0), "epochs")._drawn([(x, front.y)], 50, 11, 0.2, 0.4)
+    lit = alone.dots > 0
+    assert (canvas.dots[lit] == alone.dots[lit]).all()
+    assert (canvas.colour[lit] == 1).all()
+
+
+async def test_a_glyph_stands_at_the_end_of_its_line() -> None:
+    x = np.arange(11.0)
+    short_run, long_run = (
+        Curve(name, x[:length], np.full(length, height), "#61afef", glyph=name)
+        for name, length, height in (("1", 5, 0.2), ("2", 11, 0.8))
+    )
+    rows = await drawn(Chart("", limits=(0.0, 1.0)), short_run, long_run, x_end=10.0)
+    upper = next(row for row in rows if "2" in row[6:])
+    lower = next(row for row in rows if "1" in row[6:])
+    assert upper.rstrip().endswith("2")
+    assert 0.35 < (lower.rindex("1") - 5) / 54 < 0.45
+
+
+@pytest.mark.parametrize("scale", [1, 100])
+async def test_a_zoom_shows_the_range_alone_with_its_own_y_axis(scale: int) -> None:
+    """Of a run of few points and of one that is reduced to columns."""
+    x = np.arange(10.0 * scale + 1)
+    line = Curve("train", x, x / scale, "#61afef")
+    chart = Chart("")
+    async with ChartApp(chart).run_test(size=(60, 12)) as pilot:
+        chart.show((line,), (2.5 * scale, 3.5 * scale), "steps")
+        await pilot.pause()
+        rows = [chart.render_line(y).text for y in range(12)]
+    labels = [float(row.partition("┤")[0]) for row in rows[:-1] if "┤" in row]
+    assert min(labels) >= 2.4
+    assert max(labels) <= 3.6
+    columns = [[row[column] for row in rows[:-1]] for column in range(7, 60)]
+    assert all(any(0x2800 < ord(cell) <= 0x28FF for cell in column) for column in columns)
+
+
+@pytest.mark.parametrize("dotted", [False, True])
+def test_a_dense_line_is_the_line_through_all_its_points(dotted: bool) -> None:
+    generator = np.random.default_rng(0)
+    y = generator.uniform(0, 39, (100, 4))
+    y[:, 1], y[:, 2] = y.min(axis=1), y.max(axis=1)
+    y[40:45] = np.nan
+    columns = np.r_[0:50, 60:110]
+    fast, slow = Canvas(60, 10), Canvas(60, 10)
+    fast.dense_line(columns, y, 0)
+    slow.line(np.repeat(columns, 4).astype(float), y.ravel(), 0)
+    assert np.bitwise_count(fast.dots ^ slow.dots).sum() <= 0.1 * np.bitwise_count(slow.dots).sum()
+    dashed = Canvas(60, 10)
+    dashed.dense_line(columns, y, 0, dotted=True)
+    assert not (dashed.dots & ~fast.dots).any()
+    assert 0.6 < np.bitwise_count(dashed.dots).sum() / np.bitwise_count(fast.dots).sum() < 0.9
+
+
+def test_a_cropped_curve_keeps_the_way_it_enters_and_leaves() -> None:
+    x, y, other = cropped(np.array([0.0, 1, 2, 3]), 0.5, 2.5, np.array([0.0, 10, 20, 30]), np.array([1.0, 1, 1, 5]))
+    assert x.tolist() == [0.5, 1, 2, 2.5]
+    assert y.tolist() == [5, 10, 20, 25]
+    assert other.tolist() == [1, 1, 1, 3]
+
+
+def test_a_curve_outside_of_a_range_is_cropped_to_what_crosses_it() -> None:
+    for low, high in ((0.0, 1.0), (8.0, 9.0)):
+        assert [part.tolist() for part in cropped(np.array([5.0, 6]), low, high, np.array([1.0, 1]))] == [[], []]
+    x, y = cropped(np.array([0.0, 10]), 4.0, 6.0, np.array([0.0, 10]))
+    assert (x.tolist(), y.tolist()) == ([4, 6], [4, 6])

@@ -43,13 +43,13 @@ class Entry:
 
     @property
     def best(self) -> tuple[float, str]:
-        """The best validation accuracy, of several runs their mean, and in which epochs, counted from 1."""
-        best = [run.state.best for run in self.runs]
-        known = [epoch for epoch in best if epoch is not None]
+        """The best validation accuracy, of several runs their mean, and after which epoch or epochs it was reached."""
+        known = [epoch for run in self.runs if (epoch := run.state.best) is not None]
         if not known:
             return math.nan, ""
         accuracy = sum(epoch.validation_accuracy for epoch in known) / len(known)
-        return accuracy, ", ".join(str(epoch.epoch + 1) for epoch in known)
+        first, last = (1 + pick(epoch.epoch for epoch in known) for pick in (min, max))
+        return accuracy, str(first) if first == last else f"{first}–{last}"
 
 
 def entries(runs: Sequence[ReducedRun], *, grouped: bool) -> tuple[Entry, ...]:

@@ -156,6 +156,7 @@ class Compare(BaseScreen[None]):
             [
                 ("←→", "epoch"),
                 ("↑↓", "run"),
+                ("Tab", "chart"),
                 ("Space", "hide"),
                 ("z", "zoom"),
                 ("x", "axis"),
@@ -291,36 +292,27 @@ class Compare(BaseScreen[None]):
         drawn = self._drawn
         assert drawn is not None
         metric = "acc." if drawn.request.metric == ACCURACY else drawn.request.metric
-        has_train = any("train" in one.metric for one in drawn.curves)
-        wanted = [
-            ("loss", "train"),
-            ("loss", "validation"),
-            *([("metric", "train")] if has_train else []),
-            ("metric", "validation"),
-        ]
-        values = [
-            "train loss",
-            "val. loss",
-            *([f"train {metric}"] if has_train else []),
-            f"val. {metric}" if has_train else metric,
-            "best acc.",
-            "epoch",
-        ]
-        labels = [difference.label for difference in self._differences]
+        figures = [("val. loss", "loss", "validation"), (f"val. {metric}", "metric", "validation")]
+        with_best = len(figures)
+        figures.append(("train loss", "loss", "train"))
+        if any("train" in one.metric for one in drawn.curves):
+            figures.append((f"train {metric}", "metric", "train"))
+        else:
+            figures[1] = metric, "metric", "validation"
         rows = []
         for entry, curves in zip(drawn.request.entries, drawn.curves, strict=True):
+            values = [fmt.measured(curves.value(chart, name, self._cursor_x)) for _, chart, name in figures]
             accuracy, epochs = entry.best
-            figures = [fmt.measured(curves.value(chart, name, self._cursor_x)) for chart, name in wanted]
-            own = [*figures, fmt.measured(accuracy), epochs]
+            values.insert(with_best, f"{fmt.measured(accuracy)} @ {epochs}" if epochs else "-")
             differing = [self._value(difference, entry) for difference in self._differences]
-            rows.append(
-                LegendRow(
-                    entry.glyph, entry.colour, entry.name, fmt.SIGNS[entry.runs[0].state.state],
-                    tuple([*differing, *own] if self._differences_first else [*own, *differing]),
-                    entry.name in self._hidden,
-                )
-            )  # fmt: skip
-        columns = [*labels, *values] if self._differences_first else [*values, *labels]
+            cells = [*differing, *values] if self._differences_first else [*values, *differing]
+            sign = fmt.SIGNS[entry.runs[0].state.state]
+            hidden = entry.name in self._hidden
+            rows.append(LegendRow(entry.glyph, entry.colour, entry.name, sign, tuple(cells), hidden))
+        names = [name for name, _, _ in figures]
+        names.insert(with_best, "best acc. @ epoch")
+        labels = [difference.label for difference in self._differences]
+        columns = [*labels, *names] if self._differences_first else [*names, *labels]
         return Legend(tuple(columns), frozenset(labels), tuple(rows), self._highlighted)
 
     def _value(self, difference: Difference, entry: Entry) -> str:
@@ -345,6 +337,7 @@ class Compare(BaseScreen[None]):
         alone = width < ALONE_BELOW_COLUMNS and not stacked
         for name, pane in self._panes.items():
             pane.display = not alone or name == self._alone
+        self.query_one(KeyHints).hide(*([] if alone else ["chart"]))
         self.query_one("#charts").styles.layout = "vertical" if stacked else "horizontal"
         self._fit_legend()
 

@@ -45,7 +45,7 @@ def cropped(x: Floats, low: float, high: float, *series: Floats) -> tuple[Floats
     if not len(x) or (x[0] >= low and x[-1] <= high):
         return x, *series
     inside = slice(int(x.searchsorted(low, "left")), int(x.searchsorted(high, "right")))
-    ends = np.array([*([low] if inside.start > 0 else []), *([high] if inside.stop < len(x) else [])])
+    ends = np.array([end for end, index in ((low, inside.start), (high, inside.stop)) if 0 < index < len(x)])
     columns = [np.concatenate([x[inside], ends])]
     order = np.argsort(columns[0], kind="stable")
     columns += [np.concatenate([y[inside], np.interp(ends, x, y)]) for y in series]
