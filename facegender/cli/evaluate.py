@@ -292,7 +292,7 @@ def _write_plots(folder: Path, answers: Answers) -> None:
     from facegender.rendering.charts import Predictions, evaluation_figures
 
     predictions = Predictions(
-        name=answers.origin,
+        name=answers.network,
         classes=answers.classes,
         logits=answers.logits,
         labels=answers.labels,

@@ -56,17 +56,18 @@ def report(
         epochs = _epochs(folder)
         numbers = [epoch + 1 for epoch in epochs]
         for curves, figure in ((loss, "loss"), (accuracy, "accuracy")):
-            for part, label in (("train", ""), ("validation", folder.name)):
+            for part in ("train", "validation"):
                 values = [getattr(event, f"{part}_{figure}") for event in epochs.values()]
-                dashed = part == "train"
-                curves.append(charts.Curve(run=index, name=label, epochs=numbers, values=values, dashed=dashed))
+                curves.append(charts.Curve(run=index, epochs=numbers, values=values, dashed=part == "train"))
         if not epochs:
             print_error(f"run {folder.name} has no finished epoch yet: its curves are empty")
         if (answered := _predictions(folder, epochs)) is not None:
             predictions.append((index, answered))
+    temperatures = {index: one.temperature for index, one in predictions}
     page = charts.Report(
         title="Report of " + (f"run {names[0]}" if len(names) == 1 else counted(len(names), "run")),
-        notes=[*map(_note, summaries), time.strftime("written %Y-%m-%d %H:%M")],
+        runs=[_line(summary, temperatures.get(index, 1.0)) for index, summary in enumerate(summaries)],
+        note=time.strftime("Written %Y-%m-%d %H:%M. Labels are those of the data."),
         loss=loss,
         accuracy=accuracy,
         predictions=predictions,
@@ -135,10 +136,12 @@ def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> Predict
     )
 
 
-def _note(run: RunSummary) -> str:
+def _line(run: RunSummary, temperature: float) -> str:
     best = f", best accuracy {run.best_accuracy:.4f} at epoch {run.best_epoch + 1}" if run.best_epoch >= 0 else ""
+    calibrated = "" if temperature == 1 else f", temperature {temperature:.3g}"
     note = f" ({run.note})" if run.note else ""
-    return f"{run.run}: {run.state}, {run.epochs_done} of {run.epochs} epochs{best}, {end_of(run.data, 40)}{note}"
+    epochs = f"{run.epochs_done} of {run.epochs} epochs"
+    return f"{run.run}: {run.state}, {epochs}{best}{calibrated}, {end_of(run.data, 30)}{note}"
 
 
 def _settings(names: list[str], manifests: list[Manifest | None]) -> list[list[str]]:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,8 @@ MAX_RUNS = 12
 MAX_CELLS = 20
 """Classes of a confusion matrix whose cells have room for numbers."""
 MAX_NAME = 24
+LINE_IN = 0.18
+"""Height of a line in the head of a report."""
 MAX_DISC = 900
 """Area of a disc for all photographs, in square points."""
 
@@ -78,14 +80,12 @@ class Curve:
 
     Attributes:
         run: Index of the run, which colour and marker belong to.
-        name: Of the run; a curve without a name is not in the legend.
         epochs: (N,) counted from 1.
         values: (N,) float; NaN leaves a gap.
         dashed: Of the training, not of the validation.
     """
 
     run: int
-    name: str
     epochs: Sequence[int]
     values: Sequence[float]
     dashed: bool = False
@@ -97,14 +97,16 @@ class Report:
 
     Attributes:
         title: First line.
-        notes: Lines below it.
+        runs: A line about each run; beside it are its colour and its marker.
+        note: Last line of the head.
         loss, accuracy: Curves.
         predictions: Of the runs that have some; at most one a run, with the run's index.
         table: Rows of cells below a first row of heads.
     """
 
     title: str
-    notes: Sequence[str]
+    runs: Sequence[str]
+    note: str
     loss: Sequence[Curve]
     accuracy: Sequence[Curve]
     predictions: Sequence[tuple[int, Predictions]]
@@ -146,7 +148,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], title: str) -> None:
-    """Draw curves over the epochs; legend entries for runs, dashes for the training."""
+    """Draw curves over the epochs, dashed if they are of the training."""
     from matplotlib.ticker import MaxNLocator
 
     for curve in curves:
@@ -155,12 +157,10 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], title: str) -> None:
         axes.plot(
             curve.epochs, curve.values, color=colour, linewidth=1.0 if curve.dashed else 1.6,
             linestyle=(0, (4, 2)) if curve.dashed else "-", marker=None if curve.dashed else marker, markersize=4,
-            markevery=(curve.run % every, every), label=plain(curve.name) if curve.name else None,
+            markevery=(curve.run % every, every),
         )  # fmt: skip
     _decorate(axes, title, "epoch", "")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if any(curve.name for curve in curves):
-        axes.legend(fontsize=7, framealpha=0.85)
 
 
 def draw_confusion(axes: Axes, predictions: Predictions) -> None:
@@ -177,13 +177,14 @@ def draw_confusion(axes: Axes, predictions: Predictions) -> None:
             dark = shares[row, column] > 0.5
             text = str(counts[row, column])
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
-    axes.set_title(plain(predictions.name, 40), fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.set_title(plain(predictions.name, 30), fontsize=8)
     axes.set_xlabel("predicted", fontsize=8)
     axes.set_ylabel("label", fontsize=8)
 
 
 def draw_roc(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None:
-    """Draw ROC curves: of two classes that of the second, of more the mean of each against the rest."""
+    """Draw ROC curves, with the area under each: of two classes that of the second, of more the mean of all."""
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     grid = np.linspace(0, 1, 501)
     for run, one in predictions:
@@ -195,9 +196,11 @@ def draw_roc(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None
         curves = [roc_curve(probabilities[:, label], labels == label) for label in kept]
         area = np.mean([roc_auc(probabilities[:, label], labels == label) for label in kept])
         x, y = curves[0] if len(curves) == 1 else (grid, np.mean([np.interp(grid, *curve) for curve in curves], 0))
-        _line(axes, run, x, y, f"{plain(one.name)}: {area:.3f}")
+        _line(axes, run, x, y, f"{area:.3f}")
     _decorate(axes, "ROC, area under the curve", "false positive rate", "true positive rate")
-    _limit(axes, 0.0, "lower right")
+    _limit(axes, 0.0)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=7, framealpha=0.85, loc="lower right", ncols=1 + len(predictions) // 7)
 
 
 def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None:
@@ -210,13 +213,12 @@ def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, Predictions]])
         bins = reliability(probabilities, labels, CALIBRATION_BINS)
         filled = bins.count > 0
         x, y = bins.confidence[filled], bins.accuracy[filled]
-        name = plain(one.name) + ("" if one.temperature == 1 else f", T = {one.temperature:.3g}")
-        _line(axes, run, x, y, name, every=1)
+        _line(axes, run, x, y, "", every=1)
         shares = bins.count[filled] / len(labels)
-        axes.scatter(x, y, s=MAX_DISC * shares, color=_look(run)[0], alpha=0.25, linewidths=0, clip_on=False)
+        axes.scatter(x, y, s=MAX_DISC * shares, color=_look(run)[0], alpha=0.25, linewidths=0)
     _decorate(axes, "reliability (discs: photographs)", "confidence", "accuracy")
-    fewest = min((len(one.classes) for _, one in predictions), default=2)
-    _limit(axes, 0.0 if fewest > 2 else 0.5, "lower right")
+    two = all(len(one.classes) == 2 for _, one in predictions)
+    _limit(axes, 0.5 if two else 0.0)
 
 
 def _look(run: int) -> tuple[str, str]:
@@ -245,13 +247,11 @@ def _decorate(axes: Axes, title: str, x: str, y: str) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _limit(axes: Axes, low: float, legend: Literal["lower right", "upper left"]) -> None:
+def _limit(axes: Axes, low: float) -> None:
     """Show shares from ``low`` to 1 on the x axis and all of them on the y axis."""
-    axes.set_xlim(low - 0.02, 1.02)
-    axes.set_ylim(-0.02, 1.02)
+    axes.set_xlim(low - 0.05 * (1 - low), 1 + 0.05 * (1 - low))
+    axes.set_ylim(-0.05, 1.05)
     axes.set_box_aspect(1)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(fontsize=6.5, framealpha=0.85, loc=legend)
 
 
 # Pages ---------------------------------------------------------------------------------------------------------------
@@ -260,14 +260,13 @@ def _limit(axes: Axes, low: float, legend: Literal["lower right", "upper left"])
 def report_figure(report: Report) -> Figure:
     """Draw a report on one page: curves, ROC, reliability, confusion matrices, a table."""
     rows = math.ceil((2 + len(report.predictions)) / _COLUMNS) if report.predictions else 0
-    heights = [0.35 + 0.17 * len(report.notes), 2.6, *([2.5 * rows] if rows else [])]
+    lines = [report.title, *report.runs, report.note]
+    heights = [0.2 + LINE_IN * len(lines), 2.6, *([2.5 * rows] if rows else [])]
     heights += [0.2 + 0.19 * len(report.table)] if report.table else []
     figure = new_figure(WIDTH_IN, sum(heights))
     parts = iter(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     header = next(parts)
-    header.text(0, 1, plain(report.title, 80), fontsize=13, fontweight="bold", va="top")
-    notes = "\n".join(plain(note, 130) for note in report.notes)
-    header.text(0, 1 - 0.3 / heights[0], notes, fontsize=8, va="top", linespacing=1.4)
+    _draw_head(header.subplots(), report)
     loss, accuracy = next(parts).subplots(1, 2)
     draw_curves(loss, report.loss, "loss (dashed: training)")
     draw_curves(accuracy, report.accuracy, "accuracy (dashed: training)")
@@ -282,6 +281,19 @@ def report_figure(report: Report) -> Figure:
     if report.table:
         _draw_table(next(parts).subplots(), report.table)
     return figure
+
+
+def _draw_head(axes: Axes, report: Report) -> None:
+    """Write the title and a line about each run, beside its colour and marker."""
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(len(report.runs) + 1.5, -1)
+    axes.text(0, -0.5, plain(report.title, 80), fontsize=13, fontweight="bold", va="center")
+    for index, line in enumerate(report.runs):
+        colour, marker = _look(index)
+        axes.plot([0.003, 0.037], [index + 1] * 2, color=colour, marker=marker, markersize=4, clip_on=False)
+        axes.text(0.05, index + 1, plain(line, 125), fontsize=7.5, va="center")
+    axes.text(0, len(report.runs) + 1, plain(report.note, 130), fontsize=7.5, va="center")
 
 
 def _draw_table(axes: Axes, rows: Sequence[Sequence[str]]) -> None:
@@ -307,9 +319,11 @@ def evaluation_figures(predictions: Predictions) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     for name in ("confusion", "roc", "reliability"):
         figure = new_figure(4.5, 4.5)
+        figure.suptitle(plain(predictions.name, 80), fontsize=7)
         axes = figure.subplots()
         if name == "confusion":
             draw_confusion(axes, predictions)
+            axes.set_title("confusion", fontsize=9)
         else:
             (draw_roc if name == "roc" else draw_reliability)(axes, [(0, predictions)])
         figures[name] = figure

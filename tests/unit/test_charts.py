@@ -30,12 +30,11 @@ def answers(name: str = "run", classes: int = 2, count: int = 60) -> Predictions
 
 
 def report_of(names: list[str]) -> Report:
-    curves = [
-        Curve(run=at, name=name, epochs=[1, 2, 3], values=[1.0, float("nan"), at]) for at, name in enumerate(names)
-    ]
+    curves = [Curve(run=at, epochs=[1, 2, 3], values=[1.0, float("nan"), at]) for at, name in enumerate(names)]
     return Report(
         title=names[0],
-        notes=names,
+        runs=names,
+        note=names[0],
         loss=curves,
         accuracy=curves,
         predictions=[(at, answers(name, 2 + 28 * (at == 1))) for at, name in enumerate(names)],
@@ -62,7 +61,7 @@ def test_runs_differ_by_colour_and_marker_and_parts_by_dashes() -> None:
     figure = charts.new_figure(5, 4)
     axes = figure.subplots()
     curves = [
-        Curve(run=at, name=f"run {at}" if not dashed else "", epochs=[1, 2], values=[0, 1], dashed=dashed)
+        Curve(run=at, epochs=[1, 2], values=[0, 1], dashed=dashed)
         for at in range(charts.MAX_RUNS)
         for dashed in (False, True)
     ]
@@ -71,20 +70,15 @@ def test_runs_differ_by_colour_and_marker_and_parts_by_dashes() -> None:
     assert len({(line.get_color(), str(line.get_marker())) for line in solid}) == charts.MAX_RUNS
     assert {line.get_linestyle() for line in solid} == {"-"}
     assert {line.get_linestyle() for line in dashed} == {"--"}
-    legend = axes.get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == [f"run {at}" for at in range(charts.MAX_RUNS)]
 
 
 def test_names_appear_as_they_are_and_not_as_mathematics() -> None:
     figure = charts.new_figure(4, 4)
     axes = figure.subplots()
-    charts.draw_roc(axes, [(0, answers("$x$")), (1, answers("_y"))])
+    charts.draw_confusion(axes, answers("$x$"))
+    title, label = axes.title, axes.get_xticklabels()[0]
+    assert (title.get_text(), label.get_text()) == (r"\$x\$", r"c0\$")
     figure.draw_without_rendering()
-    legend = axes.get_legend()
-    assert legend is not None
-    texts = [text.get_text() for text in legend.get_texts()]
-    assert [text.partition(":")[0] for text in texts] == [r"\$x\$", " _y"]
 
 
 def recorded_run(root: Path, name: str, *, predictions: bool = True) -> RunFolder:
