@@ -69,7 +69,7 @@ async def test_the_process_answers_several_requests_and_starts_again_after_it_ha
     try:
         made = await asyncio.gather(*(process.make(run.name, "female/a.png", (n, n)) for n in (10, 20)))
         assert [one.size for one in made] == [(10, 7), (20, 13)]
-        (await process.start()).kill()
+        (await process._running_process()).kill()
         ended = await process.make(run.name, "female/a.png", (10, 10))
         assert ended.error in ("", ENDED)
         assert (await process.make(run.name, "female/a.png", (10, 10))).size == (10, 7)

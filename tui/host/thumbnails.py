@@ -42,12 +42,12 @@ class ThumbnailProcess:
         self._starting = asyncio.Lock()
         self._next_id = 0
 
-    async def start(self) -> asyncio.subprocess.Process:
-        """Start the process if it does not run, so that the first request need not wait for it.
+    async def start(self) -> None:
+        """Start the process, so that the first request need not wait for it; if that fails, the request says why."""
+        with contextlib.suppress(OSError):
+            await self._running_process()
 
-        Raises:
-            OSError: It cannot be started.
-        """
+    async def _running_process(self) -> asyncio.subprocess.Process:
         async with self._starting:
             if self._process is None or self._reading is None or self._reading.done():
                 self._waiting = {}
@@ -66,7 +66,7 @@ class ThumbnailProcess:
         waiting = self._waiting
         request = ThumbnailRequest(id=self._next_id, run=run, name=name, size=size)
         try:
-            process = await self.start()
+            process = await self._running_process()
             assert process.stdin is not None
             waiting = self._waiting
             waiting[request.id] = future

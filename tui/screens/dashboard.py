@@ -25,6 +25,7 @@ from tui.graphics.context import context_of
 from tui.graphics.textual_internals import Column, Row
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess, RunPatches
+from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile
@@ -482,10 +483,12 @@ class Dashboard(PictureScreen):
         if self.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
             return
+        thumbnails = ThumbnailProcess(self.root)
+        await thumbnails.start()  # it starts while the screen is imported
         from tui.screens.mistakes import Mistakes
 
         epoch = None if self.browser.selection.follows_live else self.browser.epoch
-        screen = Mistakes(self.folder, lambda: self.state, epoch, self._classifier)
+        screen = Mistakes(self.folder, lambda: self.state, epoch, thumbnails, self._classifier)
         await self.app.push_screen(screen, self._mistakes_left)
 
     def _mistakes_left(self, epoch: int | None) -> None:

@@ -47,6 +47,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         folder: The run.
         state: Returns its newest state.
         epoch: The epoch to begin with, counted from 0; None follows the latest one.
+        process: Decodes the photographs; the screen ends it.
         classifier: Says where the network looked.
     """
 
@@ -79,6 +80,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         folder: RunFolder,
         state: Callable[[], RunState | None],
         epoch: int | None,
+        process: ThumbnailProcess,
         classifier: ClassifierProcess,
     ) -> None:
         super().__init__()
@@ -87,7 +89,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._epoch = epoch
         self._classifier = classifier
         self._reader = OutcomeReader(folder)
-        self._process = ThumbnailProcess(folder.root)
+        self._process = process
         self._thumbnails = Thumbnails(self._process, folder.name, self._thumbnail_arrived)
         self._gallery = Gallery(self._thumbnails, id="gallery")
         self._scrubber = EpochScrubber(id="scrubber")
@@ -114,18 +116,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         )  # fmt: skip
 
     def on_mount(self) -> None:
-        """Start the process that decodes, and show the epoch."""
+        """Show the epoch."""
         self._gallery.display = False
-        self._start_process()
         self._check_run()
         self.set_interval(POLL_S, self._check_run)
-
-    @work
-    async def _start_process(self) -> None:
-        try:
-            await self._process.start()
-        except OSError:
-            return  # the first thumbnail says why
 
     async def on_unmount(self) -> None:
         """End the process."""

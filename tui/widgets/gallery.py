@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from cachetools import LRUCache
 from rich.text import Text
 from textual import events, work
 from textual.app import ComposeResult
@@ -35,8 +37,12 @@ PHOTOGRAPH_BLOCKS = 22
 """The same in half blocks, two of which make a cell."""
 MIN_PHOTOGRAPH_ROWS = 4
 COLOURS = 200
-GATHER_S = 0.1
-"""Thumbnails that arrive within this time are drawn together; the last ones of a page at once."""
+CACHE_BYTES = 12 << 20
+"""Memory for composed rows, to show them again at once."""
+GATHER_S = 0.15
+"""A row is drawn as soon as it is complete; of one that takes longer, what has arrived is drawn now and then."""
+AHEAD_AFTER_S = 0.1
+"""How long a page must have been shown before the next one is composed, in case it is wanted next."""
 UNREADABLE_COLOUR = (58, 48, 52)
 """In the place of a photograph that cannot be read; its caption says why."""
 
@@ -108,6 +114,23 @@ def gallery_layout(pane: Area, terminal: Terminal, *, captions: int, pictures: b
     return GalleryLayout(columns, rows, min(pane.columns, room) // columns, picture_rows, captions)
 
 
+@dataclass(frozen=True)
+class RowRequest:
+    """What a row of pictures shows.
+
+    Attributes:
+        key: For each tile its name, and whether its thumbnail has arrived.
+        is_complete: All thumbnails have arrived.
+        thumbnails: None for one that has not arrived, whose place stays empty.
+    """
+
+    layout: GalleryLayout
+    terminal: Terminal
+    key: tuple[tuple[str, bool], ...]
+    is_complete: bool
+    thumbnails: tuple[Thumbnail | None, ...] = field(compare=False)
+
+
 class Gallery(UnpaintedContainer, Column, can_focus=True):
     """Shows items, which are numbers that mean something to the owner, in pages of photographs with captions.
 
@@ -137,11 +160,13 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         self._empty = Lines(id="empty", markup=False)
         self._items: Sequence[int] = ()
         self._tile_of: Callable[[int], Tile] = lambda _: Tile("", ())
-        self._pictures = True
+        self._has_pictures = True
         self._layout: GalleryLayout | None = None
-        self._composed: dict[int, object] = {}
-        """What each row of pictures shows."""
+        self._rows: dict[int, RowRequest] = {}
+        """What each row of pictures shows, or will show soon."""
+        self._pictures: LRUCache[RowRequest, Picture] = LRUCache(CACHE_BYTES, lambda picture: picture.pixels.nbytes)
         self._gathering: Timer | None = None
+        self._ahead: Timer | None = None
         self.cursor = 0
         """Position of the cursor among the items."""
 
@@ -166,7 +191,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
             pictures: Whether there are photographs to show.
             empty: The text where there are no items.
         """
-        self._items, self._tile_of, self._pictures = items, tile_of, pictures
+        self._items, self._tile_of, self._has_pictures = items, tile_of, pictures
         self.cursor = min(max(0, cursor), max(0, len(items) - 1))
         self._empty.write(Text("" if len(items) else empty))
         self._update()
@@ -245,16 +270,16 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
 
     def redraw(self) -> None:
         """Draw everything again, e.g. for another terminal."""
-        self._composed.clear()
+        self._rows.clear()
+        self._pictures.clear()
         self._update()
 
     def arrived(self) -> None:
-        """Draw the thumbnails that have arrived: soon, or at once if none of the page is missing."""
+        """Draw the rows whose thumbnails have all arrived at once, the others soon."""
         if self._layout is None or not self.is_attached:
             return
-        if all(self._thumbnail(tile) is not None for tile in self._page() if tile.name):
-            self._draw()
-        elif self._gathering is None:
+        self._draw(complete_only=True)
+        if self._gathering is None:
             self._gathering = self.set_timer(GATHER_S, self._draw)
 
     @property
@@ -282,11 +307,11 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         if not all(pane) or not self.is_attached:
             return
         captions = max((len(self._tile_of(int(item)).caption) for item in self._items[:1]), default=1)
-        layout = gallery_layout(pane, terminal_of(self.app), captions=captions, pictures=self._pictures)
+        layout = gallery_layout(pane, terminal_of(self.app), captions=captions, pictures=self._has_pictures)
         self._empty.display = not len(self._items)
         if layout != self._layout:
             self._layout = layout
-            self._composed.clear()
+            self._rows.clear()
         for row, (view, lines) in enumerate(zip(self._views, self._captions, strict=True)):
             used = row < layout.rows and len(self._items) > 0
             lines.display, view.display = used, used and layout.picture_rows > 0
@@ -324,46 +349,72 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         text.truncate(self._layout.tile_columns - 1, overflow="ellipsis", pad=True)
         return text
 
-    def _draw(self) -> None:
-        """Compose the rows of pictures that have changed, and show them."""
-        if self._gathering is not None:
-            self._gathering.stop()
-            self._gathering = None
+    def _draw(self, *, complete_only: bool = False) -> None:
+        """Compose the rows of pictures that have changed, and show them; then those of the next page, in advance."""
         layout = self._layout
         if layout is None or not layout.picture_rows or not self.is_attached:
             return
-        terminal, tiles = terminal_of(self.app), self._page()
+        if not complete_only and self._gathering is not None:
+            self._gathering.stop()
+            self._gathering = None
+        tiles = self._page()
         for row in range(layout.rows):
-            across = tiles[row * layout.columns : (row + 1) * layout.columns]
-            thumbnails = [self._thumbnail(tile) if tile.name else None for tile in across]
-            # Arrived thumbnails are told apart by their names, as comparing pixels would cost more than drawing them.
-            key = terminal, [(tile.name, one is not None) for tile, one in zip(across, thumbnails, strict=True)]
-            if self._composed.get(row) != key:
-                self._composed[row] = key
-                self._compose_row(row, key, thumbnails, layout, terminal)
+            request = self._row_request(tiles, row)
+            if self._rows.get(row) != request and (request.is_complete or not complete_only):
+                self._rows[row] = request
+                self._show_row(row, request)
         if any(one is not None and one.error for one in map(self._thumbnail, tiles)):
             self._write_captions()
             self.post_message(self.Moved())
+        if self._ahead is not None:
+            self._ahead.stop()
+        self._ahead = self.set_timer(AHEAD_AFTER_S, self._compose_ahead)
+
+    def _row_request(self, tiles: Sequence[Tile], row: int) -> RowRequest:
+        assert self._layout is not None
+        across = tiles[row * self._layout.columns : (row + 1) * self._layout.columns]
+        thumbnails = [self._thumbnail(tile) if tile.name else None for tile in across]
+        complete = all(one is not None for tile, one in zip(across, thumbnails, strict=True) if tile.name)
+        # Thumbnails are told apart by their names: comparing their pixels would cost more than drawing them.
+        key = tuple((tile.name, one is not None) for tile, one in zip(across, thumbnails, strict=True))
+        return RowRequest(self._layout, terminal_of(self.app), key, complete, tuple(thumbnails))
 
     @work(group="compose")
-    async def _compose_row(
-        self, row: int, key: object, thumbnails: list[Thumbnail | None], layout: GalleryLayout, terminal: Terminal
-    ) -> None:
-        picture = None
-        if any(one is not None for one in thumbnails):
-            picture = await asyncio.to_thread(row_picture, thumbnails, layout, terminal)
-        if self._composed.get(row) == key:
+    async def _show_row(self, row: int, request: RowRequest) -> None:
+        picture = await self._composed(request)
+        if self._rows.get(row) == request:
             self._views[row].show(picture, once_laid_out=True)
 
+    async def _composed(self, request: RowRequest) -> Picture | None:
+        """Compose a row of pictures in a thread, or take it from the cache; None if there is nothing in it yet."""
+        if all(one is None for one in request.thumbnails):
+            return None
+        picture = self._pictures.get(request)
+        if picture is None:
+            picture = await asyncio.to_thread(row_picture, request)
+            with contextlib.suppress(ValueError):  # larger than the cache
+                self._pictures[request] = picture
+        return picture
 
-def row_picture(thumbnails: Sequence[Thumbnail | None], layout: GalleryLayout, terminal: Terminal) -> Picture:
-    """Put the thumbnails of a row side by side, each above its caption; None leaves the place empty."""
+    @work(group="ahead", exclusive=True)
+    async def _compose_ahead(self) -> None:
+        """Compose and encode the next page, which is probably wanted next."""
+        layout, tiles = self._layout, self._page(1)
+        for row in range(layout.rows if layout is not None else 0):
+            request = self._row_request(tiles, row)
+            if request.is_complete and (picture := await self._composed(request)) is not None:
+                await self._views[row].prepare(picture)
+
+
+def row_picture(request: RowRequest) -> Picture:
+    """Put the thumbnails of a row side by side, each above its caption."""
+    layout, terminal = request.layout, request.terminal
     width, height = area_px(Area(layout.columns * layout.tile_columns, layout.picture_rows), terminal)
     out: UInt8Array = np.empty((height, width, 3), np.uint8)
     out[:] = GAP_COLOUR
     tile_px = width // layout.columns
     gap_px = area_px(Area(1, 1), terminal)[0]
-    for number, thumbnail in enumerate(thumbnails):
+    for number, thumbnail in enumerate(request.thumbnails):
         if thumbnail is None:
             continue
         left = number * tile_px
