@@ -38,7 +38,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop", "S", "S", "app.request('stop')", "stop the run after this batch (asks first)", "Runs", "stop"),
     Command("resume", "R", "R", "app.request('resume')", "resume the run from its last checkpoint", "Runs", "resume"),
     Command("frame", "F", "F", "app.request('frame')", "make pictures of the current weights now", "Runs"),
-    Command("runs", "r", "r", "app.runs", "table of all runs: sort, filter, compare, delete", "Runs", "runs"),
+    Command("runs", "r", "r", "app.runs", "all runs: sort, filter, compare, delete", "Runs", "runs"),
     Command("classify", "c", "c", "open_prompt", "classify a photograph with this run", "Runs", "classify"),
     Command("mistakes", "w", "w", "mistakes", "what it gets wrong, suspect labels, figures", "Runs", "mistakes"),
     Command("previous-epoch", "left", "←", "move_epoch(-1)", "previous epoch", "Pictures"),

@@ -107,24 +107,31 @@ class Runs(BaseScreen[None]):
         self._editing = self._edited = ""
         """What is typed, a key of `_PLACEHOLDERS`, and for which run."""
         self._timer: Timer | None = None
+        # Held, because at the end of the program a thread may still return runs when some widgets are gone already.
+        self._title_line, self._detail = Lines(id="title"), Lines(id="detail")
+        self._table, self._none = RunTable(id="table"), Static("reading the runs…", id="none", markup=False)
+        self._edit_label, self._input = (
+            Static(id="edit-label", markup=False),
+            TextInput(id="edit-input", compact=True, select_on_focus=False),
+        )
+        self._hints = KeyHints(_HINTS, _LAST_HINTS)
 
     def compose(self) -> ComposeResult:
         """The table between its title and the line of keys."""
-        yield Lines(self._title(), id="title")
-        yield RunTable(id="table")
-        yield Static("reading the runs…", id="none", markup=False)
-        yield Lines(id="detail")
+        yield self._title_line
+        yield self._table
+        yield self._none
+        yield self._detail
         with Line(id="edit"):
-            yield Static(id="edit-label", markup=False)
-            yield TextInput(id="edit-input", compact=True, select_on_focus=False)
-        yield KeyHints(_HINTS, _LAST_HINTS)
+            yield self._edit_label
+            yield self._input
+        yield self._hints
 
     # Reading
 
     def on_mount(self) -> None:
         """Show the runs."""
-        self._table = self.query_one(RunTable)
-        self._input = self.query_one("#edit-input", TextInput)
+        self._show_lines()
         self._update()
 
     @work(exclusive=True, group="read")
@@ -180,7 +187,7 @@ class Runs(BaseScreen[None]):
         """Show the runs that match the filter; with the cursor on a run, if one is given."""
         self.set_class(bool(self._listed), "-some")
         if not self._listed:
-            self.query_one("#none", Static).update("there are no runs yet: t starts one")
+            self._none.update("there are no runs yet: t starts one")
         now = time.time()
         shown = self._filter.select((run.summary for run in self._listed.values()), now)
         if self._sorted_by != "age":
@@ -212,15 +219,15 @@ class Runs(BaseScreen[None]):
 
     def _show_lines(self) -> None:
         """Show the title, and what the table has no room for of the run under the cursor."""
-        self.query_one("#title", Lines).write(self._title())
-        self.query_one(KeyHints).show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
+        self._title_line.write(self._title())
+        self._hints.show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
         detail = Text(no_wrap=True, overflow="ellipsis")
         if self._filter_error:
             detail.append(self._filter_error, _ERROR)
         elif run := self._listed.get(self._table.key):
             name = run.summary.run if self._widths["run"] < len(run.summary.run) else ""
             detail.append("  ".join(filter(None, (name, run.summary.note, run.cells["data"]))))
-        self.query_one("#detail", Lines).write(detail)
+        self._detail.write(detail)
 
     def _title(self) -> Text:
         title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
@@ -362,7 +369,7 @@ class Runs(BaseScreen[None]):
         if run is not None:
             values |= {"note": run.summary.note, "name": run.summary.run}
         label = "filter" if what == "filter" else f"{what} of {self._edited}"
-        self.query_one("#edit-label", Static).update(f"{label} ›")
+        self._edit_label.update(f"{label} ›")
         self._input.max_length = MAX_NOTE if what == "note" else None
         self._input.placeholder = _PLACEHOLDERS[what]
         self._input.value = values[what]
