@@ -269,7 +269,7 @@ class FaceGenderApp(LateReplyApp):
         """Show the help."""
         from tui.screens.help import Help
 
-        self.push_screen(Help(self.terminal))
+        self.push_screen(Help(self.terminal, None if self.screen is self.dashboard else self.screen))
 
     def action_runs(self) -> None:
         """Show the list of runs."""

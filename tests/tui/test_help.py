@@ -10,6 +10,7 @@ from piloting import COMMON, LARGE, SMALL, running, screen_text, until, until_sa
 
 from tui.commands import COMMANDS
 from tui.screens.help import Help
+from tui.screens.runs import Runs
 
 
 async def test_every_command_is_in_the_help_with_its_key_its_name_and_what_it_does(root: Path) -> None:
@@ -74,3 +75,18 @@ async def test_the_usual_keys_leave_the_help_and_not_the_program(root: Path, key
         await pilot.press(key)
         await until(lambda: app.screen is app.dashboard)
         assert app.is_running
+
+
+async def test_another_screen_has_its_own_keys_first(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, (150, 90)) as (app, pilot):
+        await pilot.press("r")
+        await until(lambda: isinstance(app.screen, Runs) and app.screen.is_mounted)
+        await pilot.press("question_mark")
+        await until_said(app, "Keys of this screen")
+        shown = " ".join(screen_text(app).split())
+        for binding in Runs.BINDINGS:
+            assert binding[2] in shown
+        assert "The columns are run, state, epochs" in shown
+        await pilot.press("escape")
+        await until(lambda: isinstance(app.screen, Runs))

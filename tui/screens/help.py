@@ -1,4 +1,4 @@
-"""The help: all commands, what the terminal can do, and what the labels mean."""
+"""The help: the keys of a screen, all commands, what the terminal can do, and what the labels mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import get_args
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import VerticalScroll
+from textual.screen import Screen
 from textual.widgets import Static
 
 from tui import format as fmt
@@ -38,14 +40,21 @@ class Help(BaseScreen[None]):
         ("end,G", "scroll('end')", "end"),
     ]
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, screen: Screen[object] | None = None) -> None:
+        """Create the help of a screen, whose own keys come first; without one that of the dashboard."""
         super().__init__()
         self._terminal = terminal
+        self._screen = screen
 
     def compose(self) -> ComposeResult:
         """The commands, the terminal, the labels."""
         with VerticalScroll(can_focus=False):
-            yield Static(Text("Keys", "bold"), classes="heading")
+            if self._screen is not None:
+                yield Static(Text("Keys of this screen", "bold"), classes="heading")
+                yield Static(self._keys_of(self._screen))
+                if self._screen.HELP:
+                    yield Static(Text(self._screen.HELP, "dim"))
+            yield Static(Text("Keys of the dashboard" if self._screen else "Keys", "bold"), classes="heading")
             yield Static(self._commands(), id="commands")
             yield Static(Text("The command palette (: or Ctrl+P) finds each command by the name on the right.", "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
@@ -53,6 +62,15 @@ class Help(BaseScreen[None]):
             yield Static(Text("About the labels", "bold"), classes="heading")
             yield Static(Text(LABELS))
         yield KeyHints([("↑↓", "scroll"), ("Home End", "beginning, end")], [("Esc", "back")])
+
+    def _keys_of(self, screen: Screen[object]) -> Table:
+        keys: dict[str, list[str]] = {}
+        for binding in Binding.make_bindings(screen.BINDINGS):
+            keys.setdefault(binding.description, []).append(self.app.get_key_display(binding))
+        table = Table.grid(padding=(0, 2))
+        for description, shown in keys.items():
+            table.add_row(Text(" ".join(shown), "bold", justify="right"), Text(description))
+        return table
 
     def _commands(self) -> Table:
         table = Table.grid(padding=(0, 2))

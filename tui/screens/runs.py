@@ -13,12 +13,12 @@ import msgspec
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from facegender.runs.folder import LIVE_STATES, MAX_NOTE, RunFolder, run_names
 from facegender.runs.lock import modified
+from facegender.runs.run_filter import HELP as FILTER_HELP
 from facegender.runs.run_filter import RunFilter, parse_filter
 from facegender.runs.run_table import COLUMNS, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
@@ -68,25 +68,27 @@ class Runs(BaseScreen[None]):
     """
 
     CSS_PATH = "runs.tcss"
+    HELP = f"{FILTER_HELP} The columns are {', '.join(COLUMNS)}."
     BINDINGS = [
-        ("escape", "back", "back"),
-        ("q,r", "leave", "back"),
-        ("space", "mark", "mark"),
-        ("slash", "edit('filter')", "filter"),
-        ("N", "edit('note')", "note"),
-        ("f2", "edit('name')", "rename"),
-        ("left", "choose_column(-1)", "sort by the column to the left"),
+        # The table has most of these itself; while a text is edited the arrows move in it all the same.
+        ("up", "move(-1)", "previous run"),
+        ("down", "move(1)", "next run"),
+        ("enter", "open", "open the run; with marks compare the marked ones"),
+        ("space", "mark", "mark the run, or take its mark away"),
+        ("slash", "edit('filter')", "filter while you type"),
+        ("left", "choose_column(-1)", "sort by the column to the left (or click a header)"),
         ("right", "choose_column(1)", "sort by the column to the right"),
         ("o", "reverse", "reverse the order"),
-        ("d,D", "delete", "delete"),
-        ("u", "keep", "undo deleting"),
-        ("S", "request('stop')", "stop"),
-        ("R", "request('resume')", "resume"),
-        ("t", "app.new_run", "new run"),
-        ("question_mark", "app.help", "help"),
-        # While a text is edited the arrows move in the table all the same.
-        Binding("up", "move(-1)", "previous run", show=False),
-        Binding("down", "move(1)", "next run", show=False),
+        ("d,D", "delete", "delete the marked runs, or this one, after some seconds"),
+        ("u", "keep", "keep the runs that are about to be deleted"),
+        ("N", "edit('note')", "write a note"),
+        ("f2", "edit('name')", "rename the run"),
+        ("S", "request('stop')", "stop the run after this batch (asks first)"),
+        ("R", "request('resume')", "resume the run from its last checkpoint"),
+        ("t", "app.new_run", "start a new run"),
+        ("question_mark,f1", "app.help", "show this help"),
+        ("escape", "back", "close the text, clear the filter, then the marks, or back"),
+        ("q,r", "leave", "back"),
     ]
 
     def __init__(self, root: Path, deleting: Collection[str]) -> None:
@@ -330,7 +332,7 @@ class Runs(BaseScreen[None]):
         self._show()
 
     @on(RunTable.Opened)
-    def _open(self) -> None:
+    def action_open(self) -> None:
         """Compare the marked runs; without marks open the run under the cursor."""
         if len(self._marked) == 1:
             self.app.notify("one run is marked: mark another one to compare them; Esc takes the mark away")
