@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.compare [RUNS [STEPS]]`` (20 runs of 200 000 steps by default). A process of its own decodes the
 journals with msgspec, in turn with the interface in a pseudo-terminal, three times. In the interface a thread asks
-the event loop every two milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
+the event loop every five milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
 moment. Memory is the peak of the interface's process.
 """
 
@@ -28,7 +28,7 @@ from facegender.runs.folder import RunFolder, list_runs
 
 EPOCHS = 100
 ROUNDS = 3
-EVERY_S = 0.002
+EVERY_S = 0.005
 AFTER_S = 5.0
 """How long to look on when everything is drawn: keys that draw the curves anew are pressed then."""
 KEYS_MEANWHILE = (b"\x1b[B", b"\x1b[D", b"\x1b[A", b"\x1b[C")

@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from textual import events, on, work
-from textual.app import SuspendNotSupported, SystemCommand
+from textual.app import App, SuspendNotSupported, SystemCommand
+from textual.command import Provider
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.theme import Theme
@@ -63,6 +64,12 @@ THEME = Theme(
 )
 
 
+def _compare_command() -> type[Provider]:
+    from tui.screens.compare_command import CompareCommand
+
+    return CompareCommand
+
+
 class FaceGenderApp(LateReplyApp):
     """Opens with the dashboard of a run, or with the welcome screen where there is no run.
 
@@ -73,6 +80,7 @@ class FaceGenderApp(LateReplyApp):
     TITLE = "facegender-tui"
     CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
     """The stylesheet of the default screen, which Textual does not load by itself."""
+    COMMANDS = App.COMMANDS | {_compare_command}
     BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend", "suspend")]
 
     def __init__(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import recorded
 from msgspec import structs
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, until, until_said
+from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, type_text, until, until_said
 from textual.pilot import Pilot
 
 from facegender.runs.config import TrainConfig
@@ -18,6 +18,7 @@ from tui.messages import CompareRuns
 from tui.run import follow_many
 from tui.screens.beside import Beside
 from tui.screens.compare import Compare
+from tui.screens.runs import Runs
 from tui.widgets.chart import Chart
 
 
@@ -227,3 +228,24 @@ async def test_every_key_can_be_pressed_at_every_size(runs: tuple[RunFolder, ...
                 await pilot.press(key)
         await until(lambda: screen.is_complete)
         assert app.screen is screen
+
+
+async def test_the_command_compare_takes_names_of_runs(root: Path, runs: tuple[RunFolder, ...]) -> None:
+    async with running(root) as (app, pilot):
+        await until(lambda: app.screen is app.dashboard and app.dashboard.folder is not None)
+        await pilot.press("colon")
+        await type_text(pilot, "compare heron ot")
+        await until_said(app, "compare heron otter")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Compare))
+        assert [folder.name for folder in app.screen._folders] == ["heron", "otter"]
+
+
+async def test_the_command_compare_without_names_lists_the_runs(root: Path, runs: tuple[RunFolder, ...]) -> None:
+    async with running(root) as (app, pilot):
+        await pilot.press("colon")
+        await type_text(pilot, "compare")
+        await until_said(app, "mark runs in the list")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Runs))
+        assert any("Space marks runs" in told for told in app.told)

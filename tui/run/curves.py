@@ -44,7 +44,7 @@ class Smoother:
     stay far from the smallest number; then the average is carried from block to block.
 
     Args:
-        weight: Weight of the past, in [0, 1); 0 does not smooth.
+        weight: Weight of the past, 0 or in [0.1, 1); 0 does not smooth.
     """
 
     _BLOCK = 256
@@ -55,6 +55,7 @@ class Smoother:
         self._average = 0.0
         self._count = 0
         self._decay = weight ** np.arange(1, self._BLOCK + 1)
+        self._growth = 1 / self._decay if weight > 0 else self._decay
 
     def __call__(self, y: Floats) -> Floats:
         """Smooth the next (N,) values; returns (N,)."""
@@ -76,7 +77,9 @@ class Smoother:
         blocks = -(-len(values) // self._BLOCK)
         within = np.zeros((blocks, self._BLOCK))
         within.ravel()[: len(values)] = (1 - self._weight) * values
-        within = (within / self._decay).cumsum(axis=1) * self._decay
+        within *= self._growth
+        np.cumsum(within, axis=1, out=within)
+        within *= self._decay
         decay = float(self._decay[-1])
         ends = accumulate(within[:, -1].tolist(), lambda average, last: average * decay + last, initial=self._average)
         carried = np.array(list(ends)[:-1])

@@ -21,6 +21,8 @@ BACKGROUND = (0x16, 0x18, 0x1D)
 TRAIN_STRENGTH, RAW_STRENGTH, BAND_STRENGTH = 0.75, 0.3, 0.4
 """How much of a run's colour its training curve, the raw values behind it and its band have."""
 SHOWN = ("train", "validation")
+MAX_RAW = 6
+"""With more entries the raw values behind the curves would be noise all over the chart."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def lines(shown: Sequence[EntryCurves], chart: str, names: Sequence[str]) -> tup
         chart: "loss" or "metric".
         names: Which of "train" and "validation" are drawn.
     """
-    raw = [one.raw[chart == "metric"] for one in shown] if "train" in names else []
+    raw = [one.raw[chart == "metric"] for one in shown] if "train" in names and len(shown) <= MAX_RAW else []
     of_chart = [one.loss if chart == "loss" else one.metric for one in shown]
     drawn = [curves[name] for name in SHOWN if name in names for curves in of_chart if name in curves]
     # Two bands of one entry would hide each other: with both curves, the one of the validation.

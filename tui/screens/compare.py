@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.geometry import Size
 from textual.strip import Strip
@@ -24,7 +24,7 @@ from tui.messages import OpenRun
 from tui.run.curves import SMOOTHING, X_AXES, Axis
 from tui.run.follow import FollowFailed
 from tui.run.follow_many import ReducedRun, RunsFollower, RunsUpdated
-from tui.run.overlay import Entry, EntryCurves, curves_of, entries, lines
+from tui.run.overlay import GLYPHS, Entry, EntryCurves, curves_of, entries, lines
 from tui.run.state import ACCURACY, F1
 from tui.screens.base import BaseScreen
 from tui.widgets.chart import Chart
@@ -78,6 +78,11 @@ class Compare(BaseScreen[None]):
     """Shows the curves of several runs over each other."""
 
     CSS_PATH = "compare.tcss"
+    HELP = (
+        "1 to 9 show and hide runs by the number on their curves. Dotted lines are training curves; the faint ones "
+        "behind them are the values before smoothing. Runs that differ only in their seed are one line, their mean, "
+        "with a band from the lowest to the highest of them. The wheel zooms, a click moves the cursor."
+    )
     BINDINGS = [
         ("escape,q", "leave", "back"),
         ("left", "move(-1)", "previous epoch"),
@@ -108,7 +113,6 @@ class Compare(BaseScreen[None]):
         ("d", "columns", "values or differences first"),
         ("tab", "next_chart", "the other chart"),
         ("question_mark", "app.help", "help"),
-        *((str(number), f"toggle_number({number})", f"show or hide run {number}") for number in range(1, 10)),
     ]
 
     def __init__(self, folders: tuple[RunFolder, ...], classifier: ClassifierProcess) -> None:
@@ -406,12 +410,17 @@ class Compare(BaseScreen[None]):
 
     def action_toggle_entry(self) -> None:
         """Show or hide the entry under the cursor."""
-        self.action_toggle_number(self._highlighted + 1)
+        self._toggle(self._highlighted)
 
-    def action_toggle_number(self, number: int) -> None:
-        """Show or hide an entry, counted from 1."""
-        if number <= len(self._entries):
-            self._hidden ^= {self._entries[number - 1].name}
+    def on_key(self, event: events.Key) -> None:
+        """Show or hide the entry whose glyph is this number."""
+        if event.character is not None and event.character in GLYPHS[:9]:
+            event.stop()
+            self._toggle(GLYPHS.index(event.character))
+
+    def _toggle(self, index: int) -> None:
+        if index < len(self._entries):
+            self._hidden ^= {self._entries[index].name}
             self._update()
 
     def action_only(self) -> None:
