@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import recorded
+from msgspec import structs
 from piloting import WatchedApp, running, screen_text, until, until_said
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.image import SVGImageSnapshotExtension
@@ -21,11 +22,15 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widgets import Input
 
+from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
 from facegender.runs.protocol import Answer
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
+from tui.inspect.browser import LayerBrowser
+from tui.screens.beside import Beside
+from tui.screens.compare import Compare
 from tui.screens.confirm import Confirm
 from tui.widgets.run_table import RunTable
 
@@ -194,5 +199,57 @@ async def test_classify(
         await until_said(app, "otter-3  ■ stopped")
         await pilot.press("c", *"ann", "enter")
         await until_said(app, "Predicted: female")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+def _with_config(run: RunFolder, **config: object) -> RunFolder:
+    manifest = run.read_manifest()
+    assert manifest is not None
+    run.write_manifest(structs.replace(manifest, config=TrainConfig(**config)))
+    return run
+
+
+@pytest.fixture
+def three_runs(runs: Path) -> tuple[RunFolder, ...]:
+    """Two runs that differ in their learning rate, and one with another seed than the first."""
+    recorded.write_run(runs, "heron-8", created=NOW - 80_000, epochs_done=5, end="completed")
+    settings: dict[str, dict[str, object]] = {
+        "heron-7": {"seed": 1}, "heron-8": {"seed": 2}, "otter-3": {"seed": 1, "learning_rate": 1e-4},
+    }  # fmt: skip
+    folders = tuple(_with_config(RunFolder(runs, name), **config) for name, config in settings.items())
+    recorded.append(
+        folders[1],
+        *(recorded.epoch_finished(epoch, 0.7 + 0.05 * epoch, validation_loss=0.5 - 0.05 * epoch) for epoch in range(5)),
+    )
+    return folders
+
+
+@SIZES
+@pytest.mark.parametrize("keys", [["left", "down"], ["B", "y", "z", "d"]], ids=["band", "each"])
+async def test_compare(
+    three_runs: tuple[RunFolder, ...], screens: SnapshotAssertion, size: tuple[int, int], keys: list[str]
+) -> None:
+    async with running(three_runs[0].root, size, compared=three_runs) as (app, pilot):
+        await until(lambda: isinstance(app.screen, Compare) and app.screen.is_complete)
+        for key in keys:
+            await pilot.press(key)
+        await until(lambda: app.screen.is_complete)
+        await pilot.pause(0.5)
+        app.screen._follower.stop()
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+async def test_pictures_side_by_side(
+    three_runs: tuple[RunFolder, ...], screens: SnapshotAssertion, size: tuple[int, int]
+) -> None:
+    async with running(three_runs[0].root, size, compared=three_runs) as (app, pilot):
+        await until(lambda: isinstance(app.screen, Compare) and app.screen.is_complete)
+        await pilot.press("down", "b")
+        await until(lambda: isinstance(app.screen, Beside) and app.screen.is_mounted)
+        await until(lambda: all(pane.shown is not None for pane in app.screen.query(LayerBrowser)))
+        await pilot.press("down", "left")
+        await until(lambda: all(pane.shown.selection.layer == 1 for pane in app.screen.query(LayerBrowser)))
         await pilot.pause(0.5)
         assert await svg_of(app, pilot) == screens
