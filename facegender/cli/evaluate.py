@@ -114,7 +114,8 @@ def evaluate(
     if json:
         print(json_line(_as_json(answers, evaluation, plain, check)))
     else:
-        print("\n".join(_as_text(answers, evaluation, plain)))
+        lines = [*_check_lines(check), f"stored in {FILE_NAME} of the run", ""] if check else []
+        print("\n".join([*lines, *_as_text(answers, evaluation, plain)]))
 
 
 def _answers(
@@ -165,12 +166,9 @@ def _calibrated(answers: Answers, checkpoint: Checkpoint, classifier: Classifier
     check = metrics.check_temperature(answers.logits, answers.labels)
     if temperature is None or check is None:
         raise UserError(f"{name}: no temperature fits, because all its answers are right, or no better than chance")
-    losses = "; ".join(f"{before:.4f} → {after:.4f}" for before, after in check.loss)
-    errors = zip(check.calibration_error, check.calibration_error_interval, strict=True)
-    print_error(f"log loss of each half of the photographs with the temperature fitted on the other: {losses}")
-    print_error(f"calibration error, likewise: {' → '.join(f'{error:.4f} ({_range(ends)})' for error, ends in errors)}")
     if not check.helps:
-        print_error(f"{name}: the log loss of a half is no lower with the temperature of the other: nothing is stored")
+        print("\n".join(_check_lines(check)))
+        print_error(f"{name}: the log loss of a half is no lower with the temperature of the other; nothing is stored")
         raise typer.Exit(1)
     count = int(metrics.counted_rows(answers.logits, answers.labels).sum())
     fitted = Calibration(temperature=temperature, epoch=classifier.epoch, step=classifier.step, photographs=count)
@@ -178,7 +176,6 @@ def _calibrated(answers: Answers, checkpoint: Checkpoint, classifier: Classifier
         write_calibration(checkpoint.path, fitted)
     except OSError as error:
         raise UserError(f"{printable(stored)}: cannot be written ({error.strerror})") from None
-    print_error(f"temperature {temperature:.4g}, stored in {printable(stored)}")
     network = checkpoint.describe(classifier.epoch, temperature)
     return dataclasses.replace(answers, temperature=temperature, network=network), check
 
@@ -203,6 +200,18 @@ def _as_json(
         "calibration": msgspec.to_builtins(check),
         "unreadable": problems,
     }
+
+
+def _check_lines(check: TemperatureCheck) -> list[str]:
+    """What a temperature does to photographs that it was not fitted on."""
+    rows = [(f"log loss, {half} half", *loss) for half, loss in zip(("first", "second"), check.loss, strict=True)]
+    rows.append(("calibration error, both", *check.calibration_error))
+    low, high = map(_range, check.calibration_error_interval)
+    return [
+        f"{'each half with the temperature of the other':<44} {'without':>15} {'with':>16}",
+        *(f"{name:<44} {before:>15.4f} {after:>16.4f}" for name, before, after in rows),
+        f"{'  95 % interval':<44} {low:>15} {high:>16}",
+    ]
 
 
 def _as_text(answers: Answers, evaluation: Evaluation, plain: Evaluation | None) -> list[str]:

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PRINT_EVERY_S = 0.1
 
 
 @contextlib.contextmanager
@@ -27,7 +35,40 @@ def progress_bar(text: str, total: int, *, shown: bool = True) -> Iterator[Calla
 
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    redirect = sys.stdout.isatty()
-    with Progress(*columns, console=console, transient=True, refresh_per_second=5, redirect_stdout=redirect) as bar:
+    bar = Progress(*columns, console=console, transient=True, refresh_per_second=5, redirect_stdout=False)
+    # Drawing the bar anew below every line would take longer than classifying.
+    printed = _Printed(console)
+    redirected = contextlib.redirect_stdout(printed) if sys.stdout.isatty() else contextlib.nullcontext()
+    with bar, redirected:
         task = bar.add_task(text, total=total)
-        yield lambda: bar.advance(task)
+
+        def advance() -> None:
+            bar.advance(task)
+            printed.flush_sometimes()
+
+        try:
+            yield advance
+        finally:
+            printed.flush()
+
+
+class _Printed(io.StringIO):
+    """Standard output while a bar is shown on the same terminal."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._flushed_at = 0.0
+
+    def flush_sometimes(self) -> None:
+        """Print what is waiting, a few times a second."""
+        if time.monotonic() - self._flushed_at > PRINT_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Print what is waiting, above the bar."""
+        if text := self.getvalue():
+            self.seek(0)
+            self.truncate()
+            self._console.print(text, end="")
+        self._flushed_at = time.monotonic()

@@ -191,6 +191,18 @@ def test_a_folder_without_photographs_does_not_keep_the_other_paths_from_an_answ
     assert "no photographs in this folder" in captured.err
 
 
+def test_a_bar_in_the_terminal_leaves_the_answers_in_their_order(trained: Path, photographs: Path) -> None:
+    (photographs / "below" / "a.png").write_bytes(b"nothing")
+    code, seen = in_terminal("predict", str(photographs), "--root", str(trained))
+    assert code == 2
+    text = seen.decode()
+    assert "classifying" in text
+    order = [text.index(f"{photographs}/{name}") for name in ("a.png", "below/a.png", "below/b.jpg")]
+    assert order == sorted(order)
+    assert len(re.findall(r"^Predicted: (?:fe)?male\r$", text, re.MULTILINE)) == 2
+    assert "1 could not be read" in text
+
+
 def test_json_and_csv_carry_the_same_numbers(trained: Path, photographs: Path, capsys: Capture) -> None:
     arguments = ["predict", str(photographs), "--root", str(trained)]
     assert run([*arguments, "--json"]) == 0

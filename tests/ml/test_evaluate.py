@@ -156,7 +156,8 @@ def test_a_calibration_lowers_the_loss_and_is_used_by_predict(on_files: Path, ca
     assert run(["evaluate", "run", "--calibrate", *root]) == 0
     captured = capsys.readouterr()
     assert "calibrated (temperature" in captured.out
-    assert "stored in" in captured.err
+    assert "stored in calibration.json" in captured.out
+    assert max(map(len, captured.out.splitlines())) <= 80
     after = evaluated(capsys, "run", *root)
     assert after["temperature"] != 1
     assert after["negative_log_likelihood"] < before["negative_log_likelihood"]  # type: ignore[operator]
