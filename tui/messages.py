@@ -93,5 +93,5 @@ class RunRenamed(RunsChanged):
     after: RunFolder
 
 
-REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame, "delete": DeleteRun}
+REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame}
 """By the word for what is done with the run."""

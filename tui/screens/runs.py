@@ -159,7 +159,7 @@ class Runs(BaseScreen[None]):
 
     def _read(self, known: dict[str, _Listed]) -> dict[str, _Listed]:
         """Read the files that have changed, and the states and ages that may have."""
-        found, now = [], time.time()
+        found, errors, now = [], {}, time.time()
         for name in run_names(self._root):
             folder, run = RunFolder(self._root, name), known.get(name)
             try:
@@ -176,11 +176,11 @@ class Runs(BaseScreen[None]):
                     summary, cells = run.summary, run.cells
                 state = " ".join((fmt.SIGNS[summary.state][0], summary.state))
                 run = _Listed(stamp, summary, cells | {"state": state, "age": COLUMNS["age"].cell(summary, now)})
-                self._errors.pop(name, None)
             except OSError as error:  # e.g. a network disk that fails
-                self._errors[name] = error.strerror or str(error)
+                errors[name] = error.strerror or str(error)
             if run is not None:
                 found.append((run.summary.created or max(map(modified, run.stamp), default=0.0), run))
+        self._errors = errors
         return {run.summary.run: run for _, run in sorted(found, key=lambda item: item[0], reverse=True)}
 
     # Showing
