@@ -21,7 +21,7 @@ from facegender.runs import calibration
 from facegender.runs.checkpoints import Checkpoint, checkpoint_of
 from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
-from facegender.runs.protocol import Answer, ChannelRequest, Request
+from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
 from facegender.support.errors import UserError
 from facegender.support.files import expanded
@@ -56,6 +56,8 @@ class ClassifyServer:
         try:
             if request.patches is not None:
                 return self._make_patches(request, request.patches)
+            if request.photograph is not None:
+                return self._explain(request, request.photograph)
             return self._classify(request)
         except UnreadableImage as error:
             problem = f"{printable(request.path)}: {error}"
@@ -104,6 +106,48 @@ class ClassifyServer:
             checkpoint=classifier.checkpoint.name,
             epoch=classifier.epoch,
             source=checkpoint.describe(classifier.epoch, classifier.temperature),
+            frame=str(target),
+            image_size=image.size,
+        )
+
+    def _explain(self, request: Request, wanted: PhotographRequest) -> Answer:
+        import numpy as np
+
+        from facegender.channel_patches import checkpoint_for
+        from facegender.data.recorded import photograph_reader
+        from facegender.runs.frames import Frame, write_frame
+
+        run = open_run(self._root, request.run)
+        classifier = self._load(checkpoint_for(run, wanted.epoch))
+        image = photograph_reader(run)(wanted.name)
+        pixels = classifier.pixels(image)
+        prediction = classifier.classify(image)
+        frame = Frame(
+            epoch=classifier.epoch,
+            step=classifier.step,
+            images=pixels[None],
+            labels=np.array([-1]),
+            probabilities=np.array([prediction.probabilities], np.float32),
+            classes=prediction.classes,
+            probe_names=[printable(Path(wanted.name).name)],
+            layers=[],
+            maps_of={},
+            cams={
+                name: (classifier.heatmap(pixels, name)[None] / 255).astype(np.float32)
+                for name in wanted.classes
+                if name in prediction.classes
+            },
+        )
+        target = self._write(partial(write_frame, frame=frame))
+        return Answer(
+            id=request.id,
+            label=prediction.label,
+            confidence=prediction.confidence,
+            probabilities=dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+            run=request.run,
+            checkpoint=classifier.checkpoint.name,
+            epoch=classifier.epoch,
+            source=Checkpoint(classifier.checkpoint, run).describe(classifier.epoch, classifier.temperature),
             frame=str(target),
             image_size=image.size,
         )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -94,19 +94,36 @@ def read_predictions(path: Path) -> Predictions:
     return predictions
 
 
-def read_logits_of(path: Path, index: int) -> tuple[Float32Array, int]:
-    """Read the logits (K,) and the label of one validation photograph, and nothing else of the file.
+class PredictionRow(NamedTuple):
+    """What a file of predictions says of one photograph.
+
+    Attributes:
+        classes: Names of the K classes.
+        values: (K,) float32, its logits; of a training photograph () float32, its margin.
+    """
+
+    classes: Sequence[str]
+    values: Float32Array
+
+
+def read_prediction_row(path: Path, part: Literal["train", "validation"], index: int) -> PredictionRow:
+    """Read what belongs to one photograph, and nothing else of the file; its strings are safe to print.
 
     Raises:
         PredictionsUnreadable: The file is missing or damaged, or has no such photograph.
     """
+    name = "validation/logits" if part == "validation" else "train/margin"
     try:
         with io.BufferedReader(open_regular(path)) as opened:
             file = TensorFile(opened)
-            return file.tensor("validation/logits", index), int(file.tensor("validation/labels", index))
-    except (OSError, DamagedTensors) as error:
+            classes = printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str]))
+            values = file.tensor(name, index)
+        if values.shape != ((len(classes),) if part == "validation" else ()) or values.dtype.kind != "f":
+            raise DamagedTensors(f"has {name} of another type or shape")
+    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
+    return PredictionRow(classes, values)
 
 
 def check_shapes(predictions: Predictions) -> None:

@@ -21,8 +21,22 @@ class ChannelRequest(msgspec.Struct, frozen=True, kw_only=True):
     channel: int
 
 
+class PhotographRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Of which photograph of a run it is wanted where the network looked.
+
+    Attributes:
+        name: As in ``photographs.json``.
+        epoch: The checkpoint of this epoch answers if there is one, else the newest; counted from 0.
+        classes: The classes to look for; those that the network does not have are left out.
+    """
+
+    name: str
+    epoch: int
+    classes: list[str]
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """Classify one file, or make the patches of a channel.
+    """Classify one file, make the patches of a channel, or say where the network looked in a photograph of the run.
 
     Attributes:
         id: Is repeated in the answer.
@@ -30,6 +44,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         run: The run whose network classifies it.
         checkpoint: Which checkpoint of the run; "auto" is the best one, or the newest while the run trains.
         patches: The channel, if patches are wanted; ``path`` and ``checkpoint`` mean nothing then.
+        photograph: Likewise the photograph.
     """
 
     id: int
@@ -37,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     checkpoint: CheckpointChoice = "auto"
     patches: ChannelRequest | None = None
+    photograph: PhotographRequest | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +66,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         epoch: The epoch in which it was saved, counted from 0.
         source: Run, checkpoint and epoch in words, with what a person should know of that run.
         frame: Path of a frame file with one probe: the photograph, its feature maps in all layers, and the LayerCAM
-            heatmap of the predicted class. If patches were wanted: of their file, see `facegender.runs.patches`.
+            heatmap of the predicted class. If patches were wanted: of their file, see `facegender.runs.patches`. If a
+            photograph of the run was: of a frame file with it and a LayerCAM heatmap for each wanted class.
         image_size: Width and height of the photograph in pixels.
     """
 

@@ -18,7 +18,8 @@ from facegender.classify_server import KEPT_FRAMES, ClassifyServer, serve
 from facegender.data.image import open_image
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
-from facegender.runs.protocol import Answer, Request
+from facegender.runs.photographs import read_photographs
+from facegender.runs.protocol import Answer, PhotographRequest, Request
 
 
 @pytest.fixture
@@ -136,3 +137,30 @@ def test_as_a_process_it_answers_on_a_clean_output_and_ends_with_its_input(root:
     assert Path(answer.frame).parent == tmp_path / "classify"
     assert stat.filemode(Path(answer.frame).parent.stat().st_mode) == "drwx------"
     assert stat.filemode(Path(answer.frame).stat().st_mode) == "-rw-------"
+
+
+def test_a_photograph_of_the_run_is_explained_for_each_class_by_the_checkpoint_of_its_epoch(
+    server: ClassifyServer, root: Path
+) -> None:
+    run = RunFolder(root, "done")
+    photographs = read_photographs(run)
+    assert photographs is not None
+    best = load_classifier(run.best_checkpoint)
+    wanted = PhotographRequest(name=photographs.validation[0], epoch=best.epoch, classes=["male", "female", "nobody"])
+    answer = server.answer(Request(id=4, run="done", photograph=wanted))
+    assert answer.ok, answer.error
+    assert (answer.id, answer.checkpoint, answer.epoch) == (4, "best.ckpt", best.epoch)
+    with open_frame(Path(answer.frame)) as frame:
+        assert frame.probe_image(0).shape == (32, 32, 3)
+        for name in ("male", "female"):
+            heat, high = frame.cam(name, 0)
+            assert heat.shape == (32, 32)
+            assert 0 <= high <= 1
+        assert "cam/nobody" not in frame
+
+
+def test_a_photograph_that_is_no_part_of_the_run_is_one_line(server: ClassifyServer) -> None:
+    wanted = PhotographRequest(name="female/nobody.jpg", epoch=0, classes=["male"])
+    answer = server.answer(Request(id=4, run="done", photograph=wanted))
+    assert not answer.ok
+    assert "no demo face is named female/nobody.jpg" in answer.error

@@ -17,7 +17,7 @@ from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run, require_resumable
 from facegender.runs.presets import default_of, unused_fields
-from facegender.runs.protocol import Answer, ChannelRequest, Request
+from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
 from facegender.support.text import one_line, shell_command
@@ -182,6 +182,15 @@ class ClassifierProcess:
             UserError: There are none, or the process died or did not answer; one line says why.
         """
         return Path((await self._answer(Request(id=0, run=run, patches=channel))).frame)
+
+    async def explain(self, run: str, photograph: PhotographRequest) -> Answer:
+        """Have it computed where the network looked in a photograph of a run.
+
+        Raises:
+            UserError: The run has no checkpoint, the photograph is gone, or the process died or did not answer; one
+                line says why.
+        """
+        return await self._answer(Request(id=0, run=run, photograph=photograph))
 
     async def _answer(self, request: Request) -> Answer:
         async with self._lock:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -11,17 +12,30 @@ import numpy as np
 import numpy.typing as npt
 from cachetools import LRUCache
 
-from facegender.evaluation.metrics import softmax
+from facegender.evaluation.metrics import (
+    Reliability,
+    calibration_error,
+    confusion,
+    counted_rows,
+    predicted_labels,
+    reliability,
+    roc_auc,
+    roc_curve,
+    softmax,
+)
 from facegender.evaluation.mistakes import Mask, Outcomes, never_right, outcomes_of, read_outcomes, worst_first
+from facegender.evaluation.suspects import Part, Suspect, rank_suspects
 from facegender.runs.folder import RunFolder
-from facegender.runs.photographs import read_photographs
-from facegender.runs.predictions import PredictionsUnreadable, read_logits_of, read_predictions
+from facegender.runs.photographs import Photographs, read_photographs
+from facegender.runs.predictions import PredictionRow, PredictionsUnreadable, read_prediction_row, read_predictions
 from facegender.support.text import one_line
 
 Floats = npt.NDArray[np.float64]
 
 EPOCHS_KEPT = 8
 """Epochs whose outcomes are kept: 1.3 MB each for 40 000 photographs."""
+MAX_SUSPECTS = 1000
+"""Nobody looks at more of them."""
 MAX_CURVE_EPOCHS = 200
 """Epochs of a photograph's curve at most, the newest one among them."""
 
@@ -60,15 +74,35 @@ class MistakesList:
 
 @dataclass(frozen=True)
 class PhotographHistory:
-    """The probabilities of one photograph over the epochs.
+    """Figures of one photograph over the epochs.
 
     Attributes:
-        epochs: Counted from 0.
-        probabilities: (len(epochs), K), NaN where it was not validated.
+        epochs: Counted from 0, ascending.
+        names: Of the figures: the classes, whose probabilities they are, or "margin".
+        values: (len(epochs), len(names)), NaN where they are not known.
     """
 
     epochs: tuple[int, ...]
-    probabilities: Floats
+    names: tuple[str, ...]
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of an epoch, see `facegender.evaluation.metrics`.
+
+    Attributes:
+        confusion: (K, K) counts.
+        roc: False and true positive rates of one class against all others.
+        roc_auc: Area below that curve; NaN where a side has no photographs.
+    """
+
+    classes: Sequence[str]
+    confusion: npt.NDArray[np.int64]
+    reliability: Reliability
+    calibration_error: float
+    roc: tuple[Floats, Floats]
+    roc_auc: float
 
 
 class OutcomeReader:
@@ -80,10 +114,40 @@ class OutcomeReader:
         self._kept: LRUCache[tuple[int, int], Outcomes] = LRUCache(EPOCHS_KEPT)
         self._never: tuple[tuple[int, ...], Mask] | None = None
 
-    def names(self) -> Sequence[str]:
-        """Return the names of the validation photographs as in ``photographs.json``; empty where there are none."""
-        photographs = read_photographs(self.folder)
-        return photographs.validation if photographs is not None else ()
+    def photographs(self) -> Photographs:
+        """Return the names of the photographs; none where the run has no list of them."""
+        return read_photographs(self.folder) or Photographs([], [])
+
+    def suspects(self) -> list[Suspect]:
+        """Return the photographs with the most doubtful labels.
+
+        Raises:
+            UserError: The run has no predictions that can be read.
+        """
+        return rank_suspects(self.folder, first=MAX_SUSPECTS)
+
+    def figures(self, epoch: int, positive: int) -> Figures:
+        """Compute the figures of an epoch, counted from 0.
+
+        Args:
+            positive: Index of the class that the ROC curve tells from all others.
+
+        Raises:
+            PredictionsUnreadable: Its file is missing or damaged.
+        """
+        predictions = read_predictions(self.folder.predictions_path(epoch))
+        labels, logits, classes = predictions.labels, predictions.logits, len(predictions.classes)
+        probabilities = softmax(logits)
+        scores = probabilities[:, min(positive, classes - 1)]
+        known = counted_rows(logits, labels)
+        return Figures(
+            classes=predictions.classes,
+            confusion=confusion(labels, predicted_labels(logits), classes),
+            reliability=reliability(probabilities, labels),
+            calibration_error=calibration_error(probabilities, labels),
+            roc=roc_curve(scores[known], labels[known] == positive),
+            roc_auc=roc_auc(scores[known], labels[known] == positive),
+        )
 
     def outcomes(self, epoch: int) -> Outcomes:
         """Return the outcomes of an epoch, counted from 0.
@@ -128,18 +192,26 @@ class OutcomeReader:
         return never[1]
 
     def history(self, index: int, epochs: Sequence[int]) -> PhotographHistory:
-        """Return the probabilities of a photograph in evenly spaced epochs; files that cannot be read are left out."""
-        step = max(1, -(-len(epochs) // MAX_CURVE_EPOCHS))
+        """Return the probabilities of a validation photograph in evenly spaced epochs that can be read."""
         rows: dict[int, Floats] = {}
+        names: tuple[str, ...] = ()
+        for epoch, read in self._rows(epochs, "validation", index):
+            if len(names) not in (0, len(read.values)):
+                rows.clear()  # a resumed run has found more classes
+            names = tuple(read.classes)
+            rows[epoch] = softmax(read.values[None])[0]
+        return PhotographHistory(tuple(rows), names, np.array(list(rows.values())).reshape(len(rows), len(names)))
+
+    def margins(self, index: int, epochs: Sequence[int]) -> PhotographHistory:
+        """Return the margins of a training photograph in evenly spaced epochs that can be read."""
+        rows = {epoch: float(read.values) for epoch, read in self._rows(epochs, "train", index)}
+        return PhotographHistory(tuple(rows), ("margin",), np.array(list(rows.values()), float).reshape(-1, 1))
+
+    def _rows(self, epochs: Sequence[int], part: Part, index: int) -> Iterator[tuple[int, PredictionRow]]:
+        step = max(1, -(-len(epochs) // MAX_CURVE_EPOCHS))
         for epoch in epochs[::-1][::step][::-1]:
-            try:
-                logits, _ = read_logits_of(self.folder.predictions_path(epoch), index)
-            except PredictionsUnreadable:
-                continue
-            rows[epoch] = softmax(logits[None])[0]
-        classes = max(map(len, rows.values()), default=0)
-        rows = {epoch: row for epoch, row in rows.items() if len(row) == classes}
-        return PhotographHistory(tuple(rows), np.array(list(rows.values())).reshape(len(rows), classes))
+            with contextlib.suppress(PredictionsUnreadable):
+                yield epoch, read_prediction_row(self.folder.predictions_path(epoch), part, index)
 
 
 def short_name(name: str) -> str:

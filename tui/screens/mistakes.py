@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.style import Style
 from rich.text import Text
@@ -15,8 +15,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
+from facegender.evaluation.suspects import Part, Suspect
 from facegender.runs.folder import RunFolder
+from facegender.runs.photographs import Photographs
 from facegender.runs.predictions import PredictionsUnreadable
+from facegender.support.errors import UserError
 from facegender.support.text import shell_command
 from tui import format as fmt
 from tui.graphics.textual_internals import QuietFocusScreen
@@ -25,10 +28,15 @@ from tui.host.thumbnails import ThumbnailProcess, Thumbnails
 from tui.run.outcomes import MistakesFilter, MistakesList, OutcomeReader, short_name
 from tui.run.state import RunState
 from tui.screens.base import BaseScreen
+from tui.widgets.confusion import ConfusionMatrix
+from tui.widgets.figures import FiguresView
 from tui.widgets.gallery import Gallery, Tile, caption
-from tui.widgets.keys import KeyHints
+from tui.widgets.keys import Hint, KeyHints
 from tui.widgets.lines import Lines
 from tui.widgets.scrubber import EpochScrubber
+
+if TYPE_CHECKING:
+    from tui.screens.photograph import Subject
 
 POLL_S = 0.3
 """How often the screen looks whether the run has new predictions."""
@@ -36,7 +44,15 @@ MIN_ROWS = 20
 """On a lower screen the line of epochs is left out."""
 Tab = Literal["mistakes", "suspects", "figures"]
 TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
-WRONG, RIGHT = ("✗", "#e06c75"), ("✓", "#98c379")
+HINTS: dict[Tab, tuple[Hint, ...]] = {
+    "mistakes": (
+        ("←→", "epoch"), ("hjkl", "photograph"), (",.", "page"), ("Enter", "look closer"), ("s", "changed sides"),
+        ("v", "never right"), ("f", "freeze"), ("Tab", "suspects, figures"),
+    ),
+    "suspects": (("hjkl", "photograph"), (",.", "page"), ("Enter", "look closer"), ("Tab", "figures, mistakes")),
+    "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list the cell"), ("Tab", "mistakes, suspects")),
+}  # fmt: skip
+LAST_HINTS: tuple[Hint, ...] = (("?", "help"), ("Esc", "back"))
 NO_PREDICTIONS = "this run has no predictions of single photographs"
 
 
@@ -62,12 +78,18 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         ("shift+right", "move_epoch(10)", "ten epochs forward"),
         ("home", "first_epoch", "first epoch"),
         ("end", "follow_live", "latest epoch, followed live"),
-        ("h", "gallery('move', -1)", "photograph to the left"),
-        ("l", "gallery('move', 1)", "photograph to the right"),
-        ("j,down", "gallery('move_row', 1)", "photograph below"),
-        ("k,up", "gallery('move_row', -1)", "photograph above"),
-        ("comma,pageup", "gallery('move_page', -1)", "previous page"),
-        ("full_stop,pagedown", "gallery('move_page', 1)", "next page"),
+        ("h", "move('move', -1)", "photograph or cell to the left"),
+        ("l", "move('move', 1)", "photograph or cell to the right"),
+        ("j,down", "move('move_row', 1)", "photograph or cell below"),
+        ("k,up", "move('move_row', -1)", "photograph or cell above"),
+        ("comma,pageup", "move('move_page', -1)", "previous page"),
+        ("full_stop,pagedown", "move('move_page', 1)", "next page"),
+        ("enter", "enter", "look closer, or list the cell"),
+        Binding("tab", "next_tab(1)", "next tab", priority=True),
+        Binding("shift+tab", "next_tab(-1)", "previous tab", priority=True),
+        ("1", "show_tab('mistakes')", "mistakes"),
+        ("2", "show_tab('suspects')", "suspects"),
+        ("3", "show_tab('figures')", "figures"),
         ("f", "freeze", "freeze this epoch as the reference"),
         ("s", "changed_sides", "those that changed sides since the reference"),
         ("v", "never_right", "those that were never right"),
@@ -93,13 +115,18 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._thumbnails = Thumbnails(self._process, folder.name, self._thumbnail_arrived)
         self._gallery = Gallery(self._thumbnails, id="gallery")
         self._scrubber = EpochScrubber(id="scrubber")
-        self._names: Sequence[str] | None = None
+        self._figures = FiguresView(id="figures")
+        self._photographs: Photographs | None = None
+        self._suspects: list[Suspect] = []
         self._filter = MistakesFilter()
         self._reference: int | None = None
         self._epochs: tuple[int, ...] = ()
         self._list: MistakesList | None = None
         self._cursor_was_moved = False
         self._tab: Tab = "mistakes"
+        self._shown_tab: Tab = "mistakes"
+        """Differs from the tab while that is being read."""
+        self._cursors: dict[Tab, int] = {}
 
     def compose(self) -> ComposeResult:
         """The title, the tabs, the epochs, the gallery, a line about the photograph under the cursor, the keys."""
@@ -108,16 +135,13 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         yield self._scrubber
         yield Static("reading the run…", id="message", markup=False)
         yield self._gallery
+        yield self._figures
         yield Lines(id="about", markup=False)
-        yield KeyHints(
-            [("←→", "epoch"), ("hjkl", "photograph"), (",.", "page"), ("Enter", "look closer"), ("s", "changed sides"),
-             ("v", "never right"), ("f", "freeze"), ("Tab", "suspects, figures")],
-            [("?", "help"), ("Esc", "back")],
-        )  # fmt: skip
+        yield KeyHints(HINTS["mistakes"], LAST_HINTS)
 
     def on_mount(self) -> None:
         """Show the epoch."""
-        self._gallery.display = False
+        self._gallery.display = self._figures.display = False
         self._check_run()
         self.set_interval(POLL_S, self._check_run)
 
@@ -158,36 +182,58 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     @work(group="list", exclusive=True)
     async def _update(self) -> None:
-        """Read the epoch in a thread, and show it."""
+        """Read what the tab shows in a thread, and show it."""
         if (epoch := self._shown_epoch) is None:
             return
         try:
-            if self._names is None:
-                self._names = await asyncio.to_thread(self._reader.names)
+            if self._photographs is None:
+                self._photographs = await asyncio.to_thread(self._reader.photographs)
             found = await asyncio.to_thread(self._reader.list, epoch, self._filter, self._epochs)
-        except PredictionsUnreadable as error:
+            if self._tab == "suspects":
+                self._suspects = await asyncio.to_thread(self._reader.suspects)
+            elif self._tab == "figures":
+                label = self._figures.matrix.cell[0]
+                figures = await asyncio.to_thread(self._reader.figures, epoch, label)
+        except (PredictionsUnreadable, UserError) as error:
             if self.is_open:
                 self._list = None
-                self._show_epochs()
                 self._show_message(f"{error}: ←→ show other epochs")
+                self._show_epochs()
             return
-        if self.is_open:
-            self._show_list(found)
-
-    def _show_list(self, found: MistakesList) -> None:
-        # The photograph under the cursor stays there if the user has put it there.
-        kept = self._gallery.item if self._cursor_was_moved else None
+        if not self.is_open:
+            return
+        followed = self._followed_photograph()
         self._list = found
-        self._show_epochs()
-        cursor = next(iter((found.order == kept).nonzero()[0].tolist()), 0) if kept is not None else 0
-        empty = "no photograph is like that: Esc shows all" if self._is_filtered else "no photograph was validated"
         self.query_one("#message").display = False
-        self._gallery.display = True
-        self._gallery.show(found.order, self._tile, cursor=cursor, pictures=bool(self._names), empty=empty)  # type: ignore[arg-type]
-        self._gallery.focus()
+        self._gallery.display, self._figures.display = self._tab != "figures", self._tab == "figures"
+        if self._tab == "figures":
+            self._figures.show(figures, label)
+            self._figures.matrix.focus()
+        elif self._tab == "suspects":
+            has_pictures = bool(self._photographs.train or self._photographs.validation)
+            self._gallery.show(
+                range(len(self._suspects)), self._suspect_tile, cursor=self._cursors.get("suspects", 0),
+                pictures=has_pictures, empty="no label is in doubt",
+            )  # fmt: skip
+            self._gallery.focus()
+        else:
+            cursor = self._cursors.get("mistakes", 0)
+            if followed is not None:
+                cursor = next(iter((found.order == followed).nonzero()[0].tolist()), 0)
+            empty = "no photograph is like that: Esc shows all" if self._is_filtered else "no photograph was validated"
+            pictures = bool(self._photographs.validation)
+            self._gallery.show(found.order, self._tile, cursor=cursor, pictures=pictures, empty=empty)  # type: ignore[arg-type]  # an array is a sequence of numbers
+            self._gallery.focus()
+        self._shown_tab = self._tab
+        self._show_epochs()
+
+    def _followed_photograph(self) -> int | None:
+        """The photograph that the user has put the cursor on, which stays there in other epochs and filters."""
+        moved = self._cursor_was_moved and self._tab == self._shown_tab == "mistakes"
+        return self._gallery.item if moved else None
 
     def _show_message(self, text: str) -> None:
-        self._gallery.display = False
+        self._gallery.display = self._figures.display = False
         message = self.query_one("#message", Static)
         message.display = True
         message.update(text)
@@ -215,9 +261,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         for number, name in enumerate(TABS, 1):
             selected = name == self._tab
             tabs.append(f" {number} {name} ", Style(reverse=selected, dim=not selected, meta={"tab": name}))
-        tabs.append(self._filter_text(), "#e5c07b")
+        if self._tab == "mistakes":
+            tabs.append(self._filter_text(), "#e5c07b")
         page, pages = self._gallery.page
-        if self._list is not None and len(self._list.order):
+        if self._tab != "figures" and self._gallery.item is not None:
             tabs.append(f"  page {page} of {fmt.thousands(pages)}", "dim")
         self.query_one("#tabs", Static).update(tabs, layout=False)
 
@@ -242,8 +289,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         """The tile of a photograph."""
         assert self._list is not None
         outcomes = self._list.outcomes
-        sign, colour = RIGHT if outcomes.answers[index] == outcomes.labels[index] else WRONG
-        name = self._names[index] if self._names and index < len(self._names) else ""
+        sign, colour = fmt.RIGHT if outcomes.answers[index] == outcomes.labels[index] else fmt.WRONG
+        name = self._file_name("validation", index)
         return Tile(
             name,
             caption(
@@ -257,10 +304,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
     def _about(self, index: int) -> Text:
         """What is known of the photograph under the cursor, in one line."""
         assert self._list is not None
-        outcomes, names = self._list.outcomes, self._names or ()
+        outcomes, name = self._list.outcomes, self._file_name("validation", index)
         label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
-        name = short_name(names[index]) if index < len(names) else f"validation photograph {index + 1}"
-        text = Text.assemble((f" {name}", "bold"), ("  label ", "dim"), fmt.class_name(label, outcomes.classes))
+        text = Text(f" {short_name(name) or f'validation photograph {index + 1}'}", "bold")
+        text.append("  label ", "dim").append(fmt.class_name(label, outcomes.classes))
         text.append("  answer ", "dim").append(fmt.class_name(answer, outcomes.classes))
         text.append(f" {fmt.percent(float(outcomes.of_answer[index]))}")
         if problem := self._gallery.problem:
@@ -271,12 +318,63 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             f"  {fmt.thousands(self._gallery.cursor + 1)} of {fmt.thousands(len(self._list.order))}", "dim"
         )
 
+    def _file_name(self, part: Part, index: int) -> str:
+        """The name of a photograph as in ``photographs.json``; empty if it is not known."""
+        names = getattr(self._photographs, part) if self._photographs is not None else []
+        return names[index] if index < len(names) else ""
+
+    def _suspect_tile(self, place: int) -> Tile:
+        """The tile of a photograph whose label is suspect."""
+        one = self._suspects[place]
+        name = self._file_name(one.part, one.index)
+        return Tile(
+            name,
+            (
+                Text.assemble((f"{place + 1}. ", "bold #e5c07b"), f"margin {one.margin:.1f}"),
+                Text.assemble(("label ", "dim"), one.label),
+                Text(short_name(name) or f"{one.part} {one.index + 1}", "dim"),
+            ),
+        )
+
+    def _about_suspect(self, place: int) -> Text:
+        one = self._suspects[place]
+        name = short_name(self._file_name(one.part, one.index)) or f"photograph {one.index + 1}"
+        text = Text.assemble((f" {name}", "bold"), (f"  {one.part}, label ", "dim"), one.label, f"  {one.reason}")
+        if problem := self._gallery.problem:
+            text.append(f"  {problem}", "#e5c07b")
+        return text
+
+    def _about_cell(self) -> Text:
+        """What the selected cell of the confusion matrix says, in words."""
+        figures = self._figures.shown
+        if figures is None:
+            return Text()
+        label, answer = self._figures.matrix.cell
+        count, total = int(figures.confusion[label, answer]), int(figures.confusion[label].sum())
+        names = fmt.class_name(label, figures.classes), fmt.class_name(answer, figures.classes)
+        share = f" ({fmt.percent(count / total)})" if total else ""
+        text = Text.assemble((" label ", "dim"), names[0], ("  answer ", "dim"), names[1])
+        return text.append(f"  {fmt.thousands(count)} of {fmt.thousands(total)} photographs{share}")
+
     @on(Gallery.Moved)
-    def _gallery_moved(self) -> None:
-        item = self._gallery.item
-        known = item is not None and self._list is not None
-        self.query_one("#about", Lines).write(self._about(item) if known and item is not None else Text())
+    @on(ConfusionMatrix.Moved)
+    def _moved(self) -> None:
+        item, about = self._gallery.item, Text()
+        if self._shown_tab == "figures":
+            about = self._about_cell()
+        elif item is not None and self._shown_tab == "suspects":
+            about = self._about_suspect(item)
+        elif item is not None and self._list is not None:
+            about = self._about(item)
+        self.query_one("#about", Lines).write(about)
         self._show_title()
+
+    @on(ConfusionMatrix.Moved)
+    def _cell_moved(self) -> None:
+        """Show the ROC curve of the class of the row."""
+        shown = self._figures.shown
+        if shown is not None and self._figures.positive != self._figures.matrix.cell[0]:
+            self._update()
 
     def _thumbnail_arrived(self) -> None:
         self._gallery.arrived()
@@ -288,10 +386,73 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     # Keys
 
-    def action_gallery(self, change: str, by: int) -> None:
-        """Move the cursor by a method of the gallery."""
+    def action_move(self, change: str, by: int) -> None:
+        """Move the cursor of the gallery or of the confusion matrix."""
+        if self._shown_tab == "figures":
+            if change != "move_page":
+                self._figures.matrix.move(*((0, by) if change == "move" else (by, 0)))
+            return
         self._cursor_was_moved = True
         getattr(self._gallery, change)(by)
+        self._cursors[self._shown_tab] = self._gallery.cursor
+
+    def action_show_tab(self, tab: Tab) -> None:
+        """Show another tab."""
+        if tab != self._tab and self._epochs:
+            self._tab = tab
+            self.query_one(KeyHints).show(HINTS[tab], LAST_HINTS)
+            self._show_title()
+            self._update()
+
+    def action_next_tab(self, by: int) -> None:
+        """Show the next tab, or the previous one."""
+        self.action_show_tab(TABS[(TABS.index(self._tab) + by) % len(TABS)])
+
+    def on_click(self, event: events.Click) -> None:
+        """Show the tab that was clicked."""
+        if (tab := event.style.meta.get("tab")) is not None:
+            self.action_show_tab(tab)
+
+    @on(Gallery.Chosen)
+    @on(ConfusionMatrix.Chosen)
+    async def action_enter(self) -> None:
+        """Show the photograph under the cursor large, or list those of the selected cell."""
+        if self._shown_tab == "figures":
+            if self._figures.shown is not None:
+                self._filter = MistakesFilter(cell=self._figures.matrix.cell)
+                self._cursors.pop("mistakes", None)
+                self.action_show_tab("mistakes")
+            return
+        if self._gallery.item is None or (epoch := self._shown_epoch) is None:
+            return
+        from tui.screens.photograph import Photograph
+
+        items = list(self._gallery.items)
+        subject = self._suspect if self._shown_tab == "suspects" else self._validation_subject
+        screen = Photograph(
+            self._reader, lambda place: subject(int(items[place])), self._gallery.cursor, len(items), self._epochs,
+            epoch, self._process, self._classifier,
+        )  # fmt: skip
+        await self.app.push_screen(screen, self._photograph_left)
+
+    def _photograph_left(self, place: int | None) -> None:
+        """Put the cursor on the photograph that was shown last."""
+        if place is not None:
+            self.action_move("move", place - self._gallery.cursor)
+
+    def _validation_subject(self, index: int) -> Subject:
+        from tui.screens.photograph import Subject
+
+        assert self._list is not None
+        outcomes = self._list.outcomes
+        label, answer = (outcomes.classes[int(values[index])] for values in (outcomes.labels, outcomes.answers))
+        return Subject("validation", index, self._file_name("validation", index), label, answer)
+
+    def _suspect(self, place: int) -> Subject:
+        from tui.screens.photograph import Subject
+
+        one = self._suspects[place]
+        return Subject(one.part, one.index, self._file_name(one.part, one.index), one.label, one.predicted, one.reason)
 
     def action_move_epoch(self, by: int) -> None:
         """Move by epochs that have predictions; the latest one is followed."""
@@ -344,8 +505,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._update()
 
     def action_back(self) -> None:
-        """Show all photographs again, or leave."""
-        if self._is_filtered:
+        """Show all photographs again, then the first tab, or leave."""
+        if self._tab != "mistakes":
+            self.action_show_tab("mistakes")
+        elif self._is_filtered:
             self._set_filter(MistakesFilter())
         else:
             self.action_leave()

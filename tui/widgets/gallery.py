@@ -158,7 +158,8 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         self._views = [PictureView() for _ in range(MAX_ROWS)]
         self._captions = [Lines(markup=False) for _ in range(MAX_ROWS)]
         self._empty = Lines(id="empty", markup=False)
-        self._items: Sequence[int] = ()
+        self.items: Sequence[int] = ()
+        """What `show` was given last."""
         self._tile_of: Callable[[int], Tile] = lambda _: Tile("", ())
         self._has_pictures = True
         self._layout: GalleryLayout | None = None
@@ -191,7 +192,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
             pictures: Whether there are photographs to show.
             empty: The text where there are no items.
         """
-        self._items, self._tile_of, self._has_pictures = items, tile_of, pictures
+        self.items, self._tile_of, self._has_pictures = items, tile_of, pictures
         self.cursor = min(max(0, cursor), max(0, len(items) - 1))
         self._empty.write(Text("" if len(items) else empty))
         self._update()
@@ -199,7 +200,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
     @property
     def item(self) -> int | None:
         """The item under the cursor; None if there are none."""
-        return int(self._items[self.cursor]) if len(self._items) else None
+        return int(self.items[self.cursor]) if len(self.items) else None
 
     @property
     def problem(self) -> str:
@@ -213,7 +214,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
     def page(self) -> tuple[int, int]:
         """The shown page, counted from 1, and how many there are."""
         per_page = self._layout.per_page if self._layout else 1
-        return self.cursor // per_page + 1, max(1, -(-len(self._items) // per_page))
+        return self.cursor // per_page + 1, max(1, -(-len(self.items) // per_page))
 
     # Moving about
 
@@ -224,10 +225,10 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
     def move_row(self, by: int) -> None:
         """Move the cursor by rows, if there is such a row."""
         to = self.cursor + by * (self._layout.columns if self._layout else 1)
-        if 0 <= to < len(self._items):
+        if 0 <= to < len(self.items):
             self._move_to(to)
-        elif by > 0 and self._layout and to // self._layout.columns == (len(self._items) - 1) // self._layout.columns:
-            self._move_to(len(self._items) - 1)  # the last row is not full
+        elif by > 0 and self._layout and to // self._layout.columns == (len(self.items) - 1) // self._layout.columns:
+            self._move_to(len(self.items) - 1)  # the last row is not full
 
     def move_page(self, by: int) -> None:
         """Turn pages, the cursor with them."""
@@ -236,7 +237,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
             self._move_to(self.cursor + by * self._layout.per_page)
 
     def _move_to(self, cursor: int) -> None:
-        cursor = min(max(0, cursor), max(0, len(self._items) - 1))
+        cursor = min(max(0, cursor), max(0, len(self.items) - 1))
         if cursor != self.cursor:
             self.cursor = cursor
             self._update()
@@ -249,7 +250,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         cursor = self._first + tile
         if cursor == self.cursor:
             self.post_message(self.Chosen())
-        elif cursor < len(self._items):
+        elif cursor < len(self.items):
             self._move_to(cursor)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -291,7 +292,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         """The tiles of the shown page, or of one before or after it."""
         assert self._layout is not None
         first = self._first + pages * self._layout.per_page
-        return [self._tile_of(int(item)) for item in self._items[max(0, first) : max(0, first + self._layout.per_page)]]
+        return [self._tile_of(int(item)) for item in self.items[max(0, first) : max(0, first + self._layout.per_page)]]
 
     def _wanted(self, tile: Tile) -> Wanted:
         assert self._layout is not None
@@ -306,14 +307,14 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         pane = Area(*self.content_size)
         if not all(pane) or not self.is_attached:
             return
-        captions = max((len(self._tile_of(int(item)).caption) for item in self._items[:1]), default=1)
+        captions = max((len(self._tile_of(int(item)).caption) for item in self.items[:1]), default=1)
         layout = gallery_layout(pane, terminal_of(self.app), captions=captions, pictures=self._has_pictures)
-        self._empty.display = not len(self._items)
+        self._empty.display = not len(self.items)
         if layout != self._layout:
             self._layout = layout
             self._rows.clear()
         for row, (view, lines) in enumerate(zip(self._views, self._captions, strict=True)):
-            used = row < layout.rows and len(self._items) > 0
+            used = row < layout.rows and len(self.items) > 0
             lines.display, view.display = used, used and layout.picture_rows > 0
             lines.styles.height, view.styles.height = layout.caption_rows, max(1, layout.picture_rows)
         self._write_captions()
