@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from textual.strip import Strip
 
 from tui.run.curves import Curve, Smoother
 from tui.widgets.chart import Chart
-from tui.widgets.plotting import Canvas, cropped, log_ticks, nice_ticks, reduced_to_columns, short
+from tui.widgets.plotting import Canvas, column_means, cropped, log_ticks, nice_ticks, reduced_to_columns, short
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -449,3 +450,19 @@ def test_a_curve_outside_of_a_range_is_cropped_to_what_crosses_it() -> None:
         assert [part.tolist() for part in cropped(np.array([5.0, 6]), low, high, np.array([1.0, 1]))] == [[], []]
     x, y = cropped(np.array([0.0, 10]), 4.0, 6.0, np.array([0.0, 10]))
     assert (x.tolist(), y.tolist()) == ([4, 6], [4, 6])
+
+
+def test_a_thin_curve_has_the_mean_of_each_column() -> None:
+    x, y = column_means(np.arange(1.0, 9.0), 2, (0.0, 10.0), np.array([1.0, 3, math.nan, 2, 4, math.nan, math.nan, 8]))
+    assert x.tolist() == [2.5, 6.5]
+    assert y.tolist() == [2, 6]
+    assert np.isnan(column_means(np.arange(4.0), 2, (0.0, 4.0), np.full(4, math.nan))[1]).all()
+    few = np.array([1.0, 2.0])
+    assert column_means(few, 2, (0.0, 2.0), few)[1] is few
+
+
+async def test_a_thin_curve_of_many_noisy_points_is_a_line() -> None:
+    x = np.arange(50_000.0)
+    noisy = Curve("train", x, np.random.default_rng(0).normal(1 - x / 50_000, 0.1), "#61afef")
+    lit = [dots(await drawn(Chart(""), replace(noisy, thin=thin))) for thin in (True, False)]
+    assert sum(map(sum, lit[0])) < 0.5 * sum(map(sum, lit[1]))

@@ -208,6 +208,7 @@ class Curve:
             all lines, and not ``y``; None for a line.
         glyph: A character of one cell that names the line, drawn on it here and there; "" for none.
         dotted: Draw a dotted line.
+        thin: Where a column of dots has several points, draw their mean instead of all that they cover.
         behind: Draw it behind the others; it does not count for the range of the y axis.
     """
 
@@ -221,6 +222,7 @@ class Curve:
     band: tuple[Floats, Floats] | None = None
     glyph: str = ""
     dotted: bool = False
+    thin: bool = False
     behind: bool = False
 
     def value_at(self, index: int | None) -> float:

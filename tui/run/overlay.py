@@ -97,7 +97,7 @@ class EntryCurves:
 def curves_of(entry: Entry, axis: Axis, weight: float, metric: str) -> EntryCurves:
     """Return the curves of an entry; the arguments are those of `StepCurves.curves`."""
     each = [run.curves.curves(run.state, axis, weight, metric) for run in entry.runs]
-    of = partial(_named, entry)
+    of = partial(_named, entry, thin=weight > 0)
     raw: tuple[Curve | None, Curve | None] = (None, None)
     if len(entry.runs) == 1 and weight > 0:
         run = entry.runs[0]
@@ -122,7 +122,7 @@ def curves_of(entry: Entry, axis: Axis, weight: float, metric: str) -> EntryCurv
     )
 
 
-def _named(entry: Entry, each: list[tuple[Curve, ...]]) -> dict[str, Curve]:
+def _named(entry: Entry, each: list[tuple[Curve, ...]], *, thin: bool) -> dict[str, Curve]:
     """Return the training and the validation curve of an entry from those of its runs."""
     found: dict[str, Curve] = {}
     for name, names in (("train", ("train",)), ("validation", ("validation", "macro", ""))):
@@ -132,7 +132,9 @@ def _named(entry: Entry, each: list[tuple[Curve, ...]]) -> dict[str, Curve]:
         curve = of_runs[0] if len(entry.runs) == 1 else mean_of(of_runs)
         is_train = name == "train"
         colour = faded(entry.colour, TRAIN_STRENGTH) if is_train else entry.colour
-        found[name] = replace(curve, name=name, colour=colour, glyph=entry.glyph, dotted=is_train, points=not is_train)
+        found[name] = replace(
+            curve, name=name, colour=colour, glyph=entry.glyph, dotted=is_train, thin=thin, points=not is_train
+        )
     return found
 
 

@@ -21,8 +21,8 @@ Ints = npt.NDArray[np.int_]
 
 MAX_POWER = 308.25
 """Ten to a larger power may overflow a float."""
-GLYPH_EVERY = 40
-"""Columns from one glyph of a line to the next, at least."""
+GLYPH_EVERY, GLYPH_GAP = 40, 6
+"""Columns from one glyph of a line to the next, and to the last one, at least."""
 QUANTILE_OF = 20_000
 """Values of which a quantile is computed, of more about every n-th."""
 CORNER = "└"
@@ -71,6 +71,29 @@ def reduced_to_columns(x: Floats, y: Floats, x_range: tuple[float, float], colum
     xs = np.repeat(cell[starts].astype(float), 4)
     ys = np.stack([y[starts], lowest, highest, y[ends]], axis=1).ravel()
     return xs, ys
+
+
+def column_means(x: Floats, columns: int, x_range: tuple[float, float], *series: Floats) -> tuple[Floats, ...]:
+    """Reduce curves to at most one point per column: the mean of its finite values.
+
+    Returns:
+        x, which is the mean as well, and each of the series; NaN for a column without a finite value.
+    """
+    if len(x) <= columns:
+        return x, *series
+    low, high = x_range
+    cell = ((x - low) / ((high - low) or 1.0) * columns).astype(np.int64)
+    starts = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]])
+
+    def mean(values: Floats) -> Floats:
+        finite = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            means: Floats = np.add.reduceat(np.where(finite, values, 0), starts) / np.add.reduceat(
+                finite, starts, dtype=int
+            )
+        return means
+
+    return tuple(mean(values) for values in (x, *series))
 
 
 class Canvas:
@@ -225,7 +248,7 @@ class Plot:
         """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
         if height < 3 or width < 16 or not any(len(curve.y) for curve in self.curves):
             return []
-        lines = [self._line(curve) for curve in self.curves]
+        lines = [self._line(curve, 2 * width) for curve in self.curves]
         front = [y for (_, *ys), curve in zip(lines, self.curves, strict=True) if not curve.behind for y in ys]
         values = np.concatenate(front) if front else np.empty(0)
         values = values[np.isfinite(values)]
@@ -255,12 +278,14 @@ class Plot:
             )
         return [*rows_drawn, self._axis(margin, columns, non_finite)]
 
-    def _line(self, curve: Curve) -> tuple[Floats, ...]:
+    def _line(self, curve: Curve, columns: int) -> tuple[Floats, ...]:
         """Return what of a curve is in the x range: x, y, and the lower and upper edge of its band if it has one.
 
-        Values are exponents of ten on a logarithmic axis.
+        Values are exponents of ten on a logarithmic axis. A thin curve has one value for each of the columns.
         """
         x, *series = cropped(curve.x, *self.x_range, curve.y, *(curve.band or ()))
+        if curve.thin:
+            x, *series = column_means(x, columns, self.x_range, *series)
         if self.logarithmic:
             with np.errstate(invalid="ignore", divide="ignore"):
                 series = [np.where(y > 0, np.log10(y), np.nan) for y in series]
@@ -303,7 +328,9 @@ class Plot:
             if not len(position):
                 continue
             columns = np.arange(every * (2 * index + 1) // (2 * len(named)), canvas.width, every)
-            columns = np.r_[columns[(columns >= position[0]) & (columns < position[-1])], round(position[-1])]
+            columns = np.r_[
+                columns[(columns >= position[0]) & (columns < position[-1] - GLYPH_GAP)], round(position[-1])
+            ]
             heights: Floats = np.asarray(np.interp(columns, position, y[finite]), float)
             rows = np.rint(down(heights) / 4 - 0.5).astype(int)
             for column, row in zip(columns.tolist(), rows.tolist(), strict=True):
