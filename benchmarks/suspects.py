@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +27,6 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.journal import read_kinds
 from facegender.runs.photographs import read_photographs
 from facegender.runs.predictions import read_predictions
-from facegender.runs.presets import configure
 from facegender.support.files import exists
 
 CLASSES = ("female", "male")
@@ -105,14 +106,12 @@ def _measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     if not exists(folder.path):
         swapped = swap_labels(given.folder, copy, given.swap, given.seed)
         listed.write_text(json.dumps(sorted(swapped)), encoding="utf-8")
-        config = configure({
-            "recipe": given.recipe, "image_size": given.size, "epochs": given.epochs, "seed": given.seed,
-            "data": str(copy), "visualize_every": 0,
-        })  # fmt: skip
-        from facegender.training.run import train
-
-        if train(config, scratch, "run", show=False) != "completed":
-            raise SystemExit("the run failed")
+        options = {
+            "data": copy, "root": scratch, "run": "run", "recipe": given.recipe, "image-size": given.size,
+            "epochs": given.epochs, "seed": given.seed, "visualize-every": 0,
+        }  # fmt: skip
+        command = ["facegender", "train", *(f"--{name}={value}" for name, value in options.items())]
+        subprocess.run([sys.executable, "-m", *command], check=True)
     swapped = set(json.loads(listed.read_text(encoding="utf-8")))
     if not swapped:
         for number, suspect in enumerate(rank_suspects(folder, first=given.first), 1):

@@ -14,7 +14,7 @@ from facegender.cli.options import Json, Root, not_empty, to_path
 from facegender.runs.folder import open_run
 from facegender.support.errors import UserError
 from facegender.support.files import replacing
-from facegender.support.text import json_line, printable, table
+from facegender.support.text import counted, json_line, printable, table
 
 SHOWN = 40
 """Lines of the table if nobody asks for more."""
@@ -41,26 +41,28 @@ def suspects(
     epochs that contradict the label.
     """
     folder = open_run(root, run)
+    if json and csv_file is not None:
+        raise UserError("--json and --csv exclude each other: give one of them")
     from facegender.evaluation.suspects import PARTS, rank_suspects
 
-    ranked = rank_suspects(folder, PARTS if part == "all" else (part,))
-    chosen = ranked[:first]
+    shown = SHOWN if first is None and csv_file is None and not json else first
+    chosen = rank_suspects(folder, PARTS if part == "all" else (part,), first=shown)
+    if not chosen:
+        raise UserError(f"run {run} has no margins of {part} photographs: try --part all")
     if csv_file is not None:
         _write_csv(csv_file, chosen)
-        print(f"{printable(csv_file)}: {len(chosen)} of {len(ranked)} photographs")
+        print(f"{printable(csv_file)}: {counted(len(chosen), 'photograph')}")
     elif json:
         for suspect in chosen:
             print(json_line(msgspec.to_builtins(suspect)))
     else:
         rows = [["", "part", "label", "predicted", "wrong in", "margin", "photograph"]]
-        for number, one in enumerate(chosen if first else chosen[:SHOWN], 1):
+        for number, one in enumerate(chosen, 1):
             wrong_in, name = f"{one.contradicted} of {one.epochs}", one.file or f"number {one.index + 1}"
             rows.append([str(number), one.part, one.label, one.predicted, wrong_in, f"{one.margin:+.1f}", name])
         print("\n".join(table(rows)))
-        if len(ranked) >= len(rows):
-            print(
-                f"the first {len(rows) - 1} of {len(ranked)} photographs; --first N shows more, --csv F.csv writes all"
-            )
+        if first is None and len(chosen) == SHOWN:
+            print(f"the {SHOWN} most doubtful; --first N shows more, --csv F.csv writes all")
 
 
 def _write_csv(path: Path, suspects: Sequence[msgspec.Struct]) -> None:

@@ -13,14 +13,13 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from facegender.runs.folder import RunFolder
-from facegender.runs.photographs import read_photographs
+from facegender.runs.photographs import Photographs, read_photographs
 from facegender.runs.predictions import Labels, Predictions, PredictionsUnreadable, read_predictions
 from facegender.support.arrays import Float32Array
 from facegender.support.errors import UserError
-from facegender.support.text import printable
+from facegender.support.text import counted, printable
 
 Part = Literal["train", "validation"]
 PARTS: tuple[Part, ...] = ("train", "validation")
@@ -85,19 +84,15 @@ def rank_suspects(folder: RunFolder, parts: Sequence[Part] = PARTS, *, first: in
         UserError: The run has no predictions that can be read.
     """
     epochs = _read_epochs(folder)
+    photographs = read_photographs(folder) or Photographs([], [])
+    tables = {part: _Table(part, epochs, getattr(photographs, part)) for part in parts}
     ranked: list[tuple[float, float, Part, int]] = []
-    tables = {part: _Table(part, epochs) for part in parts}
     for part, table in tables.items():
         order = np.argsort(table.mean, kind="stable")[: np.isfinite(table.mean).sum()]
         ranked += [
             ((rank + 0.5) / len(order), float(table.mean[index]), part, int(index)) for rank, index in enumerate(order)
         ]
-    photographs = read_photographs(folder)
-    names: dict[Part, list[str]] = {
-        "train": photographs.train if photographs else [],
-        "validation": photographs.validation if photographs else [],
-    }
-    return [tables[part].suspect(index, names[part]) for _, _, part, index in sorted(ranked)[:first]]
+    return [tables[part].suspect(index) for _, _, part, index in sorted(ranked)[:first]]
 
 
 def _read_epochs(folder: RunFolder) -> list[Predictions]:
@@ -123,40 +118,48 @@ class _Table:
         mean: (N,) over the epochs; NaN where no epoch has a margin.
     """
 
-    def __init__(self, part: Part, epochs: Sequence[Predictions]) -> None:
+    def __init__(self, part: Part, epochs: Sequence[Predictions], names: Sequence[str]) -> None:
         self._part = part
         self._classes = epochs[-1].classes
+        self._names = names
         if part == "validation":
-            self._labels = epochs[-1].labels
-            margins = [margins_of(one.logits, one.labels) for one in epochs]
-            self._predicted = np.stack([np.nan_to_num(one.logits, nan=-np.inf).argmax(1) for one in epochs])
+            labels = [one.labels for one in epochs]
+            margins = np.stack([margins_of(one.logits, one.labels) for one in epochs])
+            self._logits = [one.logits for one in epochs]
         else:
-            counted = [one for one in epochs if len(one.margins) == len(epochs[-1].margins)]
-            self._labels = np.max([one.train_labels for one in counted], axis=0)
-            margins = [one.margins for one in counted]
-            other = 1 - self._labels if len(self._classes) == 2 else np.full(len(self._labels), -1)
-            self._predicted = np.tile(other, (len(margins), 1))
-        self._margins = np.stack(margins)
-        self._known: npt.NDArray[np.int64] = np.isfinite(self._margins).sum(0)
+            epochs = [one for one in epochs if len(one.margins) == len(epochs[-1].margins)]
+            labels = [one.train_labels for one in epochs]
+            margins = np.stack([one.margins for one in epochs])
+            self._logits = []
+        self._labels: Labels = np.max(labels, axis=0)  # -1 in an epoch in which a photograph was not seen
+        self._wrong = margins < 0
+        known = np.isfinite(margins)
+        self._known, self._contradicted = known.sum(0), self._wrong.sum(0)
         with np.errstate(invalid="ignore"):
-            self.mean = np.where(np.isfinite(self._margins), self._margins, 0).sum(0, dtype=np.float64) / self._known
+            self.mean = np.where(known, margins, 0).sum(0, dtype=np.float64) / self._known
 
-    def suspect(self, index: int, names: Sequence[str]) -> Suspect:
+    def suspect(self, index: int) -> Suspect:
         """Describe one photograph."""
-        wrong = self._margins[:, index] < 0
-        contradicted, epochs, margin = int(wrong.sum()), int(self._known[index]), float(self.mean[index])
-        taken_for = self._predicted[wrong, index]
-        likely = int(np.bincount(taken_for).argmax()) if taken_for.size and taken_for.min() >= 0 else -1
-        predicted = self._classes[likely] if likely >= 0 else ""
+        label, contradicted, epochs = (int(of[index]) for of in (self._labels, self._contradicted, self._known))
+        predicted, margin = self._predicted(index, label) if contradicted else "", float(self.mean[index])
         how = f"predicted {predicted}" if predicted else "not predicted as labelled"
         return Suspect(
             part=self._part,
             index=index,
-            file=printable(names[index]) if index < len(names) else "",
-            label=self._classes[int(self._labels[index])],
+            file=printable(self._names[index]) if index < len(self._names) else "",
+            label=self._classes[label],
             predicted=predicted,
             margin=margin,
             contradicted=contradicted,
             epochs=epochs,
-            reason=f"{how} in {contradicted} of {epochs} epochs, mean margin {margin:.1f}",
+            reason=f"{how} in {contradicted} of {counted(epochs, 'epoch')}, mean margin {margin:.1f}",
         )
+
+    def _predicted(self, index: int, label: int) -> str:
+        """The class that the photograph was taken for most often in the epochs that contradict its label."""
+        if len(self._classes) == 2:
+            return self._classes[1 - label]
+        if not self._logits:
+            return ""
+        wrong = [int(self._logits[epoch][index].argmax()) for epoch in np.flatnonzero(self._wrong[:, index])]
+        return self._classes[max(wrong, key=wrong.count)]

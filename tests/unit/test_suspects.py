@@ -76,7 +76,7 @@ def test_only_epochs_in_which_a_photograph_was_seen_count(tmp_path: Path) -> Non
 def test_without_training_margins_and_names_the_validation_photographs_are_ranked(tmp_path: Path) -> None:
     (first, second) = rank_suspects(run_with(tmp_path, [([[5, 1, 0], [1, 2, 9]], [])], classes=3))
     assert (first.index, first.predicted, first.file) == (1, "else", "")
-    assert second.reason == "not predicted as labelled in 0 of 1 epochs, mean margin 4.0"
+    assert second.reason == "not predicted as labelled in 0 of 1 epoch, mean margin 4.0"
 
 
 def test_a_run_without_predictions_is_one_line(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_command_prints_a_table_json_and_csv(tmp_path: Path) -> None:
     table = command("--first=2")
     assert "female/t0.jpg" in table
     assert "1  train       female  male       1 of 1    -1.0" in table
-    assert "the first 2 of 3 photographs" in table
+    assert "female/t1.jpg" not in table
     assert "\x1b" not in command()
     lines = [json.loads(line) for line in command("--json", "--part=train").splitlines()]
     assert [(line["file"], line["margin"]) for line in lines] == [("female/t0.jpg", -1), ("female/t1.jpg", 1)]
@@ -108,10 +108,16 @@ def test_the_command_prints_a_table_json_and_csv(tmp_path: Path) -> None:
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ["female"] * 3
-    assert rows[0]["reason"] == "predicted male in 1 of 1 epochs, mean margin -1.0"
+    assert rows[0]["reason"] == "predicted male in 1 of 1 epoch, mean margin -1.0"
 
 
 def test_a_csv_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     run_with(tmp_path, [([[0, 1]], [])])
     done = CliRunner().invoke(app, ["suspects", "a", f"--root={tmp_path}", f"--csv={tmp_path / 'no' / 'a.csv'}"])
     assert "cannot be written (No such file or directory); name another file" in str(done.exception)
+
+
+def test_a_part_without_margins_is_one_line(tmp_path: Path) -> None:
+    run_with(tmp_path, [([[0, 1]], [])])
+    done = CliRunner().invoke(app, ["suspects", "a", f"--root={tmp_path}", "--part=train"])
+    assert "run a has no margins of train photographs: try --part all" in str(done.exception)
