@@ -33,6 +33,7 @@ from facegender.support.text import one_line, printable
 
 T = TypeVar("T")
 
+MIN_BATCH = 4
 MAX_BATCH = 16
 MAX_BATCH_PIXELS = 2**20
 """Of all photographs of a batch: the maps of a network take dozens of times as much memory."""
@@ -134,9 +135,10 @@ class Classifier:
             For each photograph, in their order, (classes,) float32 logits or why it cannot be read.
 
         Raises:
-            UserError: A process was killed.
+            UserError: A process was killed, or the system does not allow as many.
         """
-        size = max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // self.image_size**2))
+        share = -(-len(photographs) // available_processors())
+        size = max(1, min(MAX_BATCH, MAX_BATCH_PIXELS // self.image_size**2, max(MIN_BATCH, share)))
         batches = [photographs[start : start + size] for start in range(0, len(photographs), size)]
         processes = min(
             MAX_PROCESSES, available_processors(), max(1, available_memory() // PROCESS_BYTES), len(batches)
@@ -159,6 +161,11 @@ class Classifier:
                 raise
             raise UserError(
                 "a process that classifies photographs was killed, as happens when memory runs out: end other programs"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot start {workers} processes that classify ({error.strerror}): end other programs, or "
+                "raise the limits of processes and open files (`ulimit -u`, `ulimit -n`)"
             ) from None
 
     @functools.cached_property
