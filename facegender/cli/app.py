@@ -12,6 +12,7 @@ from facegender.cli.doctor import doctor
 from facegender.cli.evaluate import evaluate
 from facegender.cli.export import export
 from facegender.cli.inspect import health, show
+from facegender.cli.mistakes import mistakes
 from facegender.cli.predict import predict
 from facegender.cli.report import report
 from facegender.cli.runs import compare, note, runs, stop
@@ -43,7 +44,7 @@ def _main(
 
 
 for _command in (
-    train, find_lr, recipes, networks, predict, evaluate, show, health, suspects, runs, compare, report, note,
+    train, find_lr, recipes, networks, predict, evaluate, show, health, mistakes, suspects, runs, compare, report, note,
     stop, export, demo_data, download, doctor, cache,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(_command)

@@ -234,7 +234,7 @@ def draw(figure: Figure, *, width_px: int = 960, max_tiles_px: int = 800) -> Ima
         for number, label in enumerate(figure.tiles.labels):
             left, top = grid.origin(number)
             at = (x + left, y + top + grid.tile_height + 2)
-            pen.text(at, _shortened(label, small, grid.tile_width), fill=NOTE_COLOUR, font=small)
+            pen.text(at, shortened(label, small, grid.tile_width), fill=NOTE_COLOUR, font=small)
     y += body.height
     if figure.bar is not None:
         _draw_bar(page, pen, figure, font, y + _LINE_PX // 2)
@@ -264,11 +264,11 @@ def _wrapped(text: str, font: _Font, width: int) -> list[str]:
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:
             lines[-1] += f" {word}"
         else:
-            lines.append(_shortened(word, font, width))
+            lines.append(shortened(word, font, width))
     return lines
 
 
-def _shortened(text: str, font: _Font, width: int) -> str:
+def shortened(text: str, font: _Font, width: int) -> str:
     """Shorten a text at its beginning, as the ends of layers' and files' names tell more."""
     short = text
     while len(short) > 1 and font.getlength(short) > width:

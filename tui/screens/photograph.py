@@ -227,9 +227,9 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             return
         if self.is_open and subject == self._subject:
             self._answer = printable_strings(answer)
-            other = "" if answer.epoch == self._epoch else ": the nearest that is kept"
-            note = Text.assemble(" where it looked by ", (answer.source, "" if not other else "#e5c07b"), other)
-            note.append("  brighter = more influence on the class", "dim")
+            note = Text(" brighter = more influence on the class, by LayerCAM; ", "dim").append(answer.source)
+            if answer.epoch != self._epoch:
+                note.append(f", as there is no checkpoint of {fmt.epoch_name(self._epoch)}", "#e5c07b")
             source.write(note)
             self._show_texts()
             self._show_pictures()
@@ -276,10 +276,9 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             about.append(f"  {subject.note}", "dim")
         self.query_one("#about", Lines).write(about)
         self._headings["photograph"].update(Text("photograph", "dim"))
-        self._headings["of-answer"].update(
-            Text.assemble(("looked for the answer ", "dim"), answer) if answer else Text()
-        )
-        self._headings["of-label"].update(Text.assemble(("looked for the label ", "dim"), subject.label))
+        for view, name, what in (("of-answer", answer, "its answer"), ("of-label", subject.label, "the label")):
+            heading = Text.assemble(("where it looked for ", "dim"), name, (f", {what}", "dim")) if name else Text()
+            self._headings[view].update(heading)
 
     def _show_curve(self) -> None:
         history = self._history

@@ -22,6 +22,7 @@ _SCORES = "  precision recall    F1"
 _BACKGROUND = (22, 24, 29)
 _RIGHT, _WRONG = (45, 92, 142), (160, 62, 66)
 """Backgrounds of cells that have all photographs of a label; those with fewer are darker. The counts say the same."""
+HEADING_ROWS = 2
 MAX_CELL_COLUMNS = 14
 MIN_NAME_COLUMNS = 7
 
@@ -67,7 +68,7 @@ class ConfusionMatrix(Widget, can_focus=True):
 
     def get_content_height(self, container: object, viewport: object, width: int) -> int:
         """Return the rows of the whole matrix with its heading."""
-        return len(self._counts) + 1
+        return len(self._counts) + HEADING_ROWS
 
     def render(self) -> Text:
         """Draw the rows and columns around the cursor."""
@@ -85,7 +86,7 @@ class ConfusionMatrix(Widget, can_focus=True):
 
     def _rows(self) -> tuple[int, int]:
         """The first row that is drawn, and how many are."""
-        shown = max(1, min(len(self._counts), self.size.height - 1))
+        shown = max(1, min(len(self._counts), self.size.height - HEADING_ROWS))
         return _first(self.cell[0], shown, len(self._counts)), shown
 
     def _class_name(self, number: int) -> str:
@@ -97,8 +98,8 @@ class ConfusionMatrix(Widget, can_focus=True):
         scores = class_scores(self._counts, [self._class_name(number) for number in range(len(self._counts))])
         with_scores = left == 0 and across == len(self._counts)
         with_scores = with_scores and names + cell * across + len(_SCORES) <= self.size.width
-        out = fmt.cut("label", names)
-        out.stylize("dim")
+        out = Text("rows are labels, columns are answers\n", "dim")
+        out.append(" " * names)
         for column in range(left, left + across):
             name = fmt.cut(self._class_name(column), cell - 2).plain.strip()
             out.append(f"{name:>{cell - 1}} ", "bold" if column == self.cell[1] else "dim")
@@ -124,7 +125,7 @@ class ConfusionMatrix(Widget, can_focus=True):
             return
         names, cell, left, across = self._columns()
         top, down = self._rows()
-        column, row = (offset.x - names) // cell, offset.y - 1
+        column, row = (offset.x - names) // cell, offset.y - HEADING_ROWS
         if 0 <= column < across and 0 <= row < down:
             if (chosen := (top + row, left + column)) == self.cell:
                 self.post_message(self.Chosen())

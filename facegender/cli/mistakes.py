@@ -1,0 +1,202 @@
+"""``facegender mistakes``: the photographs that a network gets wrong in an epoch, and those it is least certain of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.runs.folder import RunFolder, open_run
+from facegender.support.errors import UserError
+from facegender.support.text import counted, json_line, printable, table
+
+if TYPE_CHECKING:
+    from facegender.evaluation.mistakes import Outcomes
+
+SHOWN = 40
+"""Lines of the table, and photographs of the picture, if nobody asks for more."""
+MAX_GALLERY = 800
+"""Photographs of the largest picture."""
+MAX_NAMED = 12
+WRONG_COLOUR, RIGHT_COLOUR = (224, 108, 117), (152, 195, 121)
+
+
+def mistakes(
+    run: Annotated[str, typer.Argument(metavar="RUN", parser=not_empty, help="The run to look into.")],
+    epoch: Annotated[
+        int | None, typer.Option("--epoch", metavar="N", min=1, help="Counted from 1. Default: the newest.")
+    ] = None,
+    against: Annotated[
+        int | None,
+        typer.Option("--against", metavar="N", min=1, help="Only those right in one of the two epochs."),
+    ] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option(
+            "--cell", metavar="LABEL:ANSWER", parser=not_empty, help="Only this cell of the confusion matrix."
+        ),
+    ] = None,
+    never_right: Annotated[
+        bool, typer.Option("--never-right", metavar="", help="Only those that were wrong in every epoch.")
+    ] = False,
+    first: Annotated[
+        int | None,
+        typer.Option("--first", metavar="N", min=1, help=f"So many; default: {SHOWN}, with --json all."),
+    ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option("--gallery", metavar="F.png", parser=to_path, help="Write the photographs with captions."),
+    ] = None,
+    json: Json = False,
+    root: Root = Path(),
+) -> None:
+    """List validation photographs: the wrong ones by the probability of their label, then the least certain ones.
+
+    Wrong means that the answer differs from the label in the data.
+    """
+    folder = open_run(root, run)
+    if gallery is not None:
+        if json:
+            raise UserError("--json and --gallery exclude each other: give one of them")
+        if gallery.suffix.lower() != ".png":
+            raise UserError(f"--gallery {printable(gallery)}: give a file that ends in .png")
+    from facegender.evaluation.mistakes import never_right as find_never_right
+    from facegender.evaluation.mistakes import read_outcomes, worst_first
+    from facegender.runs.photographs import read_photographs
+
+    epochs = folder.prediction_epochs()
+    if not epochs:
+        raise UserError(
+            f"run {run} has no predictions: they are recorded when an epoch ends, and not by earlier versions"
+        )
+    outcomes = _read(folder, epochs, epoch, "--epoch")
+    reference = None if against is None else _read(folder, epochs, against, "--against")
+    among = find_never_right(read_outcomes(folder, epochs), len(outcomes.labels)) if never_right else None
+    chosen = None if cell is None else _parse_cell(cell, outcomes.classes)
+    order = worst_first(outcomes, cell=chosen, reference=reference, among=among).tolist()
+    photographs = read_photographs(folder)
+    names = photographs.validation if photographs is not None else []
+    title = (
+        f"{run}, epoch {outcomes.epoch + 1}: {int(outcomes.wrong.sum())} of "
+        f"{counted(int(outcomes.counted.sum()), 'photograph')} differ from their label"
+    )
+    if json:
+        for index in order[:first]:
+            print(json_line(_as_json(outcomes, names, index)))
+    elif gallery is not None:
+        listed = order[: min(first or SHOWN, MAX_GALLERY)]
+        _write_gallery(gallery, folder, title, outcomes, names, listed)
+        print(f"{printable(gallery)}: {len(listed)} of {counted(len(order), 'photograph')}")
+    else:
+        print(title)
+        _print_table(outcomes, names, order, first or SHOWN)
+
+
+def _read(folder: RunFolder, epochs: Sequence[int], epoch: int | None, option: str) -> Outcomes:
+    """Read an epoch, counted from 1, by default the newest one."""
+    from facegender.evaluation.mistakes import outcomes_of
+    from facegender.runs.predictions import PredictionsUnreadable, read_predictions
+
+    wanted = epochs[-1] if epoch is None else epoch - 1
+    if wanted not in epochs:
+        known = ", ".join(str(one + 1) for one in epochs[-MAX_NAMED:])
+        some = "the newest are" if len(epochs) > MAX_NAMED else "there are"
+        raise UserError(f"{option} {epoch}: run {folder.name} has no predictions of that epoch; {some} {known}")
+    try:
+        return outcomes_of(read_predictions(folder.predictions_path(wanted)))
+    except PredictionsUnreadable as error:
+        raise UserError(f"run {folder.name}: {error}; choose another epoch with {option}") from None
+
+
+def _parse_cell(text: str, classes: Sequence[str]) -> tuple[int, int]:
+    """Find the two classes; their names may contain a colon, too."""
+    parts = text.split(":")
+    for length in range(1, len(parts)):
+        label, answer = ":".join(parts[:length]), ":".join(parts[length:])
+        if label in classes and answer in classes:
+            return list(classes).index(label), list(classes).index(answer)
+    known = ", ".join(classes[:MAX_NAMED])
+    raise UserError(f"--cell {printable(text)}: give LABEL:ANSWER, two of the classes {known}")
+
+
+def _name(names: Sequence[str], index: int) -> str:
+    return printable(names[index]) if index < len(names) else ""
+
+
+def _as_json(outcomes: Outcomes, names: Sequence[str], index: int) -> dict[str, Any]:
+    label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
+    return {
+        "epoch": outcomes.epoch,
+        "index": index,
+        "file": _name(names, index) or None,
+        "label": outcomes.classes[label],
+        "predicted": outcomes.classes[answer],
+        "wrong": label != answer,
+        "probability": float(outcomes.of_answer[index]),
+        "label_probability": float(outcomes.of_label[index]),
+    }
+
+
+def _print_table(outcomes: Outcomes, names: Sequence[str], order: Sequence[int], first: int) -> None:
+    rows = [["", "", "label", "predicted", "", "photograph"]]
+    for number, index in enumerate(order[:first], 1):
+        one = _as_json(outcomes, names, index)
+        rows.append(
+            [
+                str(number),
+                "wrong" if one["wrong"] else "right",
+                one["label"],
+                one["predicted"],
+                _percent(one["probability"]),
+                one["file"] or f"number {index + 1}",
+            ]
+        )
+    if len(rows) == 1:
+        print("no photograph is like that")
+        return
+    print("\n".join(table(rows)))
+    if len(order) > first:
+        print(f"the first {first} of {len(order)} photographs; --first N shows more, --json all")
+
+
+def _percent(share: float) -> str:
+    return "" if math.isnan(share) else f"{share:.2%}"
+
+
+def _write_gallery(
+    path: Path, folder: RunFolder, title: str, outcomes: Outcomes, names: Sequence[str], order: Sequence[int]
+) -> None:
+    """Write a contact sheet.
+
+    Raises:
+        UserError: The run does not know its files, or the picture cannot be written.
+    """
+    from facegender.data.recorded import photograph_reader
+    from facegender.rendering.contact_sheet import PHOTOGRAPH_PX, SheetEntry, contact_sheet
+    from facegender.rendering.pages import write_png
+
+    if not names:
+        raise UserError(f"run {folder.name} has no list of its validation photographs: leave out --gallery")
+    read = photograph_reader(folder, at_least=PHOTOGRAPH_PX)
+    entries = []
+    for index in order:
+        one = _as_json(outcomes, names, index)
+        try:
+            photograph, problem = read(names[index]) if index < len(names) else None, ""
+        except UserError:
+            photograph, problem = None, "cannot be read: "
+        caption = (
+            f"{'wrong' if one['wrong'] else 'right'}: {one['predicted']} {_percent(one['probability'])}",
+            f"label {one['label']}",
+            f"{problem}{PurePosixPath(one['file'] or '').name}",
+        )
+        entries.append(SheetEntry(photograph, caption, WRONG_COLOUR if one["wrong"] else RIGHT_COLOUR))
+    try:
+        write_png(path, contact_sheet(title, entries))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--gallery {printable(path)}: cannot be written ({reason}); name another file") from None
