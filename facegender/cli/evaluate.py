@@ -38,7 +38,7 @@ def evaluate(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RUN|FILE]",
+            metavar="RUN|FILE",
             parser=not_empty,
             show_default=False,
             help="A run, or a checkpoint file; default: the newest run on photographs.",

@@ -32,7 +32,7 @@ def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", parser=not_empty, help="One or more runs.")],
     output: Annotated[
         Path,
-        typer.Option("--output", metavar="F.pdf|png|svg", parser=to_path, help="Default: report.pdf, here."),
+        typer.Option("--output", metavar="F.pdf|png|svg", parser=to_path, help="The file to write."),
     ] = Path("report.pdf"),
     root: Root = Path(),
 ) -> None:
