@@ -321,6 +321,7 @@ async def test_a_filter_applies_while_it_is_typed_and_escape_clears_it(root: Pat
     async with listed(root) as (app, pilot):
         await pilot.press("slash", *"state:failed")
         await until(lambda: keys_of(app) == ["broken"])
+        await until_said(app, "Enter keep the filter")
         await until_said(app, "1 of 4: state:failed")
         await pilot.press("space", *"lr<")
         await until_said(app, "filter 'lr<': needs a number")

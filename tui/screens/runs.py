@@ -29,7 +29,7 @@ from tui.graphics.textual_internals import Row as Line
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
 from tui.screens.base import BaseScreen
 from tui.widgets.inputs import TextInput
-from tui.widgets.keys import KeyHints
+from tui.widgets.keys import Hint, KeyHints
 from tui.widgets.lines import Lines
 from tui.widgets.run_table import GAP, Heading, Row, RunTable
 
@@ -43,9 +43,15 @@ _HINTS = (
 )  # fmt: skip
 _COMPARE_HINTS = (("Enter", "compare"), *_HINTS[1:])
 _LAST_HINTS = (("?", "help"), ("Esc", "back"))
+_EDIT_HINTS: dict[str, tuple[list[Hint], list[Hint]]] = {
+    "filter": ([("Enter", "keep the filter"), ("↑↓", "run")], [("Esc", "clear it")]),
+    "note": ([("Enter", "write the note")], [("Esc", "cancel")]),
+    "name": ([("Enter", "rename")], [("Esc", "cancel")]),
+}
+"""For what is typed."""
 _ERROR = "#e06c75"
 _PLACEHOLDERS = {
-    "filter": "recipe:tuned lr<0.01 best>0.9 age<2d state:failed,crashed -word   Enter keeps it, Esc clears it",
+    "filter": "recipe:tuned lr<0.01 best>0.9 age<2d state:failed,crashed -word",
     "note": "one line; empty removes the note",
     "name": "a new name for the run",
 }
@@ -222,7 +228,10 @@ class Runs(BaseScreen[None]):
     def _show_lines(self) -> None:
         """Show the title, and what the table has no room for of the run under the cursor."""
         self._title_line.write(self._title())
-        self._hints.show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
+        if self._editing:
+            self._hints.show(*_EDIT_HINTS[self._editing])
+        else:
+            self._hints.show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
         detail = Text(no_wrap=True, overflow="ellipsis")
         if self._filter_error:
             detail.append(self._filter_error, _ERROR)
@@ -267,8 +276,9 @@ class Runs(BaseScreen[None]):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the keys to the text while one is edited, except those that end it or move in the table."""
-        return super().check_action(action, parameters) and (not self._editing or action in ("back", "move"))
+        """Leave the keys to the text while one is edited, except those that end it or move among the filtered runs."""
+        to_text = self._editing and action != "back" and (self._editing, action) != ("filter", "move")
+        return super().check_action(action, parameters) and not to_text
 
     def action_back(self) -> None:
         """Close the text, or clear the filter, or the marks, or go back: the first of these that there is."""
@@ -377,12 +387,14 @@ class Runs(BaseScreen[None]):
         self._input.value = values[what]
         self._input.cursor_position = len(values[what])
         self.add_class("-editing")
+        self._show_lines()
         # At once: keys that were typed ahead belong to the text.
         self.set_focus(self._input)
 
     def _close_edit(self) -> None:
         self._editing = ""
         self.remove_class("-editing")
+        self._show_lines()
         self.set_focus(self._table)
 
     @on(Input.Changed)
