@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,11 +119,17 @@ def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:
 
 def _events_of(lines: bytes, tags: list[bytes], kinds: tuple[type[Event], ...]) -> Iterator[AnyEvent]:
     """Yield the events whose lines have one of the tags; searching is many times as fast as splitting into lines."""
-    starts = {lines.rfind(b"\n", 0, found.start()) + 1 for tag in tags for found in re.finditer(tag, lines)}
+    starts = {lines.rfind(b"\n", 0, place) + 1 for tag in tags for place in _places(tag, lines)}
     for start in sorted(starts):
         end = lines.find(b"\n", start)
         if isinstance(event := decode(lines[start : end if end >= 0 else None]), kinds):
             yield event
+
+
+def _places(tag: bytes, lines: bytes) -> Iterator[int]:
+    place = -1
+    while (place := lines.find(tag, place + 1)) >= 0:  # three times as fast as a regular expression
+        yield place
 
 
 def read_tail(path: Path, tail_bytes: int = 1 << 16) -> Iterator[AnyEvent]:

@@ -217,7 +217,7 @@ class Runs(BaseScreen[None]):
     def _row(self, name: str) -> Row:
         run = self._listed[name]
         deleting = name in self._deleting
-        styles = {"run": "bold", "state": fmt.SIGNS[run.summary.state][1], "data": "dim"}
+        styles = {"run": "bold", "state": _ERROR if deleting else fmt.SIGNS[run.summary.state][1], "data": "dim"}
         texts = run.cells | {"state": "✗ deleting"} if deleting else run.cells
         cells = []
         for column, width in self._widths.items():
