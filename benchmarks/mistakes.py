@@ -61,7 +61,7 @@ def measure(root: str, kind: Kind) -> None:
     for _ in range(STARTS):
         with Terminal(kind, [sys.executable, "-m", "tui", "mistakes", "--root", root]) as terminal:
             terminal.until(b"Loss")
-            terminal.press(b"", quiet_s=2.5)
+            terminal.press(b"", quiet_s=3.5)
             seconds["first"].append(terminal.press(b"w", quiet_s=1.0).last_s)
             for _ in range(PAGES):
                 seconds["next"].append(terminal.press(b".", quiet_s=PAUSE_S).last_s)

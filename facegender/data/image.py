@@ -1,6 +1,7 @@
 """Read a photograph from a file of any format as upright RGB pixels, or say why that is not possible.
 
-torch is imported only to resize: the process that makes thumbnails starts without it.
+torch is imported only to resize, numpy only where pixels are converted: the process that makes thumbnails starts
+without them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facegender.support.files import NotRegular, is_folder, open_regular
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 # Without EPS, which runs Ghostscript, and without rare formats: every further decoder is more code that untrusted bytes
 # reach. JPEG includes MPO.
@@ -127,6 +130,8 @@ def _too_large_reason(pixels: int) -> str:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
+        import numpy as np
+
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -143,6 +148,8 @@ def _to_8_bit(grey: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     Returns:
         (H, W) uint8.
     """
+    import numpy as np
+
     values = np.nan_to_num(grey.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = min(0.0, float(values.min())), float(values.max())
     limits = (1.0, 255.0) if grey.dtype.kind == "f" else (255.0, 65535.0)
@@ -181,6 +188,8 @@ def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     Returns:
         (side, side, 3) uint8, writable.
     """
+    import numpy as np
+
     if not _torch_is_fast():
         return np.array(image.resize((side, side), Image.Resampling.BILINEAR))
     return resize_pixels(np.array(image), side, side)
@@ -189,6 +198,8 @@ def resize(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
 def resize_pixels(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
     """Resize as `resize` does, from (H, W, 3) to (height, width, 3) uint8, writable."""
     if not _torch_is_fast():
+        import numpy as np
+
         return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     import torch
     from torch.nn.functional import interpolate

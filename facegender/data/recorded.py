@@ -1,4 +1,4 @@
-"""Finds the photographs of a run again, by their names in ``photographs.json``. Imports no torch."""
+"""Finds the photographs of a run again, by their names in ``photographs.json``. Imported without torch and numpy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from facegender.data.demo.photograph import draw_demo_photograph
 from facegender.data.image import UnreadableImage, open_image
 from facegender.runs.folder import Manifest, RunFolder
 from facegender.support.errors import UserError
@@ -46,6 +45,8 @@ def open_below(folder: Path, name: str, *, at_least: int | None = None) -> Image
 
 
 def _draw_face(run: RunFolder, manifest: Manifest, name: str) -> Image.Image:
+    from facegender.data.demo.photograph import draw_demo_photograph  # it imports numpy, which takes a while
+
     try:
         return draw_demo_photograph(name, manifest.config.image_size, manifest.config.seed)
     except ValueError as error:

@@ -42,8 +42,8 @@ def test_run_folders_are_imported_without_torch_and_without_a_screen() -> None:
     assert not loaded.intersection((*HEAVY, "textual", "textual_plot", "tui", "rich"))
 
 
-def test_photographs_of_a_run_are_found_again_without_torch() -> None:
-    assert not loaded_by("import facegender.data.recorded").intersection(HEAVY)
+def test_the_process_that_makes_thumbnails_starts_without_anything_heavy() -> None:
+    assert not loaded_by("import facegender.thumbnail_server").intersection((*HEAVY, "numpy"))
 
 
 def test_the_terminal_is_asked_before_anything_heavy_is_imported() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from rich.style import Style
@@ -51,6 +52,8 @@ EPOCH_AFTER_S = 0.25
 PICTURE_WITHIN_S = 0.04
 """On a fast link they change together with the picture, in one update of the screen, or else after this time."""
 CLOCK_S = 1.0
+IMPORT_AFTER_S = 2.0
+"""How long after the first screen the one that is probably opened next is imported."""
 WIDE_FROM = (110, 30)
 """Columns and rows of the smallest terminal in which all panes are shown."""
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
@@ -120,6 +123,7 @@ class Dashboard(PictureScreen):
         """Start to follow the run, and the timers."""
         self.set_interval(REFRESH_S, self._refresh_if_stale)
         self.set_interval(CLOCK_S, self._tick)
+        self.set_timer(IMPORT_AFTER_S, self._import_mistakes)
         if self.folder is not None:
             # After the first paint, as the first steps import numpy.
             self.call_after_refresh(self.open_run, self.folder)
@@ -490,6 +494,12 @@ class Dashboard(PictureScreen):
         epoch = None if self.browser.selection.follows_live else self.browser.epoch
         screen = Mistakes(self.folder, lambda: self.state, epoch, thumbnails, self._classifier)
         await self.app.push_screen(screen, self._mistakes_left)
+
+    @work
+    async def _import_mistakes(self) -> None:
+        """Import the mistakes screen in a thread, so that its key need not wait for that."""
+        if self.state is not None and self.state.predicted:
+            await asyncio.to_thread(import_module, "tui.screens.mistakes")
 
     def _mistakes_left(self, epoch: int | None) -> None:
         """Show the epoch that the mistakes screen showed last."""

@@ -46,11 +46,11 @@ Tab = Literal["mistakes", "suspects", "figures"]
 TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
 HINTS: dict[Tab, tuple[Hint, ...]] = {
     "mistakes": (
-        ("←→", "epoch"), ("hjkl", "photograph"), (",.", "page"), ("Enter", "look closer"), ("s", "changed sides"),
+        ("←→", "epoch"), ("hjkl", "photograph"), ("Enter", "look closer"), (",.", "page"), ("s", "changed sides"),
         ("v", "never right"), ("f", "freeze"), ("Tab", "suspects, figures"),
     ),
-    "suspects": (("hjkl", "photograph"), (",.", "page"), ("Enter", "look closer"), ("Tab", "figures, mistakes")),
-    "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list the cell"), ("Tab", "mistakes, suspects")),
+    "suspects": (("hjkl", "photograph"), ("Enter", "look closer"), (",.", "page"), ("Tab", "figures, mistakes")),
+    "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list it"), ("Tab", "mistakes, suspects")),
 }  # fmt: skip
 LAST_HINTS: tuple[Hint, ...] = (("?", "help"), ("Esc", "back"))
 NO_PREDICTIONS = "this run has no predictions of single photographs"

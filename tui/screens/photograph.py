@@ -40,6 +40,8 @@ from tui.widgets.lines import Lines
 RATHER_STILL_S = 0.2
 """The network is asked where it looked once no other photograph or epoch has been chosen for so long."""
 COLOURS = 250
+WIDE_COLUMNS = 110
+"""On a narrower screen the headings are shorter."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     def on_resize(self) -> None:
         """Fit the pictures into the new size."""
+        self._show_texts()
         self.call_after_refresh(self._show_pictures)
 
     # The photograph
@@ -277,7 +280,8 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         self.query_one("#about", Lines).write(about)
         self._headings["photograph"].update(Text("photograph", "dim"))
         for view, name, what in (("of-answer", answer, "its answer"), ("of-label", subject.label, "the label")):
-            heading = Text.assemble(("where it looked for ", "dim"), name, (f", {what}", "dim")) if name else Text()
+            before = "where it looked for " if self.size.width >= WIDE_COLUMNS else "for "
+            heading = Text.assemble((before, "dim"), name, (f", {what}", "dim")) if name else Text()
             self._headings[view].update(heading)
 
     def _show_curve(self) -> None:

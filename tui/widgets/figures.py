@@ -73,7 +73,7 @@ class FiguresView(Vertical):
             (least, 1.0),
             "confidence",
         )  # fmt: skip
-        note = f"  accuracy by confidence, calibration error {fmt.measured(figures.calibration_error)}"
+        note = f"  error {fmt.measured(figures.calibration_error)}, accuracy by confidence"
         self._reliability_pane.show_notes(Text(note), Text())
         ends = np.array([0.0, 1.0])
         x, y = figures.roc
@@ -84,4 +84,4 @@ class FiguresView(Vertical):
             "false positive rate",
         )
         name = fmt.class_name(positive, figures.classes)
-        self._roc_pane.show_notes(Text(f"  of {name}, area {fmt.measured(figures.roc_auc)}"), Text())
+        self._roc_pane.show_notes(Text(f"  area {fmt.measured(figures.roc_auc)}, {name} against the rest"), Text())

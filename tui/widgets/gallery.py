@@ -36,6 +36,8 @@ PHOTOGRAPH_PX = 120
 PHOTOGRAPH_BLOCKS = 22
 """The same in half blocks, two of which make a cell."""
 MIN_PHOTOGRAPH_ROWS = 4
+TILE_ASPECT = 0.8
+"""Width over height of a photograph's place: most faces are higher than wide, and wide photographs become smaller."""
 COLOURS = 200
 CACHE_BYTES = 12 << 20
 """Memory for composed rows, to show them again at once."""
@@ -108,7 +110,7 @@ def gallery_layout(pane: Area, terminal: Terminal, *, captions: int, pictures: b
     if pane.rows // rows - captions < MIN_PHOTOGRAPH_ROWS:
         rows = max(1, rows - 1)
     picture_rows = max(1, pane.rows // rows - captions)
-    tile = max(MIN_TILE_COLUMNS, round(picture_rows * cell[1] / cell[0]) + 1)
+    tile = max(MIN_TILE_COLUMNS, round(TILE_ASPECT * picture_rows * cell[1] / cell[0]) + 1)
     columns = max(1, pane.columns // tile)
     room = area_px(Area(pane.columns, picture_rows), terminal)[0] // cell[0]  # some terminals limit the width
     return GalleryLayout(columns, rows, min(pane.columns, room) // columns, picture_rows, captions)
