@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -64,8 +65,11 @@ def rankings(folder: RunFolder) -> dict[str, list[str]]:
     """The photographs as each rule ranks them."""
     finished = [one for one in read_kinds(folder.journal_path, EpochFinished) if isinstance(one, EpochFinished)]
     best = max(finished, key=lambda one: one.validation_accuracy).epoch
+    with mock.patch("facegender.evaluation.suspects.epoch_weights", lambda epochs: np.ones(len(epochs))):
+        unweighted = [one.file for one in rank_suspects(folder)]
     by_rule = {
         "margin over all epochs": [one.file for one in rank_suspects(folder)],
+        "the same, all epochs alike": unweighted,
         "wrong and confident, last epoch": by_confidence(folder, finished[-1].epoch),
         f"wrong and confident, best epoch ({best + 1})": by_confidence(folder, best),
     }

@@ -4,6 +4,9 @@ The measure is the area under the margin (Pleiss et al. 2020, https://arxiv.org/
 assigned label minus the largest other one, as a mean over the epochs. While it trains, a network learns what most
 photographs have in common, which contradicts a wrong label; that it fits such a label late in training changes the mean
 little. Margins of training photographs are those of the training pass, with augmentation.
+
+Other than there, an epoch counts as much as the network knew in it, see `epoch_weights`: after the first epochs of a
+long run it knows little. docs/benchmarks.md has how many swapped labels are found with and without these weights.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, read_photographs
@@ -35,7 +39,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
         label: Name of the class that it is filed under.
         predicted: Name of the class that it was taken for most often in the epochs that contradict the label; empty if
             that is not known, as for training photographs of more than two classes.
-        margin: Mean over the epochs of the logit of the label minus the largest other one.
+        margin: Weighted mean over the epochs of the logit of the label minus the largest other one.
         contradicted: Epochs with a negative margin.
         epochs: Epochs with a known margin.
         reason: The same in words.
@@ -70,6 +74,24 @@ def margins_of(logits: Float32Array, labels: Labels) -> Float32Array:
     return np.where(known, margins, np.nan).astype(np.float32)
 
 
+def epoch_weights(epochs: Sequence[Predictions]) -> npt.NDArray[np.float64]:
+    """How much each epoch counts, by its accuracy on the validation photographs.
+
+    Returns:
+        (E,) the fourth power of how far the accuracy lies above that of always answering the most frequent class, as a
+        share of what is possible. All 1 if there was no validation, or if no epoch lies above.
+    """
+    skill = np.zeros(len(epochs))
+    for number, one in enumerate(epochs):
+        seen = (one.labels >= 0) & np.isfinite(one.logits).all(1)
+        if seen.any():
+            labels = one.labels[seen]
+            chance = np.bincount(labels).max() / len(labels)
+            accuracy = (one.logits[seen].argmax(1) == labels).mean()
+            skill[number] = max(0.0, (accuracy - chance) / (1 - chance)) if chance < 1 else 0.0
+    return skill**4 if skill.any() else np.ones(len(epochs))
+
+
 def rank_suspects(folder: RunFolder, parts: Sequence[Part] = PARTS, *, first: int | None = None) -> list[Suspect]:
     """Rank the photographs of a run, those with the most doubtful label first.
 
@@ -85,7 +107,8 @@ def rank_suspects(folder: RunFolder, parts: Sequence[Part] = PARTS, *, first: in
     """
     epochs = _read_epochs(folder)
     photographs = read_photographs(folder) or Photographs([], [])
-    tables = {part: _Table(part, epochs, getattr(photographs, part)) for part in parts}
+    weights = epoch_weights(epochs)
+    tables = {part: _Table(part, epochs, weights, getattr(photographs, part)) for part in parts}
     ranked: list[tuple[float, float, Part, int]] = []
     for part, table in tables.items():
         order = np.argsort(table.mean, kind="stable")[: np.isfinite(table.mean).sum()]
@@ -114,11 +137,16 @@ def _read_epochs(folder: RunFolder) -> list[Predictions]:
 class _Table:
     """The margins of one part in all epochs.
 
+    Args:
+        weights: How much each epoch counts.
+
     Attributes:
-        mean: (N,) over the epochs; NaN where no epoch has a margin.
+        mean: (N,) over the epochs; NaN where no epoch that counts has a margin.
     """
 
-    def __init__(self, part: Part, epochs: Sequence[Predictions], names: Sequence[str]) -> None:
+    def __init__(
+        self, part: Part, epochs: Sequence[Predictions], weights: npt.NDArray[np.float64], names: Sequence[str]
+    ) -> None:
         self._part = part
         self._classes = epochs[-1].classes
         self._names = names
@@ -127,6 +155,7 @@ class _Table:
             margins = np.stack([margins_of(one.logits, one.labels) for one in epochs])
             self._logits = [one.logits for one in epochs]
         else:
+            weights = weights[[len(one.margins) == len(epochs[-1].margins) for one in epochs]]
             epochs = [one for one in epochs if len(one.margins) == len(epochs[-1].margins)]
             labels = [one.train_labels for one in epochs]
             margins = np.stack([one.margins for one in epochs])
@@ -136,7 +165,7 @@ class _Table:
         known = np.isfinite(margins)
         self._known, self._contradicted = known.sum(0), self._wrong.sum(0)
         with np.errstate(invalid="ignore"):
-            self.mean = np.where(known, margins, 0).sum(0, dtype=np.float64) / self._known
+            self.mean = (weights @ np.where(known, margins, 0)) / (weights @ known)
 
     def suspect(self, index: int) -> Suspect:
         """Describe one photograph."""

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from facegender.cli.app import app
-from facegender.evaluation.suspects import margins_of, rank_suspects
+from facegender.evaluation.suspects import epoch_weights, margins_of, rank_suspects
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, write_photographs
 from facegender.runs.predictions import Predictions, write_predictions
@@ -47,6 +47,20 @@ def test_a_margin_is_the_logit_of_the_label_minus_the_largest_other_one() -> Non
     logits = np.array([[1, 4, 3], [1, 4, 3], [1, 4, 3], [np.nan] * 3], np.float32)
     margins = margins_of(logits, np.array([1, 0, -1, 0]))
     np.testing.assert_array_equal(margins, np.array([1, -3, np.nan, np.nan], np.float32))
+
+
+def test_an_epoch_counts_as_much_as_the_network_knew_in_it(tmp_path: Path) -> None:
+    labels = np.array([0, 0, 1, 1])
+
+    def epoch(right: int) -> Predictions:
+        logits = np.eye(2, dtype=np.float32)[np.where(np.arange(4) < right, labels, 1 - labels)]
+        empty = np.empty(0)
+        return Predictions(
+            epoch=0, classes=["a", "b"], logits=logits, labels=labels, margins=empty, train_labels=empty.astype(int)
+        )
+
+    assert epoch_weights([epoch(1), epoch(2), epoch(3), epoch(4)]).tolist() == [0, 0, 1 / 16, 1]
+    assert epoch_weights([epoch(1), epoch(2)]).tolist() == [1, 1]
 
 
 def test_the_lowest_mean_margin_of_its_part_comes_first_with_a_reason_in_words(tmp_path: Path) -> None:
