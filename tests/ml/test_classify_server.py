@@ -16,6 +16,7 @@ from PIL import Image
 from facegender.classifier import load_classifier
 from facegender.classify_server import KEPT_FRAMES, ClassifyServer, serve
 from facegender.data.image import open_image
+from facegender.runs.calibration import Calibration, write_calibration
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import open_frame
 from facegender.runs.photographs import read_photographs
@@ -64,6 +65,22 @@ def test_a_checkpoint_that_was_replaced_is_loaded_again(server: ClassifyServer, 
     assert (first.epoch, second.epoch) == (2, best.epoch)
     expected = best.classify(open_image(root / "face.png"))
     assert tuple(second.probabilities.values()) == pytest.approx(expected.probabilities)
+
+
+def test_a_checkpoint_that_is_calibrated_meanwhile_answers_calibrated_and_says_so(
+    server: ClassifyServer, root: Path
+) -> None:
+    checkpoint = RunFolder(root, "done").best_checkpoint
+    first = server.answer(Request(id=1, path="face.png", run="done"))
+    plain = load_classifier(checkpoint)
+    write_calibration(checkpoint, Calibration(temperature=3, epoch=plain.epoch, step=plain.step, photographs=4))
+    second = server.answer(Request(id=2, path="face.png", run="done"))
+    assert "calibrated" not in first.source
+    assert "calibrated (temperature 3)" in second.source
+    odds = [np.subtract(*np.log(list(answer.probabilities.values()))) for answer in (first, second)]
+    assert odds[1] == pytest.approx(odds[0] / 3, abs=1e-4)
+    with open_frame(Path(second.frame)) as frame:
+        assert frame.tensor("probe/probabilities")[0] == pytest.approx(list(second.probabilities.values()))
 
 
 @pytest.mark.parametrize(
