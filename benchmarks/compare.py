@@ -3,7 +3,8 @@
 ``python -m benchmarks.compare [RUNS [STEPS]]`` (20 runs of 200 000 steps by default). A process of its own decodes the
 journals with msgspec, in turn with the interface in a pseudo-terminal, three times. In the interface a thread asks
 the event loop every five milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
-moment. Memory is the peak of the interface's process.
+moment. Memory is the peak of the interface's process. The ratio of processor time is there for machines that have other
+work.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ KEYS_AFTERWARDS = (b"z", b"\x1b[D", b"\x1b[D", b"s", b"Z", b"x", b"\x1b[B", b"v"
 
 
 def decode_all(root: Path) -> None:
-    """Print how many seconds it takes to read and decode the journals of all runs, and nothing else."""
+    """Print how many seconds it takes to read and decode all journals, and nothing else; and of the processor."""
     import msgspec
 
     from facegender.runs.events import AnyEvent
 
     decode = msgspec.json.Decoder(AnyEvent).decode
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     for folder in list_runs(root):
         for line in folder.journal_path.read_bytes().split(b"\n"):
             if line:
                 decode(line)
-    print(time.perf_counter() - began)
+    print(time.perf_counter() - began, time.process_time() - began_cpu)
 
 
 def watched(root: Path, report: Path) -> None:
@@ -69,7 +70,7 @@ def watched(root: Path, report: Path) -> None:
         async def _measure(self) -> None:
             """Compare the runs once the first screen is at rest."""
             await asyncio.sleep(1.5)
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             waits: dict[str, list[float]] = {"reading": [], "afterwards": []}
             self.phase = "reading"
             loop = asyncio.get_running_loop()
@@ -77,12 +78,13 @@ def watched(root: Path, report: Path) -> None:
             self.post_message(CompareRuns(tuple(list_runs(root))))
             while not (isinstance(self.screen, Compare) and self.screen.is_complete):
                 await asyncio.sleep(EVERY_S)
-            drawn_s, self.phase = time.perf_counter() - began, "afterwards"
+            drawn_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+            self.phase = "afterwards"
             report.with_suffix(".drawn").touch()
             await asyncio.sleep(AFTER_S)
             self.phase = ""
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-            report.write_text(json.dumps({"drawn_s": drawn_s, "peak_mib": peak, **waits}))
+            report.write_text(json.dumps({"drawn_s": drawn_s, "cpu_s": cpu_s, "peak_mib": peak, **waits}))
 
         def _watch(self, loop: asyncio.AbstractEventLoop, waits: dict[str, list[float]]) -> None:
             answered = threading.Event()
@@ -137,17 +139,20 @@ def main() -> None:
         return watched(Path(sys.argv[2]), Path(sys.argv[3]))
     runs, steps = (int(given) for given in [*sys.argv[1:], *("20", "200000")[len(sys.argv) - 1 :]])
     print(description())
-    print(f"{'decode s':>9} {'drawn s':>8} {'ratio':>6} {'MiB':>5} {'reading: p99 ms':>16} {'worst':>6} ", end="")
+    print(f"{'decode s':>9} {'drawn s':>8} {'ratio':>6} {'of CPU':>7} {'MiB':>5} ", end="")
+    print(f"{'reading: p99 ms':>16} {'worst':>6} ", end="")
     print(f"{'afterwards: p99 ms':>19} {'worst':>6}")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         write_runs(root, runs, steps)
         for number in range(ROUNDS):
             command = [sys.executable, "-m", "benchmarks.compare", "--decode", scratch]
-            bare_s = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            decoded = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            bare_s, bare_cpu_s = map(float, decoded.split())
             one = compared(root, number)
             print(
-                f"{bare_s:>9.2f} {one['drawn_s']:>8.2f} {one['drawn_s'] / bare_s:>6.2f} {one['peak_mib']:>5.0f} "
+                f"{bare_s:>9.2f} {one['drawn_s']:>8.2f} {one['drawn_s'] / bare_s:>6.2f} "
+                f"{one['cpu_s'] / bare_cpu_s:>7.2f} {one['peak_mib']:>5.0f} "
                 f"{1000 * one['reading_p99']:>16.1f} {1000 * one['reading_worst']:>6.0f} "
                 f"{1000 * one['afterwards_p99']:>19.1f} {1000 * one['afterwards_worst']:>6.0f}",
                 flush=True,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from facegender.runs.events import AnyEvent, Event, decode, encode
+from facegender.runs.events import AnyEvent, Event, decode, decode_lines, encode
 from facegender.support.files import is_open_at, open_regular, read_end
 
 CHUNK_BYTES = 1 << 20
@@ -95,9 +95,10 @@ class JournalReader:
         self._torn.append(data)
         if b"\n" not in data:
             return []
-        *lines, rest = b"".join(self._torn).split(b"\n")
-        self._torn = [rest]
-        return [event for line in lines if line and (event := decode(line)) is not None]
+        data = b"".join(self._torn)
+        end = data.rindex(b"\n") + 1
+        self._torn = [data[end:]]
+        return decode_lines(data[:end])
 
 
 def read_kinds(path: Path, *kinds: type[Event]) -> Iterator[AnyEvent]:

@@ -8,7 +8,7 @@ import math
 import pytest
 import recorded
 
-from facegender.runs.events import SCHEMA_VERSION, AnyEvent, Event, RunFinished, decode, encode
+from facegender.runs.events import SCHEMA_VERSION, AnyEvent, Event, RunFinished, decode, decode_lines, encode
 
 
 def no_constant(text: str) -> float:
@@ -111,3 +111,22 @@ def test_a_line_from_no_time_that_a_clock_shows_is_passed_over(time: str) -> Non
 
 def test_a_line_that_is_nested_without_end_is_passed_over() -> None:
     assert decode(b'{"type":"notice","a":' + b'{"a":' * 20_000) is None
+
+
+@pytest.mark.parametrize(
+    "unusual",
+    [
+        b"", b"\n", b"{\n", b'{"type":"nosuch","time":1}\n', b'{"type":"steps"\n', b'[1]\n', b"\xff\xfe\n",
+        b'{"type":"notice","time":1,"level":"info",\n"text":"x"}\n', b'{"type":"heartbeat","time":-1}\n',
+        b'{"type":"notice","time":1,"level":"info","text":"\\u001b[2J"}\n',
+        '{"type":"notice","time":1,"level":"info","text":"é\x7f"}\n'.encode(), b"[" * 100_000 + b"\n",
+        encode(recorded.epoch_finished(0, validation_loss=math.nan)),
+    ],
+    ids=range(13),
+)  # fmt: skip
+def test_lines_decoded_at_once_are_those_decoded_one_by_one(unusual: bytes) -> None:
+    usual = b"".join(map(encode, recorded.one_of_each()))
+    for data in (usual, unusual, usual + unusual + usual):
+        one_by_one = [event for line in data.split(b"\n") if line and (event := decode(line)) is not None]
+        assert list(map(repr, decode_lines(data))) == list(map(repr, one_by_one))
+    assert len(decode_lines(usual)) == usual.count(b"\n")

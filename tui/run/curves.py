@@ -55,35 +55,39 @@ class Smoother:
         self._average = 0.0
         self._count = 0
         self._decay = weight ** np.arange(1, self._BLOCK + 1)
-        self._growth = 1 / self._decay if weight > 0 else self._decay
+        self._growth = (1 - weight) / self._decay if weight > 0 else self._decay
 
     def __call__(self, y: Floats) -> Floats:
         """Smooth the next (N,) values; returns (N,)."""
         if self._weight <= 0:
             return y
         finite = np.isfinite(y)
-        values = y[finite]
+        values = y if finite.all() else y[finite]
+        if not len(values):
+            return np.full(len(y), np.nan)
+        averages = self._averages(values)
+        # Bias correction: the average starts at zero. After some hundred values the bias vanishes.
+        bias = self._weight ** np.arange(self._count + 1, min(self._count + len(values), self._unbiased_from) + 1)
+        averages[: len(bias)] /= 1 - bias
+        self._count += len(values)
+        if values is y:
+            return averages
         out = np.full(len(y), np.nan)
-        if len(values):
-            averages = self._averages(values)
-            # Bias correction: the average starts at zero. After some hundred values the bias vanishes.
-            bias = self._weight ** np.arange(self._count + 1, min(self._count + len(values), self._unbiased_from) + 1)
-            averages[: len(bias)] /= 1 - bias
-            out[finite] = averages
-            self._count += len(values)
+        out[finite] = averages
         return out
 
     def _averages(self, values: Floats) -> Floats:
         blocks = -(-len(values) // self._BLOCK)
         within = np.zeros((blocks, self._BLOCK))
-        within.ravel()[: len(values)] = (1 - self._weight) * values
+        within.ravel()[: len(values)] = values
         within *= self._growth
         np.cumsum(within, axis=1, out=within)
         within *= self._decay
         decay = float(self._decay[-1])
         ends = accumulate(within[:, -1].tolist(), lambda average, last: average * decay + last, initial=self._average)
         carried = np.array(list(ends)[:-1])
-        averages: Floats = (within + carried[:, None] * self._decay).ravel()[: len(values)]
+        within += carried[:, None] * self._decay
+        averages: Floats = within.ravel()[: len(values)]
         self._average = float(averages[-1])
         return averages
 
@@ -106,27 +110,24 @@ class Buckets:
         """Append values."""
         if not len(values):
             return
+        while self.length + len(values) > BUCKETS * self.size:
+            odd = self._values[:, self._values.shape[1] // 2 * 2 :]
+            pairs = _merged(self._values[:, :-1:2], self._values[:, 1::2])
+            self._values = np.concatenate([pairs, odd], axis=1)
+            self.size *= 2
         # Pad to whole buckets with NaN: before the values where the last bucket is partly full, and after them.
         before = self.length % self.size
         self.length += len(values)
         padded = np.full(-(-(before + len(values)) // self.size) * self.size, np.nan)
         padded[before : before + len(values)] = values
-        lowest = highest = padded
-        for _ in range(self.size.bit_length() - 1):
-            lowest = np.fmin(lowest[::2], lowest[1::2])
-            highest = np.fmax(highest[::2], highest[1::2])
-        first, last = padded[:: self.size].copy(), padded[self.size - 1 :: self.size].copy()
+        buckets = padded.reshape(-1, self.size)
+        first, last = buckets[:, 0].copy(), buckets[:, -1].copy()
         first[0], last[-1] = values[0], values[-1]
-        new = np.stack([first, lowest, highest, last])
+        new = np.stack([first, np.fmin.reduce(buckets, axis=1), np.fmax.reduce(buckets, axis=1), last])
         if before:
             new[:, :1] = _merged(self._values[:, -1:], new[:, :1])
             self._values = self._values[:, :-1]
         self._values = np.concatenate([self._values, new], axis=1)
-        while self._values.shape[1] > BUCKETS:
-            odd = self._values[:, self._values.shape[1] // 2 * 2 :]
-            pairs = _merged(self._values[:, :-1:2], self._values[:, 1::2])
-            self._values = np.concatenate([pairs, odd], axis=1)
-            self.size *= 2
 
     def points(self) -> Floats:
         """Return the (N,) values to draw, in order: four per bucket, or one if buckets hold one value."""
