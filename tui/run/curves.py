@@ -93,7 +93,7 @@ class Smoother:
 
 
 class Buckets:
-    """A growing series reduced to the first, lowest, highest and last value of each bucket.
+    """A growing series reduced to the first, lowest, highest, last and mean value of each bucket.
 
     Attributes:
         size: Values per bucket; a power of two, doubled when there are too many buckets.
@@ -103,8 +103,9 @@ class Buckets:
     def __init__(self) -> None:
         self.size = 1
         self.length = 0
-        # (4, N) float64: first, lowest, highest and last; NaN where a bucket has no finite value.
-        self._values = np.empty((4, 0))
+        # (6, N) float64: first, lowest, highest and last, NaN where a bucket has no finite value; the sum of its finite
+        # values and how many they are.
+        self._values = np.empty((6, 0))
 
     def extend(self, values: Floats) -> None:
         """Append values."""
@@ -123,7 +124,11 @@ class Buckets:
         buckets = padded.reshape(-1, self.size)
         first, last = buckets[:, 0].copy(), buckets[:, -1].copy()
         first[0], last[-1] = values[0], values[-1]
-        new = np.stack([first, np.fmin.reduce(buckets, axis=1), np.fmax.reduce(buckets, axis=1), last])
+        finite = np.isfinite(buckets)
+        new = np.stack([
+            first, np.fmin.reduce(buckets, axis=1), np.fmax.reduce(buckets, axis=1), last,
+            np.where(finite, buckets, 0).sum(axis=1), finite.sum(axis=1),
+        ])  # fmt: skip
         if before:
             new[:, :1] = _merged(self._values[:, -1:], new[:, :1])
             self._values = self._values[:, :-1]
@@ -131,7 +136,7 @@ class Buckets:
 
     def points(self) -> Floats:
         """Return the (N,) values to draw, in order: four per bucket, or one if buckets hold one value."""
-        return self._values[0] if self.size == 1 else self._values.T.ravel()
+        return self._values[0] if self.size == 1 else self._values[:4].T.ravel()
 
     def firsts(self) -> Floats:
         """Return the (N,) first values of the buckets."""
@@ -143,6 +148,12 @@ class Buckets:
         last: Floats = self._values[3]
         return last
 
+    def means(self) -> Floats:
+        """Return the (N,) means of the finite values of each bucket; NaN where there is none."""
+        with np.errstate(invalid="ignore"):
+            means: Floats = self._values[4] / self._values[5]
+        return means
+
     def truncate(self, length: int) -> None:
         """Keep the first values; the last bucket that remains may still show those that followed in it."""
         if length < self.length:
@@ -151,19 +162,19 @@ class Buckets:
 
 
 def _merged(left: Floats, right: Floats) -> Floats:
-    return np.stack([left[0], np.fmin(left[1], right[1]), np.fmax(left[2], right[2]), right[3]])
+    return np.stack([left[0], np.fmin(left[1], right[1]), np.fmax(left[2], right[2]), right[3], *(left + right)[4:]])
 
 
 class _Metric:
-    """One per-step metric, in buckets for each smoothing weight.
+    """One per-step metric, in buckets for each smoothing weight, 0.0 among them.
 
     Attributes:
         non_finite: Where values are not finite, as (step, seconds since 1970).
     """
 
-    def __init__(self) -> None:
-        self.smoothers = {weight: Smoother(weight) for weight in SMOOTHING}
-        self.buckets = {weight: Buckets() for weight in SMOOTHING}
+    def __init__(self, weights: tuple[float, ...]) -> None:
+        self.smoothers = {weight: Smoother(weight) for weight in weights}
+        self.buckets = {weight: Buckets() for weight in weights}
         self.non_finite: list[tuple[float, float]] = []
         self._marked_bucket = -1
 
@@ -272,16 +283,22 @@ class Curves:
 
 
 class StepCurves:
-    """The reduced curves of one run, updated incrementally: by `update` from all of its steps, or by `extend`."""
+    """The reduced curves of one run, updated incrementally: by `update` from all of its steps, or by `extend`.
 
-    def __init__(self) -> None:
+    Args:
+        weights: Weights by which the steps are smoothed before they are reduced, 0.0 among them. By other weights the
+            means of the buckets are smoothed, as TensorBoard smooths the points that it shows.
+    """
+
+    def __init__(self, weights: tuple[float, ...] = SMOOTHING) -> None:
+        self._weights = weights
         self._begin(StepColumns())
 
     def _begin(self, steps: StepColumns) -> None:
         self._history = steps.history
         self._length = 0
         self._step, self._seconds = Buckets(), Buckets()
-        self._loss, self._accuracy = _Metric(), _Metric()
+        self._loss, self._accuracy = _Metric(self._weights), _Metric(self._weights)
 
     def update(self, steps: StepColumns) -> bool:
         """Add new steps, at most `STEPS_AT_ONCE`; returns False if there are more, so that it must be called again.
@@ -319,7 +336,7 @@ class StepCurves:
     def snapshot(self) -> StepCurves:
         """Return a copy that does not change; one thread may read it while another adds steps to this one."""
         # Buckets replace their arrays when they change, so that a copy may share them.
-        copied = StepCurves()
+        copied = StepCurves(self._weights)
         copied._step, copied._seconds = copy(self._step), copy(self._seconds)
         for metric, source in ((copied._loss, self._loss), (copied._accuracy, self._accuracy)):
             metric.buckets = {weight: copy(buckets) for weight, buckets in source.buckets.items()}
@@ -332,7 +349,7 @@ class StepCurves:
         Args:
             state: The run whose steps were given to `update`.
             axis: The unit of x. In epochs, 1.0 is the end of the first epoch, where its validation is drawn.
-            weight: Smoothing weight of the training curves, one of `SMOOTHING`.
+            weight: Smoothing weight of the training curves.
             metric: What the second chart shows, one of `RunState.metrics`.
         """
         started = state.started
@@ -359,12 +376,13 @@ class StepCurves:
             return Curve(name, ends, values, colour, points=True)
 
         def pair(series: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
-            buckets = series.buckets[weight]
-            x = along_x if buckets.size == 1 else np.repeat(along_x, 4)
+            buckets = series.buckets.get(weight, series.buckets[0.0])
+            if weight in series.buckets:
+                x, y = along_x if buckets.size == 1 else np.repeat(along_x, 4), buckets.points()
+            else:
+                x, y = along_x, Smoother(weight)(buckets.means())
             non_finite_x = to_axis(np.array([at[axis == "minutes"] for at in series.non_finite]))
-            train = Curve(
-                "train", x, buckets.points(), fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values
-            )
+            train = Curve("train", x, y, fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values)
             return train, points("validation", validation, fmt.VALIDATION_COLOUR)
 
         loss = pair(self._loss, of_epochs(lambda one: one.train_loss), of_epochs(lambda one: one.validation_loss))

@@ -23,6 +23,8 @@ from tui.run.state import RunState
 
 BATCHES_AT_ONCE = 16
 """Batches that are read between two pauses."""
+WEIGHTS = (0.0,)
+"""The steps themselves are not smoothed, but the points that are drawn: that costs nothing while a journal is read."""
 POST_EVERY_S = 0.3
 """At most one message in this time while there is more to read: each redraws the curves of all runs."""
 
@@ -101,7 +103,7 @@ class _Run:
     def __init__(self, folder: RunFolder) -> None:
         self._followed = FollowedRun(folder)
         self._manifest: Manifest | None = None
-        self._curves = StepCurves()
+        self._curves = StepCurves(WEIGHTS)
         self._last_step = 0
         self._reduced: ReducedRun | None = None
 
@@ -118,7 +120,7 @@ class _Run:
         run = self._followed
         events = run.advance()
         if run.restarted:
-            self._curves, self._last_step = StepCurves(), 0
+            self._curves, self._last_step = StepCurves(WEIGHTS), 0
         # A resumed run trains some steps again. Those that wait in the state were dropped when it was folded.
         kept = min((event.start_step for event in events if isinstance(event, RunStarted)), default=math.inf)
         if kept < self._last_step:

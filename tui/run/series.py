@@ -72,9 +72,9 @@ class StepColumns:
             else tuple(zip(*zip(event.step, event.seconds, event.loss, event.accuracy, strict=False), strict=True))
             for event in events
         ]
-        rows = [columns for columns in columns_of if columns]
-        columns = [np.fromiter(chain.from_iterable(column), float) for column in zip(*rows, strict=True)]
-        end = self._length + (len(columns[0]) if columns else 0)
+        rows = [columns for columns in columns_of if columns and len(columns[0])]
+        length = sum(len(row[0]) for row in rows)
+        end = self._length + length
         table, history = self._table, self.history
         if history[0] != self._length:  # another instance was already extended from here
             table, history = None, [self._length]
@@ -82,8 +82,12 @@ class StepColumns:
             table = np.empty((self._WIDTH, max(1024, 2 * end)))
             if self._table is not None:
                 table[:, : self._length] = self._table[:, : self._length]
-        for row, column in zip(table, columns, strict=False):  # no columns where there are no events
-            row[self._length : end] = column
+        for number, column in enumerate(zip(*rows, strict=True)):
+            new = table[number, self._length : end]
+            if number == 0 and column[-1][-1] - column[0][0] == length - 1:  # one step after another, as nearly always
+                new[:] = np.arange(column[0][0], column[0][0] + length)
+            else:
+                new[:] = np.fromiter(chain.from_iterable(column), float, length)
         history[0] = end
         return StepColumns(table, end, history)
 

@@ -6,10 +6,11 @@ Decoded events hold no character that could control a terminal, so nothing here 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import groupby
+from typing import cast
 
 from facegender.runs.events import (
     AnyEvent,
@@ -241,8 +242,10 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             return state
 
 
-def apply_all(state: RunState, events: Iterable[AnyEvent]) -> RunState:
+def apply_all(state: RunState, events: Sequence[AnyEvent]) -> RunState:
     """Fold several events into a state; consecutive lines of steps are folded at once."""
+    if set(map(type, events)) == {Steps}:  # most of a long journal
+        return _stepped(state, cast(Sequence[Steps], events))
     for kind, group in groupby(events, type):
         if kind is Steps:
             state = _stepped(state, [event for event in group if isinstance(event, Steps)])
