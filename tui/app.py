@@ -31,6 +31,7 @@ from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
+from tui.host.thumbnails import ThumbnailProcess
 from tui.messages import REQUESTS, ClassifyFile, CompareRuns, KeepRuns, OpenRun, RunRenamed, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
@@ -117,7 +118,8 @@ class FaceGenderApp(LateReplyApp):
         self._leaving = False
         self._run_control = RunControl(self, root, self._confirm)
         self._classifier = ClassifierProcess(root)
-        self.dashboard = Dashboard(root, run, self._classifier)
+        self._thumbnails = ThumbnailProcess(root)
+        self.dashboard = Dashboard(root, run, self._classifier, self._thumbnails)
 
     def on_load(self) -> None:
         """Prepare the event loop, before the terminal is touched."""
@@ -182,8 +184,9 @@ class FaceGenderApp(LateReplyApp):
         await self.push_screen(Welcome(self.root, DEMO_CONFIG))
 
     async def on_unmount(self) -> None:
-        """End the classify process; trainers keep running."""
+        """End the processes that classify and that decode; trainers keep running."""
         await self._classifier.close()
+        await self._thumbnails.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the command palette: all commands on the dashboard, those of the application elsewhere."""

@@ -88,8 +88,8 @@ async def test_the_newest_wishes_come_first_and_memory_is_bounded(monkeypatch: p
             await may_go_on.wait()
             return Thumbnail(size=size, pixels=bytes(300))
 
-    arrivals: list[int] = []
-    kept = Thumbnails(Process(Path()), "otter-3", lambda: arrivals.append(1))
+    arrivals: list[Wanted] = []
+    kept = Thumbnails(Process(Path()), "otter-3", arrivals.append)
     kept.want([Wanted(f"old {number}", (10, 10)) for number in range(20)])
     kept.want([Wanted(f"new {number}", (10, 10)) for number in range(8)])
     await asyncio.sleep(0)

@@ -125,10 +125,10 @@ class Thumbnails:
     Args:
         process: Makes them.
         run: Name of the run.
-        arrived: Called after each thumbnail.
+        arrived: Called with each thumbnail that has arrived.
     """
 
-    def __init__(self, process: ThumbnailProcess, run: str, arrived: Callable[[], None]) -> None:
+    def __init__(self, process: ThumbnailProcess, run: str, arrived: Callable[[Wanted], None]) -> None:
         self._process = process
         self._run = run
         self._arrived = arrived
@@ -165,4 +165,4 @@ class Thumbnails:
         with contextlib.suppress(ValueError):  # larger than the cache
             self._kept[wanted] = thumbnail
         self._begin()
-        self._arrived()
+        self._arrived(wanted)

@@ -52,8 +52,8 @@ EPOCH_AFTER_S = 0.25
 PICTURE_WITHIN_S = 0.04
 """On a fast link they change together with the picture, in one update of the screen, or else after this time."""
 CLOCK_S = 1.0
-IMPORT_AFTER_S = 2.0
-"""How long after the first screen the one that is probably opened next is imported."""
+PREPARE_AFTER_S = 2.0
+"""How long after the first screen the mistakes screen is prepared."""
 WIDE_FROM = (110, 30)
 """Columns and rows of the smallest terminal in which all panes are shown."""
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
@@ -77,12 +77,15 @@ class Dashboard(PictureScreen):
         ("pagedown", "scroll_log(1)", "scroll the log down"),
     ]
 
-    def __init__(self, root: Path, folder: RunFolder | None, classifier: ClassifierProcess) -> None:
+    def __init__(
+        self, root: Path, folder: RunFolder | None, classifier: ClassifierProcess, thumbnails: ThumbnailProcess
+    ) -> None:
         super().__init__(root, LayerBrowser("feature maps appear after the first epoch", id="layers"))
         # The class for most terminal sizes, so that the first screen is not styled and painted twice.
         self.add_class("-tall")
         self.folder = folder
         self._classifier = classifier
+        self._thumbnails = thumbnails
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
         # Held, because finding them anew costs more than showing an epoch.
         self._charts = RunCharts()
@@ -123,7 +126,7 @@ class Dashboard(PictureScreen):
         """Start to follow the run, and the timers."""
         self.set_interval(REFRESH_S, self._refresh_if_stale)
         self.set_interval(CLOCK_S, self._tick)
-        self.set_timer(IMPORT_AFTER_S, self._import_mistakes)
+        self.set_timer(PREPARE_AFTER_S, self._prepare_mistakes)
         if self.folder is not None:
             # After the first paint, as the first steps import numpy.
             self.call_after_refresh(self.open_run, self.folder)
@@ -487,18 +490,18 @@ class Dashboard(PictureScreen):
         if self.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
             return
-        thumbnails = ThumbnailProcess(self.root)
-        await thumbnails.start()  # it starts while the screen is imported
+        await self._thumbnails.start()  # it starts while the screen is imported
         from tui.screens.mistakes import Mistakes
 
         epoch = None if self.browser.selection.follows_live else self.browser.epoch
-        screen = Mistakes(self.folder, lambda: self.state, epoch, thumbnails, self._classifier)
+        screen = Mistakes(self.folder, lambda: self.state, epoch, self._thumbnails, self._classifier)
         await self.app.push_screen(screen, self._mistakes_left)
 
     @work
-    async def _import_mistakes(self) -> None:
-        """Import the mistakes screen in a thread, so that its key need not wait for that."""
+    async def _prepare_mistakes(self) -> None:
+        """Start what the mistakes screen needs and import it in a thread, so that its key need not wait for that."""
         if self.state is not None and self.state.predicted:
+            await self._thumbnails.start()
             await asyncio.to_thread(import_module, "tui.screens.mistakes")
 
     def _mistakes_left(self, epoch: int | None) -> None:

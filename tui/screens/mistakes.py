@@ -24,7 +24,7 @@ from facegender.support.text import shell_command
 from tui import format as fmt
 from tui.graphics.textual_internals import QuietFocusScreen
 from tui.host.processes import ClassifierProcess
-from tui.host.thumbnails import ThumbnailProcess, Thumbnails
+from tui.host.thumbnails import ThumbnailProcess, Thumbnails, Wanted
 from tui.run.outcomes import MistakesFilter, MistakesList, OutcomeReader, short_name
 from tui.run.state import RunState
 from tui.screens.base import BaseScreen
@@ -63,7 +63,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         folder: The run.
         state: Returns its newest state.
         epoch: The epoch to begin with, counted from 0; None follows the latest one.
-        process: Decodes the photographs; the screen ends it.
+        process: Decodes the photographs.
         classifier: Says where the network looked.
     """
 
@@ -145,10 +145,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._check_run()
         self.set_interval(POLL_S, self._check_run)
 
-    async def on_unmount(self) -> None:
-        """End the process."""
+    def on_unmount(self) -> None:
+        """Wait for no thumbnail any more."""
         self._thumbnails.close()
-        await self._process.close()
 
     def on_resize(self, event: events.Resize) -> None:
         """Leave out the line of epochs where there is little room."""
@@ -376,8 +375,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         if shown is not None and self._figures.positive != self._figures.matrix.cell[0]:
             self._update()
 
-    def _thumbnail_arrived(self) -> None:
-        self._gallery.arrived()
+    def _thumbnail_arrived(self, wanted: Wanted) -> None:
+        self._gallery.arrived(wanted)
 
     def redraw(self) -> None:
         """Draw the photographs for the terminal as it is now."""

@@ -168,6 +168,8 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         self._rows: dict[int, RowRequest] = {}
         """What each row of pictures shows, or will show soon."""
         self._pictures: LRUCache[RowRequest, Picture] = LRUCache(CACHE_BYTES, lambda picture: picture.pixels.nbytes)
+        self._missing: dict[Wanted, int] = {}
+        """The thumbnails of the page that have not arrived, and the row of each."""
         self._gathering: Timer | None = None
         self._ahead: Timer | None = None
         self.cursor = 0
@@ -277,12 +279,14 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         self._pictures.clear()
         self._update()
 
-    def arrived(self) -> None:
-        """Draw the rows whose thumbnails have all arrived at once, the others soon."""
-        if self._layout is None or not self.is_attached:
-            return
-        self._draw(complete_only=True)
-        if self._gathering is None:
+    def arrived(self, wanted: Wanted) -> None:
+        """Draw a row once all its thumbnails have arrived; others soon."""
+        row = self._missing.pop(wanted, None)
+        if row is None:
+            self._compose_ahead_soon()
+        elif row not in self._missing.values():
+            self._draw([row])
+        elif self._gathering is None:
             self._gathering = self.set_timer(GATHER_S, self._draw)
 
     @property
@@ -320,10 +324,14 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
             lines.display, view.display = used, used and layout.picture_rows > 0
             lines.styles.height, view.styles.height = layout.caption_rows, max(1, layout.picture_rows)
         self._write_captions()
-        self._draw()
+        self._missing.clear()
         if layout.picture_rows:
-            pages = (tile for page in (0, 1, -1) for tile in self._page(page) if tile.name)
-            self._thumbnails.want(map(self._wanted, pages))
+            pages = [self._wanted(tile) for page in (0, 1, -1) for tile in self._page(page) if tile.name]
+            for place, tile in enumerate(self._page()):
+                if tile.name and self._thumbnails.get(wanted := self._wanted(tile)) is None:
+                    self._missing[wanted] = place // layout.columns
+            self._thumbnails.want(pages)
+        self._draw()
         self.post_message(self.Moved())
 
     def _write_captions(self) -> None:
@@ -352,26 +360,30 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         text.truncate(self._layout.tile_columns - 1, overflow="ellipsis", pad=True)
         return text
 
-    def _draw(self, *, complete_only: bool = False) -> None:
-        """Compose the rows of pictures that have changed, and show them; then those of the next page, in advance."""
+    def _draw(self, rows: Sequence[int] | None = None) -> None:
+        """Compose rows of pictures that have changed, by default all, and show them; then the next page in advance."""
         layout = self._layout
         if layout is None or not layout.picture_rows or not self.is_attached:
             return
-        if not complete_only and self._gathering is not None:
+        if rows is None and self._gathering is not None:
             self._gathering.stop()
             self._gathering = None
         tiles = self._page()
-        for row in range(layout.rows):
+        failed = False
+        for row in range(layout.rows) if rows is None else rows:
             request = self._row_request(tiles, row)
-            if self._rows.get(row) != request and (request.is_complete or not complete_only):
+            failed = failed or any(one is not None and one.error for one in request.thumbnails)
+            if self._rows.get(row) != request:
                 self._rows[row] = request
                 self._show_row(row, request)
-        if any(one is not None and one.error for one in map(self._thumbnail, tiles)):
+        if failed:
             self._write_captions()
             self.post_message(self.Moved())
-        if self._ahead is not None:
-            self._ahead.stop()
-        self._ahead = self.set_timer(AHEAD_AFTER_S, self._compose_ahead)
+        self._compose_ahead_soon()
+
+    def _compose_ahead_soon(self) -> None:
+        if self.is_attached and self._ahead is None:
+            self._ahead = self.set_timer(AHEAD_AFTER_S, self._compose_ahead)
 
     def _row_request(self, tiles: Sequence[Tile], row: int) -> RowRequest:
         assert self._layout is not None
@@ -401,7 +413,10 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
 
     @work(group="ahead", exclusive=True)
     async def _compose_ahead(self) -> None:
-        """Compose and encode the next page, which is probably wanted next."""
+        """Compose and encode the next page, which is probably wanted next, once the shown one is complete."""
+        self._ahead = None
+        if self._missing:
+            return
         layout, tiles = self._layout, self._page(1)
         for row in range(layout.rows if layout is not None else 0):
             request = self._row_request(tiles, row)
