@@ -32,7 +32,7 @@ def mistakes(
     ] = None,
     against: Annotated[
         int | None,
-        typer.Option("--against", metavar="N", min=1, help="Only those right in one of the two epochs."),
+        typer.Option("--against", metavar="N", min=1, help="Only those right in one of the two epochs and wrong in the other."),
     ] = None,
     cell: Annotated[
         str | None,
@@ -45,7 +45,7 @@ def mistakes(
     ] = False,
     first: Annotated[
         int | None,
-        typer.Option("--first", metavar="N", min=1, help=f"So many; default: {SHOWN}, with --json all."),
+        typer.Option("--first", metavar="N", min=1, help=f"How many to list; default: {SHOWN}, with --json all."),
     ] = None,
     gallery: Annotated[
         Path | None,
@@ -82,7 +82,7 @@ def mistakes(
     names = photographs.validation if photographs is not None else []
     title = (
         f"{run}, epoch {outcomes.epoch + 1}: {int(outcomes.wrong.sum())} of "
-        f"{counted(int(outcomes.counted.sum()), 'photograph')} differ from their label"
+        f"{counted(int(outcomes.counted.sum()), 'answer')} differ from the label"
     )
     if json:
         for index in order[:first]:

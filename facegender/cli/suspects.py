@@ -27,7 +27,7 @@ def suspects(
     ] = "all",
     first: Annotated[
         int | None,
-        typer.Option("--first", metavar="N", min=1, help=f"So many; default: {SHOWN} in the table, all in files."),
+        typer.Option("--first", metavar="N", min=1, help=f"How many to list; default: {SHOWN}, in files all."),
     ] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="F.csv", parser=to_path, help="Write them to a file.")
@@ -38,7 +38,8 @@ def suspects(
     """Rank photographs whose label is probably wrong. Nothing is moved or deleted.
 
     The margin is the logit of the label minus the largest other one, as a mean over the epochs; "wrong in" counts the
-    epochs that contradict the label.
+    epochs that contradict the label. Training and validation photographs have margins of different scales: each part is
+    ranked by itself, and then both are merged by rank.
     """
     folder = open_run(root, run)
     if json and csv_file is not None:

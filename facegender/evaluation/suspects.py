@@ -100,7 +100,7 @@ def rank_suspects(folder: RunFolder, parts: Sequence[Part] = PARTS, *, first: in
     divided at random, and either part has about the same share of wrong labels.
 
     Args:
-        first: So many at most.
+        first: How many at most; all by default.
 
     Raises:
         UserError: The run has no predictions that can be read.

@@ -95,9 +95,9 @@ async def test_the_wrong_photographs_come_first_with_label_answer_and_probabilit
 ) -> None:
     write_run(root)
     async with opened(root, size) as (app, _, screen):
-        await until_said(app, "3 of 60 differ from their label")
-        texts = ["✗ female 95.0 %", "label male", "face_7.png", "✗ female 78.0 %"]
-        texts.append("face_7.png label male answer female 95.00% label 5.00% 1 of 60")
+        await until_said(app, "3 of 60 answers differ from the label")
+        texts = ["✗ female 95.0%", "label male", "face_7.png", "✗ female 78.0%"]
+        texts.append("male/face_7.png label male 5.00% answer female 95.00% 1 of 60")
         await until(lambda: all(text in " ".join(screen_text(app).split()) for text in texts))
         assert order(screen)[:4] == [7, 3, 5, 0]
 
@@ -242,3 +242,15 @@ def test_a_terminal_with_small_pictures_gets_narrower_rows() -> None:
     terminal = Terminal(Protocol.SIXEL, sixel_limit_px=(800, 600))
     layout = gallery_layout(Area(148, 40), terminal, captions=3, pictures=True)
     assert layout.columns * layout.tile_columns * terminal.cell_width_px <= 800
+
+
+async def test_suspects_are_of_all_epochs_so_that_their_tab_shows_none(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("2")
+        await until_said(app, "64 photographs, the most doubtful label first, from all epochs")
+        assert not screen.query_one("#scrubber").display
+        await pilot.press("left", "3")
+        await until_said(app, "epoch 3  3 of 60 answers differ from the label")
+        assert screen.query_one("#scrubber").display

@@ -60,7 +60,7 @@ def test_the_table_has_the_wrong_ones_first_and_no_control_characters(
 ) -> None:
     assert called(run) == 0
     title, _, *rows = capsys.readouterr().out.splitlines()
-    assert title == "otter-3, epoch 2: 1 of 4 photographs differ from their label"
+    assert title == "otter-3, epoch 2: 1 of 4 answers differ from the label"
     assert rows[0].split() == ["1", "wrong", "male", "female", "80.00%", "male/\ufffd[31mc.png"]
     assert [row.split()[1] for row in rows] == ["wrong", "right", "right", "right"]
     assert rows[1].endswith("female/a.png")

@@ -62,7 +62,7 @@ class MistakesList:
     Attributes:
         outcomes: Of the epoch.
         order: (n,) indices of photographs.
-        wrong: How many of all photographs differ from their label.
+        wrong: How many answers differ from the label.
         counted: How many count.
     """
 

@@ -20,7 +20,7 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs
 from facegender.runs.predictions import PredictionsUnreadable
 from facegender.support.errors import UserError
-from facegender.support.text import shell_command
+from facegender.support.text import one_line, shell_command
 from tui import format as fmt
 from tui.graphics.textual_internals import QuietFocusScreen
 from tui.host.processes import ClassifierProcess
@@ -150,8 +150,12 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._thumbnails.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Leave out the line of epochs where there is little room."""
-        self._scrubber.display = event.size.height >= MIN_ROWS
+        """Make room for the line of epochs, or take it away."""
+        self._show_scrubber(event.size.height)
+
+    def _show_scrubber(self, height: int) -> None:
+        """Leave out the line of epochs where there is little room, and for suspects, which are of all epochs."""
+        self._scrubber.display = height >= MIN_ROWS and self._tab != "suspects"
 
     # The run
 
@@ -249,12 +253,15 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     def _show_title(self) -> None:
         title = Text.assemble((f" {self._folder.name}", "bold"))
-        if (epoch := self._shown_epoch) is not None:
+        if self._tab == "suspects":
+            count = fmt.thousands(len(self._suspects)) if self._suspects else "the"
+            title.append(f"  {count} photographs, the most doubtful label first, from all epochs")
+        elif (epoch := self._shown_epoch) is not None:
             following = "" if self._epoch is None else "  not the latest epoch" if epoch != self._epochs[-1] else ""
             title.append(f"  {fmt.epoch_name(epoch)}", "bold #e5a05a").append(following, "#e5c07b")
-        if self._list is not None:
-            found = self._list
-            title.append(f"  {fmt.thousands(found.wrong)} of {fmt.thousands(found.counted)} differ from their label")
+            if (found := self._list) is not None:
+                share = f"{fmt.thousands(found.wrong)} of {fmt.thousands(found.counted)}"
+                title.append(f"  {share} answers differ from the label")
         self.query_one("#title", Static).update(title, layout=False)
         tabs = Text(" ")
         for number, name in enumerate(TABS, 1):
@@ -305,14 +312,14 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         assert self._list is not None
         outcomes, name = self._list.outcomes, self._file_name("validation", index)
         label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
-        text = Text(f" {short_name(name) or f'validation photograph {index + 1}'}", "bold")
+        text = Text(f" {one_line(name) or f'validation photograph {index + 1}'}", "bold")
         text.append("  label ", "dim").append(fmt.class_name(label, outcomes.classes))
+        if answer != label:
+            text.append(f" {fmt.percent(float(outcomes.of_label[index]))}", "dim")
         text.append("  answer ", "dim").append(fmt.class_name(answer, outcomes.classes))
         text.append(f" {fmt.percent(float(outcomes.of_answer[index]))}")
         if problem := self._gallery.problem:
             return text.append(f"  {problem}", "#e5c07b")
-        if answer != label:
-            text.append(f"  label {fmt.percent(float(outcomes.of_label[index]))}", "dim")
         return text.append(
             f"  {fmt.thousands(self._gallery.cursor + 1)} of {fmt.thousands(len(self._list.order))}", "dim"
         )
@@ -337,7 +344,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     def _about_suspect(self, place: int) -> Text:
         one = self._suspects[place]
-        name = short_name(self._file_name(one.part, one.index)) or f"photograph {one.index + 1}"
+        name = one_line(self._file_name(one.part, one.index)) or f"photograph {one.index + 1}"
         text = Text.assemble((f" {name}", "bold"), (f"  {one.part}, label ", "dim"), one.label, f"  {one.reason}")
         if problem := self._gallery.problem:
             text.append(f"  {problem}", "#e5c07b")
@@ -399,6 +406,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         """Show another tab."""
         if tab != self._tab and self._epochs:
             self._tab = tab
+            self._show_scrubber(self.size.height)
             self.query_one(KeyHints).show(HINTS[tab], LAST_HINTS)
             self._show_title()
             self._update()
@@ -470,6 +478,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             self._select_epoch(self._epochs[-1])
 
     def _select_epoch(self, epoch: int) -> None:
+        if self._tab == "suspects":
+            return
         before = self._shown_epoch
         self._epoch = None if epoch == self._epochs[-1] else epoch
         if self._shown_epoch != before:

@@ -31,7 +31,7 @@ from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.thumbnails import ThumbnailProcess
 from tui.run.curves import Curve
-from tui.run.outcomes import OutcomeReader, PhotographHistory, short_name
+from tui.run.outcomes import OutcomeReader, PhotographHistory
 from tui.screens.base import BaseScreen
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.keys import KeyHints
@@ -262,7 +262,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     def _show_texts(self) -> None:
         subject, shares = self._subject, self._shares
-        name = short_name(subject.name) if subject.name else f"{subject.part} photograph {subject.index + 1}"
+        name = one_line(subject.name) if subject.name else f"{subject.part} photograph {subject.index + 1}"
         title = Text.assemble((f" {name}", "bold"), (f"  {fmt.epoch_name(self._epoch)}", "bold #e5a05a"))
         title.append(f"  {fmt.thousands(self._place + 1)} of {fmt.thousands(self._count)}", "dim")
         self.query_one("#title", Static).update(title, layout=False)

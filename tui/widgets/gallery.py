@@ -345,7 +345,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
                 for column, tile in enumerate(across):
                     text = self._caption_line(tile, number)
                     if first + row * layout.columns + column == self.cursor:
-                        text.stylize("reverse")
+                        text = Text(text.plain, "reverse")
                     line.append_text(text).append(" ")
                 lines.append(line)
             self._captions[row].write(Text("\n").join(lines))
@@ -450,7 +450,7 @@ def row_picture(request: RowRequest) -> Picture:
 def caption(sign: str, colour: str, answer: str, share: float, label: str, name: str) -> tuple[Text, ...]:
     """Return the caption of a photograph: the answer with its probability, the label, and the file name."""
     return (
-        Text.assemble((f"{sign} ", f"bold {colour}"), answer, f" {100 * share:.1f} %"),
+        Text.assemble((f"{sign} ", f"bold {colour}"), answer, f" {100 * share:.1f}%"),
         Text.assemble(("label ", "dim"), label),
         Text(name, "dim"),
     )
