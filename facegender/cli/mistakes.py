@@ -32,7 +32,7 @@ def mistakes(
     ] = None,
     against: Annotated[
         int | None,
-        typer.Option("--against", metavar="N", min=1, help="Only those right in one of the two epochs and wrong in the other."),
+        typer.Option("--against", metavar="N", min=1, help="Only those right in just one of the two epochs."),
     ] = None,
     cell: Annotated[
         str | None,
