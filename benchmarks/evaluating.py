@@ -29,6 +29,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,13 @@ def main() -> None:
         parser.error("give a folder and a checkpoint, or --calibration RUN")
     machine = description()
     print(machine)
-    rows = [calibration(run, given.root) for run in given.calibration]
-    rows += [measured(checkpoint, given.folder, given.rounds) for checkpoint in given.checkpoints]
-    for row in rows:
-        for name, value in row.items():
-            print(f"{name:>26}  {value:.3f}" if isinstance(value, float) else f"{name:>26}  {value}")
+    works = [partial(calibration, run, given.root) for run in given.calibration]
+    works += [partial(measured, checkpoint, given.folder, given.rounds) for checkpoint in given.checkpoints]
+    rows: list[dict[str, Any]] = []
+    for work in works:
+        rows.append(work())
+        for name, value in rows[-1].items():
+            print(f"{name:>26}  {value:.3f}" if isinstance(value, float) else f"{name:>26}  {value}", flush=True)
     if given.json:
         given.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
 

@@ -86,8 +86,10 @@ def test_find_lr_works_for_the_tuned_recipe_and_for_photographs(empty: Path, tem
     write_demo_faces(folder, 40, 32, 1)
     (empty / "run.toml").write_text('demo = true\nrecipe = "tuned"\nepochs = 2\n')
     arguments = ["--data", str(folder), "--config=run.toml", *OPTIONS[1:], "--widths=8,16,16"]
-    assert run(["find-lr", *arguments, "--root=."]) == 0
+    plot = empty.parent / "curve.svg"
+    assert run(["find-lr", *arguments, "--root=.", "--plot", str(plot)]) == 0
     command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert "<svg" in plot.read_text(encoding="utf-8")
     assert f"--data={folder}" in command
     assert "--config=run.toml" in command
     assert [path.name for path in left_in(empty, temporary)] == ["run.toml"]
