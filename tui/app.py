@@ -136,7 +136,7 @@ class FaceGenderApp(LateReplyApp):
     def reattach_hint(self) -> str:
         """Return what to say after the exit: which runs were not deleted, how to come back to the one that trains."""
         names = sorted(self._run_control.deleting)
-        lines = [f"{name} was not deleted, because the program ended before" for name in names]
+        lines = [f"{name} was not deleted: the program ended first" for name in names]
         state = self.dashboard.state
         if state is not None and state.live:
             root = Path() if self.root == Path.cwd() else self.root

@@ -152,7 +152,7 @@ async def test_nothing_is_deleted_once_the_program_has_ended(root: Path, runs: d
         await pilot.press("down", "d")
         await until_said(app, "✗ deleting")
     assert runs["halted"].manifest_path.exists()
-    assert "halted was not deleted, because the program ended before" in app.reattach_hint()
+    assert "halted was not deleted: the program ended first" in app.reattach_hint()
 
 
 async def test_a_live_run_is_not_deleted(root: Path, runs: dict[str, RunFolder]) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
+from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
@@ -25,7 +26,6 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable, printable_strings
 from tui import format as fmt
-from tui.graphics.textual_internals import Row as Line
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
 from tui.screens.base import BaseScreen
 from tui.widgets.inputs import TextInput
@@ -70,13 +70,13 @@ class Runs(BaseScreen[None]):
     """A table of all runs that follows what happens on disk.
 
     Args:
-        deleting: Names of the runs that are about to be deleted; somebody else changes it.
+        deleting: Names of the runs that are about to be deleted; the application changes it.
     """
 
     CSS_PATH = "runs.tcss"
     HELP = f"{FILTER_HELP} The columns are {', '.join(COLUMNS)}."
     BINDINGS = [
-        # The table has most of these itself; while a text is edited the arrows move in it all the same.
+        # The table has the first three itself; while the filter is typed the arrows move in it all the same.
         ("up", "move(-1)", "previous run"),
         ("down", "move(1)", "next run"),
         ("enter", "open", "open the run; with marks compare the marked ones"),
@@ -118,10 +118,8 @@ class Runs(BaseScreen[None]):
         # Held, because at the end of the program a thread may still return runs when some widgets are gone already.
         self._title_line, self._detail = Lines(id="title"), Lines(id="detail")
         self._table, self._none = RunTable(id="table"), Static("reading the runs…", id="none", markup=False)
-        self._edit_label, self._input = (
-            Static(id="edit-label", markup=False),
-            TextInput(id="edit-input", compact=True, select_on_focus=False),
-        )
+        self._edit_label = Static(id="edit-label", markup=False)
+        self._input = TextInput(id="edit-input", compact=True, select_on_focus=False)
         self._hints = KeyHints(_HINTS, _LAST_HINTS)
 
     def compose(self) -> ComposeResult:
@@ -130,7 +128,7 @@ class Runs(BaseScreen[None]):
         yield self._table
         yield self._none
         yield self._detail
-        with Line(id="edit"):
+        with Horizontal(id="edit"):
             yield self._edit_label
             yield self._input
         yield self._hints
