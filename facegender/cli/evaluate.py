@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import heapq
 import os
@@ -14,11 +13,12 @@ import msgspec
 import typer
 
 from facegender.cli.options import Json, Root, Split, not_empty, to_path
+from facegender.cli.output import check_output, make_folder, write_chart, write_csv
 from facegender.runs.calibration import FILE_NAME, Calibration, write_calibration
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.runs.folder import open_run
 from facegender.support.errors import UserError, print_error
-from facegender.support.files import exists, expanded, is_file, replacing
+from facegender.support.files import expanded, is_file
 from facegender.support.text import counted, json_line, printable
 
 if TYPE_CHECKING:
@@ -86,13 +86,10 @@ def evaluate(
 
     By default on the validation photographs of the run, with its best checkpoint (the newest while it trains).
     """
-    if csv_file is not None and exists(csv_file) and not is_file(csv_file):
-        raise UserError(f"--csv {printable(csv_file)}: is not a regular file; name another one")
+    if csv_file is not None:
+        check_output(csv_file, "--csv")
     if plots is not None:
-        try:
-            plots.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--plots {printable(plots)}: {error.strerror}; name a folder to write in") from None
+        make_folder(plots, "--plots")
     if calibrate and (data is not None or split is not None or recorded or epoch is not None):
         raise UserError(
             "--calibrate uses the validation photographs of the run: leave out --data, --split, --recorded and --epoch"
@@ -284,20 +281,15 @@ def _write_csv(path: Path, answers: Answers) -> None:
     predicted = metrics.predicted_labels(answers.logits)
     probabilities = metrics.softmax(answers.logits, answers.temperature)
     classes = [*answers.classes, ""]  # the label -1 is none of them
-    try:
-        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["file", "label", "predicted", "confidence", *answers.classes, "problem"])
-            for index, (label, answer, row) in enumerate(zip(answers.labels, predicted, probabilities, strict=True)):
-                numbers = [f"{number:.6f}" for number in (row.max(), *row)] if answer >= 0 else [""] * (1 + len(row))
-                cells = [_name(answers, index), classes[label], classes[answer], *numbers]
-                writer.writerow([*cells, answers.problems.get(index, "")])
-    except OSError as error:
-        raise UserError(f"--csv {printable(path)}: cannot be written ({error.strerror}); name another file") from None
+    rows = [["file", "label", "predicted", "confidence", *answers.classes, "problem"]]
+    for index, (label, answer, row) in enumerate(zip(answers.labels, predicted, probabilities, strict=True)):
+        numbers = [f"{number:.6f}" for number in (row.max(), *row)] if answer >= 0 else [""] * (1 + len(row))
+        problem = answers.problems.get(index, "")
+        rows.append([_name(answers, index), classes[label], classes[answer], *numbers, problem])
+    write_csv(path, rows)
 
 
 def _write_plots(folder: Path, answers: Answers) -> None:
-    from facegender.cli.report import write_chart
     from facegender.rendering.charts import Predictions, evaluation_figures
 
     predictions = Predictions(

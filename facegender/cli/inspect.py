@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.output import check_output, writing
 from facegender.cli.pictures import Graphics, print_figure, require_terminal
 from facegender.rendering.view_options import Scope, View
 from facegender.runs.events import LayerHealth
 from facegender.runs.folder import RunFolder, open_run
 from facegender.runs.health import findings, read_health
 from facegender.support.errors import UserError
-from facegender.support.files import exists, is_file
 from facegender.support.text import counted, json_line, one_line, printable, table
 
 if TYPE_CHECKING:
@@ -81,7 +79,7 @@ def show(
         if json:
             print(json_line(_numbers(folder, chosen, figure)))
         elif output is not None:
-            with _writing(output):
+            with writing(output, "--output"):
                 write_figure(output, figure)
         else:
             print_figure(figure, graphics, sys.stdout)
@@ -100,10 +98,7 @@ def _check_output(output: Path | None, view: View, epoch: int | None, *, json: b
     name = printable(output)
     if json:
         raise UserError("--json and --output exclude each other: give one of them")
-    if output.suffix.lower() not in (".png", ".gif"):
-        raise UserError(f"--output {name}: give a file that ends in .png, or in .gif to play the epochs")
-    if exists(output) and not is_file(output):
-        raise UserError(f"--output {name}: is not a regular file; name another one")
+    check_output(output, "--output", ".png", ".gif")
     if output.suffix.lower() == ".gif" and epoch is not None:
         raise UserError("--epoch: a GIF plays all epochs; leave it out, or write a .png")
     if output.suffix.lower() == ".gif" and view == "top":
@@ -195,7 +190,7 @@ def _epochs_in_words(epochs: list[int]) -> str:
 def _write_gif(folder: RunFolder, chosen: FigureRequest, output: Path) -> None:
     from facegender.rendering.figures import write_animation
 
-    with _writing(output):
+    with writing(output, "--output"):
         figures = write_animation(output, folder, chosen)
     print(f"{printable(output)}: {counted(len(figures), 'epoch')}, the last is {figures[-1].title}")
 
@@ -209,14 +204,6 @@ def _read_top(folder: RunFolder, chosen: FigureRequest) -> Figure:
     classifier = load_classifier(checkpoint_for(folder, chosen.epoch))
     patches = channel_patches(classifier, folder, chosen.epoch, chosen.layer, chosen.channel or 0)
     return patches_figure(folder.name, chosen, patches)
-
-
-@contextlib.contextmanager
-def _writing(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"--output {printable(output)}: {error.strerror}; name another file") from None
 
 
 def _numbers(folder: RunFolder, chosen: FigureRequest, figure: Figure) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.output import check_output, writing
 from facegender.runs.folder import RunFolder, open_run
 from facegender.support.errors import UserError
 from facegender.support.text import counted, json_line, printable, table
@@ -62,8 +63,7 @@ def mistakes(
     if gallery is not None:
         if json:
             raise UserError("--json and --gallery exclude each other: give one of them")
-        if gallery.suffix.lower() != ".png":
-            raise UserError(f"--gallery {printable(gallery)}: give a file that ends in .png")
+        check_output(gallery, "--gallery", ".png")
     from facegender.evaluation.mistakes import never_right as find_never_right
     from facegender.evaluation.mistakes import read_outcomes, worst_first
     from facegender.runs.photographs import read_photographs
@@ -195,8 +195,5 @@ def _write_gallery(
             f"{problem}{PurePosixPath(one['file'] or '').name}",
         )
         entries.append(SheetEntry(photograph, caption, WRONG_COLOUR if one["wrong"] else RIGHT_COLOUR))
-    try:
+    with writing(path, "--gallery"):
         write_png(path, contact_sheet(title, entries))
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"--gallery {printable(path)}: cannot be written ({reason}); name another file") from None

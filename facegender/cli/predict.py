@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.output import make_folder, writing
 from facegender.cli.pictures import Graphics, Protocol, print_figure, require_terminal
 from facegender.cli.progress import progress_bar
 from facegender.runs.checkpoints import Checkpoint, find_checkpoint
@@ -88,10 +89,7 @@ def predict(
             print_error(f"{path}: no such file; name a photograph or a folder of them")
         raise typer.Exit(2)
     if heatmap is not None:
-        try:
-            heatmap.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _no_heatmap(heatmap, error) from None
+        make_folder(heatmap, "--heatmap")
     chosen = find_checkpoint(root, checkpoint)
     from facegender.classifier import load_classifier
 
@@ -99,10 +97,6 @@ def predict(
     report = _Report(chosen, load_classifier(chosen.path), output_format, heatmap, graphics if show else None)
     if not (report.classify_all(paths) if paths else report.ask()):
         raise typer.Exit(2)
-
-
-def _no_heatmap(path: Path, error: OSError) -> UserError:
-    return UserError(f"--heatmap {printable(path)}: {error.strerror}; name a folder to write in")
 
 
 @dataclass
@@ -241,10 +235,8 @@ class _Report:
         from facegender.rendering.pages import write_png
 
         target = _free_name(folder, path.name)
-        try:
+        with writing(target, "--heatmap"):
             write_png(target, self._heatmap(image, prediction))
-        except OSError as error:
-            raise _no_heatmap(target, error) from None
         return target
 
     def _heatmap(self, image: Image.Image, prediction: Prediction) -> Image.Image:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facegender.cli.options import Root, not_empty, to_path
+from facegender.cli.output import CHARTS, check_output, write_chart
 from facegender.runs.calibration import read_calibration
 from facegender.runs.comparison import WITHOUT_INFLUENCE, differences
 from facegender.runs.config import FIELDS, to_text
@@ -19,12 +20,9 @@ from facegender.runs.journal import read_kinds
 from facegender.runs.presets import unused_fields
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError, print_error
-from facegender.support.files import exists, is_file
 from facegender.support.text import counted, end_of, one_line, printable, printable_strings
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from facegender.rendering.charts import Curve, Predictions
 
 
@@ -42,7 +40,7 @@ def report(
     """
     names = list(dict.fromkeys(runs))
     folders = [open_run(root, name) for name in names]
-    check_chart_name(output, "--output")
+    check_output(output, "--output", *CHARTS)
     from facegender.rendering import charts
 
     if len(names) > charts.MAX_RUNS:
@@ -75,32 +73,6 @@ def report(
     )
     write_chart(charts.report_figure(page), output, "--output")
     print(f"{printable(output)}: {', '.join(names)}")
-
-
-def check_chart_name(output: Path, option: str) -> None:
-    """Refuse a file that no chart can be written to, before anything is read.
-
-    Raises:
-        UserError: Its name has another ending, or something else than a file has that name.
-    """
-    if output.suffix.lower() not in (".pdf", ".png", ".svg"):
-        raise UserError(f"{option} {printable(output)}: give a file that ends in .pdf, .png or .svg")
-    if exists(output) and not is_file(output):
-        raise UserError(f"{option} {printable(output)}: is not a regular file; name another one")
-
-
-def write_chart(figure: Figure, output: Path, option: str) -> None:
-    """Write a chart.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    from facegender.rendering.charts import save
-
-    try:
-        save(figure, output)
-    except OSError as error:
-        raise UserError(f"{option} {printable(output)}: {error.strerror}; name another file") from None
 
 
 def _epochs(folder: RunFolder) -> dict[int, EpochFinished]:

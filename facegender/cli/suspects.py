@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,9 +9,9 @@ import msgspec
 import typer
 
 from facegender.cli.options import Json, Root, not_empty, to_path
+from facegender.cli.output import check_output, write_csv
 from facegender.runs.folder import open_run
 from facegender.support.errors import UserError
-from facegender.support.files import replacing
 from facegender.support.text import counted, json_line, printable, table
 
 SHOWN = 40
@@ -44,6 +42,8 @@ def suspects(
     folder = open_run(root, run)
     if json and csv_file is not None:
         raise UserError("--json and --csv exclude each other: give one of them")
+    if csv_file is not None:
+        check_output(csv_file, "--csv")
     from facegender.evaluation.suspects import PARTS, rank_suspects
 
     shown = SHOWN if first is None and csv_file is None and not json else first
@@ -51,7 +51,7 @@ def suspects(
     if not chosen:
         raise UserError(f"run {run} has no margins of {part} photographs: try --part all")
     if csv_file is not None:
-        _write_csv(csv_file, chosen)
+        write_csv(csv_file, [chosen[0].__struct_fields__, *map(msgspec.structs.astuple, chosen)])
         print(f"{printable(csv_file)}: {counted(len(chosen), 'photograph')}")
     elif json:
         for suspect in chosen:
@@ -64,20 +64,3 @@ def suspects(
         print("\n".join(table(rows)))
         if first is None and len(chosen) == SHOWN:
             print(f"the {SHOWN} most doubtful; --first N shows more, --csv F.csv writes all")
-
-
-def _write_csv(path: Path, suspects: Sequence[msgspec.Struct]) -> None:
-    """Write a line for each suspect below the names of the columns.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    from facegender.evaluation.suspects import Suspect
-
-    try:
-        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(Suspect.__struct_fields__)
-            writer.writerows(map(msgspec.structs.astuple, suspects))
-    except OSError as error:
-        raise UserError(f"--csv {printable(path)}: cannot be written ({error.strerror}); name another file") from None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from facegender.cli.options import Config, Json, Root, not_empty, read_settings, settings_options, to_path
-from facegender.cli.report import check_chart_name, write_chart
+from facegender.cli.output import CHARTS, check_output, write_chart
 from facegender.runs.config import FIELDS, RECIPES, option_of, validate
 from facegender.runs.networks import NETWORKS
 from facegender.runs.presets import configure, describe
@@ -61,7 +61,7 @@ def find_lr(
     Uses one device and saves nothing: no run, no checkpoint.
     """
     if plot is not None:
-        check_chart_name(plot, "--plot")
+        check_output(plot, "--plot", *CHARTS)
     settings = validate(configure(read_settings(given, config)))
     if not settings.demo:
         from facegender.data.dataset import find_data_folder

@@ -42,7 +42,7 @@ def report_of(names: list[str]) -> Report:
     )
 
 
-@pytest.mark.parametrize("ending", charts.FORMATS)
+@pytest.mark.parametrize("ending", [".pdf", ".png", ".svg"])
 def test_no_name_breaks_a_report(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"report{ending}"
     with warnings.catch_warnings():

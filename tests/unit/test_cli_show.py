@@ -87,10 +87,10 @@ def test_the_difference_is_to_the_first_epoch_unless_another_is_named(folder: Ru
     ("arguments", "problem"),
     [
         ((), "standard output is not a terminal: write a file with --output picture.png"),
-        (("--output", "a.jpg"), "--output a.jpg: give a file that ends in .png, or in .gif to play the epochs"),
+        (("--output", "a.jpg"), "--output a.jpg: give a file that ends in .png or .gif"),
         (("--output", "a.gif", "--epoch", "1"), "--epoch: a GIF plays all epochs; leave it out, or write a .png"),
         (("--output", "a.png", "--json"), "--json and --output exclude each other: give one of them"),
-        (("--output", "/nowhere/a.png"), "--output /nowhere/a.png: No such file or directory; name another file"),
+        (("--output", "/nowhere/a.png"), "--output /nowhere/a.png: cannot be written (No such file or directory)"),
         (("--json", "--epoch", "7"), "--epoch 7: run otter-3 has pictures of epochs 1 to 3"),
         (("--json", "--epoch", "0"), "--epoch 0: run otter-3 has pictures of epochs 1 to 3"),
         (("--json", "--view", "difference", "--reference", "3"), "--reference 3: is the shown epoch itself"),
