@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import recorded
@@ -16,12 +17,17 @@ from textual.pilot import Pilot
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import PredictionsSaved
 from facegender.runs.folder import RunFolder
+from facegender.runs.frames import write_frame
 from facegender.runs.photographs import Photographs, write_photographs
 from facegender.runs.predictions import Predictions, write_predictions
+from facegender.runs.protocol import Answer, PhotographRequest
+from facegender.support.errors import UserError
 from tui.graphics.geometry import Area
 from tui.graphics.terminal import Protocol, Terminal
 from tui.graphics.widget import PictureView
+from tui.host.processes import ClassifierProcess
 from tui.screens.mistakes import Mistakes
+from tui.screens.photograph import Photograph
 from tui.widgets.gallery import gallery_layout
 
 COUNT = 60
@@ -254,3 +260,129 @@ async def test_suspects_are_of_all_epochs_so_that_their_tab_shows_none(root: Pat
         await pilot.press("left", "3")
         await until_said(app, "epoch 3  3 of 60 answers differ from the label")
         assert screen.query_one("#scrubber").display
+
+
+async def test_suspects_are_ranked_with_a_reason_and_escape_leads_back(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("tab")
+        await until_said(app, "1. margin")
+        await until_said(app, "predicted female in 3 of 3 epochs")
+        assert {(one.part, one.index) for one in screen._suspects[:2]} >= {("validation", 7)}
+        await pilot.press("escape")
+        await until_said(app, "✗ female 95.0%")
+        assert app.screen is screen
+
+
+async def test_a_cell_of_the_confusion_matrix_is_listed(root: Path) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("3")
+        await until_said(app, "rows are labels, columns are answers")
+        await until_said(app, "0 of 30 photographs")
+        await pilot.press("j", "h")
+        await until(lambda: screen._figures.matrix.cell == (1, 0))
+        await until_said(app, "3 of 30 photographs (10.00%)")
+        await until(lambda: screen._figures.positive == 1)
+        assert "male against the rest" in screen_text(app)
+        await pilot.press("enter")
+        await until_said(app, "label male, answer female: 3")
+        assert order(screen) == [7, 3, 5]
+        await pilot.press("escape")
+        await until(lambda: len(order(screen)) == COUNT)
+
+
+class Explained:
+    """Stands in for the classify process."""
+
+    def __init__(self, frame: Path) -> None:
+        self.frame = frame
+        self.asked: list[PhotographRequest] = []
+        self.error = ""
+
+    async def explain(self, run: str, photograph: PhotographRequest) -> Answer:
+        self.asked.append(photograph)
+        if self.error:
+            raise UserError(self.error)
+        heat = np.zeros((1, 8, 8), np.float32)
+        heat[0, 2, 2] = 1
+        frame = recorded.frame(2, probes=1)
+        cams = dict.fromkeys(photograph.classes, heat)
+        write_frame(self.frame, msgspec.structs.replace(frame, layers=[], cams=cams, images=frame.images[:1]))
+        return Answer(
+            source="run otter-3, last.ckpt, epoch 3 of 5", epoch=2, frame=str(self.frame), image_size=(24, 32)
+        )
+
+
+@pytest.fixture
+def explained(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Explained:
+    stand_in = Explained(tmp_path_factory.mktemp("frames") / "a.safetensors")
+    monkeypatch.setattr(ClassifierProcess, "explain", lambda self, run, photograph: stand_in.explain(run, photograph))
+    return stand_in
+
+
+@pytest.mark.parametrize("size", [LARGE, COMMON], ids=str)
+async def test_a_photograph_is_shown_with_where_the_network_looked_and_its_curve(
+    root: Path, explained: Explained, size: tuple[int, int]
+) -> None:
+    write_run(root)
+    async with opened(root, size) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Photograph) and app.screen.is_mounted)
+        shown = app.screen
+        await until_said(app, "last.ckpt, epoch 3 of 5")
+        await until(lambda: all(shown_in(view) is not None for view in shown.query(PictureView)))
+        assert explained.asked == [PhotographRequest(name=NAMES[7], epoch=2, classes=["female", "male"])]
+        await until_said(app, "Probability  epoch 3  ━ male 0.050  ━ female 0.950")
+        text = " ".join(screen_text(app).split())
+        for wanted in (
+            "male/face_7.png epoch 3 1 of 60",
+            "label male 5.00% answer ✗ female 95.00%",
+            "for female, its answer",
+        ):
+            assert wanted in text
+        await pilot.press("left")
+        await until_said(app, "face_7.png  epoch 2")
+        await until_said(app, "as there is no checkpoint of epoch 2")
+        await pilot.press("l")
+        await until_said(app, "male/face_3.png  epoch 2  2 of 60")
+        await pilot.press("escape")
+        await until(lambda: app.screen is screen)
+        assert screen._gallery.item == 3
+
+
+async def test_a_photograph_whose_network_is_not_known_says_why(root: Path, explained: Explained) -> None:
+    explained.error = "run otter-3 has no checkpoint yet"
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("enter")
+        await until_said(app, "run otter-3 has no checkpoint yet")
+        await until_said(app, "Probability")
+
+
+async def test_a_training_photograph_has_a_curve_of_its_margin(root: Path, explained: Explained) -> None:
+    write_run(root)
+    async with opened(root) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        await pilot.press("2")
+        await until_said(app, "1. margin")
+        place = next(place for place, one in enumerate(screen._suspects) if one.part == "train")
+        for _ in range(place):
+            await pilot.press("l")
+        await pilot.press("enter")
+        await until_said(app, "Margin of the label while it was trained on")
+        await until_said(app, "-3.000")
+
+
+async def test_a_terminal_without_room_does_not_end_the_interface(root: Path) -> None:
+    write_run(root)
+    async with opened(root, (20, 6)) as (app, pilot, screen):
+        await until(lambda: order(screen))
+        for key in ("l", "full_stop", "tab", "tab", "j", "enter", "escape"):
+            await pilot.press(key)
+        await pilot.resize_terminal(150, 45)
+        await until_said(app, "answers differ from the label")

@@ -230,9 +230,10 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             return
         if self.is_open and subject == self._subject:
             self._answer = printable_strings(answer)
-            note = Text(" brighter = more influence on the class, by LayerCAM; ", "dim").append(answer.source)
+            note = Text(f" {answer.source}")
             if answer.epoch != self._epoch:
                 note.append(f", as there is no checkpoint of {fmt.epoch_name(self._epoch)}", "#e5c07b")
+            note.append("; brighter = more influence on the class (LayerCAM)", "dim")
             source.write(note)
             self._show_texts()
             self._show_pictures()

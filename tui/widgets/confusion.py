@@ -98,8 +98,9 @@ class ConfusionMatrix(Widget, can_focus=True):
         scores = class_scores(self._counts, [self._class_name(number) for number in range(len(self._counts))])
         with_scores = left == 0 and across == len(self._counts)
         with_scores = with_scores and names + cell * across + len(_SCORES) <= self.size.width
-        out = Text("rows are labels, columns are answers\n", "dim")
-        out.append(" " * names)
+        out = fmt.cut("rows are labels, columns are answers", self.size.width)
+        out.stylize("dim")
+        out.append("\n" + " " * names)
         for column in range(left, left + across):
             name = fmt.cut(self._class_name(column), cell - 2).plain.strip()
             out.append(f"{name:>{cell - 1}} ", "bold" if column == self.cell[1] else "dim")
