@@ -244,9 +244,7 @@ def _check_classes(photos: DecodedPhotos, source: str) -> None:
         if not (photos.labels == label).any():
             reasons = [f"{file.file}: {file.reason}" for file in photos.skipped if file.file.lower().startswith(name)]
             example = f" ({reasons[0]})" if reasons else ""
-            raise UserError(
-                f"{printable(source)}: no {name} photograph can be read{example}; put some there, or use --demo"
-            )
+            raise UserError(f"{printable(source)}: no {name} photograph can be read{example}; put some there")
 
 
 def _per_class(labels: npt.NDArray[np.int64]) -> dict[str, int]:

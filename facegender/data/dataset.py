@@ -54,7 +54,7 @@ def find_data_folder(data: str | None, root: Path) -> Path:
 def _why_unusable(folder: Path) -> str:
     """What is wrong with a folder that has no two class folders, and what to do."""
     if not exists(folder):
-        return "no such folder; name one that holds female/ and male/, or use --demo"
+        return "no such folder; name one that holds female/ and male/"
     if not is_folder(folder):
         return "is a file; name the folder that holds female/ and male/"
     if not os.access(folder, os.R_OK | os.X_OK):
@@ -67,7 +67,7 @@ def _why_unusable(folder: Path) -> str:
                 return f"no folder {missing}/ beside {printable(present)}; {there}"
     if folder.name.lower() in CLASSES:
         return "is a class folder itself; name the folder above it"
-    return "has no folders female/ and male/, also not further down; name the folder that holds them, or use --demo"
+    return "has no folders female/ and male/, also not further down; name the folder that holds them"
 
 
 def data_folders(folder: Path) -> Iterator[Path]:
@@ -111,7 +111,7 @@ def list_labelled_files(folder: Path) -> list[tuple[Path, int]]:
         visited = {os.path.realpath(path) for path in (folder, *folders.values()) if path != folders[name]}
         found = sorted(_files(folders[name], visited), key=lambda path: os.fsencode(path.relative_to(folder)))
         if not found:
-            raise UserError(f"{printable(folders[name])}: is empty; put the {name} photographs there, or use --demo")
+            raise UserError(f"{printable(folders[name])}: is empty; put the {name} photographs there")
         files += [(path, label) for path in found]
     return files
 

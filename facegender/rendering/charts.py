@@ -214,7 +214,7 @@ def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, Predictions]])
         _line(axes, run, x, y, "", every=1)
         shares = bins.count[filled] / len(labels)
         axes.scatter(x, y, s=MAX_DISC * shares, color=_look(run)[0], alpha=0.25, linewidths=0)
-    _decorate(axes, "reliability (discs: photographs)", "confidence", "accuracy")
+    _decorate(axes, "reliability (disc size: photographs)", "confidence", "accuracy")
     two = all(len(one.classes) == 2 for _, one in predictions)
     _limit(axes, 0.5 if two else 0.0)
 

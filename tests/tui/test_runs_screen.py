@@ -108,7 +108,7 @@ async def test_a_run_is_deleted_after_some_seconds(
     async with listed(root) as (app, pilot):
         await pilot.press("down", "d")
         await until_said(app, "✗ deleting")
-        await until_said(app, "deleting 1 run: u keeps")
+        await until_said(app, "deleting 1 run: u keeps it")
         assert runs["halted"].manifest_path.exists()
         await until(lambda: "Deleted halted" in app.told)
         assert not runs["halted"].path.exists()
@@ -119,7 +119,7 @@ async def test_a_run_is_deleted_after_some_seconds(
 async def test_until_then_a_key_keeps_it(root: Path, runs: dict[str, RunFolder]) -> None:
     async with listed(root) as (app, pilot):
         await pilot.press("down", "space", "space", "d")
-        await until_said(app, "deleting 2 runs: u keeps")
+        await until_said(app, "deleting 2 runs: u keeps them")
         await pilot.press("u")
         await until(lambda: "broken is kept" in app.told)
         await until(lambda: "✗ deleting" not in screen_text(app))
@@ -140,7 +140,7 @@ async def test_leaving_the_list_says_what_is_about_to_be_deleted(root: Path, run
         await pilot.press("down", "d")
         await until_said(app, "✗ deleting")
         await pilot.press("escape")
-        await until(lambda: "deleting halted: r, then u keeps" in app.told)
+        await until(lambda: "deleting halted: r, then u keeps it" in app.told)
         await pilot.press("r")
         await until_said(app, "✗ deleting")
         await pilot.press("u")

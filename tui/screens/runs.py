@@ -41,6 +41,7 @@ _HINTS = (
     ("Enter", "open"), ("Space", "mark"), ("/", "filter"), ("←→", "sort"), ("o", "reverse"), ("d", "delete"),
     ("N", "note"), ("F2", "rename"), ("S", "stop"), ("R", "resume"), ("t", "new run"),
 )  # fmt: skip
+_ONE_MARKED_HINTS = (("Space", "mark another to compare"), *_HINTS[2:])
 _COMPARE_HINTS = (("Enter", "compare"), *_HINTS[1:])
 _LAST_HINTS = (("?", "help"), ("Esc", "back"))
 _EDIT_HINTS: dict[str, tuple[list[Hint], list[Hint]]] = {
@@ -80,7 +81,7 @@ class Runs(BaseScreen[None]):
         ("up", "move(-1)", "previous run"),
         ("down", "move(1)", "next run"),
         ("enter", "open", "open the run; with marks compare the marked ones"),
-        ("space", "mark", "mark the run, or take its mark away"),
+        ("space", "mark", "mark the run or unmark it, and go to the next one"),
         ("slash", "edit('filter')", "filter while you type"),
         ("left", "choose_column(-1)", "sort by the column to the left (or click a header)"),
         ("right", "choose_column(1)", "sort by the column to the right"),
@@ -229,7 +230,8 @@ class Runs(BaseScreen[None]):
         if self._editing:
             self._hints.show(*_EDIT_HINTS[self._editing])
         else:
-            self._hints.show(_COMPARE_HINTS if len(self._marked) > 1 else _HINTS, _LAST_HINTS)
+            hints = (_HINTS, _ONE_MARKED_HINTS, _COMPARE_HINTS)[min(2, len(self._marked))]
+            self._hints.show(hints, _LAST_HINTS)
         detail = Text(no_wrap=True, overflow="ellipsis")
         if self._filter_error:
             detail.append(self._filter_error, _ERROR)
@@ -248,7 +250,8 @@ class Runs(BaseScreen[None]):
         if self._marked:
             title.append(f"  {len(self._marked)} marked", "#e5a05a")
         if self._deleting:
-            title.append(f"  deleting {counted(len(self._deleting), 'run')}: u keeps", _ERROR)
+            them = "it" if len(self._deleting) == 1 else "them"
+            title.append(f"  deleting {counted(len(self._deleting), 'run')}: u keeps {them}", _ERROR)
         for name, problem in self._errors.items():
             title.append(f"  {name}: {problem}", _ERROR)
         return title
@@ -296,7 +299,8 @@ class Runs(BaseScreen[None]):
         """Go back to the screen below."""
         if self.is_active and self._deleting:
             names = ", ".join(sorted(self._deleting))
-            self.app.call_later(self.app.notify, f"deleting {names}: r, then u keeps", markup=False)
+            them = "it" if len(self._deleting) == 1 else "them"
+            self.app.call_later(self.app.notify, f"deleting {names}: r, then u keeps {them}", markup=False)
         super().action_leave()
 
     def action_move(self, by: int) -> None:
