@@ -131,7 +131,8 @@ def _measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         counts = [found(ranked, swapped, first) for first in (given.first // 2, given.first, 2 * given.first)]
         results[rule] = counts
         print(f"{rule:<36} {counts[0]:>4} {counts[1]:>4} {counts[2]:>4}   of {len(there)}")
-    return {"machine": description(), **{key: str(value) for key, value in vars(given).items()}, "found": results}
+    about = {name: getattr(given, name) for name in ("recipe", "size", "epochs", "seed", "swap", "first")}
+    return {"machine": description(), **about, "found": results}
 
 
 if __name__ == "__main__":
