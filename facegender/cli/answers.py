@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -183,7 +183,6 @@ def _listed(data: Path) -> _Labelled:
 def _of_run(checkpoint: Checkpoint, data: Path | None, split: Split) -> _Labelled:
     """A part of the photographs of the run that a checkpoint belongs to."""
     from facegender.data.dataset import CLASSES, class_named_by
-    from facegender.data.demo.photograph import draw_demo_photograph
     from facegender.data.recorded import open_below
 
     run = checkpoint.run
@@ -203,7 +202,7 @@ def _of_run(checkpoint: Checkpoint, data: Path | None, split: Split) -> _Labelle
     read: Callable[[str], Any]
     if manifest.config.demo:
         folder = manifest.data
-        read = partial(draw_demo_photograph, side=manifest.config.image_size, seed=manifest.config.seed)
+        read = partial(_draw_demo, side=manifest.config.image_size, seed=manifest.config.seed)
     else:
         folder = str(data or manifest.data)
         if not is_folder(Path(folder)):
@@ -217,9 +216,19 @@ def _of_run(checkpoint: Checkpoint, data: Path | None, split: Split) -> _Labelle
         origin=f"run {run.name}",
         folder=folder,
         names=names,
-        labels=np.array([labels.get(class_named_by(PurePosixPath(name).parts[0]), -1) for name in names], np.int64),
+        labels=np.array([labels.get(class_named_by(name.partition("/")[0]), -1) for name in names], np.int64),
         read=read,
     )
+
+
+def _draw_demo(name: str, side: int, seed: int) -> Any:
+    from facegender.data.demo.photograph import draw_demo_photograph
+    from facegender.data.image import UnreadableImage
+
+    try:
+        return draw_demo_photograph(name, side, seed)
+    except ValueError as error:
+        raise UnreadableImage(str(error)) from None
 
 
 class PhotographsGone(UserError):

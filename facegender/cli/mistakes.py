@@ -175,6 +175,8 @@ def _write_gallery(
     Raises:
         UserError: The run does not know its files, or the picture cannot be written.
     """
+    from PIL import Image, ImageOps
+
     from facegender.data.recorded import photograph_reader
     from facegender.rendering.contact_sheet import PHOTOGRAPH_PX, SheetEntry, contact_sheet
     from facegender.rendering.pages import write_png
@@ -187,6 +189,8 @@ def _write_gallery(
         one = _as_json(outcomes, names, index)
         try:
             photograph, problem = read(names[index]) if index < len(names) else None, ""
+            if photograph is not None:  # small at once: hundreds of whole ones would fill the memory
+                photograph = ImageOps.contain(photograph, (PHOTOGRAPH_PX, PHOTOGRAPH_PX), Image.Resampling.LANCZOS)
         except UserError:
             photograph, problem = None, "cannot be read: "
         caption = (

@@ -106,7 +106,8 @@ def counted_rows(values: Array, labels: Array) -> BoolArray:
 def softmax(logits: Array, temperature: float = 1.0) -> Float64Array:
     """Probabilities (N, K) float64 of logits (N, K) that are divided by a temperature first."""
     scaled = np.asarray(logits, np.float64) / temperature
-    exponentials = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
+    with np.errstate(invalid="ignore"):  # infinite logits, whose probabilities become NaN
+        exponentials = np.exp(scaled - scaled.max(1, keepdims=True, initial=-np.inf))
     probabilities: Float64Array = exponentials / exponentials.sum(1, keepdims=True)
     return probabilities
 

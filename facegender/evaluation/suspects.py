@@ -69,7 +69,7 @@ def margins_of(logits: Float32Array, labels: Labels) -> Float32Array:
     known = labels >= 0
     of_label = np.zeros(logits.shape, bool)
     of_label[known, labels[known]] = True
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         margins = np.where(of_label, logits, -np.inf).max(1) - np.where(of_label, -np.inf, logits).max(1)
     return np.where(known, margins, np.nan).astype(np.float32)
 
@@ -162,7 +162,7 @@ class _Table:
             self._logits = []
         self._labels: Labels = np.max(labels, axis=0)  # -1 in an epoch in which a photograph was not seen
         self._wrong = margins < 0
-        known = np.isfinite(margins)
+        known = np.isfinite(margins) & (self._labels >= 0)
         self._known, self._contradicted = known.sum(0), self._wrong.sum(0)
         with np.errstate(invalid="ignore"):
             self.mean = (weights @ np.where(known, margins, 0)) / (weights @ known)

@@ -25,7 +25,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         photographs: How many validation photographs it was fitted on.
     """
 
-    temperature: Annotated[float, msgspec.Meta(gt=0)]
+    temperature: Annotated[float, msgspec.Meta(ge=1e-3, le=1e3)]
     epoch: int
     step: int
     photographs: int

@@ -28,6 +28,9 @@ from facegender.support.text import printable_strings
 
 Labels = npt.NDArray[np.int64]
 
+MAX_CLASSES = 10_000
+"""A confusion matrix of so many takes 800 MB."""
+
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     """The tensors of the file.
@@ -118,7 +121,7 @@ def read_prediction_row(path: Path, part: Literal["train", "validation"], index:
             file = TensorFile(opened)
             classes = printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str]))
             values = file.tensor(name, index)
-        if values.shape != ((len(classes),) if part == "validation" else ()) or values.dtype.kind != "f":
+        if values.shape != ((len(classes),) if part == "validation" else ()) or values.dtype != np.float32:
             raise DamagedTensors(f"has {name} of another type or shape")
     except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -128,15 +131,17 @@ def read_prediction_row(path: Path, part: Literal["train", "validation"], index:
 
 def check_shapes(predictions: Predictions) -> None:
     """Raise `DamagedTensors` if the arrays do not fit each other."""
-    count, classes = len(predictions.labels), len(predictions.classes)
-    arrays: dict[str, tuple[npt.NDArray[Any], str, tuple[int, ...]]] = {
-        "validation/logits": (predictions.logits, "f", (count, classes)),
-        "validation/labels": (predictions.labels, "i", (count,)),
-        "train/margin": (predictions.margins, "f", (len(predictions.train_labels),)),
-        "train/labels": (predictions.train_labels, "i", (len(predictions.train_labels),)),
+    count, trained, classes = predictions.labels.size, predictions.train_labels.size, len(predictions.classes)
+    if not 1 <= classes <= MAX_CLASSES:
+        raise DamagedTensors(f"has {classes} classes, not 1 to {MAX_CLASSES}")
+    arrays: dict[str, tuple[npt.NDArray[Any], type[np.generic], tuple[int, ...]]] = {
+        "validation/logits": (predictions.logits, np.float32, (count, classes)),
+        "validation/labels": (predictions.labels, np.int64, (count,)),
+        "train/margin": (predictions.margins, np.float32, (trained,)),
+        "train/labels": (predictions.train_labels, np.int64, (trained,)),
     }
-    for name, (array, kind, shape) in arrays.items():
-        if array.dtype.kind != kind or array.shape != shape:
+    for name, (array, dtype, shape) in arrays.items():
+        if array.dtype != dtype or array.shape != shape:
             raise DamagedTensors(f"has {name} of another type or shape")
     for name, labels in (("validation/labels", predictions.labels), ("train/labels", predictions.train_labels)):
         if labels.size and not -1 <= labels.min() <= labels.max() < classes:

@@ -22,6 +22,9 @@ from facegender.support.text import printable
 # Unlike the methods of `Path`, these are False where a disk does not answer.
 exists, is_folder, is_file = os.path.exists, os.path.isdir, os.path.isfile
 
+MAX_BYTES = 256 * 2**20
+"""Of a file that is read as a whole: a list of millions of photographs."""
+
 
 def nearest_existing(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that exists."""
@@ -164,8 +167,10 @@ def is_open_at(file: io.FileIO, path: Path) -> bool:
 
 
 def read_regular(path: Path) -> bytes:
-    """Read all bytes of a regular file, see `open_regular`."""
+    """Read all bytes of a regular file of at most `MAX_BYTES`, see `open_regular`."""
     with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return file.readall()
 
 

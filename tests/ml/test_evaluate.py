@@ -20,6 +20,7 @@ from facegender.data.demo.faces import write_demo_faces
 from facegender.data.image import open_image
 from facegender.runs.events import EpochFinished
 from facegender.runs.folder import RunFolder
+from facegender.runs.photographs import Photographs, read_photographs, write_photographs
 from facegender.runs.predictions import Predictions, write_predictions
 from tests.ml.conftest import events_of
 
@@ -193,6 +194,20 @@ def test_photographs_that_are_gone_moved_or_changed_are_said_to_be(on_files: Pat
     write_predictions(folder.predictions_path(0), made_up_predictions())
     assert run(["evaluate", "run", *root]) == 0
     assert "are the predictions recorded in training" in capsys.readouterr().err
+
+
+def test_names_that_no_photograph_has_are_unreadable_photographs(root: Path, capsys: Capture) -> None:
+    (validation := photographs_of(root).validation)[:3] = ["", ".", "female/nobody.jpg"]
+    write_photographs(RunFolder(root, "done"), Photographs(validation, []))
+    answer = evaluated(capsys, "done", "--root", root)
+    assert answer["photographs"] == len(validation) - 3
+    assert [one["file"] for one in answer["unreadable"]] == ["", ".", "female/nobody.jpg"]  # type: ignore[attr-defined]
+
+
+def photographs_of(root: Path) -> Photographs:
+    photographs = read_photographs(RunFolder(root, "done"))
+    assert photographs is not None
+    return photographs
 
 
 @pytest.mark.parametrize(

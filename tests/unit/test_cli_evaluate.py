@@ -87,6 +87,7 @@ def test_a_calibration_is_that_of_one_checkpoint(tmp_path: Path) -> None:
     assert read_calibration(checkpoint, 2, 15) == calibration
     assert read_calibration(checkpoint, 3, 15) is None
     assert read_calibration(checkpoint, 2, 16) is None
-    for damaged in (b"", b"{}", b'{"temperature": 0, "epoch": 2, "step": 15, "photographs": 1}', b"[" * 10_000):
+    absurd = (f'{{"temperature": {t}, "epoch": 2, "step": 15, "photographs": 1}}'.encode() for t in (0, 1e-300, 1e300))
+    for damaged in (b"", b"{}", b"[" * 10_000, *absurd):
         (tmp_path / "calibration.json").write_bytes(damaged)
         assert read_calibration(checkpoint, 2, 15) is None

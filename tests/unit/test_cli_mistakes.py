@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import recorded
 from PIL import Image
 
 from facegender.__main__ import run as facegender
+from facegender.rendering.contact_sheet import PHOTOGRAPH_PX, SheetEntry
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, write_photographs
@@ -100,6 +102,21 @@ def test_the_gallery_is_a_picture_also_where_a_photograph_is_gone(
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     assert picture.width > 4 * 150
     assert (np.abs(pixels - [200, 0, 0]).max(2) < 9).sum() == pytest.approx(3 * 150 * 100, rel=0.05)
+
+
+def test_the_gallery_holds_no_whole_photographs(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.new("RGB", (900, 600)).save(tmp_path / "data" / NAMES[0])
+    drawn: list[Image.Image] = []
+
+    def draw(title: str, entries: Sequence[SheetEntry]) -> Image.Image:
+        drawn.extend(entry.photograph for entry in entries if entry.photograph is not None)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr("facegender.rendering.contact_sheet.contact_sheet", draw)
+    assert called(run, "--gallery", str(tmp_path / "sheet.png")) == 0
+    assert {photograph.size for photograph in drawn} == {(PHOTOGRAPH_PX, 100)}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ import recorded
 
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import FrameUnreadable, open_frame
+from facegender.runs.photographs import read_photographs
 from facegender.runs.summary import summarise
-from facegender.support.files import NotRegular, open_regular, read_regular, replacing
+from facegender.support.files import MAX_BYTES, NotRegular, open_regular, read_regular, replacing
 from tui.host.processes import Trainers
 from tui.run.state import RunState
 
@@ -76,6 +77,17 @@ def test_a_regular_file_is_appended_to_and_read_also_through_a_link(tmp_path: Pa
             assert os.get_blocking(file.fileno())
             file.write(text)
     assert read_regular(tmp_path / "link") == b"one two"
+
+
+def test_a_file_too_large_for_memory_is_not_read_as_a_whole(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "a")
+    folder.path.mkdir(parents=True)
+    for path in (folder.photographs_path, folder.manifest_path):
+        path.touch()
+        os.truncate(path, MAX_BYTES + 1)
+        with pytest.raises(OSError, match="File too large"):
+            read_regular(path)
+    assert (read_photographs(folder), folder.read_manifest()) == (None, None)
 
 
 def test_nothing_is_appended_through_a_link(tmp_path: Path) -> None:

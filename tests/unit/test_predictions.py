@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from msgspec import structs
+from safetensors.numpy import save
 
 from facegender.runs.folder import RunFolder
-from facegender.runs.predictions import Predictions, PredictionsUnreadable, read_predictions, write_predictions
+from facegender.runs.predictions import (
+    MAX_CLASSES,
+    Predictions,
+    PredictionsUnreadable,
+    read_predictions,
+    write_predictions,
+)
 
 
 def predictions(validation: int = 5, train: int = 7) -> Predictions:
@@ -47,6 +56,25 @@ def test_a_file_that_is_missing_damaged_or_does_not_fit_is_one_line(tmp_path: Pa
     write_predictions(path, structs.replace(predictions(), labels=np.full(5, 9)))
     with pytest.raises(PredictionsUnreadable, match="are no classes"):
         read_predictions(path)
+
+
+def test_other_types_and_shapes_than_those_of_the_format_are_refused(tmp_path: Path) -> None:
+    path, good = tmp_path / "a.safetensors", predictions()
+    tensors = {
+        "validation/logits": good.logits, "validation/labels": good.labels,
+        "train/margin": good.margins, "train/labels": good.train_labels,
+    }  # fmt: skip
+    damages: list[tuple[dict[str, Any], list[str]]] = [
+        ({"validation/logits": good.logits.astype(np.float64)}, ["a", "b"]),
+        ({"validation/labels": good.labels.astype(np.int16)}, ["a", "b"]),
+        ({"validation/labels": good.labels.reshape(1, -1)}, ["a", "b"]),
+        ({"validation/logits": np.zeros((5, 0), np.float32), "validation/labels": np.full(5, -1)}, []),
+        ({"validation/logits": np.zeros((5, MAX_CLASSES + 1), np.float32)}, ["a"] * (MAX_CLASSES + 1)),
+    ]
+    for damage, classes in damages:
+        path.write_bytes(save(tensors | damage, {"epoch": "0", "classes": json.dumps(classes)}))
+        with pytest.raises(PredictionsUnreadable, match=r"another type or shape|classes, not 1 to"):
+            read_predictions(path)
 
 
 def test_class_names_cannot_control_a_terminal(tmp_path: Path) -> None:

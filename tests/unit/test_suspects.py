@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from typer.testing import CliRunner
 
 from facegender.cli.app import app
 from facegender.evaluation.suspects import epoch_weights, margins_of, rank_suspects
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, write_photographs
-from facegender.runs.predictions import Predictions, write_predictions
+from facegender.runs.predictions import Predictions, read_predictions, write_predictions
 from facegender.support.errors import UserError
 
 
@@ -85,6 +86,15 @@ def test_only_epochs_in_which_a_photograph_was_seen_count(tmp_path: Path) -> Non
         ("train", 0, 1, -2),
         ("validation", 0, 1, -1),
     ]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_margin_without_a_label_and_logits_that_overflow_do_not_count(tmp_path: Path) -> None:
+    folder = run_with(tmp_path, [([[3e38, -3e38], [np.inf, np.inf], [0, 1]], [])])
+    written = read_predictions(folder.predictions_path(0))
+    unlabelled = {"margins": np.array([-1], np.float32), "train_labels": np.array([-1])}
+    write_predictions(folder.predictions_path(0), structs.replace(written, **unlabelled))
+    assert [(one.part, one.index) for one in rank_suspects(folder)] == [("validation", 2)]
 
 
 def test_without_training_margins_and_names_the_validation_photographs_are_ranked(tmp_path: Path) -> None:
