@@ -110,4 +110,6 @@ def _number(text: str) -> float:
             return float(found[1]) * _UNITS[found[2]]
     except (ValueError, KeyError):
         pass
-    raise UserError(f"needs a number such as 0.9, 90%, 1e-3 or, for age and duration, 30min, 12h or 2d, not {text!r}")
+    raise UserError(
+        f"needs a number such as 0.9, 90%, 1e-3 or, for age and duration, 30min, 12h or 2d, not {text[:64]!r}"
+    )

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit that the format sets."""
+MAX_TENSOR_BYTES = 2 * 2**30
+"""The logits of 50 000 photographs and 10 000 classes."""
 
 _TYPES = {"U8": "u1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
@@ -91,8 +93,10 @@ class TensorFile:
             raise DamagedTensors("is truncated")
 
     def _read(self, offset: int, size: int) -> bytes:
-        # Check first: a header that promises terabytes must not make this allocate them.
+        # Check first: a header that promises terabytes must not make this allocate them, nor a file full of holes.
         self._check_end(offset + size)
+        if size > MAX_TENSOR_BYTES:
+            raise DamagedTensors("has too large a tensor")
         self._file.seek(offset)
         data = self._file.read(size)
         if len(data) < size:

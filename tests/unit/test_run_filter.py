@@ -93,3 +93,4 @@ def test_what_cannot_be_understood_is_named_with_what_is_possible(text: str, mes
         parse_filter(text)
     assert message in str(caught.value)
     assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,16 @@ def test_a_header_that_lies_is_not_believed(tmp_path: Path, entry: dict[str, obj
     path = tmp_path / "frame.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(16))
     with pytest.raises(DamagedTensors), opened(path) as tensors:
+        tensors.tensor("a")
+
+
+def test_a_file_full_of_holes_fills_no_memory(tmp_path: Path) -> None:
+    size = 1 << 40
+    header = json.dumps({"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    path = tmp_path / "frame.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    os.truncate(path, 8 + len(header) + size)
+    with pytest.raises(DamagedTensors, match="too large"), opened(path) as tensors:
         tensors.tensor("a")
 
 
