@@ -3,8 +3,8 @@
 ``python -m benchmarks.compare [RUNS [STEPS]]`` (20 runs of 200 000 steps by default). A process of its own decodes the
 journals with msgspec, in turn with the interface in a pseudo-terminal, three times. In the interface a thread asks
 the event loop every five milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
-moment. Memory is the peak of the interface's process. The ratio of processor time is there for machines that have other
-work.
+moment. Memory is the peak of the interface's process. The ratio of processor time and the waits of the idle interface
+are there for machines that have other work.
 """
 
 from __future__ import annotations
@@ -70,11 +70,12 @@ def watched(root: Path, report: Path) -> None:
         async def _measure(self) -> None:
             """Compare the runs once the first screen is at rest."""
             await asyncio.sleep(1.5)
-            began, began_cpu = time.perf_counter(), time.process_time()
-            waits: dict[str, list[float]] = {"reading": [], "afterwards": []}
-            self.phase = "reading"
+            waits: dict[str, list[float]] = {"idle": [], "reading": [], "afterwards": []}
+            self.phase = "idle"
             loop = asyncio.get_running_loop()
             threading.Thread(target=self._watch, args=(loop, waits), daemon=True).start()
+            await asyncio.sleep(2.0)
+            began, began_cpu, self.phase = time.perf_counter(), time.process_time(), "reading"
             self.post_message(CompareRuns(tuple(list_runs(root))))
             while not (isinstance(self.screen, Compare) and self.screen.is_complete):
                 await asyncio.sleep(EVERY_S)
@@ -112,7 +113,7 @@ def compared(root: Path, number: int) -> dict[str, float]:
             screen.press(wanted[keys % len(wanted)], quiet_s=0.05, most_s=0.1)
             keys += 1
     measured = json.loads(report.read_text())
-    for phase in ("reading", "afterwards"):
+    for phase in ("idle", "reading", "afterwards"):
         waits = measured.pop(phase)
         measured[f"{phase}_p99"] = statistics.quantiles(waits, n=100)[-1]
         measured[f"{phase}_worst"] = max(waits)
@@ -140,7 +141,7 @@ def main() -> None:
     runs, steps = (int(given) for given in [*sys.argv[1:], *("20", "200000")[len(sys.argv) - 1 :]])
     print(description())
     print(f"{'decode s':>9} {'drawn s':>8} {'ratio':>6} {'of CPU':>7} {'MiB':>5} ", end="")
-    print(f"{'reading: p99 ms':>16} {'worst':>6} ", end="")
+    print(f"{'idle: p99 ms':>13} {'reading: p99 ms':>16} {'worst':>6} ", end="")
     print(f"{'afterwards: p99 ms':>19} {'worst':>6}")
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -150,11 +151,12 @@ def main() -> None:
             decoded = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             bare_s, bare_cpu_s = map(float, decoded.split())
             one = compared(root, number)
+            waits = {name: 1000 * one[name] for name in one if name.endswith(("_p99", "_worst"))}
             print(
                 f"{bare_s:>9.2f} {one['drawn_s']:>8.2f} {one['drawn_s'] / bare_s:>6.2f} "
                 f"{one['cpu_s'] / bare_cpu_s:>7.2f} {one['peak_mib']:>5.0f} "
-                f"{1000 * one['reading_p99']:>16.1f} {1000 * one['reading_worst']:>6.0f} "
-                f"{1000 * one['afterwards_p99']:>19.1f} {1000 * one['afterwards_worst']:>6.0f}",
+                f"{waits['idle_p99']:>13.1f} {waits['reading_p99']:>16.1f} {waits['reading_worst']:>6.0f} "
+                f"{waits['afterwards_p99']:>19.1f} {waits['afterwards_worst']:>6.0f}",
                 flush=True,
             )
 
