@@ -466,3 +466,18 @@ async def test_a_thin_curve_of_many_noisy_points_is_a_line() -> None:
     noisy = Curve("train", x, np.random.default_rng(0).normal(1 - x / 50_000, 0.1), "#61afef")
     lit = [dots(await drawn(Chart(""), replace(noisy, thin=thin))) for thin in (True, False)]
     assert sum(map(sum, lit[0])) < 0.5 * sum(map(sum, lit[1]))
+
+
+async def test_a_chart_that_a_thread_draws_keeps_its_rows_until_it_gets_others() -> None:
+    chart, line = Chart("nothing"), curve([1.0, 2.0, 3.0])
+    async with ChartApp(chart).run_test(size=(60, 12)) as pilot:
+        size = chart.size
+        rows = chart.plot((line,), (0.0, 2.0), "epochs").strips(*size)
+        chart.show((line,), (0.0, 2.0), "epochs", (rows, size))
+        chart.show_cursor(2.0)
+        for width, height in ((70, 14), (40, 8)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            assert [chart.render_line(y).text.rstrip("▾▴ ") for y in range(1, min(height, 11))] == [
+                row.text.rstrip() for row in rows[1 : min(height, 11)]
+            ]

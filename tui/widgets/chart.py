@@ -76,6 +76,7 @@ class Chart(Widget):
         self._cursor_x: float | None = None
         self._rows: list[Strip] | None = None
         self._rows_size = Size(0, 0)
+        self._draws_itself = True
 
     def show(
         self,
@@ -84,9 +85,14 @@ class Chart(Widget):
         x_name: str,
         drawn: tuple[list[Strip], Size] | None = None,
     ) -> None:
-        """Show curves; ``drawn`` are the rows of their `plot` for a size, if it was drawn already, e.g. in a thread."""
+        """Show curves.
+
+        ``drawn`` are the rows of their `plot` for a size, if a thread draws it. They stay until it has drawn others,
+        even when the size of the chart has changed.
+        """
         self.curves, self._x_range, self._x_name = curves, x_range, x_name
         self._rows, self._rows_size = drawn or (None, Size(0, 0))
+        self._draws_itself = drawn is None
         self.refresh()
 
     def plot(self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str) -> Plot:
@@ -114,7 +120,7 @@ class Chart(Widget):
         """Return a row; all rows are drawn once for each set of curves and size."""
         rows = self._drawn()
         if y >= len(rows):
-            return super().render_line(y)
+            return Strip.blank(self.size.width, self.rich_style) if rows else super().render_line(y)
         mark = "▾" if y == 0 else "▴" if y == len(rows) - 1 else ""
         column = self._cursor_column() if mark else None
         if column is None:
@@ -126,7 +132,7 @@ class Chart(Widget):
         return Strip.join([rows[y].crop(0, column), strip, rows[y].crop(column + 1)])
 
     def _drawn(self) -> list[Strip]:
-        if self._rows is None or self._rows_size != self.size:
+        if self._rows is None or (self._draws_itself and self._rows_size != self.size):
             self._rows, self._rows_size = self._draw(*self.size), self.size
         return self._rows
 
@@ -136,7 +142,7 @@ class Chart(Widget):
 
         rows = self._drawn()
         margin = rows[-1].text.index(CORNER) + 1 if rows else 0
-        return margin, self.size.width - margin if rows else 0
+        return margin, rows[-1].cell_length - margin if rows else 0
 
     def _cursor_column(self) -> int | None:
         margin, columns = self._plot_columns()
