@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import mistaken
 import pytest
 import recorded
 from msgspec import structs
@@ -25,7 +26,7 @@ from textual.widgets import Input
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
-from facegender.runs.protocol import Answer
+from facegender.runs.protocol import Answer, PhotographRequest
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.inspect.browser import LayerBrowser
@@ -251,5 +252,48 @@ async def test_pictures_side_by_side(
         await until(lambda: all(pane.shown is not None for pane in app.screen.query(LayerBrowser)))
         await pilot.press("down", "left")
         await until(lambda: all(pane.shown.selection.layer == 1 for pane in app.screen.query(LayerBrowser)))
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        (["w"], "face_7.png  label"),
+        (["w", "2"], "1. margin"),
+        (["w", "3"], "0 of 30 photographs"),
+        (["w", "enter"], "epoch 3  1 of 60"),
+    ],
+    ids=["mistakes", "suspects", "figures", "photograph"],
+)
+async def test_mistakes(
+    runs: Path,
+    screens: SnapshotAssertion,
+    size: tuple[int, int],
+    keys: list[str],
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mistaken.write_run(runs, "teal-5", created=NOW - 60)
+    frame = runs / "face.safetensors"
+    write_frame(frame, recorded.frame(2, probes=1))
+    answer = Answer(source="run teal-5, last.ckpt, epoch 3 of 5", epoch=2, frame=str(frame), image_size=(24, 32))
+
+    async def explain(self: ClassifierProcess, run: str, photograph: PhotographRequest) -> Answer:
+        return answer
+
+    monkeypatch.setattr(ClassifierProcess, "explain", explain)
+    async with running(runs, size) as (app, pilot):
+        await until_said(app, "teal-5  ✓ completed")
+        for key in keys:
+            await pilot.press(key)
+            if key == "w":
+                await until_said(app, "page 1 of")
+                await pilot.pause(0.5)
+        await until_said(app, text)
+        if keys[-1] == "enter":
+            await until_said(app, "run teal-5, last.ckpt")
+            await until_said(app, "Probability")
         await pilot.pause(0.5)
         assert await svg_of(app, pilot) == screens

@@ -10,16 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 import recorded
-from PIL import Image
+from mistaken import COUNT, NAMES, add_predictions, write_run
 from piloting import COMMON, LARGE, WatchedApp, running, screen_text, shown_in, until, until_said
 from textual.pilot import Pilot
 
-from facegender.runs.config import TrainConfig
-from facegender.runs.events import PredictionsSaved
-from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
-from facegender.runs.photographs import Photographs, write_photographs
-from facegender.runs.predictions import Predictions, write_predictions
 from facegender.runs.protocol import Answer, PhotographRequest
 from facegender.support.errors import UserError
 from tui.graphics.geometry import Area
@@ -29,54 +24,6 @@ from tui.host.processes import ClassifierProcess
 from tui.screens.mistakes import Mistakes
 from tui.screens.photograph import Photograph
 from tui.widgets.gallery import gallery_layout
-
-COUNT = 60
-NAMES = [f"{'male' if number % 2 else 'female'}/face_{number}.png" for number in range(COUNT)]
-
-
-def of_label(epoch: int) -> list[float]:
-    """The probability of each photograph's label: 7 and 3 are wrong in all epochs, 11 only in the first one."""
-    values = [0.6 + 0.3 * number / COUNT for number in range(COUNT)]
-    values[7], values[3] = 0.05, 0.2 + 0.01 * epoch
-    values[11] = 0.1 if epoch == 0 else 0.97
-    values[5] = 0.9 if epoch < 2 else 0.3
-    return values
-
-
-def add_predictions(folder: RunFolder, epoch: int) -> None:
-    share = np.array(of_label(epoch))
-    labels = np.arange(COUNT) % 2
-    first = np.where(labels == 1, 1 - share, share)
-    path = folder.predictions_path(epoch)
-    write_predictions(
-        path,
-        Predictions(
-            epoch=epoch,
-            classes=["female", "male"],
-            logits=np.log(np.stack([first, 1 - first], 1)).astype(np.float32),
-            labels=labels,
-            margins=np.full(4, -1.0 - epoch, np.float32),
-            train_labels=np.array([0, 1, 0, 1]),
-        ),
-    )
-    recorded.append(folder, PredictionsSaved(time=0.0, epoch=epoch, file=path.name))
-
-
-def write_run(root: Path, *, photographs: bool = True, epochs: int = 3, end: str | None = "completed") -> RunFolder:
-    """A run of some epochs whose photographs are plain squares."""
-    data = root / "data"
-    config = TrainConfig(data=str(data), epochs=5, image_size=32)
-    folder = recorded.write_run(root, epochs_done=epochs, end=None, data=str(data), config=config)
-    if photographs:
-        for number, name in enumerate(NAMES):
-            (data / name).parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (24, 32), (number * 4, 100, 100)).save(data / name)
-        write_photographs(folder, Photographs(NAMES, NAMES[:4]))
-    for epoch in range(epochs):
-        add_predictions(folder, epoch)
-    if end is not None:
-        recorded.append(folder, recorded.RunFinished(time=1.0, status=end))
-    return folder
 
 
 @asynccontextmanager
@@ -179,7 +126,7 @@ async def test_pages_and_the_cursor(root: Path) -> None:
 
 
 async def test_a_new_epoch_is_followed_and_the_cursor_stays_on_its_photograph(root: Path) -> None:
-    folder = write_run(root, epochs=2, end=None)
+    folder = write_run(root, epochs=2, ended=False)
     async with opened(root) as (app, pilot, screen):
         await until_said(app, "epoch 2  2 of 60")
         await pilot.press("l")

@@ -46,10 +46,10 @@ Tab = Literal["mistakes", "suspects", "figures"]
 TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
 HINTS: dict[Tab, tuple[Hint, ...]] = {
     "mistakes": (
-        ("←→", "epoch"), ("hjkl", "photograph"), ("Enter", "look closer"), (",.", "page"), ("s", "changed sides"),
+        ("←→", "epoch"), ("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("s", "changed sides"),
         ("v", "never right"), ("f", "freeze"), ("Tab", "suspects, figures"),
     ),
-    "suspects": (("hjkl", "photograph"), ("Enter", "look closer"), (",.", "page"), ("Tab", "figures, mistakes")),
+    "suspects": (("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("Tab", "figures, mistakes")),
     "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list it"), ("Tab", "mistakes, suspects")),
 }  # fmt: skip
 LAST_HINTS: tuple[Hint, ...] = (("?", "help"), ("Esc", "back"))
