@@ -121,11 +121,11 @@ def calibration(run: str, root: Path) -> dict[str, Any]:
     """What the temperatures of two halves of the validation photographs do to each other's loss."""
     import msgspec
 
-    from facegender.cli.answers import computed_answers
+    from facegender.cli.predictions import computed_predictions
     from facegender.evaluation.metrics import check_temperature
     from facegender.runs.checkpoints import find_checkpoint
 
-    answers, _ = computed_answers(find_checkpoint(root, run), None, None)
+    answers, _ = computed_predictions(find_checkpoint(root, run), None, None)
     found: dict[str, Any] = msgspec.to_builtins(check_temperature(answers.logits, answers.labels))
     return {"run": run, "photographs": len(answers.labels), **found}
 

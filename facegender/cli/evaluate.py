@@ -23,7 +23,7 @@ from facegender.support.text import counted, json_line, printable
 
 if TYPE_CHECKING:
     from facegender.classifier import Classifier
-    from facegender.cli.answers import Answers
+    from facegender.cli.predictions import LabelledPredictions
     from facegender.evaluation.metrics import Evaluation, TemperatureCheck
 
 WIDTH = 80
@@ -77,7 +77,8 @@ def evaluate(
         typer.Option("--plots", metavar="DIR", parser=to_path, help="Save confusion, ROC and reliability as PNG."),
     ] = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="F.csv", parser=to_path, help="Write the answer to each photograph.")
+        Path | None,
+        typer.Option("--csv", metavar="F.csv", parser=to_path, help="Write the prediction for each photograph."),
     ] = None,
     json: Json = False,
     root: Root = Path(),
@@ -96,26 +97,34 @@ def evaluate(
         )
     if (recorded or epoch is not None) and (data is not None or split is not None):
         raise UserError("--recorded and --epoch are of the validation photographs: leave out --data and --split")
-    answers, check = _answers(root, run, data, split, recorded or epoch is not None, epoch, calibrate=calibrate)
+    predictions, check = _predictions(root, run, data, split, recorded or epoch is not None, epoch, calibrate=calibrate)
     from facegender.evaluation import metrics
 
     try:
-        evaluation = metrics.evaluate(answers.logits, answers.labels, answers.classes, answers.temperature)
+        evaluation = metrics.evaluate(
+            predictions.logits, predictions.labels, predictions.classes, predictions.temperature
+        )
     except metrics.NothingToEvaluate:
-        raise UserError(f"no {answers.part} of {answers.origin} could be read; name others with --data DIR") from None
-    plain = metrics.evaluate(answers.logits, answers.labels, answers.classes) if answers.temperature != 1 else None
+        raise UserError(
+            f"no {predictions.part} of {predictions.origin} could be read; name others with --data DIR"
+        ) from None
+    plain = (
+        metrics.evaluate(predictions.logits, predictions.labels, predictions.classes)
+        if predictions.temperature != 1
+        else None
+    )
     if csv_file is not None:
-        _write_csv(csv_file, answers)
+        _write_csv(csv_file, predictions)
     if plots is not None:
-        _write_plots(plots, answers)
+        _write_plots(plots, predictions)
     if json:
-        print(json_line(_as_json(answers, evaluation, plain, check)))
+        print(json_line(_as_json(predictions, evaluation, plain, check)))
     else:
         lines = [*_check_lines(check), f"stored in {FILE_NAME} of the run", ""] if check else []
-        print("\n".join([*lines, *_as_text(answers, evaluation, plain)]))
+        print("\n".join([*lines, *_as_text(predictions, evaluation, plain)]))
 
 
-def _answers(
+def _predictions(
     root: Path,
     name: str | None,
     data: Path | None,
@@ -124,9 +133,9 @@ def _answers(
     epoch: int | None,
     *,
     calibrate: bool,
-) -> tuple[Answers, TemperatureCheck | None]:
-    """Read or compute the answers; with ``calibrate`` they have the temperature that was stored."""
-    from facegender.cli.answers import PhotographsGone, by_script, computed_answers, recorded_answers
+) -> tuple[LabelledPredictions, TemperatureCheck | None]:
+    """Read or compute the predictions; with ``calibrate`` they have the temperature that was stored."""
+    from facegender.cli.predictions import PhotographsGone, by_script, computed_predictions, recorded_predictions
 
     is_path = name is None or os.sep in name or expanded(name).suffix == ".ckpt" or is_file(expanded(name))
     run = None if is_path else open_run(root, str(name))
@@ -136,20 +145,22 @@ def _answers(
     if run and script and (data is not None or calibrate):
         raise UserError(f"{script}, so only its recorded predictions are known: leave out --data and --calibrate")
     if run and (recorded or script):
-        return recorded_answers(run, None if epoch is None else epoch - 1), None
+        return recorded_predictions(run, None if epoch is None else epoch - 1), None
     checkpoint = find_checkpoint(root, name)
     try:
-        answers, classifier = computed_answers(checkpoint, data, split)
+        predictions, classifier = computed_predictions(checkpoint, data, split)
     except PhotographsGone as error:
         run = checkpoint.run
         if run is None or data is not None or split is not None or calibrate or not run.prediction_epochs():
             raise
         print_error(f"{error}; these are the predictions recorded in training")
-        return recorded_answers(run), None
-    return _calibrated(answers, checkpoint, classifier) if calibrate else (answers, None)
+        return recorded_predictions(run), None
+    return _calibrated(predictions, checkpoint, classifier) if calibrate else (predictions, None)
 
 
-def _calibrated(answers: Answers, checkpoint: Checkpoint, classifier: Classifier) -> tuple[Answers, TemperatureCheck]:
+def _calibrated(
+    predictions: LabelledPredictions, checkpoint: Checkpoint, classifier: Classifier
+) -> tuple[LabelledPredictions, TemperatureCheck]:
     """Fit a temperature, show what it does to photographs that it was not fitted on, and store it.
 
     Raises:
@@ -159,22 +170,24 @@ def _calibrated(answers: Answers, checkpoint: Checkpoint, classifier: Classifier
     from facegender.evaluation import metrics
 
     name, stored = printable(checkpoint.path), checkpoint.path.with_name(FILE_NAME)
-    temperature = metrics.fit_temperature(answers.logits, answers.labels)
-    check = metrics.check_temperature(answers.logits, answers.labels)
+    temperature = metrics.fit_temperature(predictions.logits, predictions.labels)
+    check = metrics.check_temperature(predictions.logits, predictions.labels)
     if temperature is None or check is None:
-        raise UserError(f"{name}: no temperature fits, because all its answers are right, or no better than chance")
+        raise UserError(
+            f"{name}: no temperature fits, because all its predictions are correct, or no better than chance"
+        )
     if not check.helps:
         print("\n".join(_check_lines(check)))
         print_error(f"{name}: the log loss of a half is no lower with the temperature of the other; nothing is stored")
         raise typer.Exit(1)
-    count = int(metrics.counted_rows(answers.logits, answers.labels).sum())
+    count = int(metrics.counted_rows(predictions.logits, predictions.labels).sum())
     fitted = Calibration(temperature=temperature, epoch=classifier.epoch, step=classifier.step, photographs=count)
     try:
         write_calibration(checkpoint.path, fitted)
     except OSError as error:
         raise UserError(f"{printable(stored)}: cannot be written ({error.strerror})") from None
     network = checkpoint.describe(classifier.epoch, temperature)
-    return dataclasses.replace(answers, temperature=temperature, network=network), check
+    return dataclasses.replace(predictions, temperature=temperature, network=network), check
 
 
 # What is printed and written -----------------------------------------------------------------------------------------
@@ -185,13 +198,13 @@ def _range(interval: tuple[float, float]) -> str:
 
 
 def _as_json(
-    answers: Answers, evaluation: Evaluation, plain: Evaluation | None, check: TemperatureCheck | None
+    predictions: LabelledPredictions, evaluation: Evaluation, plain: Evaluation | None, check: TemperatureCheck | None
 ) -> dict[str, Any]:
     """One object; epochs count from 0."""
     figures = ("calibration_error", "calibration_error_interval", "negative_log_likelihood")
-    problems = [{"file": _name(answers, index), "reason": reason} for index, reason in answers.problems.items()]
+    problems = [{"file": _name(predictions, index), "reason": reason} for index, reason in predictions.problems.items()]
     return {
-        **answers.source,
+        **predictions.source,
         **msgspec.to_builtins(evaluation),
         "uncalibrated": {name: getattr(plain, name) for name in figures} if plain else None,
         "calibration": msgspec.to_builtins(check),
@@ -211,7 +224,7 @@ def _check_lines(check: TemperatureCheck) -> list[str]:
     ]
 
 
-def _as_text(answers: Answers, evaluation: Evaluation, plain: Evaluation | None) -> list[str]:
+def _as_text(predictions: LabelledPredictions, evaluation: Evaluation, plain: Evaluation | None) -> list[str]:
     """Lines of at most 80 characters, unless the names of the run and its folder are long."""
     figures = [
         ("accuracy", evaluation.accuracy, f"95 % interval {_range(evaluation.accuracy_interval)}"),
@@ -226,10 +239,10 @@ def _as_text(answers: Answers, evaluation: Evaluation, plain: Evaluation | None)
     scores = sorted(zip(names, evaluation.per_class, strict=True), key=lambda pair: pair[1].f1)
     shown = scores[:MAX_CLASSES] if len(scores) > MAX_CLASSES else zip(names, evaluation.per_class, strict=True)
     first = f"class, {MAX_CLASSES} worst" if len(scores) > MAX_CLASSES else "class"
-    missing = f" ({len(answers.problems)} could not be read)" if answers.problems else ""
+    missing = f" ({len(predictions.problems)} could not be read)" if predictions.problems else ""
     return [
-        answers.network,
-        f"{counted(evaluation.photographs, answers.part)} of {answers.origin}{missing}",
+        predictions.network,
+        f"{counted(evaluation.photographs, predictions.part)} of {predictions.origin}{missing}",
         "",
         *rows,
         "",
@@ -270,35 +283,35 @@ def _confusion_lines(counts: Sequence[Sequence[int]], names: Sequence[str], widt
     return [f"{'label':<{width}} {'predicted':<{width}} {'count':>7}", *lines]
 
 
-def _name(answers: Answers, index: int) -> str:
-    return printable(answers.names[index]) if answers.names else f"number {index + 1}"
+def _name(predictions: LabelledPredictions, index: int) -> str:
+    return printable(predictions.names[index]) if predictions.names else f"number {index + 1}"
 
 
-def _write_csv(path: Path, answers: Answers) -> None:
+def _write_csv(path: Path, predictions: LabelledPredictions) -> None:
     """Write one line for each photograph: file, label, prediction, probabilities, and why there are none."""
     from facegender.evaluation import metrics
 
-    predicted = metrics.predicted_labels(answers.logits)
-    probabilities = metrics.softmax(answers.logits, answers.temperature)
-    classes = [*answers.classes, ""]  # the label -1 is none of them
-    rows = [["file", "label", "predicted", "confidence", *answers.classes, "problem"]]
-    for index, (label, answer, row) in enumerate(zip(answers.labels, predicted, probabilities, strict=True)):
-        numbers = [f"{number:.6f}" for number in (row.max(), *row)] if answer >= 0 else [""] * (1 + len(row))
-        problem = answers.problems.get(index, "")
-        rows.append([_name(answers, index), classes[label], classes[answer], *numbers, problem])
+    predicted = metrics.predicted_labels(predictions.logits)
+    probabilities = metrics.softmax(predictions.logits, predictions.temperature)
+    classes = [*predictions.classes, ""]  # the label -1 is none of them
+    rows = [["file", "label", "predicted", "confidence", *predictions.classes, "problem"]]
+    for index, (label, prediction, row) in enumerate(zip(predictions.labels, predicted, probabilities, strict=True)):
+        numbers = [f"{number:.6f}" for number in (row.max(), *row)] if prediction >= 0 else [""] * (1 + len(row))
+        problem = predictions.problems.get(index, "")
+        rows.append([_name(predictions, index), classes[label], classes[prediction], *numbers, problem])
     write_csv(path, rows)
 
 
-def _write_plots(folder: Path, answers: Answers) -> None:
-    from facegender.rendering.charts import Predictions, evaluation_figures
+def _write_plots(folder: Path, predictions: LabelledPredictions) -> None:
+    from facegender.rendering.charts import NamedPredictions, evaluation_figures
 
-    predictions = Predictions(
-        name=answers.network,
-        classes=answers.classes,
-        logits=answers.logits,
-        labels=answers.labels,
-        temperature=answers.temperature,
+    named = NamedPredictions(
+        name=predictions.network,
+        classes=predictions.classes,
+        logits=predictions.logits,
+        labels=predictions.labels,
+        temperature=predictions.temperature,
     )
-    for name, figure in evaluation_figures(predictions).items():
+    for name, figure in evaluation_figures(named).items():
         write_chart(figure, folder / f"{name}.png", "--plots")
     print_error(f"{printable(folder)}: confusion.png, roc.png, reliability.png")

@@ -65,16 +65,13 @@ def mistakes(
             raise UserError("--json and --gallery exclude each other: give one of them")
         check_output(gallery, "--gallery", ".png")
     from facegender.evaluation.mistakes import never_right as find_never_right
-    from facegender.evaluation.mistakes import read_outcomes, worst_first
+    from facegender.evaluation.mistakes import outcomes_of, read_outcomes, worst_first
     from facegender.runs.photographs import read_photographs
+    from facegender.runs.predictions import prediction_epochs, predictions_of
 
-    epochs = folder.prediction_epochs()
-    if not epochs:
-        raise UserError(
-            f"run {run} has no predictions: they are recorded when an epoch ends, and not by earlier versions"
-        )
-    outcomes = _read(folder, epochs, epoch, "--epoch")
-    reference = None if against is None else _read(folder, epochs, against, "--against")
+    epochs = prediction_epochs(folder)
+    outcomes = outcomes_of(predictions_of(folder, epochs[-1] if epoch is None else epoch - 1))
+    reference = None if against is None else outcomes_of(predictions_of(folder, against - 1))
     among = find_never_right(read_outcomes(folder, epochs), len(outcomes.labels)) if never_right else None
     chosen = None if cell is None else _parse_cell(cell, outcomes.classes)
     order = worst_first(outcomes, cell=chosen, reference=reference, among=among).tolist()
@@ -94,22 +91,6 @@ def mistakes(
     else:
         print(title)
         _print_table(outcomes, names, order, first or SHOWN)
-
-
-def _read(folder: RunFolder, epochs: Sequence[int], epoch: int | None, option: str) -> Outcomes:
-    """Read an epoch, counted from 1, by default the newest one."""
-    from facegender.evaluation.mistakes import outcomes_of
-    from facegender.runs.predictions import PredictionsUnreadable, read_predictions
-
-    wanted = epochs[-1] if epoch is None else epoch - 1
-    if wanted not in epochs:
-        known = ", ".join(str(one + 1) for one in epochs[-MAX_NAMED:])
-        some = "the newest are" if len(epochs) > MAX_NAMED else "there are"
-        raise UserError(f"{option} {epoch}: run {folder.name} has no predictions of that epoch; {some} {known}")
-    try:
-        return outcomes_of(read_predictions(folder.predictions_path(wanted)))
-    except PredictionsUnreadable as error:
-        raise UserError(f"run {folder.name}: {error}; choose another epoch with {option}") from None
 
 
 def _parse_cell(text: str, classes: Sequence[str]) -> tuple[int, int]:

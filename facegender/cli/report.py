@@ -23,7 +23,7 @@ from facegender.support.errors import UserError, print_error
 from facegender.support.text import counted, end_of, one_line, printable, printable_strings
 
 if TYPE_CHECKING:
-    from facegender.rendering.charts import Curve, Predictions
+    from facegender.rendering.charts import Curve, NamedPredictions
 
 
 def report(
@@ -49,7 +49,7 @@ def report(
     manifests = [folder.read_manifest() for folder in folders]
     loss: list[Curve] = []
     accuracy: list[Curve] = []
-    predictions: list[tuple[int, Predictions]] = []
+    predictions: list[tuple[int, NamedPredictions]] = []
     for index, folder in enumerate(folders):
         epochs = _epochs(folder)
         numbers = [epoch + 1 for epoch in epochs]
@@ -59,8 +59,8 @@ def report(
                 curves.append(charts.Curve(run=index, epochs=numbers, values=values, dashed=part == "train"))
         if not epochs:
             print_error(f"run {folder.name} has no finished epoch yet: its curves are empty")
-        if (answered := _predictions(folder, epochs)) is not None:
-            predictions.append((index, answered))
+        if (found := _predictions(folder, epochs)) is not None:
+            predictions.append((index, found))
     temperatures = {index: one.temperature for index, one in predictions}
     page = charts.Report(
         title="Report of " + (f"run {names[0]}" if len(names) == 1 else counted(len(names), "run")),
@@ -86,24 +86,24 @@ def _epochs(folder: RunFolder) -> dict[int, EpochFinished]:
     return dict(sorted(epochs.items()))
 
 
-def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> Predictions | None:
+def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> NamedPredictions | None:
     """What training recorded at the best epoch, with the temperature if its checkpoint is calibrated."""
-    from facegender.cli.answers import recorded_answers
-    from facegender.rendering.charts import Predictions
+    from facegender.cli.predictions import recorded_predictions
+    from facegender.rendering.charts import NamedPredictions
 
     try:
-        answers = recorded_answers(folder)
+        recorded = recorded_predictions(folder)
     except UserError as error:
         print_error(f"{error}; its ROC, reliability and confusion are left out")
         return None
-    epoch = answers.source["epoch"]
+    epoch = recorded.source["epoch"]
     step = epochs[epoch].step if epoch in epochs else -1
     calibration = read_calibration(folder.best_checkpoint, epoch, step)
-    return Predictions(
+    return NamedPredictions(
         name=f"{folder.name}, epoch {epoch + 1}",
-        classes=answers.classes,
-        logits=answers.logits,
-        labels=answers.labels,
+        classes=recorded.classes,
+        logits=recorded.logits,
+        labels=recorded.labels,
         temperature=calibration.temperature if calibration else 1.0,
     )
 

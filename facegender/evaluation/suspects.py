@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, read_photographs
-from facegender.runs.predictions import Labels, Predictions, PredictionsUnreadable, read_predictions
+from facegender.runs.predictions import Labels, Predictions, PredictionsUnreadable, prediction_epochs, read_predictions
 from facegender.support.arrays import Float32Array
 from facegender.support.errors import UserError
 from facegender.support.text import counted, printable
@@ -121,15 +121,13 @@ def rank_suspects(folder: RunFolder, parts: Sequence[Part] = PARTS, *, first: in
 def _read_epochs(folder: RunFolder) -> list[Predictions]:
     """Read the predictions of all epochs that belong to the newest one: those of as many photographs and classes."""
     found, problem = list[Predictions](), ""
-    for epoch in folder.prediction_epochs():
+    for epoch in prediction_epochs(folder):
         try:
             found.append(read_predictions(folder.predictions_path(epoch)))
         except PredictionsUnreadable as error:
-            problem = f": {error}"
+            problem = str(error)
     if not found:
-        raise UserError(
-            f"run {folder.name} has no predictions{problem}: this version records them in every epoch of a new run"
-        )
+        raise UserError(f"run {folder.name}: {problem}; no other epoch has predictions")
     newest = found[-1]
     return [one for one in found if one.classes == newest.classes and len(one.labels) == len(newest.labels)]
 

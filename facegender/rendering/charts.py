@@ -54,8 +54,8 @@ _COLUMNS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """What a network answered to labelled photographs.
+class NamedPredictions:
+    """The predictions of a network for labelled photographs.
 
     Attributes:
         name: Of the run.
@@ -107,7 +107,7 @@ class Report:
     note: str
     loss: Sequence[Curve]
     accuracy: Sequence[Curve]
-    predictions: Sequence[tuple[int, Predictions]]
+    predictions: Sequence[tuple[int, NamedPredictions]]
     table: Sequence[Sequence[str]]
 
 
@@ -161,7 +161,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], title: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def draw_confusion(axes: Axes, predictions: Predictions) -> None:
+def draw_confusion(axes: Axes, predictions: NamedPredictions) -> None:
     """Draw the confusion matrix: share of each label as shade, counts as numbers."""
     classes = [plain(name, 12) for name in predictions.classes]
     counts = confusion(predictions.labels, predicted_labels(predictions.logits), len(classes))
@@ -181,7 +181,7 @@ def draw_confusion(axes: Axes, predictions: Predictions) -> None:
     axes.set_ylabel("label", fontsize=8)
 
 
-def draw_roc(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None:
+def draw_roc(axes: Axes, predictions: Sequence[tuple[int, NamedPredictions]]) -> None:
     """Draw ROC curves, with the area under each: of two classes that of the second, of more the mean of all."""
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     grid = np.linspace(0, 1, 501)
@@ -201,7 +201,7 @@ def draw_roc(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None
         axes.legend(fontsize=7, framealpha=0.85, loc="lower right", ncols=1 + len(predictions) // 7)
 
 
-def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, Predictions]]) -> None:
+def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, NamedPredictions]]) -> None:
     """Draw accuracy by confidence; on the diagonal a confidence of 80 % means that 80 % are right."""
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     for run, one in predictions:
@@ -229,7 +229,7 @@ def _line(axes: Axes, run: int, x: Any, y: Any, label: str, every: int | None = 
     axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=4, markevery=(run % step, step), label=label)
 
 
-def _counted(predictions: Predictions) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+def _counted(predictions: NamedPredictions) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
     counted = counted_rows(predictions.logits, predictions.labels)
     return softmax(predictions.logits[counted], predictions.temperature), predictions.labels[counted]
 
@@ -312,7 +312,7 @@ def _draw_table(axes: Axes, rows: Sequence[Sequence[str]]) -> None:
             cell.set_text_props(fontweight="bold")
 
 
-def evaluation_figures(predictions: Predictions) -> dict[str, Figure]:
+def evaluation_figures(predictions: NamedPredictions) -> dict[str, Figure]:
     """The charts of one evaluation by the names of their files: confusion, roc and reliability."""
     figures: dict[str, Figure] = {}
     for name in ("confusion", "roc", "reliability"):

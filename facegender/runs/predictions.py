@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save
 
+from facegender.runs.folder import RunFolder
 from facegender.runs.tensors import DamagedTensors, TensorFile
 from facegender.support.arrays import Float32Array
+from facegender.support.errors import UserError
 from facegender.support.files import open_regular, replacing
 from facegender.support.text import printable_strings
 
@@ -30,6 +32,8 @@ Labels = npt.NDArray[np.int64]
 
 MAX_CLASSES = 10_000
 """A confusion matrix of so many takes 800 MB."""
+MAX_NAMED = 12
+"""Epochs that an error message names."""
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +99,36 @@ def read_predictions(path: Path) -> Predictions:
         reason = getattr(error, "strerror", None) or error
         raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
     return predictions
+
+
+def prediction_epochs(run: RunFolder) -> list[int]:
+    """The epochs of a run that have predictions, in order and counted from 0; at least one.
+
+    Raises:
+        UserError: There are none.
+    """
+    if epochs := run.prediction_epochs():
+        return epochs
+    raise UserError(
+        f"run {run.name} has no predictions: they are recorded when an epoch ends, and not by earlier versions"
+    )
+
+
+def predictions_of(run: RunFolder, epoch: int) -> Predictions:
+    """Read the predictions of an epoch of a run, counted from 0.
+
+    Raises:
+        UserError: There are none of this epoch, or they cannot be read; the message names some epochs that have some.
+    """
+    epochs = prediction_epochs(run)
+    if epoch not in epochs:
+        known = ", ".join(str(one + 1) for one in epochs[-MAX_NAMED:])
+        which = "the newest are of" if len(epochs) > MAX_NAMED else "it has those of"
+        raise UserError(f"run {run.name} has no predictions of epoch {epoch + 1}; {which} {known}")
+    try:
+        return read_predictions(run.predictions_path(epoch))
+    except PredictionsUnreadable as error:
+        raise UserError(f"run {run.name}: {error}; choose another epoch") from None
 
 
 class PredictionRow(NamedTuple):

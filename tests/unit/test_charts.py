@@ -12,7 +12,7 @@ from PIL import Image
 
 from facegender.__main__ import run
 from facegender.rendering import charts
-from facegender.rendering.charts import Curve, Predictions, Report
+from facegender.rendering.charts import Curve, NamedPredictions, Report
 from facegender.runs.folder import RunFolder
 from facegender.runs.predictions import Predictions as RecordedPredictions
 from facegender.runs.predictions import write_predictions
@@ -22,11 +22,11 @@ Capture = pytest.CaptureFixture[str]
 ODD_NAMES = ["$x^2$", "a$b$c$", r"\$\frac{", "_hidden", "性別 🙂", "x" * 100, "<&>\x1b", ""]
 
 
-def answers(name: str = "run", classes: int = 2, count: int = 60) -> Predictions:
+def answers(name: str = "run", classes: int = 2, count: int = 60) -> NamedPredictions:
     random = np.random.default_rng(0)
     labels = random.integers(0, classes, count)
     logits = random.normal(size=(count, classes)) + np.eye(classes)[labels]
-    return Predictions(name=name, classes=[f"c{label}$" for label in range(classes)], logits=logits, labels=labels)
+    return NamedPredictions(name=name, classes=[f"c{label}$" for label in range(classes)], logits=logits, labels=labels)
 
 
 def report_of(names: list[str]) -> Report:
@@ -103,7 +103,7 @@ def test_a_report_of_runs_is_written_also_where_one_recorded_no_predictions(tmp_
     assert run(["report", "a", "b", "--output", str(target), "--root", str(tmp_path)]) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{target}: a, b\n"
-    assert "run b has no recorded predictions yet" in captured.err
+    assert "run b has no predictions: they are recorded when" in captured.err
     assert target.read_bytes().startswith(b"%PDF")
 
 

@@ -122,8 +122,8 @@ def test_the_gallery_holds_no_whole_photographs(
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--epoch", "9"], "has no predictions of that epoch; there are 1, 2"),
-        (["--against", "9"], "--against 9"),
+        (["--epoch", "9"], "has no predictions of epoch 9; it has those of 1, 2"),
+        (["--against", "9"], "has no predictions of epoch 9"),
         (["--cell", "female"], "give LABEL:ANSWER, two of the classes female, male"),
         (["--gallery", "a.jpg"], "a file that ends in .png"),
         (["--gallery", "a.png", "--json"], "exclude each other"),

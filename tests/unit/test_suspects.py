@@ -105,10 +105,10 @@ def test_without_training_margins_and_names_the_validation_photographs_are_ranke
 
 def test_a_run_without_predictions_is_one_line(tmp_path: Path) -> None:
     folder = run_with(tmp_path, [])
-    with pytest.raises(UserError, match="run a has no predictions: this version records them"):
+    with pytest.raises(UserError, match="run a has no predictions: they are recorded when an epoch ends"):
         rank_suspects(folder)
     folder.predictions_path(0).write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"no predictions: epoch_0_predictions.safetensors cannot be read"):
+    with pytest.raises(UserError, match=r"run a: epoch_0_predictions.safetensors cannot be read"):
         rank_suspects(folder)
 
 

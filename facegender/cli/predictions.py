@@ -1,4 +1,4 @@
-"""What a network answered to labelled photographs: computed with a checkpoint, or recorded in training."""
+"""The predictions of a network for labelled photographs: computed with a checkpoint, or recorded in training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from facegender.evaluation.metrics import Int64Array, softmax
 from facegender.runs.checkpoints import Checkpoint
 from facegender.runs.folder import RunFolder, trained_by_script
 from facegender.runs.photographs import read_photographs
-from facegender.runs.predictions import PredictionsUnreadable, read_predictions
+from facegender.runs.predictions import PredictionsUnreadable, prediction_epochs, predictions_of, read_predictions
 from facegender.runs.summary import summarise
 from facegender.support.arrays import Float32Array
 from facegender.support.errors import UserError, print_error
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 _PARTS: dict[Split, str] = {"validation": "validation photograph", "train": "training photograph", "all": "photograph"}
 
 MAX_DRIFT = 0.1
-"""Of a probability between training, whose precision may be bf16, and now."""
+"""Largest difference of a probability to that of the training, whose precision may be bf16."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What a network answered to N labelled photographs.
+class LabelledPredictions:
+    """The predictions of a network for N labelled photographs.
 
     Attributes:
-        network: What answered, e.g. "run otter-3, best.ckpt, epoch 3 of 10".
-        part: Of which photographs, e.g. "validation photograph".
-        origin: Where they are from, e.g. "run otter-3".
-        source: What answered and which photographs, for JSON.
+        network: What predicted, e.g. "run otter-3, best.ckpt, epoch 3 of 10".
+        part: What one of the photographs is, e.g. "validation photograph".
+        origin: Where the photographs are from, e.g. "run otter-3".
+        source: The same for JSON.
         classes: K names.
-        logits: (N, K) float32; a row of NaN where there is no answer.
+        logits: (N, K) float32; a row of NaN where there is no prediction.
         labels: (N,) int64; -1 where the label is none of the classes.
-        names: Of the photographs, as they are on the disk; none where they are not known.
-        problems: Why there is no answer, by index.
+        names: Of the photographs, as they are on the disk; empty where they are not known.
+        problems: Why there is no prediction, by index.
         temperature: That divides the logits before the softmax.
     """
 
@@ -61,7 +61,7 @@ class Answers:
     temperature: float = 1.0
 
 
-def recorded_answers(run: RunFolder, epoch: int | None = None) -> Answers:
+def recorded_predictions(run: RunFolder, epoch: int | None = None) -> LabelledPredictions:
     """Read the predictions that training recorded.
 
     Args:
@@ -71,26 +71,13 @@ def recorded_answers(run: RunFolder, epoch: int | None = None) -> Answers:
     Raises:
         UserError: There are none, or they cannot be read.
     """
-    epochs = run.prediction_epochs()
-    if not epochs:
-        raise UserError(
-            f"run {run.name} has no recorded predictions yet: its first epoch has not ended, or an earlier version "
-            "trained it"
-        )
-    if epoch is not None and epoch not in epochs:
-        raise UserError(
-            f"run {run.name} has predictions of epochs {epochs[0] + 1} to {epochs[-1] + 1}, not {epoch + 1}"
-        )
-    summary = summarise(run)
+    epochs, summary = prediction_epochs(run), summarise(run)
     if epoch is None:
         epoch = summary.best_epoch if summary.best_epoch in epochs else epochs[-1]
-    try:
-        predictions = read_predictions(run.predictions_path(epoch))
-    except PredictionsUnreadable as error:
-        raise UserError(f"run {run.name}: {error}; name another --epoch") from None
+    predictions = predictions_of(run, epoch)
     photographs = read_photographs(run)
     names = photographs.validation if photographs else []
-    return Answers(
+    return LabelledPredictions(
         network=f"run {run.name}, epoch {epoch + 1} of {summary.epochs}, recorded in training",
         part="validation photograph",
         origin=f"run {run.name}",
@@ -102,7 +89,9 @@ def recorded_answers(run: RunFolder, epoch: int | None = None) -> Answers:
     )
 
 
-def computed_answers(checkpoint: Checkpoint, data: Path | None, split: Split | None) -> tuple[Answers, Classifier]:
+def computed_predictions(
+    checkpoint: Checkpoint, data: Path | None, split: Split | None
+) -> tuple[LabelledPredictions, Classifier]:
     """Classify photographs with a checkpoint.
 
     Args:
@@ -129,7 +118,7 @@ def computed_answers(checkpoint: Checkpoint, data: Path | None, split: Split | N
     if split == "validation":
         _warn_of_changes(checkpoint, classifier.epoch, photographs, logits)
     order = np.array([classifier.classes.index(name) for name in CLASSES])
-    answers = Answers(
+    predictions = LabelledPredictions(
         network=checkpoint.describe(classifier.epoch, classifier.temperature),
         part=photographs.part,
         origin=photographs.origin,
@@ -148,7 +137,7 @@ def computed_answers(checkpoint: Checkpoint, data: Path | None, split: Split | N
         problems=problems,
         temperature=classifier.temperature,
     )
-    return answers, classifier
+    return predictions, classifier
 
 
 @dataclass(frozen=True)
@@ -271,11 +260,11 @@ def _classify(classifier: Classifier, photographs: _Labelled) -> tuple[Float32Ar
     logits = np.full((len(names), len(classifier.classes)), np.nan, np.float32)
     problems: dict[int, str] = {}
     with progress_bar("classifying", len(names)) as advance:
-        for index, answer in enumerate(classifier.logits(names, photographs.read)):
-            if isinstance(answer, UnreadableImage):
-                problems[index] = str(answer)
+        for index, result in enumerate(classifier.logits(names, photographs.read)):
+            if isinstance(result, UnreadableImage):
+                problems[index] = str(result)
             else:
-                logits[index] = answer
+                logits[index] = result
             advance()
     if problems:
         first = next(iter(problems))
