@@ -4,9 +4,11 @@ The folder has a subfolder of pictures for each class::
 
     python examples/any_network.py PICTURES --network resnet18
     facegender-tui any-network           # in another terminal, at any time
+    facegender suspects any-network      # pictures that are probably in the wrong folder
 """
 
 import argparse
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,14 @@ from facegender import RunRecorder
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as torchvision's weights expect
 
 
+class IndexedFolder(datasets.ImageFolder):
+    """Also tells which picture it is, so that the recorder can follow each one while it is trained on."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        image, label = super().__getitem__(index)
+        return {"image": image, "label": label, "index": index}
+
+
 class ImageClassifier(LightningModule):
     def __init__(self, network: nn.Module, learning_rate: float) -> None:
         super().__init__()
@@ -31,11 +41,11 @@ class ImageClassifier(LightningModule):
             output, "logits", output
         )  # (N, classes); Inception also returns logits of an auxiliary classifier
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return F.cross_entropy(self(batch[0]), batch[1])
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        return F.cross_entropy(self(batch["image"]), batch["label"])
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log("val_loss", F.cross_entropy(self(batch["image"]), batch["label"]))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), self.learning_rate)
@@ -71,7 +81,7 @@ def main() -> None:
 
     size = (options.image_size, options.image_size)
     steps = transforms.Compose([transforms.Resize(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    pictures = datasets.ImageFolder(options.pictures, steps)
+    pictures = IndexedFolder(options.pictures, steps)
     parts = random_split(pictures, [0.8, 0.2], torch.Generator().manual_seed(1))
     train, validation = (
         DataLoader(part, options.batch_size, shuffle=part is parts[0], num_workers=options.workers) for part in parts

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from facegender import RunRecorder
+from facegender.evaluation.suspects import rank_suspects
 from facegender.runs.checkpoints import find_checkpoint
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import (
@@ -639,7 +640,9 @@ def test_the_example_trains_any_network_on_a_folder_of_pictures(tmp_path: Path, 
     assert done.returncode == 0, done.stderr
     (started,) = of_kind(events_of(tmp_path, "any-network"), RunStarted)
     assert started.classes == CLASSES
-    assert RunFolder(tmp_path, "any-network").state() == "completed"
+    folder = RunFolder(tmp_path, "any-network")
+    assert folder.state() == "completed"
+    assert {one.file for one in rank_suspects(folder)} == {f"{name}/{n}.png" for name in CLASSES for n in range(5)}
     assert notices(tmp_path, "any-network") == []
 
 

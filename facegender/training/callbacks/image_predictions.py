@@ -101,6 +101,10 @@ class ImagePredictions:
         logits, labels, indices = predicted
         if not len(labels):
             return
+        if logits.shape[1] != self._classes:
+            raise UserError(
+                f"the network gives {logits.shape[1]} values for each image, and at the start {self._classes}"
+            )
         if logits.numel() + self._validated.values > MAX_VALUES:
             raise UserError(f"one validation has more than {MAX_VALUES} logits")
         known = (labels >= 0) & (labels < self._classes)
