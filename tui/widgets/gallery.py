@@ -36,6 +36,8 @@ PHOTOGRAPH_PX = 120
 PHOTOGRAPH_BLOCKS = 22
 """The same in half blocks, two of which make a cell."""
 MIN_PHOTOGRAPH_ROWS = 4
+MAX_ENLARGEMENT = 1.25
+"""Photographs are at most so much higher: where rows are left over, more photographs beside each other help more."""
 TILE_ASPECT = 0.8
 """Width over height of a photograph's place: most faces are higher than wide, and wide photographs become smaller."""
 COLOURS = 200
@@ -109,7 +111,7 @@ def gallery_layout(pane: Area, terminal: Terminal, *, captions: int, pictures: b
     rows = min(MAX_ROWS, max(1, round(pane.rows / (wanted + captions))))
     if pane.rows // rows - captions < MIN_PHOTOGRAPH_ROWS:
         rows = max(1, rows - 1)
-    picture_rows = max(1, pane.rows // rows - captions)
+    picture_rows = max(1, min(pane.rows // rows - captions, round(MAX_ENLARGEMENT * wanted)))
     tile = max(MIN_TILE_COLUMNS, round(TILE_ASPECT * picture_rows * cell[1] / cell[0]) + 1)
     columns = max(1, pane.columns // tile)
     room = area_px(Area(pane.columns, picture_rows), terminal)[0] // cell[0]  # some terminals limit the width
