@@ -333,3 +333,14 @@ async def test_a_terminal_without_room_does_not_end_the_interface(root: Path) ->
             await pilot.press(key)
         await pilot.resize_terminal(150, 45)
         await until_said(app, "answers differ from the label")
+
+
+async def test_a_click_on_the_wrong_ones_of_a_class_lists_them(root: Path) -> None:
+    write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "precision recall")
+        rows = screen_text(app).splitlines()
+        y = next(number for number, row in enumerate(rows) if "precision recall" in row) + 2
+        await pilot.click(offset=(rows[y - 2].index("wrong") + 4, y))
+        await until(lambda: isinstance(app.screen, Mistakes))
+        await until_said(app, "label male, answer female: 3")

@@ -34,7 +34,7 @@ from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen
 from tui.widgets.chart import Chart
-from tui.widgets.facts import Facts, machine_facts, run_facts
+from tui.widgets.facts import CELL, Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
 from tui.widgets.layers import HealthList, LayerChosen, LayerList
 from tui.widgets.log import RunLog
@@ -348,10 +348,12 @@ class Dashboard(PictureScreen):
         self._arrange()
         self.query_one(f"#{pane}").focus()
 
-    def on_click(self, event: events.Click) -> None:
-        """Focus the pane whose tab was clicked."""
+    async def on_click(self, event: events.Click) -> None:
+        """Focus the pane whose tab was clicked, or show the photographs that were counted."""
         if (pane := event.style.meta.get("pane")) is not None:
             self.action_focus_pane(pane)
+        elif (cell := event.style.meta.get(CELL)) is not None:
+            await self._open_mistakes(cell)
 
     def action_next_pane(self, by: int) -> None:
         """Focus the next pane, or the previous one."""
@@ -487,6 +489,9 @@ class Dashboard(PictureScreen):
 
     async def action_mistakes(self) -> None:
         """Show what the network gets wrong in the selected epoch."""
+        await self._open_mistakes()
+
+    async def _open_mistakes(self, cell: tuple[int, int] | None = None) -> None:
         if self.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
             return
@@ -494,7 +499,7 @@ class Dashboard(PictureScreen):
         from tui.screens.mistakes import Mistakes
 
         epoch = None if self.browser.selection.follows_live else self.browser.epoch
-        screen = Mistakes(self.folder, lambda: self.state, epoch, self._thumbnails, self._classifier)
+        screen = Mistakes(self.folder, lambda: self.state, epoch, self._thumbnails, self._classifier, cell)
         await self.app.push_screen(screen, self._mistakes_left)
 
     @work

@@ -65,6 +65,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         epoch: The epoch to begin with, counted from 0; None follows the latest one.
         process: Decodes the photographs.
         classifier: Says where the network looked.
+        cell: List only this cell (label, answer) of the confusion matrix at first.
     """
 
     CSS_PATH = "mistakes.tcss"
@@ -104,6 +105,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         epoch: int | None,
         process: ThumbnailProcess,
         classifier: ClassifierProcess,
+        cell: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self._folder = folder
@@ -118,7 +120,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._figures = FiguresView(id="figures")
         self._photographs: Photographs | None = None
         self._suspects: list[Suspect] = []
-        self._filter = MistakesFilter()
+        self._filter = MistakesFilter(cell=cell)
         self._reference: int | None = None
         self._epochs: tuple[int, ...] = ()
         self._list: MistakesList | None = None

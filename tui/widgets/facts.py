@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.cells import cell_len
+from rich.style import Style
 from rich.text import Text
 
 from facegender.runs.events import EpochFinished
@@ -16,6 +17,8 @@ from tui.run.state import RunState
 from tui.widgets.lines import Lines
 from tui.widgets.status import bar
 
+CELL = "confusion-cell"
+"""The name in a style's meta data of the cell (label, answer) that a click is to show, or None."""
 MAX_CLASS_ROWS = 5
 """Rows of the table of classes, which has one more for the headings."""
 _CLASS_HEADINGS = " correct wrong  precision recall    F1"
@@ -100,10 +103,12 @@ def _class_table(epoch: EpochFinished, width: int) -> Text:
     for number in shown:
         row = epoch.confusion[number] if number < len(epoch.confusion) else []
         correct = row[number] if number < len(row) else 0
-        counts = f" {correct:>7} {sum(row) - correct:>5}" if row else f" {'-':>7} {'-':>5}"
+        counts = Text(f" {correct:>7} " if row else f" {'-':>7} {'-':>5}")
+        if row:
+            counts.append(f"{sum(row) - correct:>5}", Style(meta={CELL: _most_frequent_mistake(row, number)}))
         name = fmt.cut(names[number], columns)
         name.stylize(fmt.class_colour(number))
-        out.append("\n").append_text(name).append(counts)
+        out.append("\n").append_text(name).append_text(counts)
         precision, recall, f1 = (
             fmt.measured(values[number]) if number < len(values) else "-"
             for values in (epoch.precision, epoch.recall, epoch.f1)
@@ -112,6 +117,12 @@ def _class_table(epoch: EpochFinished, width: int) -> Text:
     if len(shown) < count:
         out.append(f"\nthe lowest F1; and {count - len(shown)} more classes", "dim")
     return out
+
+
+def _most_frequent_mistake(row: Sequence[int], label: int) -> tuple[int, int] | None:
+    """Return the cell (label, answer) of the confusion matrix with the most wrong answers to a label."""
+    wrong = [(count, answer) for answer, count in enumerate(row) if answer != label and count]
+    return (label, max(wrong)[1]) if wrong else None
 
 
 def machine_facts(state: RunState, _epoch: int | None, _width: int) -> Text:
