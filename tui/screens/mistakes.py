@@ -280,7 +280,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         parts = []
         chosen, classes = self._filter, self._list.outcomes.classes if self._list else ()
         if chosen.cell is not None:
-            label, answer = (fmt.class_name(number, classes) for number in chosen.cell)
+            label, answer = (classes[number] if number < len(classes) else "" for number in chosen.cell)
             parts.append(f"label {label}, answer {answer}")
         if chosen.reference is not None:
             parts.append(f"changed sides since {fmt.epoch_name(chosen.reference)}")
@@ -303,8 +303,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             name,
             caption(
                 sign, colour,
-                fmt.class_name(int(outcomes.answers[index]), outcomes.classes), float(outcomes.of_answer[index]),
-                fmt.class_name(int(outcomes.labels[index]), outcomes.classes),
+                outcomes.classes[int(outcomes.answers[index])], float(outcomes.of_answer[index]),
+                outcomes.classes[int(outcomes.labels[index])],
                 short_name(name) if name else f"number {index + 1}",
             ),
         )  # fmt: skip
@@ -315,10 +315,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         outcomes, name = self._list.outcomes, self._file_name("validation", index)
         label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
         text = Text(f" {one_line(name) or f'validation photograph {index + 1}'}", "bold")
-        text.append("  label ", "dim").append(fmt.class_name(label, outcomes.classes))
+        text.append("  label ", "dim").append(outcomes.classes[label])
         if answer != label:
             text.append(f" {fmt.percent(float(outcomes.of_label[index]))}", "dim")
-        text.append("  answer ", "dim").append(fmt.class_name(answer, outcomes.classes))
+        text.append("  answer ", "dim").append(outcomes.classes[answer])
         text.append(f" {fmt.percent(float(outcomes.of_answer[index]))}")
         if problem := self._gallery.problem:
             return text.append(f"  {problem}", "#e5c07b")
@@ -359,7 +359,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             return Text()
         label, answer = self._figures.matrix.cell
         count, total = int(figures.confusion[label, answer]), int(figures.confusion[label].sum())
-        names = fmt.class_name(label, figures.classes), fmt.class_name(answer, figures.classes)
+        names = figures.classes[label], figures.classes[answer]
         share = f" ({fmt.percent(count / total)})" if total else ""
         text = Text.assemble((" label ", "dim"), names[0], ("  answer ", "dim"), names[1])
         return text.append(f"  {fmt.thousands(count)} of {fmt.thousands(total)} photographs{share}")
@@ -454,7 +454,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
         assert self._list is not None
         outcomes = self._list.outcomes
-        label, answer = (outcomes.classes[int(values[index])] for values in (outcomes.labels, outcomes.answers))
+        # In an epoch that came meanwhile the photograph may have no answer.
+        numbers = (int(outcomes.labels[index]), int(outcomes.answers[index]))
+        label, answer = (outcomes.classes[number] if number >= 0 else "" for number in numbers)
         return Subject("validation", index, self._file_name("validation", index), label, answer)
 
     def _suspect(self, place: int) -> Subject:

@@ -23,6 +23,8 @@ _BACKGROUND = (22, 24, 29)
 _RIGHT, _WRONG = (45, 92, 142), (160, 62, 66)
 """Backgrounds of cells that have all photographs of a label; those with fewer are darker. The counts say the same."""
 HEADING_ROWS = 2
+MIN_HEADING_COLUMNS = 4
+"""Narrower columns have a number as heading, which stands before the names of the rows as well."""
 MAX_CELL_COLUMNS = 14
 MIN_NAME_COLUMNS = 7
 
@@ -95,6 +97,7 @@ class ConfusionMatrix(Widget, can_focus=True):
     def _drawn(self) -> Text:
         names, cell, left, across = self._columns()
         top, down = self._rows()
+        numbered = cell - 2 < MIN_HEADING_COLUMNS < max(map(cell_len, self._class_names), default=0)
         scores = class_scores(self._counts, [self._class_name(number) for number in range(len(self._counts))])
         with_scores = left == 0 and across == len(self._counts)
         with_scores = with_scores and names + cell * across + len(_SCORES) <= self.size.width
@@ -102,12 +105,12 @@ class ConfusionMatrix(Widget, can_focus=True):
         out.stylize("dim")
         out.append("\n" + " " * names)
         for column in range(left, left + across):
-            name = fmt.cut(self._class_name(column), cell - 2).plain.strip()
+            name = str(column + 1) if numbered else fmt.cut(self._class_name(column), cell - 2).plain.strip()
             out.append(f"{name:>{cell - 1}} ", "bold" if column == self.cell[1] else "dim")
         out.append(_SCORES if with_scores else "", "dim")
         totals = np.maximum(self._counts.sum(1), 1)
         for row in range(top, top + down):
-            name_text = fmt.cut(self._class_name(row), names)
+            name_text = fmt.cut(f"{row + 1} {self._class_name(row)}" if numbered else self._class_name(row), names)
             name_text.stylize("bold" if row == self.cell[0] else "")
             out.append("\n").append_text(name_text)
             for column in range(left, left + across):

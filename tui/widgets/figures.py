@@ -83,5 +83,5 @@ class FiguresView(Vertical):
             (0.0, 1.0),
             "false positive rate",
         )
-        name = fmt.class_name(positive, figures.classes)
+        name = figures.classes[positive]
         self._roc_pane.show_notes(Text(f"  area {fmt.measured(figures.roc_auc)}, {name} against the rest"), Text())

@@ -346,7 +346,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
                 line = Text()
                 for column, tile in enumerate(across):
                     text = self._caption_line(tile, number)
-                    if first + row * layout.columns + column == self.cursor:
+                    if first + row * layout.columns + column == self.cursor and number < len(tile.caption):
                         text = Text(text.plain, "reverse")
                     line.append_text(text).append(" ")
                 lines.append(line)
