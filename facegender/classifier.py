@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -223,6 +224,8 @@ class _Batches(Dataset[list[Float32Array | UnreadableImage]]):
 def _begin_process(_: int) -> None:
     gc.freeze()  # else the collector would touch, and so copy, all memory that is shared with the parent
     keep_large_buffers()
+    # Its errors are answers. Where the parent was killed, it would print only that the connection is gone.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def load_classifier(checkpoint: Path) -> Classifier:

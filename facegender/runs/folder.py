@@ -339,7 +339,7 @@ class RunFolder:
         self.finish_rename()
         try:
             self.path.rename(renamed.path)
-            if exists(self.visuals):
+            with contextlib.suppress(FileNotFoundError):  # none, or a list of runs has completed the rename by now
                 self.visuals.rename(renamed.visuals)
         except OSError as error:
             raise UserError(f"run {self.name}: cannot rename it to {name} ({error.strerror or error})") from None
@@ -370,12 +370,14 @@ class RunFolder:
     def delete(self) -> None:
         """Remove the run's two folders.
 
+        The pictures go first: after a kill in between the run is still listed, and no new run of its name finds them.
+
         Raises:
             UserError: The run is live, one of its folders is a symbolic link, or a file cannot be removed.
         """
         self.require_deletable()
         try:
-            for folder in (self.path, self.visuals):
+            for folder in (self.visuals, self.path):
                 if exists(folder):
                     shutil.rmtree(folder)
         except OSError as error:

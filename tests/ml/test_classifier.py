@@ -140,6 +140,19 @@ def test_many_photographs_are_answered_as_single_ones_in_their_order(
     assert list(classifier.logits([], open_image)) == []
 
 
+def test_the_processes_print_nothing(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("facegender.classifier.available_processors", lambda: 2)
+
+    def read(path: Path) -> Image.Image:
+        os.write(2, b"Traceback\n")  # as after the parent was killed
+        return open_image(path)
+
+    assert len(list(classifier.logits(photographs_in(tmp_path, 40), read))) == 40
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_process_that_is_killed_is_one_line(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -443,6 +443,24 @@ def test_deleting_removes_both_folders_and_no_other_run(root: Path) -> None:
     assert stays.frame_epochs() == [0, 1, 2]
 
 
+def test_a_run_whose_deletion_was_interrupted_leaves_no_pictures_to_a_new_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded.write_run(root, end="completed")
+    folder.visuals.mkdir(parents=True, exist_ok=True)
+    removed: list[Path] = []
+
+    def remove_one(path: Path) -> None:
+        removed.append(path)
+        raise OSError("killed here")
+
+    monkeypatch.setattr(shutil, "rmtree", remove_one)
+    with pytest.raises(UserError):
+        folder.delete()
+    assert removed == [folder.visuals]
+    assert [run.name for run in list_runs(root)] == [folder.name]
+
+
 def test_a_live_run_is_not_deleted(root: Path) -> None:
     folder = recorded.write_run(root)
     with pytest.raises(UserError, match="run otter-3 is still training: stop it first"):
