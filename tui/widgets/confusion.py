@@ -23,6 +23,8 @@ _BACKGROUND = (22, 24, 29)
 _RIGHT, _WRONG = (45, 92, 142), (160, 62, 66)
 """Backgrounds of cells that have all photographs of a label; those with fewer are darker. The counts say the same."""
 HEADING_ROWS = 2
+UNNUMBERED_CLASSES = 10
+"""Of more classes the column of names has room for their numbers as well."""
 MIN_HEADING_COLUMNS = 4
 """Narrower columns have a number as heading, which stands before the names of the rows as well."""
 MAX_CELL_COLUMNS = 14
@@ -79,7 +81,8 @@ class ConfusionMatrix(Widget, can_focus=True):
     def _columns(self) -> tuple[int, int, int, int]:
         """Width of the names and of a cell, the first column that is drawn, and how many are."""
         longest = max(cell_len(self._class_name(number)) for number in range(len(self._counts)))
-        names = max(MIN_NAME_COLUMNS, min(longest, self.size.width // 4)) + 1
+        number = len(f"{len(self._counts)} ") if len(self._counts) > UNNUMBERED_CLASSES else 0
+        names = max(MIN_NAME_COLUMNS, min(longest + number, self.size.width // 4)) + 1
         count = len(fmt.thousands(int(self._counts.max()))) + 2
         room = max(1, self.size.width - names)
         cell = max(count, min(longest + 2, MAX_CELL_COLUMNS, room // len(self._counts)))
