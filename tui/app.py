@@ -10,6 +10,7 @@ import gc
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import events, on, work
 from textual.app import App, SuspendNotSupported, SystemCommand
@@ -35,6 +36,9 @@ from tui.host.thumbnails import ThumbnailProcess
 from tui.messages import REQUESTS, ClassifyFile, CompareRuns, KeepRuns, OpenRun, RunRenamed, RunRequest, StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
+
+if TYPE_CHECKING:
+    from tui.screens.runs import TableView
 
 CHECK_S = 2.0
 LATE_LIMIT_S = 10.0
@@ -116,6 +120,7 @@ class FaceGenderApp(LateReplyApp):
         self._data = data
         self._graphics = graphics
         self._leaving = False
+        self._runs_view: TableView | None = None
         self._run_control = RunControl(self, root, self._confirm)
         self._classifier = ClassifierProcess(root)
         self._thumbnails = ThumbnailProcess(root)
@@ -284,9 +289,11 @@ class FaceGenderApp(LateReplyApp):
 
     def action_runs(self) -> None:
         """Show the list of runs."""
-        from tui.screens.runs import Runs
+        from tui.screens.runs import Runs, TableView
 
-        self.push_screen(Runs(self.root, self._run_control.deleting))
+        self._runs_view = self._runs_view or TableView()
+        current = self.dashboard.folder.name if self.dashboard.folder else ""
+        self.push_screen(Runs(self.root, self._runs_view, current, self._run_control.deleting))
 
     async def action_new_run(self) -> None:
         """Show the form for a new run with the configuration of the shown run, or of the newest one that trained."""

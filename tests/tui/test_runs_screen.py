@@ -367,6 +367,20 @@ async def test_marked_runs_are_compared(
         await until_said(app, "1 marked")
 
 
+async def test_the_list_is_opened_again_as_it_was_left_with_the_cursor_on_the_shown_run(
+    root: Path, runs: dict[str, RunFolder]
+) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("o", "slash", *"-broken", "enter", "space", "r")
+        await until(lambda: app.screen is app.dashboard)
+        app.dashboard.open_run(runs["halted"])
+        await pilot.press("r")
+        await until(lambda: isinstance(app.screen, Runs) and keys_of(app))
+        assert keys_of(app) == ["gone", "halted", "live"]
+        assert app.screen.query_one(RunTable).key == "halted"
+        await until_said(app, "3 of 4: -broken  1 marked")
+
+
 async def test_a_note_is_written_and_shown(root: Path, runs: dict[str, RunFolder]) -> None:
     async with listed(root) as (app, pilot):
         await pilot.press("down", "N", *"best", "space", *"so", "space", *"far", "enter")

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -67,10 +67,22 @@ class _Listed:
     cells: dict[str, str]
 
 
+@dataclass
+class TableView:
+    """What the table shows, kept by the application until the table is opened again."""
+
+    sorted_by: str = "age"
+    descending: bool = False
+    filter_text: str = ""
+    marked: set[str] = field(default_factory=set)
+
+
 class Runs(BaseScreen[None]):
     """A table of all runs that follows what happens on disk.
 
     Args:
+        view: Is changed with what the user chooses.
+        current: Name of the run that the cursor is on at first.
         deleting: Names of the runs that are about to be deleted; the application changes it.
     """
 
@@ -98,9 +110,11 @@ class Runs(BaseScreen[None]):
         ("q,r", "leave", "back"),
     ]
 
-    def __init__(self, root: Path, deleting: Collection[str]) -> None:
+    def __init__(self, root: Path, view: TableView, current: str, deleting: Collection[str]) -> None:
         super().__init__()
         self._root = root
+        self._view = view
+        self._current = current
         self._deleting = deleting
         self._listed: dict[str, _Listed] = {}
         """The runs by name, the newest first."""
@@ -108,11 +122,8 @@ class Runs(BaseScreen[None]):
         """What keeps a run from being read, by its name."""
         self._wanted: dict[str, int] = {}
         self._widths: dict[str, int] = {}
-        self._sorted_by = "age"
-        self._descending = False
         self._filter = RunFilter()
-        self._filter_text = self._filter_error = ""
-        self._marked: set[str] = set()
+        self._filter_error = ""
         self._editing = self._edited = ""
         """What is typed, a key of `_PLACEHOLDERS`, and for which run."""
         self._timer: Timer | None = None
@@ -138,8 +149,9 @@ class Runs(BaseScreen[None]):
 
     def on_mount(self) -> None:
         """Show the runs."""
+        self._parse_filter(self._view.filter_text)
         self._show_lines()
-        self._update()
+        self._update(self._current)
 
     @work(exclusive=True, group="read")
     async def _update(self, key: str = "") -> None:
@@ -156,7 +168,7 @@ class Runs(BaseScreen[None]):
             if listed != self._listed:
                 self._listed = listed
                 self._wanted = natural_widths({name: [run.cells[name] for run in listed.values()] for name in COLUMNS})
-            self._marked &= listed.keys()
+            self._view.marked &= listed.keys()
             self._show(key)
             if first and not self._editing:
                 self._table.focus()
@@ -197,17 +209,17 @@ class Runs(BaseScreen[None]):
             self._none.update("there are no runs yet: t starts one")
         now = time.time()
         shown = self._filter.select((run.summary for run in self._listed.values()), now)
-        if self._sorted_by != "age":
-            shown = sort_runs(shown, COLUMNS[self._sorted_by], now, descending=self._descending)
-        elif self._descending:  # they are listed by their age, also those that have no manifest yet
+        if self._view.sorted_by != "age":
+            shown = sort_runs(shown, COLUMNS[self._view.sorted_by], now, descending=self._view.descending)
+        elif self._view.descending:  # they are listed by their age, also those that have no manifest yet
             shown.reverse()
-        header = COLUMNS[self._sorted_by].header + (" ▼" if self._descending else " ▲")
+        header = COLUMNS[self._view.sorted_by].header + (" ▼" if self._view.descending else " ▲")
         wanted = dict(self._wanted)
-        if self._sorted_by in wanted:
-            wanted[self._sorted_by] = max(wanted[self._sorted_by], len(header))
+        if self._view.sorted_by in wanted:
+            wanted[self._view.sorted_by] = max(wanted[self._view.sorted_by], len(header))
         self._widths = fit_columns(wanted, self.size.width - GAP - _SCROLLBAR, GAP)
         headings = [
-            Heading(name, fit_cell(name, header if name == self._sorted_by else COLUMNS[name].header, width))
+            Heading(name, fit_cell(name, header if name == self._view.sorted_by else COLUMNS[name].header, width))
             for name, width in self._widths.items()
         ]
         self._table.show(headings, [run.run for run in shown], self._row, key)
@@ -222,7 +234,7 @@ class Runs(BaseScreen[None]):
         for column, width in self._widths.items():
             text = texts[column] or ("" if COLUMNS[column].is_text else "–")
             cells.append((fit_cell(column, text, width), styles.get(column, "")))
-        return Row(tuple(cells), marked=name in self._marked, dim=deleting)
+        return Row(tuple(cells), marked=name in self._view.marked, dim=deleting)
 
     def _show_lines(self) -> None:
         """Show the title, and what the table has no room for of the run under the cursor."""
@@ -230,7 +242,7 @@ class Runs(BaseScreen[None]):
         if self._editing:
             self._hints.show(*_EDIT_HINTS[self._editing])
         else:
-            hints = (_HINTS, _ONE_MARKED_HINTS, _COMPARE_HINTS)[min(2, len(self._marked))]
+            hints = (_HINTS, _ONE_MARKED_HINTS, _COMPARE_HINTS)[min(2, len(self._view.marked))]
             self._hints.show(hints, _LAST_HINTS)
         detail = Text(no_wrap=True, overflow="ellipsis")
         if self._filter_error:
@@ -242,13 +254,13 @@ class Runs(BaseScreen[None]):
 
     def _title(self) -> Text:
         title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
-        if self._filter_text:
+        if self._view.filter_text:
             count = len(self._table.keys)
-            title.append(f"  {count} of {len(self._listed)}: {self._filter_text}", "#e5c07b")
+            title.append(f"  {count} of {len(self._listed)}: {self._view.filter_text}", "#e5c07b")
         elif self._listed:
             title.append(f"  {counted(len(self._listed), 'run')}", "dim")
-        if self._marked:
-            title.append(f"  {len(self._marked)} marked", "#e5a05a")
+        if self._view.marked:
+            title.append(f"  {len(self._view.marked)} marked", "#e5a05a")
         if self._deleting:
             them = "it" if len(self._deleting) == 1 else "them"
             title.append(f"  deleting {counted(len(self._deleting), 'run')}: u keeps {them}", _ERROR)
@@ -266,8 +278,8 @@ class Runs(BaseScreen[None]):
         key = ""
         if isinstance(event, RunRenamed):
             key = event.after.name
-            if event.before.name in self._marked:
-                self._marked.add(key)
+            if event.before.name in self._view.marked:
+                self._view.marked.add(key)
         self._update(key)
 
     @on(RunTable.CursorMoved)
@@ -287,10 +299,10 @@ class Runs(BaseScreen[None]):
             if self._editing == "filter":
                 self._set_filter("")
             self._close_edit()
-        elif self._filter_text:
+        elif self._view.filter_text:
             self._set_filter("")
-        elif self._marked:
-            self._marked.clear()
+        elif self._view.marked:
+            self._view.marked.clear()
             self._show()
         else:
             self.action_leave()
@@ -310,46 +322,46 @@ class Runs(BaseScreen[None]):
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away, and move to the next one."""
         if self._table.key:
-            self._marked ^= {self._table.key}
+            self._view.marked ^= {self._table.key}
             self._show()
             self._table.action_move(1)
 
     @on(RunTable.MarkClicked)
     def _mark_clicked(self, event: RunTable.MarkClicked) -> None:
-        self._marked ^= {event.key}
+        self._view.marked ^= {event.key}
         self._show()
 
     def action_choose_column(self, by: int) -> None:
         """Sort by the visible column to the left or to the right of the one that is sorted by."""
         names = list(self._widths)
-        if self._sorted_by in names:
-            self._sort_by(names[(names.index(self._sorted_by) + by) % len(names)])
+        if self._view.sorted_by in names:
+            self._sort_by(names[(names.index(self._view.sorted_by) + by) % len(names)])
         elif names:
             self._sort_by(names[0])
 
     @on(RunTable.HeaderClicked)
     def _header_clicked(self, event: RunTable.HeaderClicked) -> None:
-        if event.column == self._sorted_by:
+        if event.column == self._view.sorted_by:
             self.action_reverse()
         else:
             self._sort_by(event.column)
 
     def _sort_by(self, column: str) -> None:
-        self._sorted_by, self._descending = column, column in _HIGHEST_FIRST
+        self._view.sorted_by, self._view.descending = column, column in _HIGHEST_FIRST
         self._show()
 
     def action_reverse(self) -> None:
         """Reverse the order."""
-        self._descending = not self._descending
+        self._view.descending = not self._view.descending
         self._show()
 
     @on(RunTable.Opened)
     def action_open(self) -> None:
         """Compare the marked runs; without marks open the run under the cursor."""
-        if len(self._marked) == 1:
+        if len(self._view.marked) == 1:
             self.app.notify("one run is marked: mark another one to compare them; Esc takes the mark away")
-        elif self._marked:
-            folders = [RunFolder(self._root, name) for name in self._listed if name in self._marked]
+        elif self._view.marked:
+            folders = [RunFolder(self._root, name) for name in self._listed if name in self._view.marked]
             self.app.post_message(CompareRuns(tuple(folders)))
         else:
             self.action_request("open")
@@ -361,9 +373,9 @@ class Runs(BaseScreen[None]):
 
     def action_delete(self) -> None:
         """Delete the marked runs, or the one under the cursor, after some seconds."""
-        for name in self._marked or filter(None, (self._table.key,)):
+        for name in self._view.marked or filter(None, (self._table.key,)):
             self.app.post_message(DeleteRun(RunFolder(self._root, name)))
-        self._marked.clear()
+        self._view.marked.clear()
         self._show()
 
     def action_keep(self) -> None:
@@ -379,7 +391,7 @@ class Runs(BaseScreen[None]):
         if run is None and what != "filter":
             return
         self._editing, self._edited = what, self._table.key
-        values = {"filter": self._filter_text}
+        values = {"filter": self._view.filter_text}
         if run is not None:
             values |= {"note": run.summary.note, "name": run.summary.run}
         label = "filter" if what == "filter" else f"{what} of {self._edited}"
@@ -414,6 +426,11 @@ class Runs(BaseScreen[None]):
         self._close_edit()
 
     def _set_filter(self, text: str) -> None:
+        self._parse_filter(text)
+        self._view.filter_text = one_line(text)
+        self._show()
+
+    def _parse_filter(self, text: str) -> None:
         """Filter by a text; while its last word cannot be understood, the others apply."""
         self._filter_error = ""
         try:
@@ -422,8 +439,6 @@ class Runs(BaseScreen[None]):
             self._filter_error = str(error)
             with contextlib.suppress(UserError):
                 self._filter = parse_filter(text.rpartition(" ")[0])
-        self._filter_text = one_line(text)
-        self._show()
 
 
 def _stamp(folder: RunFolder) -> dict[Path, tuple[int, int, int]]:
