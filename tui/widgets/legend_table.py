@@ -51,7 +51,7 @@ class LegendTable(Widget):
     """Shows as many columns and rows as it has room for; the row under the cursor is always among them."""
 
     DEFAULT_CSS = """
-    LegendTable { width: 1fr; height: auto; }
+    LegendTable { width: 1fr; height: auto; text-wrap: nowrap; text-overflow: clip; }
     """
 
     @dataclass
@@ -68,7 +68,7 @@ class LegendTable(Widget):
         if not legend.rows:
             return Text()
         name_cells = min(NAME_CELLS, max(3, *(cell_len(row.name) for row in legend.rows)))
-        left = 7 + name_cells
+        left = 8 + name_cells
         widths = [
             max(cell_len(name), *(cell_len(row.cells[column]) for row in legend.rows))
             for column, name in enumerate(legend.columns)
@@ -77,7 +77,7 @@ class LegendTable(Widget):
         while fitting < len(widths) and used + len(GAP) + widths[fitting] <= width:
             used += len(GAP) + widths[fitting]
             fitting += 1
-        header = Text(" " * 5 + "run".ljust(name_cells + 2), "dim")
+        header = Text(" " * 6 + "run".ljust(name_cells + 2), "dim")
         for name, cells in zip(legend.columns[:fitting], widths, strict=False):
             header.append(GAP + name.rjust(cells), "bold" if name in legend.emphasised else "dim")
         if fitting < len(widths) and width - used >= 2:
