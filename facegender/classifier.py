@@ -149,6 +149,7 @@ class Classifier:
             _Batches(self, read),
             sampler=batches,  # a "batch of indices" is one of names here: the loader passes it on as it is
             batch_size=None,
+            collate_fn=list,  # the default makes a tensor of each array, and sends each by shared memory
             num_workers=workers,
             worker_init_fn=_begin_process,
             # A new interpreter would import torch for seconds. A child uses one thread, as it must after a fork.
