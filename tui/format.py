@@ -19,8 +19,8 @@ SIGNS: dict[State, tuple[str, str]] = {
 }
 """A sign and a colour for each state; the word always stands beside them."""
 
-WRONG, RIGHT = ("✗", "#e06c75"), ("✓", "#98c379")
-"""A sign and a colour for an answer that is another class than the label, and for one that is the label."""
+WRONG, CORRECT = ("✗", "#e06c75"), ("✓", "#98c379")
+"""A sign and a colour for a wrong and for a correct prediction."""
 
 CLASS_COLOURS = (
     "#92dadd", "#e76300", "#b9ac70", "#94a4a2", "#3f90da", "#ffa90e", "#a96b59", "#717581", "#bd1f01", "#832db6",

@@ -16,7 +16,7 @@ from facegender.support.errors import UserError
 from facegender.support.text import counted, json_line, printable, table
 
 if TYPE_CHECKING:
-    from facegender.evaluation.mistakes import Outcomes
+    from facegender.evaluation.mistakes import CheckedPredictions
 
 SHOWN = 40
 """Lines of the table, and photographs of the picture, if nobody asks for more."""
@@ -33,16 +33,18 @@ def mistakes(
     ] = None,
     against: Annotated[
         int | None,
-        typer.Option("--against", metavar="N", min=1, help="Only those right in just one of the two epochs."),
+        typer.Option(
+            "--against", metavar="N", min=1, help="Only those correct in one of the two epochs and wrong in the other."
+        ),
     ] = None,
     cell: Annotated[
         str | None,
         typer.Option(
-            "--cell", metavar="LABEL:ANSWER", parser=not_empty, help="Only this cell of the confusion matrix."
+            "--cell", metavar="LABEL:PREDICTED", parser=not_empty, help="Only this cell of the confusion matrix."
         ),
     ] = None,
-    never_right: Annotated[
-        bool, typer.Option("--never-right", metavar="", help="Only those that were wrong in every epoch.")
+    never_correct: Annotated[
+        bool, typer.Option("--never-correct", metavar="", help="Only those that were wrong in every epoch.")
     ] = False,
     first: Annotated[
         int | None,
@@ -57,40 +59,40 @@ def mistakes(
 ) -> None:
     """List validation photographs: the wrong ones by the probability of their label, then the least certain ones.
 
-    Wrong means that the answer differs from the label in the data.
+    Wrong means that the prediction differs from the label in the data.
     """
     folder = open_run(root, run)
     if gallery is not None:
         if json:
             raise UserError("--json and --gallery exclude each other: give one of them")
         check_output(gallery, "--gallery", ".png")
-    from facegender.evaluation.mistakes import never_right as find_never_right
-    from facegender.evaluation.mistakes import outcomes_of, read_outcomes, worst_first
+    from facegender.evaluation.mistakes import check_predictions, read_checked, worst_first
+    from facegender.evaluation.mistakes import never_correct as find_never_correct
     from facegender.runs.photographs import read_photographs
     from facegender.runs.predictions import prediction_epochs, predictions_of
 
     epochs = prediction_epochs(folder)
-    outcomes = outcomes_of(predictions_of(folder, epochs[-1] if epoch is None else epoch - 1))
-    reference = None if against is None else outcomes_of(predictions_of(folder, against - 1))
-    among = find_never_right(read_outcomes(folder, epochs), len(outcomes.labels)) if never_right else None
-    chosen = None if cell is None else _parse_cell(cell, outcomes.classes)
-    order = worst_first(outcomes, cell=chosen, reference=reference, among=among).tolist()
+    checked = check_predictions(predictions_of(folder, epochs[-1] if epoch is None else epoch - 1))
+    reference = None if against is None else check_predictions(predictions_of(folder, against - 1))
+    among = find_never_correct(read_checked(folder, epochs), len(checked.labels)) if never_correct else None
+    chosen = None if cell is None else _parse_cell(cell, checked.classes)
+    order = worst_first(checked, cell=chosen, reference=reference, among=among).tolist()
     photographs = read_photographs(folder)
     names = photographs.validation if photographs is not None else []
     title = (
-        f"{run}, epoch {outcomes.epoch + 1}: {int(outcomes.wrong.sum())} of "
-        f"{counted(int(outcomes.counted.sum()), 'answer')} differ from the label"
+        f"{run}, epoch {checked.epoch + 1}: {int(checked.wrong.sum())} of "
+        f"{counted(int(checked.counted.sum()), 'prediction')} are wrong"
     )
     if json:
         for index in order[:first]:
-            print(json_line(_as_json(outcomes, names, index)))
+            print(json_line(_as_json(checked, names, index)))
     elif gallery is not None:
         listed = order[: min(first or SHOWN, MAX_GALLERY)]
-        _write_gallery(gallery, folder, title, outcomes, names, listed)
+        _write_gallery(gallery, folder, title, checked, names, listed)
         print(f"{printable(gallery)}: {len(listed)} of {counted(len(order), 'photograph')}")
     else:
         print(title)
-        _print_table(outcomes, names, order, first or SHOWN)
+        _print_table(checked, names, order, first or SHOWN)
 
 
 def _parse_cell(text: str, classes: Sequence[str]) -> tuple[int, int]:
@@ -101,35 +103,35 @@ def _parse_cell(text: str, classes: Sequence[str]) -> tuple[int, int]:
         if label in classes and answer in classes:
             return list(classes).index(label), list(classes).index(answer)
     known = ", ".join(classes[:MAX_NAMED])
-    raise UserError(f"--cell {printable(text)}: give LABEL:ANSWER, two of the classes {known}")
+    raise UserError(f"--cell {printable(text)}: give LABEL:PREDICTED, two of the classes {known}")
 
 
 def _name(names: Sequence[str], index: int) -> str:
     return printable(names[index]) if index < len(names) else ""
 
 
-def _as_json(outcomes: Outcomes, names: Sequence[str], index: int) -> dict[str, Any]:
-    label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
+def _as_json(checked: CheckedPredictions, names: Sequence[str], index: int) -> dict[str, Any]:
+    label, answer = int(checked.labels[index]), int(checked.predicted[index])
     return {
-        "epoch": outcomes.epoch,
+        "epoch": checked.epoch,
         "index": index,
         "file": _name(names, index) or None,
-        "label": outcomes.classes[label],
-        "predicted": outcomes.classes[answer],
+        "label": checked.classes[label],
+        "predicted": checked.classes[answer],
         "wrong": label != answer,
-        "probability": float(outcomes.of_answer[index]),
-        "label_probability": float(outcomes.of_label[index]),
+        "probability": float(checked.predicted_probability[index]),
+        "label_probability": float(checked.label_probability[index]),
     }
 
 
-def _print_table(outcomes: Outcomes, names: Sequence[str], order: Sequence[int], first: int) -> None:
+def _print_table(checked: CheckedPredictions, names: Sequence[str], order: Sequence[int], first: int) -> None:
     rows = [["", "", "label", "predicted", "", "photograph"]]
     for number, index in enumerate(order[:first], 1):
-        one = _as_json(outcomes, names, index)
+        one = _as_json(checked, names, index)
         rows.append(
             [
                 str(number),
-                "wrong" if one["wrong"] else "right",
+                "wrong" if one["wrong"] else "correct",
                 one["label"],
                 one["predicted"],
                 _percent(one["probability"]),
@@ -149,7 +151,7 @@ def _percent(share: float) -> str:
 
 
 def _write_gallery(
-    path: Path, folder: RunFolder, title: str, outcomes: Outcomes, names: Sequence[str], order: Sequence[int]
+    path: Path, folder: RunFolder, title: str, checked: CheckedPredictions, names: Sequence[str], order: Sequence[int]
 ) -> None:
     """Write a contact sheet.
 
@@ -167,7 +169,7 @@ def _write_gallery(
     read = photograph_reader(folder, at_least=PHOTOGRAPH_PX)
     entries = []
     for index in order:
-        one = _as_json(outcomes, names, index)
+        one = _as_json(checked, names, index)
         try:
             photograph, problem = read(names[index]) if index < len(names) else None, ""
             if photograph is not None:  # small at once: hundreds of whole ones would fill the memory
@@ -175,7 +177,7 @@ def _write_gallery(
         except UserError:
             photograph, problem = None, "cannot be read: "
         caption = (
-            f"{'wrong' if one['wrong'] else 'right'}: {one['predicted']} {_percent(one['probability'])}",
+            f"{'wrong' if one['wrong'] else 'correct'}: {one['predicted']} {_percent(one['probability'])}",
             f"label {one['label']}",
             f"{problem}{PurePosixPath(one['file'] or '').name}",
         )

@@ -1,1 +1,1 @@
-"""What a network gets right and wrong: figures, mistakes and suspect labels. Light: numpy, no torch."""
+"""What a network predicts correctly and wrongly: figures, mistakes and suspect labels. Light: numpy, no torch."""

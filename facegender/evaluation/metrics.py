@@ -52,7 +52,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         photographs: How many count.
         classes: Names in the order of the labels.
-        accuracy: Share of right predictions.
+        accuracy: Share of correct predictions.
         accuracy_interval: By `wilson_interval`.
         per_class: In the order of `classes`.
         macro_f1: Mean F1 of the classes that occur among labels or predictions.
@@ -84,7 +84,7 @@ class Reliability:
 
     Attributes:
         confidence: (B,) mean confidence; NaN in an empty bin.
-        accuracy: (B,) share of right predictions; NaN in an empty bin.
+        accuracy: (B,) share of correct predictions; NaN in an empty bin.
         count: (B,) int64 photographs.
     """
 
@@ -143,10 +143,10 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 def class_scores(counts: Int64Array, classes: Sequence[str]) -> list[ClassScore]:
     """Precision, recall and F1 of each class from a confusion matrix (K, K)."""
-    right, labelled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-    precision = right / np.maximum(predicted, 1)
-    recall = right / np.maximum(labelled, 1)
-    f1 = 2 * right / np.maximum(labelled + predicted, 1)
+    correct, labelled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    precision = correct / np.maximum(predicted, 1)
+    recall = correct / np.maximum(labelled, 1)
+    f1 = 2 * correct / np.maximum(labelled + predicted, 1)
     return [
         ClassScore(name=name, photographs=int(n), precision=float(p), recall=float(r), f1=float(f))
         for name, n, p, r, f in zip(classes, labelled, precision, recall, f1, strict=True)
@@ -189,12 +189,12 @@ def reliability(probabilities: Array, labels: Array, bins: int = 10) -> Reliabil
         labels: (N,) int.
         bins: B. A bin contains its upper edge and not its lower one.
     """
-    index, confidence, right = _binned(probabilities, labels, bins)
+    index, confidence, correct = _binned(probabilities, labels, bins)
     count = np.bincount(index, minlength=bins)
     divisor = np.where(count, count, np.nan)
     return Reliability(
         confidence=np.bincount(index, confidence, minlength=bins) / divisor,
-        accuracy=np.bincount(index, right, minlength=bins) / divisor,
+        accuracy=np.bincount(index, correct, minlength=bins) / divisor,
         count=count.astype(np.int64),
     )
 
@@ -209,8 +209,8 @@ def calibration_error(probabilities: Array, labels: Array, bins: int = CALIBRATI
         labels: (N,) int.
         bins: Number of bins of equal width.
     """
-    index, confidence, right = _binned(probabilities, labels, bins)
-    return _binned_error(index, confidence - right, bins)
+    index, confidence, correct = _binned(probabilities, labels, bins)
+    return _binned_error(index, confidence - correct, bins)
 
 
 def calibration_error_interval(
@@ -222,8 +222,8 @@ def calibration_error_interval(
     chance makes every sample's error larger than the true one, and percentiles would lie too high. Of 400 photographs
     with a true error of 0.03 to 0.08 it covers that in 92 of 100 samples; a true error near 0 lies below it.
     """
-    index, confidence, right = _binned(probabilities, labels, bins)
-    gap, random, count = confidence - right, np.random.default_rng(0), len(index)
+    index, confidence, correct = _binned(probabilities, labels, bins)
+    gap, random, count = confidence - correct, np.random.default_rng(0), len(index)
     draws = (random.integers(0, count, count) for _ in range(BOOTSTRAP_SAMPLES))
     errors = [_binned_error(index[drawn], gap[drawn], bins) for drawn in draws]
     low, high = np.quantile(errors, [0.025, 0.975])
@@ -232,7 +232,7 @@ def calibration_error_interval(
 
 
 def _binned(probabilities: Array, labels: Array, bins: int) -> tuple[Int64Array, Float64Array, Float64Array]:
-    """For each photograph that counts: the index of its bin, its confidence, and 1.0 if the prediction is right."""
+    """For each photograph that counts: the index of its bin, its confidence, and 1.0 if the prediction is correct."""
     counted = counted_rows(probabilities, labels)
     probabilities, labels = probabilities[counted], labels[counted]
     confidence = probabilities.max(1, initial=0.0).astype(np.float64)
@@ -248,8 +248,8 @@ def negative_log_likelihood(logits: Array, labels: Array, temperature: float = 1
     """Mean cross-entropy in nats of logits (N, K) and labels (N,); NaN where nothing counts."""
     counted = counted_rows(logits, labels)
     scaled = np.asarray(logits[counted], np.float64) / temperature
-    right = scaled[np.arange(len(scaled)), labels[counted]]
-    return float(np.mean(np.logaddexp.reduce(scaled, 1) - right)) if len(scaled) else math.nan
+    of_label = scaled[np.arange(len(scaled)), labels[counted]]
+    return float(np.mean(np.logaddexp.reduce(scaled, 1) - of_label)) if len(scaled) else math.nan
 
 
 def fit_temperature(logits: Array, labels: Array) -> float | None:
@@ -261,17 +261,17 @@ def fit_temperature(logits: Array, labels: Array) -> float | None:
 
     Returns:
         A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`. None where there is no minimum between them: nothing
-        counts, all predictions are right, or the logits say nothing of the labels.
+        counts, all predictions are correct, or the logits say nothing of the labels.
     """
     counted = counted_rows(logits, labels)
     kept, targets = np.asarray(logits[counted], np.float64), labels[counted]
     if not len(kept):
         return None
-    right = kept[np.arange(len(kept)), targets]
+    of_label = kept[np.arange(len(kept)), targets]
 
     def slope(temperature: float) -> float:
         """The derivative of the likelihood loss by 1 / temperature, which rises with 1 / temperature: it is convex."""
-        return float(np.mean((softmax(kept, temperature) * kept).sum(1) - right))
+        return float(np.mean((softmax(kept, temperature) * kept).sum(1) - of_label))
 
     low, high = MIN_TEMPERATURE, MAX_TEMPERATURE
     if slope(low) <= 0 or slope(high) >= 0:
@@ -351,18 +351,18 @@ def evaluate(logits: Array, labels: Array, classes: Sequence[str], temperature: 
     counted = counted_rows(logits, labels)
     logits, labels = logits[counted], labels[counted]
     if not len(labels):
-        raise NothingToEvaluate("no photograph has a label and an answer")
+        raise NothingToEvaluate("no photograph has a label and a prediction")
     probabilities = softmax(logits, temperature)
     counts = confusion(labels, predicted_labels(logits), len(classes))
-    scores, right = class_scores(counts, classes), int(counts.trace())
+    scores, correct = class_scores(counts, classes), int(counts.trace())
     present = (counts.sum(0) + counts.sum(1)) > 0
     areas = [roc_auc(probabilities[:, label], labels == label) for label in range(len(classes))]
     areas = [area for area in areas if not math.isnan(area)]
     return Evaluation(
         photographs=len(labels),
         classes=list(classes),
-        accuracy=right / len(labels),
-        accuracy_interval=wilson_interval(right, len(labels)),
+        accuracy=correct / len(labels),
+        accuracy_interval=wilson_interval(correct, len(labels)),
         per_class=scores,
         macro_f1=float(np.mean([score.f1 for score, kept in zip(scores, present, strict=True) if kept])),
         roc_auc=sum(areas) / len(areas) if areas else None,

@@ -1,6 +1,6 @@
 """Which photographs a network gets wrong in an epoch, ordered and filtered. Works on arrays of all photographs at once.
 
-"Wrong" means that the answer, the class with the largest logit, differs from the label in the data.
+"Wrong" means that the prediction, the class with the largest logit, differs from the label in the data.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
 
-class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
-    """The answers to the N validation photographs in an epoch, in the order of ``photographs.json``.
+class CheckedPredictions(msgspec.Struct, frozen=True, kw_only=True):
+    """The predictions of an epoch for the N validation photographs, compared with their labels.
 
     Attributes:
         epoch: Counted from 0.
         classes: Names of the classes.
-        labels: (N,) int64 as in the predictions.
-        answers: (N,) int64; -1 where a photograph does not count: its label is no class, or its logits are not finite.
-        of_label: (N,) float64 in [0, 1], the probability of the label; NaN where a photograph does not count.
-        of_answer: (N,) float64 in [0, 1], the probability of the answer, likewise.
+        labels: (N,) int64 in the order of ``photographs.json``.
+        predicted: (N,) int64; -1 where a photograph does not count: its label is no class, or a logit is not finite.
+        label_probability: (N,) float64 in [0, 1], the probability of the label; NaN where a photograph does not count.
+        predicted_probability: (N,) float64 in [0, 1], the probability of the predicted class, likewise.
     """
 
     epoch: int
     classes: Sequence[str]
     labels: Labels
-    answers: Labels
-    of_label: Floats
-    of_answer: Floats
+    predicted: Labels
+    label_probability: Floats
+    predicted_probability: Floats
 
     @property
     def counted(self) -> Mask:
         """(N,) whether a photograph counts."""
-        counted: Mask = self.answers >= 0
+        counted: Mask = self.predicted >= 0
         return counted
 
     @property
-    def right(self) -> Mask:
-        """(N,) whether the answer is the label."""
-        right: Mask = self.counted & (self.answers == self.labels)
-        return right
+    def correct(self) -> Mask:
+        """(N,) whether the prediction is the label."""
+        correct: Mask = self.counted & (self.predicted == self.labels)
+        return correct
 
     @property
     def wrong(self) -> Mask:
-        """(N,) whether the answer is another class than the label."""
-        wrong: Mask = self.counted & (self.answers != self.labels)
+        """(N,) whether the prediction is another class than the label."""
+        wrong: Mask = self.counted & (self.predicted != self.labels)
         return wrong
 
 
-def outcomes_of(predictions: Predictions, temperature: float = 1.0) -> Outcomes:
+def check_predictions(predictions: Predictions, temperature: float = 1.0) -> CheckedPredictions:
     """Compare the predictions of an epoch with the labels.
 
     Args:
@@ -67,75 +67,75 @@ def outcomes_of(predictions: Predictions, temperature: float = 1.0) -> Outcomes:
     counted = counted_rows(predictions.logits, predictions.labels)
     rows = np.flatnonzero(counted)
     probabilities = softmax(predictions.logits[rows], temperature)
-    answers = np.full(len(counted), -1, np.int64)
-    of_label, of_answer = np.full((2, len(counted)), np.nan)
+    predicted = np.full(len(counted), -1, np.int64)
+    label_probability, predicted_probability = np.full((2, len(counted)), np.nan)
     if len(rows):
-        answers[rows] = probabilities.argmax(axis=1)
-        of_label[rows] = probabilities[np.arange(len(rows)), predictions.labels[rows]]
-        of_answer[rows] = probabilities.max(axis=1)
-    return Outcomes(
-        epoch=predictions.epoch, classes=predictions.classes, labels=predictions.labels, answers=answers,
-        of_label=of_label, of_answer=of_answer,
+        predicted[rows] = probabilities.argmax(axis=1)
+        label_probability[rows] = probabilities[np.arange(len(rows)), predictions.labels[rows]]
+        predicted_probability[rows] = probabilities.max(axis=1)
+    return CheckedPredictions(
+        epoch=predictions.epoch, classes=predictions.classes, labels=predictions.labels, predicted=predicted,
+        label_probability=label_probability, predicted_probability=predicted_probability,
     )  # fmt: skip
 
 
 def worst_first(
-    outcomes: Outcomes,
+    checked: CheckedPredictions,
     *,
     cell: tuple[int, int] | None = None,
-    reference: Outcomes | None = None,
+    reference: CheckedPredictions | None = None,
     among: Mask | None = None,
 ) -> Indices:
-    """Order photographs: the wrong ones by the probability of their label, lowest first, then the right ones likewise.
+    """Order photographs: the wrong ones by the probability of their label, lowest first, then the correct ones.
 
-    The first of the right ones are therefore the least certain ones.
+    The first of the correct ones are therefore the least certain ones.
 
     Args:
-        cell: Only photographs of the confusion matrix's cell (label, answer).
-        reference: Only those right in one of the two epochs and wrong in the other one.
-        among: (N,), only these photographs, e.g. those of `never_right`.
+        cell: Only photographs of the confusion matrix's cell (label, prediction).
+        reference: Only those correct in one of the two epochs and wrong in the other one.
+        among: (N,), only these photographs, e.g. those of `never_correct`.
 
     Returns:
         (n,) indices of photographs.
     """
-    chosen = outcomes.counted
+    chosen = checked.counted
     if cell is not None:
-        chosen = chosen & (outcomes.labels == cell[0]) & (outcomes.answers == cell[1])
+        chosen = chosen & (checked.labels == cell[0]) & (checked.predicted == cell[1])
     if reference is not None:
-        chosen = chosen & changed_sides(outcomes, reference)
+        chosen = chosen & changed_sides(checked, reference)
     if among is not None:
         chosen = chosen & among
     indices = np.flatnonzero(chosen)
     # The last key is the first one that lexsort sorts by.
-    return indices[np.lexsort((indices, outcomes.of_label[indices], outcomes.right[indices]))]
+    return indices[np.lexsort((indices, checked.label_probability[indices], checked.correct[indices]))]
 
 
-def changed_sides(outcomes: Outcomes, reference: Outcomes) -> Mask:
-    """(N,) whether a photograph is right in one epoch and wrong in the other."""
-    if len(outcomes.labels) != len(reference.labels):  # another list of photographs: nothing can be compared
-        return np.zeros(len(outcomes.labels), np.bool_)
-    changed: Mask = outcomes.counted & reference.counted & (outcomes.right != reference.right)
+def changed_sides(checked: CheckedPredictions, reference: CheckedPredictions) -> Mask:
+    """(N,) whether a photograph is correct in one epoch and wrong in the other."""
+    if len(checked.labels) != len(reference.labels):  # another list of photographs: nothing can be compared
+        return np.zeros(len(checked.labels), np.bool_)
+    changed: Mask = checked.counted & reference.counted & (checked.correct != reference.correct)
     return changed
 
 
-def never_right(epochs: Iterable[Outcomes], count: int) -> Mask:
+def never_correct(epochs: Iterable[CheckedPredictions], count: int) -> Mask:
     """(count,) whether a photograph is wrong in every one of the epochs in which it counts, and counts in one.
 
     Epochs with another number of photographs are left out.
     """
-    counted, right = np.zeros((2, count), np.bool_)
-    for outcomes in epochs:
-        if len(outcomes.labels) == count:
-            counted |= outcomes.counted
-            right |= outcomes.right
-    never: Mask = counted & ~right
+    counted, correct = np.zeros((2, count), np.bool_)
+    for checked in epochs:
+        if len(checked.labels) == count:
+            counted |= checked.counted
+            correct |= checked.correct
+    never: Mask = counted & ~correct
     return never
 
 
-def read_outcomes(folder: RunFolder, epochs: Iterable[int], temperature: float = 1.0) -> Iterator[Outcomes]:
-    """Read the outcomes of some epochs of a run, one after the other; files that cannot be read are left out."""
+def read_checked(folder: RunFolder, epochs: Iterable[int], temperature: float = 1.0) -> Iterator[CheckedPredictions]:
+    """Read the predictions of some epochs of a run and check them; files that cannot be read are left out."""
     for epoch in epochs:
         try:
-            yield outcomes_of(read_predictions(folder.predictions_path(epoch)), temperature)
+            yield check_predictions(read_predictions(folder.predictions_path(epoch)), temperature)
         except PredictionsUnreadable:
             continue

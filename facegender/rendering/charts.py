@@ -202,7 +202,7 @@ def draw_roc(axes: Axes, predictions: Sequence[tuple[int, NamedPredictions]]) ->
 
 
 def draw_reliability(axes: Axes, predictions: Sequence[tuple[int, NamedPredictions]]) -> None:
-    """Draw accuracy by confidence; on the diagonal a confidence of 80 % means that 80 % are right."""
+    """Draw accuracy by confidence; on the diagonal a confidence of 80 % means that 80 % are correct."""
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     for run, one in predictions:
         probabilities, labels = _counted(one)

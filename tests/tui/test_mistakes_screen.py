@@ -43,14 +43,14 @@ def order(screen: Mistakes) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [LARGE, COMMON], ids=str)
-async def test_the_wrong_photographs_come_first_with_label_answer_and_probability(
+async def test_the_wrong_photographs_come_first_with_label_prediction_and_probability(
     root: Path, size: tuple[int, int]
 ) -> None:
     write_run(root)
     async with opened(root, size) as (app, _, screen):
-        await until_said(app, "3 of 60 answers differ from the label")
+        await until_said(app, "3 of 60 predictions are wrong")
         texts = ["✗ female 95.0%", "label male", "face_7.png", "✗ female 78.0%"]
-        texts.append("male/face_7.png label male 5.00% answer female 95.00% 1 of 60")
+        texts.append("male/face_7.png label male 5.00% predicted female 95.00% 1 of 60")
         await until(lambda: all(text in " ".join(screen_text(app).split()) for text in texts))
         assert order(screen)[:4] == [7, 3, 5, 0]
 
@@ -94,12 +94,12 @@ async def test_those_that_changed_sides_since_the_frozen_epoch(root: Path) -> No
         assert app.screen is screen
 
 
-async def test_those_that_were_never_right(root: Path) -> None:
+async def test_those_that_were_never_correct(root: Path) -> None:
     write_run(root)
     async with opened(root) as (app, pilot, screen):
         await until(lambda: order(screen))
         await pilot.press("v")
-        await until_said(app, "never right: 2")
+        await until_said(app, "never correct: 2")
         assert order(screen) == [7, 3]
         await pilot.press("v")
         await until(lambda: len(order(screen)) == COUNT)
@@ -205,7 +205,7 @@ async def test_suspects_are_of_all_epochs_so_that_their_tab_shows_none(root: Pat
         await until_said(app, "64 photographs, the most doubtful label first, from all epochs")
         assert not screen.query_one("#scrubber").display
         await pilot.press("left", "3")
-        await until_said(app, "epoch 3  3 of 60 answers differ from the label")
+        await until_said(app, "epoch 3  3 of 60 predictions are wrong")
         assert screen.query_one("#scrubber").display
 
 
@@ -227,7 +227,7 @@ async def test_a_cell_of_the_confusion_matrix_is_listed(root: Path) -> None:
     async with opened(root) as (app, pilot, screen):
         await until(lambda: order(screen))
         await pilot.press("3")
-        await until_said(app, "rows are labels, columns are answers")
+        await until_said(app, "rows are labels, columns are predictions")
         await until_said(app, "0 of 30 photographs")
         await pilot.press("j", "h")
         await until(lambda: screen._figures.matrix.cell == (1, 0))
@@ -235,7 +235,7 @@ async def test_a_cell_of_the_confusion_matrix_is_listed(root: Path) -> None:
         await until(lambda: screen._figures.positive == 1)
         assert "male against the rest" in screen_text(app)
         await pilot.press("enter")
-        await until_said(app, "label male, answer female: 3")
+        await until_said(app, "label male, predicted female: 3")
         assert order(screen) == [7, 3, 5]
         await pilot.press("escape")
         await until(lambda: len(order(screen)) == COUNT)
@@ -287,8 +287,8 @@ async def test_a_photograph_is_shown_with_where_the_network_looked_and_its_curve
         text = " ".join(screen_text(app).split())
         for wanted in (
             "male/face_7.png epoch 3 1 of 60",
-            "label male 5.00% answer ✗ female 95.00%",
-            "for female, its answer",
+            "label male 5.00% predicted ✗ female 95.00%",
+            "for female, predicted",
         ):
             assert wanted in text
         await pilot.press("left")
@@ -332,7 +332,7 @@ async def test_a_terminal_without_room_does_not_end_the_interface(root: Path) ->
         for key in ("l", "full_stop", "tab", "tab", "j", "enter", "escape"):
             await pilot.press(key)
         await pilot.resize_terminal(150, 45)
-        await until_said(app, "answers differ from the label")
+        await until_said(app, "predictions are wrong")
 
 
 async def test_a_click_on_the_wrong_ones_of_a_class_lists_them(root: Path) -> None:
@@ -343,4 +343,4 @@ async def test_a_click_on_the_wrong_ones_of_a_class_lists_them(root: Path) -> No
         y = next(number for number, row in enumerate(rows) if "precision recall" in row) + 2
         await pilot.click(offset=(rows[y - 2].index("wrong") + 4, y))
         await until(lambda: isinstance(app.screen, Mistakes))
-        await until_said(app, "label male, answer female: 3")
+        await until_said(app, "label male, predicted female: 3")

@@ -62,9 +62,9 @@ def test_the_table_has_the_wrong_ones_first_and_no_control_characters(
 ) -> None:
     assert called(run) == 0
     title, _, *rows = capsys.readouterr().out.splitlines()
-    assert title == "otter-3, epoch 2: 1 of 4 answers differ from the label"
+    assert title == "otter-3, epoch 2: 1 of 4 predictions are wrong"
     assert rows[0].split() == ["1", "wrong", "male", "female", "80.00%", "male/\ufffd[31mc.png"]
-    assert [row.split()[1] for row in rows] == ["wrong", "right", "right", "right"]
+    assert [row.split()[1] for row in rows] == ["wrong", "correct", "correct", "correct"]
     assert rows[1].endswith("female/a.png")
 
 
@@ -81,7 +81,7 @@ def test_json_counts_epochs_from_0_and_lists_all(run: RunFolder, capsys: pytest.
     ("options", "expected"),
     [
         (["--against", "1"], [0]),
-        (["--never-right"], [2]),
+        (["--never-correct"], [2]),
         (["--cell", "female:male", "--epoch", "1"], [0]),
         (["--cell", "male:male"], [3]),
         (["--first", "2"], [2, 0]),
@@ -124,7 +124,7 @@ def test_the_gallery_holds_no_whole_photographs(
     [
         (["--epoch", "9"], "has no predictions of epoch 9; it has those of 1, 2"),
         (["--against", "9"], "has no predictions of epoch 9"),
-        (["--cell", "female"], "give LABEL:ANSWER, two of the classes female, male"),
+        (["--cell", "female"], "give LABEL:PREDICTED, two of the classes female, male"),
         (["--gallery", "a.jpg"], "a file that ends in .png"),
         (["--gallery", "a.png", "--json"], "exclude each other"),
         (["--gallery", "/nowhere/a.png"], "cannot be written"),

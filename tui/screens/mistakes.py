@@ -25,7 +25,7 @@ from tui import format as fmt
 from tui.graphics.textual_internals import QuietFocusScreen
 from tui.host.processes import ClassifierProcess
 from tui.host.thumbnails import ThumbnailProcess, Thumbnails, Wanted
-from tui.run.outcomes import MistakesFilter, MistakesList, OutcomeReader, short_name
+from tui.run.mistakes import MistakesFilter, MistakesList, MistakesReader, short_name
 from tui.run.state import RunState
 from tui.screens.base import BaseScreen
 from tui.widgets.confusion import ConfusionMatrix
@@ -47,7 +47,7 @@ TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
 HINTS: dict[Tab, tuple[Hint, ...]] = {
     "mistakes": (
         ("←→", "epoch"), ("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("s", "changed sides"),
-        ("v", "never right"), ("f", "freeze"), ("Tab", "suspects, figures"),
+        ("v", "never correct"), ("f", "freeze"), ("Tab", "suspects, figures"),
     ),
     "suspects": (("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("Tab", "figures, mistakes")),
     "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list it"), ("Tab", "mistakes, suspects")),
@@ -65,7 +65,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         epoch: The epoch to begin with, counted from 0; None follows the latest one.
         process: Decodes the photographs.
         classifier: Says where the network looked.
-        cell: List only this cell (label, answer) of the confusion matrix at first.
+        cell: List only this cell (label, prediction) of the confusion matrix at first.
     """
 
     CSS_PATH = "mistakes.tcss"
@@ -93,7 +93,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         ("3", "show_tab('figures')", "figures"),
         ("f", "freeze", "freeze this epoch as the reference"),
         ("s", "changed_sides", "those that changed sides since the reference"),
-        ("v", "never_right", "those that were never right"),
+        ("v", "never_correct", "those that were never correct"),
         ("g", "app.redraw", "redraw"),
         ("question_mark,f1", "app.help", "help"),
     ]
@@ -112,7 +112,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._state = state
         self._epoch = epoch
         self._classifier = classifier
-        self._reader = OutcomeReader(folder)
+        self._reader = MistakesReader(folder)
         self._process = process
         self._thumbnails = Thumbnails(self._process, folder.name, self._thumbnail_arrived)
         self._gallery = Gallery(self._thumbnails, id="gallery")
@@ -263,7 +263,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             title.append(f"  {fmt.epoch_name(epoch)}", "bold #e5a05a").append(following, "#e5c07b")
             if (found := self._list) is not None:
                 share = f"{fmt.thousands(found.wrong)} of {fmt.thousands(found.counted)}"
-                title.append(f"  {share} answers differ from the label")
+                title.append(f"  {share} predictions are wrong")
         self.query_one("#title", Static).update(title, layout=False)
         tabs = Text(" ")
         for number, name in enumerate(TABS, 1):
@@ -278,16 +278,16 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     def _filter_text(self) -> str:
         parts = []
-        chosen, classes = self._filter, self._list.outcomes.classes if self._list else ()
+        chosen, classes = self._filter, self._list.checked.classes if self._list else ()
         if chosen.cell is not None:
             label, answer = (classes[number] if number < len(classes) else "" for number in chosen.cell)
-            parts.append(f"label {label}, answer {answer}")
+            parts.append(f"label {label}, predicted {answer}")
         if chosen.reference is not None:
             parts.append(f"changed sides since {fmt.epoch_name(chosen.reference)}")
         elif self._reference is not None:
             parts.append(f"reference: {fmt.epoch_name(self._reference)}")
-        if chosen.never_right:
-            parts.append("never right")
+        if chosen.never_correct:
+            parts.append("never correct")
         if not parts:
             return ""
         shown = f": {fmt.thousands(len(self._list.order))}" if self._list and self._is_filtered else ""
@@ -296,15 +296,15 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
     def _tile(self, index: int) -> Tile:
         """The tile of a photograph."""
         assert self._list is not None
-        outcomes = self._list.outcomes
-        sign, colour = fmt.RIGHT if outcomes.answers[index] == outcomes.labels[index] else fmt.WRONG
+        checked = self._list.checked
+        sign, colour = fmt.CORRECT if checked.predicted[index] == checked.labels[index] else fmt.WRONG
         name = self._file_name("validation", index)
         return Tile(
             name,
             caption(
                 sign, colour,
-                outcomes.classes[int(outcomes.answers[index])], float(outcomes.of_answer[index]),
-                outcomes.classes[int(outcomes.labels[index])],
+                checked.classes[int(checked.predicted[index])], float(checked.predicted_probability[index]),
+                checked.classes[int(checked.labels[index])],
                 short_name(name) if name else f"number {index + 1}",
             ),
         )  # fmt: skip
@@ -312,14 +312,14 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
     def _about(self, index: int) -> Text:
         """What is known of the photograph under the cursor, in one line."""
         assert self._list is not None
-        outcomes, name = self._list.outcomes, self._file_name("validation", index)
-        label, answer = int(outcomes.labels[index]), int(outcomes.answers[index])
+        checked, name = self._list.checked, self._file_name("validation", index)
+        label, answer = int(checked.labels[index]), int(checked.predicted[index])
         text = Text(f" {one_line(name) or f'validation photograph {index + 1}'}", "bold")
-        text.append("  label ", "dim").append(outcomes.classes[label])
+        text.append("  label ", "dim").append(checked.classes[label])
         if answer != label:
-            text.append(f" {fmt.percent(float(outcomes.of_label[index]))}", "dim")
-        text.append("  answer ", "dim").append(outcomes.classes[answer])
-        text.append(f" {fmt.percent(float(outcomes.of_answer[index]))}")
+            text.append(f" {fmt.percent(float(checked.label_probability[index]))}", "dim")
+        text.append("  predicted ", "dim").append(checked.classes[answer])
+        text.append(f" {fmt.percent(float(checked.predicted_probability[index]))}")
         if problem := self._gallery.problem:
             return text.append(f"  {problem}", "#e5c07b")
         return text.append(
@@ -361,7 +361,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         count, total = int(figures.confusion[label, answer]), int(figures.confusion[label].sum())
         names = figures.classes[label], figures.classes[answer]
         share = f" ({fmt.percent(count / total)})" if total else ""
-        text = Text.assemble((" label ", "dim"), names[0], ("  answer ", "dim"), names[1])
+        text = Text.assemble((" label ", "dim"), names[0], ("  predicted ", "dim"), names[1])
         return text.append(f"  {fmt.thousands(count)} of {fmt.thousands(total)} photographs{share}")
 
     @on(Gallery.Moved)
@@ -453,10 +453,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         from tui.screens.photograph import Subject
 
         assert self._list is not None
-        outcomes = self._list.outcomes
+        checked = self._list.checked
         # In an epoch that came meanwhile the photograph may have no answer.
-        numbers = (int(outcomes.labels[index]), int(outcomes.answers[index]))
-        label, answer = (outcomes.classes[number] if number >= 0 else "" for number in numbers)
+        numbers = (int(checked.labels[index]), int(checked.predicted[index]))
+        label, answer = (checked.classes[number] if number >= 0 else "" for number in numbers)
         return Subject("validation", index, self._file_name("validation", index), label, answer)
 
     def _suspect(self, place: int) -> Subject:
@@ -508,10 +508,10 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             self._reference = self._epochs[0] if self._reference is None else self._reference
             self._set_filter(replace(self._filter, reference=self._reference))
 
-    def action_never_right(self) -> None:
+    def action_never_correct(self) -> None:
         """List only those that were wrong in every epoch, or all again."""
         if self._epochs:
-            self._set_filter(replace(self._filter, never_right=not self._filter.never_right))
+            self._set_filter(replace(self._filter, never_correct=not self._filter.never_correct))
 
     def _set_filter(self, filter: MistakesFilter) -> None:
         self._filter = filter
@@ -537,7 +537,7 @@ def _no_predictions(state: RunState, folder: RunFolder) -> str:
     if not state.read:
         return "reading the run…"
     if state.live:
-        return "the answers to single photographs appear after the first epoch"
+        return "the predictions for single photographs appear after the first epoch"
     return f"{NO_PREDICTIONS}: an earlier version trained it; train a new one with: " + shell_command(
         folder.root, "train"
     )

@@ -1,4 +1,4 @@
-"""One photograph, large: where the network looked for its answer and for the label, and its figures over the epochs."""
+"""One photograph, large: where the network looked for the prediction and the label, and its figures over the epochs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.thumbnails import ThumbnailProcess
 from tui.run.curves import Curve
-from tui.run.outcomes import OutcomeReader, PhotographHistory
+from tui.run.mistakes import MistakesReader, PhotographHistory
 from tui.screens.base import BaseScreen
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.keys import KeyHints
@@ -53,7 +53,7 @@ class Subject:
         index: Its place there.
         name: As there; empty if it is not known.
         label: Name of its class in the data.
-        answer: Name of the class that the network takes it for, or empty.
+        predicted: Name of the predicted class, or empty.
         note: What else is known of it.
     """
 
@@ -61,7 +61,7 @@ class Subject:
     index: int
     name: str
     label: str
-    answer: str
+    predicted: str
     note: str = ""
 
 
@@ -70,7 +70,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     Args:
         reader: Reads the run.
-        subject_at: Returns the photograph at a place in the list, with the answer of the epoch that was shown before.
+        subject_at: Returns the photograph at a place in the list, with its prediction in the epoch shown before.
         place: The place to begin with, counted from 0.
         count: How many photographs the list has.
         epochs: Those with predictions, ascending.
@@ -97,7 +97,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     def __init__(
         self,
-        reader: OutcomeReader,
+        reader: MistakesReader,
         subject_at: Callable[[int], Subject],
         place: int,
         count: int,
@@ -118,7 +118,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         self._subject = subject_at(place)
         self._history: PhotographHistory | None = None
         self._answer: Answer | None = None
-        self._views = {name: PictureView(id=name) for name in ("photograph", "of-answer", "of-label")}
+        self._views = {name: PictureView(id=name) for name in ("photograph", "of-prediction", "of-label")}
         self._headings = {name: Static(id=f"{name}-heading", classes="heading", markup=False) for name in self._views}
         self._chart = ChartPane("Probability", Chart("", limits=(0.0, 1.0)), id="curve")
 
@@ -181,10 +181,10 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             await self._show_heatmaps(self._answer)
 
     async def _show_heatmaps(self, answer: Answer) -> None:
-        for view_name, name in (("of-answer", self._answer_name), ("of-label", self._subject.label)):
+        for view_name, name in (("of-prediction", self._predicted_name), ("of-label", self._subject.label)):
             view = self._views[view_name]
-            if view_name == "of-label" and name == self._answer_name:
-                view.placeholder = "the answer is the label"
+            if view_name == "of-label" and name == self._predicted_name:
+                view.placeholder = "the prediction is the label"
                 view.show(None)
                 continue
             box = area_px(Area(*view.content_size), terminal_of(self.app))
@@ -217,14 +217,14 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         source = self.query_one("#source", Lines)
         if self._answer is None:
             source.write(Text(f" computing where the network looked{cold}…", "dim"))
-        wanted = list(dict.fromkeys(filter(None, (self._answer_name, subject.label))))
+        wanted = list(dict.fromkeys(filter(None, (self._predicted_name, subject.label))))
         request = PhotographRequest(name=subject.name, epoch=self._epoch, classes=wanted)
         try:
             answer = await self._classifier.explain(self.folder.name, request)
         except UserError as error:
             if self.is_open:
                 source.write(Text(f" {error}", "#e5c07b"))
-                for name in ("of-answer", "of-label"):
+                for name in ("of-prediction", "of-label"):
                     self._views[name].placeholder = "not known"
                     self._views[name].show(None)
             return
@@ -257,9 +257,9 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         return {} if any(map(math.isnan, values)) else dict(zip(self._history.names, values, strict=True))
 
     @property
-    def _answer_name(self) -> str:
+    def _predicted_name(self) -> str:
         shares = self._shares
-        return max(shares, key=lambda name: shares[name]) if shares else self._subject.answer
+        return max(shares, key=lambda name: shares[name]) if shares else self._subject.predicted
 
     def _show_texts(self) -> None:
         subject, shares = self._subject, self._shares
@@ -270,17 +270,17 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         about = Text.assemble((" label ", "dim"), subject.label)
         if subject.label in shares:
             about.append(f" {fmt.percent(shares[subject.label])}")
-        answer = self._answer_name
+        answer = self._predicted_name
         if answer:
-            sign, colour = fmt.RIGHT if answer == subject.label else fmt.WRONG
-            about.append("  answer ", "dim").append(f"{sign} ", f"bold {colour}").append(answer)
+            sign, colour = fmt.CORRECT if answer == subject.label else fmt.WRONG
+            about.append("  predicted ", "dim").append(f"{sign} ", f"bold {colour}").append(answer)
             if answer in shares:
                 about.append(f" {fmt.percent(shares[answer])}")
         if subject.note:
             about.append(f"  {subject.note}", "dim")
         self.query_one("#about", Lines).write(about)
         self._headings["photograph"].update(Text("photograph", "dim"))
-        for view, name, what in (("of-answer", answer, "its answer"), ("of-label", subject.label, "the label")):
+        for view, name, what in (("of-prediction", answer, "predicted"), ("of-label", subject.label, "the label")):
             before = "where it looked for " if self.size.width >= WIDE_COLUMNS else "for "
             heading = Text.assemble((before, "dim"), name, (f", {what}", "dim")) if name else Text()
             self._headings[view].update(heading)
@@ -297,7 +297,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         else:
             self._chart.chart.limits = (0.0, 1.0)
             heading = "Probability"
-            names = dict.fromkeys(filter(None, (self._subject.label, self._answer_name)))
+            names = dict.fromkeys(filter(None, (self._subject.label, self._predicted_name)))
             columns = {name: history.names.index(name) for name in names if name in history.names}
             curves = tuple(
                 Curve(name, x, history.values[:, column], fmt.class_colour(column), points=True)

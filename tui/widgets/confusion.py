@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 
 _SCORES = "  precision recall    F1"
 _BACKGROUND = (22, 24, 29)
-_RIGHT, _WRONG = (45, 92, 142), (160, 62, 66)
+_CORRECT, _WRONG = (45, 92, 142), (160, 62, 66)
 """Backgrounds of cells that have all photographs of a label; those with fewer are darker. The counts say the same."""
 HEADING_ROWS = 2
 UNNUMBERED_CLASSES = 10
@@ -32,7 +32,7 @@ MIN_NAME_COLUMNS = 7
 
 
 class ConfusionMatrix(Widget, can_focus=True):
-    """Rows are labels, columns are answers. Behind each row are the figures of its class, where there is room."""
+    """Rows are labels, columns are predictions. Behind each row are the figures of its class, where there is room."""
 
     class Moved(Message):
         """Another cell is selected."""
@@ -50,7 +50,7 @@ class ConfusionMatrix(Widget, can_focus=True):
         self._counts: Counts = np.zeros((0, 0), np.int64)
         self._class_names: Sequence[str] = ()
         self.cell = (0, 1)
-        """The selected (label, answer)."""
+        """The selected (label, prediction)."""
 
     def show(self, counts: Counts, classes: Sequence[str]) -> None:
         """Show (K, K) counts of K classes."""
@@ -104,7 +104,7 @@ class ConfusionMatrix(Widget, can_focus=True):
         scores = class_scores(self._counts, [self._class_name(number) for number in range(len(self._counts))])
         with_scores = left == 0 and across == len(self._counts)
         with_scores = with_scores and names + cell * across + len(_SCORES) <= self.size.width
-        out = fmt.cut("rows are labels, columns are answers", self.size.width)
+        out = fmt.cut("rows are labels, columns are predictions", self.size.width)
         out.stylize("dim")
         out.append("\n" + " " * names)
         for column in range(left, left + across):
@@ -145,8 +145,8 @@ def _first(cursor: int, shown: int, count: int) -> int:
     return min(max(0, cursor - shown // 2), count - shown)
 
 
-def _shade(share: float, is_right: bool) -> str:
-    target = _RIGHT if is_right else _WRONG
+def _shade(share: float, is_correct: bool) -> str:
+    target = _CORRECT if is_correct else _WRONG
     # The square root keeps a few photographs visible.
     return "#{:02x}{:02x}{:02x}".format(
         *(round(low + (high - low) * share**0.5) for low, high in zip(_BACKGROUND, target, strict=True))

@@ -18,7 +18,7 @@ from tui.widgets.lines import Lines
 from tui.widgets.status import bar
 
 CELL = "confusion-cell"
-"""The name in a style's meta data of the cell (label, answer) that a click is to show, or None."""
+"""The name in a style's meta data of the cell (label, prediction) that a click is to show, or None."""
 MAX_CLASS_ROWS = 5
 """Rows of the table of classes, which has one more for the headings."""
 _CLASS_HEADINGS = " correct wrong  precision recall    F1"
@@ -120,7 +120,7 @@ def _class_table(epoch: EpochFinished, width: int) -> Text:
 
 
 def _most_frequent_mistake(row: Sequence[int], label: int) -> tuple[int, int] | None:
-    """Return the cell (label, answer) of the confusion matrix with the most wrong answers to a label."""
+    """Return the cell (label, prediction) of the confusion matrix with the most wrong predictions of a label."""
     wrong = [(count, answer) for answer, count in enumerate(row) if answer != label and count]
     return (label, max(wrong)[1]) if wrong else None
 

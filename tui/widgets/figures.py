@@ -16,7 +16,7 @@ from tui.widgets.confusion import ConfusionMatrix
 from tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from tui.run.outcomes import Figures
+    from tui.run.mistakes import Figures
 
 DIAGONAL_COLOUR = "#5c6370"
 

@@ -449,10 +449,10 @@ def row_picture(request: RowRequest) -> Picture:
     return Picture.from_rgb(out, COLOURS)
 
 
-def caption(sign: str, colour: str, answer: str, share: float, label: str, name: str) -> tuple[Text, ...]:
-    """Return the caption of a photograph: the answer with its probability, the label, and the file name."""
+def caption(sign: str, colour: str, predicted: str, share: float, label: str, name: str) -> tuple[Text, ...]:
+    """Return the caption of a photograph: the prediction with its probability, the label, and the file name."""
     return (
-        Text.assemble((f"{sign} ", f"bold {colour}"), answer, f" {100 * share:.1f}%"),
+        Text.assemble((f"{sign} ", f"bold {colour}"), predicted, f" {100 * share:.1f}%"),
         Text.assemble(("label ", "dim"), label),
         Text(name, "dim"),
     )

@@ -23,7 +23,14 @@ from facegender.evaluation.metrics import (
     roc_curve,
     softmax,
 )
-from facegender.evaluation.mistakes import Mask, Outcomes, never_right, outcomes_of, read_outcomes, worst_first
+from facegender.evaluation.mistakes import (
+    CheckedPredictions,
+    Mask,
+    check_predictions,
+    never_correct,
+    read_checked,
+    worst_first,
+)
 from facegender.evaluation.suspects import Part, Suspect, rank_suspects
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, read_photographs
@@ -33,7 +40,7 @@ from facegender.support.text import one_line
 Floats = npt.NDArray[np.float64]
 
 EPOCHS_KEPT = 8
-"""Epochs whose outcomes are kept: 1.3 MB each for 40 000 photographs."""
+"""Epochs whose checked predictions are kept: 1.3 MB each for 40 000 photographs."""
 MAX_SUSPECTS = 1000
 """Nobody looks at more of them."""
 MAX_CURVE_EPOCHS = 200
@@ -45,14 +52,14 @@ class MistakesFilter:
     """Which photographs are listed.
 
     Attributes:
-        cell: Only those of this cell (label, answer) of the confusion matrix.
+        cell: Only those of this cell (label, prediction) of the confusion matrix.
         reference: Only those that changed sides since this epoch, counted from 0.
-        never_right: Only those that were wrong in every epoch.
+        never_correct: Only those that were wrong in every epoch.
     """
 
     cell: tuple[int, int] | None = None
     reference: int | None = None
-    never_right: bool = False
+    never_correct: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,13 @@ class MistakesList:
     """The photographs of an epoch in the order in which they are shown.
 
     Attributes:
-        outcomes: Of the epoch.
+        checked: The predictions of the epoch.
         order: (n,) indices of photographs.
-        wrong: How many answers differ from the label.
+        wrong: How many predictions are wrong.
         counted: How many count.
     """
 
-    outcomes: Outcomes
+    checked: CheckedPredictions
     order: npt.NDArray[np.intp]
     wrong: int
     counted: int
@@ -105,13 +112,13 @@ class Figures:
     roc_auc: float
 
 
-class OutcomeReader:
+class MistakesReader:
     """Reads the predictions of one run. Several threads may use it."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._kept: LRUCache[tuple[int, int], Outcomes] = LRUCache(EPOCHS_KEPT)
+        self._kept: LRUCache[tuple[int, int], CheckedPredictions] = LRUCache(EPOCHS_KEPT)
         self._never: tuple[tuple[int, ...], Mask] | None = None
 
     def photographs(self) -> Photographs:
@@ -149,8 +156,8 @@ class OutcomeReader:
             roc_auc=roc_auc(scores[known], labels[known] == positive),
         )
 
-    def outcomes(self, epoch: int) -> Outcomes:
-        """Return the outcomes of an epoch, counted from 0.
+    def checked(self, epoch: int) -> CheckedPredictions:
+        """Return the checked predictions of an epoch, counted from 0.
 
         Raises:
             PredictionsUnreadable: Its file is missing or damaged.
@@ -163,7 +170,7 @@ class OutcomeReader:
         with self._lock:
             kept = self._kept.get(key)
         if kept is None:
-            kept = outcomes_of(read_predictions(path))
+            kept = check_predictions(read_predictions(path))
             with self._lock:
                 self._kept[key] = kept
         return kept
@@ -174,21 +181,21 @@ class OutcomeReader:
         Args:
             epoch: Counted from 0.
             filter: Which photographs are wanted.
-            epochs: All epochs with predictions, for those that were never right.
+            epochs: All epochs with predictions, for those that were never correct.
 
         Raises:
             PredictionsUnreadable: The file of the epoch, or of the reference, is missing or damaged.
         """
-        outcomes = self.outcomes(epoch)
-        reference = None if filter.reference is None else self.outcomes(filter.reference)
-        among = self._never_right(tuple(epochs), len(outcomes.labels)) if filter.never_right else None
-        order = worst_first(outcomes, cell=filter.cell, reference=reference, among=among)
-        return MistakesList(outcomes, order, int(outcomes.wrong.sum()), int(outcomes.counted.sum()))
+        checked = self.checked(epoch)
+        reference = None if filter.reference is None else self.checked(filter.reference)
+        among = self._never_correct(tuple(epochs), len(checked.labels)) if filter.never_correct else None
+        order = worst_first(checked, cell=filter.cell, reference=reference, among=among)
+        return MistakesList(checked, order, int(checked.wrong.sum()), int(checked.counted.sum()))
 
-    def _never_right(self, epochs: tuple[int, ...], count: int) -> Mask:
+    def _never_correct(self, epochs: tuple[int, ...], count: int) -> Mask:
         never = self._never
         if never is None or never[0] != epochs or len(never[1]) != count:
-            never = self._never = epochs, never_right(read_outcomes(self.folder, epochs), count)
+            never = self._never = epochs, never_correct(read_checked(self.folder, epochs), count)
         return never[1]
 
     def history(self, index: int, epochs: Sequence[int]) -> PhotographHistory:
