@@ -40,7 +40,7 @@ CHARTS = ("loss", "metric")
 NAMES = (("train", "validation"), ("validation",), ("train",))
 """What `v` goes through."""
 REST = 15
-"""While journals are read, so many times as long as drawing takes passes between two drawings."""
+"""Pause between two drawings while journals are read, in multiples of the time that drawing takes."""
 ZOOM = 0.5
 MIN_SHARE = 1 / 4096
 """The smallest share of the x axis that is shown."""

@@ -37,8 +37,8 @@ from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
 
-RATHER_STILL_S = 0.2
-"""The network is asked where it looked once no other photograph or epoch has been chosen for so long."""
+EXPLAIN_AFTER_S = 0.2
+"""How long a photograph and an epoch must have been shown before the network is asked where it looked."""
 COLOURS = 250
 WIDE_COLUMNS = 110
 """On a narrower screen the headings are shorter."""
@@ -212,7 +212,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         subject = self._subject
         if not subject.name:
             return
-        await asyncio.sleep(RATHER_STILL_S)
+        await asyncio.sleep(EXPLAIN_AFTER_S)
         cold = "" if self._classifier.is_warm else "; the first time takes some seconds, while torch is imported"
         source = self.query_one("#source", Lines)
         if self._answer is None:
