@@ -76,9 +76,9 @@ async def test_a_click_on_a_chart_selects_the_epoch_and_the_wheel_turns_it(root:
         # The axis has five planned epochs; the second ends at two fifths of it.
         await pilot.click(chart, offset=(margin + round(0.4 * (chart.size.width - margin - 1)), 3))
         await until(lambda: browser.epoch == 1)
-        chart.post_message(Chart.Scrolled(1))
+        chart.post_message(Chart.Scrolled(1, 10))
         await until(lambda: browser.epoch == 2)
-        chart.post_message(Chart.Scrolled(-1))
+        chart.post_message(Chart.Scrolled(-1, 10))
         await until(lambda: browser.epoch == 1)
 
 
