@@ -33,6 +33,7 @@ from facegender.evaluation.mistakes import (
 )
 from facegender.evaluation.suspects import Part, Suspect, rank_suspects
 from facegender.runs.folder import RunFolder
+from facegender.runs.lock import modified
 from facegender.runs.photographs import Photographs, read_photographs
 from facegender.runs.predictions import PredictionRow, PredictionsUnreadable, read_prediction_row, read_predictions
 from facegender.support.text import one_line
@@ -119,7 +120,8 @@ class MistakesReader:
         self.folder = folder
         self._lock = threading.Lock()
         self._kept: LRUCache[tuple[int, int], CheckedPredictions] = LRUCache(EPOCHS_KEPT)
-        self._never: tuple[tuple[int, ...], Mask] | None = None
+        self._never: tuple[object, Mask] | None = None
+        self._suspects: tuple[object, list[Suspect]] | None = None
 
     def photographs(self) -> Photographs:
         """Return the names of the photographs; none where the run has no list of them."""
@@ -131,7 +133,10 @@ class MistakesReader:
         Raises:
             UserError: The run has no predictions that can be read.
         """
-        return rank_suspects(self.folder, first=MAX_SUSPECTS)
+        stamp, kept = self._stamp(self.folder.prediction_epochs()), self._suspects
+        if kept is None or kept[0] != stamp:
+            kept = self._suspects = stamp, rank_suspects(self.folder, first=MAX_SUSPECTS)
+        return kept[1]
 
     def figures(self, epoch: int, positive: int) -> Figures:
         """Compute the figures of an epoch, counted from 0.
@@ -188,15 +193,19 @@ class MistakesReader:
         """
         checked = self.checked(epoch)
         reference = None if filter.reference is None else self.checked(filter.reference)
-        among = self._never_correct(tuple(epochs), len(checked.labels)) if filter.never_correct else None
+        among = self._never_correct(epochs, len(checked.labels)) if filter.never_correct else None
         order = worst_first(checked, cell=filter.cell, reference=reference, among=among)
         return MistakesList(checked, order, int(checked.wrong.sum()), int(checked.counted.sum()))
 
-    def _never_correct(self, epochs: tuple[int, ...], count: int) -> Mask:
-        never = self._never
-        if never is None or never[0] != epochs or len(never[1]) != count:
-            never = self._never = epochs, never_correct(read_checked(self.folder, epochs), count)
+    def _never_correct(self, epochs: Sequence[int], count: int) -> Mask:
+        stamp, never = self._stamp(epochs), self._never
+        if never is None or never[0] != stamp or len(never[1]) != count:
+            never = self._never = stamp, never_correct(read_checked(self.folder, epochs), count)
         return never[1]
+
+    def _stamp(self, epochs: Sequence[int]) -> object:
+        """Return something that changes when an epoch is added, or written again by a resumed run."""
+        return [(epoch, modified(self.folder.predictions_path(epoch))) for epoch in epochs]
 
     def history(self, index: int, epochs: Sequence[int]) -> PhotographHistory:
         """Return the probabilities of a validation photograph in evenly spaced epochs that can be read."""
