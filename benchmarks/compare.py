@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.compare [RUNS [STEPS]]`` (20 runs of 200 000 steps by default). A process of its own decodes the
 journals with msgspec, in turn with the interface in a pseudo-terminal, three times. In the interface a thread asks
-the event loop every five milliseconds whether it answers, while keys are pressed: the wait of a key that arrives at any
-moment. Memory is the peak of the interface's process. The ratio of processor time and the waits of the idle interface
-are there for machines that have other work.
+the event loop every five milliseconds whether it answers, while five keys a second are pressed: the wait of a key at
+any moment. Memory is the peak of the interface's process. The ratio of processor time and the waits of the idle
+interface are there for machines that have other work.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from facegender.runs.folder import RunFolder, list_runs
 EPOCHS = 100
 ROUNDS = 3
 EVERY_S = 0.005
+KEY_EVERY_S = 0.2
 AFTER_S = 5.0
 """How long to look on when everything is drawn: keys that draw the curves anew are pressed then."""
 KEYS_MEANWHILE = (b"\x1b[B", b"\x1b[D", b"\x1b[A", b"\x1b[C")
@@ -110,7 +111,7 @@ def compared(root: Path, number: int) -> dict[str, float]:
         keys = 0
         while not report.exists():
             wanted = KEYS_AFTERWARDS if report.with_suffix(".drawn").exists() else KEYS_MEANWHILE
-            screen.press(wanted[keys % len(wanted)], quiet_s=0.05, most_s=0.1)
+            screen.press(wanted[keys % len(wanted)], quiet_s=KEY_EVERY_S, most_s=KEY_EVERY_S)
             keys += 1
     measured = json.loads(report.read_text())
     for phase in ("idle", "reading", "afterwards"):

@@ -100,9 +100,9 @@ class FollowedRun:
         self._reader = JournalReader(folder.journal_path)
         self._rounds = 0
 
-    def advance(self) -> list[AnyEvent]:
+    def advance(self, limit_bytes: int = BATCH_BYTES) -> list[AnyEvent]:
         """Read the next events and fold them into the state; look at the folder now and then. Return the events."""
-        events = self._reader.read(BATCH_BYTES)
+        events = self._reader.read(limit_bytes)
         self.restarted, self.is_behind = self._reader.restarted, not self._reader.caught_up
         if self.restarted:
             self.state = RunState(self.folder.name, process_state=self.state.process_state)

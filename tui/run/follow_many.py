@@ -21,11 +21,12 @@ from tui.run.follow import POLL_S, YIELD_S, FollowedRun, FollowFailed
 from tui.run.series import StepColumns
 from tui.run.state import RunState
 
+BATCH_BYTES = 1 << 18
 BATCHES_AT_ONCE = 16
 """Batches that are read between two pauses."""
 WEIGHTS = (0.0,)
 """The steps themselves are not smoothed, but the points that are drawn: that costs nothing while a journal is read."""
-POST_EVERY_S = 0.3
+POST_EVERY_S = 0.5
 """At most one message in this time while there is more to read: each redraws the curves of all runs."""
 
 
@@ -118,7 +119,7 @@ class _Run:
     def advance(self) -> None:
         """Read a batch, and move its steps into the curves once there are many, or no more."""
         run = self._followed
-        events = run.advance()
+        events = run.advance(BATCH_BYTES)
         if run.restarted:
             self._curves, self._last_step = StepCurves(WEIGHTS), 0
         # A resumed run trains some steps again. Those that wait in the state were dropped when it was folded.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CHARTS = ("loss", "metric")
 NAMES = (("train", "validation"), ("validation",), ("train",))
 """What `v` goes through."""
-REST = 15
+REST = 30
 """Pause between two drawings while journals are read, in multiples of the time that drawing takes."""
 ZOOM = 0.5
 MIN_SHARE = 1 / 4096
@@ -178,18 +178,15 @@ class Compare(BaseScreen[None]):
         )
 
     def on_mount(self) -> None:
-        """Follow the runs once the screen has been painted."""
+        """Follow the runs."""
+        self._follower = RunsFollower(self._folders, self.post_message)
         self._arrange()
         self._show_title()
-        self.call_after_refresh(self._follow)
 
     @property
     def is_complete(self) -> bool:
         """Whether the charts show the runs as far as their journals went when they were last read to their ends."""
         return self._complete and not self._drawing and self._drawn is not None
-
-    def _follow(self) -> None:
-        self._follower = RunsFollower(self._folders, self.post_message)
 
     def on_unmount(self) -> None:
         """Stop the thread that follows the runs."""
