@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facegender.cli.options import Root, not_empty, to_path
 from facegender.cli.output import CHARTS, check_output, write_chart
 from facegender.runs.calibration import read_calibration
-from facegender.runs.comparison import WITHOUT_INFLUENCE, differences
-from facegender.runs.config import FIELDS, to_text
-from facegender.runs.events import EpochFinished, RunStarted
+from facegender.runs.comparison import WITHOUT_INFLUENCE, differences, setting_text
+from facegender.runs.config import FIELDS
+from facegender.runs.events import EpochFinished
 from facegender.runs.folder import Manifest, RunFolder, open_run
-from facegender.runs.journal import read_kinds
 from facegender.runs.presets import unused_fields
-from facegender.runs.summary import RunSummary, summarise
+from facegender.runs.summary import RunSummary, finished_epochs, summarise
 from facegender.support.errors import UserError, print_error
 from facegender.support.text import counted, end_of, one_line, printable, printable_strings
 
@@ -51,7 +50,7 @@ def report(
     accuracy: list[Curve] = []
     predictions: list[tuple[int, NamedPredictions]] = []
     for index, folder in enumerate(folders):
-        epochs = _epochs(folder)
+        epochs = finished_epochs(folder)[1]
         numbers = [epoch + 1 for epoch in epochs]
         for curves, figure in ((loss, "loss"), (accuracy, "accuracy")):
             for part in ("train", "validation"):
@@ -73,17 +72,6 @@ def report(
     )
     write_chart(charts.report_figure(page), output, "--output")
     print(f"{printable(output)}: {', '.join(names)}")
-
-
-def _epochs(folder: RunFolder) -> dict[int, EpochFinished]:
-    """The finished epochs in order; one that was trained again counts as it was the last time."""
-    epochs: dict[int, EpochFinished] = {}
-    for event in read_kinds(folder.journal_path, RunStarted, EpochFinished):
-        if isinstance(event, RunStarted):
-            epochs = {epoch: kept for epoch, kept in epochs.items() if epoch < event.start_epoch}
-        elif isinstance(event, EpochFinished):
-            epochs[event.epoch] = event
-    return dict(sorted(epochs.items()))
 
 
 def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> NamedPredictions | None:
@@ -119,7 +107,7 @@ def _line(run: RunSummary, temperature: float) -> str:
 def _settings(names: list[str], manifests: list[Manifest | None]) -> list[list[str]]:
     """What differs between several runs, or the settings of one in two columns; rows of cells below the heads."""
     if len(names) > 1:
-        rows = [[row.label, *map(_text, row.values)] for row in differences(manifests)]
+        rows = [[row.label, *(one_line(setting_text(value)) for value in row.values)] for row in differences(manifests)]
         return [["setting", *names], *rows] if rows else []
     (manifest,) = manifests
     if manifest is None or manifest.script:
@@ -127,14 +115,9 @@ def _settings(names: list[str], manifests: list[Manifest | None]) -> list[list[s
     config = manifest.config
     left_out = {*unused_fields(config.recipe, config.network), *WITHOUT_INFLUENCE}
     left_out |= {"data"} if config.demo else {"demo", "demo_faces"}
-    cells = [[FIELDS[name].label, _text(getattr(config, name))] for name in FIELDS if name not in left_out]
-    cells.append(["parameters", _text(manifest.parameters)])
+    shown = [name for name in FIELDS if name not in left_out]
+    cells = [[FIELDS[name].label, one_line(setting_text(getattr(config, name)))] for name in shown]
+    cells.append(["parameters", f"{manifest.parameters:,}".replace(",", " ")])
     half = -(-len(cells) // 2)
     pairs = zip_longest(cells[:half], cells[half:], fillvalue=["", ""])
     return [["setting", "", "setting", ""], *([*left, *right] for left, right in pairs)]
-
-
-def _text(value: Any) -> str:
-    if type(value) is int:
-        return f"{value:,}".replace(",", " ")
-    return "" if value is None else one_line(to_text(value))

@@ -15,8 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from facegender.cli.options import Json, Root, not_empty
-from facegender.runs.comparison import differences, seed_groups
-from facegender.runs.config import to_text
+from facegender.runs.comparison import differences, seed_groups, setting_text
 from facegender.runs.folder import LIVE_STATES, list_runs, open_run
 from facegender.runs.run_filter import HELP as FILTER_HELP
 from facegender.runs.run_filter import parse_filter
@@ -129,13 +128,9 @@ def compare(
         print(json_line(whole))
         return
     figures = [[COLUMNS[name].header, *(COLUMNS[name].cell(run, now) for run in summaries)] for name in _COMPARED]
-    settings = [
-        [row.label, *("" if value is None else to_text(value) for value in row.values)]
-        for row in different
-        if row.name not in _COMPARED
-    ]
+    settings = [[row.label, *map(setting_text, row.values)] for row in different if row.name not in _COMPARED]
     lines = [["run", *names], *(row for row in figures if any(row[1:])), *settings]
-    print("\n".join(_side_by_side([[one_line(text) or "-" for text in line] for line in lines])))
+    print("\n".join(_side_by_side([[one_line(text) or "–" for text in line] for line in lines])))
     if not different:
         print("their configurations are the same")
     for group in groups:

@@ -46,6 +46,17 @@ def differences(manifests: Sequence[Manifest | None]) -> list[Difference]:
     return rows
 
 
+def setting_text(value: Any) -> str:
+    """The value of a setting or of a difference as people read it; an en dash for None."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
 def seed_groups(manifests: Sequence[Manifest | None]) -> list[list[int]]:
     """Group the runs that differ in nothing but their seed, as far as their manifests tell.
 

@@ -53,17 +53,24 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def summarise(folder: RunFolder) -> RunSummary:
-    """Summarise a run. Files that are missing or damaged leave their fields at the defaults."""
-    manifest = folder.read_manifest()
-    finished: dict[int, EpochFinished] = {}
+def finished_epochs(folder: RunFolder) -> tuple[RunStarted | None, dict[int, EpochFinished]]:
+    """Read how a run was started last, and its finished epochs in order; of one trained again, the last time counts."""
     started: RunStarted | None = None
+    finished: dict[int, EpochFinished] = {}
     for event in read_kinds(folder.journal_path, RunStarted, EpochFinished):
         if isinstance(event, RunStarted):
             started = event
             finished = {epoch: value for epoch, value in finished.items() if epoch < event.start_epoch}
         elif isinstance(event, EpochFinished):
             finished[event.epoch] = event
+    return started, dict(sorted(finished.items()))
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """Summarise a run. Files that are missing or damaged leave their fields at the defaults."""
+    manifest = folder.read_manifest()
+    finished: dict[int, EpochFinished] = {}
+    started, finished = finished_epochs(folder)
     accuracy = {n: event.validation_accuracy for n, event in finished.items()}
     accuracy = {epoch: value for epoch, value in accuracy.items() if not math.isnan(value)}
     best = max(accuracy, key=lambda epoch: (accuracy[epoch], -epoch), default=-1)

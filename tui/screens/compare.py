@@ -14,7 +14,7 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widgets import Static
 
-from facegender.runs.comparison import Difference, differences
+from facegender.runs.comparison import Difference, differences, setting_text
 from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, end_of
 from tui import format as fmt
@@ -318,7 +318,7 @@ class Compare(BaseScreen[None]):
 
     def _value(self, difference: Difference, entry: Entry) -> str:
         values = [
-            _shortened(value)
+            end_of(setting_text(value), VALUE_CELLS)
             for run, value in zip(self._runs, difference.values, strict=True)
             if any(run.folder.name == one.folder.name for one in entry.runs)
         ]
@@ -567,14 +567,3 @@ def _position(x: float, axis: Axis) -> str:
     if axis == "minutes":
         return f"minute {x:.2f}"
     return f"{axis[:-1]} {fmt.significant(x) if axis == 'epochs' and x % 1 else f'{x:.0f}'}"
-
-
-def _shortened(value: object) -> str:
-    """Return a value of a configuration as text."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return end_of(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value), VALUE_CELLS)
