@@ -14,6 +14,7 @@ from mistaken import COUNT, NAMES, add_predictions, write_run
 from piloting import COMMON, LARGE, WatchedApp, running, screen_text, shown_in, until, until_said
 from textual.pilot import Pilot
 
+from facegender.runs.events import PredictionsSaved
 from facegender.runs.frames import write_frame
 from facegender.runs.protocol import Answer, PhotographRequest
 from facegender.support.errors import UserError
@@ -177,6 +178,32 @@ async def test_a_damaged_file_is_one_line_and_other_epochs_are_shown(root: Path)
         await until_said(app, "epoch_2_predictions.safetensors cannot be read")
         await pilot.press("left")
         await until(lambda: order(screen)[:2] == [7, 3])
+        await pilot.press("l", "right")
+        await until_said(app, "epoch_2_predictions.safetensors cannot be read")
+        await pilot.press("enter", "l", "j", "full_stop")
+        assert app.screen is screen, "there is no photograph to look at"
+        assert "face_" not in screen_text(app)
+        await pilot.press("2")
+        await until_said(app, "the most doubtful label first")
+        await until_said(app, "margin")
+
+
+async def test_a_photograph_can_be_left_when_the_epoch_below_it_became_unreadable(
+    root: Path, explained: Explained
+) -> None:
+    folder = write_run(root, epochs=2, ended=False)
+    async with opened(root) as (app, pilot, screen):
+        await until_said(app, "epoch 2  2 of 60")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Photograph))
+        recorded.add_epoch(folder, 2)
+        folder.predictions_path(2).write_bytes(b"?")
+        recorded.append(folder, PredictionsSaved(time=0.0, epoch=2, file="epoch_2_predictions.safetensors"))
+        await until(lambda: screen._epochs == (0, 1, 2) and screen._list is None)
+        await pilot.press("l")
+        await until_said(app, "epoch 2  2 of 60")
+        await pilot.press("escape")
+        await until_said(app, "epoch_2_predictions.safetensors cannot be read")
 
 
 @pytest.mark.parametrize("protocol", list(Protocol), ids=lambda protocol: protocol.value)

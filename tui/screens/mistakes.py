@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from rich.style import Style
@@ -15,6 +16,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.widgets import Static
 
+from facegender.evaluation.mistakes import CheckedPredictions
 from facegender.evaluation.suspects import Part, Suspect
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs
@@ -193,41 +195,46 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         try:
             if self._photographs is None:
                 self._photographs = await asyncio.to_thread(self._reader.photographs)
-            found = await asyncio.to_thread(self._reader.list, epoch, self._filter, self._epochs)
             if self._tab == "suspects":
                 self._suspects = await asyncio.to_thread(self._reader.suspects)
-            elif self._tab == "figures":
+            else:
+                found = await asyncio.to_thread(self._reader.list, epoch, self._filter, self._epochs)
+            if self._tab == "figures":
                 label = self._figures.matrix.cell[0]
                 figures = await asyncio.to_thread(self._reader.figures, epoch, label)
         except (PredictionsUnreadable, UserError) as error:
             if self.is_open:
                 self._list = None
+                self._gallery.show((), lambda _: Tile("", ()), cursor=0, pictures=False, empty="")
                 self._show_message(f"{error}: ←→ show other epochs")
                 self._show_epochs()
             return
         if not self.is_open:
             return
         followed = self._followed_photograph()
-        self._list = found
         self.query_one("#message").display = False
         self._gallery.display, self._figures.display = self._tab != "figures", self._tab == "figures"
         if self._tab == "figures":
+            self._list = found
             self._figures.show(figures, label)
             self._figures.matrix.focus()
         elif self._tab == "suspects":
             has_pictures = bool(self._photographs.train or self._photographs.validation)
+            tile = partial(self._suspect_tile, self._suspects)
             self._gallery.show(
-                range(len(self._suspects)), self._suspect_tile, cursor=self._cursors.get("suspects", 0),
+                range(len(self._suspects)), tile, cursor=self._cursors.get("suspects", 0),
                 pictures=has_pictures, empty="no label is in doubt",
             )  # fmt: skip
             self._gallery.focus()
         else:
+            self._list = found
             cursor = self._cursors.get("mistakes", 0)
             if followed is not None:
                 cursor = next(iter((found.order == followed).nonzero()[0].tolist()), 0)
             empty = "no photograph is like that: Esc shows all" if self._is_filtered else "no photograph was validated"
             pictures = bool(self._photographs.validation)
-            self._gallery.show(found.order, self._tile, cursor=cursor, pictures=pictures, empty=empty)  # type: ignore[arg-type]  # an array is a sequence of numbers
+            tile = partial(self._tile, found.checked)
+            self._gallery.show(found.order, tile, cursor=cursor, pictures=pictures, empty=empty)  # type: ignore[arg-type]  # an array is a sequence of numbers
             self._gallery.focus()
         self._shown_tab = self._tab
         self._show_epochs()
@@ -279,7 +286,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
     def _filter_text(self) -> str:
         parts = []
         chosen, classes = self._filter, self._list.checked.classes if self._list else ()
-        if chosen.cell is not None:
+        if chosen.cell is not None and classes:
             label, answer = (classes[number] if number < len(classes) else "" for number in chosen.cell)
             parts.append(f"label {label}, predicted {answer}")
         if chosen.reference is not None:
@@ -293,10 +300,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         shown = f": {fmt.thousands(len(self._list.order))}" if self._list and self._is_filtered else ""
         return f"  {', '.join(parts)}{shown}"
 
-    def _tile(self, index: int) -> Tile:
+    def _tile(self, checked: CheckedPredictions, index: int) -> Tile:
         """The tile of a photograph."""
-        assert self._list is not None
-        checked = self._list.checked
         sign, colour = fmt.CORRECT if checked.predicted[index] == checked.labels[index] else fmt.WRONG
         name = self._file_name("validation", index)
         return Tile(
@@ -331,9 +336,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         names = getattr(self._photographs, part) if self._photographs is not None else []
         return names[index] if index < len(names) else ""
 
-    def _suspect_tile(self, place: int) -> Tile:
+    def _suspect_tile(self, suspects: Sequence[Suspect], place: int) -> Tile:
         """The tile of a photograph whose label is suspect."""
-        one = self._suspects[place]
+        one = suspects[place]
         name = self._file_name(one.part, one.index)
         return Tile(
             name,
@@ -437,7 +442,13 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         from tui.screens.photograph import Photograph
 
         items = list(self._gallery.items)
-        subject = self._suspect if self._shown_tab == "suspects" else self._validation_subject
+        # Bound to what is listed now: this screen goes on reading new epochs below the photograph.
+        subject: Callable[[int], Subject]
+        if self._shown_tab == "suspects":
+            subject = partial(self._suspect, self._suspects)
+        else:
+            assert self._list is not None
+            subject = partial(self._validation_subject, self._list.checked)
         screen = Photograph(
             self._reader, lambda place: subject(int(items[place])), self._gallery.cursor, len(items), self._epochs,
             epoch, self._process, self._classifier,
@@ -449,20 +460,16 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         if place is not None:
             self.action_move("move", place - self._gallery.cursor)
 
-    def _validation_subject(self, index: int) -> Subject:
+    def _validation_subject(self, checked: CheckedPredictions, index: int) -> Subject:
         from tui.screens.photograph import Subject
 
-        assert self._list is not None
-        checked = self._list.checked
-        # In an epoch that came meanwhile the photograph may have no answer.
-        numbers = (int(checked.labels[index]), int(checked.predicted[index]))
-        label, answer = (checked.classes[number] if number >= 0 else "" for number in numbers)
+        label, answer = (checked.classes[int(of[index])] for of in (checked.labels, checked.predicted))
         return Subject("validation", index, self._file_name("validation", index), label, answer)
 
-    def _suspect(self, place: int) -> Subject:
+    def _suspect(self, suspects: Sequence[Suspect], place: int) -> Subject:
         from tui.screens.photograph import Subject
 
-        one = self._suspects[place]
+        one = suspects[place]
         return Subject(one.part, one.index, self._file_name(one.part, one.index), one.label, one.predicted, one.reason)
 
     def action_move_epoch(self, by: int) -> None:
