@@ -424,6 +424,14 @@ async def test_a_rename_that_cannot_be_is_refused(
         assert len(keys_of(app)) == 4
 
 
+async def test_a_name_that_no_run_can_have_stays_to_be_corrected(root: Path, runs: dict[str, RunFolder]) -> None:
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "f2", "ctrl+u", *"a/b", "enter")
+        await until(lambda: any("run name 'a/b'" in told for told in app.told))
+        await pilot.press("backspace", "backspace", "2", "enter")
+        await until(lambda: "a2" in keys_of(app))
+
+
 async def test_a_thousand_runs_scroll_with_the_cursor(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.screens.runs.summarise", lambda folder: RunSummary(run=folder.name, state="completed"))
     for number in range(1000):

@@ -17,6 +17,7 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
+from facegender.runs.config import check_run_name
 from facegender.runs.folder import LIVE_STATES, MAX_NOTE, RunFolder, run_names
 from facegender.runs.lock import modified
 from facegender.runs.run_filter import HELP as FILTER_HELP
@@ -422,6 +423,11 @@ class Runs(BaseScreen[None]):
         if what == "note":
             self.app.post_message(WriteNote(folder, text))
         elif what == "name" and text != folder.name:
+            try:
+                check_run_name(text)
+            except UserError as error:
+                self.notify(str(error), severity="error", markup=False)
+                return  # the text stays, to be corrected
             self.app.post_message(RenameRun(folder, text))
         self._close_edit()
 
