@@ -19,8 +19,8 @@ from facegender.support.errors import UserError
 MARGINS_EVERY = 64
 """Steps whose margins are computed at once, as computing them for each step alone takes several times as long."""
 
-MAX_VALUES = 2**26
-"""Logits of one validation that are recorded at most, 256 MiB: they stay on the device until they are written."""
+MAX_VALUES = 2**24
+"""Logits of one validation that are recorded at most: 64 MiB on the device, and of the disk for every epoch."""
 
 
 class Predicted(NamedTuple):
