@@ -178,6 +178,8 @@ def roc_curve(scores: Array, positive: Array) -> tuple[Float64Array, Float64Arra
 def roc_auc(scores: Array, positive: Array) -> float:
     """Area under `roc_curve`; NaN where one side has no photographs."""
     false_positive_rate, true_positive_rate = roc_curve(scores, positive)
+    if len(false_positive_rate) == 1:  # the area below one point would be 0
+        return float("nan")
     return float(np.trapezoid(true_positive_rate, false_positive_rate))
 
 

@@ -132,3 +132,7 @@ def test_the_interval_of_the_calibration_error_covers_that_of_the_population() -
         low, high = metrics.calibration_error_interval(probabilities[part], labels[part])
         covered += low <= true <= high
     assert covered >= 51
+
+
+def test_the_area_of_no_photographs_is_not_known() -> None:
+    assert np.isnan(metrics.roc_auc(np.empty(0), np.empty(0, bool)))
