@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import signal
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,22 @@ async def test_the_process_answers_several_requests_and_starts_again_after_it_ha
         ended = await process.make(run.name, "female/a.png", (10, 10))
         assert ended.error in ("", ENDED)
         assert (await process.make(run.name, "female/a.png", (10, 10))).size == (10, 7)
+    finally:
+        await process.close()
+
+
+async def test_a_process_that_ends_costs_only_the_photograph_that_it_was_decoding(run: RunFolder) -> None:
+    process = ThumbnailProcess(run.root)
+    try:
+        started = await process._running_process()
+        started.send_signal(signal.SIGSTOP)
+        asked = [asyncio.create_task(process.make(run.name, "female/a.png", (n, n))) for n in (10, 20, 30)]
+        while len(process._waiting) < len(asked):
+            await asyncio.sleep(0)
+        started.kill()
+        first, *others = await asyncio.wait_for(asyncio.gather(*asked), 20)
+        assert first.error == ENDED
+        assert [one.size for one in others] == [(20, 13), (30, 20)]
     finally:
         await process.close()
 

@@ -38,7 +38,7 @@ class ThumbnailProcess:
         self._root = root
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[Thumbnail]] = {}
+        self._waiting: dict[int, asyncio.Future[Thumbnail | None]] = {}
         self._starting = asyncio.Lock()
         self._next_id = 0
 
@@ -61,7 +61,13 @@ class ThumbnailProcess:
 
     async def make(self, run: str, name: str, size: tuple[int, int]) -> Thumbnail:
         """Make one thumbnail; several can be asked for at the same time. An error is part of the answer."""
-        future: asyncio.Future[Thumbnail] = asyncio.get_running_loop().create_future()
+        while (thumbnail := await self._ask(run, name, size)) is None:
+            pass
+        return thumbnail
+
+    async def _ask(self, run: str, name: str, size: tuple[int, int]) -> Thumbnail | None:
+        """Ask the process once; None if it ended before it began with this photograph."""
+        future: asyncio.Future[Thumbnail | None] = asyncio.get_running_loop().create_future()
         self._next_id += 1
         waiting = self._waiting
         request = ThumbnailRequest(id=self._next_id, run=run, name=name, size=size)
@@ -90,6 +96,9 @@ class ThumbnailProcess:
 
     async def close(self) -> None:
         """End the process, which has nothing to save."""
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_result(Thumbnail(error=ENDED))
         self._kill()
         if self._process is not None:
             # One that is blocked by a network disk does not end before the disk responds.
@@ -97,8 +106,11 @@ class ThumbnailProcess:
                 await asyncio.wait_for(self._process.wait(), CLOSE_S)
 
 
-async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[Thumbnail]]) -> None:
-    """Hand each answer to whoever waits for it, until the process ends."""
+async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.Future[Thumbnail | None]]) -> None:
+    """Hand each answer to whoever waits for it, until the process ends.
+
+    It answers in order, so the oldest request that waits then is the one that it ended with.
+    """
     assert process.stdout is not None
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         while True:
@@ -107,9 +119,11 @@ async def _read(process: asyncio.subprocess.Process, waiting: dict[int, asyncio.
                 answer = msgspec.json.decode(line, type=Thumbnail)
                 if (future := waiting.get(answer.id)) is not None and not future.done():
                     future.set_result(printable_strings(answer))
+    failed: Thumbnail | None = Thumbnail(error=ENDED)
     for future in waiting.values():
         if not future.done():
-            future.set_result(Thumbnail(error=ENDED))
+            future.set_result(failed)
+            failed = None
 
 
 class Wanted(NamedTuple):
