@@ -121,10 +121,24 @@ async def test_until_then_a_key_keeps_it(root: Path, runs: dict[str, RunFolder])
         await pilot.press("down", "space", "space", "d")
         await until_said(app, "deleting 2 runs: u keeps them")
         await pilot.press("u")
-        await until(lambda: "broken is kept" in app.told)
+        await until(lambda: "Kept broken, halted" in app.told)
         await until(lambda: "✗ deleting" not in screen_text(app))
-        assert "halted is kept" in app.told
         assert all(folder.manifest_path.exists() for folder in runs.values())
+
+
+async def test_many_runs_are_one_notification_and_a_key_held_down_is_none(root: Path) -> None:
+    for number in range(6):
+        recorded.write_run(root, f"run-{number}", end="completed")
+    async with listed(root) as (app, pilot):
+        await pilot.press(*["space"] * 6, "d", "d", "d")
+        await until_said(app, "deleting 6 runs: u keeps them")
+        assert not app.told
+        await pilot.press("d", "q")
+        await until(lambda: app.told == ["deleting 6 runs: r, then u keeps them"])
+        await pilot.press("r", "u")
+        await until(lambda: "Kept 6 runs" in app.told)
+        await until(lambda: "✗ deleting" not in screen_text(app))
+        assert len(app.told) == 2
 
 
 async def test_a_run_that_is_about_to_be_deleted_is_not_resumed(root: Path, runs: dict[str, RunFolder]) -> None:
@@ -144,7 +158,7 @@ async def test_leaving_the_list_says_what_is_about_to_be_deleted(root: Path, run
         await pilot.press("r")
         await until_said(app, "✗ deleting")
         await pilot.press("u")
-        await until(lambda: "halted is kept" in app.told)
+        await until(lambda: "Kept halted" in app.told)
 
 
 async def test_nothing_is_deleted_once_the_program_has_ended(root: Path, runs: dict[str, RunFolder]) -> None:

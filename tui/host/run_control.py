@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from textual.app import App
@@ -12,7 +13,7 @@ from textual.app import App
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.requests import FrameRequest, send_request
 from facegender.support.errors import UserError
-from facegender.support.text import one_line
+from facegender.support.text import counted, one_line
 from tui.host.processes import Trainers
 from tui.messages import (
     DeleteRun,
@@ -30,6 +31,9 @@ from tui.messages import (
 
 UNDO_S = 8.0
 """Until then nothing of a run that is to be deleted is removed."""
+REPORT_AFTER_S = 0.2
+MAX_NAMED = 4
+"""Runs that a notification names; of more it says how many."""
 
 
 class RunControl:
@@ -52,11 +56,14 @@ class RunControl:
         self._pending: set[str] = set()
         self.deleting: set[str] = set()
         self._undo = asyncio.Event()
+        self._reported: dict[str, list[str]] = {}
 
     def submit(self, request: StartRun | RunRequest) -> None:
         """Carry out a request in the background, unless one about the same run is pending: a key was pressed twice."""
         key = "" if isinstance(request, StartRun) else request.folder.name
         if key in self.deleting:
+            if isinstance(request, DeleteRun):  # the list shows that already, and a key may be held down
+                return
             self._notify_error(f"run {key} is about to be deleted: u keeps it")
         elif key not in self._pending:
             self._pending.add(key)
@@ -125,7 +132,7 @@ class RunControl:
         try:
             if not undo.is_set():
                 await asyncio.to_thread(folder.delete)
-            self._notify(f"{folder.name} is kept" if undo.is_set() else f"Deleted {folder.name}")
+            self._report("Kept" if undo.is_set() else "Deleted", folder.name)
         finally:
             self.deleting.discard(folder.name)
             self._app.screen.post_message(RunsChanged())
@@ -148,8 +155,24 @@ class RunControl:
         tail = await asyncio.to_thread(folder.log_tail, 1)
         self._notify_error(tail[-1].removeprefix("facegender: ") if tail else f"run {folder.name} was refused")
 
+    def _report(self, what: str, name: str) -> None:
+        """Notify of what was done with a run, in one notification for those of the same moment."""
+        names = self._reported.setdefault(what, [])
+        names.append(name)
+        if len(names) == 1:
+            self._app.set_timer(REPORT_AFTER_S, partial(self._notify_report, what))
+
+    def _notify_report(self, what: str) -> None:
+        names = self._reported.pop(what)
+        self._notify(f"{what} {names_or_count(names)}")
+
     def _notify(self, text: str) -> None:
         self._app.notify(one_line(text), markup=False)
 
     def _notify_error(self, text: str) -> None:
         self._app.notify(one_line(text), severity="error", markup=False, timeout=8)
+
+
+def names_or_count(names: Collection[str]) -> str:
+    """Return the names of runs, or how many they are if a notification has no room for all."""
+    return ", ".join(sorted(names)) if len(names) <= MAX_NAMED else counted(len(names), "run")

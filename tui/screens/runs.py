@@ -27,6 +27,7 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable, printable_strings
 from tui import format as fmt
+from tui.host.run_control import names_or_count
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
 from tui.screens.base import BaseScreen
 from tui.widgets.inputs import TextInput
@@ -311,7 +312,7 @@ class Runs(BaseScreen[None]):
     def action_leave(self) -> None:
         """Go back to the screen below."""
         if self.is_active and self._deleting:
-            names = ", ".join(sorted(self._deleting))
+            names = names_or_count(self._deleting)
             them = "it" if len(self._deleting) == 1 else "them"
             self.app.call_later(self.app.notify, f"deleting {names}: r, then u keeps {them}", markup=False)
         super().action_leave()
