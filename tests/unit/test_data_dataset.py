@@ -76,7 +76,7 @@ def test_hidden_and_system_folders_are_no_data_sets(tmp_path):
 @pytest.mark.parametrize(
     ("prepare", "given", "said"),
     [
-        (lambda root: None, "gone", ["gone", "no such folder", "--demo"]),
+        (lambda root: None, "gone", ["gone", "no such folder", "name one that holds female/ and male/"]),
         (lambda root: (root / "file").write_text("x"), "file", ["is a file", "female/ and male/"]),
         (lambda root: make(root, "only/female/a.jpg"), "only", ["no folder male/", "put the male photographs into"]),
         (lambda root: make(root, "d/women/a.jpg", "d/men/b.jpg"), "d", ["has no folders female/ and male/"]),
