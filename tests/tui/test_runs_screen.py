@@ -141,6 +141,20 @@ async def test_many_runs_are_one_notification_and_a_key_held_down_is_none(root: 
         assert len(app.told) == 2
 
 
+async def test_a_marked_run_that_the_filter_hides_is_not_deleted(
+    root: Path, runs: dict[str, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.host.run_control.UNDO_S", 0.2)
+    async with listed(root) as (app, pilot):
+        await pilot.press("down", "space", "space", "slash", *"broken", "enter")
+        await until(lambda: keys_of(app) == ["broken"])
+        await pilot.press("d")
+        await until(lambda: "Deleted broken" in app.told)
+        await pilot.press("escape")
+        await until(lambda: keys_of(app) == ["live", "halted", "gone"])
+        await until_said(app, "1 marked")
+
+
 async def test_a_run_that_is_about_to_be_deleted_is_not_resumed(root: Path, runs: dict[str, RunFolder]) -> None:
     async with listed(root) as (app, pilot):
         await pilot.press("down", "d")

@@ -374,10 +374,11 @@ class Runs(BaseScreen[None]):
             self.app.post_message(REQUESTS[what](RunFolder(self._root, self._table.key)))
 
     def action_delete(self) -> None:
-        """Delete the marked runs, or the one under the cursor, after some seconds."""
-        for name in self._view.marked or filter(None, (self._table.key,)):
+        """Delete the marked runs that the filter shows, or the one under the cursor, after some seconds."""
+        marked = [name for name in self._table.keys if name in self._view.marked]
+        for name in marked or filter(None, (self._table.key,)):
             self.app.post_message(DeleteRun(RunFolder(self._root, name)))
-        self._view.marked.clear()
+        self._view.marked -= set(marked)
         self._show()
 
     def action_keep(self) -> None:
