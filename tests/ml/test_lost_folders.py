@@ -32,8 +32,13 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def await_frames(root: Path, step: int) -> None:
-    """Waits until nothing is being written any more of the initial weights and the epochs before a step."""
+def await_files(root: Path, step: int) -> None:
+    """Waits until nothing is being written any more of the initial weights and the epochs before a step.
+
+    A checkpoint that is renamed while `shutil.rmtree` removes its folder would make that fail.
+    """
+    while any((root / "checkpoints" / "a").glob(".*.ckpt.*.tmp")):
+        time.sleep(0.01)
     for name in ("initial", *(f"epoch_{epoch}" for epoch in range(step // STEPS_PER_EPOCH))):
         while not (root / "visuals" / "a" / f"{name}_filters.png").exists():
             time.sleep(0.01)
@@ -68,7 +73,7 @@ def test_a_run_whose_folder_is_removed_ends_with_one_line_and_makes_nothing_agai
     left: list[Path] = []
 
     def act() -> None:
-        await_frames(tmp_path, step)
+        await_files(tmp_path, step)
         remove(tmp_path)
         left.extend(sorted(tmp_path.rglob("*")))
         assert noticed.wait(20)
@@ -87,7 +92,7 @@ def test_a_run_whose_folder_is_removed_in_its_last_moment_makes_nothing_again_ei
     step = 3 * STEPS_PER_EPOCH - 1
 
     def act() -> None:
-        await_frames(tmp_path, step)
+        await_files(tmp_path, step)
         remove_run(tmp_path)
 
     at_step(step, act)
