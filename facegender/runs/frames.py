@@ -36,11 +36,10 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
-from facegender.runs.tensors import DamagedTensors, TensorFile
+from facegender.runs.tensors import DamagedTensors, TensorFile, write_tensors
 from facegender.support.arrays import Float32Array, UInt8Array
-from facegender.support.files import open_regular, replacing
+from facegender.support.files import open_regular
 
 SCHEMA_VERSION = 2
 MAX_MAP_SIDE_PX = 128
@@ -246,8 +245,7 @@ def write_frame(path: Path, frame: Frame) -> None:
         cam_method=frame.cam_method,
     )
     metadata = {name: msgspec.json.encode(value).decode() for name, value in msgspec.structs.asdict(info).items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def _filter_tensors(layer: LayerFrame, limit_bytes: float) -> dict[str, npt.NDArray[Any]]:

@@ -5,7 +5,6 @@ It is a safetensors file of `Patches`: the arrays are its tensors, the lists of 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
-from facegender.runs.tensors import DamagedTensors, TensorFile
+from facegender.runs.tensors import open_tensors, write_tensors
 from facegender.support.arrays import Float32Array, UInt8Array
-from facegender.support.files import open_regular, replacing
 from facegender.support.text import printable_strings
 
 
@@ -60,8 +57,7 @@ def write_patches(path: Path, patches: Patches) -> None:
     """
     tensors = {name: np.ascontiguousarray(getattr(patches, name)) for name in _ARRAYS}
     strings = {name: msgspec.json.encode(list(getattr(patches, name))).decode() for name in _STRINGS}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, strings))
+    write_tensors(path, tensors, strings)
 
 
 def read_patches(path: Path) -> Patches:
@@ -70,14 +66,10 @@ def read_patches(path: Path) -> Patches:
     Raises:
         PatchesUnreadable: The file is missing or damaged.
     """
-    try:
-        with io.BufferedReader(open_regular(path)) as opened:
-            file = TensorFile(opened)
-            values: dict[str, Any] = {name: file.tensor(name) for name in _ARRAYS}
-            for name in _STRINGS:
-                values[name] = printable_strings(msgspec.json.decode(file.metadata[name], type=list[str]))
-    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
-        raise PatchesUnreadable(f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    with open_tensors(path, PatchesUnreadable) as file:
+        values: dict[str, Any] = {name: file.tensor(name) for name in _ARRAYS}
+        for name in _STRINGS:
+            values[name] = printable_strings(msgspec.json.decode(file.metadata[name], type=list[str]))
     patches = Patches(**values)
     counts = {len(getattr(patches, name)) for name in (*_ARRAYS, *_STRINGS)}
     pictures = (patches.patches, patches.photographs)

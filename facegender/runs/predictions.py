@@ -11,7 +11,6 @@ Tensors, for N validation and M training photographs in the order of ``photograp
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,13 +18,11 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from facegender.runs.folder import RunFolder
-from facegender.runs.tensors import DamagedTensors, TensorFile
+from facegender.runs.tensors import DamagedTensors, open_tensors, write_tensors
 from facegender.support.arrays import Float32Array
 from facegender.support.errors import UserError
-from facegender.support.files import open_regular, replacing
 from facegender.support.text import printable_strings
 
 Labels = npt.NDArray[np.int64]
@@ -73,8 +70,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "train/labels": np.ascontiguousarray(predictions.train_labels, dtype=np.int64),
     }
     metadata = {"epoch": str(predictions.epoch), "classes": msgspec.json.encode(list(predictions.classes)).decode()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -83,21 +79,16 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         PredictionsUnreadable: The file is missing or damaged.
     """
-    try:
-        with io.BufferedReader(open_regular(path)) as opened:
-            file = TensorFile(opened)
-            predictions = Predictions(
-                epoch=msgspec.json.decode(file.metadata["epoch"], type=int),
-                classes=printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str])),
-                logits=file.tensor("validation/logits"),
-                labels=file.tensor("validation/labels"),
-                margins=file.tensor("train/margin"),
-                train_labels=file.tensor("train/labels"),
-            )
+    with open_tensors(path, PredictionsUnreadable) as file:
+        predictions = Predictions(
+            epoch=msgspec.json.decode(file.metadata["epoch"], type=int),
+            classes=printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str])),
+            logits=file.tensor("validation/logits"),
+            labels=file.tensor("validation/labels"),
+            margins=file.tensor("train/margin"),
+            train_labels=file.tensor("train/labels"),
+        )
         check_shapes(predictions)
-    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
     return predictions
 
 
@@ -150,16 +141,11 @@ def read_prediction_row(path: Path, part: Literal["train", "validation"], index:
         PredictionsUnreadable: The file is missing or damaged, or has no such photograph.
     """
     name = "validation/logits" if part == "validation" else "train/margin"
-    try:
-        with io.BufferedReader(open_regular(path)) as opened:
-            file = TensorFile(opened)
-            classes = printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str]))
-            values = file.tensor(name, index)
+    with open_tensors(path, PredictionsUnreadable) as file:
+        classes = printable_strings(msgspec.json.decode(file.metadata["classes"], type=list[str]))
+        values = file.tensor(name, index)
         if values.shape != ((len(classes),) if part == "validation" else ()) or values.dtype != np.float32:
             raise DamagedTensors(f"has {name} of another type or shape")
-    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PredictionsUnreadable(f"{path.name} cannot be read ({reason})") from None
     return PredictionRow(classes, values)
 
 

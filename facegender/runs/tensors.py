@@ -1,4 +1,4 @@
-"""Reads single tensors of a safetensors file, by their offsets in it.
+"""Writes safetensors files, and reads single tensors of them by their offsets.
 
 The safetensors library maps the file into memory. When another program truncates a mapped file, as ``cp`` and ``rsync
 --inplace`` do for a moment, SIGBUS ends the process that reads it. Here a truncated file is a short read.
@@ -9,13 +9,20 @@ the header in JSON (for each tensor its type, its shape and where its bytes begi
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import save
+
+from facegender.support.files import open_regular, replacing
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit that the format sets."""
@@ -29,6 +36,34 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 class DamagedTensors(ValueError):
     """The file is truncated, has no such tensor, or is something else; the message continues "the file …"."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> None:
+    """Write a file; it appears whole or not at all.
+
+    Args:
+        tensors: C-contiguous arrays by name.
+
+    Raises:
+        OSError: The disk is full or gone.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(dict(tensors), dict(metadata)))
+
+
+@contextlib.contextmanager
+def open_tensors(path: Path, unreadable: type[Exception]) -> Iterator[TensorFile]:
+    """Open a file for reading.
+
+    Args:
+        unreadable: Raised with one line if the file is missing or damaged, or lacks what the block reads.
+    """
+    try:
+        with io.BufferedReader(open_regular(path)) as opened:
+            yield TensorFile(opened)
+    except (OSError, DamagedTensors, msgspec.MsgspecError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise unreadable(f"{path.name} cannot be read ({reason})") from None
 
 
 class _Entry(msgspec.Struct, frozen=True):
