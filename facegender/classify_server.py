@@ -6,9 +6,7 @@ It reads requests from the standard input, one per line, and writes an answer fo
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,13 +21,15 @@ from facegender.runs.folder import open_run
 from facegender.runs.lock import modified
 from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.cache_dir import cache_folder, make_cache_folder
-from facegender.support.errors import UserError
 from facegender.support.files import expanded
+from facegender.support.line_server import problem_of, run_server, serve_lines
 from facegender.support.machine import available_processors, let_waiting_threads_sleep
 from facegender.support.text import one_line, printable
 
 if TYPE_CHECKING:
-    from facegender.classifier import Classifier
+    from facegender.classifier import Classifier, Prediction
+    from facegender.runs.frames import Frame
+    from facegender.support.arrays import UInt8Array
 
 KEPT_FRAMES = 30
 """Older ones are removed, also those of other processes, but none that another interface may still show."""
@@ -61,19 +61,15 @@ class ClassifyServer:
             return self._classify(request)
         except UnreadableImage as error:
             problem = f"{printable(request.path)}: {error}"
-        except UserError as error:
-            problem = str(error)
         except Exception as error:  # the boundary of a request: the process goes on
-            problem = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            problem = problem_of(error)
         return Answer(id=request.id, ok=False, error=one_line(problem), path=request.path, run=request.run)
 
     def _classify(self, request: Request) -> Answer:
-        import numpy as np
-
         from facegender.data.image import open_image
         from facegender.interpret.activations import layer_frames
         from facegender.interpret.layers import maps_of
-        from facegender.runs.frames import Frame, write_frame
+        from facegender.runs.frames import write_frame
 
         run = open_run(self._root, request.run)
         checkpoint = Checkpoint(checkpoint_of(run, request.checkpoint), run)
@@ -83,74 +79,37 @@ class ClassifyServer:
         pixels = classifier.pixels(image)
         logits, activations = classifier.activations(pixels)
         prediction = classifier.prediction(logits)
-        frame = Frame(
-            epoch=classifier.epoch,
-            step=classifier.step,
-            images=pixels[None],
-            labels=np.array([-1]),
-            probabilities=np.array([prediction.probabilities], np.float32),
-            classes=prediction.classes,
-            probe_names=[printable(path.name)],
+        frame = msgspec.structs.replace(
+            _frame(classifier, pixels, prediction, path.name),
             layers=layer_frames(activations),
             maps_of=maps_of(classifier.layers),
             heatmap=classifier.heatmap(pixels, prediction.label)[None],
         )
         target = self._write(partial(write_frame, frame=frame))
-        return Answer(
-            id=request.id,
-            path=request.path,
-            label=prediction.label,
-            confidence=prediction.confidence,
-            probabilities=dict(zip(prediction.classes, prediction.probabilities, strict=True)),
-            run=request.run,
-            checkpoint=classifier.checkpoint.name,
-            epoch=classifier.epoch,
-            source=checkpoint.describe(classifier.epoch, classifier.temperature),
-            frame=str(target),
-            image_size=image.size,
-        )
+        answer = _with_prediction(_answer(request, checkpoint, classifier, target), prediction, image.size)
+        return msgspec.structs.replace(answer, path=request.path)
 
     def _explain(self, request: Request, wanted: PhotographRequest) -> Answer:
         import numpy as np
 
         from facegender.channel_patches import checkpoint_for
         from facegender.data.recorded import photograph_reader
-        from facegender.runs.frames import Frame, write_frame
+        from facegender.runs.frames import write_frame
 
         run = open_run(self._root, request.run)
         classifier = self._load(checkpoint_for(run, wanted.epoch))
         image = photograph_reader(run)(wanted.name)
         pixels = classifier.pixels(image)
         prediction = classifier.classify(image)
-        frame = Frame(
-            epoch=classifier.epoch,
-            step=classifier.step,
-            images=pixels[None],
-            labels=np.array([-1]),
-            probabilities=np.array([prediction.probabilities], np.float32),
-            classes=prediction.classes,
-            probe_names=[printable(Path(wanted.name).name)],
-            layers=[],
-            maps_of={},
-            cams={
-                name: (classifier.heatmap(pixels, name)[None] / 255).astype(np.float32)
-                for name in wanted.classes
-                if name in prediction.classes
-            },
-        )
+        cams = {
+            name: (classifier.heatmap(pixels, name)[None] / 255).astype(np.float32)
+            for name in wanted.classes
+            if name in prediction.classes
+        }
+        frame = msgspec.structs.replace(_frame(classifier, pixels, prediction, Path(wanted.name).name), cams=cams)
         target = self._write(partial(write_frame, frame=frame))
-        return Answer(
-            id=request.id,
-            label=prediction.label,
-            confidence=prediction.confidence,
-            probabilities=dict(zip(prediction.classes, prediction.probabilities, strict=True)),
-            run=request.run,
-            checkpoint=classifier.checkpoint.name,
-            epoch=classifier.epoch,
-            source=Checkpoint(classifier.checkpoint, run).describe(classifier.epoch, classifier.temperature),
-            frame=str(target),
-            image_size=image.size,
-        )
+        answer = _answer(request, Checkpoint(classifier.checkpoint, run), classifier, target)
+        return _with_prediction(answer, prediction, image.size)
 
     def _make_patches(self, request: Request, wanted: ChannelRequest) -> Answer:
         from facegender.channel_patches import channel_patches, checkpoint_for
@@ -160,15 +119,7 @@ class ClassifyServer:
         classifier = self._load(checkpoint_for(run, wanted.epoch))
         patches = channel_patches(classifier, run, wanted.epoch, wanted.layer, wanted.channel)
         target = self._write(partial(write_patches, patches=patches))
-        checkpoint = Checkpoint(classifier.checkpoint, run)
-        return Answer(
-            id=request.id,
-            run=request.run,
-            checkpoint=classifier.checkpoint.name,
-            epoch=classifier.epoch,
-            source=checkpoint.describe(classifier.epoch, classifier.temperature),
-            frame=str(target),
-        )
+        return _answer(request, Checkpoint(classifier.checkpoint, run), classifier, target)
 
     def _write(self, write: Callable[[Path], None]) -> Path:
         """Have a new file written for the interface, and remove old ones."""
@@ -196,34 +147,69 @@ class ClassifyServer:
         return self._loaded[1]
 
 
+def _frame(classifier: Classifier, pixels: UInt8Array, prediction: Prediction, name: str) -> Frame:
+    """A frame with one probe, a photograph that was classified, and nothing of the layers yet.
+
+    Args:
+        pixels: (S, S, 3) uint8, the photograph as the network takes it.
+        name: Its file name.
+    """
+    import numpy as np
+
+    from facegender.runs.frames import Frame
+
+    return Frame(
+        epoch=classifier.epoch,
+        step=classifier.step,
+        images=pixels[None],
+        labels=np.array([-1]),
+        probabilities=np.array([prediction.probabilities], np.float32),
+        classes=prediction.classes,
+        probe_names=[printable(name)],
+        layers=[],
+        maps_of={},
+    )
+
+
+def _answer(request: Request, checkpoint: Checkpoint, classifier: Classifier, file: Path) -> Answer:
+    """Which network answered a request, and the file with the rest of the answer."""
+    return Answer(
+        id=request.id,
+        run=request.run,
+        checkpoint=classifier.checkpoint.name,
+        epoch=classifier.epoch,
+        source=checkpoint.describe(classifier.epoch, classifier.temperature),
+        frame=str(file),
+    )
+
+
+def _with_prediction(answer: Answer, prediction: Prediction, image_size: tuple[int, int]) -> Answer:
+    return msgspec.structs.replace(
+        answer,
+        label=prediction.label,
+        confidence=prediction.confidence,
+        probabilities=dict(zip(prediction.classes, prediction.probabilities, strict=True)),
+        image_size=image_size,
+    )
+
+
 def serve(server: ClassifyServer, requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests line by line until they end."""
-    for line in filter(bytes.strip, requests):
-        try:
-            answer = server.answer(msgspec.json.decode(line, type=Request))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            answer = Answer(ok=False, error=f"not a request: {one_line(str(error))}")
-        answers.write(msgspec.json.encode(answer) + b"\n")
-        answers.flush()
+    serve_lines(Request, server.answer, lambda problem: Answer(ok=False, error=problem), requests, answers)
 
 
-def main() -> None:
-    """Run the process. Whatever else is printed goes to the standard error, so that answers stay intact."""
-    parser = argparse.ArgumentParser(prog="facegender.classify_server", allow_abbrev=False)
-    parser.add_argument("--root", type=Path, default=Path())
-    root: Path = parser.parse_args().root
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-
+def _serve(root: Path, requests: IO[bytes], answers: IO[bytes]) -> None:
     let_waiting_threads_sleep()
     import torch
 
     # A trainer may be at work on the same machine.
     torch.set_num_threads(max(1, available_processors() // 4))
-    try:
-        serve(ClassifyServer(root, cache_folder() / "classify"), sys.stdin.buffer, answers)
-    except (BrokenPipeError, KeyboardInterrupt):
-        sys.exit(0)
+    serve(ClassifyServer(root, cache_folder() / "classify"), requests, answers)
+
+
+def main() -> None:
+    """Run the process."""
+    run_server("facegender.classify_server", _serve)
 
 
 if __name__ == "__main__":
