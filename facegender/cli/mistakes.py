@@ -23,7 +23,7 @@ SHOWN = 40
 MAX_GALLERY = 800
 """Photographs of the largest picture."""
 MAX_NAMED = 12
-WRONG_COLOUR, RIGHT_COLOUR = (224, 108, 117), (152, 195, 121)
+WRONG_COLOUR, CORRECT_COLOUR = (224, 108, 117), (152, 195, 121)
 
 
 def mistakes(
@@ -181,6 +181,6 @@ def _write_gallery(
             f"label {one['label']}",
             f"{problem}{PurePosixPath(one['file'] or '').name}",
         )
-        entries.append(SheetEntry(photograph, caption, WRONG_COLOUR if one["wrong"] else RIGHT_COLOUR))
+        entries.append(SheetEntry(photograph, caption, WRONG_COLOUR if one["wrong"] else CORRECT_COLOUR))
     with writing(path, "--gallery"):
         write_png(path, contact_sheet(title, entries))

@@ -180,15 +180,15 @@ class FaceDataModule(pl.LightningDataModule):
         self._start = (epoch, batch)
 
     def train_order(self, epoch: int) -> Indices:
-        """The places in ``photographs.train`` of what this process trains in an epoch, batch after batch.
+        """The positions in ``photographs.train`` of what this process trains in an epoch, batch after batch.
 
         Returns:
             (number of its photographs,), -1 for one that is repeated because ranks get equally many.
         """
         order, repeated = self._sampler().order(epoch)
-        places = np.empty(len(self._prepared()), np.int64)
-        places[self._train] = np.arange(len(self._train))
-        order = places[order]
+        positions = np.empty(len(self._prepared()), np.int64)
+        positions[self._train] = np.arange(len(self._train))
+        order = positions[order]
         order[len(order) - repeated :] = -1
         return order
 

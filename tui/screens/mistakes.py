@@ -38,7 +38,7 @@ from tui.widgets.lines import Lines
 from tui.widgets.scrubber import EpochScrubber
 
 if TYPE_CHECKING:
-    from tui.screens.photograph import Subject
+    from tui.screens.photograph import PhotographInfo
 
 POLL_S = 0.3
 """How often the screen looks whether the run has new predictions."""
@@ -266,8 +266,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             count = fmt.thousands(len(self._suspects)) if self._suspects else "the"
             title.append(f"  {count} photographs, the most doubtful label first, from all epochs")
         elif (epoch := self._shown_epoch) is not None:
-            following = "" if self._epoch is None else "  not the latest epoch" if epoch != self._epochs[-1] else ""
-            title.append(f"  {fmt.epoch_name(epoch)}", "bold #e5a05a").append(following, "#e5c07b")
+            title.append(f"  {fmt.epoch_name(epoch)}", "bold #e5a05a")
+            if self._epoch is not None and epoch != self._epochs[-1]:
+                title.append("  not the latest epoch", "#e5c07b")
             if (found := self._list) is not None:
                 share = f"{fmt.thousands(found.wrong)} of {fmt.thousands(found.counted)}"
                 title.append(f"  {share} predictions are wrong")
@@ -287,8 +288,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         parts = []
         chosen, classes = self._filter, self._list.checked.classes if self._list else ()
         if chosen.cell is not None and classes:
-            label, answer = (classes[number] if number < len(classes) else "" for number in chosen.cell)
-            parts.append(f"label {label}, predicted {answer}")
+            label, predicted = (classes[number] if number < len(classes) else "" for number in chosen.cell)
+            parts.append(f"label {label}, predicted {predicted}")
         if chosen.reference is not None:
             parts.append(f"changed sides since {fmt.epoch_name(chosen.reference)}")
         elif self._reference is not None:
@@ -318,12 +319,12 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         """What is known of the photograph under the cursor, in one line."""
         assert self._list is not None
         checked, name = self._list.checked, self._file_name("validation", index)
-        label, answer = int(checked.labels[index]), int(checked.predicted[index])
+        label, predicted = int(checked.labels[index]), int(checked.predicted[index])
         text = Text(f" {one_line(name) or f'validation photograph {index + 1}'}", "bold")
         text.append("  label ", "dim").append(checked.classes[label])
-        if answer != label:
+        if predicted != label:
             text.append(f" {fmt.percent(float(checked.label_probability[index]))}", "dim")
-        text.append("  predicted ", "dim").append(checked.classes[answer])
+        text.append("  predicted ", "dim").append(checked.classes[predicted])
         text.append(f" {fmt.percent(float(checked.predicted_probability[index]))}")
         if problem := self._gallery.problem:
             return text.append(f"  {problem}", "#e5c07b")
@@ -336,21 +337,21 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         names = getattr(self._photographs, part) if self._photographs is not None else []
         return names[index] if index < len(names) else ""
 
-    def _suspect_tile(self, suspects: Sequence[Suspect], place: int) -> Tile:
+    def _suspect_tile(self, suspects: Sequence[Suspect], position: int) -> Tile:
         """The tile of a photograph whose label is suspect."""
-        one = suspects[place]
+        one = suspects[position]
         name = self._file_name(one.part, one.index)
         return Tile(
             name,
             (
-                Text.assemble((f"{place + 1}. ", "bold #e5c07b"), f"margin {one.margin:.1f}"),
+                Text.assemble((f"{position + 1}. ", "bold #e5c07b"), f"margin {one.margin:.1f}"),
                 Text.assemble(("label ", "dim"), one.label),
                 Text(short_name(name) or f"{one.part} {one.index + 1}", "dim"),
             ),
         )
 
-    def _about_suspect(self, place: int) -> Text:
-        one = self._suspects[place]
+    def _about_suspect(self, position: int) -> Text:
+        one = self._suspects[position]
         name = one_line(self._file_name(one.part, one.index)) or f"photograph {one.index + 1}"
         text = Text.assemble((f" {name}", "bold"), (f"  {one.part}, label ", "dim"), one.label, f"  {one.reason}")
         if problem := self._gallery.problem:
@@ -362,9 +363,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         figures = self._figures.shown
         if figures is None:
             return Text()
-        label, answer = self._figures.matrix.cell
-        count, total = int(figures.confusion[label, answer]), int(figures.confusion[label].sum())
-        names = figures.classes[label], figures.classes[answer]
+        label, predicted = self._figures.matrix.cell
+        count, total = int(figures.confusion[label, predicted]), int(figures.confusion[label].sum())
+        names = figures.classes[label], figures.classes[predicted]
         share = f" ({fmt.percent(count / total)})" if total else ""
         text = Text.assemble((" label ", "dim"), names[0], ("  predicted ", "dim"), names[1])
         return text.append(f"  {fmt.thousands(count)} of {fmt.thousands(total)} photographs{share}")
@@ -443,34 +444,36 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
         items = list(self._gallery.items)
         # Bound to what is listed now: this screen goes on reading new epochs below the photograph.
-        subject: Callable[[int], Subject]
+        info_of: Callable[[int], PhotographInfo]
         if self._shown_tab == "suspects":
-            subject = partial(self._suspect, self._suspects)
+            info_of = partial(self._suspect, self._suspects)
         else:
             assert self._list is not None
-            subject = partial(self._validation_subject, self._list.checked)
+            info_of = partial(self._validation_photograph, self._list.checked)
         screen = Photograph(
-            self._reader, lambda place: subject(int(items[place])), self._gallery.cursor, len(items), self._epochs,
-            epoch, self._process, self._classifier,
+            self._reader, lambda position: info_of(int(items[position])), self._gallery.cursor, len(items),
+            self._epochs, epoch, self._process, self._classifier,
         )  # fmt: skip
         await self.app.push_screen(screen, self._photograph_left)
 
-    def _photograph_left(self, place: int | None) -> None:
+    def _photograph_left(self, position: int | None) -> None:
         """Put the cursor on the photograph that was shown last."""
-        if place is not None:
-            self.action_move("move", place - self._gallery.cursor)
+        if position is not None:
+            self.action_move("move", position - self._gallery.cursor)
 
-    def _validation_subject(self, checked: CheckedPredictions, index: int) -> Subject:
-        from tui.screens.photograph import Subject
+    def _validation_photograph(self, checked: CheckedPredictions, index: int) -> PhotographInfo:
+        from tui.screens.photograph import PhotographInfo
 
-        label, answer = (checked.classes[int(of[index])] for of in (checked.labels, checked.predicted))
-        return Subject("validation", index, self._file_name("validation", index), label, answer)
+        label, predicted = (checked.classes[int(of[index])] for of in (checked.labels, checked.predicted))
+        return PhotographInfo("validation", index, self._file_name("validation", index), label, predicted)
 
-    def _suspect(self, suspects: Sequence[Suspect], place: int) -> Subject:
-        from tui.screens.photograph import Subject
+    def _suspect(self, suspects: Sequence[Suspect], position: int) -> PhotographInfo:
+        from tui.screens.photograph import PhotographInfo
 
-        one = suspects[place]
-        return Subject(one.part, one.index, self._file_name(one.part, one.index), one.label, one.predicted, one.reason)
+        one = suspects[position]
+        return PhotographInfo(
+            one.part, one.index, self._file_name(one.part, one.index), one.label, one.predicted, one.reason
+        )
 
     def action_move_epoch(self, by: int) -> None:
         """Move by epochs that have predictions; the latest one is followed."""

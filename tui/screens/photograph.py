@@ -45,12 +45,12 @@ WIDE_COLUMNS = 110
 
 
 @dataclass(frozen=True)
-class Subject:
+class PhotographInfo:
     """A photograph of a run.
 
     Attributes:
         part: The list of ``photographs.json`` that it is in.
-        index: Its place there.
+        index: Its position there, counted from 0.
         name: As there; empty if it is not known.
         label: Name of its class in the data.
         predicted: Name of the predicted class, or empty.
@@ -66,12 +66,12 @@ class Subject:
 
 
 class Photograph(QuietFocusScreen[int], BaseScreen[int]):
-    """Shows one photograph of a list, and goes through the list and the epochs. Returns the place in the list.
+    """Shows one photograph of a list, and goes through the list and the epochs. Returns the position in the list.
 
     Args:
         reader: Reads the run.
-        subject_at: Returns the photograph at a place in the list, with its prediction in the epoch shown before.
-        place: The place to begin with, counted from 0.
+        photograph_at: Returns the photograph at a position in the list, with its prediction in the epoch shown before.
+        position: The position to begin with, counted from 0.
         count: How many photographs the list has.
         epochs: Those with predictions, ascending.
         epoch: The one to begin with.
@@ -98,8 +98,8 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     def __init__(
         self,
         reader: MistakesReader,
-        subject_at: Callable[[int], Subject],
-        place: int,
+        photograph_at: Callable[[int], PhotographInfo],
+        position: int,
         count: int,
         epochs: Sequence[int],
         epoch: int,
@@ -108,14 +108,14 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     ) -> None:
         super().__init__()
         self._reader = reader
-        self._subject_at = subject_at
-        self._place = place
+        self._photograph_at = photograph_at
+        self._position = position
         self._count = count
         self._epochs = tuple(epochs)
         self._epoch = epoch
         self._process = process
         self._classifier = classifier
-        self._subject = subject_at(place)
+        self._shown = photograph_at(position)
         self._history: PhotographHistory | None = None
         self._answer: Answer | None = None
         self._views = {name: PictureView(id=name) for name in ("photograph", "of-prediction", "of-label")}
@@ -142,7 +142,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     def on_mount(self) -> None:
         """Show the photograph."""
-        self.call_after_refresh(self._show_subject)
+        self.call_after_refresh(self._show_photograph)
 
     def on_resize(self) -> None:
         """Fit the pictures into the new size."""
@@ -151,8 +151,8 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     # The photograph
 
-    def _show_subject(self) -> None:
-        self._subject = self._subject_at(self._place)
+    def _show_photograph(self) -> None:
+        self._shown = self._photograph_at(self._position)
         self._history = self._answer = None
         self._show_texts()
         self._show_pictures()
@@ -162,7 +162,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     @work(group="photograph", exclusive=True)
     async def _show_pictures(self) -> None:
         """Show the photograph itself, and where the network looked if that is known."""
-        view, name = self._views["photograph"], self._subject.name
+        view, name = self._views["photograph"], self._shown.name
         if not all(view.content_size):
             return
         if name:
@@ -181,7 +181,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             await self._show_heatmaps(self._answer)
 
     async def _show_heatmaps(self, answer: Answer) -> None:
-        for view_name, name in (("of-prediction", self._predicted_name), ("of-label", self._subject.label)):
+        for view_name, name in (("of-prediction", self._predicted_name), ("of-label", self._shown.label)):
             view = self._views[view_name]
             if view_name == "of-label" and name == self._predicted_name:
                 view.placeholder = "the prediction is the label"
@@ -198,10 +198,10 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     @work(group="history", exclusive=True)
     async def _read_history(self) -> None:
         """Read the figures of the photograph over the epochs, in a thread."""
-        subject = self._subject
-        read = self._reader.history if subject.part == "validation" else self._reader.margins
-        history = await asyncio.to_thread(read, subject.index, self._epochs)
-        if self.is_open and subject == self._subject:
+        shown = self._shown
+        read = self._reader.history if shown.part == "validation" else self._reader.margins
+        history = await asyncio.to_thread(read, shown.index, self._epochs)
+        if self.is_open and shown == self._shown:
             self._history = history
             self._show_curve()
             self._show_texts()
@@ -209,16 +209,16 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     @work(group="explain", exclusive=True)
     async def _explain(self) -> None:
         """Ask the classify process where the network looked."""
-        subject = self._subject
-        if not subject.name:
+        shown = self._shown
+        if not shown.name:
             return
         await asyncio.sleep(EXPLAIN_AFTER_S)
         cold = "" if self._classifier.is_warm else "; the first time takes some seconds, while torch is imported"
         source = self.query_one("#source", Lines)
         if self._answer is None:
             source.write(Text(f" computing where the network looked{cold}…", "dim"))
-        wanted = list(dict.fromkeys(filter(None, (self._predicted_name, subject.label))))
-        request = PhotographRequest(name=subject.name, epoch=self._epoch, classes=wanted)
+        wanted = list(dict.fromkeys(filter(None, (self._predicted_name, shown.label))))
+        request = PhotographRequest(name=shown.name, epoch=self._epoch, classes=wanted)
         try:
             answer = await self._classifier.explain(self.folder.name, request)
         except UserError as error:
@@ -228,7 +228,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
                     self._views[name].placeholder = "not known"
                     self._views[name].show(None)
             return
-        if self.is_open and subject == self._subject:
+        if self.is_open and shown == self._shown:
             self._answer = printable_strings(answer)
             note = Text(f" {answer.source}")
             if answer.epoch != self._epoch:
@@ -251,7 +251,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     def _shares(self) -> dict[str, float]:
         """The probability of each class in the shown epoch, by its name; empty if not known."""
         row = self._row()
-        if row is None or self._history is None or self._subject.part == "train":
+        if row is None or self._history is None or self._shown.part == "train":
             return {}
         values = self._history.values[row].tolist()
         return {} if any(map(math.isnan, values)) else dict(zip(self._history.names, values, strict=True))
@@ -259,28 +259,28 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     @property
     def _predicted_name(self) -> str:
         shares = self._shares
-        return max(shares, key=lambda name: shares[name]) if shares else self._subject.predicted
+        return max(shares, key=lambda name: shares[name]) if shares else self._shown.predicted
 
     def _show_texts(self) -> None:
-        subject, shares = self._subject, self._shares
-        name = one_line(subject.name) if subject.name else f"{subject.part} photograph {subject.index + 1}"
+        shown, shares = self._shown, self._shares
+        name = one_line(shown.name) if shown.name else f"{shown.part} photograph {shown.index + 1}"
         title = Text.assemble((f" {name}", "bold"), (f"  {fmt.epoch_name(self._epoch)}", "bold #e5a05a"))
-        title.append(f"  {fmt.thousands(self._place + 1)} of {fmt.thousands(self._count)}", "dim")
+        title.append(f"  {fmt.thousands(self._position + 1)} of {fmt.thousands(self._count)}", "dim")
         self.query_one("#title", Static).update(title, layout=False)
-        about = Text.assemble((" label ", "dim"), subject.label)
-        if subject.label in shares:
-            about.append(f" {fmt.percent(shares[subject.label])}")
-        answer = self._predicted_name
-        if answer:
-            sign, colour = fmt.CORRECT if answer == subject.label else fmt.WRONG
-            about.append("  predicted ", "dim").append(f"{sign} ", f"bold {colour}").append(answer)
-            if answer in shares:
-                about.append(f" {fmt.percent(shares[answer])}")
-        if subject.note:
-            about.append(f"  {subject.note}", "dim")
+        about = Text.assemble((" label ", "dim"), shown.label)
+        if shown.label in shares:
+            about.append(f" {fmt.percent(shares[shown.label])}")
+        predicted = self._predicted_name
+        if predicted:
+            sign, colour = fmt.CORRECT if predicted == shown.label else fmt.WRONG
+            about.append("  predicted ", "dim").append(f"{sign} ", f"bold {colour}").append(predicted)
+            if predicted in shares:
+                about.append(f" {fmt.percent(shares[predicted])}")
+        if shown.note:
+            about.append(f"  {shown.note}", "dim")
         self.query_one("#about", Lines).write(about)
         self._headings["photograph"].update(Text("photograph", "dim"))
-        for view, name, what in (("of-prediction", answer, "predicted"), ("of-label", subject.label, "the label")):
+        for view, name, what in (("of-prediction", predicted, "predicted"), ("of-label", shown.label, "the label")):
             before = "where it looked for " if self.size.width >= WIDE_COLUMNS else "for "
             heading = Text.assemble((before, "dim"), name, (f", {what}", "dim")) if name else Text()
             self._headings[view].update(heading)
@@ -290,14 +290,14 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         if history is None or not history.epochs:
             return
         x = np.array(history.epochs, float) + 1
-        if self._subject.part == "train":
+        if self._shown.part == "train":
             self._chart.chart.limits = None
             curves: tuple[Curve, ...] = (Curve("", x, history.values[:, 0], fmt.TRAIN_COLOUR, points=True),)
             heading = "Margin of the label while it was trained on"
         else:
             self._chart.chart.limits = (0.0, 1.0)
             heading = "Probability"
-            names = dict.fromkeys(filter(None, (self._subject.label, self._predicted_name)))
+            names = dict.fromkeys(filter(None, (self._shown.label, self._predicted_name)))
             columns = {name: history.names.index(name) for name in names if name in history.names}
             curves = tuple(
                 Curve(name, x, history.values[:, column], fmt.class_colour(column), points=True)
@@ -312,10 +312,10 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     def action_move(self, by: int) -> None:
         """Show another photograph of the list."""
-        place = min(max(0, self._place + by), self._count - 1)
-        if place != self._place:
-            self._place = place
-            self._show_subject()
+        position = min(max(0, self._position + by), self._count - 1)
+        if position != self._position:
+            self._position = position
+            self._show_photograph()
 
     def action_move_epoch(self, by: int) -> None:
         """Show another epoch."""
@@ -337,7 +337,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     def action_leave(self) -> None:
         """Go back to the list."""
         if self.is_active:
-            self.dismiss(self._place)
+            self.dismiss(self._position)
 
 
 def heat_picture(file: Path, name: str, photograph_size: tuple[int, int], box: tuple[int, int]) -> Picture:

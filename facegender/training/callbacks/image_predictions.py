@@ -29,7 +29,7 @@ class Predicted(NamedTuple):
     Attributes:
         logits: (N, K) float32, detached.
         labels: (N,) int64, on the same device; any that is no class counts as unknown.
-        indices: (N,) int64, on any device: place of each image in the list of all; any place outside of the list, such
+        indices: (N,) int64, on any device: position of each image in the list of all; any outside of the list, such
             as -1, leaves the image out.
     """
 
@@ -49,7 +49,7 @@ class ImagePredictions:
         validation_size: Number of validation images, N; None if it is known only when they have been seen; 0 if they
             are not recorded.
         train_size: Number of training images, M.
-        train_places: See `Source.train_places`.
+        train_positions: See `Source.train_positions`.
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class ImagePredictions:
         classes: int,
         validation_size: int | None,
         train_size: int,
-        train_places: npt.NDArray[np.int64] | None = None,
+        train_positions: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self._classes = classes
         self._validation_size = validation_size
         self._train_size = train_size
-        self._train_places = train_places
+        self._train_positions = train_positions
         self._steps: list[Predicted] = []
         self._margins = _Rows()
         self._validated = _Rows()
@@ -124,7 +124,7 @@ class ImagePredictions:
             Makes the (M, 2) table; callable on any thread, where it waits for the device.
         """
         self._add_margins()
-        return self._margins.table(trainer, self._train_size, 2, self._train_places)
+        return self._margins.table(trainer, self._train_size, 2, self._train_positions)
 
     def end_epoch(self, trainer: Trainer, epoch: int, classes: Sequence[str]) -> Callable[[], Predictions] | None:
         """Combine the epoch, of all processes, which call it together.
@@ -175,14 +175,14 @@ class _Rows:
         self.values += rows.numel()
 
     def table(
-        self, trainer: Trainer, size: int | None, width: int, places: npt.NDArray[np.int64] | None = None
+        self, trainer: Trainer, size: int | None, width: int, positions: npt.NDArray[np.int64] | None = None
     ) -> Callable[[], Float32Array]:
         """Return what makes the (size, width) table: of each image the row that was added last, NaN without any.
 
         Of an image that several processes have seen, it has their mean.
 
         Args:
-            places: The row of the table for each index.
+            positions: The row of the table for each index.
         """
         rows = torch.cat(self._rows) if self._rows else torch.empty((0, width))
         indices = torch.cat(self._indices) if self._indices else torch.empty(0, dtype=torch.int64)
@@ -190,8 +190,8 @@ class _Rows:
 
         def own() -> Float32Array:
             at = indices.cpu().numpy()
-            if places is not None:
-                at = np.where((at >= 0) & (at < len(places)), places[np.clip(at, 0, len(places) - 1)], -1)
+            if positions is not None:
+                at = np.where((at >= 0) & (at < len(positions)), positions[np.clip(at, 0, len(positions) - 1)], -1)
             count = int(at.max(initial=-1)) + 1 if size is None else size
             table: Float32Array = np.full((count + 1, width), np.nan, np.float32)
             if before is not None:

@@ -48,19 +48,19 @@ def image_order(loader: Any) -> Literal["listed", "stream", "other"]:
     return "listed" if in_order and type(loader.batch_sampler) is BatchSampler else "other"
 
 
-def places_in_subset(loader: Any) -> npt.NDArray[np.int64] | None:
+def positions_in_subset(loader: Any) -> npt.NDArray[np.int64] | None:
     """Tell where the images of a data set are in the `Subset` of it that a data loader reads.
 
     Returns:
-        For each index into the data set the place in the subset, -1 for images that do not belong to it. None if the
+        For each index into the data set the position in the subset, -1 for images that do not belong to it. None if the
         loader reads the data set itself.
     """
     _, indices = _without_subsets(getattr(loader, "dataset", None))
     if indices is None:
         return None
-    places = np.full(int(indices.max(initial=-1)) + 1, -1, np.int64)
-    places[indices] = np.arange(len(indices))
-    return places
+    positions = np.full(int(indices.max(initial=-1)) + 1, -1, np.int64)
+    positions[indices] = np.arange(len(indices))
+    return positions
 
 
 def listed_photographs(train: Any, validation: Any) -> tuple[str, Photographs] | None:

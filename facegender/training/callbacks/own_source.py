@@ -43,7 +43,7 @@ class OwnSource(Source):
         self.validation_listed = len(data.photographs.validation)
         self.train_listed = len(data.photographs.train)
         self._order: tuple[int, Tensor] | None = None
-        """An epoch, and the places of its training photographs in the list of all."""
+        """An epoch, and the positions of its training photographs in the list of all."""
 
     def eval_network(self, pl_module: LightningModule) -> nn.Module:
         """The network that is validated and saved."""

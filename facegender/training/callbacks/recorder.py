@@ -234,7 +234,7 @@ class RunRecorder(Callback):
         self._guarded("predictions", self._source.begin, trainer, pl_module)
         source = self._source
         if source.logits_per_image:
-            images = source.validation_listed, source.train_listed, source.train_places
+            images = source.validation_listed, source.train_listed, source.train_positions
             self._predictions = ImagePredictions(source.logits_per_image, *images)
         device, batches = pl_module.device, trainer.num_training_batches
         fields: dict[str, Any] = {

@@ -42,7 +42,7 @@ from facegender.training.callbacks.loaders import (
     image_count,
     image_order,
     listed_photographs,
-    places_in_subset,
+    positions_in_subset,
 )
 from facegender.training.callbacks.source import MeasuredStep, ProbeBatch, Source
 from facegender.training.failures import reason
@@ -87,7 +87,7 @@ class ScriptSource(Source):
         self._sanity_images = 0
         self._example: Tensor | None = None
         self._batch_size = self._steps = 0
-        self.validation_size = self.train_places = None
+        self.validation_size = self.train_positions = None
         self.logits_per_image = self.train_listed = self.validation_listed = 0
         self._names = self._classes
         self._metrics: MetricCollection | None = None
@@ -250,7 +250,7 @@ class ScriptSource(Source):
     def _number_images(self, trainer: Trainer) -> None:
         """Find out whose predictions are recorded."""
         train, validation = first_loader(trainer.train_dataloader), first_loader(trainer.val_dataloaders)
-        self.train_listed, self.train_places = image_count(train) or 0, places_in_subset(train)
+        self.train_listed, self.train_positions = image_count(train) or 0, positions_in_subset(train)
         order = image_order(validation)
         if order == "listed":
             self.validation_listed = image_count(validation)

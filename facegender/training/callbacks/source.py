@@ -46,7 +46,7 @@ class MeasuredStep(NamedTuple):
         images: How many there were.
         loss_sum_and_correct: (2,) float32: the loss summed over them, and how many were classified as labelled.
         is_trained: It was trained, rather than skipped.
-        predicted: What the network said of the images; None if their places in a list are not known.
+        predicted: What the network said of the images; None if their positions in a list are not known.
     """
 
     images: int
@@ -67,7 +67,8 @@ class Source:
         logits_per_image: K, if predictions of single images are recorded; else 0.
         validation_listed: Number of validation images whose predictions are recorded; None counts them.
         train_listed: Number of training images, whose margins are recorded if batches tell their indices.
-        train_places: The place of the image in their list for each index that batches tell; None if these are places.
+        train_positions: For each index that batches tell, the position of the image in the list of training images;
+            None if indices are positions.
         tolerant: An error of the recorder becomes a notice in the journal. Otherwise it ends the training, which is
             right where recording is what the program is for.
         metrics_come_late: The module may log metrics of an epoch after the callbacks' `on_train_epoch_end`.
@@ -82,7 +83,7 @@ class Source:
     logits_per_image = 0
     validation_listed: int | None = 0
     train_listed = 0
-    train_places: npt.NDArray[np.int64] | None = None
+    train_positions: npt.NDArray[np.int64] | None = None
     tolerant = False
     metrics_come_late = False
     skip_not_finite = False
