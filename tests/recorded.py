@@ -37,6 +37,7 @@ from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.frames import TOP, Frame, LayerFrame, TopPatches, write_frame
 from facegender.runs.journal import JournalReader, JournalWriter
 from facegender.runs.lock import Process
+from facegender.runs.predictions import Predictions
 
 CLASSES = ["female", "male"]
 LAYERS = {"conv1": (4, 8), "conv2": (6, 4), "conv3": (9, 4)}
@@ -267,6 +268,21 @@ def read_all(path: Path) -> list[AnyEvent]:
     while not reader.caught_up:
         events += reader.read()
     return events
+
+
+def predictions(of_label: Sequence[float], labels: Sequence[int] | None = None, epoch: int = 0) -> Predictions:
+    """Predictions of two classes with the probability of each photograph's label, by default class 0."""
+    chosen = np.array(labels if labels is not None else [0] * len(of_label))
+    share = np.array(of_label)
+    first = np.where(chosen == 1, 1 - share, share)
+    return Predictions(
+        epoch=epoch,
+        classes=["female", "male"],
+        logits=np.log(np.stack([first, 1 - first], 1)).astype(np.float32),
+        labels=chosen,
+        margins=np.zeros(0, np.float32),
+        train_labels=np.zeros(0, np.int64),
+    )
 
 
 def write_run(

@@ -49,6 +49,8 @@ def suspects(
     shown = SHOWN if first is None and csv_file is None and not json else first
     chosen = rank_suspects(folder, PARTS if part == "all" else (part,), first=shown)
     if not chosen:
+        if part == "all":
+            raise UserError(f"run {run} has no margins of any photograph: its predictions have no known labels")
         raise UserError(f"run {run} has no margins of {part} photographs: try --part all")
     if csv_file is not None:
         write_csv(csv_file, [chosen[0].__struct_fields__, *map(msgspec.structs.astuple, chosen)])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import msgspec
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from facegender.rendering.figures import shortened
 from facegender.rendering.mosaics import GAP_COLOUR
@@ -24,7 +24,7 @@ class SheetEntry(msgspec.Struct, frozen=True):
     """One photograph of a contact sheet.
 
     Attributes:
-        photograph: RGB; None if it cannot be read.
+        photograph: RGB, of at most `PHOTOGRAPH_PX` a side; None if it cannot be read.
         caption: Lines below it, safe to print.
         colour: Of the first line, RGB.
     """
@@ -51,9 +51,7 @@ def contact_sheet(title: str, entries: Sequence[SheetEntry]) -> Image.Image:
         if entry.photograph is None:
             pen.rectangle((x, y, x + PHOTOGRAPH_PX - 1, y + PHOTOGRAPH_PX - 1), fill=_MISSING_COLOUR)
         else:
-            box = (PHOTOGRAPH_PX, PHOTOGRAPH_PX)
-            small = ImageOps.contain(entry.photograph, box, Image.Resampling.LANCZOS)
-            page.paste(small, (x, y + PHOTOGRAPH_PX - small.height))
+            page.paste(entry.photograph, (x, y + PHOTOGRAPH_PX - entry.photograph.height))
         for line, text in enumerate(entry.caption):
             at = (x, y + PHOTOGRAPH_PX + 2 + line * _LINE_PX)
             colour = entry.colour if line == 0 else NOTE_COLOUR

@@ -16,10 +16,10 @@ from facegender.rendering.contact_sheet import PHOTOGRAPH_PX, SheetEntry
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import Photographs, write_photographs
-from facegender.runs.predictions import Predictions, write_predictions
+from facegender.runs.predictions import write_predictions
 
 NAMES = ["female/a.png", "female/b.png", "male/\x1b[31mc.png", "male/d.png"]
-LABELS = np.array([0, 0, 1, 1])
+LABELS = [0, 0, 1, 1]
 OF_LABEL = [[0.3, 0.9, 0.1, 0.8], [0.6, 0.7, 0.2, 0.9]]
 """In two epochs."""
 
@@ -34,17 +34,7 @@ def run(root: Path) -> RunFolder:
         Image.new("RGB", (30, 20), (200, 0, 0)).save(data / name)
     write_photographs(folder, Photographs(NAMES, []))
     for epoch, of_label in enumerate(OF_LABEL):
-        share = np.array(of_label)
-        first = np.where(LABELS == 0, share, 1 - share)
-        predictions = Predictions(
-            epoch=epoch,
-            classes=["female", "male"],
-            logits=np.log(np.stack([first, 1 - first], 1)).astype(np.float32),
-            labels=LABELS,
-            margins=np.zeros(0, np.float32),
-            train_labels=np.zeros(0, np.int64),
-        )
-        write_predictions(folder.predictions_path(epoch), predictions)
+        write_predictions(folder.predictions_path(epoch), recorded.predictions(of_label, LABELS, epoch))
     return folder
 
 

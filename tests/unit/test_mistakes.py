@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import recorded
 
 from facegender.evaluation.mistakes import (
     CheckedPredictions,
@@ -18,23 +19,8 @@ from facegender.runs.folder import RunFolder
 from facegender.runs.predictions import Predictions, write_predictions
 
 
-def predictions(of_label: Sequence[float], labels: Sequence[int] | None = None, epoch: int = 0) -> Predictions:
-    """Two classes; the probability of each photograph's label."""
-    chosen = np.array(labels if labels is not None else [0] * len(of_label))
-    share = np.array(of_label)
-    first = np.where(chosen == 1, 1 - share, share)
-    return Predictions(
-        epoch=epoch,
-        classes=["female", "male"],
-        logits=np.log(np.stack([first, 1 - first], 1)).astype(np.float32),
-        labels=chosen,
-        margins=np.zeros(0, np.float32),
-        train_labels=np.zeros(0, np.int64),
-    )
-
-
 def checked(of_label: Sequence[float], labels: Sequence[int] | None = None) -> CheckedPredictions:
-    return check_predictions(predictions(of_label, labels))
+    return check_predictions(recorded.predictions(of_label, labels))
 
 
 def test_the_wrong_come_first_and_the_worst_of_them_first_then_the_least_certain() -> None:
@@ -49,7 +35,7 @@ def test_the_probabilities_are_of_the_label_and_of_the_prediction() -> None:
 
 
 def test_a_photograph_without_a_label_or_without_logits_never_counts() -> None:
-    given = predictions([0.2, 0.2, 0.2], [0, 0, -1])
+    given = recorded.predictions([0.2, 0.2, 0.2], [0, 0, -1])
     given.logits[1] = np.nan
     found = check_predictions(given)
     assert worst_first(found).tolist() == [0]
@@ -59,7 +45,7 @@ def test_a_photograph_without_a_label_or_without_logits_never_counts() -> None:
 
 def test_none_that_counts_is_an_empty_list() -> None:
     assert worst_first(checked([])).tolist() == []
-    given = predictions([0.2])
+    given = recorded.predictions([0.2])
     given.logits[:] = np.nan
     assert worst_first(check_predictions(given)).tolist() == []
 
@@ -85,7 +71,7 @@ def test_those_that_were_never_correct() -> None:
 
 def test_predictions_are_read_and_damaged_files_left_out(folder: RunFolder) -> None:
     for epoch in range(3):
-        write_predictions(folder.predictions_path(epoch), predictions([0.1], epoch=epoch))
+        write_predictions(folder.predictions_path(epoch), recorded.predictions([0.1], epoch=epoch))
     folder.predictions_path(1).write_bytes(b"?")
     assert [found.epoch for found in read_checked(folder, folder.prediction_epochs())] == [0, 2]
 
