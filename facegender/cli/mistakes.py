@@ -139,7 +139,7 @@ def _print_table(checked: CheckedPredictions, names: Sequence[str], order: Seque
             ]
         )
     if len(rows) == 1:
-        print("no photograph is like that")
+        print("no photograph matches")
         return
     print("\n".join(table(rows)))
     if len(order) > first:

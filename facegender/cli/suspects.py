@@ -1,4 +1,4 @@
-"""``facegender suspects``: photographs whose label is probably wrong."""
+"""``facegender suspects``: photographs whose label may be wrong."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def suspects(
     json: Json = False,
     root: Root = Path(),
 ) -> None:
-    """Rank photographs whose label is probably wrong. Nothing is moved or deleted.
+    """Rank photographs whose label may be wrong. Nothing is moved or deleted.
 
     The margin is the logit of the label minus the largest other one, as a mean over the epochs; "wrong in" counts the
     epochs that contradict the label. Training and validation photographs have margins of different scales: each part is

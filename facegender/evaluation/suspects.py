@@ -1,4 +1,4 @@
-"""Photographs whose label is probably wrong, ranked by how the network saw them in all epochs of a run.
+"""Photographs whose label may be wrong, ranked by how the network saw them in all epochs of a run.
 
 The measure is the area under the margin (Pleiss et al. 2020, https://arxiv.org/abs/2001.10528): the logit of the
 assigned label minus the largest other one, as a mean over the epochs. While it trains, a network learns what most

@@ -22,7 +22,7 @@ class ChannelRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PhotographRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Of which photograph of a run it is wanted where the network looked.
+    """Ask where the network looked in a photograph of a run.
 
     Attributes:
         name: As in ``photographs.json``.

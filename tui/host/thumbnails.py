@@ -134,7 +134,7 @@ class Wanted(NamedTuple):
 
 
 class Thumbnails:
-    """The thumbnails of one run. Only the newest wishes count; what has arrived is kept as long as there is room.
+    """The thumbnails of one run. A new list replaces what has not begun; what has arrived is kept while there is room.
 
     Args:
         process: Makes them.
@@ -160,7 +160,7 @@ class Thumbnails:
         self._begin()
 
     def close(self) -> None:
-        """Wait for nothing any more."""
+        """Cancel what has not arrived."""
         self._queue.clear()
         for task in self._under_way.values():
             task.cancel()

@@ -150,7 +150,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self.set_interval(POLL_S, self._check_run)
 
     def on_unmount(self) -> None:
-        """Wait for no thumbnail any more."""
+        """Cancel the thumbnails that have not arrived."""
         self._thumbnails.close()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -231,7 +231,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             cursor = self._cursors.get("mistakes", 0)
             if followed is not None:
                 cursor = next(iter((found.order == followed).nonzero()[0].tolist()), 0)
-            empty = "no photograph is like that: Esc shows all" if self._is_filtered else "no photograph was validated"
+            empty = "no photograph matches: Esc shows all" if self._is_filtered else "no photograph was validated"
             pictures = bool(self._photographs.validation)
             tile = partial(self._tile, found.checked)
             self._gallery.show(found.order, tile, cursor=cursor, pictures=pictures, empty=empty)  # type: ignore[arg-type]  # an array is a sequence of numbers
@@ -504,7 +504,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         self._select_epoch(event.epoch)
 
     def action_freeze(self) -> None:
-        """Make the shown epoch the reference; if it is the reference, there is none any more."""
+        """Make the shown epoch the reference; if it is the reference already, remove it."""
         self._reference = None if self._reference == self._shown_epoch else self._shown_epoch
         if self._filter.reference is not None:
             self._set_filter(replace(self._filter, reference=self._reference))
