@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,7 +17,7 @@ from facegender.support.text import printable_strings
 
 SCHEMA_VERSION = 1
 LATEST_TIME = 1e11
-"""Seconds since 1970: more than three thousand years."""
+"""Seconds since 1970: more than three thousand years. No calendar function can show a much later time."""
 MAX_LISTED = 64
 """Channels that a list of `LayerHealth` names at most."""
 
@@ -34,7 +34,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
         v: Version of this schema.
     """
 
-    time: float
+    time: Annotated[float, msgspec.Meta(ge=0, lt=LATEST_TIME)]
     v: int = SCHEMA_VERSION
 
 
@@ -348,9 +348,6 @@ def decode(line: bytes) -> AnyEvent | None:
             continue
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
-        # No calendar function can show a time outside of these limits.
-        if not 0 <= event.time < LATEST_TIME:
-            return None
         # JSON escapes all other control characters. Steps are numbers, so that long journals cost nothing more.
         is_plain = line.isascii() and b"\\" not in line and b"\x7f" not in line
         return event if is_plain else printable_strings(event)
@@ -363,7 +360,7 @@ def decode_lines(data: bytes) -> list[AnyEvent]:
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             events = _strict.decode_lines(data)
             # JSON may go on after a line break, a line of the journal may not.
-            if len(events) == data.count(b"\n") and all(0 <= event.time < LATEST_TIME for event in events):
+            if len(events) == data.count(b"\n"):
                 return events
     return [event for line in data.split(b"\n") if line and (event := decode(line)) is not None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,26 @@ def test_curves_are_cut_to_within_a_bucket_of_where_a_run_resumes(length: int, k
     assert x(curves) == sorted(x(curves))
     assert end + 92 < x(curves)[-1] <= end + 100
     assert x(snapshot) == before
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["by processes", "when no process can start"])
+def test_long_journals_are_read_to_their_ends(
+    root: Path, following: Callable[..., Followed], monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    monkeypatch.setattr(follow_many, "PROCESSES_FROM_BYTES", 0)
+    asked: list[int] = []
+
+    def pool(count: int, *arguments: Any) -> ProcessPoolExecutor:
+        asked.append(count)
+        if broken:
+            raise BlockingIOError("Resource temporarily unavailable")
+        return ProcessPoolExecutor(count, *arguments)
+
+    monkeypatch.setattr(follow_many, "ProcessPoolExecutor", pool)
+    folders = [recorded.write_run(root, f"run-{number}", epochs_done=2) for number in range(3)]
+    followed = following(*folders)
+    runs = followed.until(lambda runs: True, timeout_s=60.0)
+    assert len(asked) == 1
+    assert [len(train_loss(run)) for run in runs] == [2 * recorded.STEPS_PER_EPOCH] * 3
+    recorded.add_epoch(folders[1], 2)  # from here on the thread reads
+    followed.until(lambda runs: len(train_loss(runs[1])) == 3 * recorded.STEPS_PER_EPOCH)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import recorded
+from msgspec.structs import replace
 
 from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RunFinished, System
 from tui.inspect.modes import MODES
@@ -145,9 +145,9 @@ def test_the_log_forgets_its_beginning_and_not_its_end() -> None:
 @pytest.mark.parametrize("event", recorded.one_of_each(), ids=lambda event: type(event).__name__)
 def test_no_event_changes_its_arguments(event: Event) -> None:
     state = after_epochs(3)
-    loss, before, event_before = state.steps.loss.copy(), copy.copy(state.__dict__), copy.deepcopy(event)
+    loss, before, event_before = state.steps.loss.copy(), copy.copy(state), copy.deepcopy(event)
     first, second = apply(state, event), apply(state, event)
-    assert state.__dict__ == before
+    assert state == before
     np.testing.assert_array_equal(state.steps.loss, loss)
     assert event == event_before
     assert replace(first, steps=state.steps) == replace(second, steps=state.steps)

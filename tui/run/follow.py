@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event, Thread
 
+from msgspec.structs import replace
 from textual.message import Message
 
 from facegender.runs.events import AnyEvent

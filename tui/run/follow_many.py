@@ -1,31 +1,44 @@
 """Follow several runs in one thread, without keeping their steps: only the reduced curves of each.
 
 One thread, because threads that decode journals would only wait for each other, and the interface for all of them.
+Long journals are first read by processes, on other cores.
 """
 
 from __future__ import annotations
 
-import math
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
 from threading import Event, Thread
 
+from msgspec.structs import replace
 from textual.message import Message
 
 from facegender.runs.events import RunStarted
 from facegender.runs.folder import Manifest, RunFolder
+from facegender.support.machine import available_processors
 from facegender.support.text import one_line, printable_strings
 from tui.run.curves import STEPS_AT_ONCE, StepCurves
-from tui.run.follow import POLL_S, YIELD_S, FollowedRun, FollowFailed
+from tui.run.follow import BATCH_BYTES, POLL_S, YIELD_S, FollowedRun, FollowFailed
 from tui.run.series import StepColumns
 from tui.run.state import RunState
 
-BATCH_BYTES = 1 << 18
-BATCHES_AT_ONCE = 16
+BATCHES_AT_ONCE = 32
 """Batches that are read between two pauses."""
 WEIGHTS = (0.0,)
 """The steps themselves are not smoothed, but the points that are drawn: that costs nothing while a journal is read."""
+PROCESSES_FROM_BYTES = 1 << 25
+"""Journals shorter than this together are read before processes would have started."""
+MAX_PROCESSES = 4
+"""At most, and one processor is left to the interface."""
+TASK_BYTES = 1 << 24
+"""A process reads about this much, in a tenth of a second, before it hands over what it has read."""
 POST_EVERY_S = 0.5
 """At most one message in this time while there is more to read: each redraws the curves of all runs."""
 
@@ -62,6 +75,7 @@ class RunsFollower:
     def __init__(self, folders: Iterable[RunFolder], post: Callable[[Message], object]) -> None:
         self._post = post
         self._stopped = Event()
+        self._post_at = 0.0
         Thread(target=self._run, args=(tuple(folders),), name="follow-many", daemon=True).start()
 
     def stop(self) -> None:
@@ -77,7 +91,10 @@ class RunsFollower:
 
     def _follow(self, folders: tuple[RunFolder, ...]) -> None:
         runs = [_Run(folder) for folder in folders]
-        poll_at = post_at = 0.0
+        if sum(map(_journal_bytes, folders)) >= PROCESSES_FROM_BYTES:
+            with suppress(OSError, BrokenProcessPool):  # what processes have not read, this thread reads
+                self._read_in_processes(runs)
+        poll_at = 0.0
         while not self._stopped.is_set():
             now = time.monotonic()
             due = [run for run in runs if run.is_behind or now >= poll_at]
@@ -90,12 +107,62 @@ class RunsFollower:
                         break
                 if run.is_behind:
                     self._stopped.wait(YIELD_S)
-            behind = any(run.is_behind for run in runs)
-            if any(run.has_changed for run in runs) and (not behind or time.monotonic() >= post_at):
-                self._post(RunsUpdated(tuple(run.reduced() for run in runs), not behind))
-                post_at = time.monotonic() + POST_EVERY_S
-            if not behind:
+            self._post_changes(runs)
+            if not any(run.is_behind for run in runs):
                 self._stopped.wait(POLL_S)
+
+    def _read_in_processes(self, runs: list[_Run]) -> None:
+        """Replace each run by what a process has read of it, to the end of its journal.
+
+        Raises:
+            OSError: No process can be started.
+            BrokenProcessPool: A process was killed.
+        """
+        count = min(MAX_PROCESSES, max(1, available_processors() - 1), len(runs))
+        with redirect_stderr(sys.__stderr__):  # multiprocessing wants a file descriptor, Textual's stderr has none
+            # A fork would inherit the locks of the interface's other threads.
+            pool = ProcessPoolExecutor(count, get_context("spawn"), _begin_process)
+        try:
+            reading = {pool.submit(_read, run): index for index, run in enumerate(runs)}
+            while reading and not self._stopped.is_set():
+                for done in wait(reading, POLL_S, FIRST_COMPLETED).done:
+                    index = reading.pop(done)
+                    runs[index] = done.result()
+                    if runs[index].is_behind:
+                        reading[pool.submit(_read, runs[index])] = index
+                self._post_changes(runs)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _post_changes(self, runs: list[_Run]) -> None:
+        """Post the runs if one has changed; while there is more to read, not too often."""
+        behind = any(run.is_behind for run in runs)
+        if any(run.has_changed for run in runs) and (not behind or time.monotonic() >= self._post_at):
+            self._post(RunsUpdated(tuple(run.reduced() for run in runs), not behind))
+            self._post_at = time.monotonic() + POST_EVERY_S
+
+
+def _journal_bytes(folder: RunFolder) -> int:
+    try:
+        return folder.journal_path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _begin_process() -> None:
+    """Keep what a library prints, such as a warning, from the interface's terminal."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, sys.stderr.fileno())
+
+
+def _read(run: _Run) -> _Run:
+    """Read the next `TASK_BYTES` of a journal, in a process."""
+    for _ in range(TASK_BYTES // BATCH_BYTES):
+        run.advance()
+        if not run.is_behind:
+            break
+    return run
 
 
 class _Run:
@@ -119,13 +186,13 @@ class _Run:
     def advance(self) -> None:
         """Read a batch, and move its steps into the curves once there are many, or no more."""
         run = self._followed
-        events = run.advance(BATCH_BYTES)
+        events = run.advance()
         if run.restarted:
             self._curves, self._last_step = StepCurves(WEIGHTS), 0
         # A resumed run trains some steps again. Those that wait in the state were dropped when it was folded.
-        kept = min((event.start_step for event in events if isinstance(event, RunStarted)), default=math.inf)
-        if kept < self._last_step:
-            self._curves.truncate(int(kept))
+        starts = [event.start_step for event in events if isinstance(event, RunStarted)]
+        if starts and min(starts) < self._last_step:
+            self._curves.truncate(min(starts))
         steps = run.state.steps
         if len(steps):
             self._last_step = int(steps.step[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from facegender.runs.events import Steps
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float64]
+
+
+_COLUMNS = tuple(attrgetter(name) for name in ("step", "seconds", "loss", "accuracy"))
 
 
 class StepColumns:
@@ -26,8 +30,6 @@ class StepColumns:
         history: Two instances with the same list hold the same steps, as far as the shorter one goes. It holds the
             length of the longest one.
     """
-
-    _WIDTH = 4
 
     def __init__(self, table: Floats | None = None, length: int = 0, history: list[int] | None = None) -> None:
         self._table = table
@@ -66,23 +68,23 @@ class StepColumns:
         """Append the steps of events; columns of unequal length count as far as the shortest."""
         import numpy as np
 
-        columns_of: list[tuple[Sequence[float], ...]] = [
-            (event.step, event.seconds, event.loss, event.accuracy)
-            if len(event.step) == len(event.seconds) == len(event.loss) == len(event.accuracy)
-            else tuple(zip(*zip(event.step, event.seconds, event.loss, event.accuracy, strict=False), strict=True))
-            for event in events
-        ]
-        rows = [columns for columns in columns_of if columns and len(columns[0])]
-        length = sum(len(row[0]) for row in rows)
+        columns: list[list[Sequence[float]]] = [list(map(column, events)) for column in _COLUMNS]
+        lengths = [list(map(len, column)) for column in columns]
+        if 0 in lengths[0] or any(one != lengths[0] for one in lengths):
+            rows = [tuple(zip(*zip(*row, strict=False), strict=True)) for row in zip(*columns, strict=True)]
+            columns = [list(column) for column in zip(*filter(None, rows), strict=True)]
+        if not columns:
+            return self
+        length = sum(map(len, columns[0]))
         end = self._length + length
         table, history = self._table, self.history
         if history[0] != self._length:  # another instance was already extended from here
             table, history = None, [self._length]
         if table is None or end > table.shape[1]:
-            table = np.empty((self._WIDTH, max(1024, 2 * end)))
+            table = np.empty((len(_COLUMNS), max(1024, 2 * end)))
             if self._table is not None:
                 table[:, : self._length] = self._table[:, : self._length]
-        for number, column in enumerate(zip(*rows, strict=True)):
+        for number, column in enumerate(columns):
             new = table[number, self._length : end]
             if number == 0 and column[-1][-1] - column[0][0] == length - 1:  # one step after another, as nearly always
                 new[:] = np.arange(column[0][0], column[0][0] + length)

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby
+from operator import attrgetter
 from typing import cast
+
+import msgspec
+from msgspec.structs import replace
 
 from facegender.runs.events import (
     AnyEvent,
@@ -49,8 +53,7 @@ class TrainingSegment:
     before_s: float
 
 
-@dataclass(frozen=True)
-class RunState:
+class RunState(msgspec.Struct, frozen=True):
     """Everything that the interface shows of a run.
 
     Attributes:
@@ -79,12 +82,12 @@ class RunState:
     batch: int = 0
     learning_rate: float = math.nan
     images_per_second: float = 0.0
-    steps: StepColumns = field(default_factory=StepColumns)
+    steps: StepColumns = msgspec.field(default_factory=StepColumns)
     epochs: tuple[EpochFinished, ...] = ()
     frames: tuple[int, ...] = ()
     predicted: tuple[int, ...] = ()
-    frame_times: Mapping[int, float] = field(default_factory=dict)
-    frames_within: Mapping[int, int] = field(default_factory=dict)
+    frame_times: Mapping[int, float] = msgspec.field(default_factory=dict)
+    frames_within: Mapping[int, int] = msgspec.field(default_factory=dict)
     health: tuple[HealthMeasured, ...] = ()
     system: System | None = None
     log: tuple[Notice, ...] = ()
@@ -247,10 +250,8 @@ def apply_all(state: RunState, events: Sequence[AnyEvent]) -> RunState:
     if set(map(type, events)) == {Steps}:  # most of a long journal
         return _stepped(state, cast(Sequence[Steps], events))
     for kind, group in groupby(events, type):
-        if kind is Steps:
-            state = _stepped(state, [event for event in group if isinstance(event, Steps)])
-        else:
-            state = reduce(apply, group, state)
+        some = list(group)
+        state = _stepped(state, cast(list[Steps], some)) if kind is Steps else reduce(apply, some, state)
     return state
 
 
@@ -263,7 +264,7 @@ def _stepped(state: RunState, events: Sequence[Steps]) -> RunState:
             (event.images_per_second for event in reversed(events) if event.images_per_second), state.images_per_second
         ),
         steps=state.steps.extended(*events),
-        trained_until=max(state.trained_until, *(event.time for event in events)),
+        trained_until=max(state.trained_until, max(map(attrgetter("time"), events))),
     )
 
 
