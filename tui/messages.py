@@ -59,6 +59,24 @@ class RecordFrame(RunRequest):
     """Have the trainer of a run make pictures of its current weights."""
 
 
+class SaveCheckpoint(RunRequest):
+    """Have the trainer of a run save ``last.ckpt`` now."""
+
+
+@dataclass
+class SetLearningRate(RunRequest):
+    """Change the learning rate of a live run from its next step on."""
+
+    value: float
+
+
+@dataclass
+class SetEpochs(RunRequest):
+    """Change how many epochs a live run trains in total."""
+
+    value: int
+
+
 class DeleteRun(RunRequest):
     """Delete the files of a run after some seconds, unless `KeepRuns` comes before."""
 
@@ -93,5 +111,5 @@ class RunRenamed(RunsChanged):
     after: RunFolder
 
 
-REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame}
+REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame, "checkpoint": SaveCheckpoint}
 """By the word for what is done with the run."""

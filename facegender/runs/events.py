@@ -213,11 +213,21 @@ class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
         request: Its type, e.g. "frame".
         done: False if it was refused.
         outcome: What was done, or why not.
+        id: That of the request; empty if it has none, as in journals that lack it.
+        epoch: The epoch in training, counted from 0; -1 if unknown, as in journals that lack it.
+        step: Optimiser steps done; likewise.
+        learning_rate: What the request changed it to; None if it did not.
+        epochs: What the request changed the number of planned epochs to; likewise.
     """
 
     request: str
     done: bool
     outcome: str
+    id: str = ""
+    epoch: int = -1
+    step: int = -1
+    learning_rate: float | None = None
+    epochs: int | None = None
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):

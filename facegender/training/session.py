@@ -11,7 +11,7 @@ from facegender.runs.events import Event, Level, Notice, RequestDone, RunFinishe
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import Frame
 from facegender.runs.predictions import Predictions
-from facegender.runs.requests import FrameRequest, take_requests
+from facegender.runs.requests import TrainerRequest, take_requests
 from facegender.support.files import exists
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
@@ -24,10 +24,10 @@ class Sink:
     """Where the reports of a run go; no method blocks. A run's further processes use this one, which drops them.
 
     Attributes:
-        frame_requests: Requests for a frame, which the training thread takes after its next batch.
+        requests: Requests that the training thread takes after its next batch.
     """
 
-    frame_requests: deque[FrameRequest] = deque()
+    requests: deque[TrainerRequest] = deque()
 
     def put(self, item: Item) -> None:
         """Report an event, or something that becomes one; callable from any thread."""
@@ -60,7 +60,7 @@ class Session(Sink):
         self._journal = JournalThread(folder, self.stop, observer)
         self._frames = FrameThread(folder, self.put)
         self.watch = self._journal.watch
-        self.frame_requests = self._journal.frame_requests
+        self.requests = self._journal.requests
 
     def put(self, item: Item) -> None:
         """Pass a report to the journal."""
@@ -86,9 +86,9 @@ class Session(Sink):
         """
         self._frames.close()
         if status:
-            for request in [*self.frame_requests, *take_requests(self.folder)]:
-                kind = "" if isinstance(request, str) else str(request.__struct_config__.tag)
-                self.put(RequestDone(time=time.time(), request=kind, done=False, outcome="the run has ended"))
+            for request in [*self.requests, *take_requests(self.folder)]:
+                kind, id = ("", "") if isinstance(request, str) else (str(request.__struct_config__.tag), request.id)
+                self.put(RequestDone(time=time.time(), request=kind, done=False, outcome="the run has ended", id=id))
             self.put(RunFinished(time=time.time(), status=status, error=error))
         self._journal.close()
         if not self.folder.lock.is_lost():

@@ -461,7 +461,7 @@ def test_pictures_are_recorded_on_request_after_the_next_batch(tmp_path: Path) -
 
     def waits() -> bool:
         sink: Any = recorder._source.sink
-        return bool(sink.frame_requests)
+        return bool(sink.requests)
 
     ask = AtStep(4, lambda: send_request(folder, FrameRequest()), waits)
     make_trainer(callbacks=[ask, recorder], max_epochs=3).fit(Module(), loader(), loader())
@@ -480,7 +480,7 @@ def test_a_request_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: Path
 
     def waits() -> bool:
         sink: Any = recorder._source.sink
-        return bool(sink.frame_requests)
+        return bool(sink.requests)
 
     ask = AtStep(step, lambda: send_request(folder, FrameRequest()), waits)
     callbacks = [ask, recorder] if step == 2 else [recorder, ask]

@@ -7,27 +7,71 @@ from pathlib import Path
 
 import pytest
 import recorded
+from msgspec.structs import replace
 
 from facegender.runs.folder import RunFolder
-from facegender.runs.requests import FrameRequest, StopRequest, send_request, take_requests
+from facegender.runs.requests import (
+    CheckpointRequest,
+    FrameRequest,
+    SetRequest,
+    StopRequest,
+    send_request,
+    take_requests,
+)
 from facegender.support.errors import UserError
 
 
 def test_requests_are_taken_once_and_in_the_order_in_which_they_were_sent(tmp_path: Path) -> None:
     folder = recorded.write_run(tmp_path)
     assert take_requests(folder) == []
-    send_request(folder, FrameRequest())
-    send_request(folder, StopRequest())
-    assert take_requests(folder) == [FrameRequest(), StopRequest()]
+    sent = [FrameRequest(), SetRequest(learning_rate=1e-4, epochs=20), CheckpointRequest(), StopRequest()]
+    ids = [send_request(folder, request) for request in sent]
+    assert len(set(ids)) == len(sent)
+    assert take_requests(folder) == [replace(request, id=id) for request, id in zip(sent, ids, strict=True)]
     assert take_requests(folder) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"type":"dance"}', b'{"type":"frame"', b"\xff", b"[" * 100_000])
-def test_a_request_that_cannot_be_read_is_taken_and_named(tmp_path: Path, content: bytes) -> None:
+def test_a_request_written_by_hand_needs_no_id(tmp_path: Path) -> None:
+    folder = recorded.write_run(tmp_path)
+    folder.requests_path.mkdir()
+    (folder.requests_path / "1.json").write_text('{"type":"set","learning_rate":1e-4}')
+    assert take_requests(folder) == [SetRequest(learning_rate=1e-4)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (SetRequest(), "set needs learning_rate or epochs"),
+        (SetRequest(learning_rate=0.0), "learning rate must be above 0 and at most 10, not 0"),
+        (SetRequest(learning_rate=float("nan")), "learning rate must be above 0 and at most 10, not nan"),
+        (SetRequest(epochs=0), "epochs must be between 1 and 100000, not 0"),
+    ],
+)
+def test_values_out_of_bounds_are_not_sent(tmp_path: Path, request_: SetRequest, why: str) -> None:
+    folder = recorded.write_run(tmp_path)
+    with pytest.raises(UserError, match=f"run otter-3: {why}$"):
+        send_request(folder, request_)
+    assert take_requests(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", ""),
+        (b"[]", " (Expected `object`, got `array`)"),
+        (b'{"type":"dance"}', " (Invalid value 'dance' - at `$.type`)"),
+        (b'{"type":"set","momentum":0.9}', " (Object contains unknown field `momentum`)"),
+        (b'{"type":"set","epochs":true}', " (Expected `int | null`, got `bool` - at `$.epochs`)"),
+        (b'{"type":"frame"', ""),
+        (b"\xff", ""),
+        (b"[" * 100_000, " (Expected `object`, got `array`)"),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_taken_and_named(tmp_path: Path, content: bytes, why: str) -> None:
     folder = recorded.write_run(tmp_path)
     folder.requests_path.mkdir()
     (folder.requests_path / "1-a.json").write_bytes(content)
-    assert take_requests(folder) == ["1-a.json is no request that this version knows"]
+    assert take_requests(folder) == [f"1-a.json is no request that this version knows{why}"]
     assert take_requests(folder) == []
 
 

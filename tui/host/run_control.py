@@ -11,7 +11,7 @@ from pathlib import Path
 from textual.app import App
 
 from facegender.runs.folder import LIVE_STATES, RunFolder
-from facegender.runs.requests import FrameRequest, send_request
+from facegender.runs.requests import CheckpointRequest, FrameRequest, Request, SetRequest, send_request
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line
 from tui.host.processes import Trainers
@@ -24,6 +24,9 @@ from tui.messages import (
     RunRenamed,
     RunRequest,
     RunsChanged,
+    SaveCheckpoint,
+    SetEpochs,
+    SetLearningRate,
     StartRun,
     StopRun,
     WriteNote,
@@ -83,7 +86,14 @@ class RunControl:
                 case StopRun():
                     await self._stop(request.folder)
                 case RecordFrame():
-                    await self._record_frame(request.folder)
+                    await self._send(request.folder, FrameRequest(), "makes pictures after this batch")
+                case SaveCheckpoint():
+                    await self._send(request.folder, CheckpointRequest(), "saves last.ckpt after this batch")
+                case SetLearningRate(value=rate):
+                    what = f"trains with learning rate {rate:g} from its next batch on"
+                    await self._send(request.folder, SetRequest(learning_rate=rate), what)
+                case SetEpochs(value=epochs):
+                    await self._send(request.folder, SetRequest(epochs=epochs), f"trains {counted(epochs, 'epoch')}")
                 case DeleteRun():
                     await self._delete(request.folder)
                 case RenameRun():
@@ -115,11 +125,17 @@ class RunControl:
         await asyncio.to_thread(folder.request_stop)
         self._notify(f"{folder.name} will stop after this batch")
 
-    async def _record_frame(self, folder: RunFolder) -> None:
+    async def _send(self, folder: RunFolder, request: Request, what: str) -> None:
+        """Send a request to the trainer of a live run.
+
+        Args:
+            what: What the trainer does then; its answer is in the log.
+        """
         if await asyncio.to_thread(folder.state) not in LIVE_STATES:
-            raise UserError(f"run {folder.name} is not training: its pictures are those of its epochs")
-        await asyncio.to_thread(send_request, folder, FrameRequest())
-        self._notify(f"{folder.name} makes pictures after this batch; the log tells when")
+            why = ": its pictures are those of its epochs" if isinstance(request, FrameRequest) else ": resume it first"
+            raise UserError(f"run {folder.name} is not training{why}")
+        await asyncio.to_thread(send_request, folder, request)
+        self._notify(f"{folder.name} {what}; the log tells when")
 
     async def _delete(self, folder: RunFolder) -> None:
         await asyncio.to_thread(folder.require_deletable)

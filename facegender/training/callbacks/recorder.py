@@ -317,8 +317,8 @@ class RunRecorder(Callback):
         if self._watch is not None and self._watch.is_measuring:
             trained = self._source.trained_network(pl_module)
             self._guarded("the health of layers", self._watch.after_batch, trained)
-        if sink.frame_requests:
-            self._answer_frame_requests(trainer, pl_module, sink)
+        if sink.requests:
+            self._answer_requests(trainer, pl_module, sink)
         self._source.stop_if_requested(trainer, batch_idx)
 
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -526,9 +526,9 @@ class RunRecorder(Callback):
 
         return sink.submit(epoch, frame, last=last or epoch + 1 == self._source.config.epochs)
 
-    def _answer_frame_requests(self, trainer: Trainer, pl_module: LightningModule, sink: Sink) -> None:
+    def _answer_requests(self, trainer: Trainer, pl_module: LightningModule, sink: Sink) -> None:
         """Record one frame for all requests that wait."""
-        requests = [sink.frame_requests.popleft() for _ in range(len(sink.frame_requests))]
+        requests = [sink.requests.popleft() for _ in range(len(sink.requests))]
         epoch, step = trainer.current_epoch, self._source.steps_done(trainer)
         recorded = None
         if not self.visualize_every:
@@ -539,8 +539,12 @@ class RunRecorder(Callback):
             recorded = self._guarded("feature maps", self.record_frame, pl_module, epoch, step)
             what = f"feature maps of epoch {epoch + 1} after step {step}"
             outcome = f"{what} are recorded" if recorded else f"{what} are left out; the log says why"
-        for _ in requests:
-            sink.put(RequestDone(time=time.time(), request="frame", done=bool(recorded), outcome=outcome))
+        for request in requests:
+            kind, done, text = str(request.__struct_config__.tag), bool(recorded), outcome
+            if kind != "frame":
+                done, text = False, f"this version cannot carry out {kind} requests"
+            answer = RequestDone(time=time.time(), request=kind, done=done, outcome=text, id=request.id, epoch=epoch)
+            sink.put(msgspec.structs.replace(answer, step=step))
 
 
 def _layer_info(layer: Layer) -> LayerInfo:

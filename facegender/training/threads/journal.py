@@ -17,7 +17,7 @@ import psutil
 from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RequestDone, RunFinished, Steps, System
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
-from facegender.runs.requests import FrameRequest, StopRequest, take_requests
+from facegender.runs.requests import StopRequest, TrainerRequest, take_requests
 from facegender.support.errors import print_error
 from facegender.support.text import counted
 from facegender.training.failures import describe, reason
@@ -89,7 +89,7 @@ class JournalThread(threading.Thread):
         observer: Called with each event, on this thread; must not block.
 
     Attributes:
-        frame_requests: Requests that the training thread has not taken yet.
+        requests: Requests that the training thread has not taken yet.
     """
 
     def __init__(self, folder: RunFolder, stop: StopSwitch, observer: Callable[[Event], None] | None = None) -> None:
@@ -97,7 +97,7 @@ class JournalThread(threading.Thread):
         self._folder = folder
         self._switch = stop
         self._observer = observer
-        self.frame_requests: deque[FrameRequest] = deque()
+        self.requests: deque[TrainerRequest] = deque()
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
         self.put: Callable[[Item], None] = self._queue.put
         self._journal: JournalWriter | None = None
@@ -159,13 +159,13 @@ class JournalThread(threading.Thread):
             self._switch.request(STOP_REQUESTED)
         for request in take_requests(self._folder):
             match request:
-                case FrameRequest():
-                    self.frame_requests.append(request)
-                case StopRequest():
+                case StopRequest(id=id):
                     self._switch.request(STOP_REQUESTED)
-                    self._emit(RequestDone(time=time.time(), request="stop", done=True, outcome=STOP_REQUESTED))
-                case reason_unread:
+                    self._emit(RequestDone(time=time.time(), request="stop", done=True, outcome=STOP_REQUESTED, id=id))
+                case str(reason_unread):
                     self._emit(RequestDone(time=time.time(), request="", done=False, outcome=reason_unread))
+                case _:
+                    self.requests.append(request)
         before, self._problem = self._problem, self._missing_file()
         # Seen once it may be somebody who moves folders about, or a network disk that comes back.
         if self._problem and self._problem == before:
