@@ -40,6 +40,7 @@ def _path(text: str) -> Path:
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; a wrong one ends the program with one line and exit code 2."""
     from facegender import __version__
+    from facegender.support.files import READ_ONLY_VARIABLE
     from tui.graphics.terminal import ENVIRONMENT_VARIABLE, PROTOCOL_NAMES, invalid_override
 
     parser = Parser(
@@ -57,9 +58,13 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     new_run.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
     new_run.add_argument("--data", type=_path, metavar="DIR", help="open the form for a new run on this folder")
     parser.add_argument("--graphics", choices=PROTOCOL_NAMES, default="auto", help="how pictures reach the terminal")
+    parser.add_argument(
+        "--read-only", action="store_true", help="change nothing: no run is started, stopped, renamed or deleted"
+    )
     parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
+    options.read_only |= bool(os.environ.get(READ_ONLY_VARIABLE))
     # The option overrides the variable: a wrong value there matters only without the option.
     if options.graphics == "auto" and (value := invalid_override(os.environ)):
         known = ", ".join(PROTOCOL_NAMES)
@@ -103,8 +108,11 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
     if not sys.stderr.isatty():
         # Textual writes to it, wherever it leads.
         os.dup2(sys.stdout.fileno(), sys.stderr.fileno())
+    from facegender.support.files import READ_ONLY_VARIABLE
     from tui.graphics.probe import Probe
 
+    if options.read_only:
+        os.environ[READ_ONLY_VARIABLE] = "1"  # for the processes that classify
     with Probe(options.graphics) as probe:
         # The terminal replies while Textual is imported.
         with defer_signals():
@@ -113,12 +121,15 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
             from facegender.support.files import expanded, is_folder, require_utf8
             from facegender.support.text import one_line
             from tui.app import FaceGenderApp
+            from tui.host.access import WriteAccess
 
         try:
             root = require_utf8(expanded(options.root).absolute(), "--root")
             data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
             if options.runs and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
+            if options.read_only and (options.demo or options.data):
+                raise UserError("a new run (--demo, --data) and --read-only exclude each other: give one of them")
             if not is_folder(root):
                 raise UserError(f"--root {root} is not a folder: create it, or name another one")
             runs = tuple(open_run(root, name) for name in dict.fromkeys(options.runs))
@@ -135,6 +146,7 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
         demo=options.demo,
         data=str(data) if data else None,
         graphics=options.graphics,
+        access=WriteAccess(read_only=options.read_only),
     )
     return _run_app(app, shutdown)
 
@@ -176,8 +188,9 @@ def _run_app(app: FaceGenderApp, shutdown: Shutdown) -> int:
     if trace.getvalue() and shutdown.received is None:
         report_crash(trace.getvalue())
         return 1
-    if shutdown.received is None and (hint := app.reattach_hint()):
-        print(hint)
+    if hint := app.reattach_hint():
+        with contextlib.suppress(OSError):  # the terminal may be gone; a failed flush would change the exit code
+            os.write(sys.__stdout__.fileno(), f"{hint}\n".encode())  # type: ignore[union-attr]  # it is a terminal
     return app.return_code or 0
 
 

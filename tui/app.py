@@ -22,14 +22,15 @@ from textual.theme import Theme
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
-from facegender.support.text import one_line, shell_command
+from facegender.support.text import counted, one_line, shell_command
 from tui.commands import COMMANDS
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp, Palette
+from tui.host.access import WriteAccess
 from tui.host.processes import ClassifierProcess
-from tui.host.run_control import RunControl
+from tui.host.run_control import RunControl, live_runs
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.host.thumbnails import ThumbnailProcess
@@ -49,6 +50,10 @@ FREEZE_AFTER_S = 1.5
 """By then everything that the first screen and its pictures need has been imported and created."""
 MANIFEST_LIMIT_S = 1.0
 """Time limit of the search for a run whose configuration the form starts from."""
+LIVE_RUNS_LIMIT_S = 0.3
+"""Time limit of the search for runs that train, at the exit."""
+MAX_HINTS = 5
+"""Runs that are named after the exit at most."""
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
@@ -80,6 +85,7 @@ class FaceGenderApp(LateReplyApp):
 
     Attributes:
         terminal: What the terminal can show; `PictureView` reads it.
+        access: Which runs may be changed.
     """
 
     TITLE = "facegender-tui"
@@ -98,6 +104,7 @@ class FaceGenderApp(LateReplyApp):
         demo: bool = False,
         data: str | None = None,
         graphics: str = "auto",
+        access: WriteAccess | None = None,
     ) -> None:
         """Create the application; it starts nothing before it runs.
 
@@ -107,6 +114,7 @@ class FaceGenderApp(LateReplyApp):
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
             graphics: The protocol to use, or "auto", when the terminal is probed again.
+            access: Which runs may be changed; None for those whose folders are writable.
         """
         super().__init__()
         # Before there is a screen: a change of theme restyles and repaints every widget.
@@ -114,6 +122,7 @@ class FaceGenderApp(LateReplyApp):
         self.theme = THEME.name
         self.root = root
         self.terminal = terminal
+        self.access = access or WriteAccess()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._compared = compared
         self._demo = demo
@@ -121,7 +130,7 @@ class FaceGenderApp(LateReplyApp):
         self._graphics = graphics
         self._leaving = False
         self._runs_view: TableView | None = None
-        self._run_control = RunControl(self, root, self._confirm)
+        self._run_control = RunControl(self, root, self._confirm, self.access)
         self._classifier = ClassifierProcess(root)
         self._thumbnails = ThumbnailProcess(root)
         self.dashboard = Dashboard(root, run, self._classifier, self._thumbnails)
@@ -139,14 +148,19 @@ class FaceGenderApp(LateReplyApp):
         return True
 
     def reattach_hint(self) -> str:
-        """Return what to say after the exit: which runs were not deleted, how to come back to the one that trains."""
+        """Return what to say after the exit: which runs were not deleted, which ones train and how to come back."""
         names = sorted(self._run_control.deleting)
         lines = [f"{name} was not deleted: the program ended first" for name in names]
         state = self.dashboard.state
-        if state is not None and state.live:
-            root = Path() if self.root == Path.cwd() else self.root
-            command = shell_command(root, state.name, program="facegender-tui")
-            lines.append(f"{state.name} is still training; show it with: {command}")
+        shown = [state.name] if state is not None and state.live else []
+        live = list(dict.fromkeys([*shown, *live_runs(self.root, LIVE_RUNS_LIMIT_S)]))
+        root = Path() if self.root == Path.cwd() else self.root
+        for name in live[:MAX_HINTS]:
+            command = shell_command(root, name, program="facegender-tui")
+            lines.append(f"{name} is still training; show it with: {command}")
+        if len(live) > MAX_HINTS:
+            command = shell_command(root, "runs", "--filter=state:training")
+            lines.append(f"{counted(len(live) - MAX_HINTS, 'more run')} training; list them with: {command}")
         return "\n".join(lines)
 
     def get_default_screen(self) -> Dashboard:
@@ -297,6 +311,9 @@ class FaceGenderApp(LateReplyApp):
 
     async def action_new_run(self) -> None:
         """Show the form for a new run with the configuration of the shown run, or of the newest one that trained."""
+        if problem := self.access.problem():
+            self.notify(problem, severity="error", markup=False)
+            return
         from tui.screens.new_run import NewRun
 
         search = asyncio.to_thread(trained_manifest, self.root, self.dashboard.folder)

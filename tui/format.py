@@ -51,6 +51,16 @@ def epoch_name(epoch: int, step: int | None = None) -> str:
     return f"epoch {epoch + 1}" if step is None else f"epoch {epoch + 1}, step {step}"
 
 
+def epoch_of(number: int, planned: int) -> str:
+    """Return how far a run is, e.g. "epoch 3 of 10".
+
+    Args:
+        number: The epoch, counted from 1; 0 before the first.
+        planned: How many epochs the run has; 0 if unknown.
+    """
+    return f"epoch {thousands(number)}" + (f" of {thousands(planned)}" if planned > 0 else "")
+
+
 def cut(text: str, width: int) -> Text:
     """Return a text of exactly ``width`` cells, ending with an ellipsis if it is longer."""
     out = Text(text)

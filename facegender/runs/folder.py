@@ -24,6 +24,7 @@ from facegender.runs.journal import read_tail
 from facegender.runs.lock import Process, RunLock, is_fresh, modified
 from facegender.support.errors import UserError
 from facegender.support.files import (
+    READ_ONLY_VARIABLE,
     NotRegular,
     exists,
     is_folder,
@@ -349,8 +350,11 @@ class RunFolder:
     def finish_rename(self) -> None:
         """Complete a rename that was interrupted: the manifest still has the old name, which no run has any more.
 
-        What cannot be completed, e.g. on a disk that is read-only, is left as it is.
+        What cannot be completed, e.g. on a disk that is read-only, is left as it is, and so is everything where
+        `READ_ONLY_VARIABLE` is set.
         """
+        if os.environ.get(READ_ONLY_VARIABLE):
+            return
         manifest = self.read_plain_manifest()
         old_name = manifest.get("run")
         if old_name == self.name or not isinstance(old_name, str) or not RUN_NAME.fullmatch(old_name):

@@ -22,6 +22,9 @@ from facegender.support.text import printable
 # Unlike the methods of `Path`, these are False where a disk does not answer.
 exists, is_folder, is_file = os.path.exists, os.path.isdir, os.path.isfile
 
+READ_ONLY_VARIABLE = "FACEGENDER_READ_ONLY"
+"""Set for the interface and its processes that may change no run, as ``facegender-tui --read-only`` does."""
+
 MAX_BYTES = 256 * 2**20
 """Of a file that is read as a whole: a list of millions of photographs."""
 

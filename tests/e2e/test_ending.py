@@ -185,6 +185,29 @@ runpy.run_module("tui", run_name="__main__")
     assert last_line.endswith(f"otter-3 is still training; show it with: facegender-tui otter-3 --root={tmp_path}")
 
 
+@pytest.mark.parametrize("how", ["q", "\x03", "\x11", signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_every_run_that_trains_is_named_with_a_command_to_paste(tmp_path: Path, how: str | signal.Signals) -> None:
+    root = tmp_path / "my runs"
+    for name in ("heron-7", "otter-3"):
+        recorded.write_run(root, name)
+    recorded.write_run(root, "crane-1", end="completed")
+    with Screen(["otter-3", "--root", str(root)], tmp_path) as screen:
+        screen.until("otter-3")
+        screen.until("training")
+        if isinstance(how, str):
+            screen.press(how)
+        else:
+            os.kill(screen.pid, how)
+        assert screen.until_ended() == 0
+        said = screen.written.decode()
+    shown = [line for line in said.splitlines()[-4:] if "still training" in line]
+    assert [line[line.index(" is still") - len("otter-3") :] for line in shown] == [
+        f"otter-3 is still training; show it with: facegender-tui otter-3 '--root={root}'",
+        f"heron-7 is still training; show it with: facegender-tui heron-7 '--root={root}'",
+    ]
+    assert "crane-1 is" not in said
+
+
 @pytest.mark.parametrize("own_job", [False, True])
 def test_a_job_of_its_own_is_what_has_another_process_group_than_its_parent(own_job: bool) -> None:
     command = [sys.executable, "-c", "from tui.host.shutdown import is_shell_job; print(is_shell_job())"]

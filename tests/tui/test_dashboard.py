@@ -167,7 +167,7 @@ async def test_curves_numbers_pictures_and_log_of_a_run_are_on_one_large_screen(
         await seen(app, 2)
         await until_said(app, "best 0.620 at epoch 3")
         shown = screen_text(app)
-        for text in ("Loss", "validation 0.580", "macro F1 0.750", "3/5 epochs", "▸conv1◂", "conv3", "● live"):
+        for text in ("Loss", "validation 0.580", "macro F1 0.750", "epoch 3 of 5", "▸conv1◂", "conv3", "● live"):
             assert text in shown, shown
         assert "epoch 3: loss 0.4800" in shown
         assert re.search("[⠁-⣿]", shown)
@@ -209,9 +209,11 @@ async def test_demo_faces_say_so(root: Path) -> None:
 async def test_an_epoch_that_is_over_is_said_to_be_whole(root: Path) -> None:
     folder = recorded.write_run(root)
     async with running(root) as (app, _):
-        await until_said(app, "100 % of epoch 3  batch 5/5")
+        await until_said(app, "epoch 3 of 5")
+        await until_said(app, "100 %  val. loss 0.580  val. acc. 0.620  batch 5 of 5")
         recorded.append(folder, recorded.epoch_started(3))
-        await until_said(app, "0 % of epoch 4  batch 0/5")
+        await until_said(app, "epoch 4 of 5")
+        await until_said(app, " 0 %  val. loss 0.580  val. acc. 0.620  batch 0 of 5")
 
 
 # Every key, every size
@@ -520,7 +522,7 @@ async def test_an_epoch_that_arrives_while_following_is_shown(root: Path) -> Non
         recorded.add_epoch(folder, 2)
         await seen(app, 2)
         await until(lambda: browser.view.mosaic.picture.key != before)
-        await until_said(app, "3/5 epochs")
+        await until_said(app, "epoch 3 of 5")
         await until_said(app, "epoch 3: loss 0.4800")
 
 
@@ -542,10 +544,11 @@ async def test_an_epoch_that_arrives_while_looking_back_does_not_move_the_view_u
 async def test_steps_move_the_progress_as_they_arrive(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=1)
     async with running(root) as (app, _):
-        await until_said(app, "1/5 epochs")
+        await until_said(app, "epoch 1 of 5")
         recorded.append(folder, recorded.epoch_started(1), recorded.steps(1, 2))
-        await until_said(app, "batch 2/5")
-        await until_said(app, "40 % of epoch")
+        await until_said(app, "epoch 2 of 5")
+        await until_said(app, "batch 2 of 5")
+        await until_said(app, "40 %")
         await until_said(app, "320 images/s")
 
 
@@ -570,10 +573,10 @@ async def test_a_run_that_goes_on_is_live_again(root: Path) -> None:
 async def test_a_journal_that_was_replaced_is_shown_from_its_beginning(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=3)
     async with running(root) as (app, _):
-        await until_said(app, "3/5 epochs")
+        await until_said(app, "epoch 3 of 5")
         folder.journal_path.unlink()
         recorded.append(folder, recorded.run_started(), *recorded.epoch_events(0))
-        await until_said(app, "1/5 epochs")
+        await until_said(app, "epoch 1 of 5")
         assert len(app.dashboard.state.steps) == recorded.STEPS_PER_EPOCH
 
 

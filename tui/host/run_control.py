@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from textual.app import App
 
-from facegender.runs.folder import LIVE_STATES, RunFolder
+from facegender.runs.folder import LIVE_STATES, RunFolder, run_names
 from facegender.runs.requests import CheckpointRequest, FrameRequest, Request, SetRequest, send_request
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line
+from tui.host.access import WriteAccess
 from tui.host.processes import Trainers
 from tui.messages import (
     DeleteRun,
@@ -46,15 +48,19 @@ class RunControl:
 
     Args:
         confirm: Asks the user a question with a consequence, and returns whether the answer is yes.
+        access: Refuses what is asked of a run that may not be changed.
 
     Attributes:
         deleting: Names of the runs that are about to be deleted.
     """
 
-    def __init__(self, app: App[None], root: Path, confirm: Callable[[str, str], Awaitable[bool]]) -> None:
+    def __init__(
+        self, app: App[None], root: Path, confirm: Callable[[str, str], Awaitable[bool]], access: WriteAccess
+    ) -> None:
         self._app = app
         self._root = root
         self._confirm = confirm
+        self._access = access
         self._trainers = Trainers()
         self._pending: set[str] = set()
         self.deleting: set[str] = set()
@@ -74,6 +80,7 @@ class RunControl:
 
     async def _carry_out(self, request: StartRun | RunRequest, key: str) -> None:
         try:
+            await asyncio.to_thread(self._access.require, None if isinstance(request, StartRun) else request.folder)
             match request:
                 case StartRun():
                     start = self._trainers.start
@@ -192,3 +199,19 @@ class RunControl:
 def names_or_count(names: Collection[str]) -> str:
     """Return the names of runs, or how many they are if a notification has no room for all."""
     return ", ".join(sorted(names)) if len(names) <= MAX_NAMED else counted(len(names), "run")
+
+
+def live_runs(root: Path, limit_s: float) -> list[str]:
+    """Return the names of the runs that train, in order; those found so far if the disk takes longer than a limit."""
+    found: list[str] = []
+
+    def search() -> None:
+        with contextlib.suppress(OSError):
+            for name in sorted(run_names(root)):
+                if RunFolder(root, name).state() in LIVE_STATES:
+                    found.append(name)
+
+    thread = threading.Thread(target=search, daemon=True)  # one that hangs must not delay the end
+    thread.start()
+    thread.join(limit_s)
+    return list(found)

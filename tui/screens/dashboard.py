@@ -25,6 +25,7 @@ from tui import format as fmt
 from tui.graphics.context import context_of
 from tui.graphics.textual_internals import Column, Row
 from tui.graphics.widget import PictureView
+from tui.host.access import access_of
 from tui.host.processes import ClassifierProcess, RunPatches
 from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
@@ -153,6 +154,14 @@ class Dashboard(PictureScreen):
         self.browser.patches.source = RunPatches(self._classifier, folder.name)
         self._follower = Follower(folder, self.post_message)
         self._stale = True
+        self._check_access(folder)
+
+    @work(group="access", exclusive=True)
+    async def _check_access(self, folder: RunFolder) -> None:
+        """Say in the header if the run may not be changed."""
+        problem = await asyncio.to_thread(access_of(self.app).problem, folder)
+        if self.is_open:
+            self.query_one(StatusLines).read_only = bool(problem)
 
     @on(RunUpdated)
     def _run_updated(self, event: RunUpdated) -> None:
@@ -481,6 +490,7 @@ class Dashboard(PictureScreen):
         from tui.inspect.export import export_view
 
         try:
+            await asyncio.to_thread(access_of(self.app).require, folder)
             path = await asyncio.to_thread(export_view, folder, request, animated=animated)
         except UserError as error:
             self.app.notify(f"not written: {error}", severity="error", markup=False)

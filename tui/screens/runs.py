@@ -27,6 +27,7 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable, printable_strings
 from tui import format as fmt
+from tui.host.access import access_of
 from tui.host.run_control import names_or_count
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
 from tui.screens.base import BaseScreen
@@ -256,6 +257,8 @@ class Runs(BaseScreen[None]):
 
     def _title(self) -> Text:
         title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
+        if access_of(self.app).read_only:
+            title.append("  read-only", "#e5c07b")
         if self._view.filter_text:
             count = len(self._table.keys)
             title.append(f"  {count} of {len(self._listed)}: {self._view.filter_text}", "#e5c07b")
@@ -392,6 +395,10 @@ class Runs(BaseScreen[None]):
         """Edit the filter, or the note or the name of the run under the cursor."""
         run = self._listed.get(self._table.key)
         if run is None and what != "filter":
+            return
+        access = access_of(self.app)
+        if what != "filter" and access.read_only:
+            self.notify(access.problem(RunFolder(self._root, self._table.key)), severity="error", markup=False)
             return
         self._editing, self._edited = what, self._table.key
         values = {"filter": self._view.filter_text}

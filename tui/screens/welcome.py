@@ -16,6 +16,7 @@ from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder
 from facegender.support.text import one_line, printable
+from tui.host.access import access_of
 from tui.host.processes import output_lines
 from tui.messages import StartRun
 from tui.screens.base import BaseScreen
@@ -69,6 +70,9 @@ class Welcome(BaseScreen[None]):
 
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:
+        if problem := access_of(self.app).problem():
+            self.notify(problem, severity="error", markup=False)
+            return
         match event.option_id:
             case "demo" if self.is_active:
                 self.app.post_message(StartRun(self._demo))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.text import Text
+from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui import format as fmt
@@ -12,6 +13,10 @@ from tui.run.state import RunState
 
 Field = tuple[str, str]
 """Text and Rich style."""
+ELAPSED_FROM = 70
+"""Columns from which the time that a live run has taken stands beside the time left."""
+MIN_BAR, MAX_BAR = 10, 60
+"""Columns of the progress bar."""
 
 
 def fitted(left: Sequence[Field], right: Sequence[Field], width: int) -> Text:
@@ -46,6 +51,9 @@ class StatusLines(Widget):
     StatusLines { height: 2; width: 1fr; background: $panel; }
     """
 
+    read_only: reactive[bool] = reactive(False)
+    """Say that the run may not be changed."""
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._state: RunState | None = None
@@ -66,12 +74,16 @@ class StatusLines(Widget):
         return Text("\n").join([self._first(self._state, width), self._second(self._state, width)])
 
     def _first(self, state: RunState, width: int) -> Text:
+        """Return name, state and epoch of the run, and its time; then the rest, as far as it fits."""
         sign, colour = fmt.SIGNS[state.state]
         left: list[Field] = [(state.name, "bold"), (f"{sign} {state.state}", colour)]
         started = state.started
         if started is not None:
-            planned = f"/{started.epochs}" if started.epochs > 0 else ""
-            left.append((f"{int(state.epochs_done)}{planned} epochs", ""))
+            left.append((fmt.epoch_of(state.epoch + 1, started.epochs), ""))
+            if self.read_only:
+                left.append(("read-only", "#e5c07b"))
+            if started.demo:
+                left.append(("demo faces", "#e5c07b"))
             name = started.device_name.removeprefix("NVIDIA ")
             precision = started.precision if started.precision.startswith("bf") else f"fp{started.precision}"
             left.append((f"{started.device} {name} {precision}" if name != "CPU" else f"CPU {precision}", ""))
@@ -81,16 +93,18 @@ class StatusLines(Widget):
                 left.append((f"{started.recipe} recipe", "dim"))
             if started.image_size > 0:
                 left.append((f"{started.image_size} px", "dim"))
-            if started.demo:
-                left.insert(2, ("demo faces", "#e5c07b"))
+        elif self.read_only:
+            left.append(("read-only", "#e5c07b"))
         right: list[Field] = []
         if state.since:
-            right.append((fmt.duration(state.elapsed_s(self._now)), ""))
+            if not state.live or width >= ELAPSED_FROM:
+                right.append((fmt.duration(state.elapsed_s(self._now)), "dim" if state.live else ""))
             if state.live:
                 right.append((f"{fmt.duration(state.left_s())} left", ""))
         return fitted(left, right, width)
 
     def _second(self, state: RunState, width: int) -> Text:
+        """Return the bar, loss and accuracy; then how far the epoch is, speed and load, as far as they fit."""
         started = state.started
         if started is None:
             text = "reading the run"
@@ -98,30 +112,41 @@ class StatusLines(Widget):
                 starting = "the trainer is starting: importing torch and reading the photographs"
                 text = starting if state.live else "never started"
             return fitted([(text, "dim")], [], width)
-        epoch, share = state.epoch_progress
-        fields: list[Field] = []
+        _, share = state.epoch_progress
+        fields: list[Field] = list(latest_figures(state))
         if state.live:
             if started.steps_per_epoch > 0:
-                fields.append((f"{100 * share:.0f} % of epoch {epoch + 1}", ""))
-                fields.append((f"batch {state.batch}/{started.steps_per_epoch}", ""))
+                fields.insert(0, (f"{100 * share:.0f} %", ""))
+                fields.append((f"batch {fmt.thousands(state.batch)} of {fmt.thousands(started.steps_per_epoch)}", ""))
             else:
-                fields.append((f"epoch {epoch + 1}, batch {state.batch}", ""))
+                fields.append((f"batch {fmt.thousands(state.batch)}", ""))
         if state.images_per_second:
-            fields.append((f"{fmt.thousands(state.images_per_second)} images/s", ""))
+            fields.append((f"{fmt.thousands(state.images_per_second)} images/s", "" if state.live else "dim"))
         if state.system is not None and state.live:
             for gpu in state.system.gpus[:1]:
                 used, total = fmt.gib(gpu.memory_used_bytes), fmt.gib(gpu.memory_total_bytes)
                 fields.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used}/{total} GiB", "dim"))
             if not state.system.gpus:
-                fields.append((f"CPU {state.system.cpu_percent:.0f} %", "dim"))
-        words = fitted([("", ""), *fields], [], max(0, width - 12))
-        bar_width = max(0, min(60, width - words.cell_len - 3))
+                fields.append((f"CPU {fmt.load(state.system.cpu_percent)}", "dim"))
+        words = fitted([("", ""), *fields], [], max(0, width - MIN_BAR - 2))
+        bar_width = max(0, min(MAX_BAR, width - words.cell_len - 3))
         line = Text(" ")
         done = share if state.live else state.epochs_done / started.epochs if started.epochs > 0 else 1.0
         line.append_text(bar(done, bar_width))
         line.append_text(words)
         line.truncate(width)
         return line
+
+
+def latest_figures(state: RunState) -> Sequence[Field]:
+    """Return validation loss and accuracy of the last epoch; before the first validation, those of the last batch."""
+    if state.epochs:
+        loss, accuracy = state.epochs[-1].validation_loss, state.epochs[-1].validation_accuracy
+        return (f"val. loss {fmt.measured(loss)}", "bold"), (f"val. acc. {fmt.measured(accuracy)}", "bold")
+    if not len(state.steps):
+        return ()
+    loss, accuracy = float(state.steps.loss[-1]), float(state.steps.accuracy[-1])
+    return (f"train loss {fmt.measured(loss)}", ""), (f"train acc. {fmt.measured(accuracy)}", "")
 
 
 def bar(share: float, width: int, colour: str = fmt.TRAIN_COLOUR) -> Text:

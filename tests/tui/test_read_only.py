@@ -1,0 +1,120 @@
+"""With ``--read-only``, and where a run's folder is not writable, looking at runs changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import recorded
+from piloting import WatchedApp, running, screen_text, type_text, until, until_said
+from textual.pilot import Pilot
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.folder import open_run
+from facegender.support.files import READ_ONLY_VARIABLE
+from tui.host.access import WriteAccess
+from tui.messages import DeleteRun, RecordFrame, RenameRun, ResumeRun, StartRun, StopRun, WriteNote
+
+Tree = dict[Path, tuple[int, int, bytes]]
+
+
+def tree(root: Path) -> Tree:
+    """Everything below a folder: when it was changed, its mode and its content."""
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in (root, *root.rglob("*"))
+    }
+
+
+async def refused(app: WatchedApp, say: str) -> str:
+    """Wait for a refusal, forget it and return it."""
+    await until(lambda: any(say in text for text in app.told))
+    (text,) = app.told
+    app.told.clear()
+    return text
+
+
+async def test_nothing_below_the_root_is_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(READ_ONLY_VARIABLE, "1")
+    folder = recorded.write_run(root, end="completed")
+    # A rename that was interrupted, which the list of runs would complete.
+    other = recorded.write_run(root, "heron-7", end="stopped")
+    other.path.rename(other.path.with_name("crane-1"))
+    before = tree(root)
+    async with running(root, run=folder, access=WriteAccess(read_only=True)) as (app, pilot):
+        await until_said(app, "read-only")
+        await until_said(app, "epoch 3 latest")
+        requests = (StopRun, RecordFrame, ResumeRun, DeleteRun)
+        for request in [kind(folder) for kind in requests] + [RenameRun(folder, "fox-1"), WriteNote(folder, "mine")]:
+            app.post_message(request)
+            await refused(app, "run otter-3 cannot be changed: facegender-tui was started with --read-only")
+        app.post_message(StartRun(TrainConfig(demo=True), "fox-1"))
+        await refused(app, "no run can be started: facegender-tui was started with --read-only")
+        await pilot.press("e")
+        await refused(app, "not written: run otter-3 cannot be changed")
+        await pilot.press("t")
+        await refused(app, "no run can be started")
+        await until_in_runs(app, pilot)
+        assert "read-only" in screen_text(app)
+        for key in ("N", "f2", "d", "S", "R"):
+            await pilot.press(key)
+            await refused(app, "cannot be changed")
+    assert tree(root) == before
+    assert open_run(root, "crane-1").visuals.exists() is False
+    assert tree(root) == before
+
+
+async def until_in_runs(app: WatchedApp, pilot: Pilot[None]) -> None:
+    """Open the list of runs, with the cursor on the run that is shown."""
+    await pilot.press("r")
+    await until_said(app, "2 runs")
+    await until(lambda: app.screen.query_one("#table").key)
+
+
+@pytest.mark.parametrize("closed", [lambda run: run.path, lambda run: run.visuals])
+async def test_a_run_whose_folder_is_not_writable_is_read_only_by_itself(root: Path, closed: Callable) -> None:
+    mine = recorded.write_run(root, "heron-7", end="stopped")
+    theirs = recorded.write_run(root, end="completed")
+    access = WriteAccess(is_writable=lambda path: path != closed(theirs))
+    before = tree(theirs.path) | tree(theirs.visuals)
+    async with running(root, run=theirs, access=access) as (app, pilot):
+        await until_said(app, "read-only")
+        app.post_message(WriteNote(theirs, "mine"))
+        await refused(app, f"run otter-3 is read-only: you may not write to {closed(theirs)}")
+        await until_said(app, "epoch 3 latest")
+        await pilot.press("e")
+        await refused(app, "not written: run otter-3 is read-only")
+        app.post_message(WriteNote(mine, "mine"))
+        await until(lambda: mine.read_note() == "mine")
+        app.dashboard.open_run(mine)
+        await until(lambda: "read-only" not in screen_text(app))
+    assert tree(theirs.path) | tree(theirs.visuals) == before
+
+
+async def test_the_welcome_screen_starts_and_downloads_nothing(root: Path) -> None:
+    async with running(root, access=WriteAccess(read_only=True)) as (app, pilot):
+        for _ in range(3):
+            await pilot.press("enter")
+            await refused(app, "no run can be started")
+            await pilot.press("down")
+    assert not list(root.iterdir())
+
+
+async def test_the_filter_of_runs_can_still_be_typed(root: Path) -> None:
+    recorded.write_run(root, end="completed")
+    recorded.write_run(root, "heron-7", end="completed")
+    async with running(root, access=WriteAccess(read_only=True)) as (app, pilot):
+        await until_in_runs(app, pilot)
+        await pilot.press("slash")
+        await type_text(pilot, "heron")
+        await until_said(app, "1 of 2: heron")
+
+
+def test_the_manifest_of_an_interrupted_rename_is_completed_without_the_variable(root: Path) -> None:
+    folder = recorded.write_run(root, "heron-7", end="stopped")
+    folder.path.rename(folder.path.with_name("crane-1"))
+    renamed = open_run(root, "crane-1")
+    assert renamed.visuals.exists()
+    assert msgspec.json.decode(renamed.manifest_path.read_bytes())["run"] == "crane-1"
