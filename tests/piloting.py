@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import textual._wait
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from tui.app import FaceGenderApp
@@ -64,6 +66,13 @@ async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
 async def type_text(pilot: Pilot[None], text: str) -> None:
     """Type a text, character by character."""
     await pilot.press(*({" ": "space", "/": "slash"}.get(character, character) for character in text))
+
+
+def type_at_once(app: FaceGenderApp, text: str) -> None:
+    """Send characters as if they had arrived in one read; ``\\r`` is Enter, ``\\x1b`` Escape."""
+    names = {"\r": "enter", "\x1b": "escape", "\t": "tab"}
+    for character in text:
+        app.post_message(events.Key(names.get(character) or _character_to_key(character), character))
 
 
 def title(browser: LayerBrowser) -> str:

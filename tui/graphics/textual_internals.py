@@ -6,9 +6,11 @@ behaviour of Textual it relies on.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from codecs import IncrementalDecoder, getincrementaldecoder
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
@@ -20,9 +22,11 @@ from textual import events
 from textual.app import App
 from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
+from textual.driver import Driver
 from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Offset, Region
+from textual.message_pump import MessagePump
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
@@ -40,6 +44,9 @@ LATE_REPLY_WINDOW_S = 30.0
 """How long after the start a terminal may still answer the probe; later keys are typed by a person."""
 MAX_GAP_S = 0.3
 """The longest gap between characters of one reply; a person seldom types so soon after a `^`."""
+KEY_LIMIT_S = 1.0
+"""How long a key may hold up the next one."""
+MOUNT_POLL_S = 0.002
 MAX_REPLY_CHARACTERS = 80
 """The length of the longest reply."""
 
@@ -159,7 +166,62 @@ def _replacing_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
 linux_driver.getincrementaldecoder = _replacing_decoder  # type: ignore[attr-defined, assignment]
 
 
-class LateReplyApp(App[None]):
+class OrderedKeysApp(App[None]):
+    """An app that handles typed keys one after the other.
+
+    Textual puts each key into the queue of the focused widget, and looks for a binding when the key has come back
+    through all widgets. Of keys that arrive in one read (over a slow link, from a program) the later ones thereby go to
+    widgets that the first one has just left, and are lost. Here a binding is looked up when the key arrives. The next
+    key waits until every message that the last one caused has been handled, and until a screen that it opened is
+    mounted.
+    """
+
+    def __init__(self, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._typed: deque[events.Key] = deque()
+        self._key_limit: asyncio.TimerHandle | None = None
+        """Set while a key is being handled."""
+
+    async def on_event(self, event: events.Event) -> None:
+        """Dispatch events; keys wait for each other."""
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif not event.is_forwarded:  # a forwarded one comes back from the widgets, and no binding wanted it
+            self._typed.append(event)
+            if self._key_limit is None:
+                await self._next_key()
+
+    async def _next_key(self) -> None:
+        if self._key_limit is not None:
+            self._key_limit.cancel()
+            self._key_limit = None
+        if not self._typed:
+            return
+        # Whatever happens to the widgets that a key went through, it does not hold up the others for longer than this.
+        self._key_limit = asyncio.get_running_loop().call_later(KEY_LIMIT_S, self.call_later, self._next_key)
+        if not self.screen.is_mounted:
+            asyncio.get_running_loop().call_later(MOUNT_POLL_S, self.call_later, self._next_key)
+            return
+        screen, widgets = self.screen, self.focused.ancestors_with_self if self.focused else [self.screen]
+        try:
+            await super().on_event(self._typed.popleft())
+        finally:
+            # What a message causes in a widget goes through its parents, and at last to the app.
+            self._follow_key([widget for widget in widgets if widget is not self] if screen is self.screen else [])
+
+    def _follow_key(self, pumps: Sequence[MessagePump]) -> None:
+        """Handle the next key when the queues of these, and then that of the app, have been worked off."""
+        for index, pump in enumerate(pumps):
+            if pump.call_later(self._follow_key, pumps[index + 1 :]):
+                return
+        self.call_later(self._next_key)
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """Look for bindings with priority as Textual does, and then at once for all others."""
+        return await super()._check_bindings(key, priority) or (priority and await super()._check_bindings(key))
+
+
+class LateReplyApp(OrderedKeysApp):
     """An app that drops late replies of the terminal to the probe.
 
     A handler or a binding sees a key only after the focused widget; only `App.on_event` sees it before.
