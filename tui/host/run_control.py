@@ -114,8 +114,8 @@ class RunControl:
         except OSError as error:  # a disk that fails must not end the interface
             self._notify_error(f"{error.filename or self._root}: {error.strerror or error}")
         finally:
-            # Not at once: a second request may be waiting in the queue of the app already.
-            self._app.call_later(lambda: self._pending.discard(key))
+            # A key that was pressed twice may still be on its way to the app, at most behind what was posted above.
+            self._app.call_later(self._app.call_later, self._pending.discard, key)
 
     async def _stop(self, folder: RunFolder) -> None:
         if await asyncio.to_thread(folder.state) not in LIVE_STATES:
