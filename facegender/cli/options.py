@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml, to_text
+from facegender.runs.config import FIELDS, RECIPES, option_of, parse, read_toml
 from facegender.runs.presets import default_of
 from facegender.support.errors import UserError
+from facegender.support.fields import to_text
 from facegender.support.files import expanded, is_folder, require_utf8
 from facegender.support.text import printable
 

@@ -3,73 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from facegender.runs.networks import RECIPE_NETWORK, network_problem, size_problem
 from facegender.support.errors import UserError
+from facegender.support.fields import Field, above_zero_to, between, fields_of, matches, shortened, unknown_setting
 from facegender.support.files import read_regular
 
 OnNan = Literal["stop", "skip", "continue"]
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-Check = Callable[[Any], str]
-"""Returns what is wrong with a value of a field's type, as a clause such as "must be …, not 0"; "" if nothing is."""
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of `TrainConfig`. The command line, TOML files and the interface's form all read it.
-
-    Attributes:
-        help: Help of the option of ``facegender train``.
-        check: Refuses values outside the limits.
-        metavar: Stands for the value in ``--help``; derived from the type where empty.
-        label: Label in the form; the name in words where empty.
-        hint: Note beside the field of the form; the choices where empty.
-        name: Name in `TrainConfig`; this and the next two are read from there.
-        type: Type of the value.
-        default: Default of the reference recipe.
-    """
-
-    help: str
-    check: Check = lambda value: ""
-    metavar: str = ""
-    label: str = ""
-    hint: str = ""
-    name: str = ""
-    type: Any = str
-    default: Any = None
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """All values, where there are only a few."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
-
-    @property
-    def expected(self) -> str:
-        """What the field takes, in words, for an error message."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if get_origin(self.type) is tuple:
-            return f"three numbers such as {to_text(self.default)}"
-        return {int: "a whole number", float: "a number", bool: "true or false"}.get(self.type, "text")
-
-
-def _between(low: int, high: int) -> Check:
-    return lambda value: "" if low <= value <= high else f"must be between {low} and {high}, not {value}"
-
-
-def _above_zero_to(high: float) -> Check:
-    return lambda value: "" if 0 < value <= high else f"must be above 0 and at most {high:g}, not {value:g}"
-
-
-def _matches(pattern: str, expected: str) -> Check:
-    return lambda value: "" if re.fullmatch(pattern, value) else f"must be {expected}, not {_shortened(value)!r}"
 
 
 def _check_share(value: float) -> str:
@@ -97,22 +42,22 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         _check_folder, metavar="DIR", label="photographs",
     )] = None
     demo: Annotated[bool, Field("Train on drawn demo faces instead of photographs.")] = False
-    demo_faces: Annotated[int, Field("Demo faces per class.", _between(10, 100_000))] = 120
-    epochs: Annotated[int, Field("Passes over the training photographs.", _between(1, 100_000))] = 10
+    demo_faces: Annotated[int, Field("Demo faces per class.", between(10, 100_000))] = 120
+    epochs: Annotated[int, Field("Passes over the training photographs.", between(1, 100_000))] = 10
     batch_size: Annotated[int, Field(
-        "Photographs per step on each device.", _between(1, 65_536), hint="photographs per step",
+        "Photographs per step on each device.", between(1, 65_536), hint="photographs per step",
     )] = 32
     learning_rate: Annotated[float, Field(
-        "Initial learning rate; with the tuned recipe its peak.", _above_zero_to(10), hint="at the start",
+        "Initial learning rate; with the tuned recipe its peak.", above_zero_to(10), hint="at the start",
     )] = 1e-3
     step_size: Annotated[int, Field(
-        "Epochs between learning rate reductions.", _between(1, 100_000), hint="epochs between reductions",
+        "Epochs between learning rate reductions.", between(1, 100_000), hint="epochs between reductions",
     )] = 10
     gamma: Annotated[float, Field(
-        "Factor of each learning rate reduction.", _above_zero_to(1), hint="factor of each reduction",
+        "Factor of each learning rate reduction.", above_zero_to(1), hint="factor of each reduction",
     )] = 0.1
     image_size: Annotated[int, Field(
-        "Side in pixels that photographs are resized to (not cropped).", _between(16, 4096), hint="pixels per side",
+        "Side in pixels that photographs are resized to (not cropped).", between(16, 4096), hint="pixels per side",
     )] = 512
     widths: Annotated[tuple[int, int, int], Field(
         "Output channels of the three convolutions or stages.", _check_widths, metavar="A,B,C",
@@ -121,7 +66,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         "Share of photographs kept for validation.", _check_share, label="validation share", hint="between 0 and 1",
     )] = 0.2
     seed: Annotated[int, Field(
-        "Seed of the split, the weights, the order and the augmentation.", _between(0, 2**32 - 1),
+        "Seed of the split, the weights, the order and the augmentation.", between(0, 2**32 - 1),
         hint="same seed, same split",
     )] = 42
     recipe: Annotated[Literal["reference", "tuned"], Field(
@@ -135,7 +80,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         "auto: every class has the same weight in the loss, however many photographs it has.",
     )] = "none"
     patience: Annotated[int, Field(
-        "Stop after this many epochs without a better validation accuracy; 0 trains all epochs.", _between(0, 100_000),
+        "Stop after this many epochs without a better validation accuracy; 0 trains all epochs.", between(0, 100_000),
         hint="epochs without a gain; 0 = off",
     )] = 0
     on_nan: Annotated[OnNan, Field(
@@ -148,26 +93,26 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     )] = "auto"
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Field("Hardware to train on.")] = "auto"
     devices: Annotated[str, Field(
-        "Number of devices, or auto.", _matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"), metavar="N",
+        "Number of devices, or auto.", matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"), metavar="N",
     )] = "auto"
-    num_nodes: Annotated[int, Field("Number of machines.", _between(1, 4096))] = 1
+    num_nodes: Annotated[int, Field("Number of machines.", between(1, 4096))] = 1
     strategy: Annotated[str, Field(  # not a Literal: runs of earlier versions have other strategies
         "auto: Lightning's choice; ddp: one process per device, each with a copy of the network.",
-        _matches("auto|ddp", "auto or ddp"),
+        matches("auto|ddp", "auto or ddp"),
     )] = "auto"
     cache: Annotated[Literal["auto", "disk", "memory", "gpu"], Field(
         "Where decoded photographs are kept while a run trains; auto chooses by their size.",
     )] = "auto"
     workers: Annotated[int, Field(
         "Processes that load batches; 0: the trainer loads them itself if the photographs fit into memory.",
-        _between(0, 256),
+        between(0, 256),
     )] = 0
     visualize_every: Annotated[int, Field(
-        "Epochs between two frames of feature maps; 0 saves none.", _between(0, 100_000),
+        "Epochs between two frames of feature maps; 0 saves none.", between(0, 100_000),
         label="pictures every", hint="epochs; 0 saves none",
     )] = 1
     probes: Annotated[int, Field(
-        "Validation photographs whose feature maps are saved.", _between(1, 64),
+        "Validation photographs whose feature maps are saved.", between(1, 64),
         label="probe images", hint="photographs to look inside",
     )] = 4
     # fmt: on
@@ -178,19 +123,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         return bool(every) and (epoch % every == 0 or epoch + 1 == self.epochs)
 
 
-def _complete(info: msgspec.structs.FieldInfo) -> Field:
-    """A field with what its declaration in `TrainConfig` says, and with a metavar, a label and a hint in any case."""
-    kind, declared = get_args(info.type)
-    field: Field = replace(declared, name=info.name, type=kind, default=info.default)
-    return replace(
-        field,
-        metavar=field.metavar or {int: "N", float: "X"}.get(kind, "NAME"),
-        label=field.label or info.name.replace("_", " "),
-        hint=field.hint or " or ".join(filter(None, (", ".join(field.choices[:-1]), *field.choices[-1:]))),
-    )
-
-
-FIELDS: dict[str, Field] = {info.name: _complete(info) for info in msgspec.structs.fields(TrainConfig)}
+FIELDS = fields_of(TrainConfig)
 RECIPES = FIELDS["recipe"].choices
 
 
@@ -200,24 +133,7 @@ def parse(name: str, text: str) -> Any:
     Raises:
         UserError: The text does not fit the field's type or limits; the message is a clause without the field's name.
     """
-    field, text = FIELDS[name], text.strip()
-    is_tuple = get_origin(field.type) is tuple
-    value = _convert(field, [part.strip() for part in text.split(",")] if is_tuple else text)
-    if problem := field.check(value):
-        raise UserError(problem)
-    return value
-
-
-def _convert(field: Field, value: Any) -> Any:
-    try:
-        return msgspec.convert(value, field.type, strict=False)
-    except msgspec.ValidationError:
-        raise UserError(f"must be {field.expected}") from None
-
-
-def to_text(value: Any) -> str:
-    """The text that `parse` converts to a value."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return FIELDS[name].parse(text)
 
 
 def option_of(name: str) -> str:
@@ -243,10 +159,6 @@ def validate(config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 64 else text[:63] + "…"
-
-
 def check_run_name(name: str) -> str:
     """Return the same name if it can name a folder on every system and is safe to show in a terminal.
 
@@ -255,7 +167,7 @@ def check_run_name(name: str) -> str:
     """
     if not RUN_NAME.fullmatch(name):
         raise UserError(
-            f"run name {_shortened(name)!r}: use 1 to 64 letters, digits, '.', '_' or '-', "
+            f"run name {shortened(name)!r}: use 1 to 64 letters, digits, '.', '_' or '-', "
             "beginning with a letter or digit"
         )
     return name
@@ -275,15 +187,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"--config {path}: not a TOML table ({error})") from None
     raw = {key.replace("-", "_"): value for key, value in raw.items()}
     if unknown := sorted(set(raw) - set(FIELDS)):
-        import difflib  # only a mistake needs it; the interface's first screen should not wait for it
-
-        close = difflib.get_close_matches(unknown[0], FIELDS, 1)
-        remedy = f"did you mean {close[0]!r}?" if close else f"the settings are {', '.join(FIELDS)}"
-        raise UserError(f"--config {path}: unknown setting {unknown[0]!r}; {remedy}")
+        raise UserError(f"--config {path}: {unknown_setting(unknown[0], FIELDS)}")
     values: dict[str, Any] = {}
     for key, value in raw.items():
         try:
-            values[key] = _convert(FIELDS[key], value)
+            values[key] = FIELDS[key].convert(value)
         except UserError as error:
             raise UserError(f"--config {path}: {key} {error}") from None
     return values

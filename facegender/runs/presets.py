@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
+from facegender.runs.config import FIELDS, TrainConfig, option_of
 from facegender.runs.networks import RECIPE_NETWORK
 from facegender.support.errors import UserError
+from facegender.support.fields import to_text
 
 PRESETS: dict[str, dict[str, Any]] = {
     "reference": {},
