@@ -14,6 +14,7 @@ from tui.host.shutdown import Shutdown, report_crash
 
 if TYPE_CHECKING:
     from tui.app import FaceGenderApp
+    from tui.settings import Settings, SettingsError
 
 # Textual writes at the end of a frame: at 60 frames per second that is half of the latency of a key.
 os.environ.setdefault("TEXTUAL_FPS", "120")
@@ -52,21 +53,22 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         "runs", nargs="*", metavar="RUN", help="the run to show (default: the newest), or several to compare"
     )
     parser.add_argument(
-        "--root", type=_path, default=Path(), help="where checkpoints/ and visuals/ live (default: here)"
+        "--root", type=_path, help="where checkpoints/ and visuals/ live (default: the setting root, or here)"
     )
     new_run = parser.add_mutually_exclusive_group()
     new_run.add_argument("--demo", action="store_true", help="start a run on faces drawn by the program")
     new_run.add_argument("--data", type=_path, metavar="DIR", help="open the form for a new run on this folder")
-    parser.add_argument("--graphics", choices=PROTOCOL_NAMES, default="auto", help="how pictures reach the terminal")
     parser.add_argument(
         "--read-only", action="store_true", help="change nothing: no run is started, stopped, renamed or deleted"
     )
+    parser.add_argument("--graphics", choices=PROTOCOL_NAMES, help="how pictures reach the terminal")
     parser.add_argument("--doctor", action="store_true", help="say which pictures this terminal can show, and exit")
+    parser.add_argument("--config-path", action="store_true", help="print the path of the settings file, and exit")
     parser.add_argument("--version", action="version", version=f"facegender-tui {__version__}")
     options = parser.parse_args(given)
     options.read_only |= bool(os.environ.get(READ_ONLY_VARIABLE))
     # The option overrides the variable: a wrong value there matters only without the option.
-    if options.graphics == "auto" and (value := invalid_override(os.environ)):
+    if options.graphics in (None, "auto") and (value := invalid_override(os.environ)):
         known = ", ".join(PROTOCOL_NAMES)
         parser.error(f"variable {ENVIRONMENT_VARIABLE}: unknown value {value!r} (choose from {known})")
     return options
@@ -80,17 +82,40 @@ def main() -> None:
     with Shutdown() as shutdown:
         with defer_signals():
             options = arguments()
+        if options.config_path:
+            from tui.settings import settings_path
+
+            # A path may have any bytes, and must reach a shell as it is.
+            sys.stdout.buffer.write(os.fsencode(settings_path()) + b"\n")
+            return
         if options.doctor:
             describe_terminal(options.graphics)
             return
         sys.exit(run(options, shutdown))
 
 
-def describe_terminal(graphics: str) -> None:
+def _load_settings() -> tuple[Settings, SettingsError | None]:
+    """Read the settings file; what is wrong in it has its default, and is returned as well."""
+    from tui.settings import SettingsError, load_settings, settings_path
+
+    try:
+        return load_settings(settings_path()), None
+    except SettingsError as error:
+        return error.settings, error
+
+
+def _requested_graphics(option: str | None) -> str | None:
+    """Return the protocol that the command line or the environment chooses; None leaves it to the settings."""
+    from tui.graphics.terminal import ENVIRONMENT_VARIABLE
+
+    return option or ("auto" if os.environ.get(ENVIRONMENT_VARIABLE) else None)
+
+
+def describe_terminal(graphics: str | None) -> None:
     """Probe the terminal and print which pictures it can show."""
     from tui.graphics.probe import Probe
 
-    terminal = Probe(graphics).finish()
+    terminal = Probe(_requested_graphics(graphics) or _load_settings()[0].graphics).finish()
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
     print(f"pictures  by {terminal.protocol.value}: {terminal.reason}")
     print(f"cells     {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")
@@ -113,7 +138,8 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
 
     if options.read_only:
         os.environ[READ_ONLY_VARIABLE] = "1"  # for the processes that classify
-    with Probe(options.graphics) as probe:
+    graphics = _requested_graphics(options.graphics)
+    with Probe() as probe:
         # The terminal replies while Textual is imported.
         with defer_signals():
             from facegender.runs.folder import open_run
@@ -123,15 +149,18 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
             from tui.app import FaceGenderApp
             from tui.host.access import WriteAccess
 
+        settings, settings_error = _load_settings()
+        probe.override = graphics or settings.graphics
         try:
-            root = require_utf8(expanded(options.root).absolute(), "--root")
+            root_source = "--root" if options.root else "root of the settings"
+            root = require_utf8(expanded(options.root or settings.root).absolute(), root_source)
             data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
             if options.runs and (options.demo or options.data):
                 raise UserError("a run to show and a new one (--demo, --data) exclude each other: give one of them")
             if options.read_only and (options.demo or options.data):
                 raise UserError("a new run (--demo, --data) and --read-only exclude each other: give one of them")
             if not is_folder(root):
-                raise UserError(f"--root {root} is not a folder: create it, or name another one")
+                raise UserError(f"{root_source} {root} is not a folder: create it, or name another one")
             runs = tuple(open_run(root, name) for name in dict.fromkeys(options.runs))
         except UserError as error:
             probe.finish()
@@ -145,8 +174,10 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
         compared=runs[1:] and runs,
         demo=options.demo,
         data=str(data) if data else None,
-        graphics=options.graphics,
         access=WriteAccess(read_only=options.read_only),
+        graphics=graphics,
+        settings=settings,
+        settings_error=settings_error,
     )
     return _run_app(app, shutdown)
 

@@ -34,9 +34,20 @@ from tui.host.run_control import RunControl, live_runs
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
 from tui.host.thumbnails import ThumbnailProcess
-from tui.messages import REQUESTS, ClassifyFile, CompareRuns, KeepRuns, OpenRun, RunRenamed, RunRequest, StartRun
+from tui.messages import (
+    REQUESTS,
+    ClassifyFile,
+    CompareRuns,
+    KeepRuns,
+    OpenRun,
+    RunRenamed,
+    RunRequest,
+    SettingsChanged,
+    StartRun,
+)
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
+from tui.settings import Settings, SettingsError, load_settings, settings_path
 
 if TYPE_CHECKING:
     from tui.screens.runs import TableView
@@ -74,6 +85,15 @@ THEME = Theme(
 )
 
 
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes when a file does; None while it cannot be read."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def _compare_command() -> type[Provider]:
     from tui.screens.compare_command import CompareCommand
 
@@ -86,6 +106,8 @@ class FaceGenderApp(LateReplyApp):
     Attributes:
         terminal: What the terminal can show; `PictureView` reads it.
         access: Which runs may be changed.
+        settings: The settings in force, which screens and widgets read. `SettingsChanged` says that they have changed.
+        settings_path: Their file, which need not exist.
     """
 
     TITLE = "facegender-tui"
@@ -103,8 +125,10 @@ class FaceGenderApp(LateReplyApp):
         compared: tuple[RunFolder, ...] = (),
         demo: bool = False,
         data: str | None = None,
-        graphics: str = "auto",
         access: WriteAccess | None = None,
+        graphics: str | None = None,
+        settings: Settings | None = None,
+        settings_error: SettingsError | None = None,
     ) -> None:
         """Create the application; it starts nothing before it runs.
 
@@ -113,8 +137,10 @@ class FaceGenderApp(LateReplyApp):
             compared: Runs to compare at once.
             demo: Start a run on demo faces at once.
             data: Open the form for a new run on this folder.
-            graphics: The protocol to use, or "auto", when the terminal is probed again.
             access: Which runs may be changed; None for those whose folders are writable.
+            graphics: The protocol to use, or "auto", when the terminal is probed again; None for that of the settings.
+            settings: What was read from the settings file; None for the defaults.
+            settings_error: What is wrong in that file.
         """
         super().__init__()
         # Before there is a screen: a change of theme restyles and repaints every widget.
@@ -128,6 +154,10 @@ class FaceGenderApp(LateReplyApp):
         self._demo = demo
         self._data = data
         self._graphics = graphics
+        self.settings = settings or Settings()
+        self.settings_path = settings_path()
+        self._settings_error = settings_error
+        self._settings_stamp = _stamp(self.settings_path) if settings else None
         self._leaving = False
         self._runs_view: TableView | None = None
         self._run_control = RunControl(self, root, self._confirm, self.access)
@@ -171,6 +201,9 @@ class FaceGenderApp(LateReplyApp):
         """Start the periodic checks."""
         self.set_interval(CHECK_S, self._run_control.reap)
         self.set_interval(CHECK_S, self._check_size)
+        self.set_interval(CHECK_S, self._check_settings)
+        if self._settings_error is not None:
+            self._notify_settings(self._settings_error, "the default is used for what is wrong")
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
         # A notification about one screen must not cover another. Immediately, so that those of the new screen stay.
         self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
@@ -243,7 +276,7 @@ class FaceGenderApp(LateReplyApp):
         await context_of(self).wait_until_flushed(FLUSH_LIMIT_S)
         try:
             with self.suspend():
-                probe = Probe(self._graphics)
+                probe = Probe(self._graphics or self.settings.graphics)
                 self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
@@ -265,6 +298,39 @@ class FaceGenderApp(LateReplyApp):
         size = Size(window.columns, window.rows)
         if window.rows and size != self.size and not self.is_headless:
             self.post_message(events.Resize(size, size))
+
+    # Settings
+
+    def _check_settings(self) -> None:
+        """Read the settings again if their file has changed, unless the disk has not answered the last time."""
+        if not any(worker.group == "settings" and not worker.is_finished for worker in self.workers):
+            self._reload_settings()
+
+    @work(group="settings")
+    async def _reload_settings(self) -> None:
+        stamp = await asyncio.to_thread(_stamp, self.settings_path)
+        if stamp == self._settings_stamp:
+            return
+        self._settings_stamp = stamp
+        try:
+            settings = await asyncio.to_thread(load_settings, self.settings_path)
+        except SettingsError as error:
+            self._notify_settings(error, "the settings stay as they were")
+        else:
+            self.use_settings(settings)
+
+    def use_settings(self, settings: Settings) -> None:
+        """Put other settings into force, and tell every screen."""
+        before, self.settings = self.settings, settings
+        if settings == before:
+            return
+        if settings.graphics != before.graphics and self._graphics is None:
+            self.action_redraw()
+        for screen in self.screen_stack:
+            screen.post_message(SettingsChanged(before))
+
+    def _notify_settings(self, error: SettingsError, consequence: str) -> None:
+        self.notify(one_line(f"{error}; {consequence}"), title="Settings", severity="warning", markup=False, timeout=20)
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

@@ -8,6 +8,7 @@ from textual.message import Message
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
+from tui.settings import Settings
 
 
 @dataclass
@@ -93,6 +94,13 @@ class WriteNote(RunRequest):
     """Replace the note of a run; an empty text removes it."""
 
     text: str
+
+
+@dataclass
+class SettingsChanged(Message, bubble=False):
+    """The settings of the application have changed; posted to every screen of the stack."""
+
+    before: Settings
 
 
 class KeepRuns(Message):

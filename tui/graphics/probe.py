@@ -63,6 +63,9 @@ class Probe:
 
     Creating it sends the queries and returns at once: import what takes long, then call `finish`.
 
+    Attributes:
+        override: The protocol to use, see below; it may be changed until `finish`.
+
     Args:
         override: `kitty`, `sixel` or `halfblock` to use this protocol, `auto` to choose the best.
         input_fd: The terminal's input; by default standard input.
@@ -78,7 +81,7 @@ class Probe:
         output_fd: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._override = override
+        self.override = override
         self._environment = dict(os.environ if environment is None else environment)
         self._input_fd = _descriptor(sys.__stdin__) if input_fd is None else input_fd
         self._output_fd = _terminal_output() if output_fd is None else output_fd
@@ -101,7 +104,7 @@ class Probe:
         finally:
             self.restore()
         size = window_size(self._output_fd, self._input_fd)
-        terminal = interpret(self._replies, self._environment, size, self._tmux, self._override, self._not_probed)
+        terminal = interpret(self._replies, self._environment, size, self._tmux, self.override, self._not_probed)
         self._terminal = replace(terminal, round_trip_s=self._round_trip_s)
         return self._terminal
 

@@ -197,7 +197,7 @@ def invalid_override(environment: Mapping[str, str]) -> str:
 
 def _forced(override: str, environment: Mapping[str, str]) -> _Choice | None:
     variable = environment.get(ENVIRONMENT_VARIABLE, "")
-    for value, source in ((override, "the command line"), (variable, ENVIRONMENT_VARIABLE)):
+    for value, source in ((override, "the command line or the settings"), (variable, ENVIRONMENT_VARIABLE)):
         value = value.strip().lower()
         if value in PROTOCOL_NAMES[1:]:
             return _Choice(Protocol(value), f"requested by {source}")

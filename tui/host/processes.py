@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 
 from facegender.runs.checkpoints import CheckpointChoice
-from facegender.runs.config import FIELDS, TrainConfig, option_of, to_text
+from facegender.runs.config import FIELDS, TrainConfig, option_of
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run, require_resumable
 from facegender.runs.presets import default_of, unused_fields
 from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.errors import UserError
+from facegender.support.fields import to_text
 from facegender.support.files import open_regular
 from facegender.support.text import one_line, shell_command
 

@@ -26,6 +26,7 @@ from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
 from tui.inspect.selection import Selection
 from tui.inspect.title import title_line
 from tui.inspect.view import LayerView
+from tui.settings import settings_of
 from tui.widgets.pane import PaneTitle
 
 PLAY_EVERY_S = 0.4
@@ -446,6 +447,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             reference=reference,
             patches=patches if isinstance(patches, Path) else None,
             no_patches=patches if isinstance(patches, str) else "",
+            levels=settings_of(self.app).levels,
         )
 
     def _reference(self, selection: Selection, epoch: int) -> int | None:

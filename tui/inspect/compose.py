@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_ENLARGEMENT = 2.0
 """Of a photograph."""
-LEVELS = 32
-"""Colours of a mosaic: as many as the eye tells apart in small tiles. Each level more costs bytes on the link."""
 PHOTOGRAPH_COLOURS = 128
 MOSAIC_COLOURS = 200
 """Of tiles that have colours of their own."""
@@ -71,12 +69,13 @@ def _compose(request: LayerRequest) -> LayerPicture:
         per_page = layout.grid.count
         first = min(selection.tile if framed is None else framed, shape[0] - 1) // per_page * per_page
         page = slice(first, first + per_page)
+        cursor = None if framed is None else framed - first
         label = int(frame.tensor("probe/labels", probe))
         probabilities = frame.tensor("probe/probabilities", probe).tolist()
         return LayerPicture(
             request=request,
             layout=layout,
-            mosaic=None if tiles is None else _mosaic(tiles, page, layout, None if framed is None else framed - first),
+            mosaic=None if tiles is None else _mosaic(tiles, page, request.levels, layout, cursor),
             photograph=_photograph(frame, probe, request, layout.photograph_px),
             layers=tuple(info.layers),
             channels=content.channels,
@@ -118,7 +117,7 @@ def _scale(tiles: Tiles | None, cursor: int | None) -> Scale:
     )
 
 
-def _mosaic(tiles: Tiles, page: slice, layout: Layout, cursor: int | None) -> Picture:
+def _mosaic(tiles: Tiles, page: slice, levels: int, layout: Layout, cursor: int | None) -> Picture:
     pixels = tiles.pixels[page]
     if pixels.ndim == 4:
         coloured = Picture.from_rgb(rgb_mosaic(pixels, layout.grid), MOSAIC_COLOURS)
@@ -129,7 +128,7 @@ def _mosaic(tiles: Tiles, page: slice, layout: Layout, cursor: int | None) -> Pi
         return Picture(np.where(marks, last + marks, coloured.pixels).astype(np.uint8), colours)
     colormap = tiles.colormap
     assert colormap is not None
-    return Picture(mosaic(pixels, layout.grid, levels=LEVELS, cursor=cursor), palette(colormap, LEVELS))
+    return Picture(mosaic(pixels, layout.grid, levels=levels, cursor=cursor), palette(colormap, levels))
 
 
 def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: tuple[int, int]) -> Picture | None:

@@ -14,6 +14,7 @@ from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.layout import Layout
 from tui.inspect.selection import Selection
+from tui.settings import Settings
 
 if TYPE_CHECKING:
     from facegender.rendering.history import ChannelCurve
@@ -60,6 +61,7 @@ class LayerRequest:
         history: Epochs of the run and their frame files, if the picture depends on them.
         reference: The frame file that "difference" compares with; None if there is none.
         patches: The file of the channel's patches, once there is one.
+        levels: Colours of a mosaic.
         no_patches: Why there are no patches (yet).
     """
 
@@ -76,6 +78,7 @@ class LayerRequest:
     reference: Path | None = None
     patches: Path | None = None
     no_patches: str = ""
+    levels: int = Settings().levels
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from tui.run.series import StepColumns
 from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState, TrainingSegment
 
 Floats = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 Axis = Literal["epochs", "steps", "minutes"]
 X_AXES: tuple[Axis, ...] = ("epochs", "steps", "minutes")
@@ -35,6 +36,12 @@ BUCKETS = 4096
 """More than any chart has columns of dots, so that the reduction is not visible."""
 STEPS_AT_ONCE = 60_000
 """Steps added in one call of `StepCurves.update`, which takes a few milliseconds."""
+
+
+def cycle_from(first: T, choices: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the choices in the order in which a key goes through them, beginning with ``first``."""
+    index = choices.index(first) if first in choices else 0
+    return tuple(dict.fromkeys((first, *choices[index:], *choices[:index])))
 
 
 class Smoother:

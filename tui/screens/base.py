@@ -12,6 +12,8 @@ from tui.completion import complete_path
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
+from tui.messages import SettingsChanged
+from tui.settings import settings_of
 from tui.widgets.prompt import Prompt
 
 
@@ -40,6 +42,12 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
             view.redraw()
         for browser in self.query(LayerBrowser):
             browser.redraw()
+
+    @on(SettingsChanged)
+    def _redraw_by_settings(self, event: SettingsChanged) -> None:
+        settings, before = settings_of(self.app), event.before
+        if (settings.levels, settings.colour_map) != (before.levels, before.colour_map):
+            self.redraw()
 
     async def may_end(self) -> bool:
         """Return whether the screen may end; one with unfinished work asks."""

@@ -20,13 +20,14 @@ from facegender.support.text import counted, end_of
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
 from tui.host.processes import ClassifierProcess
-from tui.messages import OpenRun
-from tui.run.curves import SMOOTHING, X_AXES, Axis
+from tui.messages import OpenRun, SettingsChanged
+from tui.run.curves import SMOOTHING, X_AXES, Axis, cycle_from
 from tui.run.follow import FollowFailed
 from tui.run.follow_many import ReducedRun, RunsFollower, RunsUpdated
 from tui.run.overlay import GLYPHS, Entry, EntryCurves, curves_of, entries, lines
 from tui.run.state import ACCURACY, F1
 from tui.screens.base import BaseScreen
+from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.keys import KeyHints
 from tui.widgets.legend_table import Legend, LegendRow, LegendTable
@@ -219,11 +220,13 @@ class Compare(BaseScreen[None]):
     # Drawing: at most one picture of the charts at a time, in a thread, then the newest
 
     def _request(self) -> _Request:
+        settings = settings_of(self.app)
+        axes, weights = cycle_from(settings.x_axis, X_AXES), cycle_from(settings.smoothing, SMOOTHING)
         return _Request(
             entries=self._entries,
             hidden=self._hidden,
-            axis=X_AXES[self._choice["axis"] % len(X_AXES)],
-            weight=SMOOTHING[self._choice["smoothing"] % len(SMOOTHING)],
+            axis=axes[self._choice["axis"] % len(axes)],
+            weight=weights[self._choice["smoothing"] % len(weights)],
             metric=self._metric,
             names=NAMES[self._choice["names"] % len(NAMES)],
             view=self._view,
@@ -354,6 +357,16 @@ class Compare(BaseScreen[None]):
         self._alone = CHARTS[1 - CHARTS.index(self._alone)]
         self._arrange()
         self.call_after_refresh(self._update)
+
+    @on(SettingsChanged)
+    def _use_settings(self, event: SettingsChanged) -> None:
+        """Show the curves as the settings say, unless these have not changed; the keys go on from there."""
+        settings, before = settings_of(self.app), event.before
+        if settings.x_axis != before.x_axis:
+            self._choice["axis"], self._cursor_x, self._view = 0, None, None
+        if settings.smoothing != before.smoothing:
+            self._choice["smoothing"] = 0
+        self._update()
 
     # Keys
 

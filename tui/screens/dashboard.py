@@ -30,10 +30,11 @@ from tui.host.processes import ClassifierProcess, RunPatches
 from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
-from tui.messages import ClassifyFile
+from tui.messages import ClassifyFile, SettingsChanged
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen
+from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.facts import CELL, Facts, machine_facts, run_facts
 from tui.widgets.keys import KeyHints
@@ -131,7 +132,13 @@ class Dashboard(PictureScreen):
         if self.folder is not None:
             # After the first paint, as the first steps import numpy.
             self.call_after_refresh(self.open_run, self.folder)
+        self._charts.use_settings(settings_of(self.app))
         self._arrange()
+
+    @on(SettingsChanged)
+    def _use_settings(self) -> None:
+        self._charts.use_settings(settings_of(self.app))
+        self._stale = True
 
     def on_unmount(self) -> None:
         """Stop the thread that follows the run."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tui import format as fmt
 from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState
+from tui.settings import Settings
 from tui.widgets.chart import Chart, ChartPane
 
 if TYPE_CHECKING:
@@ -29,8 +30,17 @@ class RunCharts:
         self._steps: StepCurves | None = None
         self._curves: Curves | None = None
         self._metric = ACCURACY
-        self._x_axis = 0
-        self._smoothing = 0
+        self._x_axis = self._smoothing = 0
+        self._settings = Settings()
+
+    def use_settings(self, settings: Settings) -> None:
+        """Show the curves with the x axis and the smoothing of the settings; the keys go on from there."""
+        before, self._settings = self._settings, settings
+        if before.x_axis != settings.x_axis:
+            self._x_axis = 0
+        if before.smoothing != settings.smoothing:
+            self._smoothing = 0
+            self._steps = None  # by its weights the steps are smoothed before they are reduced
 
     def show(self, state: RunState) -> bool:
         """Show a run; return False if there are more steps than are added at once, so that it must be called again."""
@@ -40,12 +50,14 @@ class RunCharts:
                 pane.show((), (0.0, 1.0), "", raw=False)
             return True
         # numpy is imported here, after the first screen was painted.
-        from tui.run.curves import SMOOTHING, X_AXES, StepCurves
+        from tui.run.curves import SMOOTHING, X_AXES, StepCurves, cycle_from
 
+        weights = cycle_from(self._settings.smoothing, SMOOTHING)
+        axes = cycle_from(self._settings.x_axis, X_AXES)
         if self._steps is None:
-            self._steps = StepCurves()
+            self._steps = StepCurves(weights)
         complete = self._steps.update(state.steps)
-        axis, weight = X_AXES[self._x_axis % len(X_AXES)], SMOOTHING[self._smoothing % len(SMOOTHING)]
+        axis, weight = axes[self._x_axis % len(axes)], weights[self._smoothing % len(weights)]
         curves = self._curves = self._steps.curves(state, axis, weight, self._metric)
         self.loss.show(curves.loss, curves.x_range, axis, raw=not weight)
         metric, chart = self._metric, self.second.chart
