@@ -43,6 +43,7 @@ from tui.messages import (
     RunRenamed,
     RunRequest,
     SettingsChanged,
+    ShowRunPage,
     StartRun,
 )
 from tui.screens.base import BaseScreen
@@ -392,7 +393,7 @@ class FaceGenderApp(LateReplyApp):
         await self.push_screen(NewRun(self.root, config, one_line(origin)))
 
     def action_request(self, what: str) -> None:
-        """Stop or resume the shown run, or have it make pictures."""
+        """Stop or resume the shown run, have it make pictures, or show its page."""
         if self.dashboard.folder is None:
             self.notify("no run is open: r lists the runs", severity="error")
         else:
@@ -420,6 +421,12 @@ class FaceGenderApp(LateReplyApp):
         while self.screen is not self.dashboard and len(self.screen_stack) > 1:
             self.screen.dismiss(None)  # answers a question that is still open, where popping would leave it waiting
         self.dashboard.open_run(event.folder)
+
+    @on(ShowRunPage)
+    async def _show_run_page(self, event: ShowRunPage) -> None:
+        from tui.screens.run_page import RunPage
+
+        await self.push_screen(RunPage(event.folder))
 
     @on(CompareRuns)
     async def _compare_runs(self, event: CompareRuns) -> None:

@@ -39,6 +39,9 @@ COMMANDS: tuple[Command, ...] = (
     Command("resume", "R", "R", "app.request('resume')", "resume the run from its last checkpoint", "Runs", "resume"),
     Command("frame", "F", "F", "app.request('frame')", "make pictures of the current weights now", "Runs"),
     Command("runs", "r", "r", "app.runs", "all runs: sort, filter, compare, delete", "Runs", "runs"),
+    Command(
+        "run-page", "i", "i", "app.request('page')", "all about the run: files, settings, commands", "Runs", "info"
+    ),
     Command("classify", "c", "c", "open_prompt", "classify a photograph with this run", "Runs", "classify"),
     Command("mistakes", "w", "w", "mistakes", "what it gets wrong, suspect labels, figures", "Runs", "mistakes"),
     Command("previous-epoch", "left", "←", "move_epoch(-1)", "previous epoch", "Pictures"),

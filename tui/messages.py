@@ -27,6 +27,13 @@ class OpenRun(Message):
 
 
 @dataclass
+class ShowRunPage(Message):
+    """Show everything that is known of a run."""
+
+    folder: RunFolder
+
+
+@dataclass
 class CompareRuns(Message):
     """Show several runs over each other, in this order."""
 
@@ -119,5 +126,12 @@ class RunRenamed(RunsChanged):
     after: RunFolder
 
 
-REQUESTS = {"open": OpenRun, "stop": StopRun, "resume": ResumeRun, "frame": RecordFrame, "checkpoint": SaveCheckpoint}
+REQUESTS = {
+    "open": OpenRun,
+    "stop": StopRun,
+    "resume": ResumeRun,
+    "frame": RecordFrame,
+    "checkpoint": SaveCheckpoint,
+    "page": ShowRunPage,
+}
 """By the word for what is done with the run."""

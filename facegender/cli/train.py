@@ -11,7 +11,7 @@ from facegender.cli.options import Config, Json, Root, not_empty, read_settings,
 from facegender.cli.output import CHARTS, check_output, write_chart
 from facegender.runs.config import FIELDS, RECIPES, option_of, validate
 from facegender.runs.networks import NETWORKS
-from facegender.runs.presets import configure, describe
+from facegender.runs.presets import FIND_LR_FIELDS, configure, describe
 from facegender.support.errors import print_error
 from facegender.support.text import json_line, printable, shell_command
 
@@ -38,12 +38,7 @@ def train(
     raise typer.Exit(1 if status == "failed" else 0)
 
 
-@settings_options(
-    (
-        "data", "demo", "demo_faces", "batch_size", "image_size", "widths", "val_split", "seed", "recipe", "network",
-        "class_weights", "precision", "accelerator", "workers",
-    )
-)  # fmt: skip
+@settings_options(FIND_LR_FIELDS)
 def find_lr(
     given: dict[str, Any],
     batches: Annotated[

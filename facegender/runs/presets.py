@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from facegender.runs.config import FIELDS, TrainConfig, option_of
@@ -44,6 +44,12 @@ DESCRIPTIONS: dict[str, tuple[str, ...]] = {
 LISTED = ("image_size", "epochs", "batch_size", "learning_rate", "step_size", "gamma", "widths", "precision")
 """The fields that `describe` lists."""
 
+FIND_LR_FIELDS = (
+    "data", "demo", "demo_faces", "batch_size", "image_size", "widths", "val_split", "seed", "recipe", "network",
+    "class_weights", "precision", "accelerator", "workers",
+)  # fmt: skip
+"""The fields that ``facegender find-lr`` takes."""
+
 
 def configure(given: Mapping[str, Any]) -> TrainConfig:
     """Make a configuration: given values come first, then those of the recipe, then the defaults.
@@ -67,6 +73,20 @@ def unused_fields(recipe: str, network: str) -> tuple[str, ...]:
 def default_of(field: str, recipe: str) -> Any:
     """The value of a field that is not given."""
     return PRESETS[recipe].get(field, FIELDS[field].default)
+
+
+def train_arguments(config: TrainConfig, fields: Collection[str] = FIELDS.keys()) -> list[str]:
+    """Return the options of ``facegender train`` for a configuration, without those at the default of the recipe.
+
+    Args:
+        fields: Only these.
+    """
+    unused = unused_fields(config.recipe, config.network)
+    return [
+        option_of(name) if value is True else f"{option_of(name)}={to_text(value)}"
+        for name in FIELDS
+        if name in fields and (value := getattr(config, name)) != default_of(name, config.recipe) and name not in unused
+    ]
 
 
 def describe(recipe: str) -> list[str]:

@@ -70,10 +70,10 @@ def shell_command(root: Path, *arguments: str, program: str = "facegender") -> s
         root: The folder that has the runs.
     """
     options = [] if root == Path() else [f"--root={root}"]
-    return " ".join(map(_quoted, [program, *arguments, *options]))
+    return " ".join(map(shell_word, [program, *arguments, *options]))
 
 
-def _quoted(word: str) -> str:
+def shell_word(word: str) -> str:
     r"""Quote a word for a shell; what a terminal might obey is escaped as bash and zsh read it, e.g. ``$'\x1b'``."""
     if printable(word) == word:
         return shlex.quote(word)

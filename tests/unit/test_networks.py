@@ -10,9 +10,8 @@ import pytest
 from facegender.__main__ import run
 from facegender.runs.config import TrainConfig, parse, read_toml, validate
 from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, network_problem, size_problem
-from facegender.runs.presets import configure
+from facegender.runs.presets import configure, train_arguments
 from facegender.support.errors import UserError
-from tui.host.processes import train_arguments
 
 Capture = pytest.CaptureFixture[str]
 

@@ -20,9 +20,9 @@ from piloting import until
 from facegender.cli.app import app as command_line
 from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder, list_runs
-from facegender.runs.presets import configure
+from facegender.runs.presets import configure, train_arguments
 from facegender.support.errors import UserError
-from tui.host.processes import ClassifierProcess, Trainers, output_lines, train_arguments
+from tui.host.processes import ClassifierProcess, Trainers, output_lines
 
 Script = Callable[[str], None]
 

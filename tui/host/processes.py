@@ -14,12 +14,11 @@ from pathlib import Path
 import msgspec
 
 from facegender.runs.checkpoints import CheckpointChoice
-from facegender.runs.config import FIELDS, TrainConfig, option_of
+from facegender.runs.config import TrainConfig
 from facegender.runs.folder import LIVE_STATES, RunFolder, create_run, require_resumable
-from facegender.runs.presets import default_of, unused_fields
+from facegender.runs.presets import train_arguments
 from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.errors import UserError
-from facegender.support.fields import to_text
 from facegender.support.files import open_regular
 from facegender.support.text import one_line, shell_command
 
@@ -32,16 +31,6 @@ ANSWER_LIMIT_S = 60.0
 OUTPUT_CHUNK = 1 << 16
 OUTPUT_LINE_LIMIT = 4096
 """Characters kept of an unfinished line of output."""
-
-
-def train_arguments(config: TrainConfig) -> list[str]:
-    """Return the options of ``facegender train`` for a configuration, without those at the default of the recipe."""
-    unused = unused_fields(config.recipe, config.network)
-    return [
-        option_of(name) if value is True else f"{option_of(name)}={to_text(value)}"
-        for name in FIELDS
-        if (value := getattr(config, name)) != default_of(name, config.recipe) and name not in unused
-    ]
 
 
 class Trainers:

@@ -30,7 +30,7 @@ from tui.host.processes import ClassifierProcess, RunPatches
 from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
-from tui.messages import ClassifyFile, SettingsChanged
+from tui.messages import ClassifyFile, SettingsChanged, ShowRunPage
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen
@@ -388,7 +388,10 @@ class Dashboard(PictureScreen):
             self._arrange()
 
     def action_enlarge(self, enlarged: bool) -> None:
-        """Show only the focused pane, or all of them again."""
+        """Show only the focused pane, or all of them again; of the run there is a page."""
+        if enlarged and self._pane == "run" and not self._explorer and self.folder is not None:
+            self.app.post_message(ShowRunPage(self.folder))
+            return
         if self._explorer and not enlarged:
             self._open_explorer(False)
         self._enlarged = enlarged

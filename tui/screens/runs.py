@@ -42,7 +42,7 @@ _HIGHEST_FIRST = ("best", "epochs", "duration")
 _SCROLLBAR = 1
 _HINTS = (
     ("Enter", "open"), ("Space", "mark"), ("/", "filter"), ("←→", "sort"), ("o", "reverse"), ("d", "delete"),
-    ("N", "note"), ("F2", "rename"), ("S", "stop"), ("R", "resume"), ("t", "new run"),
+    ("i", "info"), ("N", "note"), ("F2", "rename"), ("S", "stop"), ("R", "resume"), ("t", "new run"),
 )  # fmt: skip
 _ONE_MARKED_HINTS = (("Space", "mark another to compare"), *_HINTS[2:])
 _COMPARE_HINTS = (("Enter", "compare"), *_HINTS[1:])
@@ -107,6 +107,7 @@ class Runs(BaseScreen[None]):
         ("f2", "edit('name')", "rename the run"),
         ("S", "request('stop')", "stop the run after this batch (asks first)"),
         ("R", "request('resume')", "resume the run from its last checkpoint"),
+        ("i", "request('page')", "everything that is known of the run"),
         ("t", "app.new_run", "start a new run"),
         ("question_mark,f1", "app.help", "show this help"),
         ("escape", "back", "close the text, clear the filter, then the marks, or back"),
@@ -372,7 +373,7 @@ class Runs(BaseScreen[None]):
             self.action_request("open")
 
     def action_request(self, what: str) -> None:
-        """Open, stop or resume the run under the cursor."""
+        """Open, stop or resume the run under the cursor, or show its page."""
         if self._table.key:
             self.app.post_message(REQUESTS[what](RunFolder(self._root, self._table.key)))
 

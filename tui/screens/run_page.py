@@ -1,0 +1,269 @@
+"""The run page: everything that the files of a run say about it, with commands to copy or to carry out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+import msgspec
+from rich.style import Style
+from rich.text import Text
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from facegender.runs.details import Detail, RunDetails, Section, read_details
+from facegender.runs.folder import RunFolder
+from facegender.support.text import counted, one_line, printable
+from tui import format as fmt
+from tui.graphics.textual_internals import QuietFocusScreen, Row
+from tui.messages import REQUESTS
+from tui.screens.base import BaseScreen
+from tui.widgets.details import DetailsView
+from tui.widgets.inputs import TextInput
+from tui.widgets.keys import KeyHints
+from tui.widgets.lines import Lines
+
+POLL_S = 0.5
+REST = 20
+"""Reading takes at most about this fraction of the time: a long journal is read less often."""
+MAX_COPIED = 74_000
+"""Bytes: xterm and others ignore an OSC 52 sequence whose base64 is longer than 100 000 characters."""
+_HINTS = (
+    ("↑↓", "line"), ("←→", "section"), ("Enter", "do it"), ("Y", "copy"), ("/", "filter"), ("S", "stop"),
+    ("R", "resume"), ("t", "new run"),
+)  # fmt: skip
+_LAST_HINTS = (("?", "help"), ("Esc", "back"))
+_FILTER_HINTS = (("Enter", "keep the filter"), ("↑↓", "line"))
+_SECTION = "section"
+"""The name in a style's meta data of the index of a section, in the list of contents."""
+
+
+class RunPage(QuietFocusScreen[None], BaseScreen[None]):
+    """Shows a run as a document that follows what happens on the disk."""
+
+    CSS_PATH = "run_page.tcss"
+    AUTO_FOCUS = "#details"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
+    HELP = (
+        "Y copies what is under the cursor by the escape sequence OSC 52, which also reaches your own machine through "
+        "ssh if the terminal allows it; on the title of a section it copies the section."
+    )
+    BINDINGS = [
+        ("up,k", "details('move', -1)", "previous line"),
+        ("down,j", "details('move', 1)", "next line"),
+        ("left,h,shift+tab", "section(-1)", "previous section"),
+        ("right,l,tab", "section(1)", "next section"),
+        ("pageup", "details('page', -1)", "page up"),
+        ("pagedown", "details('page', 1)", "page down"),
+        ("home", "details('first')", "first line"),
+        ("end", "details('last')", "last line"),
+        ("enter", "details('choose')", "carry out the command under the cursor"),
+        ("Y", "copy", "copy the line, or the section (OSC 52)"),
+        ("slash", "filter", "show only lines with a text"),
+        ("S", "request('stop')", "stop the run after this batch (asks first)"),
+        ("R", "request('resume')", "resume the run from its last checkpoint"),
+        ("t", "train", "start a new run with this configuration"),
+        ("g", "app.redraw", "redraw"),
+        ("question_mark,f1", "app.help", "help"),
+        ("escape", "back", "clear the filter, or back"),
+        ("q,i", "leave", "back"),
+    ]
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+        self._read: RunDetails | None = None
+        self._filter = ""
+        self._stamp: object = None
+        self._timer: Timer | None = None
+        self._title, self._contents = Lines(id="title"), Static(id="contents", markup=False)
+        self._details = DetailsView(id="details")
+        self._input = TextInput(id="edit-input", compact=True, placeholder="lines that contain this text")
+        self._hints = KeyHints(_HINTS, _LAST_HINTS)
+
+    def compose(self) -> ComposeResult:
+        """The contents beside the document."""
+        yield self._title
+        with Row(id="body"):
+            yield self._contents
+            yield self._details
+        with Horizontal(id="edit"):
+            yield Static("filter ›", id="edit-label", markup=False)
+            yield self._input
+        yield self._hints
+
+    # Reading
+
+    def on_mount(self) -> None:
+        """Read the run."""
+        self._show_title()
+        self._update()
+
+    @work(exclusive=True, group="read")
+    async def _update(self) -> None:
+        """Read the run in a thread if its files have changed, and look again after a while."""
+        if self._timer:
+            self._timer.stop()
+        began = time.monotonic()
+        stamp = await asyncio.to_thread(_stamp, self._folder)
+        if stamp != self._stamp:
+            try:
+                read = await asyncio.to_thread(read_details, self._folder)
+            except OSError as error:  # a disk that fails must not end the interface
+                self.notify(one_line(f"{self._folder.name}: {error.strerror or error}"), severity="error", markup=False)
+            else:
+                self._stamp, self._read = stamp, read
+                if self.is_open:
+                    self._show()
+        if self.is_open:
+            self._timer = self.set_timer(max(POLL_S, REST * (time.monotonic() - began)), self._update)
+
+    # Showing
+
+    def _show(self) -> None:
+        if self._read is not None:
+            self._details.show(list(filter(None, (_matching(one, self._filter) for one in self._read.sections))))
+        self._show_title()
+        self._show_contents()
+
+    def _show_title(self) -> None:
+        title = Text(" Run ", "bold").append(self._folder.name)
+        if self._read is None:
+            title.append("  reading…", "dim")
+        else:
+            title.append(f"  {' '.join((fmt.SIGNS[self._read.state][0], self._read.state))}")
+            title.stylize(fmt.SIGNS[self._read.state][1], len(title) - len(self._read.state) - 2)
+        if self._filter:
+            count = sum(len(section.lines) for section in self._details.sections)
+            title.append(f"  {counted(count, 'line')} with “{one_line(self._filter)}”", "#e5c07b")
+        elif self.has_class("-narrow") and (section := self._details.section):
+            place = f"{self._details.section_index + 1} of {len(self._details.sections)}"
+            title.append(f"  {section.title}, {place}", "dim")
+        title.append(f"  {printable(self._folder.path.absolute())}", "dim")
+        self._title.write(title)
+
+    @on(DetailsView.Moved)
+    def _show_contents(self) -> None:
+        out = Text()
+        for index, section in enumerate(self._details.sections):
+            selected = index == self._details.section_index
+            count = f" {len(section.lines)}" if section.title in ("Log", "Skipped files") else ""
+            out.append(f" {section.title}{count} \n", Style(reverse=selected, meta={_SECTION: index}))
+        if out != self._contents.content:
+            self._contents.update(out, layout=False)
+            self._show_title()
+
+    def on_resize(self) -> None:
+        """Name the section in the title where there are no contents."""
+        self._show_title()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Show the section that was clicked."""
+        if (index := event.style.meta.get(_SECTION)) is not None:
+            self._details.show_section(index)
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys to the filter while it is typed, except those that end it or move."""
+        if self.has_class("-editing") and action != "back" and parameters not in (("move", -1), ("move", 1)):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_details(self, change: str, *by: int) -> None:
+        """Call an action of the document: the keys act on it wherever the focus is."""
+        getattr(self._details, f"action_{change}")(*by)
+
+    def action_section(self, by: int) -> None:
+        """Move to another section."""
+        self._details.move_section(by)
+
+    def action_copy(self) -> None:
+        """Copy the line under the cursor, or its section."""
+        if (section := self._details.section) is None:
+            return
+        line = self._details.line
+        text = section.as_text() if line is None else line.copied or line.text
+        if len(text.encode("utf-8", "replace")) > MAX_COPIED:
+            self.notify("this is more than terminals copy: copy single lines", severity="error")
+            return
+        self.app.copy_to_clipboard(text)
+        what = f"the section {section.title}" if line is None else text if len(text) <= 60 else f"{text[:59]}…"
+        self.notify(f"copied {one_line(what)} (if nothing arrives, the terminal does not allow OSC 52)", markup=False)
+
+    def action_request(self, what: str) -> None:
+        """Stop or resume the run."""
+        self.app.post_message(REQUESTS[what](self._folder))
+
+    async def action_train(self) -> None:
+        """Open the form for a new run with the configuration of this one."""
+        if self._read is None or (manifest := self._read.manifest) is None or manifest.script:
+            self.notify("this run has no configuration to start from", severity="error")
+            return
+        from tui.screens.new_run import NewRun
+
+        origin = one_line(f"what {self._folder.name} was trained with")
+        await self.app.push_screen(NewRun(self._folder.root, manifest.config, origin))
+
+    @on(DetailsView.Chosen)
+    async def _chosen(self) -> None:
+        line = self._details.line
+        if line is not None and line.action:
+            await self._carry_out(line)
+
+    async def _carry_out(self, line: Detail) -> None:
+        match line.action:
+            case "train":
+                await self.action_train()
+            case "stop" | "resume":
+                self.action_request(line.action)
+
+    # The filter
+
+    def action_filter(self) -> None:
+        """Type a text to filter by."""
+        self.add_class("-editing")
+        self._hints.show(_FILTER_HINTS, [("Esc", "clear it")])
+        # At once: keys that were typed ahead belong to the text.
+        self.set_focus(self._input)
+
+    def action_back(self) -> None:
+        """Clear the filter, or go back."""
+        if self.has_class("-editing") or self._filter:
+            self._input.value = ""
+            self._close_filter()
+        else:
+            self.action_leave()
+
+    @on(Input.Changed)
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self._filter = event.value.strip()
+        self._show()
+
+    @on(Input.Submitted)
+    def _close_filter(self) -> None:
+        self.remove_class("-editing")
+        self._hints.show(_HINTS, _LAST_HINTS)
+        self.set_focus(self._details)
+
+
+def _matching(section: Section, text: str) -> Section | None:
+    """The section with the lines that contain a text, upper or lower case; None if there is none."""
+    if not text or text.casefold() in section.title.casefold():
+        return section
+    lines = tuple(line for line in section.lines if text.casefold() in f"{line.label} {line.text}".casefold())
+    return msgspec.structs.replace(section, lines=lines) if lines else None
+
+
+def _stamp(folder: RunFolder) -> object:
+    """Return what changes with the files that the page shows."""
+    stamps: list[object] = [folder.state()]
+    for path in (folder.journal_path, folder.manifest_path, folder.note_path, folder.path, folder.visuals):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            stamps.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return stamps
