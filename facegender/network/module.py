@@ -18,7 +18,7 @@ from facegender.network.checkpoint_file import NETWORK_PREFIX, DamagedCheckpoint
 from facegender.network.ema import EmaNetwork
 from facegender.network.metrics import classification_metrics
 from facegender.network.model import normalise
-from facegender.network.recipes import RECIPES, build_network, training_side
+from facegender.network.recipes import RECIPES, build_network, stretch_schedule, training_side
 from facegender.runs.config import TrainConfig
 
 TRAINED_WEIGHTS = "trained_weights"
@@ -182,6 +182,14 @@ class FaceGenderModule(LightningModule):
             self.ema.count = require_count(checkpoint[EMA_STEPS], "average")
             if self.ema.count > checkpoint["global_step"]:
                 raise DamagedCheckpoint("its average has more steps than were trained")
+
+    def set_epochs(self, epochs: int) -> None:
+        """Plan another number of epochs while `Trainer` trains, whose ``max_epochs`` says the same."""
+        self._config = msgspec.structs.replace(self._config, epochs=epochs)
+        self.hparams["config"]["epochs"] = epochs
+        if self._recipe.interval == "step":
+            (config,) = self.trainer.lr_scheduler_configs
+            stretch_schedule(config.scheduler, int(self.trainer.estimated_stepping_batches))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Make the recipe's optimiser and schedule."""

@@ -93,6 +93,14 @@ def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRSched
     return LambdaLR(optimiser, partial(lr_factor, steps=steps))
 
 
+def stretch_schedule(schedule: LRScheduler, steps: int) -> None:
+    """Make a schedule by steps that of a run of ``steps`` steps; the next step has the rate of the new one."""
+    assert isinstance(schedule, LambdaLR)
+    schedule.lr_lambdas = [partial(lr_factor, steps=steps) for _ in schedule.base_lrs]
+    for group, base in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):
+        group["lr"] = base * lr_factor(schedule.last_epoch, steps)
+
+
 def lr_factor(step: int, steps: int) -> float:
     """Factor of the learning rate at a step, counted from 0, of a run of ``steps`` steps."""
     warm_up = max(1.0, WARM_UP_SHARE * steps)

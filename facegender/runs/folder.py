@@ -79,6 +79,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         skipped: Files that no photograph could be read from.
         near_copies: Groups of content hashes that show the same photograph, and are on the same side of the split.
         script: Name of the script that trains the run, with a `RunRecorder`; empty if this program trains it.
+        base_learning_rate: The rate that the schedule starts from since a request has changed the learning rate; None
+            if none has, then it is that of the configuration.
         version: Version of this file's format; raised when an older program would misread it.
     """
 
@@ -94,6 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     skipped: list[Skipped] = []
     near_copies: list[list[str]] = []
     script: str = ""
+    base_learning_rate: float | None = None
     version: int = MANIFEST_VERSION
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.accelerators import CUDAAccelerator
 from pytorch_lightning.callbacks import LambdaCallback
 from torch import nn
@@ -19,7 +21,7 @@ from facegender.network.checkpoint_file import DamagedCheckpoint, network_weight
 from facegender.network.model import parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
-from facegender.runs.events import Status
+from facegender.runs.events import RequestDone, Status
 from facegender.runs.folder import RunFolder
 from facegender.runs.photographs import write_photographs
 from facegender.support.errors import UserError
@@ -29,6 +31,7 @@ from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.callbacks.own_source import OwnSource
 from facegender.training.callbacks.recorder import RunRecorder
+from facegender.training.callbacks.steering import learning_rate, scale_learning_rates
 from facegender.training.failures import reason
 from facegender.training.hardware import choose_hardware
 from facegender.training.resume import ResumePoint, check_restored, is_restore_error, resume_point, unusable
@@ -98,11 +101,13 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
                 reported.append(text)
                 sink.notice(text, "warning")
 
+        base = manifest.base_learning_rate if manifest and setup.resumed else None
         check = partial(check_restored, resume) if resume else None
         callbacks = [
             LambdaCallback(on_train_start=check, on_validation_end=report_notices),
+            LambdaCallback(on_train_start=partial(_restore_learning_rate, sink, base)),
             EarlyStopping(config.patience, sink.notice),
-            _recorder(sink, setup, data, resume),
+            _recorder(sink, setup, data, files, resume),
             DivergenceGuard(folder, config.on_nan, files, sink.notice),
             RunCheckpoints(folder, stop, files),
         ]
@@ -127,9 +132,29 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         raise lost
 
 
-def _recorder(sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> RunRecorder:
-    source = OwnSource(sink, setup, data, resume)
+def _recorder(
+    sink: Sink, setup: RunSetup, data: FaceDataModule, files: DurableCheckpointIO, resume: ResumePoint | None
+) -> RunRecorder:
+    source = OwnSource(sink, setup, data, files, resume)
     return RunRecorder(setup.folder.name, CLASSES, visualize_every=setup.config.visualize_every, source=source)
+
+
+def _restore_learning_rate(sink: Sink, base: float | None, trainer: Trainer, module: LightningModule) -> None:
+    """Let a learning rate that was requested stand, also if the run ended before a checkpoint had it.
+
+    Args:
+        base: `Manifest.base_learning_rate`.
+    """
+    schedule = trainer.lr_scheduler_configs[0].scheduler
+    before = float(schedule.base_lrs[0])
+    if base is None or base == before:
+        return
+    scale_learning_rates(trainer, base / before)
+    schedule.base_lrs = [base for _ in schedule.base_lrs]  # without the rounding of a product
+    rate, step = learning_rate(trainer), trainer.global_step
+    outcome = f"the learning rate that was set before the run ended stands: {rate:.4g} from step {step + 1} on"
+    answer = RequestDone(time=time.time(), request="set", done=True, outcome=outcome, learning_rate=rate)
+    sink.put(msgspec.structs.replace(answer, epoch=trainer.current_epoch, step=step))
 
 
 def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: nn.Module) -> None:
@@ -167,4 +192,5 @@ def _record_missing_frame(setup: RunSetup, data: FaceDataModule, sink: Sink, res
     module = FaceGenderModule(setup.config, CLASSES)
     weights = network_weights(read_checkpoint(setup.folder.last_checkpoint)["state_dict"], module.eval_network)
     module.eval_network.load_state_dict(weights)
-    _recorder(sink, setup, data, resume).record_frame(module, resume.missing_frame, resume.step)
+    files = DurableCheckpointIO(setup.folder, sink.put)
+    _recorder(sink, setup, data, files, resume).record_frame(module, resume.missing_frame, resume.step)

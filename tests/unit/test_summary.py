@@ -50,6 +50,9 @@ def test_without_any_number_there_is_no_best(root: Path) -> None:
 
 def test_epochs_that_a_resumed_run_trains_again_count_once(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=4)
+    folder.write_manifest(
+        recorded.manifest(folder, config=recorded.TrainConfig(epochs=9))
+    )  # as whoever resumes it does
     recorded.append(folder, recorded.run_started(epochs=9, start_epoch=2, start_step=10, resumed=True))
     recorded.append(folder, recorded.epoch_finished(2, 0.1))
     summary = summarise(folder)

@@ -93,6 +93,13 @@ class DurableCheckpointIO(TorchCheckpointIO):
             flush.result()
         return self._failures.get(path)
 
+    def when_flushed(self, path: Path, report: Callable[[OSError | None], None]) -> None:
+        """Call a function once a checkpoint that was written is on the disk, with why its newest content is not."""
+        if flush := self._flushing.get(path):
+            flush.add_done_callback(lambda _: report(self._failures.get(path)))
+        else:
+            report(self._failures.get(path))
+
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:

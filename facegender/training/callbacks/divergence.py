@@ -84,7 +84,8 @@ class DivergenceGuard(Callback):
             self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.network.buffers()]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remember the running statistics, which the forward pass changes."""
+        """Remember the batch, and the running statistics, which the forward pass changes."""
+        self._images = batch[0]
         for buffer, before in self._buffers:
             before.copy_(buffer)
 
@@ -119,7 +120,6 @@ class DivergenceGuard(Callback):
         Raises:
             Diverged: One is not finite.
         """
-        self._images = batch[0]
         if self._arrives_at_once(trainer):
             self._examine_all(trainer, pl_module)
         elif len(self._pending) >= CHECK_EVERY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -15,8 +16,11 @@ from facegender.data.dataset import CLASSES
 from facegender.network.model import normalise, parameter_count
 from facegender.network.module import FaceGenderModule
 from facegender.runs.networks import RECIPE_NETWORK
+from facegender.runs.requests import SetRequest
+from facegender.training.callbacks.checkpoints import DurableCheckpointIO
 from facegender.training.callbacks.image_predictions import Predicted
 from facegender.training.callbacks.source import MeasuredStep, ProbeBatch, Source
+from facegender.training.failures import reason
 from facegender.training.resume import ResumePoint
 from facegender.training.run_setup import RunSetup
 from facegender.training.session import Sink
@@ -31,8 +35,16 @@ class OwnSource(Source):
 
     logits_per_image = len(CLASSES)
 
-    def __init__(self, sink: Sink, setup: RunSetup, data: FaceDataModule, resume: ResumePoint | None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        setup: RunSetup,
+        data: FaceDataModule,
+        files: DurableCheckpointIO,
+        resume: ResumePoint | None,
+    ) -> None:
         self.sink = sink
+        self._files = files
         self.run = setup.folder.name
         self.config = setup.config
         self.missing_frame = resume.missing_frame if resume else None
@@ -96,6 +108,51 @@ class OwnSource(Source):
         indices = self._order[1][first : first + self.config.batch_size]
         predicted = Predicted(outputs["logits"], batch[1], indices)
         return MeasuredStep(outputs["images"], outputs["loss_sum_and_correct"], True, predicted)
+
+    def save_checkpoint(self, trainer: Trainer, report: Callable[[bool, str], None]) -> None:
+        """Save ``last.ckpt``. After the last batch of an epoch it is saved anyway, once the epoch is validated."""
+        path, number = self._setup.folder.last_checkpoint, trainer.current_epoch + 1
+        what = f"{path.name} of epoch {number} after step {trainer.global_step}"
+        if trainer.is_last_batch:
+            report(True, f"{path.name} is saved when epoch {number} ends, after its validation")
+            return
+        trainer.save_checkpoint(path)
+        self._files.when_flushed(
+            path, lambda error: report(not error, f"{what} is saved" if not error else f"{what}: {reason(error)}")
+        )
+
+    def epochs_problem(self, trainer: Trainer, epochs: int) -> str:
+        """At least the epoch in training."""
+        number = trainer.current_epoch + 1
+        return "" if epochs >= number else f"epoch {number} is in training: epochs must be at least {number}"
+
+    def set_epochs(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
+        """Tell Lightning, the network's schedule, and everything that asks this source."""
+        assert isinstance(pl_module, FaceGenderModule)
+        trainer.fit_loop.max_epochs = epochs
+        self.config = msgspec.structs.replace(self.config, epochs=epochs)
+        pl_module.set_epochs(epochs)
+
+    def changes_to_store(self, trainer: Trainer, request: SetRequest) -> Callable[[], str]:
+        """Store the epochs, and the rate that the schedule starts from, in the manifest."""
+        base, folder = float(trainer.lr_scheduler_configs[0].scheduler.base_lrs[0]), self._setup.folder
+
+        def store() -> str:
+            manifest = folder.read_manifest()
+            if manifest is None or folder.lock.is_lost() or not trainer.is_global_zero:
+                return ""
+            if request.epochs is not None:
+                config = msgspec.structs.replace(manifest.config, epochs=request.epochs)
+                manifest = msgspec.structs.replace(manifest, config=config)
+            if request.learning_rate is not None:
+                manifest = msgspec.structs.replace(manifest, base_learning_rate=base)
+            try:
+                folder.write_manifest(manifest)
+            except OSError as error:
+                return f"run.json could not be updated ({reason(error)}): a resumed run may not know it"
+            return ""
+
+        return store
 
     def image_count(self, batch: Any) -> int:
         """Number of photographs."""

@@ -24,7 +24,7 @@ from facegender.interpret.activations import compute_activations, layer_frames, 
 from facegender.interpret.cam import cams_by_class, compute_activations_and_cams
 from facegender.interpret.layers import Layer, maps_of, trace
 from facegender.runs.config import check_run_name
-from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RequestDone, RunStarted
+from facegender.runs.events import EpochFinished, EpochStarted, LayerInfo, RunStarted
 from facegender.runs.folder import INITIAL
 from facegender.runs.frames import Frame
 from facegender.runs.predictions import Predictions
@@ -34,9 +34,9 @@ from facegender.training.callbacks.epoch_sums import EpochSums
 from facegender.training.callbacks.image_predictions import ImagePredictions
 from facegender.training.callbacks.layer_watch import LayerWatch, with_units
 from facegender.training.callbacks.source import ProbeBatch, Source
+from facegender.training.callbacks.steering import Steering, learning_rate
 from facegender.training.failures import reason
 from facegender.training.resume import FINISHED_EPOCH, FINISHED_PREDICTIONS, predictions_to_tensors
-from facegender.training.session import Sink
 from facegender.training.threads.journal import EpochSteps, Item, StepDone
 
 MAX_BACKLOG = 20_000
@@ -114,6 +114,7 @@ class RunRecorder(Callback):
 
             source = ScriptSource(name, labels, Path(root), probes, visualize_every, mean, std)
         self._source = source
+        self._steering = Steering(source, self._frame_on_request)
         self._forget()
 
     def _forget(self) -> None:
@@ -317,8 +318,8 @@ class RunRecorder(Callback):
         if self._watch is not None and self._watch.is_measuring:
             trained = self._source.trained_network(pl_module)
             self._guarded("the health of layers", self._watch.after_batch, trained)
-        if sink.requests:
-            self._answer_requests(trainer, pl_module, sink)
+        if self._steering.after_batch(trainer, pl_module, batch_idx):
+            self._learning_rate = learning_rate(trainer)
         self._source.stop_if_requested(trainer, batch_idx)
 
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -405,6 +406,7 @@ class RunRecorder(Callback):
         self._guarded("feature maps", self._record_due_frame, trainer, pl_module)
         self._guarded("predictions of the epoch", self._record_predictions, trainer)
         self._guarded("epochs", self._end_epoch, trainer, pl_module)
+        self._steering.after_epoch(trainer, pl_module)
 
     def _record_predictions(self, trainer: Trainer) -> None:
         epoch, sink = trainer.current_epoch, self._source.sink
@@ -526,25 +528,17 @@ class RunRecorder(Callback):
 
         return sink.submit(epoch, frame, last=last or epoch + 1 == self._source.config.epochs)
 
-    def _answer_requests(self, trainer: Trainer, pl_module: LightningModule, sink: Sink) -> None:
-        """Record one frame for all requests that wait."""
-        requests = [sink.requests.popleft() for _ in range(len(sink.requests))]
+    def _frame_on_request(self, trainer: Trainer, pl_module: LightningModule) -> tuple[bool, str]:
+        """Record a frame of the current weights; see `Steering`."""
         epoch, step = trainer.current_epoch, self._source.steps_done(trainer)
-        recorded = None
         if not self.visualize_every:
-            outcome = "this run records no feature maps (visualize_every is 0)"
-        elif not self.layers or "feature maps" in self._failed:
-            outcome = "this run cannot record feature maps; its log says why"
-        else:
-            recorded = self._guarded("feature maps", self.record_frame, pl_module, epoch, step)
-            what = f"feature maps of epoch {epoch + 1} after step {step}"
-            outcome = f"{what} are recorded" if recorded else f"{what} are left out; the log says why"
-        for request in requests:
-            kind, done, text = str(request.__struct_config__.tag), bool(recorded), outcome
-            if kind != "frame":
-                done, text = False, f"this version cannot carry out {kind} requests"
-            answer = RequestDone(time=time.time(), request=kind, done=done, outcome=text, id=request.id, epoch=epoch)
-            sink.put(msgspec.structs.replace(answer, step=step))
+            return False, "this run records no feature maps (visualize_every is 0)"
+        if not self.layers or "feature maps" in self._failed:
+            return False, "this run cannot record feature maps; its log says why"
+        what = f"feature maps of epoch {epoch + 1} after step {step}"
+        if self._guarded("feature maps", self.record_frame, pl_module, epoch, step):
+            return True, f"{what} are recorded"
+        return False, f"{what} are left out; the log says why"
 
 
 def _layer_info(layer: Layer) -> LayerInfo:

@@ -49,6 +49,8 @@ from facegender.training.failures import reason
 from facegender.training.run_setup import remove_untrained, set_up_script
 from facegender.training.session import Session, Sink
 
+REQUESTED_CHECKPOINT = "requested.ckpt"
+
 MAX_CONFUSION_CLASSES = 100
 """With more classes the journal has no confusion matrix, which would take megabytes an epoch."""
 
@@ -162,6 +164,24 @@ class ScriptSource(Source):
         if stop is not None and stop.error and stop.error not in self._noted:
             self._noted.add(stop.error)
             print_error(f"run {self.run} is recorded no longer, training continues: {stop.error}")
+
+    def save_checkpoint(self, trainer: Trainer, report: Callable[[bool, str], None]) -> None:
+        """Save Lightning's checkpoint beside the journal, under a name that this program does not take for its own."""
+        folder = self.sink.folder if isinstance(self.sink, Session) else None
+        path = trainer.strategy.broadcast(None if folder is None else folder.path / REQUESTED_CHECKPOINT)
+        if path is None:
+            return
+        step = self._steps
+        try:
+            trainer.save_checkpoint(path)
+        except OSError as error:
+            report(False, f"{path.name} could not be saved: {reason(error)}")
+        else:
+            report(True, f"{path.name} after step {step} is saved; trainer.fit(..., ckpt_path=...) resumes from it")
+
+    def epochs_problem(self, trainer: Trainer, epochs: int) -> str:
+        """The script says how long it trains, and may have planned its schedule for that."""
+        return "the number of epochs of this run is decided by its script: change max_epochs of its Trainer"
 
     # Looking inside ---------------------------------------------------------------------------------------------------
 

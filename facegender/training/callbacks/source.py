@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.events import Status
+from facegender.runs.requests import SetRequest
 from facegender.support.arrays import UInt8Array
 from facegender.training.callbacks.image_predictions import Predicted
 from facegender.training.session import Sink
@@ -141,6 +142,30 @@ class Source:
 
     def stop_if_requested(self, trainer: Trainer, batch_idx: int) -> None:
         """End training after this batch if somebody asked for it; all processes of a run call it together."""
+
+    def save_checkpoint(self, trainer: Trainer, report: Callable[[bool, str], None]) -> None:
+        """Save a checkpoint on request; all processes of a run call it together.
+
+        Args:
+            report: To be called once, from any thread, with whether it is saved, and what to answer.
+        """
+        raise NotImplementedError
+
+    def epochs_problem(self, trainer: Trainer, epochs: int) -> str:
+        """Why the run cannot train this many epochs in total, as a clause; empty if it can."""
+        raise NotImplementedError
+
+    def set_epochs(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
+        """Train this many epochs in total, for which `epochs_problem` has no objection."""
+        raise NotImplementedError
+
+    def changes_to_store(self, trainer: Trainer, request: SetRequest) -> Callable[[], str]:
+        """Take what a resumed run has to know of a request that was carried out.
+
+        Returns:
+            Stores it, on a thread that may wait for the disk, and returns what went wrong as a clause, or "".
+        """
+        return str
 
     def image_count(self, batch: Any) -> int:
         """Number of images in a batch."""
