@@ -17,12 +17,12 @@ from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.command import Provider
 from textual.geometry import Size
 from textual.screen import Screen
-from textual.theme import Theme
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
 from facegender.support.text import counted, one_line, shell_command
+from tui.colours import ColouredApp
 from tui.commands import COMMANDS
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
@@ -49,6 +49,7 @@ from tui.messages import (
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings, SettingsError, load_settings, settings_path
+from tui.themes import THEMES
 
 if TYPE_CHECKING:
     from tui.screens.runs import TableView
@@ -70,21 +71,6 @@ MAX_HINTS = 5
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
 
-THEME = Theme(
-    name="facegender",
-    primary="#61afef",
-    secondary="#56b6c2",
-    accent="#e5a05a",
-    warning="#e5c07b",
-    error="#e06c75",
-    success="#98c379",
-    foreground="#d7dae0",
-    background="#16181d",
-    surface="#1c1f26",
-    panel="#23272f",
-    dark=True,
-)
-
 
 def _stamp(file: Path) -> tuple[int, int] | None:
     """Return what changes when a file does; None while it cannot be read."""
@@ -101,7 +87,7 @@ def _compare_command() -> type[Provider]:
     return CompareCommand
 
 
-class FaceGenderApp(LateReplyApp):
+class FaceGenderApp(ColouredApp, LateReplyApp):
     """Opens with the dashboard of a run, or with the welcome screen where there is no run.
 
     Attributes:
@@ -145,8 +131,9 @@ class FaceGenderApp(LateReplyApp):
         """
         super().__init__()
         # Before there is a screen: a change of theme restyles and repaints every widget.
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        for one in THEMES:
+            self.register_theme(one)
+        self.theme = THEMES[0].name
         self.root = root
         self.terminal = terminal
         self.access = access or WriteAccess()

@@ -10,38 +10,33 @@ from rich.text import Text
 from facegender.runs.folder import INITIAL, State
 
 SIGNS: dict[State, tuple[str, str]] = {
-    "starting": ("◌", "#e5c07b"),
-    "training": ("●", "#98c379"),
-    "completed": ("✓", "#61afef"),
-    "stopped": ("■", "#e5c07b"),
-    "failed": ("✗", "#e06c75"),
-    "crashed": ("✗", "#e06c75"),
+    "starting": ("◌", "$warning"),
+    "training": ("●", "$success"),
+    "completed": ("✓", "$primary"),
+    "stopped": ("■", "$warning"),
+    "failed": ("✗", "$error"),
+    "crashed": ("✗", "$error"),
 }
-"""A sign and a colour for each state; the word always stands beside them."""
+"""A sign and a named colour for each state; the word always stands beside them."""
 
-WRONG, CORRECT = ("✗", "#e06c75"), ("✓", "#98c379")
+WRONG, CORRECT = ("✗", "$error"), ("✓", "$success")
 """A sign and a colour for a wrong and for a correct prediction."""
 
-CLASS_COLOURS = (
-    "#92dadd", "#e76300", "#b9ac70", "#94a4a2", "#3f90da", "#ffa90e", "#a96b59", "#717581", "#bd1f01", "#832db6",
-)  # fmt: skip
-"""The ten colours of M. A. Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270), which
-people with any colour vision tell apart; those that are seen well on a dark background come first."""
+CLASSES = 10
+"""Colours of classes, and of runs that are compared; further ones begin again."""
 CLASS_GLYPHS = ("●", "■", "▲", "◆", "▼", "★")
 """Before the names where there are more classes than colours."""
-TRAIN_COLOUR = "#61afef"
-VALIDATION_COLOUR = "#e5a05a"
 
 
 def class_colour(index: int) -> str:
-    """Return the colour of a class."""
-    return CLASS_COLOURS[index % len(CLASS_COLOURS)]
+    """Return the named colour of a class."""
+    return f"$class-{index % CLASSES}"
 
 
 def class_name(index: int, names: Sequence[str]) -> str:
     """Return the name of a class, with a glyph before it where colours alone do not tell the classes apart."""
     name = names[index] if index < len(names) else f"class {index + 1}"
-    return name if len(names) <= len(CLASS_COLOURS) else f"{CLASS_GLYPHS[index // len(CLASS_COLOURS) % 6]} {name}"
+    return name if len(names) <= CLASSES else f"{CLASS_GLYPHS[index // CLASSES % 6]} {name}"
 
 
 def epoch_name(epoch: int, step: int | None = None) -> str:

@@ -8,12 +8,13 @@ import pytest
 import recorded
 from piloting import COMMON, LARGE, WatchedApp, running, screen_text, title, until, until_said
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.pilot import Pilot
 
 from facegender.runs.events import LayerHealth, LayerInfo
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
+from tui.colours import ColouredApp
 from tui.commands import PANES
 from tui.inspect.browser import LayerBrowser
 from tui.widgets.layers import MAX_FINDINGS, HealthList, LayerList
@@ -278,7 +279,7 @@ async def test_an_epoch_without_findings_leads_out_of_their_list(folder: RunFold
         assert not app.dashboard.query_one("#health").display
 
 
-class ListApp(App[None]):
+class ListApp(ColouredApp):
     """A list of layers alone."""
 
     def compose(self) -> ComposeResult:

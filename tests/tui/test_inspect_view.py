@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.widgets import Static
 
 from facegender.rendering.view_options import Scope
 from facegender.runs.frames import LayerFrame, write_frame
 from tests import recorded
 from tests.piloting import shown_in, until
+from tui.colours import ColouredApp
 from tui.graphics.context import GraphicsContext
 from tui.graphics.geometry import Area
 from tui.graphics.picture import Picture
@@ -33,7 +34,7 @@ from tui.inspect.view import LayerView
 SIXEL = Terminal(Protocol.SIXEL)
 
 
-class LayerApp(App[None]):
+class LayerApp(ColouredApp):
     terminal = SIXEL
 
     def __init__(self, view: LayerView | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.widgets import Static
 
 from facegender.runs.folder import RunFolder
@@ -23,6 +23,7 @@ from facegender.support.errors import UserError
 from tests import recorded
 from tests.piloting import shown_in, until, until_said
 from tests.unit.test_patches import patches
+from tui.colours import ColouredApp
 from tui.graphics.context import context_of
 from tui.graphics.link import Link
 from tui.graphics.terminal import Protocol, Terminal
@@ -33,7 +34,7 @@ SIXEL = Terminal(Protocol.SIXEL)
 VIEWS = {mode.view: mode for mode in MODES}
 
 
-class BrowserApp(App[None]):
+class BrowserApp(ColouredApp):
     def __init__(self, terminal: Terminal) -> None:
         super().__init__()
         self.terminal = terminal

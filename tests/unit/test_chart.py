@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from piloting import until
-from textual.app import App, ComposeResult
+from rich.style import Style
+from textual.app import ComposeResult
 from textual.strip import Strip
 
+from tui.colours import ColouredApp
 from tui.run.curves import Curve, Smoother
 from tui.widgets.chart import Chart
-from tui.widgets.plotting import Canvas, column_means, cropped, log_ticks, nice_ticks, reduced_to_columns, short
+from tui.widgets.plotting import Canvas, Plot, column_means, cropped, log_ticks, nice_ticks, reduced_to_columns, short
 
 SIZES = ((80, 12), (40, 8), (20, 5), (16, 3), (15, 3), (17, 4), (30, 6), (3, 1), (120, 30), (0, 0))
 
@@ -23,7 +25,7 @@ def curve(y: list[float], name: str = "train", points: bool = False) -> Curve:
     return Curve(name, np.arange(len(y), dtype=float), np.array(y, float), "#61afef", points)
 
 
-class ChartApp(App[None]):
+class ChartApp(ColouredApp):
     """Only a chart."""
 
     def __init__(self, chart: Chart) -> None:
@@ -44,6 +46,11 @@ async def drawn(
             chart.show(curves, (0.0, end), "epochs")
         await pilot.pause()
         return [chart.render_line(y).text for y in range(chart.size.height)]
+
+
+def plot(*curves: Curve, x_end: float = 20.0) -> Plot:
+    """Curves with axes, outside of an application."""
+    return Plot(curves, (0.0, x_end), "epochs", None, False, Style())
 
 
 def dots(rows: list[str]) -> list[list[bool]]:
@@ -384,8 +391,8 @@ async def test_a_curve_behind_others_does_not_stretch_the_axis_and_is_not_drawn_
     rows = await drawn(chart, noisy, front, x_end=20.0)
     assert "0.4" in "".join(row[:6] for row in rows)
     assert "9" not in "".join(row[:6] for row in rows)
-    canvas = chart.plot((noisy, front), (0.0, 20.0), "epochs")._drawn([(x, noisy.y), (x, front.y)], 50, 11, 0.2, 0.4)
-    alone = chart.plot((front,), (0.0, 20.0), "epochs")._drawn([(x, front.y)], 50, 11, 0.2, 0.4)
+    canvas = plot(noisy, front)._drawn([(x, noisy.y), (x, front.y)], 50, 11, 0.2, 0.4)
+    alone = plot(front)._drawn([(x, front.y)], 50, 11, 0.2, 0.4)
     lit = alone.dots > 0
     assert (canvas.dots[lit] == alone.dots[lit]).all()
     assert (canvas.colour[lit] == 1).all()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
+from tui.colours import ColouredApp
 from tui.widgets.confusion import ConfusionMatrix
 
 
-class Shown(App[None]):
+class Shown(ColouredApp):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.matrix = ConfusionMatrix()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
+from tui.colours import ColouredApp
 from tui.widgets.legend_table import Legend, LegendRow, LegendTable
 
 COLUMNS = ("val. loss", "best acc. @ epoch", "learning rate")
 
 
-class LegendApp(App[None]):
+class LegendApp(ColouredApp):
     """Only a legend."""
 
     CSS = "LegendTable { height: 4; }"

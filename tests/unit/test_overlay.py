@@ -14,7 +14,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from tui.run.curves import Curve, StepCurves
 from tui.run.follow_many import ReducedRun
-from tui.run.overlay import Entry, curves_of, entries, faded, lines, mean_of
+from tui.run.overlay import Entry, curves_of, entries, lines, mean_of
 from tui.run.state import RunState, apply_all
 
 
@@ -106,8 +106,3 @@ def test_the_best_accuracy_of_several_seeds_is_their_mean() -> None:
     assert accuracy == pytest.approx(0.615)
     assert epochs == "2–3"
     assert Entry((run("a", epochs=0),), "1", "#ffffff").best[1] == ""
-
-
-def test_a_faded_colour_is_between_the_colour_and_the_background() -> None:
-    assert faded("#ffffff", 1.0) == "#ffffff"
-    assert faded("#ffffff", 0.0) == "#16181d"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from facegender.support.arrays import Float32Array
 
 CURVE_ROWS = 2
-CURVE_COLOURS = (fmt.TRAIN_COLOUR, fmt.VALIDATION_COLOUR)
+CURVE_COLOURS = ("$train", "$validation")
 """Of the curve, and of the shown epoch in it."""
 
 

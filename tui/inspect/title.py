@@ -87,12 +87,12 @@ def _epoch(
         name = f"{fmt.epoch_name(selection.epoch)} (pictures of {name})"
     out = Text(f"  {name}", "bold")
     if playing:
-        out.append(f" of {latest + 1} ▶ playing", "#98c379")
+        out.append(f" of {latest + 1} ▶ playing", "$success")
     elif selection.follows_live:
         if live:
-            out.append(" ● live" if hint else " ●", "#98c379")
+            out.append(" ● live" if hint else " ●", "$success")
         elif hint:
             out.append(" latest", "dim")
     else:
-        out.append(f" of {latest + 1}{', End: latest' if hint else ''}", "#e5c07b")
+        out.append(f" of {latest + 1}{', End: latest' if hint else ''}", "$warning")
     return out

@@ -218,7 +218,7 @@ class Curve:
     Attributes:
         x: (N,) ascending, finite.
         y: (N,); a non-finite value interrupts the line and is marked at the bottom.
-        colour: A Rich colour, e.g. "#61afef".
+        colour: The name of a colour, as `tui.colours` lists them, e.g. "$train".
         points: Mark every point, for lines with few points.
         non_finite_x: (M,) x coordinates of non-finite values, for a curve whose points stand for several values; None
             if they are all in ``y``.
@@ -389,8 +389,8 @@ class StepCurves:
             else:
                 x, y = along_x, Smoother(weight)(buckets.means())
             non_finite_x = to_axis(np.array([at[axis == "minutes"] for at in series.non_finite]))
-            train = Curve("train", x, y, fmt.TRAIN_COLOUR, non_finite_x=non_finite_x, by_epoch=train_values)
-            return train, points("validation", validation, fmt.VALIDATION_COLOUR)
+            train = Curve("train", x, y, "$train", non_finite_x=non_finite_x, by_epoch=train_values)
+            return train, points("validation", validation, "$validation")
 
         loss = pair(self._loss, of_epochs(lambda one: one.train_loss), of_epochs(lambda one: one.validation_loss))
         # A loss that is never finite has diverged, unless only one of the two is: that one was not measured.
@@ -403,16 +403,16 @@ class StepCurves:
                 of_epochs(lambda one: one.validation_accuracy),
             )
         elif metric == F1:
-            shown = (points("macro", of_epochs(lambda one: one.macro_f1), fmt.VALIDATION_COLOUR),)
+            shown = (points("macro", of_epochs(lambda one: one.macro_f1), "$validation"),)
             if len(state.classes) <= MAX_CLASS_CURVES:
                 shown += tuple(
                     points(name, of_epochs(partial(_f1_of, number)), fmt.class_colour(number))
                     for number, name in enumerate(state.classes)
                 )
         elif metric == LEARNING_RATE:
-            shown = (points("", of_epochs(lambda one: one.learning_rate), fmt.VALIDATION_COLOUR),)
+            shown = (points("", of_epochs(lambda one: one.learning_rate), "$validation"),)
         else:
-            shown = (points("", of_epochs(lambda one: one.metrics.get(metric, math.nan)), fmt.VALIDATION_COLOUR),)
+            shown = (points("", of_epochs(lambda one: one.metrics.get(metric, math.nan)), "$validation"),)
         return Curves(
             loss=loss,
             metric=_measured(shown),

@@ -17,9 +17,6 @@ from tui.run.follow_many import ReducedRun
 
 GLYPHS = "123456789abcdefghijklmnopqrstuvwxyz"
 """They name the lines; the first nine are also the keys that show and hide them."""
-BACKGROUND = (0x16, 0x18, 0x1D)
-TRAIN_STRENGTH, RAW_STRENGTH, BAND_STRENGTH = 0.75, 0.3, 0.4
-"""How much of a run's colour its training curve, the raw values behind it and its band have."""
 SHOWN = ("train", "validation")
 MAX_RAW = 6
 """With more entries the raw values behind the curves would be noise all over the chart."""
@@ -31,7 +28,7 @@ class Entry:
 
     Attributes:
         glyph: Names its lines.
-        colour: A hexadecimal colour.
+        colour: The name of a colour of a class, which has the fainter relatives "-train", "-raw" and "-band".
     """
 
     runs: tuple[ReducedRun, ...]
@@ -102,7 +99,7 @@ def curves_of(entry: Entry, axis: Axis, weight: float, metric: str) -> EntryCurv
     if len(entry.runs) == 1 and weight > 0:
         run = entry.runs[0]
         unsmoothed = run.curves.curves(run.state, axis, 0.0, metric)
-        colour = faded(entry.colour, RAW_STRENGTH)
+        colour = f"{entry.colour}-raw"
         loss_raw, metric_raw = (
             next(
                 (replace(curve, colour=colour, behind=True, non_finite_x=np.empty(0)) for curve in curves
@@ -131,7 +128,7 @@ def _named(entry: Entry, each: list[tuple[Curve, ...]], *, thin: bool) -> dict[s
             continue
         curve = of_runs[0] if len(entry.runs) == 1 else mean_of(of_runs)
         is_train = name == "train"
-        colour = faded(entry.colour, TRAIN_STRENGTH) if is_train else entry.colour
+        colour = f"{entry.colour}-train" if is_train else entry.colour
         found[name] = replace(
             curve, name=name, colour=colour, glyph=entry.glyph, dotted=is_train, thin=thin, points=not is_train
         )
@@ -168,13 +165,6 @@ def _last_of_each_x(curve: Curve) -> tuple[Floats, Floats]:
     return curve.x[last], curve.y[last]
 
 
-def faded(colour: str, strength: float) -> str:
-    """Mix a hexadecimal colour with the background; 1.0 leaves it as it is."""
-    channels = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    mixed = (round(strength * one + (1 - strength) * back) for one, back in zip(channels, BACKGROUND, strict=True))
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
 def lines(shown: Sequence[EntryCurves], chart: str, names: Sequence[str]) -> tuple[Curve, ...]:
     """Return what a chart draws, from back to front: bands, raw values, training curves, validation curves.
 
@@ -188,7 +178,7 @@ def lines(shown: Sequence[EntryCurves], chart: str, names: Sequence[str]) -> tup
     drawn = [curves[name] for name in SHOWN if name in names for curves in of_chart if name in curves]
     # Two bands of one entry would hide each other: with both curves, the one of the validation.
     bands = [
-        replace(curve, colour=faded(curve.colour, BAND_STRENGTH), glyph="", non_finite_x=np.empty(0))
+        replace(curve, colour=f"{curve.colour.removesuffix('-train')}-band", glyph="", non_finite_x=np.empty(0))
         for curve in drawn
         if curve.band is not None and curve.name == names[-1]
     ]

@@ -192,7 +192,7 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
 
     def _show_texts(self) -> None:
         """Show which run and epoch is where, and what does not match."""
-        title = Text(" Side by side", "bold", end="")
+        title = Text.assemble((" Side by side", "bold"))
         left, right = (browser.selection for browser in self._browsers)
         for what, names, indices in (
             ("layer", [self._layers(0), self._layers(1)], (left.layer, right.layer)),
@@ -200,8 +200,8 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
         ):
             both = [of[index] if 0 <= index < len(of) else "" for of, index in zip(names, indices, strict=True)]
             if all(both) and both[0] != both[1]:
-                title.append(f"  not the same {what}: {both[0]} | {both[1]}", "#e5c07b not bold")
-        title.append(f"  ←→ moves {self._moved}, Tab changes that", "dim not bold")
+                title.append(f"  not the same {what}: {both[0]} | {both[1]}", "$warning")
+        title.append(f"  ←→ moves {self._moved}, Tab changes that", "dim")
         self.query_one("#title", Static).update(title, layout=False)
         for side, heading in enumerate(self._headings):
             heading.update(self._heading(side), layout=False)
@@ -209,7 +209,7 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
     def _heading(self, side: int) -> Text:
         state, browser = self._states[side], self._browsers[side]
         moved = side in MOVED[self._moved]
-        line = Text.assemble((f" {self._folders[side].name}", "bold #e5a05a" if moved else "bold"))
+        line = Text.assemble((f" {self._folders[side].name}", "bold $accent" if moved else "bold"))
         if state is None or browser.epoch is None:
             return line
         line.append(f"  {fmt.epoch_name(browser.epoch)}", "bold")

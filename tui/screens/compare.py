@@ -276,9 +276,9 @@ class Compare(BaseScreen[None]):
         title = Text.assemble((" Compare ", "bold"), (counted(len(self._folders), "run"), ""))
         if not self._complete:
             read = sum(run.state.read for run in self._runs)
-            title.append(f"  reading: {read} of {len(self._folders)}", "#e5c07b")
+            title.append(f"  reading: {read} of {len(self._folders)}", "$warning")
         if self._cursor_x is not None:
-            title.append(f"  at {_position(self._cursor_x, request.axis)}", "bold #e5c07b")
+            title.append(f"  at {_position(self._cursor_x, request.axis)}", "bold $warning")
         names = {2: "train ┄ validation ━", 1: request.names[0]}[len(request.names)]
         notes = [names, f"smoothing {request.weight:g}" if request.weight else "not smoothed"]
         if any(len(entry.runs) > 1 for entry in self._entries):

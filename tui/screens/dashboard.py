@@ -257,7 +257,7 @@ class Dashboard(PictureScreen):
         is_earlier = not following and epoch is not None
         title = "  not the latest epoch" if is_earlier else ""
         summary = f"{counted(found, 'finding')} about the layers: H" if found else ""
-        self._run.show_notes(Text(title, "#e5c07b"), Text(summary, "#e5c07b"))
+        self._run.show_notes(Text(title, "$warning"), Text(summary, "$warning"))
         self._charts.show_epoch(epoch, latest=following)
 
     def _show_lists(self, state: RunState, epoch: int | None) -> int:

@@ -75,7 +75,7 @@ class Help(BaseScreen[None]):
     def _commands(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for group in get_args(Group):
-            table.add_row(Text(group, "bold #61afef"), "", "")
+            table.add_row(Text(group, "bold $primary"), "", "")
             for command in COMMANDS:
                 if command.group == group:
                     key = Text(command.key_display, "bold", justify="right")
@@ -97,7 +97,7 @@ class Help(BaseScreen[None]):
         if sent.link.round_trip_s is not None:
             out.append(f", round trip {1000 * sent.link.round_trip_s:.0f} ms", "dim")
         if terminal.advice:
-            out.append(f"\nbetter: {terminal.advice}", "#e5c07b")
+            out.append(f"\nbetter: {terminal.advice}", "$warning")
         return out
 
     def action_scroll(self, where: str) -> None:

@@ -266,9 +266,9 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             count = fmt.thousands(len(self._suspects)) if self._suspects else "the"
             title.append(f"  {count} photographs, the most doubtful label first, from all epochs")
         elif (epoch := self._shown_epoch) is not None:
-            title.append(f"  {fmt.epoch_name(epoch)}", "bold #e5a05a")
+            title.append(f"  {fmt.epoch_name(epoch)}", "bold $accent")
             if self._epoch is not None and epoch != self._epochs[-1]:
-                title.append("  not the latest epoch", "#e5c07b")
+                title.append("  not the latest epoch", "$warning")
             if (found := self._list) is not None:
                 share = f"{fmt.thousands(found.wrong)} of {fmt.thousands(found.counted)}"
                 title.append(f"  {share} predictions are wrong")
@@ -278,7 +278,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
             selected = name == self._tab
             tabs.append(f" {number} {name} ", Style(reverse=selected, dim=not selected, meta={"tab": name}))
         if self._tab == "mistakes":
-            tabs.append(self._filter_text(), "#e5c07b")
+            tabs.append(self._filter_text(), "$warning")
         page, pages = self._gallery.page
         if self._tab != "figures" and self._gallery.item is not None:
             tabs.append(f"  page {page} of {fmt.thousands(pages)}", "dim")
@@ -327,7 +327,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         text.append("  predicted ", "dim").append(checked.classes[predicted])
         text.append(f" {fmt.percent(float(checked.predicted_probability[index]))}")
         if problem := self._gallery.problem:
-            return text.append(f"  {problem}", "#e5c07b")
+            return text.append(f"  {problem}", "$warning")
         return text.append(
             f"  {fmt.thousands(self._gallery.cursor + 1)} of {fmt.thousands(len(self._list.order))}", "dim"
         )
@@ -344,7 +344,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         return Tile(
             name,
             (
-                Text.assemble((f"{position + 1}. ", "bold #e5c07b"), f"margin {one.margin:.1f}"),
+                Text.assemble((f"{position + 1}. ", "bold $warning"), f"margin {one.margin:.1f}"),
                 Text.assemble(("label ", "dim"), one.label),
                 Text(short_name(name) or f"{one.part} {one.index + 1}", "dim"),
             ),
@@ -355,7 +355,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         name = one_line(self._file_name(one.part, one.index)) or f"photograph {one.index + 1}"
         text = Text.assemble((f" {name}", "bold"), (f"  {one.part}, label ", "dim"), one.label, f"  {one.reason}")
         if problem := self._gallery.problem:
-            text.append(f"  {problem}", "#e5c07b")
+            text.append(f"  {problem}", "$warning")
         return text
 
     def _about_cell(self) -> Text:

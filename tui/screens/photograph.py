@@ -171,7 +171,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             if thumbnail.error:
                 view.placeholder = "the photograph cannot be read"
                 view.show(None)
-                self.query_one("#source", Lines).write(Text(f" {thumbnail.error}", "#e5c07b"))
+                self.query_one("#source", Lines).write(Text(f" {thumbnail.error}", "$warning"))
             else:
                 pixels = np.frombuffer(thumbnail.pixels, np.uint8).reshape(*thumbnail.size[::-1], 3)
                 view.show(await asyncio.to_thread(Picture.from_rgb, pixels, COLOURS))
@@ -223,7 +223,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             answer = await self._classifier.explain(self.folder.name, request)
         except UserError as error:
             if self.is_open:
-                source.write(Text(f" {error}", "#e5c07b"))
+                source.write(Text(f" {error}", "$warning"))
                 for name in ("of-prediction", "of-label"):
                     self._views[name].placeholder = "not known"
                     self._views[name].show(None)
@@ -232,7 +232,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             self._answer = printable_strings(answer)
             note = Text(f" {answer.source}")
             if answer.epoch != self._epoch:
-                note.append(f", as there is no checkpoint of {fmt.epoch_name(self._epoch)}", "#e5c07b")
+                note.append(f", as there is no checkpoint of {fmt.epoch_name(self._epoch)}", "$warning")
             note.append("; brighter = more influence on the class (LayerCAM)", "dim")
             source.write(note)
             self._show_texts()
@@ -264,7 +264,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
     def _show_texts(self) -> None:
         shown, shares = self._shown, self._shares
         name = one_line(shown.name) if shown.name else f"{shown.part} photograph {shown.index + 1}"
-        title = Text.assemble((f" {name}", "bold"), (f"  {fmt.epoch_name(self._epoch)}", "bold #e5a05a"))
+        title = Text.assemble((f" {name}", "bold"), (f"  {fmt.epoch_name(self._epoch)}", "bold $accent"))
         title.append(f"  {fmt.thousands(self._position + 1)} of {fmt.thousands(self._count)}", "dim")
         self.query_one("#title", Static).update(title, layout=False)
         about = Text.assemble((" label ", "dim"), shown.label)
@@ -292,7 +292,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
         x = np.array(history.epochs, float) + 1
         if self._shown.part == "train":
             self._chart.chart.limits = None
-            curves: tuple[Curve, ...] = (Curve("", x, history.values[:, 0], fmt.TRAIN_COLOUR, points=True),)
+            curves: tuple[Curve, ...] = (Curve("", x, history.values[:, 0], "$train", points=True),)
             heading = "Margin of the label while it was trained on"
         else:
             self._chart.chart.limits = (0.0, 1.0)

@@ -139,7 +139,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
             title.stylize(fmt.SIGNS[self._read.state][1], len(title) - len(self._read.state) - 2)
         if self._filter:
             count = sum(len(section.lines) for section in self._details.sections)
-            title.append(f"  {counted(count, 'line')} with “{one_line(self._filter)}”", "#e5c07b")
+            title.append(f"  {counted(count, 'line')} with “{one_line(self._filter)}”", "$warning")
         elif self.has_class("-narrow") and (section := self._details.section):
             place = f"{self._details.section_index + 1} of {len(self._details.sections)}"
             title.append(f"  {section.title}, {place}", "dim")

@@ -53,7 +53,7 @@ _EDIT_HINTS: dict[str, tuple[list[Hint], list[Hint]]] = {
     "name": ([("Enter", "rename")], [("Esc", "cancel")]),
 }
 """For what is typed."""
-_ERROR = "#e06c75"
+_ERROR = "$error"
 _PLACEHOLDERS = {
     "filter": "recipe:tuned lr<0.01 best>0.9 age<2d state:failed,crashed -word",
     "note": "one line; empty removes the note",
@@ -259,14 +259,14 @@ class Runs(BaseScreen[None]):
     def _title(self) -> Text:
         title = Text.assemble((" Runs", "bold"), (f"  in {printable(self._root)}", "dim"))
         if access_of(self.app).read_only:
-            title.append("  read-only", "#e5c07b")
+            title.append("  read-only", "$warning")
         if self._view.filter_text:
             count = len(self._table.keys)
-            title.append(f"  {count} of {len(self._listed)}: {self._view.filter_text}", "#e5c07b")
+            title.append(f"  {count} of {len(self._listed)}: {self._view.filter_text}", "$warning")
         elif self._listed:
             title.append(f"  {counted(len(self._listed), 'run')}", "dim")
         if self._view.marked:
-            title.append(f"  {len(self._view.marked)} marked", "#e5a05a")
+            title.append(f"  {len(self._view.marked)} marked", "$accent")
         if self._deleting:
             them = "it" if len(self._deleting) == 1 else "them"
             title.append(f"  deleting {counted(len(self._deleting), 'run')}: u keeps {them}", _ERROR)

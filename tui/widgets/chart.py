@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.containers import Vertical
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from tui.run.curves import Curve
     from tui.widgets.plotting import Plot
 
-_CURSOR_STYLE = Style(color="#e5c07b")
 _BRIEF = {"validation": "val"}
 
 
@@ -99,7 +97,9 @@ class Chart(Widget):
         """Return curves with the axes of this chart."""
         from tui.widgets.plotting import Plot
 
-        return Plot(curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style)
+        return Plot(
+            curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style, self.app.console.get_style,
+        )  # fmt: skip
 
     def show_cursor(self, x: float | None) -> None:
         """Show the cursor at an x coordinate, or none."""
@@ -128,7 +128,7 @@ class Chart(Widget):
         covered = rows[y].text[column]
         if y > 0 and not covered.isspace():
             mark = covered  # a label stays readable, in the colour of the cursor
-        strip = Strip([Segment(mark, self.rich_style + _CURSOR_STYLE)], 1)
+        strip = Strip([Segment(mark, self.rich_style + self.app.console.get_style("$warning"))], 1)
         return Strip.join([rows[y].crop(0, column), strip, rows[y].crop(column + 1)])
 
     def _drawn(self) -> list[Strip]:

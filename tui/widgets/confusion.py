@@ -10,18 +10,17 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual import events
+from textual.color import Color
 from textual.message import Message
 from textual.widget import Widget
 
 from facegender.evaluation.metrics import class_scores
 from tui import format as fmt
+from tui.colours import mix
 
 Counts = npt.NDArray[np.int64]
 
 _SCORES = "  precision recall    F1"
-_BACKGROUND = (22, 24, 29)
-_CORRECT, _WRONG = (45, 92, 142), (160, 62, 66)
-"""Backgrounds of cells that have all photographs of a label; those with fewer are darker. The counts say the same."""
 HEADING_ROWS = 2
 UNNUMBERED_CLASSES = 10
 """Of more classes the column of names has room for their numbers as well."""
@@ -112,6 +111,8 @@ class ConfusionMatrix(Widget, can_focus=True):
             out.append(f"{name:>{cell - 1}} ", "bold" if column == self.cell[1] else "dim")
         out.append(_SCORES if with_scores else "", "dim")
         totals = np.maximum(self._counts.sum(1), 1)
+        names_of_colours = ("background", "correct-cell", "wrong-cell")
+        background, correct, wrong = (Color.parse(self.app.theme_variables[name]) for name in names_of_colours)
         for row in range(top, top + down):
             name_text = fmt.cut(f"{row + 1} {self._class_name(row)}" if numbered else self._class_name(row), names)
             name_text.stylize("bold" if row == self.cell[0] else "")
@@ -120,7 +121,9 @@ class ConfusionMatrix(Widget, can_focus=True):
                 count = int(self._counts[row, column])
                 share = count / int(totals[row])
                 text = f"{fmt.thousands(count):>{cell - 1}} "
-                out.append(text, Style(bgcolor=_shade(share, row == column), reverse=(row, column) == self.cell))
+                # Cells with all photographs of a label have the full colour; the root keeps a few of them visible.
+                shade = mix(background, correct if row == column else wrong, share**0.5).rich_color
+                out.append(text, Style(bgcolor=shade, reverse=(row, column) == self.cell))
             if with_scores:
                 one = scores[row]
                 out.append(f"  {one.precision:>9.3f} {one.recall:>6.3f} {one.f1:>5.3f}", "dim")
@@ -143,11 +146,3 @@ class ConfusionMatrix(Widget, can_focus=True):
 def _first(cursor: int, shown: int, count: int) -> int:
     """The first of ``shown`` rows or columns, with the cursor in the middle where that is possible."""
     return min(max(0, cursor - shown // 2), count - shown)
-
-
-def _shade(share: float, is_correct: bool) -> str:
-    target = _CORRECT if is_correct else _WRONG
-    # The square root keeps a few photographs visible.
-    return "#{:02x}{:02x}{:02x}".format(
-        *(round(low + (high - low) * share**0.5) for low, high in zip(_BACKGROUND, target, strict=True))
-    )

@@ -22,7 +22,6 @@ CELL = "confusion-cell"
 MAX_CLASS_ROWS = 5
 """Rows of the table of classes, which has one more for the headings."""
 _CLASS_HEADINGS = " correct wrong  precision recall    F1"
-_PAST = "#7f848e"
 
 
 class Facts(Lines):
@@ -66,7 +65,7 @@ def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
     if rate == rate:
         out.append(f"   learning rate {fmt.significant(rate)}", "" if best else "dim")
     if state.ended_early:
-        out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without improvement", "#e5c07b")
+        out.append(f"\nended early: {counted(state.epochs_since_best, 'epoch')} without improvement", "$warning")
     elif state.patience > 0:
         waited = state.epochs_since_best
         since = f", no improvement for {counted(waited, 'epoch')}" if waited else ""
@@ -77,12 +76,12 @@ def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
         out.append(f"\nmacro F1 {fmt.measured(shown.macro_f1)}")
         out.append(f"   loss {fmt.measured(shown.validation_loss)}   of epoch {shown.epoch + 1}", "dim")
     elif epoch is not None and state.epochs:
-        out.append(f"\n{fmt.epoch_name(epoch)}: not validated", "#e5c07b")
+        out.append(f"\n{fmt.epoch_name(epoch)}: not validated", "$warning")
     if state.started is not None and (state.started.train_images or state.started.validation_images):
         train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
         out.append(f"\n{fmt.thousands(train)} to train, {fmt.thousands(validation)} to validate", "dim")
         if state.started.skipped_files:
-            out.append(f", {state.started.skipped_files} skipped", "#e5c07b")
+            out.append(f", {state.started.skipped_files} skipped", "$warning")
     return out
 
 
@@ -146,7 +145,7 @@ def machine_facts(state: RunState, _epoch: int | None, _width: int) -> Text:
         rows.append(("", *_memory(gpu.memory_used_bytes, gpu.memory_total_bytes)))
     for number, (name, share, text) in enumerate(rows):
         out.append("\n" if number else "").append(f"{name:<5}", style)
-        colour = _PAST if style else "#e5c07b" if share >= 0.9 else "#98c379"  # an unknown share is NaN
+        colour = "$past" if style else "$warning" if share >= 0.9 else "$success"  # an unknown share is NaN
         out.append_text(bar(share, 12, colour)).append(f" {text}", style)
     return out
 

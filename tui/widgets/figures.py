@@ -18,8 +18,6 @@ from tui.widgets.pane import Pane
 if TYPE_CHECKING:
     from tui.run.mistakes import Figures
 
-DIAGONAL_COLOUR = "#5c6370"
-
 
 class FiguresView(Vertical):
     """Shows `Figures`.
@@ -64,10 +62,10 @@ class FiguresView(Vertical):
         ends = np.array([least, 1.0])
         self._reliability.show(
             (
-                Curve("", ends, ends, DIAGONAL_COLOUR, behind=True),
+                Curve("", ends, ends, "$reference", behind=True),
                 Curve(
                     "", figures.reliability.confidence[filled], figures.reliability.accuracy[filled],
-                    fmt.VALIDATION_COLOUR, points=True,
+                    "$validation", points=True,
                 ),
             ),
             (least, 1.0),
@@ -79,7 +77,7 @@ class FiguresView(Vertical):
         x, y = figures.roc
         curve = Curve("", x, y, fmt.class_colour(positive)) if np.isfinite(x).all() and np.isfinite(y).all() else None
         self._roc.show(
-            (Curve("", ends, ends, DIAGONAL_COLOUR, behind=True), *([curve] if curve else [])),
+            (Curve("", ends, ends, "$reference", behind=True), *([curve] if curve else [])),
             (0.0, 1.0),
             "false positive rate",
         )

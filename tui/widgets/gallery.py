@@ -358,7 +358,7 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         if self._layout.picture_rows and tile.name and number == self._layout.caption_rows - 1:
             thumbnail = self._thumbnail(tile)
             if thumbnail is not None and thumbnail.error:
-                text = Text("cannot be read", "#e5c07b")
+                text = Text("cannot be read", "$warning")
         text.truncate(self._layout.tile_columns - 1, overflow="ellipsis", pad=True)
         return text
 

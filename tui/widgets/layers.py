@@ -17,8 +17,8 @@ from facegender.runs.events import LayerInfo
 from facegender.runs.health import Finding
 from tui import format as fmt
 
-_SERIOUS = "#e06c75"
-_WARNING = "#e5c07b"
+_SERIOUS = "$error"
+_WARNING = "$warning"
 MAX_FINDINGS = 200
 """Findings that are listed: the list is as high as its lines, so all of them are laid out."""
 _FIGURES_CELLS = 15

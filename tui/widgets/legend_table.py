@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.message import Message
@@ -100,8 +99,9 @@ class LegendTable(Widget):
         if row.hidden:
             line.stylize("dim")
         if under_cursor:
-            line.stylize(Style(bgcolor="#2c313c"))
-            line.append(" " * max(0, self.size.width - line.cell_len), Style(bgcolor="#2c313c"))
+            selected = self.app.console.get_style("on $selected")
+            line.stylize(selected)
+            line.append(" " * max(0, self.size.width - line.cell_len), selected)
         return line
 
     @property

@@ -12,7 +12,7 @@ from textual.widgets import Static
 from facegender.runs.events import Notice
 from tui.run.state import RunState
 
-_STYLES = {"info": "", "warning": "#e5c07b", "error": "#e06c75"}
+_STYLES = {"info": "", "warning": "$warning", "error": "$error"}
 
 
 class RunLog(VerticalScroll, can_focus=False):
@@ -49,7 +49,7 @@ class RunLog(VerticalScroll, can_focus=False):
             for line in state.log
         ]
         if state.log_tail:
-            lines.append(Text(f"last lines of train.log of {state.name}:", "#e06c75"))
+            lines.append(Text(f"last lines of train.log of {state.name}:", "$error"))
             lines += [Text("  " + text, "dim") for text in state.log_tail]
         if not lines:
             lines.append(Text("the trainer's messages appear here", "dim"))

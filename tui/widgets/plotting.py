@@ -235,6 +235,7 @@ class Plot:
     Attributes:
         limits: Bounds of the y axis, e.g. (0, 1) for a share.
         base: Style of everything but the curves.
+        style_of: Returns the style of a named colour.
     """
 
     curves: tuple[Curve, ...]
@@ -243,6 +244,7 @@ class Plot:
     limits: tuple[float, float] | None
     logarithmic: bool
     base: Style
+    style_of: Callable[[str], Style] = Style.parse
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
@@ -369,7 +371,7 @@ class Plot:
                 for column, dot in enumerate(dots[start:end].tolist(), start)
             )
             number = int(colours[start])
-            segments.append(Segment(text, base if number < 0 else base + Style(color=self.curves[number].colour)))
+            segments.append(Segment(text, base if number < 0 else base + self.style_of(self.curves[number].colour)))
             start = end
         return Strip(segments, margin + canvas.width)
 
@@ -394,7 +396,7 @@ class Plot:
             marks[min(free, key=lambda other: abs(other - column))] = curve
         for column, cell in enumerate(line):
             if column in marks:
-                segments.append(Segment("×", self.base + Style(color=self.curves[marks[column]].colour, bold=True)))
+                segments.append(Segment("×", self.base + self.style_of(f"bold {self.curves[marks[column]].colour}")))
             else:
                 segments.append(Segment(cell, dim))
         return Strip(segments, margin + columns).simplify()

@@ -156,7 +156,7 @@ class RunTable(ScrollView, can_focus=True):
         segments = [Segment(_MARK if row.marked else " " * GAP, base + mark)]
         dim = Style(dim=True) if row.dim else Style()
         for text, style in row.cells:
-            segments.append(Segment(text + " " * GAP, base + Style.parse(style) + dim))
+            segments.append(Segment(text + " " * GAP, base + self.app.console.get_style(style) + dim))
         # Simplified, a line has few changes of style: a quarter of the bytes.
         return Strip(segments).adjust_cell_length(width, base).simplify()
 

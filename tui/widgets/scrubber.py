@@ -50,9 +50,9 @@ class EpochScrubber(Widget):
         line = Text("".join(marks.get(column, "─") for column in range(self._columns)), "dim")
         if self._epoch in self._epochs:
             column = self._column(self._epochs.index(self._epoch))
-            line = Text.assemble(line[:column], ("●", "bold #e5a05a"), line[column + 1 :])
+            line = Text.assemble(line[:column], ("●", "bold $accent"), line[column + 1 :])
         left, right = self._ends()
-        return Text.assemble((left, "dim"), line, (right, "#98c379" if self._playing else "dim"))
+        return Text.assemble((left, "dim"), line, (right, "$success" if self._playing else "dim"))
 
     def _ends(self) -> tuple[str, str]:
         first, last = f"{self._epochs[0] + 1} ", f" {self._epochs[-1] + 1}"

@@ -81,9 +81,9 @@ class StatusLines(Widget):
         if started is not None:
             left.append((fmt.epoch_of(state.epoch + 1, started.epochs), ""))
             if self.read_only:
-                left.append(("read-only", "#e5c07b"))
+                left.append(("read-only", "$warning"))
             if started.demo:
-                left.append(("demo faces", "#e5c07b"))
+                left.append(("demo faces", "$warning"))
             name = started.device_name.removeprefix("NVIDIA ")
             precision = started.precision if started.precision.startswith("bf") else f"fp{started.precision}"
             left.append((f"{started.device} {name} {precision}" if name != "CPU" else f"CPU {precision}", ""))
@@ -94,7 +94,7 @@ class StatusLines(Widget):
             if started.image_size > 0:
                 left.append((f"{started.image_size} px", "dim"))
         elif self.read_only:
-            left.append(("read-only", "#e5c07b"))
+            left.append(("read-only", "$warning"))
         right: list[Field] = []
         if state.since:
             if not state.live or width >= ELAPSED_FROM:
@@ -149,10 +149,10 @@ def latest_figures(state: RunState) -> Sequence[Field]:
     return (f"train loss {fmt.measured(loss)}", ""), (f"train acc. {fmt.measured(accuracy)}", "")
 
 
-def bar(share: float, width: int, colour: str = fmt.TRAIN_COLOUR) -> Text:
+def bar(share: float, width: int, colour: str = "$train") -> Text:
     """Return a progress bar, accurate to half a cell."""
     halves = round(min(1.0, max(0.0, share)) * 2 * width)
     full, half = divmod(halves, 2)
     text = Text("━" * full + ("╸" if half else ""), colour)
-    text.append("━" * max(0, width - full - half), "#3e4451")
+    text.append("━" * max(0, width - full - half), "$track")
     return text
