@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import sys
 from pathlib import Path
@@ -78,6 +79,8 @@ def main() -> None:
     """The console script ``facegender-tui``."""
     from facegender.support.machine import complete_streams
 
+    # The first screen appears a tenth sooner; `FaceGenderApp` enables it again.
+    gc.disable()
     complete_streams()
     with Shutdown() as shutdown:
         with defer_signals():

@@ -196,8 +196,15 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         # A notification about one screen must not cover another. Immediately, so that those of the new screen stay.
         self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
         if not self.is_headless:
-            # Collections that visit all the permanent objects would delay a key by 30 to 50 ms, again and again.
-            self.set_timer(FREEZE_AFTER_S, gc.freeze)
+            self.set_timer(FREEZE_AFTER_S, self._collect_garbage)
+
+    def _collect_garbage(self) -> None:
+        """Let Python collect garbage, which `tui.__main__` disables, but not among the permanent objects.
+
+        Collections that visit those would delay a key by 30 to 50 ms, again and again.
+        """
+        gc.freeze()
+        gc.enable()
 
     async def on_ready(self) -> None:
         """Do what the command line asks for, now that the panes are mounted."""

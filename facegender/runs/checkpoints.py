@@ -6,9 +6,10 @@ It is the best checkpoint of the run, or the newest while the run trains.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from facegender.runs.config import RUN_NAME
 from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run, trained_by_script
@@ -20,8 +21,7 @@ CheckpointChoice = Literal["auto", "best", "last"]
 """The best checkpoint of a run, its newest one, or the rule of this module."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(msgspec.Struct, frozen=True):
     """A checkpoint file and the run that it belongs to, if any."""
 
     path: Path

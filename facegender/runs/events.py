@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -335,9 +336,14 @@ AnyEvent = (
     | RunFinished
 )
 
-# The strict decoder is much faster but refuses numbers that are written as strings, such as "NaN". Few lines have them.
-_strict: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-_lax: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent, strict=False)
+
+@cache
+def _decoder(strict: bool = True) -> msgspec.json.Decoder[AnyEvent]:
+    """Return a decoder; making one takes milliseconds, which an import would cost every program.
+
+    The strict one is much faster but refuses numbers that are written as strings, such as "NaN". Few lines have them.
+    """
+    return msgspec.json.Decoder(AnyEvent, strict=strict)
 
 
 def encode(event: Event) -> bytes:
@@ -351,9 +357,9 @@ def decode(line: bytes) -> AnyEvent | None:
     Returns:
         None for a line that this version does not know or cannot read.
     """
-    for decoder in (_strict, _lax):
+    for strict in (True, False):
         try:
-            event = decoder.decode(line)
+            event = _decoder(strict).decode(line)
         except msgspec.ValidationError:
             continue
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -368,7 +374,7 @@ def decode_lines(data: bytes) -> list[AnyEvent]:
     """Decode whole journal lines as `decode` does, at once where nothing about them is unusual, which is faster."""
     if data.isascii() and b"\\" not in data and b"\x7f" not in data:
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            events = _strict.decode_lines(data)
+            events = _decoder().decode_lines(data)
             # JSON may go on after a line break, a line of the journal may not.
             if len(events) == data.count(b"\n"):
                 return events

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
+from msgspec.structs import replace
 
 from facegender.support.errors import UserError
 
@@ -15,8 +15,7 @@ Check = Callable[[Any], str]
 """Returns what is wrong with a value of a field's type, as a clause such as "must be …, not 0"; "" if nothing is."""
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """One field of a struct, declared as ``name: Annotated[type, Field(…)] = default``.
 
     Command lines, TOML files and forms all read it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +105,7 @@ def test_no_string_of_a_composed_frame_can_control_the_terminal(tmp_path: Path, 
         picture = compose(LayerRequest(path, Selection(0, mode=mode), Area(96, 36), Terminal(), reference=path))
         assert picture.layers[0].startswith("conv1")
         assert all(
-            string.isprintable() for field in fields(picture) for string in strings_in(getattr(picture, field.name))
+            string.isprintable() for name in picture.__struct_fields__ for string in strings_in(getattr(picture, name))
         )
 
 

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from cachetools import LRUCache
+from msgspec.structs import replace
 from rich.text import Text
 from textual import events, work
 from textual.app import ComposeResult

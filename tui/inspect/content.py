@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import textwrap
 from contextlib import ExitStack
-from dataclasses import dataclass
+
+import msgspec
 
 from facegender.rendering import views
 from facegender.rendering.history import ChannelCurve, channel_curve, run_limits
@@ -19,8 +20,7 @@ from tui import format as fmt
 from tui.inspect.request import ChannelStatistics, LayerRequest
 
 
-@dataclass(frozen=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """What a view shows of a layer.
 
     Attributes:

@@ -6,9 +6,9 @@ The mosaic is on the left and the side on the right: the photograph with its cap
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import msgspec
 from rich.cells import cell_len
 
 from tui.graphics.geometry import Area, area_px
@@ -44,8 +44,7 @@ class SideSize(NamedTuple):
     photograph_rows: int
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """A division of the pane.
 
     Attributes:

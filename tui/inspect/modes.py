@@ -5,13 +5,12 @@ Plain data, so that the first screen does not wait for numpy: `facegender.render
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from facegender.rendering.view_options import VIEW_TITLES, View
 
 
-@dataclass(frozen=True)
-class ViewMode:
+class ViewMode(msgspec.Struct, frozen=True):
     """A view as the interface presents it.
 
     Attributes:

@@ -5,9 +5,10 @@ Plain data, so that the first screen does not wait for numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from facegender.rendering.view_options import Scope
 from tui.graphics.geometry import Area
@@ -25,8 +26,7 @@ class NotComposed(Exception):
     """The picture cannot be composed; the message is one line that says why."""
 
 
-@dataclass(frozen=True)
-class ChannelStatistics:
+class ChannelStatistics(msgspec.Struct, frozen=True):
     """What a frame says of one channel.
 
     Attributes:
@@ -44,8 +44,7 @@ class ChannelStatistics:
     units: tuple[float, float, float] | None = None
 
 
-@dataclass(frozen=True)
-class LayerRequest:
+class LayerRequest(msgspec.Struct, frozen=True):
     """Which picture of which size is wanted.
 
     Attributes:
@@ -81,8 +80,7 @@ class LayerRequest:
     levels: int = Settings().levels
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(msgspec.Struct, frozen=True):
     """What the colours of a mosaic mean.
 
     Attributes:
@@ -98,8 +96,7 @@ class Scale:
     colours: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class LayerPicture:
+class LayerPicture(msgspec.Struct, frozen=True):
     """A composed picture and what its title, legend and caption say.
 
     Attributes:

@@ -5,8 +5,10 @@ Plain data, so that the first screen does not wait for numpy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from facegender.rendering.view_options import SCOPES, VARIANTS, Scope, Variant
 from tui.inspect.modes import MODES, ViewMode
@@ -14,8 +16,7 @@ from tui.inspect.modes import MODES, ViewMode
 Choice = TypeVar("Choice")
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """What of a run's pictures is selected. All numbers count from 0.
 
     Attributes:

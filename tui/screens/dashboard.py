@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+from msgspec.structs import replace
 from rich.style import Style
 from rich.text import Text
 from textual import events, on, work
@@ -107,7 +107,7 @@ class Dashboard(PictureScreen):
 
     def compose(self) -> ComposeResult:
         """All panes; `_arrange` decides which are visible."""
-        yield StatusLines(id="status")
+        yield StatusLines(self.state, id="status")
         yield Static(id="tabs", markup=False)
         with Row(id="panes"):
             with Column(id="left"):

@@ -195,7 +195,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
     """
 
     def __init__(self, title: str, chart: Chart, *, id: str) -> None:
-        self._title_edge = PaneTitle()
+        self._title_edge = PaneTitle(title)
         super().__init__(self._title_edge, Vertical(chart), id=id)
         self._heading = title
         self._raw = False

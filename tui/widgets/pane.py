@@ -44,6 +44,10 @@ class PaneTitle(Widget):
 
     title: reactive[Text] = reactive(Text)
 
+    def __init__(self, title: str = "") -> None:
+        super().__init__()
+        self.set_reactive(PaneTitle.title, Text(title))
+
     @property
     def room(self) -> int:
         """The width for the title in cells."""

@@ -54,9 +54,9 @@ class StatusLines(Widget):
     read_only: reactive[bool] = reactive(False)
     """Say that the run may not be changed."""
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, state: RunState | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._state: RunState | None = None
+        self._state = state
         self._now = 0.0
 
     def show(self, state: RunState | None, now: float) -> None:
