@@ -115,7 +115,8 @@ class RunControl:
             self._notify_error(f"{error.filename or self._root}: {error.strerror or error}")
         finally:
             # A key that was pressed twice may still be on its way to the app, at most behind what was posted above.
-            self._app.call_later(self._app.call_later, self._pending.discard, key)
+            # Textual inspects the signature of a callback, which a builtin method has not.
+            self._app.call_later(self._app.call_later, lambda: self._pending.discard(key))
 
     async def _stop(self, folder: RunFolder) -> None:
         if await asyncio.to_thread(folder.state) not in LIVE_STATES:
