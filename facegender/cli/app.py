@@ -16,6 +16,7 @@ from facegender.cli.mistakes import mistakes
 from facegender.cli.predict import predict
 from facegender.cli.report import report
 from facegender.cli.runs import compare, note, runs, stop
+from facegender.cli.steer import checkpoint, frame, set
 from facegender.cli.suspects import suspects
 from facegender.cli.train import find_lr, networks, recipes, train
 
@@ -45,6 +46,6 @@ def _main(
 
 for _command in (
     train, find_lr, recipes, networks, predict, evaluate, show, health, mistakes, suspects, runs, compare, report, note,
-    stop, export, demo_data, download, doctor, cache,
+    set, checkpoint, frame, stop, export, demo_data, download, doctor, cache,
 ):  # fmt: skip
     app.command(_command.__name__.replace("_", "-"))(_command)

@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,10 +18,11 @@ import recorded
 from facegender.__main__ import run
 from facegender.data.demo.faces import demo_photographs
 from facegender.runs.config import TrainConfig
-from facegender.runs.events import EpochFinished, RunFinished
+from facegender.runs.events import EpochFinished, RequestDone, RunFinished
 from facegender.runs.folder import Manifest, RunFolder, create_run
 from facegender.runs.journal import JournalWriter
 from facegender.runs.lock import Process
+from facegender.runs.requests import SetRequest, take_requests
 
 Capture = pytest.CaptureFixture[str]
 
@@ -110,6 +112,10 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["demo-data", ""], "must not be empty"),
         (["demo-data", "x", "--seed=" + "9" * 400], "--seed"),
         (["stop", ""], "must not be empty"),
+        (["set", "x", "epochs", "0"], "epochs must be between 1"),
+        (["set", "x", "learning-rate", "fast"], "learning-rate must be a number"),
+        (["set", "x", "momentum", "1"], "'momentum' is not one of 'learning-rate', 'epochs'"),
+        (["set", "x", "epochs", "2"], "no run x"),
         (["stop", "x", "--wait=nan"], "--wait"),
         (["stop", "x", "--wait=1e999"], "--wait must be a number of seconds"),
         (["runs", "--root="], "'--root': must not be empty"),
@@ -318,6 +324,70 @@ def test_stop_writes_a_request_and_waits_as_long_as_it_is_told(tmp_path: Path, c
     ]  # fmt: skip
     assert run(["stop", "a", "--wait", "0.1", "--root", str(tmp_path)]) == 1
     assert "has not ended" in capsys.readouterr().err
+
+
+def answer_requests(folder: RunFolder, *, done: bool) -> threading.Thread:
+    """Answer the first request as a trainer would."""
+
+    def answer() -> None:
+        until = time.monotonic() + 20
+        while not (taken := take_requests(folder)) and time.monotonic() < until:
+            time.sleep(0.01)
+        (request,) = taken
+        assert not isinstance(request, str)
+        kind, rate = str(request.__struct_config__.tag), getattr(request, "learning_rate", None)
+        recorded.append(
+            folder,
+            RequestDone(time=1, request="set", done=True, outcome="that of another", id="other"),
+            RequestDone(
+                time=1, request=kind, done=done, outcome=f"{kind}\x1b[2J", id=request.id, step=7, learning_rate=rate
+            ),
+        )
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [(["set", "a", "learning-rate", "1e-4"], "set"), (["checkpoint", "a"], "checkpoint"), (["frame", "a"], "frame")],
+)
+def test_a_request_to_a_live_run_prints_the_answer_to_it(
+    tmp_path: Path, capsys: Capture, arguments: list[str], kind: str
+) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+    for options, code in (([], 0), (["--json"], 0), ([], 1)):
+        thread = answer_requests(folder, done=code == 0)
+        assert run([*arguments, *options, "--root", str(tmp_path)]) == code
+        thread.join()
+        captured = capsys.readouterr()
+        if options:
+            answer = json.loads(captured.out)
+            assert (answer["run"], answer["request"], answer["done"], answer["step"]) == ("a", kind, True, 7)
+            assert answer["learning_rate"] == (1e-4 if kind == "set" else None)
+        else:
+            shown = captured.err.removeprefix("facegender: ") if code else captured.out
+            assert shown == f"run a: {kind}\ufffd[2J\n"
+
+
+def test_a_request_that_is_not_answered_in_time_waits_in_the_folder(tmp_path: Path, capsys: Capture) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+    assert run(["set", "a", "epochs", "20", "--wait", "0.1", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("run a: no answer within 0.1 s; the request waits")
+    (request,) = take_requests(folder)
+    assert isinstance(request, SetRequest)
+    assert request.epochs == 20
+
+
+def test_a_run_that_is_not_training_takes_no_requests(tmp_path: Path, capsys: Capture) -> None:
+    make_run(tmp_path, "a", live=False)
+    assert run(["set", "a", "epochs", "20", "--root", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "run a has completed, and takes requests only while it trains" in error
+    assert shlex.split(error.partition("resume it with: ")[2]) == [
+        "facegender", "train", "--resume=a", "--epochs=20", f"--root={tmp_path}"
+    ]  # fmt: skip
 
 
 def test_a_run_of_somebodys_own_script_is_stopped_without_promises(tmp_path: Path, capsys: Capture) -> None:

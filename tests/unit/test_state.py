@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import recorded
 from msgspec.structs import replace
 
-from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RunFinished, System
+from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RequestDone, RunFinished, System
 from tui.inspect.modes import MODES
 from tui.inspect.selection import Selection
+from tui.run.curves import StepCurves
 from tui.run.series import StepColumns
 from tui.run.state import LOG_LINES, RunState, apply, apply_all
 
@@ -509,3 +511,34 @@ def test_a_run_of_unknown_length_has_no_end_and_is_no_error() -> None:
 def test_the_log_leaves_out_what_was_not_measured() -> None:
     event = recorded.epoch_finished(0, math.nan, validation_loss=math.nan, best=False)
     assert apply(RunState("otter-3"), event).log[-1].text == "epoch 1: loss 0.5000"
+
+
+def changed(step: int, **changes: Any) -> RequestDone:
+    return RequestDone(time=1500.0, request="set", done=True, outcome="changed", epoch=0, step=step, **changes)
+
+
+def test_what_a_request_changed_is_that_of_the_run_from_then_on() -> None:
+    events = [recorded.run_started(), recorded.epoch_started(0), recorded.steps(0)]
+    state = apply_all(RunState("otter-3", process_state="training"), events)
+    state = apply_all(state, [changed(3, epochs=8, learning_rate=1e-3), changed(4, learning_rate=1e-4)])
+    assert state.started is not None
+    assert (state.started.epochs, state.learning_rate) == (8, 1e-4)
+    assert [line.text for line in state.log][-2:] == ["changed", "changed"]
+    curves = StepCurves()
+    curves.update(state.steps)
+    assert curves.curves(state, "steps", 0.0).marks == ((3.0, "8 epochs"), (4.0, "lr 0.0001"))
+    assert curves.curves(state, "epochs", 0.0).marks == ((0.6, "8 epochs"), (0.8, "lr 0.0001"))
+    assert curves.curves(state, "steps", 0.0).x_range == (0.0, 40.0)
+
+
+def test_changes_after_the_step_that_a_run_resumes_from_are_no_longer_shown() -> None:
+    events = [recorded.run_started(), changed(3, learning_rate=1e-4), changed(9, learning_rate=1e-5)]
+    state = apply_all(RunState("otter-3"), [*events, recorded.run_started(start_step=5, start_epoch=1, resumed=True)])
+    assert [change.step for change in state.changes] == [3]
+
+
+def test_a_refused_change_is_a_warning_in_the_log_and_no_mark() -> None:
+    refused = RequestDone(time=1500.0, request="set", done=False, outcome="epochs must be at least 3", epochs=None)
+    state = apply_all(RunState("otter-3"), [recorded.run_started(), refused])
+    assert state.changes == ()
+    assert (state.log[-1].level, state.log[-1].text) == ("warning", "epochs must be at least 3")

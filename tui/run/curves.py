@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facegender.runs.events import EpochFinished
+from facegender.runs.events import EpochFinished, RequestDone
 from tui import format as fmt
 from tui.run.series import StepColumns
 from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState, TrainingSegment
@@ -263,6 +263,7 @@ class Curves:
         epochs: The finished epochs, counted from 0, ascending.
         ends: (E,) where each of them ends on the x axis.
         last: The x coordinate of the newest value.
+        marks: Where a request changed how the run is trained, and what it changed, e.g. "lr 0.0001".
     """
 
     loss: tuple[Curve, ...]
@@ -271,6 +272,7 @@ class Curves:
     epochs: tuple[int, ...]
     ends: Floats
     last: float
+    marks: tuple[tuple[float, str], ...] = ()
 
     def index_of(self, epoch: int) -> int:
         """Return the index of a finished epoch; -1 if it is not finished."""
@@ -372,6 +374,7 @@ class StepCurves:
 
         along_x = to_axis(along.firsts())
         ends = to_axis(np.array([epoch.time if axis == "minutes" else epoch.step for epoch in state.epochs], float))
+        changed = np.array([one.time if axis == "minutes" else one.step for one in state.changes], float)
         planned = float(max(started.epochs, 0)) if started else 1.0
         last = max(float(x[-1]) if len(x) else 0.0 for x in (to_axis(along.lasts()[-1:]), ends))
         planned_end = {"epochs": planned, "steps": planned * per_epoch, "minutes": 0.0}[axis]
@@ -420,7 +423,15 @@ class StepCurves:
             epochs=tuple(epoch.epoch for epoch in state.epochs),
             ends=ends,
             last=last,
+            marks=tuple(zip(to_axis(changed).tolist(), map(_change, state.changes), strict=True)),
         )
+
+
+def _change(event: RequestDone) -> str:
+    """What a request has changed, in a few characters."""
+    epochs = "" if event.epochs is None else f"{event.epochs} epochs"
+    rate = "" if event.learning_rate is None else f"lr {event.learning_rate:.3g}"
+    return epochs or rate
 
 
 def _measured(curves: tuple[Curve, ...]) -> tuple[Curve, ...]:

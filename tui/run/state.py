@@ -67,6 +67,7 @@ class RunState(msgspec.Struct, frozen=True):
         frame_times: When an epoch's frame file was last written; a resumed run may write some again.
         frames_within: For each epoch whose frame was made before its end, the optimiser step after which it was.
         health: The state of the layers after each epoch, ascending.
+        changes: Requests that changed how the run is trained, in the order of their steps.
         log_tail: The last lines of ``train.log`` of a run that crashed or failed.
         segments: One for each process that has trained the run, the latest last.
         trained_until: Time of the newest event that a trainer writes only while it trains. System events do not count:
@@ -89,6 +90,7 @@ class RunState(msgspec.Struct, frozen=True):
     frame_times: Mapping[int, float] = msgspec.field(default_factory=dict)
     frames_within: Mapping[int, int] = msgspec.field(default_factory=dict)
     health: tuple[HealthMeasured, ...] = ()
+    changes: tuple[RequestDone, ...] = ()
     system: System | None = None
     log: tuple[Notice, ...] = ()
     log_tail: tuple[str, ...] = ()
@@ -235,6 +237,12 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             }
             return _logged(replace(state, finished=event), event.time, *texts[event.status])
         case RequestDone():
+            if event.done and event.request == "set":
+                state = replace(state, changes=(*state.changes, event))
+                if event.epochs is not None and state.started is not None:
+                    state = replace(state, started=replace(state.started, epochs=event.epochs))
+                if event.learning_rate is not None:
+                    state = replace(state, learning_rate=event.learning_rate)
             return _logged(state, event.time, "info" if event.done else "warning", event.outcome)
         case HealthMeasured():
             health = state.health
@@ -287,6 +295,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         steps=state.steps.until(event.start_step),
         epochs=tuple(epoch for epoch in state.epochs if epoch.epoch < event.start_epoch),
         health=tuple(health for health in state.health if health.epoch < event.start_epoch),
+        changes=tuple(change for change in state.changes if change.step <= event.start_step),
         epoch=event.start_epoch - 1,
         batch=0,
         log_tail=(),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tui.run.curves import Curve
     from tui.widgets.plotting import Plot
 
+Marks = tuple[tuple[float, str], ...]
+"""Events in the life of a run: where on the x axis, and a word for each."""
 _BRIEF = {"validation": "val"}
 
 
@@ -71,6 +73,7 @@ class Chart(Widget):
         self.curves: tuple[Curve, ...] = ()
         self._x_range = (0.0, 1.0)
         self._x_name = ""
+        self._marks: Marks = ()
         self._cursor_x: float | None = None
         self._rows: list[Strip] | None = None
         self._rows_size = Size(0, 0)
@@ -82,13 +85,14 @@ class Chart(Widget):
         x_range: tuple[float, float],
         x_name: str,
         drawn: tuple[list[Strip], Size] | None = None,
+        marks: Marks = (),
     ) -> None:
-        """Show curves.
+        """Show curves, and marks: x coordinates with a word for each.
 
         ``drawn`` are the rows of their `plot` for a size, if a thread draws it. They stay until it has drawn others,
         even when the size of the chart has changed.
         """
-        self.curves, self._x_range, self._x_name = curves, x_range, x_name
+        self.curves, self._x_range, self._x_name, self._marks = curves, x_range, x_name, marks
         self._rows, self._rows_size = drawn or (None, Size(0, 0))
         self._draws_itself = drawn is None
         self.refresh()
@@ -97,8 +101,9 @@ class Chart(Widget):
         """Return curves with the axes of this chart."""
         from tui.widgets.plotting import Plot
 
+        style_of = self.app.console.get_style
         return Plot(
-            curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style, self.app.console.get_style,
+            curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style, style_of, self._marks,
         )  # fmt: skip
 
     def show_cursor(self, x: float | None) -> None:
@@ -203,10 +208,22 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
         self.chart = chart
 
     def show(
-        self, curves: tuple[Curve, ...], x_range: tuple[float, float], x_name: str, *, raw: bool, heading: str = ""
+        self,
+        curves: tuple[Curve, ...],
+        x_range: tuple[float, float],
+        x_name: str,
+        *,
+        raw: bool,
+        heading: str = "",
+        marks: Marks = (),
     ) -> None:
-        """Show curves; ``raw`` notes in the title that they are not smoothed, ``heading`` replaces its first words."""
-        self.chart.show(curves, x_range, x_name)
+        """Show curves and marks.
+
+        Args:
+            raw: Note in the title that the curves are not smoothed.
+            heading: Replaces the first words of the title.
+        """
+        self.chart.show(curves, x_range, x_name, marks=marks)
         self._raw = raw
         self._heading = heading or self._heading
         self._show_title()

@@ -27,6 +27,9 @@ QUANTILE_OF = 20_000
 """Values of which a quantile is computed, of more about every n-th."""
 CORNER = "└"
 """Where the axes meet: in the last row, one column to the left of the plot."""
+MARK = "┊"
+_DIM = -2
+"""In the place of a curve's number: the colour of marks."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
@@ -236,6 +239,7 @@ class Plot:
         limits: Bounds of the y axis, e.g. (0, 1) for a share.
         base: Style of everything but the curves.
         style_of: Returns the style of a named colour.
+        marks: X coordinates of dotted vertical lines, and the word beside each at the top.
     """
 
     curves: tuple[Curve, ...]
@@ -245,6 +249,7 @@ class Plot:
     logarithmic: bool
     base: Style
     style_of: Callable[[str], Style] = Style.parse
+    marks: tuple[tuple[float, str], ...] = ()
 
     def strips(self, width: int, height: int) -> list[Strip]:
         """Draw the chart at a size in cells; returns its rows, or none if there is nothing to draw or no room."""
@@ -316,7 +321,24 @@ class Plot:
         free = front.dots == 0
         front.dots[free], front.colour[free] = back.dots[free], back.colour[free]
         self._draw_glyphs(front, lines, down)
+        self._draw_marks(front)
         return front
+
+    def _draw_marks(self, canvas: Canvas) -> None:
+        """Draw vertical lines where no curve is, and beside each its word in the first row, as far as it has room."""
+        span = (self.x_range[1] - self.x_range[0]) or 1.0
+        columns = [round((x - self.x_range[0]) / span * (canvas.width - 1)) for x, _ in self.marks]
+        for column, following, (_, word) in zip(columns, [*columns[1:], canvas.width], self.marks, strict=False):
+            if not 0 <= column < canvas.width:
+                continue
+            cells = {(row, column): MARK for row in range(canvas.height) if not canvas.dots[row, column]}
+            if canvas.width - column <= len(word):  # at the right edge it stands to the left
+                cells |= {(0, column - len(word) + index): letter for index, letter in enumerate(word)}
+            elif column + len(word) < following or column == following:
+                cells |= {(0, column + 1 + index): letter for index, letter in enumerate(word)}
+            for at, letter in cells.items():
+                canvas.glyphs[at] = letter
+                canvas.colour[at] = _DIM
 
     def _draw_glyphs(self, canvas: Canvas, lines: list[tuple[Floats, ...]], down: Callable[[Floats], Floats]) -> None:
         """Write the glyphs of the lines onto them: at the end, and where no other line has its own."""
@@ -371,7 +393,8 @@ class Plot:
                 for column, dot in enumerate(dots[start:end].tolist(), start)
             )
             number = int(colours[start])
-            segments.append(Segment(text, base if number < 0 else base + self.style_of(self.curves[number].colour)))
+            style = dim if number == _DIM else base if number < 0 else base + self.style_of(self.curves[number].colour)
+            segments.append(Segment(text, style))
             start = end
         return Strip(segments, margin + canvas.width)
 

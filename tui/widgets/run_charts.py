@@ -59,14 +59,14 @@ class RunCharts:
         complete = self._steps.update(state.steps)
         axis, weight = axes[self._x_axis % len(axes)], weights[self._smoothing % len(weights)]
         curves = self._curves = self._steps.curves(state, axis, weight, self._metric)
-        self.loss.show(curves.loss, curves.x_range, axis, raw=not weight)
+        self.loss.show(curves.loss, curves.x_range, axis, raw=not weight, marks=curves.marks)
         metric, chart = self._metric, self.second.chart
         chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
         waiting = PLACEHOLDER if metric == ACCURACY else f"{metric} appears with the first epoch"
         chart.placeholder = f"no {metric} was recorded" if state.epochs else waiting
         heading = metric.capitalize() if metric in (ACCURACY, LEARNING_RATE) else metric
         raw = not weight and metric == ACCURACY
-        self.second.show(curves.metric, curves.x_range, axis, raw=raw, heading=heading)
+        self.second.show(curves.metric, curves.x_range, axis, raw=raw, heading=heading, marks=curves.marks)
         return complete
 
     def show_epoch(self, epoch: int | None, *, latest: bool) -> None:

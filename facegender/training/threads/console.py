@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RunStarted, Steps
+from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RequestDone, RunStarted, Steps
 from facegender.support.files import open_regular
 from facegender.support.text import age_in_words, printable
 
@@ -191,6 +191,9 @@ class ConsoleThread(threading.Thread):
                 f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
                 f"{_rate(event.images_per_second)}"
             )
+        elif isinstance(event, RequestDone):
+            self._epochs = self._epochs if event.epochs is None else event.epochs
+            self.print(event.outcome if event.done else f"warning: {event.outcome}")
         elif isinstance(event, Notice):
             self.print(event.text if event.level == "info" else f"{event.level}: {event.text}")
 

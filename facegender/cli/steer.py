@@ -1,0 +1,105 @@
+"""``facegender set``, ``checkpoint`` and ``frame``: requests to the trainer of a live run."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from facegender.cli.options import Json, Root, not_empty
+from facegender.runs.config import parse
+from facegender.runs.events import RequestDone
+from facegender.runs.folder import LIVE_STATES, RunFolder, open_run
+from facegender.runs.journal import read_tail
+from facegender.runs.requests import CheckpointRequest, FrameRequest, Request, SetRequest, send_request
+from facegender.support.errors import UserError, print_error
+from facegender.support.text import json_line, shell_command
+
+POLL_S = 0.2
+
+Run = Annotated[str, typer.Argument(metavar="RUN", parser=not_empty, help="A run that is training.")]
+Wait = Annotated[
+    float, typer.Option("--wait", metavar="SECONDS", min=0, help="Wait up to this long for the trainer's answer.")
+]
+
+
+def set(
+    run: Run,
+    setting: Annotated[
+        Literal["learning-rate", "epochs"],
+        typer.Argument(
+            metavar="learning-rate|epochs",
+            help="The learning rate of the next step, which the schedule goes on from; or the epochs of the whole run.",
+        ),
+    ],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="Its new value.")],
+    wait: Wait = 30,
+    json: Json = False,
+    root: Root = Path(),
+) -> None:
+    """Change a live run: the trainer takes it after its next batch, and a resumed run keeps it.
+
+    Later learning rates of the schedule change in proportion. A schedule over the whole run, as that of the tuned
+    recipe, is stretched to another number of epochs.
+    """
+    name = setting.replace("-", "_")
+    try:
+        request = SetRequest(**{name: parse(name, value)})
+    except UserError as error:
+        raise UserError(f"{setting} {error}") from None
+    folder = open_run(root, run)
+    options = [f"--epochs={request.epochs}"] if request.epochs else []
+    _ask(folder, request, wait, json, shell_command(root, "train", f"--resume={run}", *options))
+
+
+def checkpoint(run: Run, wait: Wait = 30, json: Json = False, root: Root = Path()) -> None:
+    """Save last.ckpt of a live run after its next batch; of a run of somebody's own script, requested.ckpt."""
+    _ask(open_run(root, run), CheckpointRequest(), wait, json, shell_command(root, "train", f"--resume={run}"))
+
+
+def frame(run: Run, wait: Wait = 30, json: Json = False, root: Root = Path()) -> None:
+    """Record the feature maps and filters of a live run after its next batch."""
+    _ask(open_run(root, run), FrameRequest(), wait, json, shell_command(root, "train", f"--resume={run}"))
+
+
+def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, resume: str) -> None:
+    """Send a request, and print the answer that arrives in time.
+
+    Args:
+        resume: The command that makes the run live again.
+    """
+    if not math.isfinite(wait_s):
+        raise UserError("--wait must be a number of seconds")
+    if (state := folder.state()) not in LIVE_STATES:
+        manifest = folder.read_manifest()
+        remedy = "start its script again" if manifest is not None and manifest.script else f"resume it with: {resume}"
+        raise UserError(f"run {folder.name} has {state}, and takes requests only while it trains: {remedy}")
+    sent = send_request(folder, request)
+    answer = _answer(folder, sent, wait_s)
+    if json:
+        fields = ("done", "outcome", "epoch", "step", "learning_rate", "epochs")
+        known = {name: None if answer is None else getattr(answer, name) for name in fields}
+        print(json_line({"run": folder.name, "request": str(request.__struct_config__.tag), **known}))
+    elif answer is None:
+        print(f"run {folder.name}: no answer within {wait_s:g} s; the request waits, and its answer will be in the log")
+    elif answer.done:
+        print(f"run {folder.name}: {answer.outcome}")
+    else:
+        print_error(f"run {folder.name}: {answer.outcome}")
+    if answer is not None and not answer.done:
+        raise typer.Exit(1)
+
+
+def _answer(folder: RunFolder, id: str, wait_s: float) -> RequestDone | None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        is_last = time.monotonic() >= deadline or folder.state() not in LIVE_STATES
+        for event in read_tail(folder.journal_path):
+            if isinstance(event, RequestDone) and event.id == id:
+                return event
+        if is_last:
+            return None
+        time.sleep(POLL_S)
