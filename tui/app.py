@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterable
+import os
+import shlex
+import subprocess
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from textual import events, on, work
 from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.command import Provider
@@ -21,6 +25,7 @@ from textual.screen import Screen
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.summary import trained_manifest
+from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, shell_command
 from tui.colours import ColouredApp
 from tui.commands import COMMANDS
@@ -36,8 +41,10 @@ from tui.host.threads import DaemonThreads
 from tui.host.thumbnails import ThumbnailProcess
 from tui.messages import (
     REQUESTS,
+    ChangeSetting,
     ClassifyFile,
     CompareRuns,
+    EditSettings,
     KeepRuns,
     OpenRun,
     RunRenamed,
@@ -48,7 +55,7 @@ from tui.messages import (
 )
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
-from tui.settings import Settings, SettingsError, load_settings, settings_path
+from tui.settings import Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
 from tui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -145,6 +152,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self.settings = settings or Settings()
         self.settings_path = settings_path()
         self._settings_error = settings_error
+        self._settings_lock = asyncio.Lock()
         self._settings_stamp = _stamp(self.settings_path) if settings else None
         self._leaving = False
         self._runs_view: TableView | None = None
@@ -267,14 +275,20 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self._redraw()
 
     @work(group="terminal", exclusive=True)
-    async def _redraw(self) -> None:
+    async def _redraw(self, command: Sequence[str] = ()) -> None:
+        """Probe the terminal again, after a command that has the terminal meanwhile, if there is one."""
         await context_of(self).wait_until_flushed(FLUSH_LIMIT_S)
         try:
             with self.suspend():
+                if command:
+                    subprocess.run(command, check=False)
                 probe = Probe(self._graphics or self.settings.graphics)
                 self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
+        except OSError as error:
+            problem = f"{command[0]}: {error.strerror}; set EDITOR to the command of your editor"
+            self.notify(one_line(problem), severity="error", markup=False)
         context_of(self).reset(self.terminal)
         self._redraw_pictures()
         self.refresh(layout=True)
@@ -313,6 +327,33 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self._notify_settings(error, "the settings stay as they were")
         else:
             self.use_settings(settings)
+
+    @on(ChangeSetting)
+    def _change_setting(self, event: ChangeSetting) -> None:
+        self.use_settings(msgspec.structs.replace(self.settings, **{event.name: event.value}))
+        self._save_setting(event.name, event.value)
+
+    @work(group="settings")
+    async def _save_setting(self, name: str, value: object) -> None:
+        async with self._settings_lock:
+            try:
+                await asyncio.to_thread(save_setting, self.settings_path, name, value)
+            except UserError as error:
+                consequence = f"{name} is in force until the program ends"
+                self.notify(one_line(f"not saved: {error}; {consequence}"), severity="error", markup=False, timeout=20)
+
+    @on(EditSettings)
+    async def _edit_settings(self) -> None:
+        """Open the settings file in the user's editor; this program waits for its end."""
+        try:
+            await asyncio.to_thread(make_settings, self.settings_path)
+            editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+        except (UserError, ValueError) as error:  # the second one: a single quote
+            self.notify(one_line(str(error)), severity="error", markup=False)
+            return
+        if not self._leaving:
+            await self._redraw([*editor, str(self.settings_path)]).wait()
+            self._check_settings()
 
     def use_settings(self, settings: Settings) -> None:
         """Put other settings into force, and tell every screen."""
@@ -355,6 +396,12 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         """Show the command palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
+
+    async def action_settings(self) -> None:
+        """Show the settings."""
+        from tui.screens.settings import SettingsScreen
+
+        await self.push_screen(SettingsScreen(self.settings_path))
 
     def action_help(self) -> None:
         """Show the help."""

@@ -78,6 +78,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("enlarge", "plus", "+", "enlarge(True)", "enlarge the focused pane to the whole screen", "Everywhere"),
     Command("shrink", "underscore,minus", "_", "enlarge(False)", "show all panes again", "Everywhere"),
     Command("palette", "colon", ":", "app.command_palette", "run a command by its name", "Everywhere"),
+    Command("settings", "O", "O", "app.settings", "settings: theme, graphics, curves, keys …", "Everywhere"),
     Command("redraw", "g", "g", "app.redraw", "probe the terminal again and redraw everything", "Everywhere"),
     Command("help", "question_mark,f1", "?", "app.help", "show this help", "Everywhere", "help"),
     Command("quit", "q", "q", "app.detach", "detach: the run continues in the background", "Everywhere", "detach"),

@@ -110,6 +110,18 @@ class SettingsChanged(Message, bubble=False):
     before: Settings
 
 
+@dataclass
+class ChangeSetting(Message):
+    """Put a setting into force and write it into the settings file."""
+
+    name: str
+    value: str | float | bool
+
+
+class EditSettings(Message):
+    """Open the settings file in the user's editor."""
+
+
 class KeepRuns(Message):
     """Keep all runs that are about to be deleted."""
 

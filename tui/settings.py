@@ -6,6 +6,7 @@ from that.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import msgspec
 
 from facegender.support.errors import UserError
 from facegender.support.fields import Field, between, fields_of, unknown_setting
-from facegender.support.files import read_regular
+from facegender.support.files import exists, is_folder, make_private_folder, read_regular, replacing
 from facegender.support.text import one_line
 
 MAX_BYTES = 64 * 2**10
@@ -48,14 +49,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     root: Annotated[str, Field(
         "Folder with checkpoints/ and visuals/; empty: the current folder. Used at the next start.", metavar="DIR",
     )] = ""
-    keys: Annotated[dict[str, str], Field(
-        "Key of each command, by the command's name, such as view = \"v\".",
-    )] = {}
     bell: Annotated[bool, Field("Ring the terminal's bell when a run ends.")] = True
     desktop_notification: Annotated[bool, Field(
         "Have the terminal show a notification of the desktop when a run ends (OSC 9 and OSC 777).",
     )] = False
     on_end: Annotated[str, Field("Shell command that is run when a run ends.", metavar="COMMAND")] = ""
+    keys: Annotated[dict[str, str], Field("Keys of commands, by their names; a table at the end of the file.")] = {}
     # fmt: on
 
 
@@ -95,23 +94,7 @@ def load_settings(path: Path) -> Settings:
     Raises:
         SettingsError: Some of the file is wrong.
     """
-    try:
-        data = read_regular(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Settings()
-    except OSError as error:
-        raise SettingsError(path, [f"which cannot be read: {error.strerror or error}"], Settings()) from None
-    if len(data) > MAX_BYTES:
-        raise SettingsError(path, [f"which is longer than {MAX_BYTES >> 10} KiB: make it shorter"], Settings())
-    import tomllib
-
-    try:
-        text = data.decode("utf-8-sig")
-        given = tomllib.loads(text)
-    except UnicodeDecodeError:
-        raise SettingsError(path, ["which is not UTF-8: save it as UTF-8"], Settings()) from None
-    except (ValueError, RecursionError) as error:  # the last one: too many brackets
-        raise SettingsError(path, [_syntax_problem(str(error), text)], Settings()) from None
+    text, given = _read(path)
     problems: list[tuple[int, str]] = []
     values: dict[str, Any] = {}
     lines = _lines_of_keys(text)
@@ -130,6 +113,127 @@ def load_settings(path: Path) -> Settings:
     if problems:
         raise SettingsError(path, [f"line {line + 1}: {problem}" for line, problem in sorted(problems)], settings)
     return settings
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text of a file of settings and what it sets; nothing for a missing one."""
+    try:
+        data = read_regular(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "", {}
+    except OSError as error:
+        raise SettingsError(path, [f"which cannot be read: {error.strerror or error}"], Settings()) from None
+    if len(data) > MAX_BYTES:
+        raise SettingsError(path, [f"which is longer than {MAX_BYTES >> 10} KiB: make it shorter"], Settings())
+    import tomllib
+
+    try:
+        text = data.decode("utf-8-sig")
+        given = tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise SettingsError(path, ["which is not UTF-8: save it as UTF-8"], Settings()) from None
+    except (ValueError, RecursionError) as error:  # the last one: too many brackets
+        raise SettingsError(path, [_syntax_problem(str(error), text)], Settings()) from None
+    return text, given
+
+
+def save_setting(path: Path, name: str, value: Any) -> None:
+    """Change one value in a file of settings: the line of that value, and nothing else of the file.
+
+    A missing file is made, with a comment about each setting. A setting that stands in a comment, as it does there,
+    replaces the comment.
+
+    Args:
+        value: A text, a number or a truth value that the setting takes.
+
+    Raises:
+        UserError: The file is not TOML, or cannot be read or written.
+    """
+    text, given = _read(path)
+    changed = _with_value(text or template(), name, value)
+    import tomllib
+
+    if tomllib.loads(changed) != {**given, name: value}:
+        raise UserError(f"{path}: the line of {name} cannot be changed here; change it with an editor")
+    _write(path, changed)
+
+
+def make_settings(path: Path) -> None:
+    """Write the `template` if there is no file of settings.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    if not exists(path):
+        _write(path, template())
+
+
+def _write(path: Path, text: str) -> None:
+    target = path.resolve()  # people link it to a folder that they keep under version control
+    try:
+        if not is_folder(target.parent):
+            make_private_folder(target.parent)
+        with replacing(target, durable=True) as temporary:
+            temporary.write_bytes(text.encode())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def template() -> str:
+    """Return a file that sets nothing, with each setting, its default and its help in comments."""
+    parts = ["# Settings of facegender-tui: remove the # before those that you change."]
+    for name, field in FIELDS.items():
+        line = f"[{name}]" if isinstance(field.default, dict) else f"{name} = {_toml(field.default)}"
+        choices = f" Choices: {field.hint}." if field.choices else ""
+        parts.append(f"# {field.help}{choices}\n# {line}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _toml(value: Any) -> str:
+    # JSON's numbers, truth values and texts are TOML's, but for one control character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _with_value(text: str, name: str, value: Any) -> str:
+    lines = text.split("\n")
+    statements = list(_statements(text))
+    end = "\r" if lines[0].endswith("\r") else ""
+    line = f"{name} = {_toml(value)}"
+    for first, last, key in statements:
+        if key == (name,):
+            lines[first : last + 1] = [line + _comment_of("\n".join(lines[first : last + 1])) + end]
+            return "\n".join(lines)
+    tables = [first for first, _, _ in statements if lines[first].lstrip().startswith("[")]
+    top = tables[0] if tables else len(lines)
+    commented = re.compile(rf"#\s*{name}\s*=")
+    for index in range(top):
+        if commented.match(lines[index]):
+            lines[index] = line + end
+            return "\n".join(lines)
+    before = [last for _, last, _ in statements if last < top]
+    if before:
+        index = before[-1] + 1
+    else:
+        index = top if tables else len(text.rstrip().split("\n"))
+        while tables and index and lines[index - 1].startswith("#"):  # what is said about the table
+            index -= 1
+    lines[index:index] = [line + end, end] if tables and not before else [line + end]
+    return "\n".join(lines)
+
+
+def _comment_of(statement: str) -> str:
+    """Return the comment at the end of a statement, with the spaces before it."""
+    import tomllib
+
+    statement = statement.rstrip("\r")
+    value = tomllib.loads(statement)
+    for found in re.finditer(r"\s*#", statement):
+        try:
+            if tomllib.loads(statement[: found.start()]) == value:
+                return statement[found.start() :]
+        except tomllib.TOMLDecodeError:
+            continue
+    return ""
 
 
 def _syntax_problem(message: str, text: str) -> str:

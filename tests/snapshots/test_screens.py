@@ -33,6 +33,7 @@ from tui.inspect.browser import LayerBrowser
 from tui.screens.beside import Beside
 from tui.screens.compare import Compare
 from tui.screens.confirm import Confirm
+from tui.settings import Settings
 from tui.widgets.run_table import RunTable
 
 SIZES = pytest.mark.parametrize("size", [(150, 45), (80, 24), (60, 20)], ids=lambda size: "x".join(map(str, size)))
@@ -296,4 +297,20 @@ async def test_mistakes(
             await until_said(app, "run teal-5, last.ckpt")
             await until_said(app, "Probability")
         await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
+@pytest.mark.parametrize("wrong", [False, True], ids=["valid", "wrong"])
+async def test_settings(
+    runs: Path, screens: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], wrong: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/somebody/.config")
+    async with running(runs, size, settings=Settings(x_axis="steps", keys={"view": "v"})) as (app, pilot):
+        await until_said(app, "otter-3")
+        await pilot.press("O")
+        await until_said(app, "keys")
+        if wrong:
+            await pilot.press("down", "down", "down", "5", "0", "0")
+            await until_said(app, "must be between 2 and 128")
         assert await svg_of(app, pilot) == screens

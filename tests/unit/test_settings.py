@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
+from msgspec import structs
 
+from facegender.support.errors import UserError
 from tui.__main__ import main
 from tui.graphics.terminal import PROTOCOL_NAMES
-from tui.settings import FIELDS, Settings, SettingsError, load_settings, settings_path
+from tui.settings import (
+    FIELDS,
+    Settings,
+    SettingsError,
+    load_settings,
+    make_settings,
+    save_setting,
+    settings_path,
+    template,
+)
 
 
 @pytest.fixture
@@ -84,3 +98,79 @@ def test_the_path_is_that_of_the_config_folder(
 
 def test_the_protocols_are_those_of_the_terminal() -> None:
     assert FIELDS["graphics"].choices == PROTOCOL_NAMES
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("levels = 3", 'levels = 3\ntheme = "a\\"#b"'),
+        ('# mine\ntheme = "x#y"   # why # so\nbell = false\n', '# mine\ntheme = "a\\"#b"   # why # so\nbell = false\n'),
+        ('bell = false\r\ntheme = """\r\nx""" # why\r\n', 'bell = false\r\ntheme = "a\\"#b" # why\r\n'),
+        ("bell = false\r\n", 'bell = false\r\ntheme = "a\\"#b"\r\n'),
+        (
+            'bell = false\n\n# keys\n[keys]\ntheme = "t"\n',
+            'bell = false\ntheme = "a\\"#b"\n\n# keys\n[keys]\ntheme = "t"\n',
+        ),
+        ('# keys\n[keys]\ntheme = "t"\n', 'theme = "a\\"#b"\n\n# keys\n[keys]\ntheme = "t"\n'),
+        ('# the default:\n# theme = "auto"\nbell = true\n', '# the default:\ntheme = "a\\"#b"\nbell = true\n'),
+        ("# nothing yet\n\n", '# nothing yet\ntheme = "a\\"#b"\n\n'),
+        ("levels = 5000 # too many\n", 'levels = 5000 # too many\ntheme = "a\\"#b"\n'),
+    ],
+)
+def test_saving_a_setting_changes_its_line_and_nothing_else(path: Path, before: str, after: str) -> None:
+    path.write_bytes(before.encode())
+    save_setting(path, "theme", 'a"#b')
+    assert path.read_bytes() == after.encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bell", False),
+        ("levels", 64),
+        ("smoothing", 0.97),
+        ("on_end", "echo \x7f\t\\ “😀” 'it'"),
+        ("x_axis", "steps"),
+    ],
+)
+def test_what_is_saved_is_read_again(path: Path, name: str, value: object) -> None:
+    save_setting(path, name, value)
+    assert load_settings(path) == structs.replace(Settings(), **{name: value})
+    save_setting(path, name, FIELDS[name].default)
+    assert load_settings(path) == Settings()
+
+
+def test_a_new_file_says_what_can_be_set_and_is_for_the_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "config" / "facegender-tui" / "settings.toml"
+    save_setting(path, "levels", 64)
+    assert path.read_text() == template().replace("# levels = 32", "levels = 64")
+    assert all(field.help in path.read_text() for field in FIELDS.values())
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    make_settings(path)
+    assert load_settings(path).levels == 64
+
+
+def test_the_comments_of_a_new_file_are_the_defaults() -> None:
+    assignments = [line[2:] for line in template().splitlines() if re.match(r"# (\w+ =|\[)", line)]
+    assert msgspec.convert(tomllib.loads("\n".join(assignments)), Settings) == Settings()
+    assert len(assignments) == len(FIELDS)
+
+
+def test_a_linked_file_stays_a_link(tmp_path: Path, path: Path) -> None:
+    kept = tmp_path / "dotfiles.toml"
+    kept.write_text("bell = false\n")
+    path.symlink_to(kept)
+    save_setting(path, "levels", 64)
+    assert path.is_symlink()
+    assert kept.read_text() == "bell = false\nlevels = 64\n"
+
+
+def test_what_cannot_be_saved_is_said_and_changes_nothing(tmp_path: Path, path: Path) -> None:
+    path.write_text("theme = \n")
+    with pytest.raises(UserError, match="line 1: not TOML"):
+        save_setting(path, "levels", 64)
+    assert path.read_text() == "theme = \n"
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        save_setting(tmp_path / "file" / "settings.toml", "levels", 64)

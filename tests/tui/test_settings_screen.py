@@ -1,0 +1,135 @@
+"""The settings screen: what it shows, saves and refuses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import recorded
+from piloting import COMMON, WatchedApp, running, screen_text, type_text, until, until_said
+from textual.pilot import Pilot
+from textual.widgets import Input, Select
+
+import tui.app
+from tui.screens.settings import SettingsScreen
+from tui.settings import FIELDS, Settings, load_settings, template
+
+NARROW = (60, 20)
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(tui.app, "CHECK_S", 0.02)
+    recorded.write_run(tmp_path, "otter-3", epochs_done=1, end="completed")
+    return tmp_path / "facegender-tui" / "settings.toml"
+
+
+@asynccontextmanager
+async def opened(file: Path, size: tuple[int, int] = COMMON) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
+    """The settings screen over the dashboard."""
+    async with running(file.parents[1], size) as (app, pilot):
+        await pilot.press("O")
+        await until(lambda: isinstance(app.screen, SettingsScreen) and app.screen.is_mounted)
+        await pilot.pause()
+        yield app, pilot
+
+
+def focus(app: WatchedApp, name: str) -> None:
+    app.screen.query_one(f"#field-{name}").focus()
+
+
+@pytest.mark.parametrize("size", [COMMON, NARROW])
+async def test_every_setting_is_shown_with_its_help(file: Path, size: tuple[int, int]) -> None:
+    async with opened(file, size) as (app, _):
+        for field in FIELDS.values():
+            await until_said(app, field.label)
+        focus(app, "smoothing")
+        await until_said(app, "Default: 0.8.")
+
+
+async def test_a_choice_is_in_force_and_saved_at_once(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        focus(app, "x_axis")
+        await pilot.press("space", "down", "enter")
+        await until(lambda: app.settings.x_axis == "steps")
+        await until(lambda: file.exists() and load_settings(file) == Settings(x_axis="steps"))
+        focus(app, "bell")
+        await pilot.press("space", "down", "enter")
+        await until(lambda: load_settings(file) == Settings(x_axis="steps", bell=False))
+        await pilot.press("ctrl+d")
+        await until(lambda: load_settings(file) == Settings(x_axis="steps"))
+
+
+async def test_a_text_is_saved_when_its_field_is_left(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        focus(app, "levels")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "64")
+        assert app.settings.levels == 32
+        await pilot.press("enter")
+        await until(lambda: file.exists() and load_settings(file).levels == 64)
+        focus(app, "on_end")
+        await type_text(pilot, "beep")
+        await pilot.press("escape")
+        await until(lambda: load_settings(file).on_end == "beep")
+        assert app.screen is app.dashboard
+
+
+async def test_a_wrong_text_is_explained_and_not_saved(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        focus(app, "smoothing")
+        await pilot.press("ctrl+u")
+        await type_text(pilot, "1.5")
+        await until_said(app, "smoothing must be 0 or between 0.1 and 0.999, not 1.5")
+        await pilot.press("down")
+        await pilot.pause()
+        assert app.settings == Settings()
+        assert "must be 0 or between" in screen_text(app)
+        assert not file.exists()
+
+
+async def test_what_somebody_else_saves_is_shown_but_not_over_what_is_typed(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        focus(app, "levels")
+        await pilot.press("6")
+        file.parent.mkdir()
+        file.write_text('x_axis = "steps"\nsmoothing = 0.5\nlevels = 8\n')
+        await until(lambda: app.screen.query_one("#field-x_axis", Select).value == "steps")
+        assert app.screen.query_one("#field-smoothing", Input).value == "0.5"
+        assert app.screen.query_one("#field-levels", Input).value == "6"
+
+
+async def test_a_setting_that_cannot_be_saved_is_in_force_nevertheless(file: Path) -> None:
+    file.parent.touch()  # no folder can be made there
+    async with opened(file) as (app, pilot):
+        focus(app, "x_axis")
+        await pilot.press("space", "down", "enter")
+        await until(lambda: app.told)
+        assert app.told[-1].startswith(f"not saved: {file} cannot be written")
+        assert app.settings.x_axis == "steps"
+
+
+async def test_the_command_palette_opens_the_settings(file: Path) -> None:
+    async with running(file.parents[1], COMMON) as (app, pilot):
+        await pilot.press("colon")
+        await type_text(pilot, "settings")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, SettingsScreen))
+
+
+async def test_the_file_opens_in_the_users_editor(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setenv("VISUAL", "ed 'with option'")
+    monkeypatch.setattr("tui.app.subprocess.run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(WatchedApp, "suspend", contextlib.nullcontext)
+    async with opened(file) as (app, pilot):
+        await pilot.press("ctrl+e")
+        await until(lambda: commands)
+        assert commands == [["ed", "with option", str(file)]]
+        assert file.read_text() == template()
+        assert app.settings == Settings()
