@@ -20,9 +20,10 @@ from facegender.data.loader import ordered_batches
 from facegender.interpret.layers import trace
 from facegender.interpret.top_patches import ChannelTracker
 from facegender.network.module import FaceGenderModule
-from facegender.runs.events import EpochFinished, RunStarted
+from facegender.runs.events import EpochFinished, RequestDone, RunStarted
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.frames import open_frame
+from facegender.runs.requests import CheckpointRequest, SetRequest, send_request
 from facegender.training.run import train
 from tests.ml.conftest import events_of, losses_of, predictions_of, tiny
 
@@ -125,6 +126,31 @@ def test_averaged_weights_are_the_same_on_all_devices_and_a_run_of_two_goes_on_a
     # Two epochs of nine steps, as if one device had trained both: the schedule has come to its end.
     checkpoint = torch.load(RunFolder(tmp_path, "a").last_checkpoint, weights_only=True)
     assert checkpoint["lr_schedulers"][0]["last_epoch"] == 18
+
+
+def test_a_request_changes_all_processes_at_the_same_batch(tmp_path: Path, faces: Path) -> None:
+    """If the second process kept its learning rate, its weights would differ, and so would its predictions."""
+    folder = RunFolder(tmp_path, "a")
+    folder.path.mkdir(parents=True)
+    send_request(folder, SetRequest(learning_rate=2e-2, epochs=2))
+    send_request(folder, CheckpointRequest())
+    run("facegender", "train", "--data", str(faces), "--devices=2", "--strategy=ddp", "--run=a", root=tmp_path)
+    events = events_of(tmp_path, "a")
+    changed, saved = [event for event in events if isinstance(event, RequestDone)]
+    assert (changed.done, changed.step, changed.learning_rate, changed.epochs) == (True, 1, 2e-2, 2)
+    assert (saved.done, saved.outcome) == (True, "last.ckpt of epoch 1 after step 1 is saved")
+    finished = [event for event in events if isinstance(event, EpochFinished)]
+    assert [event.epoch for event in finished] == [0, 1]
+
+    config = tiny(demo=False, data=str(faces))
+    data = FaceDataModule(config, tmp_path)
+    data.prepare()
+    module = FaceGenderModule(config, finished[0].classes)
+    module.load_state_dict(torch.load(folder.last_checkpoint, weights_only=True)["state_dict"])
+    module.eval()
+    with torch.inference_mode():
+        logits = torch.cat([module(images) for images, _ in data.val_dataloader()])
+    assert np.allclose(predictions_of(tmp_path, "a")[-1].logits, logits.numpy(), atol=1e-5)
 
 
 def test_the_rest_of_an_epoch_is_not_divided_among_other_devices(

@@ -31,6 +31,7 @@ from facegender.runs.config import TrainConfig
 from facegender.runs.events import (
     AnyEvent,
     EpochFinished,
+    EpochStarted,
     HealthMeasured,
     Notice,
     RequestDone,
@@ -40,7 +41,7 @@ from facegender.runs.events import (
 )
 from facegender.runs.folder import INITIAL, RunFolder
 from facegender.runs.frames import open_frame
-from facegender.runs.requests import FrameRequest, StopRequest, send_request
+from facegender.runs.requests import CheckpointRequest, FrameRequest, SetRequest, StopRequest, send_request
 from facegender.support.errors import UserError
 from facegender.training.run import train
 from tests.ml.conftest import NoWaiting, events_of, kinds, losses_of, predictions_of
@@ -488,6 +489,84 @@ def test_a_request_that_cannot_be_served_is_refused_in_a_sentence(tmp_path: Path
     (answer,) = of_kind(events_of(tmp_path, "mine"), RequestDone)
     assert not answer.done
     assert why in answer.outcome
+
+
+class Scheduled(Module):
+    """With a schedule, of which `SequentialLR` is one that sets its own rates."""
+
+    def __init__(self, schedule: Callable[[torch.optim.Optimizer], Any], optimisers: int = 1) -> None:
+        super().__init__()
+        self.automatic_optimization = optimisers == 1
+        self._schedule, self._optimisers = schedule, optimisers
+
+    def configure_optimizers(self) -> Any:
+        optimisers = [torch.optim.SGD(self.parameters(), 0.08) for _ in range(self._optimisers)]
+        return optimisers, [self._schedule(optimiser) for optimiser in optimisers]
+
+
+def answers_to(root: Path, module: LightningModule, *requests: Any, step: int = 4) -> list[RequestDone]:
+    """Train two epochs of three steps, and send requests during a step."""
+    folder, recorder = RunFolder(root, "mine"), RunRecorder("mine", classes=CLASSES, root=root)
+
+    def send() -> None:
+        for request in requests:
+            send_request(folder, request)
+
+    def waits() -> bool:
+        sink: Any = recorder._source.sink
+        return len(sink.requests) == len(requests)
+
+    make_trainer(callbacks=[AtStep(step, send, waits), recorder], max_epochs=2).fit(module, loader(), loader())
+    return of_kind(events_of(root, "mine"), RequestDone)
+
+
+def test_a_script_takes_another_learning_rate_and_its_schedule_goes_on_from_it(tmp_path: Path) -> None:
+    module = Scheduled(lambda optimiser: torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.5))
+    (answer,) = answers_to(tmp_path, module, SetRequest(learning_rate=0.01), step=2)
+    assert answer.outcome == "the learning rate is 0.01 instead of 0.08 from step 3 on"
+    rates = [event.learning_rate for event in of_kind(events_of(tmp_path, "mine"), EpochStarted)]
+    assert rates == [0.08, pytest.approx(0.005)]
+
+
+def test_a_schedule_that_may_set_another_rate_is_named(tmp_path: Path) -> None:
+    parts = torch.optim.lr_scheduler
+
+    def schedule(optimiser: torch.optim.Optimizer) -> Any:
+        return parts.SequentialLR(optimiser, [parts.ConstantLR(optimiser), parts.StepLR(optimiser, 1)], [1])
+
+    (answer,) = answers_to(tmp_path, Scheduled(schedule), SetRequest(learning_rate=0.01))
+    assert answer.done
+    assert answer.outcome.endswith("from step 5 on, until its schedule (SequentialLR) sets another one")
+
+
+def test_what_a_script_decides_is_refused_and_its_checkpoint_has_a_name_of_its_own(tmp_path: Path) -> None:
+    epochs, saved = answers_to(tmp_path, Module(), SetRequest(epochs=9), CheckpointRequest())
+    assert (epochs.done, saved.done) == (False, True)
+    assert (
+        epochs.outcome == "the number of epochs of this run is decided by its script: change max_epochs of its Trainer"
+    )
+    assert saved.outcome.startswith("requested.ckpt after step 4 is saved")
+    path = RunFolder(tmp_path, "mine").path / "requested.ckpt"
+    assert torch.load(path, weights_only=True)["global_step"] == 4
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(Module(), loader(), loader(), ckpt_path=path)
+    assert trainer.global_step == 6
+
+
+def test_the_learning_rate_of_several_optimisers_is_left_alone(tmp_path: Path) -> None:
+    class Two(Scheduled):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            for optimiser in self.optimizers():  # type: ignore[union-attr]
+                optimiser.zero_grad()
+                loss = F.cross_entropy(self.logits(batch[0]), batch[1])
+                self.manual_backward(loss)
+                optimiser.step()
+            return loss
+
+    module = Two(lambda optimiser: torch.optim.lr_scheduler.StepLR(optimiser, 9), optimisers=2)
+    (answer,) = answers_to(tmp_path, module, SetRequest(learning_rate=0.01), step=2)
+    assert not answer.done
+    assert answer.outcome == "the module has 2 optimisers: only the learning rate of a single one can be set"
 
 
 def test_an_error_of_the_recorder_is_one_notice_and_no_error_of_the_training(

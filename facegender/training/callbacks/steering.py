@@ -86,7 +86,7 @@ class Steering:
                 if not self._source.tolerant:
                     raise
                 self._answer(self._answer_to(trainer, request), False, f"it could not be carried out: {reason(error)}")
-        return any(isinstance(request, SetRequest) for request in taken)
+        return bool(trainer.optimizers) and any(isinstance(request, SetRequest) for request in taken)
 
     def _carry_out(
         self,
@@ -131,24 +131,26 @@ class Steering:
         if why_not:
             self._answer(answer, False, why_not)
             return
-        outcomes = []
+        outcomes, rate_before = [], learning_rate(trainer)
         if epochs is not None:
-            before, rate_before = trainer.max_epochs, learning_rate(trainer)
+            before = trainer.max_epochs
             self._source.set_epochs(trainer, pl_module, epochs)
             outcomes.append(f"{epochs} epochs are planned instead of {before}")
             if rate is None and learning_rate(trainer) != rate_before:
                 outcomes.append(f"on that cycle the learning rate is {learning_rate(trainer):.4g} at this step")
         if rate is not None:
-            before_rate = learning_rate(trainer)
             set_learning_rate(trainer, rate)
-            text = f"the learning rate is {rate:g} instead of {before_rate:.4g} from step {answer.step + 1} on"
+            text = f"the learning rate is {rate:g} instead of {rate_before:.4g} from step {answer.step + 1} on"
             others = [
                 type(config.scheduler).__name__
                 for config in trainer.lr_scheduler_configs
                 if not isinstance(config.scheduler, _PROPORTIONAL)
             ]
             outcomes.append(text + (f", until its schedule ({others[0]}) sets another one" if others else ""))
-        answer = msgspec.structs.replace(answer, epochs=epochs, learning_rate=learning_rate(trainer))
+        new_rate = learning_rate(trainer)
+        answer = msgspec.structs.replace(
+            answer, epochs=epochs, learning_rate=None if new_rate == rate_before else new_rate
+        )
         store = self._source.changes_to_store(trainer, request)
 
         def stored() -> RequestDone:
