@@ -67,12 +67,20 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     LayerBrowser:focus PaneTitle > .pane-title--edge { color: $accent; }
     """
 
-    def __init__(self, placeholder: str, *, caption: Callable[[], Text] | None = None, id: str | None = None) -> None:
+    def __init__(
+        self,
+        placeholder: str,
+        *,
+        caption: Callable[[], Text] | None = None,
+        id: str | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
         """Make an empty pane.
 
         Args:
             placeholder: Shown before there is a picture.
             caption: Returns the text beside the photograph of a classified file; None for the probes of a run.
+            cache_bytes: Memory for composed pictures.
         """
         super().__init__(id=id)
         self.view = LayerView(placeholder, caption)
@@ -92,7 +100,7 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._picture: LayerPicture | None = None
         self._wanted: LayerRequest | None = None
         self._composing: LayerRequest | None = None
-        self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(CACHE_BYTES, _size_bytes)
+        self._pictures: LRUCache[LayerRequest, LayerPicture] = LRUCache(cache_bytes, _size_bytes)
         self.patches = ChannelPatches()
         self._fill = True
         self._player: Worker[None] | None = None
@@ -128,6 +136,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def frames(self) -> tuple[int, ...]:
         """The epochs that have pictures, ascending."""
         return self._frames
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers in the order of the network; empty while unknown."""
+        return self._layers
 
     @property
     def shown(self) -> LayerRequest | None:

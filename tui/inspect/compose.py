@@ -99,6 +99,8 @@ def _compose(request: LayerRequest) -> LayerPicture:
 
 def _beside(request: LayerRequest, content: Content) -> SideKind:
     """Return what stands beside the tiles."""
+    if request.tiles_only:
+        return "nothing"
     if request.selection.mode.view == "top":
         return "nothing" if content.tiles is None else "patches"
     return "details" if content.alone else "probe"

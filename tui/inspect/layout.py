@@ -28,6 +28,10 @@ COARSE_BELOW_PX = 240
 MIN_MOSAIC_PX = 8
 NARROW_PANE_COLUMNS = 68
 SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
+WIDE_SIDE_COLUMNS = (56, 48, 40, 32)
+"""Of a side with a larger photograph, which costs the tiles little of their size."""
+MIN_TILE_SHARE = 0.85
+"""What a larger photograph leaves of the width of a tile at least."""
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 DETAILS_COLUMNS, DETAILS_ROWS = 34, 13
 """Beside a channel that is shown alone."""
@@ -91,7 +95,13 @@ def choose_layout(
     layouts = [_layout(pane, size, tiles, terminal, fill) for size in sizes]
     enough = min(ENOUGH_PX, tiles[2])
     whole = [layout for layout in layouts if layout.grid.count >= tiles[0]]
-    return next((layout for layout in whole if layout.grid.tile_width >= enough), (whole or layouts)[0])
+    chosen = next((layout for layout in whole if layout.grid.tile_width >= enough), (whole or layouts)[0])
+    if beside == "probe" and caption is None and chosen.side.columns == SIDE_COLUMNS:
+        wider = (_layout(pane, size, tiles, terminal, fill) for size in _wider_sides(pane, classes))
+        count, width = min(tiles[0], chosen.grid.count), max(enough, MIN_TILE_SHARE * chosen.grid.tile_width)
+        fitting = (layout for layout in wider if layout.grid.count >= count and layout.grid.tile_width >= width)
+        return next(fitting, chosen)
+    return chosen
 
 
 def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
@@ -103,6 +113,12 @@ def _probe_sides(pane: Area, classes: int) -> list[SideSize]:
         SideSize(SIDE_COLUMNS, min(PHOTOGRAPH_ROWS, rows - 2 - classes)),
         SideSize(NARROW_SIDE_COLUMNS, min(NARROW_PHOTOGRAPH_ROWS, rows - 3 - 2 * classes)),
     ]
+
+
+def _wider_sides(pane: Area, classes: int) -> list[SideSize]:
+    """Return sizes of the side with a larger photograph, the largest first."""
+    rows = pane.rows - 3 - min(classes, SHOWN_CLASSES)
+    return [SideSize(columns, min(columns // 2, rows)) for columns in WIDE_SIDE_COLUMNS if rows > PHOTOGRAPH_ROWS]
 
 
 def _details_side(pane: Area, beside: SideKind) -> SideSize:

@@ -62,6 +62,7 @@ class LayerRequest(msgspec.Struct, frozen=True):
         patches: The file of the channel's patches, once there is one.
         levels: Colours of a mosaic.
         no_patches: Why there are no patches (yet).
+        tiles_only: Show no photograph beside the tiles.
     """
 
     file: Path
@@ -77,6 +78,7 @@ class LayerRequest(msgspec.Struct, frozen=True):
     reference: Path | None = None
     patches: Path | None = None
     no_patches: str = ""
+    tiles_only: bool = False
     levels: int = Settings().levels
 
 

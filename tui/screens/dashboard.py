@@ -6,6 +6,7 @@ import asyncio
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from rich.style import Style
@@ -45,6 +46,9 @@ from tui.widgets.run_charts import RunCharts
 from tui.widgets.scrubber import EpochScrubber
 from tui.widgets.status import StatusLines
 
+if TYPE_CHECKING:
+    from tui.inspect.overview import LayerOverview
+
 REFRESH_S = 0.1
 EPOCH_BYTES = 4000
 EPOCH_WITHIN_S = 0.03
@@ -58,10 +62,16 @@ PREPARE_AFTER_S = 2.0
 """How long after the first screen the mistakes screen is prepared."""
 WIDE_FROM = (110, 30)
 """Columns and rows of the smallest terminal in which all panes are shown."""
+OVERVIEW_FROM = (200, 50)
+"""Columns and rows of the smallest terminal in which several layers are shown at once."""
+OVERVIEW_SHARE = 0.4
+"""Of the width beside the charts."""
 EXPLORER_PANES = ("layer-list", "health", "scrubber")
 LISTS_COLUMNS = 38
 """Width of the explorer's lists."""
 CHARTS = ("loss", "accuracy")
+MIN_LOG_ROWS, LOG_SHARE = 9, 0.22
+"""Rows of the log with its border, and its share of a high terminal."""
 LOW_PANES = ("run", "machine", "log")
 """Panes that take only the height of their content, unless they are shown alone."""
 
@@ -95,6 +105,8 @@ class Dashboard(PictureScreen):
         self._run = Pane("Run", self._run_facts, id="run")
         self._layer_list, self._health_list = LayerList(), HealthList()
         self._scrubber = EpochScrubber(id="scrubber")
+        self._overview: LayerOverview | None = None
+        self._overview_begun = False
         self._epoch_timer: Timer | None = None
         self._with_picture = False
         self._follower: Follower | None = None
@@ -195,6 +207,11 @@ class Dashboard(PictureScreen):
             self.query_one(StatusLines).show(self.state, time.time())
 
     def _refresh_if_stale(self) -> None:
+        if self._overview is not None and not self._overview_begun and self.browser.is_shown:
+            # On a slow link the selected layer comes first, and what that took tells how much the others may send.
+            self._overview_begun = not context_of(self.app).link.in_flight_bytes
+            if self._overview_begun:
+                self._show_overview()
         now = time.monotonic()
         if self._stale and self.is_current and now >= self._rest_until:
             self._stale = False
@@ -259,6 +276,23 @@ class Dashboard(PictureScreen):
         summary = f"{counted(found, 'finding')} about the layers: H" if found else ""
         self._run.show_notes(Text(title, "$warning"), Text(summary, "$warning"))
         self._charts.show_epoch(epoch, latest=following)
+        self._show_overview()
+
+    def _show_overview(self) -> None:
+        """Show several layers at once, if there is room and something to show."""
+        large = self.size.width >= OVERVIEW_FROM[0] and self.size.height >= OVERVIEW_FROM[1]
+        shows = large and not self._enlarged and not self._explorer and bool(self.browser.frames)
+        shows = shows and len(self.browser.layers) > 1
+        if shows and self._overview is None:
+            from tui.inspect.overview import LayerOverview
+
+            self._overview = LayerOverview()
+            self.query_one("#panes").mount(self._overview)
+        if self._overview is not None:
+            self._overview.display = shows
+            self._overview.styles.width = round(OVERVIEW_SHARE * (self.size.width - self.query_one("#left").size.width))
+            if shows and self._overview_begun:
+                self._overview.follow(self.browser)
 
     def _show_lists(self, state: RunState, epoch: int | None) -> int:
         """Show the layers, and what is unhealthy about them after the selected epoch; return how much that is."""
@@ -300,12 +334,13 @@ class Dashboard(PictureScreen):
         self._arrange()
 
     def _arrange(self) -> None:
+        self._show_overview()
         wide = self.size.width >= WIDE_FROM[0] and self.size.height >= WIDE_FROM[1]
         if self._explorer:
             self._arrange_explorer(wide)
             return
         single = self._enlarged or not wide
-        self.query_one(StatusLines).display = True
+        self.query_one(StatusLines).one_row = False
         for name in EXPLORER_PANES:
             self.query_one(f"#{name}").display = False
         left, column = self.query_one("#left"), self.query_one(f"#{self._pane}").parent
@@ -321,6 +356,8 @@ class Dashboard(PictureScreen):
             pane.display = alone or not single or pane.parent is not column
             if name in LOW_PANES:
                 pane.styles.height = "1fr" if alone else None
+            if name == "log" and not alone:
+                pane.styles.height = max(MIN_LOG_ROWS, round(LOG_SHARE * self.size.height))
         self.query_one("#tabs").set_class(single, "-needed")
         tabs = Text(" ")
         for number, name in enumerate(commands.PANES, 1):
@@ -338,7 +375,7 @@ class Dashboard(PictureScreen):
         left = self.query_one("#left")
         left.display, self.query_one("#right").display = wide or alone, not alone
         left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
-        self.query_one(StatusLines).display = wide  # its two rows are worth more in the picture
+        self.query_one(StatusLines).one_row = not wide  # a row more for the picture
         self.query_one("#layer-list").display = not alone
         health.styles.max_height = "100%" if alone else "50%"
         for name in commands.PANES:

@@ -15,7 +15,7 @@ Field = tuple[str, str]
 """Text and Rich style."""
 ELAPSED_FROM = 70
 """Columns from which the time that a live run has taken stands beside the time left."""
-MIN_BAR, MAX_BAR = 10, 60
+MIN_BAR, MAX_BAR = 10, 40
 """Columns of the progress bar."""
 
 
@@ -30,7 +30,7 @@ def fitted(left: Sequence[Field], right: Sequence[Field], width: int) -> Text:
     right_text = Text("  ").join(Text(text, style) for text, style in right)
     if left and right_text.cell_len + Text(left[0][0]).cell_len + 3 > width:
         right, right_text = (), Text()
-    room = width - right_text.cell_len - (2 if right else 0)
+    room = width - right_text.cell_len - (3 if right else 0)
     line = Text()
     for text, style in left:
         field = Text(("  " if line else " ") + text, style)
@@ -45,11 +45,17 @@ def fitted(left: Sequence[Field], right: Sequence[Field], width: int) -> Text:
 
 
 class StatusLines(Widget):
-    """The two lines at the top of the dashboard."""
+    """The two lines at the top of the dashboard, or one in their place.
+
+    Every size shows run, state, epoch, loss, accuracy and the time left; the rest is left out first where it is narrow.
+    """
 
     DEFAULT_CSS = """
     StatusLines { height: 2; width: 1fr; background: $panel; }
     """
+
+    one_row: reactive[bool] = reactive(False)
+    """Say the most important in one line."""
 
     read_only: reactive[bool] = reactive(False)
     """Say that the run may not be changed."""
@@ -71,7 +77,30 @@ class StatusLines(Widget):
             return fitted(
                 [("facegender-tui", "bold"), ("no run is open: t starts one, r lists runs", "dim")], [], width
             )
+        if self.one_row:
+            return self._only(self._state, width)
         return Text("\n").join([self._first(self._state, width), self._second(self._state, width)])
+
+    def watch_one_row(self, one_row: bool) -> None:
+        """Take one row or two."""
+        self.styles.height = 1 if one_row else 2
+
+    def _only(self, state: RunState, width: int) -> Text:
+        """Return what is most important in one line; the epoch goes first, because the pictures name it as well."""
+        sign, colour = fmt.SIGNS[state.state]
+        left: list[Field] = [
+            (state.name, "bold"),
+            (f"{sign} {state.state}", colour),
+            *latest_figures(state, short=True),
+        ]
+        right: list[Field] = [(f"{fmt.duration(state.left_s())} left", "")] if state.live else []
+        epoch: Field = (fmt.epoch_of(state.epoch + 1, state.started.epochs), "") if state.started else ("", "")
+        taken = sum(Text(text).cell_len + 2 for text, _ in (*left, epoch, *right))
+        if state.started and taken + 2 <= width:
+            left.insert(2, epoch)
+        if self.read_only:
+            left.append(("read-only", "#e5c07b"))
+        return fitted(left, right, width)
 
     def _first(self, state: RunState, width: int) -> Text:
         """Return name, state and epoch of the run, and its time; then the rest, as far as it fits."""
@@ -129,7 +158,8 @@ class StatusLines(Widget):
             if not state.system.gpus:
                 fields.append((f"CPU {fmt.load(state.system.cpu_percent)}", "dim"))
         words = fitted([("", ""), *fields], [], max(0, width - MIN_BAR - 2))
-        bar_width = max(0, min(MAX_BAR, width - words.cell_len - 3))
+        words.rstrip()
+        bar_width = max(0, min(MAX_BAR, width - words.cell_len - 3)) if state.live else MIN_BAR
         line = Text(" ")
         done = share if state.live else state.epochs_done / started.epochs if started.epochs > 0 else 1.0
         line.append_text(bar(done, bar_width))
@@ -138,15 +168,18 @@ class StatusLines(Widget):
         return line
 
 
-def latest_figures(state: RunState) -> Sequence[Field]:
+def latest_figures(state: RunState, *, short: bool = False) -> Sequence[Field]:
     """Return validation loss and accuracy of the last epoch; before the first validation, those of the last batch."""
     if state.epochs:
         loss, accuracy = state.epochs[-1].validation_loss, state.epochs[-1].validation_accuracy
-        return (f"val. loss {fmt.measured(loss)}", "bold"), (f"val. acc. {fmt.measured(accuracy)}", "bold")
-    if not len(state.steps):
+        of, style = "val. ", "bold"
+    elif len(state.steps):
+        loss, accuracy = float(state.steps.loss[-1]), float(state.steps.accuracy[-1])
+        of, style = "train ", ""
+    else:
         return ()
-    loss, accuracy = float(state.steps.loss[-1]), float(state.steps.accuracy[-1])
-    return (f"train loss {fmt.measured(loss)}", ""), (f"train acc. {fmt.measured(accuracy)}", "")
+    of = "" if short else of
+    return (f"{of}loss {fmt.measured(loss)}", style), (f"{of}acc. {fmt.measured(accuracy)}", style)
 
 
 def bar(share: float, width: int, colour: str = "$train") -> Text:
