@@ -1,13 +1,16 @@
-"""A progress bar on standard error, where that is a terminal."""
+"""Progress on standard error: a bar where that is a terminal, else a sentence every few seconds."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+from facegender.support.errors import print_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +20,7 @@ PRINT_EVERY_S = 0.1
 
 @contextlib.contextmanager
 def progress_bar(text: str, total: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """Show a bar that is gone when the block ends, below what is printed meanwhile.
+    """Show a bar that is gone when the block ends, below what is printed meanwhile; elsewhere print sentences.
 
     Args:
         text: What is being done, e.g. "classifying".
@@ -27,8 +30,15 @@ def progress_bar(text: str, total: int, *, shown: bool = True) -> Iterator[Calla
     Yields:
         A function to call after each photograph.
     """
-    if not (shown and sys.stderr.isatty()):
+    if not shown:
         yield lambda: None
+        return
+    if not sys.stderr.isatty():
+        from facegender.training.threads.console import progress_in_sentences
+
+        report, done = progress_in_sentences(print_error), itertools.count(1)
+        report(text, 0, total)
+        yield lambda: report(text, next(done), total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,7 @@ def find_lr(
         Path | None,
         typer.Option("--plot", metavar="F.png|pdf|svg", parser=to_path, help="Draw the curve of the losses."),
     ] = None,
+    json: Json = False,
     root: Root = Path(),
     config: Config = None,
 ) -> None:
@@ -66,20 +68,27 @@ def find_lr(
 
     curve = find_learning_rate(settings, root, batches)
     suggestion = curve.suggestion()
+    options = [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
+    options += [f"--config={config}"] if config else []
+    command = shell_command(root, "train", *options, f"--learning-rate={suggestion:g}") if suggestion else None
     if curve.has_enough_points:
-        print("\n".join(curve.table()))
+        if not json:
+            print("\n".join(curve.table()))
         if plot is not None:
             from facegender.rendering.charts import learning_rate_figure
 
             write_chart(learning_rate_figure(curve.rates, curve.losses, curve.smoothed, suggestion), plot, "--plot")
-            print(f"{printable(plot)}: loss by learning rate")
+            print(f"{printable(plot)}: loss by learning rate", file=sys.stderr if json else sys.stdout)
+    if json:
+        smoothed = curve.smoothed.tolist() if curve.has_enough_points else []
+        series = {"learning_rates": curve.rates.tolist(), "losses": curve.losses.tolist(), "smoothed_losses": smoothed}
+        print(json_line({"suggestion": suggestion, "command": command, **series}))
     if suggestion is None:
         print_error(f"no learning rate to suggest: {curve.problem()}")
         raise typer.Exit(1)
-    print(f"suggested learning rate: {suggestion:g}")
-    options = [option_of(name) if value is True else f"{option_of(name)}={value}" for name, value in given.items()]
-    options += [f"--config={config}"] if config else []
-    print(f"train with it: {shell_command(root, 'train', *options, f'--learning-rate={suggestion:g}')}")
+    if not json:
+        print(f"suggested learning rate: {suggestion:g}")
+        print(f"train with it: {command}")
 
 
 def recipes() -> None:

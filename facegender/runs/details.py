@@ -32,6 +32,7 @@ from facegender.support.text import counted, one_line, printable, shell_command,
 
 Kind = Literal["", "heading", "table", "command", "path", "changed", "dim", "warning", "error"]
 """How a line is to be read: "table" lines are aligned with those around them, "changed" is not at its default."""
+Action = Literal["", "train", "longer", "resume", "stop", "find-lr", "export", "evaluate"]
 TABLE_WIDTH = 110
 """Characters. Where the confusion matrix makes the table of classes wider, its largest cells are listed instead."""
 MAX_CONFUSIONS = 20
@@ -45,14 +46,16 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         label: What the text is about; empty in headings and tables.
         copied: What to copy instead of the text, ready to paste into a shell.
-        action: What a command does, e.g. "resume" or "export onnx", for who can do it at once.
+        action: What a command does, for who can do it at once.
+        arguments: Of the command, after the name of the program.
     """
 
     label: str = ""
     text: str = ""
     kind: Kind = ""
     copied: str = ""
-    action: str = ""
+    action: Action = ""
+    arguments: tuple[str, ...] = ()
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,15 +208,15 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
 def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, journal: _Journal) -> Iterator[Detail]:
     root, name = folder.root.absolute(), folder.name
 
-    def line(label: str, *arguments: str, action: str = "", program: str = "facegender") -> Detail:
-        command = shell_command(root, *arguments, program=program)
-        return Detail(label=label, text=command, kind="command", copied=command, action=action)
+    def line(label: str, *arguments: str, action: Action = "", program: str = "facegender") -> Detail:
+        command, whole = shell_command(root, *arguments, program=program), (*arguments, f"--root={root}")
+        return Detail(label=label, text=command, kind="command", copied=command, action=action, arguments=whole)
 
     yield line("show it", name, program="facegender-tui")
     if manifest is None:
         return
     if manifest.script:
-        yield line("evaluate", "evaluate", name, "--recorded", action="evaluate recorded")
+        yield line("evaluate", "evaluate", name, "--recorded", action="evaluate")
         return
     yield line("train again", "train", *train_arguments(manifest.config), action="train")
     if state in LIVE_STATES:
@@ -228,7 +231,7 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
     yield line("predict", "predict", "PHOTO.jpg", f"--run={name}")
     yield line("evaluate", "evaluate", name, action="evaluate")
     for format in ("safetensors", "onnx", "pth"):
-        yield line("export", "export", name, f"--format={format}", action=f"export {format}")
+        yield line("export", "export", name, f"--format={format}", action="export")
     yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-lr")
 
 

@@ -50,6 +50,11 @@ FIND_LR_FIELDS = (
 )  # fmt: skip
 """The fields that ``facegender find-lr`` takes."""
 
+RESUME_MAY_CHANGE = (
+    "epochs", "patience", "on_nan", "data", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers",
+)  # fmt: skip
+"""What may change when a run is resumed: how long it trains, on what hardware, and where its photographs are."""
+
 
 def configure(given: Mapping[str, Any]) -> TrainConfig:
     """Make a configuration: given values come first, then those of the recipe, then the defaults.

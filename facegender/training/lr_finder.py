@@ -9,10 +9,10 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
@@ -153,15 +153,18 @@ class LossCollector(FaceGenderModule):
 
     Attributes:
         losses: The loss of each batch, () float32, still on the device.
+        report: Is called with their number after each batch.
     """
 
     def __init__(self, config: TrainConfig, classes: Sequence[str], train_images: Mapping[str, int]) -> None:
         super().__init__(config, classes, train_images)
         self.losses: list[Tensor] = []
+        self.report: Callable[[int], None] = lambda done: None
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Keep the loss."""
         self.losses.append(outputs["loss"].detach())
+        self.report(len(self.losses))
 
 
 def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCurve:
@@ -194,13 +197,26 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
                         "smaller --batch-size, or fewer --batches"
                     )
                 configure_libraries(config, hardware)
-                return measure_curve(LossCollector(config, CLASSES, data.train_images), data, batches, hardware)
+                module = LossCollector(config, CLASSES, data.train_images)
+                tried = progress_in_sentences(_to(sys.stderr), "learning rates")
+                module.report = lambda done: tried("trying", done, batches)
+                return measure_curve(module, data, batches, hardware)
     except Stopped:
         raise KeyboardInterrupt from None
     except Exception as error:
         if is_out_of_memory(error):
             raise UserError(describe(error)) from error
         raise
+
+
+def _to(stream: IO[str]) -> Callable[[str], None]:
+    """Report to a stream, also while the standard error is another one."""
+
+    def report(text: str) -> None:
+        with contextlib.redirect_stderr(stream):
+            print_error(text)
+
+    return report
 
 
 def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:

@@ -22,16 +22,12 @@ from facegender.runs.events import CheckpointSaved, Event, Notice, RunFinished
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, create_run, open_run, require_resumable
 from facegender.runs.journal import JournalWriter, read_kinds, read_tail
 from facegender.runs.lock import LOST_AFTER_S, LockHeld, Process
+from facegender.runs.presets import RESUME_MAY_CHANGE
 from facegender.runs.requests import take_requests
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError
 from facegender.support.files import NotRegular, exists, expanded, require_utf8
 from facegender.support.text import counted, one_line, printable, shell_command
-
-RESUME_MAY_CHANGE = (
-    "epochs", "patience", "on_nan", "data", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers",
-)  # fmt: skip
-"""What may change when a run is resumed: how long it trains, on what hardware, and where its photographs are."""
 
 _PROGRAM = f"facegender-tui {__version__}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -79,6 +80,21 @@ def test_find_lr_suggests_a_learning_rate_and_the_command_that_trains_with_it(
     manifest = RunFolder(empty, "a").read_manifest()
     assert manifest is not None
     assert manifest.config.learning_rate == float(rate)
+
+
+def test_find_lr_prints_the_curve_as_one_json_object(empty: Path, capsys: Capture) -> None:
+    assert run(["find-lr", *DEMO, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["learning_rates"]) == len(found["losses"]) == len(found["smoothed_losses"]) > 50
+    assert found["command"].endswith(f"--learning-rate={found['suggestion']:g}")
+
+
+def test_find_lr_tells_how_far_it_is_where_no_terminal_has_a_bar(
+    empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SENTENCE_EVERY_S", 0.0)
+    assert run(["find-lr", *DEMO, "--batches=30"]) in (0, 1)
+    assert "trying learning rates: 7 of 30" in capsys.readouterr().err
 
 
 def test_find_lr_works_for_the_tuned_recipe_and_for_photographs(empty: Path, temporary: Path, capsys: Capture) -> None:

@@ -22,7 +22,7 @@ from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.presets import configure, train_arguments
 from facegender.support.errors import UserError
-from tui.host.processes import ClassifierProcess, Trainers, output_lines
+from tui.host.processes import ClassifierProcess, CommandOutput, Trainers, output_lines, run_command
 
 Script = Callable[[str], None]
 
@@ -240,6 +240,39 @@ async def test_a_command_that_fails_in_silence_is_told_too(script: Script) -> No
     script("raise SystemExit(3)")
     with pytest.raises(UserError, match="the command failed"):
         [line async for line in output_lines("download")]
+
+
+async def test_a_command_returns_its_output_with_its_columns_and_reports_its_progress(script: Script) -> None:
+    script(
+        "import sys\nprint('female   1\\t2 ')\nprint('\\x1b[2Jmale')\n"
+        "print('facegender: classifying photographs: 3 of 9', file=sys.stderr)\n"
+    )
+    told: list[str] = []
+    output = await run_command("evaluate", report=told.append)
+    assert output == CommandOutput(("female   1      2", "\ufffd[2Jmale"), "")
+    assert told == ["classifying photographs: 3 of 9"]
+
+
+async def test_a_command_that_fails_returns_its_last_line_and_what_it_had_printed(script: Script) -> None:
+    script("import sys\nprint('{}')\nprint('first', file=sys.stderr)\nsys.exit('facegender: no such folder')\n")
+    assert await run_command("find-lr", report=str) == CommandOutput(("{}",), "no such folder")
+
+
+async def test_a_long_line_of_json_arrives_whole(script: Script) -> None:
+    script("print('[' + '1, ' * 300_000 + '1]')\n")
+    (line,) = (await run_command("find-lr", report=str)).lines
+    assert len(msgspec.json.decode(line)) == 300_001
+
+
+async def test_a_command_ends_when_its_caller_is_cancelled(script: Script, tmp_path: Path) -> None:
+    script(f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(60)\n")
+    task = asyncio.create_task(run_command("evaluate", report=str))
+    await until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    process = psutil.Process(int((tmp_path / "pid").read_text()))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
 # Classifying

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from facegender.runs.presets import train_arguments
 from facegender.runs.protocol import Answer, ChannelRequest, PhotographRequest, Request
 from facegender.support.errors import UserError
 from facegender.support.files import open_regular
-from facegender.support.text import one_line, shell_command
+from facegender.support.text import one_line, printable, shell_command
 
 ANSWER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4
@@ -30,7 +31,9 @@ COLD_ANSWER_LIMIT_S = 180.0
 ANSWER_LIMIT_S = 60.0
 OUTPUT_CHUNK = 1 << 16
 OUTPUT_LINE_LIMIT = 4096
-"""Characters kept of an unfinished line of output."""
+"""Bytes kept of an unfinished line of output."""
+_PREFIX = "facegender: "
+_FAILED = "the command failed"
 
 
 class Trainers:
@@ -101,27 +104,89 @@ async def output_lines(*arguments: str) -> AsyncIterator[str]:
     Raises:
         UserError: The command failed; the message is its last line.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "facegender", *arguments,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
-    last, rest = "", b""
-    try:
-        while chunk := await process.stdout.read(OUTPUT_CHUNK):
-            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            rest = rest[-OUTPUT_LINE_LIMIT:]
-            for line in filter(None, map(_decoded, lines)):
-                last = line
-                yield line
-        if line := _decoded(rest):
-            last = line
-            yield line
+    async with _started(arguments, stderr=asyncio.subprocess.STDOUT) as process:
+        last = ""
+        async for line in _lines(process.stdout):
+            if text := one_line(line):
+                last = text
+                yield text
         if await process.wait():
-            raise UserError(last.removeprefix("facegender: ") or "the command failed")
+            raise UserError(last.removeprefix(_PREFIX) or _FAILED)
+
+
+@dataclass(frozen=True)
+class CommandOutput:
+    """What a command has printed, safe for a terminal.
+
+    Attributes:
+        lines: Its standard output; JSON is left as it is.
+        error: The last line of its standard error if it failed, else empty.
+    """
+
+    lines: tuple[str, ...]
+    error: str
+
+
+async def run_command(*arguments: str, report: Callable[[str], None]) -> CommandOutput:
+    """Run ``facegender`` with some arguments in a process of its own, which is ended if the caller is cancelled.
+
+    Args:
+        report: Is called with each line that it prints on its standard error, where commands tell their progress.
+
+    Raises:
+        UserError: The process cannot be started.
+    """
+    output: list[str] = []
+    told: list[str] = []
+
+    async def read_output() -> None:
+        async for line in _lines(process.stdout, ANSWER_LINE_LIMIT):
+            output.append(printable(line.expandtabs().rstrip()))
+
+    async def read_errors() -> None:
+        async for line in _lines(process.stderr):
+            if text := one_line(line).removeprefix(_PREFIX):
+                told[:] = [text]
+                report(text)
+
+    async with _started(arguments, stderr=asyncio.subprocess.PIPE) as process:
+        await asyncio.gather(read_output(), read_errors())
+        failed = await process.wait()
+    return CommandOutput(tuple(output), (told or output[-1:] or [_FAILED])[0] if failed else "")
+
+
+@contextlib.asynccontextmanager
+async def _started(arguments: Sequence[str], stderr: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start ``facegender`` with some arguments; end it with the block.
+
+    Raises:
+        UserError: It cannot be started.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "facegender", *arguments,
+            stdin=subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=stderr,
+        )  # fmt: skip
+    except OSError as error:
+        raise UserError(f"cannot start facegender ({error.strerror or error})") from None
+    try:
+        yield process
     finally:
         if process.returncode is None:
             process.terminate()
+
+
+async def _lines(stream: asyncio.StreamReader | None, limit: int = OUTPUT_LINE_LIMIT) -> AsyncIterator[str]:
+    """Yield the lines of a process, not yet safe for a terminal; of very long ones the last ``limit`` bytes."""
+    assert stream is not None
+    rest = b""
+    while chunk := await stream.read(OUTPUT_CHUNK):
+        *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        rest = rest[-limit:]
+        for line in lines:
+            yield line.decode("utf-8", "replace")
+    if rest:
+        yield rest.decode("utf-8", "replace")
 
 
 def _decoded(line: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 
 import msgspec
 from rich.style import Style
@@ -19,9 +20,10 @@ from facegender.runs.details import Detail, RunDetails, Section, read_details
 from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, one_line, printable
 from tui import format as fmt
-from tui.graphics.textual_internals import QuietFocusScreen, Row
+from tui.graphics.textual_internals import Row
 from tui.messages import REQUESTS
-from tui.screens.base import BaseScreen
+from tui.screens.confirm import Confirm
+from tui.screens.document import DocumentScreen
 from tui.widgets.details import DetailsView
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
@@ -30,8 +32,6 @@ from tui.widgets.lines import Lines
 POLL_S = 0.5
 REST = 20
 """Reading takes at most about this fraction of the time: a long journal is read less often."""
-MAX_COPIED = 74_000
-"""Bytes: xterm and others ignore an OSC 52 sequence whose base64 is longer than 100 000 characters."""
 _HINTS = (
     ("↑↓", "line"), ("←→", "section"), ("Enter", "do it"), ("Y", "copy"), ("/", "filter"), ("S", "stop"),
     ("R", "resume"), ("t", "new run"),
@@ -42,33 +42,24 @@ _SECTION = "section"
 """The name in a style's meta data of the index of a section, in the list of contents."""
 
 
-class RunPage(QuietFocusScreen[None], BaseScreen[None]):
+class RunPage(DocumentScreen[None]):
     """Shows a run as a document that follows what happens on the disk."""
 
     CSS_PATH = "run_page.tcss"
-    AUTO_FOCUS = "#details"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
     HELP = (
         "Y copies what is under the cursor by the escape sequence OSC 52, which also reaches your own machine through "
         "ssh if the terminal allows it; on the title of a section it copies the section."
     )
     BINDINGS = [
-        ("up,k", "details('move', -1)", "previous line"),
-        ("down,j", "details('move', 1)", "next line"),
+        *DocumentScreen.BINDINGS,
         ("left,h,shift+tab", "section(-1)", "previous section"),
         ("right,l,tab", "section(1)", "next section"),
-        ("pageup", "details('page', -1)", "page up"),
-        ("pagedown", "details('page', 1)", "page down"),
-        ("home", "details('first')", "first line"),
-        ("end", "details('last')", "last line"),
         ("enter", "details('choose')", "carry out the command under the cursor"),
-        ("Y", "copy", "copy the line, or the section (OSC 52)"),
         ("slash", "filter", "show only lines with a text"),
         ("S", "request('stop')", "stop the run after this batch (asks first)"),
         ("R", "request('resume')", "resume the run from its last checkpoint"),
         ("t", "train", "start a new run with this configuration"),
-        ("g", "app.redraw", "redraw"),
-        ("question_mark,f1", "app.help", "help"),
         ("escape", "back", "clear the filter, or back"),
         ("q,i", "leave", "back"),
     ]
@@ -81,7 +72,6 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
         self._stamp: object = None
         self._timer: Timer | None = None
         self._title, self._contents = Lines(id="title"), Static(id="contents", markup=False)
-        self._details = DetailsView(id="details")
         self._input = TextInput(id="edit-input", compact=True, placeholder="lines that contain this text")
         self._hints = KeyHints(_HINTS, _LAST_HINTS)
 
@@ -90,7 +80,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
         yield self._title
         with Row(id="body"):
             yield self._contents
-            yield self._details
+            yield self.details
         with Horizontal(id="edit"):
             yield Static("filter ›", id="edit-label", markup=False)
             yield self._input
@@ -126,7 +116,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
 
     def _show(self) -> None:
         if self._read is not None:
-            self._details.show(list(filter(None, (_matching(one, self._filter) for one in self._read.sections))))
+            self.details.show(list(filter(None, (_matching(one, self._filter) for one in self._read.sections))))
         self._show_title()
         self._show_contents()
 
@@ -138,10 +128,10 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
             title.append(f"  {' '.join((fmt.SIGNS[self._read.state][0], self._read.state))}")
             title.stylize(fmt.SIGNS[self._read.state][1], len(title) - len(self._read.state) - 2)
         if self._filter:
-            count = sum(len(section.lines) for section in self._details.sections)
+            count = sum(len(section.lines) for section in self.details.sections)
             title.append(f"  {counted(count, 'line')} with “{one_line(self._filter)}”", "$warning")
-        elif self.has_class("-narrow") and (section := self._details.section):
-            place = f"{self._details.section_index + 1} of {len(self._details.sections)}"
+        elif self.has_class("-narrow") and (section := self.details.section):
+            place = f"{self.details.section_index + 1} of {len(self.details.sections)}"
             title.append(f"  {section.title}, {place}", "dim")
         title.append(f"  {printable(self._folder.path.absolute())}", "dim")
         self._title.write(title)
@@ -149,8 +139,8 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
     @on(DetailsView.Moved)
     def _show_contents(self) -> None:
         out = Text()
-        for index, section in enumerate(self._details.sections):
-            selected = index == self._details.section_index
+        for index, section in enumerate(self.details.sections):
+            selected = index == self.details.section_index
             count = f" {len(section.lines)}" if section.title in ("Log", "Skipped files") else ""
             out.append(f" {section.title}{count} \n", Style(reverse=selected, meta={_SECTION: index}))
         if out != self._contents.content:
@@ -164,7 +154,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
     async def on_click(self, event: events.Click) -> None:
         """Show the section that was clicked."""
         if (index := event.style.meta.get(_SECTION)) is not None:
-            self._details.show_section(index)
+            self.details.show_section(index)
 
     # Keys
 
@@ -174,26 +164,9 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
             return False
         return super().check_action(action, parameters)
 
-    def action_details(self, change: str, *by: int) -> None:
-        """Call an action of the document: the keys act on it wherever the focus is."""
-        getattr(self._details, f"action_{change}")(*by)
-
     def action_section(self, by: int) -> None:
         """Move to another section."""
-        self._details.move_section(by)
-
-    def action_copy(self) -> None:
-        """Copy the line under the cursor, or its section."""
-        if (section := self._details.section) is None:
-            return
-        line = self._details.line
-        text = section.as_text() if line is None else line.copied or line.text
-        if len(text.encode("utf-8", "replace")) > MAX_COPIED:
-            self.notify("this is more than terminals copy: copy single lines", severity="error")
-            return
-        self.app.copy_to_clipboard(text)
-        what = f"the section {section.title}" if line is None else text if len(text) <= 60 else f"{text[:59]}…"
-        self.notify(f"copied {one_line(what)} (if nothing arrives, the terminal does not allow OSC 52)", markup=False)
+        self.details.move_section(by)
 
     def action_request(self, what: str) -> None:
         """Stop or resume the run."""
@@ -211,7 +184,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
 
     @on(DetailsView.Chosen)
     async def _chosen(self) -> None:
-        line = self._details.line
+        line = self.details.line
         if line is not None and line.action:
             await self._carry_out(line)
 
@@ -221,6 +194,38 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
                 await self.action_train()
             case "stop" | "resume":
                 self.action_request(line.action)
+            case "find-lr":
+                self._find_rate(line.arguments)
+            case "evaluate" | "export":
+                self._show_output(line)
+
+    @work
+    async def _show_output(self, line: Detail) -> None:
+        from tui.screens.command import CommandScreen
+
+        arguments = line.arguments
+        if line.action == "export":
+            target = Path(f"{self._folder.name}.{line.arguments[2].partition('=')[2]}")
+            if await asyncio.to_thread(target.exists):
+                question = Confirm(f"Overwrite {target.name}?", f"It exists in {printable(Path.cwd())}.")
+                if not await self.app.push_screen_wait(question):
+                    return
+                arguments = (*arguments, "--force")
+        await self.app.push_screen(CommandScreen[None](f"{line.label} {self._folder.name}", arguments))
+
+    @work
+    async def _find_rate(self, arguments: tuple[str, ...]) -> None:
+        """Find a learning rate for the configuration of the run, and open the form with it if it is taken."""
+        if self._read is None or (manifest := self._read.manifest) is None:
+            return
+        from tui.screens.find_rate import FindRate
+        from tui.screens.new_run import NewRun
+
+        rate = await self.app.push_screen_wait(FindRate(arguments[1:], manifest.config))
+        if rate is not None:
+            config = msgspec.structs.replace(manifest.config, learning_rate=rate)
+            origin = one_line(f"what {self._folder.name} was trained with, with the learning rate found")
+            await self.app.push_screen(NewRun(self._folder.root, config, origin))
 
     # The filter
 
@@ -248,7 +253,7 @@ class RunPage(QuietFocusScreen[None], BaseScreen[None]):
     def _close_filter(self) -> None:
         self.remove_class("-editing")
         self._hints.show(_HINTS, _LAST_HINTS)
-        self.set_focus(self._details)
+        self.set_focus(self.details)
 
 
 def _matching(section: Section, text: str) -> Section | None:

@@ -34,7 +34,9 @@ class Preparing:
     count: int
 
 
-def progress_in_sentences(report: Callable[[str], None]) -> Callable[[str, int, int], None]:
+def progress_in_sentences(
+    report: Callable[[str], None], things: str = "photographs"
+) -> Callable[[str, int, int], None]:
     """Make a function of stage, done and count, as in `Preparing`, that reports a sentence every few seconds."""
     stage_now, stage_began, done_before, reported_at = "", 0.0, 0, 0.0
 
@@ -45,7 +47,7 @@ def progress_in_sentences(report: Callable[[str], None]) -> Callable[[str, int, 
             stage_now, stage_began, done_before, reported_at = stage, now, done, now
         if done < count and now - reported_at >= SENTENCE_EVERY_S:
             reported_at = now
-            text = f"{stage} photographs: {done} of {count}"
+            text = f"{stage} {things}: {done} of {count}"
             if done > done_before:
                 left_s = (count - done) * (now - stage_began) / (done - done_before)
                 text += f", {age_in_words(left_s)} left"

@@ -1,0 +1,98 @@
+"""Finds a learning rate with ``facegender find-lr`` and shows the curve that it is read from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from textual import on
+from textual.app import ComposeResult
+
+from facegender.runs.config import TrainConfig
+from facegender.runs.details import Detail, Section
+from facegender.support.text import printable_strings
+from tui import format as fmt
+from tui.host.processes import CommandOutput
+from tui.run.curves import Curve
+from tui.screens.command import CommandScreen
+from tui.widgets.chart import Chart, ChartPane
+from tui.widgets.details import DetailsView
+
+BATCH_COLOUR = "$reference"
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """The object that the command prints; see there."""
+
+    suggestion: float | None
+    command: str | None
+    learning_rates: list[float]
+    losses: list[float]
+    smoothed_losses: list[float]
+
+
+class FindRate(CommandScreen[float | None]):
+    """Returns the learning rate that the user takes.
+
+    Args:
+        arguments: Of ``facegender find-lr``.
+        config: The configuration that the rate is for.
+    """
+
+    BINDINGS = [("enter", "take", "take the suggestion"), *CommandScreen.BINDINGS]
+
+    def __init__(self, arguments: Sequence[str], config: TrainConfig) -> None:
+        super().__init__("Learning rate", ["find-lr", *arguments, "--json"])
+        self._config = config
+        self._suggestion: float | None = None
+        self._chart = ChartPane("Loss", Chart("the curve appears when all learning rates are tried"), id="curve")
+
+    def compose(self) -> ComposeResult:
+        """The curve above what it says."""
+        yield self._title
+        yield self._chart
+        yield self.details
+        yield self._status
+        yield self.hints
+
+    def show_output(self, output: CommandOutput) -> None:
+        """Show the curve and the suggestion."""
+        self._suggestion = None
+        try:
+            found = printable_strings(msgspec.json.decode("".join(output.lines), type=_Found))
+        except msgspec.DecodeError:
+            self.details.show([])
+            return
+        self._show_curve(found)
+        lines = [Detail(label="this configuration", text=fmt.significant(self._config.learning_rate))]
+        if found.suggestion is not None:
+            self._suggestion = found.suggestion
+            lines.insert(0, Detail(label="suggested", text=fmt.significant(found.suggestion), kind="heading"))
+            self.hints.show([("Enter", "take it"), ("Y", "copy"), ("r", "run again")], [("?", "help"), ("Esc", "back")])
+        if found.command:
+            lines.append(Detail(label="train with it", text=found.command, kind="command", copied=found.command))
+        self.details.show([Section(title="Learning rate", lines=tuple(lines))])
+
+    def _show_curve(self, found: _Found) -> None:
+        if not found.smoothed_losses:
+            return
+        rates, losses, smoothed = map(np.array, (found.learning_rates, found.losses, found.smoothed_losses))
+        decades = np.log10(rates)
+        # Losses far above the first ones, as at the highest rates, would flatten the rest.
+        low, high = float(smoothed.min()), float(smoothed[: int(smoothed.argmin()) + 1].max())
+        limit = high + (high - low)
+        kept, shown = losses <= limit, smoothed <= limit
+        curves = (
+            Curve("batch", decades[kept], losses[kept], BATCH_COLOUR, behind=True, points=True),
+            Curve("smoothed", decades[shown], smoothed[shown], "$validation"),
+        )
+        self._chart.show(curves, (float(decades[0]), float(decades[-1])), "power of ten of the rate", raw=False)
+        self._chart.show_cursor(math.log10(found.suggestion) if found.suggestion else None, None)
+
+    @on(DetailsView.Chosen)
+    def action_take(self) -> None:
+        """Return the suggestion."""
+        if self._suggestion is not None and self.is_active:
+            self.dismiss(self._suggestion)
