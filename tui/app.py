@@ -366,7 +366,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             screen.post_message(SettingsChanged(before))
 
     def _notify_settings(self, error: SettingsError, consequence: str) -> None:
-        self.notify(one_line(f"{error}; {consequence}"), title="Settings", severity="warning", markup=False, timeout=20)
+        lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))
+        self.notify("\n".join(lines), title="Settings", severity="warning", markup=False, timeout=20)
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

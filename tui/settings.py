@@ -65,11 +65,13 @@ class SettingsError(UserError):
     """A file of settings has mistakes; the message names the file, and each of them with its line.
 
     Attributes:
+        path: The file.
         problems: One clause each, e.g. "line 7: levels must be between 2 and 128, not 500".
         settings: The settings with defaults for what is wrong.
     """
 
     def __init__(self, path: Path, problems: list[str], settings: Settings) -> None:
+        self.path = path
         self.problems = tuple(map(one_line, problems))
         self.settings = settings
         super().__init__(f"{path}, {'; '.join(self.problems)}")

@@ -122,7 +122,9 @@ class SettingsScreen(BaseScreen[None]):
         for name, value in self._values().items():
             field, problem = FIELDS[name], self._problem(name)
             changed = value != field.default
-            self.query_one(f"#label-{name}").set_class(changed, "-changed")
+            label = self.query_one(f"#label-{name}")
+            label.set_class(changed, "-changed")
+            label.set_class(bool(problem), "-wrong")
             note = self.query_one(f"#note-{name}", Static)
             default = f"default {_shown(field.default)}: " if changed and field.default != {} else ""
             note.update(problem or default + field.help)
@@ -139,7 +141,9 @@ class SettingsScreen(BaseScreen[None]):
         elif problem:
             help_.update(f"{FIELDS[name].label} {problem}")
         else:
-            help_.update(f"{FIELDS[name].help} Default: {_shown(FIELDS[name].default)}.")
+            unsaved = isinstance(self.focused, Input) and self._has_unsaved(self.focused)
+            remedy = "Enter saves it." if unsaved else f"Default: {_shown(FIELDS[name].default)}."
+            help_.update(f"{FIELDS[name].help} {remedy}")
 
     @property
     def _focused_name(self) -> str:
@@ -162,13 +166,13 @@ class SettingsScreen(BaseScreen[None]):
 
     def _save_text(self, field: Input) -> None:
         name = (field.id or "").removeprefix("field-")
-        try:
-            value = FIELDS[name].parse(field.value)
-        except UserError:
-            return  # the row says what is wrong
-        shown = str(getattr(settings_of(self.app), name))
-        if field.value != printable(shown):  # what a terminal cannot show cannot be edited either
-            self._change(name, value)
+        if self._has_unsaved(field) and not self._problem(name):
+            self._change(name, FIELDS[name].parse(field.value))
+
+    def _has_unsaved(self, field: Input) -> bool:
+        # What a terminal cannot show cannot be edited either.
+        value = getattr(settings_of(self.app), (field.id or "").removeprefix("field-"))
+        return field.value != printable(str(value))
 
     def _change(self, name: str, value: Any) -> None:
         if value != getattr(settings_of(self.app), name):
