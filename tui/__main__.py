@@ -151,11 +151,12 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
             from facegender.support.text import one_line
             from tui.app import FaceGenderApp
             from tui.host.access import WriteAccess
+            from tui.settings import settings_path
 
         settings, settings_error = _load_settings()
         probe.override = graphics or settings.graphics
         try:
-            root_source = "--root" if options.root else "root of the settings"
+            root_source = "--root" if options.root or not settings.root else f"root in {settings_path()}:"
             root = require_utf8(expanded(options.root or settings.root).absolute(), root_source)
             data = require_utf8(expanded(options.data).absolute(), "--data") if options.data else None
             if options.runs and (options.demo or options.data):

@@ -41,19 +41,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     )] = "auto"
     levels: Annotated[int, Field(
         "Colours of a mosaic of maps; more of them cost more bytes on a slow link.", between(2, 128),
+        hint="2 to 128",
     )] = 32
     smoothing: Annotated[float, Field(
         "Weight of the past in the training curves: 0 does not smooth, 0.97 smooths much.", _check_smoothing,
+        hint="0, or 0.1 to 0.999",
     )] = 0.8
     x_axis: Annotated[Literal["epochs", "steps", "minutes"], Field("Unit of the x axis of the curves.")] = "epochs"
     root: Annotated[str, Field(
-        "Folder with checkpoints/ and visuals/; empty: the current folder. Used at the next start.", metavar="DIR",
+        "Folder with checkpoints/ and visuals/; empty: the current folder. Used at the next start.",
+        hint="a folder",
     )] = ""
     bell: Annotated[bool, Field("Ring the terminal's bell when a run ends.")] = True
     desktop_notification: Annotated[bool, Field(
         "Have the terminal show a notification of the desktop when a run ends (OSC 9 and OSC 777).",
     )] = False
-    on_end: Annotated[str, Field("Shell command that is run when a run ends.", metavar="COMMAND")] = ""
+    on_end: Annotated[str, Field("Shell command that is run when a run ends.", hint="a command")] = ""
     keys: Annotated[dict[str, str], Field("Keys of commands, by their names; a table at the end of the file.")] = {}
     # fmt: on
 
@@ -181,13 +184,17 @@ def _write(path: Path, text: str) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
+def described(field: Field) -> str:
+    """Return the help of a setting and the values that it takes."""
+    return f"{field.help} Values: {field.hint}." if field.hint else field.help
+
+
 def template() -> str:
     """Return a file that sets nothing, with each setting, its default and its help in comments."""
     parts = ["# Settings of facegender-tui: remove the # before those that you change."]
     for name, field in FIELDS.items():
         line = f"[{name}]" if isinstance(field.default, dict) else f"{name} = {_toml(field.default)}"
-        choices = f" Choices: {field.hint}." if field.choices else ""
-        parts.append(f"# {field.help}{choices}\n# {line}")
+        parts.append(f"# {described(field)}\n# {line}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -174,3 +175,12 @@ def test_what_cannot_be_saved_is_said_and_changes_nothing(tmp_path: Path, path: 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         save_setting(tmp_path / "file" / "settings.toml", "levels", 64)
+
+
+def test_the_documentation_lists_every_setting() -> None:
+    rows = [
+        f"| `{field.name}` | `{json.dumps(field.default)}` | {field.hint or field.expected} | {field.help} |"
+        for field in FIELDS.values()
+    ]
+    table = "\n".join(["| setting | default | values | what it does |", "|---|---|---|---|", *rows])
+    assert table in (Path(__file__).parents[2] / "docs" / "settings.md").read_text(), f"the table should be:\n{table}"

@@ -18,7 +18,7 @@ from facegender.support.fields import Field
 from facegender.support.text import one_line, printable
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
-from tui.settings import FIELDS, settings_of
+from tui.settings import FIELDS, described, settings_of
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
 
@@ -143,7 +143,7 @@ class SettingsScreen(BaseScreen[None]):
         else:
             unsaved = isinstance(self.focused, Input) and self._has_unsaved(self.focused)
             remedy = "Enter saves it." if unsaved else f"Default: {_shown(FIELDS[name].default)}."
-            help_.update(f"{FIELDS[name].help} {remedy}")
+            help_.update(f"{described(FIELDS[name])} {remedy}")
 
     @property
     def _focused_name(self) -> str:
