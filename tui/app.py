@@ -21,6 +21,7 @@ from textual.app import App, SuspendNotSupported, SystemCommand
 from textual.command import Provider
 from textual.geometry import Size
 from textual.screen import Screen
+from textual.theme import Theme
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs
@@ -56,7 +57,7 @@ from tui.messages import (
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 from tui.settings import Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
-from tui.themes import THEMES
+from tui.themes import AUTO, automatic_theme, find_theme
 
 if TYPE_CHECKING:
     from tui.screens.runs import TableView
@@ -137,10 +138,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             settings_error: What is wrong in that file.
         """
         super().__init__()
-        # Before there is a screen: a change of theme restyles and repaints every widget.
-        for one in THEMES:
-            self.register_theme(one)
-        self.theme = THEMES[0].name
         self.root = root
         self.terminal = terminal
         self.access = access or WriteAccess()
@@ -154,12 +151,49 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self._settings_error = settings_error
         self._settings_lock = asyncio.Lock()
         self._settings_stamp = _stamp(self.settings_path) if settings else None
+        # Before there is a screen: a change of theme restyles and repaints every widget.
+        self._theme_error: UserError | None = None
+        try:
+            self._use_theme(self._find_theme())
+        except UserError as error:
+            self._theme_error = error
+            self._use_theme(find_theme(automatic_theme(terminal.background, os.environ), self.themes_folder))
         self._leaving = False
         self._runs_view: TableView | None = None
         self._run_control = RunControl(self, root, self._confirm, self.access)
         self._classifier = ClassifierProcess(root)
         self._thumbnails = ThumbnailProcess(root)
         self.dashboard = Dashboard(root, run, self._classifier, self._thumbnails)
+
+    @property
+    def themes_folder(self) -> Path:
+        """The folder of the user's themes, beside the settings file."""
+        return self.settings_path.parent / "themes"
+
+    def _find_theme(self) -> Theme:
+        """Return the theme of the settings; "auto" means the light or the dark one, by the terminal's background."""
+        name = self.settings.theme
+        return find_theme(
+            automatic_theme(self.terminal.background, os.environ) if name == AUTO else name, self.themes_folder
+        )
+
+    def _use_theme(self, theme: Theme) -> None:
+        self.register_theme(theme)
+        if theme.name != self.theme:
+            self.theme = theme.name
+
+    @work(group="theme", exclusive=True)
+    async def _change_theme(self) -> None:
+        """Use the theme of the settings, once its file has been read."""
+        try:
+            self._use_theme(await asyncio.to_thread(self._find_theme))
+        except UserError as error:
+            self._notify_theme(error, "the theme stays as it was")
+
+    def _restyle(self, _: object) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, BaseScreen):
+                screen.restyle()
 
     def on_load(self) -> None:
         """Prepare the event loop, before the terminal is touched."""
@@ -198,6 +232,9 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self.set_interval(CHECK_S, self._run_control.reap)
         self.set_interval(CHECK_S, self._check_size)
         self.set_interval(CHECK_S, self._check_settings)
+        self.theme_changed_signal.subscribe(self, self._restyle, immediate=True)
+        if self._theme_error is not None:
+            self._notify_theme(self._theme_error, "the automatic theme is used")
         if self._settings_error is not None:
             self._notify_settings(self._settings_error, "the default is used for what is wrong")
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
@@ -289,6 +326,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         except OSError as error:
             problem = f"{command[0]}: {error.strerror}; set EDITOR to the command of your editor"
             self.notify(one_line(problem), severity="error", markup=False)
+        if self.settings.theme == AUTO:  # another terminal may have another background
+            self._change_theme()
         context_of(self).reset(self.terminal)
         self._redraw_pictures()
         self.refresh(layout=True)
@@ -362,12 +401,17 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             return
         if settings.graphics != before.graphics and self._graphics is None:
             self.action_redraw()
+        if settings.theme != before.theme:
+            self._change_theme()
         for screen in self.screen_stack:
             screen.post_message(SettingsChanged(before))
 
     def _notify_settings(self, error: SettingsError, consequence: str) -> None:
         lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))
         self.notify("\n".join(lines), title="Settings", severity="warning", markup=False, timeout=20)
+
+    def _notify_theme(self, error: UserError, consequence: str) -> None:
+        self.notify(one_line(f"{error} ({consequence})"), title="Theme", severity="warning", markup=False, timeout=20)
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

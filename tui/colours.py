@@ -7,6 +7,7 @@ name that `rich_styles` makes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rich.style import Style
 from rich.theme import Theme as RichTheme
@@ -18,6 +19,8 @@ from tui.format import CLASSES
 
 MIN_TEXT_CONTRAST = 4.5
 """WCAG 2.1, success criterion 1.4.3, level AA."""
+MIN_LINE_CONTRAST = 3.0
+"""WCAG 2.1, success criterion 1.4.11: graphical objects."""
 PETROFF = (
     "#92dadd", "#e76300", "#b9ac70", "#94a4a2", "#3f90da", "#ffa90e", "#a96b59", "#717581", "#bd1f01", "#832db6",
 )  # fmt: skip
@@ -28,6 +31,13 @@ FADED = {"train": 0.75, "raw": 0.3, "band": 0.4}
 
 ROUNDING = 2
 """By how much Textual's values of red, green and blue differ at most from those that a theme names."""
+
+STATES = ("success", "warning", "error", "primary", "accent")
+NAMES = (
+    "train", "validation", *(f"class-{number}" for number in range(CLASSES)),
+    "edge", "field", "reference", "past", "track", "selected", "frame", "gap", "correct-cell", "wrong-cell",
+)  # fmt: skip
+"""Colours that a theme may set beside those that every theme of Textual has."""
 
 Colours = dict[str, Color]
 
@@ -69,7 +79,8 @@ def named_colours(theme: Theme, system: Mapping[str, str]) -> Colours:
     - ``train``, ``validation``: the two curves of a run; ``class-0`` to ``class-9``: classes, and runs of a comparison;
       ``class-0-train``, ``-raw`` and ``-band``: the same, faded; ``reference``: a line that curves are compared with.
     - ``success``, ``warning``, ``error``: a state or a message; ``primary``: what is completed; ``accent``: the cursor.
-    - ``past``: the load of a run that has ended; ``track``: the rest of a bar; ``selected``: behind the selected line.
+    - ``edge``: the border of a pane; ``field``: behind the field that has the focus; ``selected``: behind the selected
+      line; ``track``: the rest of a bar; ``past``: the load of a run that has ended.
     - ``correct-cell``, ``wrong-cell``: behind the cells of a confusion matrix.
     - ``gap``, ``frame``: between the tiles of a mosaic, and around the one under the cursor.
     """
@@ -79,19 +90,24 @@ def named_colours(theme: Theme, system: Mapping[str, str]) -> Colours:
         return Color.parse(theme.variables.get(name) or getattr(theme, name, None) or default or system[name])
 
     background, foreground = of_theme("background"), of_theme("foreground")
-    drawn = {name: of_theme(name) for name in ("success", "warning", "error", "primary", "accent")}
+    drawn = {name: of_theme(name) for name in STATES}
     drawn["train"] = of_theme("train", drawn["primary"].hex)
     drawn["validation"] = of_theme("validation", drawn["accent"].hex)
     for number, colour in enumerate(PETROFF):
         drawn[f"class-{number}"] = of_theme(f"class-{number}", colour)
     colours = {name: legible(colour, background) for name, colour in drawn.items()}
+    for name in STATES:  # they stand on the title lines as well
+        colours[name] = legible(colours[name], of_theme("panel", system["panel"]))
 
     for number in range(CLASSES):
         for kind, share in FADED.items():
-            colours[f"class-{number}-{kind}"] = mix(background, colours[f"class-{number}"], share)
+            faded = mix(background, colours[f"class-{number}"], share)
+            least = MIN_LINE_CONTRAST if kind == "train" else 1.0  # what is behind the curves may be faint
+            colours[f"class-{number}-{kind}"] = legible(faded, background, least)
     for name, one, share in (
-        ("reference", foreground, 0.37), ("past", foreground, 0.55), ("track", foreground, 0.21),
-        ("selected", foreground, 0.12), ("frame", foreground, 1.0), ("gap", background, 1.0),
+        ("edge", foreground, 0.25), ("field", foreground, 0.2), ("selected", foreground, 0.12),
+        ("track", foreground, 0.21), ("past", foreground, 0.55), ("reference", foreground, 0.37),
+        ("frame", foreground, 1.0), ("gap", background, 1.0),
         ("correct-cell", colours["primary"], 0.5), ("wrong-cell", colours["error"], 0.5),
     ):  # fmt: skip
         colours[name] = of_theme(name, mix(background, one, share).hex)
@@ -103,6 +119,31 @@ def rich_styles(colours: Colours) -> dict[str, Style]:
     styles = {f"${name}": Style(color=colour.rich_color) for name, colour in colours.items()}
     bold = {f"bold {name}": Style(bold=True) + style for name, style in styles.items()}
     return styles | bold | {"on $selected": Style(bgcolor=colours["selected"].rich_color)}
+
+
+@runtime_checkable
+class Restyled(Protocol):
+    """A widget that keeps something in the colours of the theme; others are only refreshed when the theme changes."""
+
+    def restyle(self) -> None:
+        """Make it again in the colours of another theme."""
+
+
+class PictureColours(NamedTuple):
+    """RGB colours of a theme that are drawn into pictures: between tiles, and around the one under the cursor."""
+
+    gap: tuple[int, int, int]
+    frame: tuple[int, int, int]
+
+
+DEFAULT_PICTURE_COLOURS = PictureColours((22, 24, 29), (255, 255, 255))
+"""Those of the dark theme."""
+
+
+def picture_colours(app: App[Any]) -> PictureColours:
+    """Return the colours that pictures of the application have."""
+    gap, frame = (Color.parse(app.theme_variables[name]) for name in ("gap", "frame"))
+    return PictureColours(gap.rgb, frame.rgb)
 
 
 class ColouredApp(App[None]):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from facegender.rendering.view_options import ColourMap
 from facegender.support.errors import UserError
 from facegender.support.fields import Field, between, fields_of, unknown_setting
 from facegender.support.files import exists, is_folder, make_private_folder, read_regular, replacing
@@ -35,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     theme: Annotated[str, Field(
         "Colours of the interface; auto: dark or light, by the background of the terminal.",
     )] = "auto"
-    colour_map: Annotated[Literal["viridis"], Field("Colours of feature maps.")] = "viridis"
+    colour_map: Annotated[ColourMap, Field("Colours of feature maps on the screen; files have viridis.")] = "viridis"
     graphics: Annotated[Literal["auto", "kitty", "sixel", "halfblock"], Field(
         "How pictures reach the terminal; auto: the best way that the terminal supports.",
     )] = "auto"

@@ -1,8 +1,31 @@
-"""The program's own themes, and which theme the setting means."""
+"""The program's own themes, themes from the user's files, and which of them the setting "auto" means."""
 
 from __future__ import annotations
 
-from textual.theme import Theme
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from textual.color import Color, ColorParseError
+from textual.theme import BUILTIN_THEMES, Theme
+
+from facegender.support.errors import UserError
+from facegender.support.files import read_regular
+from facegender.support.text import one_line
+from tui.colours import NAMES, PETROFF, legible
+
+AUTO = "auto"
+
+
+def _classes(colours: Iterable[str]) -> dict[str, str]:
+    return {f"class-{number}": colour for number, colour in enumerate(colours)}
+
+
+_DARK = {
+    "edge": "#3c3f47", "field": "#3c3f47", "selected": "#2c313c", "track": "#3e4451", "past": "#7f848e",
+    "reference": "#5c6370", "frame": "#ffffff", "correct-cell": "#2d5c8e", "wrong-cell": "#a03e42",
+}  # fmt: skip
 
 DARK = Theme(
     name="dark",
@@ -16,10 +39,149 @@ DARK = Theme(
     background="#16181d",
     surface="#1c1f26",
     panel="#23272f",
+    variables=_DARK,
+)
+LIGHT = Theme(
+    name="light",
+    primary="#1f5fbf",
+    secondary="#0b6e80",
+    accent="#a04400",
+    warning="#7a5600",
+    error="#b3242c",
+    success="#23702a",
+    foreground="#24272e",
+    background="#fafafa",
+    surface="#efeff1",
+    panel="#e4e5e9",
     variables={
-        "reference": "#5c6370", "past": "#7f848e", "track": "#3e4451", "selected": "#2c313c", "frame": "#ffffff",
-        "correct-cell": "#2d5c8e", "wrong-cell": "#a03e42",
+        "reference": "#8b909a", "field": "#d9e4f5", "track": "#c3c6cd", "selected": "#d9e4f5", "frame": "#000000",
+        "correct-cell": "#9dc1ee", "wrong-cell": "#f0a3a5", "primary-muted": "#c8dbf5", "text-muted": "#5a5e68",
+        # Petroff's colours too, those first that are seen well on a light background.
+        **_classes(PETROFF[index] for index in (4, 8, 9, 5, 7, 0, 6, 2, 3, 1)),
+    },
+    dark=False,
+)  # fmt: skip
+HIGH_CONTRAST = Theme(
+    name="high-contrast",
+    primary="#7cc4ff",
+    secondary="#7fe0e0",
+    accent="#ffb84d",
+    warning="#ffe14d",
+    error="#ff9090",
+    success="#7dff8a",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1c1c1c",
+    variables={
+        "edge": "#a8a8a8", "field": "#00408a", "selected": "#00408a", "track": "#6a6a6a", "past": "#c8c8c8",
+        "reference": "#b0b0b0", "frame": "#ffffff", "correct-cell": "#004a99", "wrong-cell": "#8a1a1a",
+        "primary-muted": "#00408a", "text-muted": "#d0d0d0",
+        **_classes(legible(Color.parse(colour), Color(0, 0, 0), 7.0).hex for colour in PETROFF),
     },
 )  # fmt: skip
+# Okabe and Ito, "Color Universal Design" (2008, jfly.uni-koeln.de/color): eight colours that people with any colour
+# vision tell apart. Black is white here, and their blue is made lighter for a dark background.
+COLOUR_BLIND = replace(
+    DARK,
+    name="colour-blind",
+    primary="#56b4e9",
+    secondary="#cc79a7",
+    accent="#e69f00",
+    warning="#f0e442",
+    error="#d55e00",
+    success="#009e73",
+    variables={
+        **_DARK, "correct-cell": "#005a8c", "wrong-cell": "#8f3f00",
+        **_classes(("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#0072b2", "#ffffff")),
+    },
+)  # fmt: skip
+THEMES = (DARK, LIGHT, HIGH_CONTRAST, COLOUR_BLIND)
 
-THEMES = (DARK,)
+_OWN = (
+    "primary", "secondary", "accent", "warning", "error", "success", "foreground", "background", "surface", "panel",
+)  # fmt: skip
+"""Colours that are fields of Textual's `Theme`."""
+_LIGHT_COLORFGBG = ("7", "15")
+"""The backgrounds in COLORFGBG (of rxvt, Konsole and others) that are light: white and bright white of 16 colours."""
+MAX_BYTES = 64 * 2**10
+"""Of a file of a theme."""
+
+
+def automatic_theme(background: tuple[int, int, int] | None, environment: Mapping[str, str]) -> str:
+    """Return the name of the light or the dark theme.
+
+    Args:
+        background: Of the terminal, RGB; None if it has not told.
+        environment: Where COLORFGBG tells the background of a terminal that has not; dark if nothing does.
+    """
+    if background is None:
+        light = environment.get("COLORFGBG", "").rpartition(";")[2] in _LIGHT_COLORFGBG
+    else:
+        light = Color(*background).brightness > 0.5
+    return (LIGHT if light else DARK).name
+
+
+def theme_names(folder: Path) -> tuple[str, ...]:
+    """Return what the setting `theme` may be: "auto", our themes, those of the files in a folder, Textual's own."""
+    try:
+        files = sorted(path.stem for path in folder.glob("*.toml"))
+    except OSError:
+        files = []
+    names = (AUTO, *(theme.name for theme in THEMES), *files, *BUILTIN_THEMES)
+    return tuple(one_line(name) for name in dict.fromkeys(names))
+
+
+def find_theme(name: str, folder: Path) -> Theme:
+    """Return a theme by its name: one of ours, of Textual's, or that of the file ``name.toml`` in a folder.
+
+    Raises:
+        UserError: There is no such theme, or its file is wrong; one line says what and where.
+    """
+    if (known := _known_themes().get(name)) is not None:
+        return known
+    file = folder / f"{name}.toml"
+    if "/" in name or "\0" in name or not file.exists():
+        names = ", ".join(theme_names(folder))
+        raise UserError(f"theme {one_line(name)!r} does not exist: choose one of {names}, or write {file}")
+    return _read_theme(file)
+
+
+def _known_themes() -> dict[str, Theme]:
+    return BUILTIN_THEMES | {theme.name: theme for theme in THEMES}
+
+
+def _read_theme(file: Path) -> Theme:
+    import tomllib
+
+    try:
+        text = read_regular(file)[: MAX_BYTES + 1].decode("utf-8-sig")
+        if len(text) > MAX_BYTES:
+            raise UserError(f"{file} is longer than {MAX_BYTES >> 10} KiB: make it shorter")
+        given = tomllib.loads(text)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not TOML: {one_line(str(error))}") from None
+
+    def wrong(key: str, why: str) -> UserError:
+        lines = text.splitlines()
+        line = next((n for n, one in enumerate(lines, 1) if one.partition("=")[0].strip(" \t\"'") == key), 1)
+        return UserError(f"{file}, line {line}: {one_line(key)} {why}")
+
+    base = _known_themes().get(str(given.pop("base", DARK.name)))
+    if base is None:
+        raise wrong("base", f"is no theme: choose one of {', '.join(_known_themes())}")
+    own: dict[str, Any] = {}
+    named: dict[str, str] = {}
+    for key, value in given.items():
+        if key not in (*_OWN, *NAMES):
+            raise wrong(key, f"is no colour of a theme: choose among {', '.join((*_OWN, *NAMES))}")
+        try:
+            if not isinstance(value, str) or Color.parse(value).a < 1:
+                raise ColorParseError(str(value))
+        except ColorParseError:
+            raise wrong(key, f'must be a colour such as "#61afef", not {one_line(str(value))!r}') from None
+        (own if key in _OWN else named)[key] = value
+    dark = Color.parse(own["background"]).brightness < 0.5 if "background" in own else base.dark
+    return replace(base, name=file.stem, dark=dark, variables={**base.variables, **named}, **own)

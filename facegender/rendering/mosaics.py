@@ -24,8 +24,9 @@ TINY_TILE_PX = 96
 """Tiles of few pixels, such as kernels, may be enlarged further, up to this size."""
 MIN_ENLARGEMENT = 1.2
 """A smaller factor would blur tiles, and make hardly larger ones."""
-GAP_COLOUR = (22, 24, 29)
-CURSOR_COLOUR = (255, 255, 255)
+RGB = tuple[int, int, int]
+GAP_COLOUR: RGB = (22, 24, 29)
+CURSOR_COLOUR: RGB = (255, 255, 255)
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -182,10 +183,10 @@ def mosaic(tiles: UInt8Array, grid: Grid, *, levels: int = LEVELS, cursor: int |
     return out
 
 
-def rgb_mosaic(tiles: UInt8Array, grid: Grid, *, cursor: int | None = None) -> UInt8Array:
+def rgb_mosaic(tiles: UInt8Array, grid: Grid, *, cursor: int | None = None, gap_colour: RGB = GAP_COLOUR) -> UInt8Array:
     """Lay out (N, h, w, 3) uint8 tiles as `mosaic` does; returns (grid.height, grid.width, 3) uint8 RGB."""
     out = np.empty((grid.height, grid.width, 3), np.uint8)
-    out[:] = GAP_COLOUR
+    out[:] = gap_colour
     _place(out, resized(tiles, grid.tile_width, grid.tile_height), grid)
     if cursor is not None:
         _frame(out, grid, cursor, CURSOR_COLOUR)
@@ -208,9 +209,11 @@ def _frame(out: UInt8Array, grid: Grid, tile: int, colour: int | tuple[int, int,
     out[y0:y1, x0:x] = out[y0:y1, x1 - grid.gap : x1] = colour
 
 
-def palette(colours: Palette, levels: int = LEVELS) -> Palette:
+def palette(
+    colours: Palette, levels: int = LEVELS, gap_colour: RGB = GAP_COLOUR, cursor_colour: RGB = CURSOR_COLOUR
+) -> Palette:
     """Return the colours of a `mosaic`, (levels + 2, 3) uint8: the colour map, the gap and the cursor."""
-    extra = np.array([GAP_COLOUR, CURSOR_COLOUR], np.uint8)
+    extra = np.array([gap_colour, cursor_colour], np.uint8)
     return np.concatenate([reduced(colours, levels), extra])
 
 

@@ -20,6 +20,9 @@ VIEW_TITLES: dict[View, str] = {
     "top": "top patches",
 }
 
+ColourMap = Literal["viridis", "cividis", "inferno", "magma", "plasma", "gray"]
+"""Colours of activations on the screen; files always have the first one."""
+
 Scope = Literal["channel", "layer", "run"]
 """What shares one scale of colours: each tile has its own, all tiles of the layer, or the layer in all epochs."""
 SCOPES: dict[View, tuple[Scope, ...]] = {

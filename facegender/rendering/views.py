@@ -72,6 +72,7 @@ def view_tiles(
     limits: Limits | None = None,
     variant: Variant | None = None,
     reference: FrameReader | None = None,
+    colours: Palette = VIRIDIS,
 ) -> Tiles:
     """Read what a view shows of a layer.
 
@@ -84,6 +85,7 @@ def view_tiles(
         limits: The scale for the scope "run", from `facegender.rendering.history`.
         variant: One of `VARIANTS`, by default the first one.
         reference: The frame whose values are subtracted; only for "difference".
+        colours: The colour map of activations, (256, 3) uint8 RGB; weights and differences have their own.
 
     Raises:
         NothingToShow: The frame has nothing for this view.
@@ -91,40 +93,45 @@ def view_tiles(
     """
     scope = scope if scope in SCOPES[view] else SCOPES[view][0]
     if view == "maps":
-        tiles = feature_maps(frame, layer, probe, scope, limits)
+        tiles = feature_maps(frame, layer, probe, scope, limits, colours)
     elif view == "filters":
         coloured = variant != "weights" and has_colours(frame, layer)
         if channel is not None and not coloured:
             return kernels(frame, layer, channel)
         tiles = filters(frame, layer, scope, limits, variant)
     elif view == "average":
-        return average(frame, layer, probe)
+        return average(frame, layer, probe, colours)
     elif view == "difference":
         tiles = difference(frame, reference, layer, probe, scope, variant)
     elif view == "cam":
-        tiles = cams(frame, probe, scope, limits)
+        tiles = cams(frame, probe, scope, limits, colours)
     else:
         raise NothingToShow("the photographs that excite a channel most are not in the frame")
     return tiles if channel is None else tiles.only(min(channel, len(tiles.labels) - 1))
 
 
 def feature_maps(
-    frame: FrameReader, layer: str, probe: int, scope: Scope = "channel", limits: Limits | None = None
+    frame: FrameReader,
+    layer: str,
+    probe: int,
+    scope: Scope = "channel",
+    limits: Limits | None = None,
+    colours: Palette = VIRIDIS,
 ) -> Tiles:
-    """Return the activation of each channel for a probe photograph, in viridis."""
+    """Return the activation of each channel for a probe photograph."""
     maps, low, high = frame.maps(layer, probe)
     if scope != "channel":
         shared = limits or (float(low.min(initial=np.inf)), float(high.max(initial=-np.inf)))
         maps = _rescaled(maps, low, high, shared)
         low, high = (np.full_like(low, value) for value in shared)
-    return Tiles(pixels=maps, colormap=VIRIDIS, low=low, high=high, scope=scope, labels=_numbers(len(maps)))
+    return Tiles(pixels=maps, colormap=colours, low=low, high=high, scope=scope, labels=_numbers(len(maps)))
 
 
-def average(frame: FrameReader, layer: str, probe: int) -> Tiles:
-    """Return the mean of all feature maps as one tile, in viridis."""
+def average(frame: FrameReader, layer: str, probe: int, colours: Palette = VIRIDIS) -> Tiles:
+    """Return the mean of all feature maps as one tile."""
     tile, low, high = channel_average(*frame.maps(layer, probe))
     lows, highs = np.array([[low], [high]], np.float32)
-    return Tiles(pixels=tile, colormap=VIRIDIS, low=lows, high=highs, scope="channel", labels=("mean",))
+    return Tiles(pixels=tile, colormap=colours, low=lows, high=highs, scope="channel", labels=("mean",))
 
 
 def has_colours(frame: FrameReader, layer: str) -> bool:
@@ -185,8 +192,14 @@ def difference(
     return _signed(new - old, scope, None, _numbers(len(new)))
 
 
-def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limits | None = None) -> Tiles:
-    """Return a probe photograph once per class, and over it in viridis where the network looked for that class.
+def cams(
+    frame: FrameReader,
+    probe: int,
+    scope: Scope = "channel",
+    limits: Limits | None = None,
+    colours: Palette = VIRIDIS,
+) -> Tiles:
+    """Return a probe photograph once per class, and over it where the network looked for that class.
 
     Of many classes the most probable comes first. Brighter is more influence on the class; `FrameInfo.cam_method` says
     by which method.
@@ -208,9 +221,9 @@ def cams(frame: FrameReader, probe: int, scope: Scope = "channel", limits: Limit
     if scope != "channel":
         limit = limits[1] if limits else float(high.max())
         heat, high = _rescaled(heat, low, high, (0.0, limit)), np.full_like(high, limit)
-    overlays = np.stack([heat_overlay(image, one) for one in heat])
+    overlays = np.stack([heat_overlay(image, one, colours) for one in heat])
     labels = tuple(map(one_line, names))
-    return Tiles(pixels=overlays, colormap=VIRIDIS, low=low, high=high, scope=scope, labels=labels)
+    return Tiles(pixels=overlays, colormap=colours, low=low, high=high, scope=scope, labels=labels)
 
 
 def top_values(frame: FrameReader, layer: str, channel: int) -> TopPatches:

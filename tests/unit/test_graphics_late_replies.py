@@ -9,10 +9,13 @@ from tui.graphics.textual_internals import MAX_GAP_S, LateReplyFilter
 NAME = "^P>|xterm(390)"
 KITTY = "^_Gi=31;OK"
 ATTRIBUTES = "^[?62;4;22c"
+BACKGROUND = "^]11;rgb:1616/1818/1d1d"
 
 
 @pytest.mark.parametrize(
-    "answer", [NAME, KITTY, ATTRIBUTES, NAME + KITTY + ATTRIBUTES], ids=["name", "kitty", "attributes", "all"]
+    "answer",
+    [NAME, KITTY, ATTRIBUTES, BACKGROUND, NAME + KITTY + ATTRIBUTES],
+    ids=["name", "kitty", "attributes", "background", "all"],
 )
 def test_a_reply_is_dropped_except_its_first_character(answer: str) -> None:
     late = LateReplyFilter()

@@ -161,3 +161,17 @@ def test_probing_the_terminal_imports_nothing_heavy() -> None:
     code = "import sys, tui.graphics.probe;print(sorted({'numpy', 'PIL', 'textual', 'rich'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("reply", "background"),
+    [
+        (b"\x1b]11;rgb:1616/1818/1d1d\x1b\\", (0x16, 0x18, 0x1D)),
+        (b"\x1b]11;rgb:ff/ff/e0\x07", (255, 255, 0xE0)),
+        (b"\x1b]11;rgba:f/f/0/8\x1b\\", (255, 255, 0)),
+        (b"\x1b]11;nonsense\x1b\\", None),
+        (b"", None),
+    ],
+)
+def test_the_background_is_what_the_terminal_says(reply: bytes, background: tuple[int, int, int] | None) -> None:
+    assert interpret(reply + PLAIN_DA, XTERM_ENV).background == background

@@ -29,6 +29,7 @@ KITTY_QUERY = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 VERSION_QUERY = b"\x1b[>0q"
 CELL_SIZE_QUERY = b"\x1b[16t"
 WINDOW_SIZE_QUERY = b"\x1b[14t"
+BACKGROUND_QUERY = b"\x1b]11;?\x1b\\"
 SIXEL_REGISTERS_QUERY = b"\x1b[?1;1;0S"
 SIXEL_SIZE_QUERY = b"\x1b[?2;1;0S"
 DEVICE_ATTRIBUTES_QUERY = b"\x1b[c"
@@ -51,7 +52,7 @@ def queries(environment: Mapping[str, str]) -> bytes:
     term = environment.get("TERM", "")
     if term in ("linux", "cons25", "vt52"):
         return DEVICE_ATTRIBUTES_QUERY
-    batch = VERSION_QUERY + CELL_SIZE_QUERY + WINDOW_SIZE_QUERY
+    batch = VERSION_QUERY + BACKGROUND_QUERY + CELL_SIZE_QUERY + WINDOW_SIZE_QUERY
     # ssh passes on TERM alone. tmux and screen would take kitty's query for a title of the window.
     if not (environment.get("TMUX") or environment.get("STY") or term.startswith(("tmux", "screen"))):
         batch = KITTY_QUERY + batch + SIXEL_REGISTERS_QUERY + SIXEL_SIZE_QUERY

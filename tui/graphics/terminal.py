@@ -18,6 +18,7 @@ _DEVICE_ATTRIBUTES = re.compile(rb"\x1b\[\?([\d;]*)c")
 _CELL_SIZE = re.compile(rb"\x1b\[6;(\d{1,6});(\d{1,6})t")
 _WINDOW_SIZE = re.compile(rb"\x1b\[4;(\d{1,6});(\d{1,6})t")
 _VERSION = re.compile(rb"\x1bP>\|([^\x1b]*)\x1b\\")
+_BACKGROUND = re.compile(rb"\x1b\]11;rgba?:([\da-fA-F]{1,4})/([\da-fA-F]{1,4})/([\da-fA-F]{1,4})")
 _KITTY = re.compile(rb"\x1b_G(?:[^;\x1b]*,)?i=31(?:,[^;\x1b]*)?;([^\x1b]*)\x1b\\")
 _SIXEL_LIMIT = re.compile(rb"\x1b\[\?([12]);0;(\d{1,6})(?:;(\d{1,6}))?S")
 
@@ -70,6 +71,8 @@ class Terminal:
     """The most colours of a sixel picture."""
     sixel_limit_px: tuple[int, int] = (0, 0)
     """Width and height of the largest sixel picture; 0 if unknown."""
+    background: tuple[int, int, int] | None = field(default=None, compare=False)
+    """Its background colour, RGB; None if it does not tell."""
 
     @property
     def in_tmux(self) -> bool:
@@ -174,6 +177,7 @@ def interpret(
     limits = {m[1]: m for m in _SIXEL_LIMIT.finditer(replies)}
     registers = int(limits[b"1"][2]) if b"1" in limits else 256
     geometry = limits.get(b"2")
+    background = _BACKGROUND.search(replies)
     return Terminal(
         protocol=choice.protocol,
         cell_width_px=cell_width_px,
@@ -186,7 +190,14 @@ def interpret(
         window_cell_px=window_cell(size),
         sixel_registers=min(256, registers) if registers >= 2 else 256,
         sixel_limit_px=(int(geometry[2]), int(geometry[3] or 0)) if geometry else (0, 0),
+        background=_rgb(background) if background else None,
     )
+
+
+def _rgb(found: re.Match[bytes]) -> tuple[int, int, int]:
+    """Return the colour of an X11 specification, whose channels have one to four hexadecimal digits (XParseColor)."""
+    red, green, blue = (round(255 * int(digits, 16) / (16 ** len(digits) - 1)) for digits in found.groups())
+    return red, green, blue
 
 
 def invalid_override(environment: Mapping[str, str]) -> str:

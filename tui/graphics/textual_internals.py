@@ -121,7 +121,7 @@ class LateReplyFilter:
         """
         soon = now_s - self._last_s < MAX_GAP_S
         self._last_s = now_s
-        if character == "[" or (soon and self._opened and character in ("P", "_")):
+        if character == "[" or (soon and self._opened and character in ("P", "_", "]")):
             self._left = MAX_REPLY_CHARACTERS
         elif character is None or not character.isprintable() or not soon:
             self._left = 0

@@ -111,6 +111,10 @@ class PictureView(Widget, can_focus=False):
         else:
             self._painter.forget()
 
+    def restyle(self) -> None:
+        """Encode the picture again if the colour behind it has changed."""
+        self._encode_if_needed()
+
     def on_mount(self) -> None:
         """Subscribe to everything that may write over sixel pixels."""
         self._graphics.painters.add(self._painter)

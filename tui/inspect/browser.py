@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.worker import Worker
 
+from tui.colours import picture_colours
 from tui.graphics.context import context_of, terminal_of
 from tui.graphics.geometry import area_px
 from tui.graphics.textual_internals import Column, UnpaintedContainer
@@ -407,6 +408,11 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
         self._pictures.clear()
         self._request()
 
+    def restyle(self) -> None:
+        """Compose the picture in the colours of another theme, and write the texts around it again."""
+        self._show_title()
+        self._request()
+
     def on_resize(self) -> None:
         """Compose the picture for the new size, once the layout is complete."""
         self.call_after_refresh(self._request)
@@ -461,6 +467,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             patches=patches if isinstance(patches, Path) else None,
             no_patches=patches if isinstance(patches, str) else "",
             levels=settings_of(self.app).levels,
+            colour_map=settings_of(self.app).colour_map,
+            colours=picture_colours(self.app),
         )
 
     def _reference(self, selection: Selection, epoch: int) -> int | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from facegender.rendering.colormaps import reduced
-from facegender.rendering.mosaics import CURSOR_COLOUR, GAP_COLOUR, fit_grid, mosaic, palette, rgb_mosaic
+from facegender.rendering.colormaps import reduced, sequential
+from facegender.rendering.mosaics import RGB, fit_grid, mosaic, palette, rgb_mosaic
 from facegender.rendering.overlays import heat_overlay
 from facegender.rendering.views import NothingToShow, Tiles
 from facegender.runs.frames import FrameReader, FrameUnreadable, open_frame
@@ -75,7 +75,7 @@ def _compose(request: LayerRequest) -> LayerPicture:
         return LayerPicture(
             request=request,
             layout=layout,
-            mosaic=None if tiles is None else _mosaic(tiles, page, request.levels, layout, cursor),
+            mosaic=None if tiles is None else _mosaic(tiles, page, request, layout, cursor),
             photograph=_photograph(frame, probe, request, layout.photograph_px),
             layers=tuple(info.layers),
             channels=content.channels,
@@ -119,18 +119,19 @@ def _scale(tiles: Tiles | None, cursor: int | None) -> Scale:
     )
 
 
-def _mosaic(tiles: Tiles, page: slice, levels: int, layout: Layout, cursor: int | None) -> Picture:
-    pixels = tiles.pixels[page]
+def _mosaic(tiles: Tiles, page: slice, request: LayerRequest, layout: Layout, cursor: int | None) -> Picture:
+    pixels, (gap, frame) = tiles.pixels[page], request.colours
     if pixels.ndim == 4:
-        coloured = Picture.from_rgb(rgb_mosaic(pixels, layout.grid), MOSAIC_COLOURS)
+        coloured = Picture.from_rgb(rgb_mosaic(pixels, layout.grid, gap_colour=gap), MOSAIC_COLOURS)
         # The gaps and the cursor keep their own colours, which the chosen palette may not have.
         marks = mosaic(np.zeros(pixels.shape[:3], np.uint8), layout.grid, levels=1, cursor=cursor)
-        colours = np.concatenate([coloured.palette, np.array([GAP_COLOUR, CURSOR_COLOUR], np.uint8)])
+        colours = np.concatenate([coloured.palette, np.array(request.colours, np.uint8)])
         last = len(coloured.palette) - 1
         return Picture(np.where(marks, last + marks, coloured.pixels).astype(np.uint8), colours)
     colormap = tiles.colormap
     assert colormap is not None
-    return Picture(mosaic(pixels, layout.grid, levels=levels, cursor=cursor), palette(colormap, levels))
+    indices = mosaic(pixels, layout.grid, levels=request.levels, cursor=cursor)
+    return Picture(indices, palette(colormap, request.levels, gap, frame))
 
 
 def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: tuple[int, int]) -> Picture | None:
@@ -140,24 +141,26 @@ def _photograph(frame: FrameReader, probe: int, request: LayerRequest, area_px: 
         return None
     image = frame.probe_image(probe)
     if request.patches is not None and request.selection.zoomed:
-        return _with_patches(image, request.patches, width, height)
+        return _with_patches(image, request.patches, width, height, request.colours.gap)
     if request.heatmap and "probe/heatmap" in frame:
-        image = heat_overlay(image, frame.tensor("probe/heatmap", probe))
+        image = heat_overlay(image, frame.tensor("probe/heatmap", probe), sequential(request.colour_map))
     side = image.shape[0]
     shape = (side * min(1.0, request.aspect), side / max(1.0, request.aspect))
     scale = min(width / shape[0], height / shape[1], MAX_ENLARGEMENT)
     return _resized_photograph(image.tobytes(), side, max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
 
 
-def _with_patches(image: UInt8Array, file: Path, width: int, height: int) -> Picture:
+def _with_patches(image: UInt8Array, file: Path, width: int, height: int, gap_colour: RGB) -> Picture:
     """Return the probe photograph and beside it the patches, each as large as half of the area."""
     side = max(8, min(height, (width - PATCHES_GAP_PX) // 2))
     out = np.empty((side, 2 * side + PATCHES_GAP_PX, 3), np.uint8)
-    out[:] = GAP_COLOUR
+    out[:] = gap_colour
     out[:, :side] = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS))
     tiles = read_patches(file).patches
     grid = fit_grid(max(1, len(tiles)), tiles.shape[1:3], (side, side), gap=1)
-    out[: grid.height, side + PATCHES_GAP_PX : side + PATCHES_GAP_PX + grid.width] = rgb_mosaic(tiles, grid)
+    out[: grid.height, side + PATCHES_GAP_PX : side + PATCHES_GAP_PX + grid.width] = rgb_mosaic(
+        tiles, grid, gap_colour=gap_colour
+    )
     return Picture.from_rgb(out, MOSAIC_COLOURS)
 
 

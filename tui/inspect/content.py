@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import msgspec
 
 from facegender.rendering import views
+from facegender.rendering.colormaps import sequential
 from facegender.rendering.history import ChannelCurve, channel_curve, run_limits
 from facegender.rendering.views import Tiles, view_tiles
 from facegender.runs.frames import FrameReader, open_frame
@@ -73,7 +74,7 @@ def read_content(frame: FrameReader, request: LayerRequest, layer: str, probe: i
         tiles = view_tiles(
             mode.view, frame, layer,
             probe=probe, channel=cursor if alone else None, scope=scope, limits=limits,
-            variant=selection.variant, reference=reference,
+            variant=selection.variant, reference=reference, colours=sequential(request.colour_map),
         )  # fmt: skip
         note = _note(frame, reference, request, tiles, channels, alone=alone)
     return Content(

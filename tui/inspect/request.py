@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from facegender.rendering.view_options import Scope
+from facegender.rendering.view_options import ColourMap, Scope
+from tui.colours import DEFAULT_PICTURE_COLOURS, PictureColours
 from tui.graphics.geometry import Area
 from tui.graphics.terminal import Terminal
 from tui.inspect.layout import Layout
@@ -61,6 +62,8 @@ class LayerRequest(msgspec.Struct, frozen=True):
         reference: The frame file that "difference" compares with; None if there is none.
         patches: The file of the channel's patches, once there is one.
         levels: Colours of a mosaic.
+        colour_map: The name of the colour map of activations.
+        colours: Of the gaps between tiles, and of the frame around the one under the cursor.
         no_patches: Why there are no patches (yet).
         tiles_only: Show no photograph beside the tiles.
     """
@@ -80,6 +83,8 @@ class LayerRequest(msgspec.Struct, frozen=True):
     no_patches: str = ""
     tiles_only: bool = False
     levels: int = Settings().levels
+    colour_map: ColourMap = "viridis"
+    colours: PictureColours = DEFAULT_PICTURE_COLOURS
 
 
 class Scale(msgspec.Struct, frozen=True):

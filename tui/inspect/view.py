@@ -28,7 +28,7 @@ class LayerView(Horizontal):
     """
 
     DEFAULT_CSS = """
-    LayerView { height: 1fr; width: 1fr; border: round $surface-lighten-2; border-top: none; padding: 0 1; }
+    LayerView { height: 1fr; width: 1fr; border: round $edge; border-top: none; padding: 0 1; }
     LayerView #mosaic { width: 1fr; height: 1fr; }
     LayerView #side { height: 1fr; }
     LayerView #photograph { width: 1fr; height: 1fr; margin-left: 1; }

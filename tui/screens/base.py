@@ -7,7 +7,9 @@ from pathlib import Path
 
 from textual import on
 from textual.screen import ScreenResultType
+from textual.widgets import Static
 
+from tui.colours import Restyled
 from tui.completion import complete_path
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
@@ -48,6 +50,15 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         settings, before = settings_of(self.app), event.before
         if (settings.levels, settings.colour_map) != (before.levels, before.colour_map):
             self.redraw()
+
+    def restyle(self) -> None:
+        """Draw everything in the colours of another theme, in the names of which texts are kept."""
+        for widget in self.query():
+            if isinstance(widget, Static):
+                widget.update(widget.content, layout=False)
+            elif isinstance(widget, Restyled):
+                widget.restyle()
+            widget.refresh()
 
     async def may_end(self) -> bool:
         """Return whether the screen may end; one with unfinished work asks."""

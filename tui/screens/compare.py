@@ -232,6 +232,11 @@ class Compare(BaseScreen[None]):
             view=self._view,
         )
 
+    def restyle(self) -> None:
+        """Draw everything in the colours of another theme; a thread draws the charts."""
+        super().restyle()
+        self._update()
+
     def _update(self) -> None:
         """Draw the charts anew."""
         if self._drawing:

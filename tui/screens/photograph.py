@@ -16,6 +16,7 @@ from textual.app import ComposeResult
 from textual.widgets import Static
 
 from facegender.evaluation.suspects import Part
+from facegender.rendering.colormaps import VIRIDIS, Palette, sequential
 from facegender.rendering.overlays import heat_overlay
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import FrameUnreadable, open_frame
@@ -33,6 +34,7 @@ from tui.host.thumbnails import ThumbnailProcess
 from tui.run.curves import Curve
 from tui.run.mistakes import MistakesReader, PhotographHistory
 from tui.screens.base import BaseScreen
+from tui.settings import settings_of
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
@@ -187,9 +189,12 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
                 view.placeholder = "the prediction is the label"
                 view.show(None)
                 continue
+            colours = sequential(settings_of(self.app).colour_map)
             box = area_px(Area(*view.content_size), terminal_of(self.app))
             try:
-                picture = await asyncio.to_thread(heat_picture, Path(answer.frame), name, answer.image_size, box)
+                picture = await asyncio.to_thread(
+                    heat_picture, Path(answer.frame), name, answer.image_size, box, colours
+                )
             except (FrameUnreadable, ValueError) as error:
                 view.placeholder = one_line(str(error))
                 picture = None
@@ -340,7 +345,9 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             self.dismiss(self._position)
 
 
-def heat_picture(file: Path, name: str, photograph_size: tuple[int, int], box: tuple[int, int]) -> Picture:
+def heat_picture(
+    file: Path, name: str, photograph_size: tuple[int, int], box: tuple[int, int], colours: Palette = VIRIDIS
+) -> Picture:
     """Blend where the network looked for a class over the photograph, as it was before it became a square.
 
     Args:
@@ -348,6 +355,7 @@ def heat_picture(file: Path, name: str, photograph_size: tuple[int, int], box: t
         name: Of the class.
         photograph_size: Width and height of the photograph in pixels.
         box: Width and height that the picture has to fit into.
+        colours: The colour map, (256, 3) uint8 RGB.
 
     Raises:
         FrameUnreadable: The file is missing or damaged, or has no such class.
@@ -360,4 +368,4 @@ def heat_picture(file: Path, name: str, photograph_size: tuple[int, int], box: t
     scale = min(box[0] / width, box[1] / height)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     large = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    return Picture.from_rgb(heat_overlay(large, heat), COLOURS)
+    return Picture.from_rgb(heat_overlay(large, heat, colours), COLOURS)

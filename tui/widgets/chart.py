@@ -106,6 +106,12 @@ class Chart(Widget):
             curves, x_range, x_name, self.limits, self.logarithmic, self.rich_style, style_of, self._marks,
         )  # fmt: skip
 
+    def restyle(self) -> None:
+        """Draw the curves again, in the colours of another theme."""
+        if self._draws_itself:
+            self._rows = None
+        self.refresh()
+
     def show_cursor(self, x: float | None) -> None:
         """Show the cursor at an x coordinate, or none."""
         if x == self._cursor_x:
@@ -195,7 +201,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
     """
 
     DEFAULT_CSS = """
-    ChartPane > Vertical { border: round $surface-lighten-2; border-top: none; padding: 0 1; height: 1fr; }
+    ChartPane > Vertical { border: round $edge; border-top: none; padding: 0 1; height: 1fr; }
     ChartPane:focus PaneTitle > .pane-title--edge { color: $accent; }
     """
 

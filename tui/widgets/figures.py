@@ -32,7 +32,7 @@ class FiguresView(Vertical):
     FiguresView { height: 1fr; }
     FiguresView ConfusionMatrix { max-height: 60%; margin-bottom: 1; }
     FiguresView #charts { height: 1fr; }
-    FiguresView Pane { border: round $surface-lighten-2; padding: 0 1; width: 1fr; height: 1fr; }
+    FiguresView Pane { border: round $edge; padding: 0 1; width: 1fr; height: 1fr; }
     FiguresView Pane { border-title-color: $foreground; }
     """
 

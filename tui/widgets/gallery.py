@@ -15,9 +15,10 @@ from textual.app import ComposeResult
 from textual.message import Message
 from textual.timer import Timer
 
-from facegender.rendering.mosaics import GAP_COLOUR
+from facegender.rendering.mosaics import RGB
 from facegender.runs.protocol import Thumbnail
 from facegender.support.arrays import UInt8Array
+from tui.colours import picture_colours
 from tui.graphics.context import terminal_of
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.picture import Picture
@@ -125,6 +126,7 @@ class RowRequest:
     Attributes:
         key: For each tile its name, and whether its thumbnail has arrived.
         is_complete: All thumbnails have arrived.
+        gap_colour: Of what is between the photographs.
         thumbnails: None for one that has not arrived, whose place stays empty.
     """
 
@@ -132,6 +134,7 @@ class RowRequest:
     terminal: Terminal
     key: tuple[tuple[str, bool], ...]
     is_complete: bool
+    gap_colour: RGB
     thumbnails: tuple[Thumbnail | None, ...] = field(compare=False)
 
 
@@ -281,6 +284,10 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         self._pictures.clear()
         self._update()
 
+    def restyle(self) -> None:
+        """Draw the rows again, in the colours of another theme."""
+        self._update()
+
     def arrived(self, wanted: Wanted) -> None:
         """Draw a row once all its thumbnails have arrived; others soon."""
         row = self._missing.pop(wanted, None)
@@ -394,7 +401,8 @@ class Gallery(UnpaintedContainer, Column, can_focus=True):
         complete = all(one is not None for tile, one in zip(across, thumbnails, strict=True) if tile.name)
         # Thumbnails are told apart by their names: comparing their pixels would cost more than drawing them.
         key = tuple((tile.name, one is not None) for tile, one in zip(across, thumbnails, strict=True))
-        return RowRequest(self._layout, terminal_of(self.app), key, complete, tuple(thumbnails))
+        gap = picture_colours(self.app).gap
+        return RowRequest(self._layout, terminal_of(self.app), key, complete, gap, tuple(thumbnails))
 
     @work(group="compose")
     async def _show_row(self, row: int, request: RowRequest) -> None:
@@ -431,7 +439,7 @@ def row_picture(request: RowRequest) -> Picture:
     layout, terminal = request.layout, request.terminal
     width, height = area_px(Area(layout.columns * layout.tile_columns, layout.picture_rows), terminal)
     out: UInt8Array = np.empty((height, width, 3), np.uint8)
-    out[:] = GAP_COLOUR
+    out[:] = request.gap_colour
     tile_px = width // layout.columns
     gap_px = area_px(Area(1, 1), terminal)[0]
     for number, thumbnail in enumerate(request.thumbnails):

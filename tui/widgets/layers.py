@@ -67,6 +67,12 @@ class LayerList(OptionList, can_focus=False):
         if layers:
             self.highlighted = min(selected, len(layers) - 1)
 
+    def restyle(self) -> None:
+        """Make the lines again, in the colours of another theme."""
+        if self._shown is not None:
+            (layers, found, _), self._shown = self._shown, None
+            self.show(layers, found, self._selected)
+
     def on_resize(self) -> None:
         """Fit the lines into the new width."""
         if self._shown is not None:
@@ -89,7 +95,7 @@ class HealthList(OptionList):
     HealthList:focus { border: none; }
     HealthList > .option-list--option { padding: 0; }
     HealthList > .option-list--option-highlighted { background: transparent; }
-    HealthList:focus > .option-list--option-highlighted { background: $surface-lighten-2; }
+    HealthList:focus > .option-list--option-highlighted { background: $field; }
     HealthList > .option-list--option-hover { background: transparent; }
     """
 
@@ -118,6 +124,12 @@ class HealthList(OptionList):
             self.set_options(options)
             if found:
                 self.highlighted = min(highlighted or 0, len(shown) - 1)
+
+    def restyle(self) -> None:
+        """Make the lines again, in the colours of another theme."""
+        if self._found is not None:
+            found, self._found = self._found, None
+            self.show(found, self._names)
 
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:

@@ -21,7 +21,7 @@ class RunLog(VerticalScroll, can_focus=False):
     DEFAULT_CSS = """
     RunLog {
         width: 1fr; height: 1fr; scrollbar-size-vertical: 1;
-        scrollbar-background: $background; scrollbar-color: $surface-lighten-2;
+        scrollbar-background: $background; scrollbar-color: $edge;
     }
     """
 

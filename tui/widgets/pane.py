@@ -24,6 +24,12 @@ class Pane(Vertical, can_focus=True):
             self._notes = title, subtitle
             self.border_title, self.border_subtitle = Text.assemble(self._heading, title), subtitle
 
+    def restyle(self) -> None:
+        """Show the notes again, in the colours of another theme."""
+        if any(self._notes):
+            title, subtitle = self._notes
+            self.border_title, self.border_subtitle = Text.assemble(self._heading, title), subtitle
+
 
 class ListPane(Pane, can_focus=False):
     """A pane that cannot have the focus, as the list in it may have it."""
@@ -38,7 +44,7 @@ class PaneTitle(Widget):
 
     DEFAULT_CSS = """
     PaneTitle { height: 1; width: 1fr; }
-    PaneTitle > .pane-title--edge { color: $surface-lighten-2; }
+    PaneTitle > .pane-title--edge { color: $edge; }
     """
     COMPONENT_CLASSES = {"pane-title--edge"}
 

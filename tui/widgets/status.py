@@ -99,7 +99,7 @@ class StatusLines(Widget):
         if state.started and taken + 2 <= width:
             left.insert(2, epoch)
         if self.read_only:
-            left.append(("read-only", "#e5c07b"))
+            left.append(("read-only", "$warning"))
         return fitted(left, right, width)
 
     def _first(self, state: RunState, width: int) -> Text:

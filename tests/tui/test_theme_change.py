@@ -1,0 +1,124 @@
+"""What is drawn follows the theme, also when it changes while everything is on the screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mistaken
+import pytest
+import recorded
+from piloting import COMMON, LARGE, WatchedApp, running, shown_in, until, until_said
+from rich.segment import Segment
+from textual.color import Color
+from textual.pilot import Pilot
+
+from facegender.runs.folder import RunFolder
+from tui.colours import named_colours
+from tui.graphics.widget import PictureView
+from tui.screens.compare import Compare
+from tui.settings import Settings
+from tui.themes import find_theme
+
+
+@pytest.fixture
+def runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs whose screens show the same at any time."""
+    monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
+    for name in ("heron-7", "otter-3"):
+        recorded.write_run(root, name, created=1_699_990_000.0, epochs_done=3, end="completed")
+    recorded.append(RunFolder(root, "otter-3"), recorded.health_measured(2))
+    return root
+
+
+async def cells(app: WatchedApp, pilot: Pilot[None]) -> list[list[Segment]]:
+    """What stands on the screen with its styles, once it is complete."""
+    await until(lambda: app.dashboard.browser.is_shown)
+    await until(lambda: all(worker.is_finished for worker in app.workers))
+    await pilot.pause(0.2)
+    app.clear_notifications()
+    await pilot.pause()
+    return [list(strip.simplify()) for strip in app.screen._compositor.render_strips()]
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "size"),
+    [
+        ("", "otter-3", LARGE),
+        ("", "otter-3", COMMON),
+        ("enter", "conv1", LARGE),
+        ("H", "conv1", LARGE),
+        ("r", "heron-7", LARGE),
+        ("question_mark", "Pictures", LARGE),
+        ("t", "New run", LARGE),
+    ],
+    ids=["dashboard", "small", "explorer", "health", "runs", "help", "new run"],
+)
+async def test_a_changed_theme_looks_as_if_the_program_had_started_with_it(
+    runs: Path, keys: str, text: str, size: tuple[int, int]
+) -> None:
+    drawn = []
+    for first in ("light", "dark"):
+        async with running(runs, size, settings=Settings(theme=first)) as (app, pilot):
+            await until_said(app, "otter-3  ✓ completed")
+            if keys:
+                await pilot.press(keys)
+            await until_said(app, text)
+            await cells(app, pilot)
+            app.use_settings(Settings(theme="light"))
+            await until(lambda app=app: app.theme == "light")
+            drawn.append(await cells(app, pilot))
+    assert drawn[0] == drawn[1]
+
+
+async def test_compared_curves_follow_the_theme(runs: Path) -> None:
+    drawn = []
+    for first in ("light", "dark"):
+        folders = tuple(RunFolder(runs, name) for name in ("heron-7", "otter-3"))
+        async with running(runs, settings=Settings(theme=first), compared=folders) as (app, pilot):
+            await until(lambda app=app: isinstance(app.screen, Compare) and app.screen.is_complete)
+            app.use_settings(Settings(theme="light"))
+            await until(lambda app=app: app.theme == "light" and app.screen.is_complete)
+            drawn.append(await cells(app, pilot))
+    assert drawn[0] == drawn[1]
+
+
+async def test_gaps_and_the_map_of_a_picture_follow_the_settings(runs: Path) -> None:
+    async with running(runs) as (app, _):
+        view = app.dashboard.query_one("#mosaic", PictureView)
+        await until(lambda: shown_in(view))
+
+        def gap() -> tuple[int, ...]:
+            picture = shown_in(view)
+            return () if picture is None else tuple(picture.palette[picture.pixels[0, 0]].tolist())
+
+        assert gap() == (0x16, 0x18, 0x1D)
+        app.use_settings(Settings(theme="light"))
+        await until(lambda: gap() == Color.parse("#fafafa").rgb)
+        app.use_settings(Settings(theme="light", colour_map="gray"))
+        await until(lambda: (shown := shown_in(view)) and (shown.palette[:-2, :1] == shown.palette[:-2]).all())
+        await until_said(app, "4 channels")
+
+
+async def test_a_theme_that_does_not_exist_is_told_and_the_automatic_one_used(root: Path) -> None:
+    async with running(root, settings=Settings(theme="solarised")) as (app, _):
+        await until(lambda: app.told)
+        assert "theme 'solarised' does not exist" in app.told[0]
+        assert app.theme == "dark"
+
+
+async def test_mistakes_follow_the_theme(root: Path) -> None:
+    mistaken.write_run(root, "otter-3")
+    async with running(root, settings=Settings(theme="dark")) as (app, pilot):
+        await pilot.press("w")
+        await until_said(app, "wrong")
+        app.use_settings(Settings(theme="light"))
+        await until(lambda: app.theme == "light")
+        theme = find_theme("light", app.themes_folder)
+        wanted = named_colours(theme, theme.to_color_system().generate())["error"].rich_color
+        await until(
+            lambda: any(
+                segment.style is not None and segment.style.color == wanted
+                for strip in app.screen._compositor.render_strips()
+                for segment in strip
+            )
+        )
