@@ -493,13 +493,15 @@ async def test_a_chart_that_a_thread_draws_keeps_its_rows_until_it_gets_others()
 def test_a_mark_is_a_line_with_its_word_beside_it_and_covers_no_curve() -> None:
     curve = Curve("train", np.arange(11.0), np.full(11, 1.0), "red")
     plot = Plot((curve,), (0.0, 10.0), "steps", None, False, Style())
-    marked = replace(plot, marks=((5.0, "lr 0.0001"), (9.9, "20 epochs"), (99.0, "beyond")))
+    marks = (5.0, "lr 0.0001"), (5.01, "9 epochs"), (9.9, "20 epochs"), (99.0, "beyond")
+    marked = replace(plot, marks=marks)
     before, after = ([strip.text for strip in one.strips(60, 8)] for one in (plot, marked))
-    column = after[1].index("┊")
+    column = after[2].index("┊")
     assert after[0][column + 1 :].startswith("lr 0.0001")
+    assert after[1][column + 1 :].startswith("9 epochs")
     assert after[0].rstrip().endswith("20 epochs┊")
     assert "beyond" not in "".join(after)
-    for row in range(7):
+    for row in range(2, 7):
         assert (before[row][column] == " ") == (after[row][column] == "┊")
     assert [len(row) for row in after] == [len(row) for row in before]
     assert after[-1] == before[-1]

@@ -28,6 +28,8 @@ QUANTILE_OF = 20_000
 CORNER = "└"
 """Where the axes meet: in the last row, one column to the left of the plot."""
 MARK = "┊"
+MARK_ROWS = 3
+"""Rows for the words of marks that are close together."""
 _DIM = -2
 """In the place of a curve's number: the colour of marks."""
 _BRAILLE = 0x2800
@@ -325,20 +327,25 @@ class Plot:
         return front
 
     def _draw_marks(self, canvas: Canvas) -> None:
-        """Draw vertical lines where no curve is, and beside each its word in the first row, as far as it has room."""
+        """Draw vertical lines where no curve is, and beside each its word, in the first row where it has room."""
         span = (self.x_range[1] - self.x_range[0]) or 1.0
-        columns = [round((x - self.x_range[0]) / span * (canvas.width - 1)) for x, _ in self.marks]
-        for column, following, (_, word) in zip(columns, [*columns[1:], canvas.width], self.marks, strict=False):
+        words: dict[tuple[int, int], str] = {}
+        for x, word in self.marks:
+            column = round((x - self.x_range[0]) / span * (canvas.width - 1))
             if not 0 <= column < canvas.width:
                 continue
-            cells = {(row, column): MARK for row in range(canvas.height) if not canvas.dots[row, column]}
-            if canvas.width - column <= len(word):  # at the right edge it stands to the left
-                cells |= {(0, column - len(word) + index): letter for index, letter in enumerate(word)}
-            elif column + len(word) < following or column == following:
-                cells |= {(0, column + 1 + index): letter for index, letter in enumerate(word)}
-            for at, letter in cells.items():
-                canvas.glyphs[at] = letter
-                canvas.colour[at] = _DIM
+            for row in range(canvas.height):
+                if not canvas.dots[row, column]:
+                    canvas.glyphs[row, column], canvas.colour[row, column] = MARK, _DIM
+            # At the right edge the word stands to the left.
+            first = column + 1 if column + len(word) < canvas.width else column - len(word)
+            for row in range(min(MARK_ROWS, canvas.height)):
+                cells = {(row, first + index): letter for index, letter in enumerate(word)}
+                if first >= 0 and not cells.keys() & words.keys():
+                    words |= cells
+                    break
+        for at, letter in words.items():
+            canvas.glyphs[at], canvas.colour[at] = letter, _DIM
 
     def _draw_glyphs(self, canvas: Canvas, lines: list[tuple[Floats, ...]], down: Callable[[Floats], Floats]) -> None:
         """Write the glyphs of the lines onto them: at the end, and where no other line has its own."""
