@@ -22,6 +22,7 @@ from facegender.runs.folder import RunFolder
 from facegender.training.callbacks import divergence
 from facegender.training.callbacks.divergence import DivergenceGuard, first_non_finite_layer
 from facegender.training.run import train
+from facegender.training.threads import watchdog
 from tests.ml.conftest import STEPS_PER_EPOCH, events_of, losses_of, tiny
 
 Patch = pytest.MonkeyPatch
@@ -255,7 +256,8 @@ def test_continue_says_it_once_and_trains_on(tmp_path: Path, monkeypatch: Patch)
 
 @pytest.mark.usefixtures("_examined")
 def test_a_loss_that_has_exploded_is_said_once_with_numbers(tmp_path: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(divergence, "MEDIAN_OF", 4)
+    for module in (divergence, watchdog):
+        monkeypatch.setattr(module, "MEDIAN_OF", 4)
     assert train(tiny(learning_rate=10.0, epochs=4), tmp_path, "a", show=False) == "completed"
     (warning,) = warnings_of(tmp_path)
     assert warning.startswith("the loss has exploded: its median over 4 steps is ")
@@ -272,7 +274,8 @@ def test_an_ordinary_run_and_single_outliers_are_no_explosion(
         result = original(self, *arguments)
         return {**result, "loss": result["loss"] * (1e6 if self.global_step % 4 == 1 else 1)}
 
-    monkeypatch.setattr(divergence, "MEDIAN_OF", 4)
+    for module in (divergence, watchdog):
+        monkeypatch.setattr(module, "MEDIAN_OF", 4)
     monkeypatch.setattr(FaceGenderModule, "training_step", training_step)
     assert train(tiny(), tmp_path, "a", show=False) == "completed"
     assert warnings_of(tmp_path) == []

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.profilers import PassThroughProfiler, SimpleProfiler
 from pytorch_lightning.tuner import Tuner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -44,6 +45,7 @@ from facegender.runs.frames import open_frame
 from facegender.runs.requests import CheckpointRequest, FrameRequest, SetRequest, StopRequest, send_request
 from facegender.support.errors import UserError
 from facegender.training.run import train
+from facegender.training.threads import watchdog
 from tests.ml.conftest import NoWaiting, events_of, kinds, losses_of, predictions_of
 
 CLASSES = ["cat", "dog", "fox"]
@@ -551,6 +553,29 @@ def test_what_a_script_decides_is_refused_and_its_checkpoint_has_a_name_of_its_o
     trainer = make_trainer(max_epochs=2)
     trainer.fit(Module(), loader(), loader(), ckpt_path=path)
     assert trainer.global_step == 6
+
+
+class SlowImages(TensorDataset):
+    """As from a disk that takes longer for an image than a step."""
+
+    def __getitem__(self, index: Any) -> Any:
+        time.sleep(0.01)
+        return super().__getitem__(index)
+
+
+def test_a_training_that_waits_for_its_data_is_told_so_and_its_profiler_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "WAITS_OF", 4)
+    monkeypatch.setattr(watchdog, "MIN_WAITS_S", 0.0)
+    monkeypatch.setattr(watchdog, "STALLED", 0.4)
+    images = SlowImages(*cast(TensorDataset, loader().dataset).tensors)
+    trainer = fit(tmp_path, Module(), DataLoader(images, 4), loader(), max_epochs=3)
+    (told,) = [text for text in notices(tmp_path) if text.startswith("waiting for data takes")]
+    assert told.endswith("of a step: raise num_workers of its DataLoader")
+    assert type(trainer.profiler) is PassThroughProfiler
+    own = SimpleProfiler()
+    assert fit(tmp_path, Module(), profiler=own).profiler is own
 
 
 def test_the_learning_rate_of_several_optimisers_is_left_alone(tmp_path: Path) -> None:

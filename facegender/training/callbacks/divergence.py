@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +22,7 @@ from facegender.support.errors import UserError
 from facegender.support.files import exists
 from facegender.support.text import shell_command
 from facegender.training.callbacks.checkpoints import DurableCheckpointIO
+from facegender.training.threads.watchdog import EXPLODED, MEDIAN_OF, LossWatch
 
 CHECK_EVERY = 16
 """Steps whose losses are copied from a GPU together. They are examined after as many further steps."""
@@ -33,13 +32,6 @@ MAX_SKIPPED_IN_A_ROW = 10
 
 GUESSING_LOSS = math.log(len(CLASSES))
 """Cross-entropy of a network that gives all classes the same probability."""
-
-MEDIAN_OF = 16
-"""Steps over which the median loss is taken, so that single outliers do not matter."""
-
-EXPLODED = 10.0
-"""A median loss has exploded if it is this many times the lowest so far, or the loss of guessing if that is higher. The
-first median may be this many times higher again, because the loss of a new network can be high for some steps."""
 
 
 class Diverged(UserError):
@@ -72,8 +64,8 @@ class DivergenceGuard(Callback):
         self._copy: tuple[int, Tensor, torch.cuda.Event | None] | None = None
         self._images: Tensor | None = None
         self._skipped_in_a_row = self._skipped_in_epoch = 0
-        self._recent: deque[float] = deque(maxlen=MEDIAN_OF)
-        self._lowest_median = EXPLODED * GUESSING_LOSS
+        # The loss of a new network can be high for some steps.
+        self._losses = LossWatch(GUESSING_LOSS, EXPLODED * GUESSING_LOSS)
         self._announced: set[str] = set()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -244,17 +236,12 @@ class DivergenceGuard(Callback):
         return f"{kept}, or leave out such batches: {command}"
 
     def _look_for_explosion(self, trainer: Trainer, step: int, loss: float) -> None:
-        self._recent.append(loss)
-        if len(self._recent) < MEDIAN_OF or step % MEDIAN_OF:
-            return
-        median = statistics.median(self._recent)
-        if median > EXPLODED * max(self._lowest_median, GUESSING_LOSS):
+        if (median := self._losses.exploded(step, loss)) is not None:
             self._notice(
                 f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step} "
                 f"({_epoch(trainer)}), guessing gives {GUESSING_LOSS:.2f}: stop the run and lower --learning-rate",
                 once="explosion",
             )
-        self._lowest_median = min(self._lowest_median, median)
 
     def _notice(self, text: str, once: str = "") -> None:
         """Report a warning; with ``once``, only the first of those that give this name."""

@@ -1,14 +1,17 @@
-"""What the data loaders of a script tell of their images: how many there are, in what order, and from which files."""
+"""What data loaders tell: how many images there are, in what order and from which files; how long training waits."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pytorch_lightning import Trainer
+from pytorch_lightning.profilers import PassThroughProfiler
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler, Subset
 
 from facegender.runs.photographs import Photographs
@@ -109,3 +112,38 @@ def _files_of(loader: Any) -> tuple[Path, list[str]] | None:
 def _below(folder: Path, root: Path, names: list[str]) -> list[str]:
     """Turn names below ``root`` into names below ``folder``."""
     return names if root == folder else [f"{root.relative_to(folder).as_posix()}/{name}" for name in names]
+
+
+class FetchTimer(PassThroughProfiler):
+    """Measures how long training waits for its batches; Lightning tells profilers when it fetches one."""
+
+    _FETCH = "[_TrainingEpochLoop].train_dataloader_next"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = self._waited_s = 0.0
+
+    def attach(self, trainer: Trainer) -> None:
+        """Become the profiler of a Trainer that has none."""
+        if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # Lightning sets it elsewhere
+            trainer.profiler = self  # type: ignore[attr-defined]
+
+    def detach(self, trainer: Trainer) -> None:
+        """Leave it without one again."""
+        if trainer.profiler is self:  # type: ignore[attr-defined]
+            trainer.profiler = PassThroughProfiler()  # type: ignore[attr-defined]
+
+    def start(self, action_name: str) -> None:
+        """Note when a fetch begins."""
+        if action_name == self._FETCH:
+            self._began = time.perf_counter()
+
+    def stop(self, action_name: str) -> None:
+        """Add the time since then."""
+        if action_name == self._FETCH:
+            self._waited_s += time.perf_counter() - self._began
+
+    def take_s(self) -> float:
+        """Return the seconds waited since the last call."""
+        waited_s, self._waited_s = self._waited_s, 0.0
+        return waited_s

@@ -33,6 +33,7 @@ from facegender.support.text import one_line
 from facegender.training.callbacks.epoch_sums import EpochSums
 from facegender.training.callbacks.image_predictions import ImagePredictions
 from facegender.training.callbacks.layer_watch import LayerWatch, with_units
+from facegender.training.callbacks.loaders import FetchTimer
 from facegender.training.callbacks.source import ProbeBatch, Source
 from facegender.training.callbacks.steering import Steering, learning_rate
 from facegender.training.failures import reason
@@ -115,6 +116,7 @@ class RunRecorder(Callback):
             source = ScriptSource(name, labels, Path(root), probes, visualize_every, mean, std)
         self._source = source
         self._steering = Steering(source, self._frame_on_request)
+        self._fetches = FetchTimer()
         self._forget()
 
     def _forget(self) -> None:
@@ -172,6 +174,7 @@ class RunRecorder(Callback):
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined] # Lightning sets it elsewhere
         rest = callbacks.index(self) + 1
         callbacks[rest:] = [callback for callback in callbacks[rest:] if callback is not self]
+        self._fetches.attach(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin a run if the recorder makes its folder. Lightning's tuners exit before they call this hook."""
@@ -181,6 +184,7 @@ class RunRecorder(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the run."""
+        self._fetches.detach(trainer)
         if stage == "fit":
             self._close_watch()
             self._source.close("completed")
@@ -324,7 +328,8 @@ class RunRecorder(Callback):
 
     def _record_step(self, trainer: Trainer, outputs: Any, batch: Any, batch_idx: int) -> None:
         measured = self._source.measure_step(trainer, outputs, batch, batch_idx)
-        step = StepDone(batch_idx + 1, measured.images, measured.loss_sum_and_correct, time.perf_counter())
+        ended, waited_s = time.perf_counter(), self._fetches.take_s()
+        step = StepDone(batch_idx + 1, measured.images, measured.loss_sum_and_correct, ended, waited_s)
         if measured.is_trained and self._sums is not None:
             self._sums.add(step)
         self._steps.done.append(step)

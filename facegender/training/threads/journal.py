@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import threading
 import time
 from collections import deque
@@ -14,7 +15,17 @@ from typing import Any
 import msgspec
 import psutil
 
-from facegender.runs.events import EpochFinished, Event, Heartbeat, Notice, RequestDone, RunFinished, Steps, System
+from facegender.runs.events import (
+    EpochFinished,
+    Event,
+    Heartbeat,
+    Level,
+    Notice,
+    RequestDone,
+    RunFinished,
+    Steps,
+    System,
+)
 from facegender.runs.folder import HEARTBEAT_S, RunFolder
 from facegender.runs.journal import JournalWriter
 from facegender.runs.requests import StopRequest, TrainerRequest, take_requests
@@ -23,6 +34,7 @@ from facegender.support.text import counted
 from facegender.training.failures import describe, reason
 from facegender.training.stop import STOP_REQUESTED, StopSwitch
 from facegender.training.threads.system_metrics import sample_system
+from facegender.training.threads.watchdog import Watchdog
 
 STEPS_EVERY_S = 0.1
 POLL_EVERY_S = 0.5
@@ -43,12 +55,14 @@ class StepDone(msgspec.Struct, frozen=True, gc=False):
         loss_sum_and_correct: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and number
             of photographs classified as labelled.
         ended: When, by `time.perf_counter`.
+        waited_s: How long the training thread waited for the batch before.
     """
 
     batch: int
     images: int
     loss_sum_and_correct: Any
     ended: float
+    waited_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +125,7 @@ class JournalThread(threading.Thread):
         self._last_batch: int | None = None
         self._gpus: Sequence[int] = ()
         self._load_failed = False
+        self._watchdog = Watchdog(self._notice)
         self._flushed_at = self._wrote_at = time.monotonic()
 
     def watch(self, gpus: Sequence[int]) -> None:
@@ -143,6 +158,7 @@ class JournalThread(threading.Thread):
                 if now >= sample_at:
                     sample_at = now + SYSTEM_EVERY_S
                     self._sample()
+                    self._watchdog.poll(now, *self._room())
                 if self._failing_since is not None:
                     self._write()
                 if now >= self._wrote_at + HEARTBEAT_S:
@@ -214,6 +230,8 @@ class JournalThread(threading.Thread):
         if missing:
             self._notice(f"the journal lost {counted(missing, 'step')}: the disk was too slow")
         self._last_batch = steps[-1].batch
+        for before, step in zip([self._steps_until, *(one.ended for one in steps)], steps, strict=False):
+            self._watchdog.add_step(step.waited_s, step.ended - before)
         try:
             self._emit(self._columns(self._steps, steps))
         except Exception as error:  # a device that failed; the trainer will raise the same error
@@ -237,6 +255,17 @@ class JournalThread(threading.Thread):
             images_per_second=sum(step.images for step in steps) * epoch.devices / elapsed_s if elapsed_s > 0 else 0.0,
         )
 
+    def _room(self) -> tuple[int | None, int]:
+        """Return the room on the disk, None if unknown, and the size of the last checkpoint, both in bytes."""
+        try:
+            free = shutil.disk_usage(self._folder.path).free
+        except OSError:
+            return None, 0
+        try:
+            return free, self._folder.last_checkpoint.stat().st_size
+        except OSError:
+            return free, 0
+
     def _sample(self) -> None:
         try:
             self._emit(sample_system(self._gpus))
@@ -245,8 +274,8 @@ class JournalThread(threading.Thread):
                 self._load_failed = True
                 print_error(f"the machine's load cannot be read: {describe(error)}; training continues without it")
 
-    def _notice(self, text: str) -> None:
-        self._emit(Notice(time=time.time(), level="error", text=text))
+    def _notice(self, text: str, level: Level = "error") -> None:
+        self._emit(Notice(time=time.time(), level=level, text=text))
 
     # From events to lines ---------------------------------------------------------------------------------------------
 
@@ -260,6 +289,7 @@ class JournalThread(threading.Thread):
                 self._unwritten.pop()
         if self._observer is not None:
             self._observer(event)
+        self._watchdog.observe(event, time.monotonic())
 
     def _write(self) -> None:
         """Write what waits, line by line, so that after a failure exactly the missing lines are written."""
