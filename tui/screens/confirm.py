@@ -1,15 +1,16 @@
-"""A dialog that asks before something that cannot be undone."""
+"""A dialog, over the screen it is about, that asks before something that cannot be undone."""
 
 from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tui.screens.base import BaseScreen
 
 
-class Confirm(BaseScreen[bool]):
+class Confirm(ModalScreen[bool], BaseScreen[bool]):
     """Returns True only after the key for yes; every other way to close it means no."""
 
     CSS_PATH = "confirm.tcss"
@@ -17,6 +18,8 @@ class Confirm(BaseScreen[bool]):
     BINDINGS = [
         ("y", "answer(True)", "yes"),
         ("n,escape,q", "answer(False)", "no"),
+        # Those of the application do not reach past a modal screen.
+        ("ctrl+q,ctrl+c", "app.detach", "detach"),
     ]
 
     def __init__(self, question: str, consequence: str) -> None:
