@@ -288,7 +288,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def on_late_reply(self) -> None:
         """Tell the user how to make use of the reply."""
-        self.notify("The terminal replied late. Press g to probe again with a longer timeout.", timeout=10)
+        text = "The terminal replied late. Press g to probe again with a longer timeout."
+        self.notify_about("late reply", text, timeout=10)
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         """Pace the pictures on a slow link: the terminal has drawn what was sent so far."""
@@ -308,6 +309,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def action_redraw(self) -> None:
         """Probe the terminal again, as after attaching from another one, and redraw everything."""
+        self.retract("late reply")
         if not self._leaving:  # both workers are in one exclusive group
             self._redraw()
 
@@ -396,6 +398,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def use_settings(self, settings: Settings) -> None:
         """Put other settings into force, and tell every screen."""
+        self.retract("settings")
         before, self.settings = self.settings, settings
         if settings == before:
             return
@@ -408,10 +411,10 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def _notify_settings(self, error: SettingsError, consequence: str) -> None:
         lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))
-        self.notify("\n".join(lines), title="Settings", severity="warning", markup=False, timeout=20)
+        self.notify_about("settings", "\n".join(lines), severity="warning", timeout=20)
 
     def _notify_theme(self, error: UserError, consequence: str) -> None:
-        self.notify(one_line(f"{error} ({consequence})"), title="Theme", severity="warning", markup=False, timeout=20)
+        self.notify_about("theme", one_line(f"{error} ({consequence})"), severity="warning", timeout=20)
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

@@ -13,7 +13,7 @@ from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
 
 from rich.console import Console
 from rich.segment import Segment
@@ -27,6 +27,7 @@ from textual.drivers import linux_driver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.geometry import Offset, Region
 from textual.message_pump import MessagePump
+from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
@@ -166,7 +167,52 @@ def _replacing_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
 linux_driver.getincrementaldecoder = _replacing_decoder  # type: ignore[attr-defined, assignment]
 
 
-class OrderedKeysApp(App[None]):
+class RetractingApp(App[None]):
+    """An app that takes notifications back; Textual's public methods only remove all of them."""
+
+    def __init__(self, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self._topics: dict[str, str] = {}
+
+    def notify_about(
+        self, topic: str, message: str, *, severity: SeverityLevel = "information", timeout: float = 5.0
+    ) -> None:
+        """Notify of something that may soon be no longer true; replaces what was said of the same topic.
+
+        Args:
+            message: Plain text without markup.
+            timeout: Seconds.
+        """
+        self.retract(topic)
+        self._topics[topic] = message
+        self.notify(message, severity=severity, timeout=timeout, markup=False)
+
+    def retract(self, topic: str) -> None:
+        """Take back what was said of a topic, if it is still shown."""
+        if message := self._topics.pop(topic, ""):
+            self.call_later(self._take_back, message)  # the notification may still be in the queue
+
+    def _take_back(self, message: str) -> None:
+        for notification in list(self._notifications):
+            if notification.message == message:
+                self._unnotify(notification)
+
+
+def notify_about(
+    app: App[Any], topic: str, message: str, *, severity: SeverityLevel = "information", timeout: float = 5.0
+) -> None:
+    """Call `RetractingApp.notify_about` from a widget, whose app may be of any class."""
+    if isinstance(app, RetractingApp):
+        app.notify_about(topic, message, severity=severity, timeout=timeout)
+
+
+def retract(app: App[Any], topic: str) -> None:
+    """Call `RetractingApp.retract` from a widget."""
+    if isinstance(app, RetractingApp):
+        app.retract(topic)
+
+
+class OrderedKeysApp(RetractingApp):
     """An app that handles typed keys one after the other.
 
     Textual puts each key into the queue of the focused widget, and looks for a binding when the key has come back

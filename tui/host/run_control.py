@@ -15,6 +15,7 @@ from facegender.runs.folder import LIVE_STATES, RunFolder, run_names
 from facegender.runs.requests import CheckpointRequest, FrameRequest, Request, SetRequest, send_request
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line
+from tui.graphics.textual_internals import notify_about, retract
 from tui.host.access import WriteAccess
 from tui.host.processes import Trainers
 from tui.messages import (
@@ -89,7 +90,8 @@ class RunControl:
                 case ResumeRun():
                     await asyncio.to_thread(self._trainers.resume, request.folder)
                     self._app.post_message(OpenRun(request.folder))
-                    self._notify(f"Resuming {request.folder.name} from its last checkpoint")
+                    name = request.folder.name
+                    self._notify(f"Resuming {name} from its last checkpoint", name)
                 case StopRun():
                     await self._stop(request.folder)
                 case RecordFrame():
@@ -131,7 +133,7 @@ class RunControl:
             self._notify(f"{folder.name} has already ended: {state}")
             return
         await asyncio.to_thread(folder.request_stop)
-        self._notify(f"{folder.name} will stop after this batch")
+        self._notify(f"{folder.name} will stop after this batch", folder.name)
 
     async def _send(self, folder: RunFolder, request: Request, what: str) -> None:
         """Send a request to the trainer of a live run.
@@ -143,7 +145,7 @@ class RunControl:
             why = ": its pictures are those of its epochs" if isinstance(request, FrameRequest) else ": resume it first"
             raise UserError(f"run {folder.name} is not training{why}")
         await asyncio.to_thread(send_request, folder, request)
-        self._notify(f"{folder.name} {what}; the log tells when")
+        self._notify(f"{folder.name} {what}; the log tells when", folder.name)
 
     async def _delete(self, folder: RunFolder) -> None:
         await asyncio.to_thread(folder.require_deletable)
@@ -159,6 +161,7 @@ class RunControl:
             self._report("Kept" if undo.is_set() else "Deleted", folder.name)
         finally:
             self.deleting.discard(folder.name)
+            retract(self._app, "deleting")
             self._app.screen.post_message(RunsChanged())
 
     def keep_runs(self) -> None:
@@ -190,11 +193,17 @@ class RunControl:
         names = self._reported.pop(what)
         self._notify(f"{what} {names_or_count(names)}")
 
-    def _notify(self, text: str) -> None:
-        self._app.notify(one_line(text), markup=False)
+    def _notify(self, text: str, run: str = "") -> None:
+        """Notify of what was done, or of what a run is about to do, until its log says more."""
+        notify_about(self._app, request_topic(run), one_line(text))
 
     def _notify_error(self, text: str) -> None:
         self._app.notify(one_line(text), severity="error", markup=False, timeout=8)
+
+
+def request_topic(run: str) -> str:
+    """Return the topic of notifications about what a run was asked to do."""
+    return f"request {run}"
 
 
 def names_or_count(names: Collection[str]) -> str:

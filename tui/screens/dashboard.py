@@ -24,10 +24,11 @@ from facegender.support.text import counted, printable
 from tui import commands
 from tui import format as fmt
 from tui.graphics.context import context_of
-from tui.graphics.textual_internals import Column, Row
+from tui.graphics.textual_internals import Column, Row, notify_about, retract
 from tui.graphics.widget import PictureView
 from tui.host.access import access_of
 from tui.host.processes import ClassifierProcess, RunPatches
+from tui.host.run_control import request_topic
 from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.request import LayerRequest
@@ -166,6 +167,7 @@ class Dashboard(PictureScreen):
     def open_run(self, folder: RunFolder) -> None:
         """Show another run, or the same one from its beginning."""
         self._stop_following()
+        retract(self.app, "lost run")
         if self.folder is None or self.folder.path != folder.path or self.state is None:
             self.state = RunState(folder.name)
         self.folder = folder
@@ -186,19 +188,19 @@ class Dashboard(PictureScreen):
     def _run_updated(self, event: RunUpdated) -> None:
         if self.state is None or event.state.name != self.state.name:
             return
+        if self.state.read and (event.state.log != self.state.log or event.state.state != self.state.state):
+            retract(self.app, request_topic(event.state.name))  # it has happened
         self.state, self._stale = event.state, True
         if not event.state.exists:
-            self.app.notify(f"the folder of run {event.state.name} is gone", severity="warning", markup=False)
+            notify_about(self.app, "lost run", f"the folder of run {event.state.name} is gone", severity="warning")
             self._stop_following()
             self.folder = self.state = None
             self.browser.open(None)
 
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:
-        self.app.notify(
-            f"run {event.run} is no longer followed ({event.why}); open it again with r and Enter",
-            severity="error", markup=False, timeout=20,
-        )  # fmt: skip
+        text = f"run {event.run} is no longer followed ({event.why}); open it again with r and Enter"
+        notify_about(self.app, "lost run", text, severity="error", timeout=20)
 
     # Showing it
 
@@ -526,10 +528,10 @@ class Dashboard(PictureScreen):
             self.notify("there is no picture to write yet", severity="error")
             return
         if any(worker.group == "export" and not worker.is_finished for worker in self.workers):
-            self.notify("the last file is still being written", timeout=3)
+            notify_about(self.app, "export", "the last file is still being written")
             return
         if animated:
-            self.notify("writing the epochs as a GIF…", timeout=3)
+            notify_about(self.app, "export", "writing the epochs as a GIF…", timeout=60)
         self._export(self.folder, request, animated)
 
     @work(group="export")
@@ -540,9 +542,9 @@ class Dashboard(PictureScreen):
             await asyncio.to_thread(access_of(self.app).require, folder)
             path = await asyncio.to_thread(export_view, folder, request, animated=animated)
         except UserError as error:
-            self.app.notify(f"not written: {error}", severity="error", markup=False)
+            notify_about(self.app, "export", f"not written: {error}", severity="error")
         else:
-            self.app.notify(f"written to {printable(path)}", markup=False, timeout=10)
+            notify_about(self.app, "export", f"written to {printable(path)}", timeout=10)
 
     async def action_mistakes(self) -> None:
         """Show what the network gets wrong in the selected epoch."""

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable, printable_strings
 from tui import format as fmt
+from tui.graphics.textual_internals import notify_about
 from tui.host.access import access_of
 from tui.host.run_control import names_or_count
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
@@ -318,7 +320,9 @@ class Runs(BaseScreen[None]):
         if self.is_active and self._deleting:
             names = names_or_count(self._deleting)
             them = "it" if len(self._deleting) == 1 else "them"
-            self.app.call_later(self.app.notify, f"deleting {names}: r, then u keeps {them}", markup=False)
+            # Once the screen is left, or it would be removed with the screen's notifications.
+            text = f"deleting {names}: r, then u keeps {them}"
+            self.app.call_later(partial(notify_about, self.app, "deleting", text))
         super().action_leave()
 
     def action_move(self, by: int) -> None:
