@@ -10,7 +10,7 @@ import gc
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,12 +24,12 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.folder import RunFolder, list_runs
+from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.summary import trained_manifest
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, shell_command
 from tui.colours import ColouredApp
-from tui.commands import COMMANDS
+from tui.commands import EVERYWHERE, bindings, checked_keymap, for_palette
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
@@ -109,7 +109,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
     """The stylesheet of the default screen, which Textual does not load by itself."""
     COMMANDS = App.COMMANDS | {_compare_command}
-    BINDINGS = [("ctrl+q,ctrl+c", "detach", "detach"), ("ctrl+z", "suspend", "suspend")]
+    BINDINGS = [*bindings(EVERYWHERE)]
+    COMMAND_PALETTE_BINDING = "f12"
 
     def __init__(
         self,
@@ -148,6 +149,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self._graphics = graphics
         self.settings = settings or Settings()
         self.settings_path = settings_path()
+        self.keymap: Mapping[str, str] = {}
+        """Keys that the user has given to commands, by their names."""
         self._settings_error = settings_error
         self._settings_lock = asyncio.Lock()
         self._settings_stamp = _stamp(self.settings_path) if settings else None
@@ -235,6 +238,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self.theme_changed_signal.subscribe(self, self._restyle, immediate=True)
         if self._theme_error is not None:
             self._notify_theme(self._theme_error, "the automatic theme is used")
+        self._use_keys()
         if self._settings_error is not None:
             self._notify_settings(self._settings_error, "the default is used for what is wrong")
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
@@ -282,9 +286,10 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Fill the command palette: all commands on the dashboard, those of the application elsewhere."""
-        for command in COMMANDS:
-            if screen is self.dashboard or command.action.startswith("app."):
-                yield SystemCommand(command.name, command.description, partial(screen.run_action, command.action))
+        if isinstance(screen, BaseScreen):
+            for command in for_palette(screen.SCREEN_COMMANDS):
+                if not command.argument:
+                    yield SystemCommand(command.name, command.description, partial(screen.run_action, command.action))
 
     def on_late_reply(self) -> None:
         """Tell the user how to make use of the reply."""
@@ -406,8 +411,22 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self.action_redraw()
         if settings.theme != before.theme:
             self._change_theme()
+        self._use_keys()
         for screen in self.screen_stack:
             screen.post_message(SettingsChanged(before))
+
+    def _use_keys(self) -> None:
+        """Give commands the keys of the settings, those that can be used, and show them in the line of keys."""
+        keymap, problems = checked_keymap(self.settings.keys)
+        if keymap != self.keymap:
+            self.keymap = keymap
+            self.set_keymap(keymap)
+            for screen in self.screen_stack:
+                if isinstance(screen, BaseScreen):
+                    screen.update_keys()
+        for problem in problems:
+            text = one_line(f"{self.settings_path}, {problem}")
+            self.notify_about("keys", text, severity="warning", timeout=20)
 
     def _notify_settings(self, error: SettingsError, consequence: str) -> None:
         lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))
@@ -440,7 +459,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         await context_of(self).wait_until_flushed(EXIT_FLUSH_LIMIT_S)
         self.exit()
 
-    def action_command_palette(self) -> None:
+    def action_palette(self) -> None:
         """Show the command palette."""
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
@@ -451,19 +470,62 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
         await self.push_screen(SettingsScreen(self.settings_path))
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         """Show the help."""
         from tui.screens.help import Help
 
-        self.push_screen(Help(self.terminal, None if self.screen is self.dashboard else self.screen))
+        screen = self.screen
+        if isinstance(screen, BaseScreen):
+            await self.push_screen(Help(self.terminal, screen))
 
-    def action_runs(self) -> None:
+    async def action_jump(self) -> None:
+        """Show a letter on each widget of the screen that can take the focus."""
+        screen = self.screen
+        targets = [widget for widget in screen.focus_chain if widget.region and not screen.is_modal]
+        if targets:
+            from tui.screens.jump import Jump
+
+            await self.push_screen(Jump(targets), lambda chosen: screen.set_focus(chosen) if chosen else None)
+
+    async def action_open_named(self, name: str) -> None:
+        """Show the run of this name on the dashboard.
+
+        Raises:
+            UserError: There is no such run.
+        """
+        self._open_run(OpenRun(await asyncio.to_thread(open_run, self.root, name)))
+
+    async def action_compare_named(self, names: str) -> None:
+        """Lay runs over each other; a single one over the run on the dashboard.
+
+        Raises:
+            UserError: One of them does not exist, or there is only one.
+        """
+        shown = self.dashboard.folder.name if self.dashboard.folder is not None else ""
+        wanted = list(dict.fromkeys(names.split()))
+        wanted = [shown, *wanted] if len(wanted) == 1 and shown and shown not in wanted else wanted
+        if len(wanted) < 2:
+            raise UserError("compare needs two runs: compare RUN RUN")
+        folders = [await asyncio.to_thread(open_run, self.root, name) for name in wanted]
+        await self._compare_runs(CompareRuns(tuple(folders)))
+
+    def action_choose_theme(self, name: str) -> None:
+        """Change the colours for this session.
+
+        Raises:
+            UserError: There is no such theme.
+        """
+        if name not in self.available_themes:
+            raise UserError(one_line(f"theme {name}: the themes are {', '.join(sorted(self.available_themes))}"))
+        self.theme = name
+
+    async def action_runs(self) -> None:
         """Show the list of runs."""
         from tui.screens.runs import Runs, TableView
 
         self._runs_view = self._runs_view or TableView()
         current = self.dashboard.folder.name if self.dashboard.folder else ""
-        self.push_screen(Runs(self.root, self._runs_view, current, self._run_control.deleting))
+        await self.push_screen(Runs(self.root, self._runs_view, current, self._run_control.deleting))
 
     async def action_new_run(self) -> None:
         """Show the form for a new run with the configuration of the shown run, or of the newest one that trained."""

@@ -222,9 +222,8 @@ async def test_names_and_values_of_a_damaged_run_are_harmless(root: Path) -> Non
 @pytest.mark.parametrize("size", [LARGE, COMMON, SMALL, (60, 40)], ids=str)
 async def test_every_key_can_be_pressed_at_every_size(runs: tuple[RunFolder, ...], size: tuple[int, int]) -> None:
     async with compared(runs, size) as (app, pilot, screen):
-        for binding in Compare.BINDINGS:
-            keys = binding[0].split(",") if isinstance(binding, tuple) else []
-            for key in set(keys) - {"escape", "q", "enter", "b", "question_mark"}:
+        for command in Compare.SCREEN_COMMANDS:
+            for key in set(command.keys.split(",")) - {"escape", "q", "enter", "b"}:
                 await pilot.press(key)
         await until(lambda: screen.is_complete)
         assert app.screen is screen

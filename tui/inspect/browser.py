@@ -21,7 +21,7 @@ from tui.colours import picture_colours
 from tui.graphics.context import context_of, terminal_of
 from tui.graphics.geometry import area_px
 from tui.graphics.textual_internals import Column, UnpaintedContainer
-from tui.inspect.modes import MODES
+from tui.inspect.modes import MODES, ViewMode
 from tui.inspect.patches import ChannelPatches
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
 from tui.inspect.selection import Selection
@@ -140,8 +140,13 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names of the layers in the order of the network; empty while unknown."""
+        """The names of the layers in the order of the network; empty while they are unknown."""
         return self._layers
+
+    @property
+    def channels(self) -> int:
+        """How many channels the shown layer has; 0 without a picture."""
+        return self._picture.channels if self._picture is not None else 0
 
     @property
     def shown(self) -> LayerRequest | None:
@@ -281,6 +286,10 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
     def next_mode(self) -> None:
         """Switch to the next view."""
         self.select(self.selection.next_mode())
+
+    def select_mode(self, mode: ViewMode) -> None:
+        """Switch to a view."""
+        self.select(replace(self.selection, mode=mode, zoomed=False, tile=0))
 
     def next_scope(self) -> None:
         """Switch what shares a scale of colours: each channel has its own, the layer, the layer in all epochs."""

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 from textual import on
 from textual.screen import ScreenResultType
 from textual.widgets import Static
 
+from facegender.rendering.view_options import SCOPES, VARIANTS
+from facegender.runs.folder import LIVE_STATES
+from facegender.support.errors import UserError
+from facegender.support.text import one_line
 from tui.colours import Restyled
+from tui.commands import EVERYWHERE, REASONS, Command, bindings, shown_keys
 from tui.completion import complete_path
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
 from tui.messages import SettingsChanged
 from tui.settings import settings_of
+from tui.widgets.keys import Hint, KeyHints
 from tui.widgets.prompt import Prompt
 
 
@@ -24,7 +32,66 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
 
     On a busy machine the first widget can have the focus long before the last one is mounted, and would pass on keys
     for actions that look for that one.
+
+    Attributes:
+        SCREEN_COMMANDS: What can be done here, a table of `tui.commands`; the key bindings derive from it.
+        FOOTER: What the line of keys shows: hints of commands, the most important first, those that are always shown
+            behind a ``|``. ``_`` stands for a space, ``open=compare`` shows "compare" for the command with the hint
+            "open", and ``↑↓:choose`` is shown as it is.
     """
+
+    SCREEN_COMMANDS: ClassVar[tuple[Command, ...]] = ()
+    FOOTER: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make the key bindings of a screen's own commands."""
+        if own := vars(cls).get("SCREEN_COMMANDS"):
+            cls.BINDINGS = [*bindings(own), *vars(cls).get("BINDINGS", ())]
+        super().__init_subclass__(**options)
+
+    def lacks(self) -> frozenset[str]:
+        """Return what is not so at the moment: words of `commands.REASONS` that commands may need."""
+        return frozenset()
+
+    def footer(self) -> str:
+        """Return what the line of keys shows at the moment, in the form of `FOOTER`."""
+        return self.FOOTER
+
+    def choices(self, argument: str) -> list[str]:
+        """Return what may follow a command in the palette, by its `Command.argument`; empty if anything may."""
+        return []
+
+    def reason(self, command: Command, lacks: frozenset[str] | None = None) -> str:
+        """Return why a command does nothing at the moment; empty if it does something."""
+        lacks = self.lacks() if lacks is None else lacks
+        return next((REASONS[need] for need in command.needs.split() if need in lacks), "")
+
+    def hints(self) -> tuple[list[Hint], list[Hint]]:
+        """Return the keys that do something now, for `KeyHints`."""
+        first, _, last = self.footer().partition("|")
+        lacks = self.lacks()
+        return list(self._hints(first.split(), lacks)), list(self._hints(last.split(), lacks))
+
+    def _hints(self, words: Iterable[str], lacks: frozenset[str]) -> Iterable[Hint]:
+        keymap: dict[str, str] = getattr(self.app, "keymap", {})
+        for word in words:
+            key, _, text = word.replace("_", " ").partition(":")
+            if text:
+                yield key, text
+                continue
+            hint, _, text = key.partition("=")
+            keys = [
+                shown_keys(keymap.get(command.name, command.keys))[0]
+                for command in (*self.SCREEN_COMMANDS, *EVERYWHERE)
+                if command.hint == hint and command.keys and not self.reason(command, lacks)
+            ]
+            if keys:
+                yield ("" if all(len(key) == 1 for key in keys) else " ").join(keys), text or hint
+
+    def update_keys(self) -> None:
+        """Show the keys that do something now."""
+        for line in self.query(KeyHints):
+            line.show(*self.hints())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Allow actions once the screen is mounted, which is after its widgets are."""
@@ -83,9 +150,13 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
         """Classify the file that a typed text means."""
         raise NotImplementedError
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the key that opens the prompt to the prompt while it is open."""
-        return super().check_action(action, parameters) and not (action == "open_prompt" and self.prompt.is_open)
+    def lacks(self) -> frozenset[str]:
+        """Return what the view on the layer pane does not have."""
+        return super().lacks() | lacks_of(self.browser)
+
+    def action_classify(self, text: str) -> None:
+        """Classify the file that a typed text means."""
+        self.classify(text)
 
     def action_picture(self, change: str, *by: int) -> None:
         """Call a method of the layer pane, with a number or without: the keys act on it wherever the focus is."""
@@ -100,3 +171,34 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
         self.prompt.close()
         if event.text:
             self.classify(event.text)
+
+
+def whole_number(text: str, name: str) -> int:
+    """Return a typed number.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not text.isdecimal():
+        raise UserError(f"{name} {one_line(text)}: it must be a whole number, e.g. {name} 3")
+    return int(text)
+
+
+def lacks_of_state(state: str) -> frozenset[str]:
+    """Return what a run in a state does not have, words of `commands.REASONS`."""
+    live = state in LIVE_STATES
+    has = {"live": live, "ended": not live, "incomplete": state != "completed"}
+    return frozenset(word for word, true in has.items() if not true)
+
+
+def lacks_of(browser: LayerBrowser) -> frozenset[str]:
+    """Return what the view on a layer pane does not have, words of `commands.REASONS`."""
+    mode = browser.selection.mode
+    has = {
+        "pictures": browser.shown is not None,
+        "channels": mode.has_cursor,
+        "probes": mode.shows_probe,
+        "variants": mode.view in VARIANTS,
+        "scales": len(SCOPES[mode.view]) > 1,
+    }
+    return frozenset(word for word, true in has.items() if not true)

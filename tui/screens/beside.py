@@ -21,13 +21,12 @@ from tui.inspect.browser import LayerBrowser
 from tui.inspect.selection import Selection
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
-from tui.screens.base import BaseScreen
+from tui.screens.base import BaseScreen, lacks_of
 from tui.widgets.keys import KeyHints
 
 SIDES = ("left", "right")
 MOVED = {"both": (0, 1), "left": (0,), "right": (1,)}
 """The sides whose epoch the keys move, by the word for them."""
-_PICTURE_ACTIONS = ("picture(", "move_epoch(", "first_epoch", "enter", "back")
 
 
 class Beside(QuietFocusScreen[None], BaseScreen[None]):
@@ -38,16 +37,8 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
     """
 
     CSS_PATH = "beside.tcss"
-    BINDINGS = [
-        *(
-            binding
-            for command, binding in zip(commands.COMMANDS, commands.BINDINGS, strict=False)
-            if command.group == "Pictures" and command.action.startswith(_PICTURE_ACTIONS)
-        ),
-        ("tab", "next_moved", "which side the epoch keys move"),
-        ("q", "leave", "back"),
-        ("question_mark", "app.help", "help"),
-    ]
+    SCREEN_COMMANDS = commands.BESIDE
+    FOOTER = commands.BESIDE_FOOTER
 
     def __init__(
         self,
@@ -86,21 +77,7 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
                 with Column():
                     yield heading
                     yield browser
-        yield KeyHints(
-            [
-                ("←→", "epoch"),
-                ("↑↓", "layer"),
-                ("Tab", "side"),
-                ("m", "view"),
-                ("n", "probe"),
-                ("hjkl", "channel"),
-                ("Enter", "enlarge"),
-                (",.", "page"),
-                ("o", "scale"),
-                ("Space", "play"),
-            ],
-            [("?", "help"), ("Esc", "back")],
-        )
+        yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Follow the runs once the screen has been painted."""
@@ -121,6 +98,10 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
         """Stop the threads that follow the runs."""
         for follower in self._followers:
             follower.stop()
+
+    def lacks(self) -> frozenset[str]:
+        """Return what the view does not have."""
+        return lacks_of(self._browsers[0])
 
     # The runs
 

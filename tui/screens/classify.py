@@ -23,8 +23,6 @@ from tui.inspect.captions import most_probable, probability_bars
 from tui.screens.base import PictureScreen
 from tui.widgets.keys import KeyHints
 
-_DASHBOARD_KEYS = ("c", "up", "down", "h", "j", "k", "l", "comma", "full_stop", "o", "g", "question_mark,f1")
-"""They do the same as on the dashboard."""
 CAVEAT = "Says which training folder it resembles,\nnot who anybody is."
 
 
@@ -32,13 +30,8 @@ class Classify(PictureScreen):
     """Classifies a file and shows the answer, or why there is none; ``c`` asks for another file."""
 
     CSS_PATH = "classify.tcss"
-    BINDINGS = [
-        ("escape,q", "leave", "back"),
-        ("b", "switch_checkpoint", "best or last checkpoint"),
-        ("m", "toggle_heatmap", "heatmap"),
-        ("enter", "picture('zoom')", "enlarge the channel under the cursor"),
-        *(binding for binding in commands.BINDINGS if binding.key in _DASHBOARD_KEYS),
-    ]
+    SCREEN_COMMANDS = commands.CLASSIFY
+    FOOTER = commands.CLASSIFY_FOOTER
 
     def __init__(self, root: Path, classifier: ClassifierProcess, run: str, text: str, layer: int) -> None:
         """Create the screen for a run, whose name is empty if there is none, and the typed path of a file."""
@@ -55,10 +48,7 @@ class Classify(PictureScreen):
         yield Static(id="title", markup=False)
         yield self.browser
         yield self.prompt
-        yield KeyHints(
-            [("↑↓", "layer"), ("m", "heatmap"), ("b", "checkpoint"), ("c", "another"), ("hjkl", "channel")],
-            [("Enter", "zoom"), ("?", "help"), ("Esc", "back")],
-        )
+        yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Show the layer that the dashboard showed, and classify."""

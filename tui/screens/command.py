@@ -16,6 +16,7 @@ from textual.worker import Worker
 from facegender.runs.details import Detail, Section
 from facegender.support.errors import UserError
 from facegender.support.text import one_line, printable
+from tui import commands
 from tui import format as fmt
 from tui.host.processes import CommandOutput, run_command
 from tui.screens.document import DocumentScreen
@@ -23,8 +24,6 @@ from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
 
 ResultType = TypeVar("ResultType")
-_LAST_HINTS = (("?", "help"), ("Esc", "back"))
-_CANCEL_HINTS = (("?", "help"), ("Esc", "cancel"))
 
 
 class CommandScreen(DocumentScreen[ResultType]):
@@ -36,11 +35,8 @@ class CommandScreen(DocumentScreen[ResultType]):
     """
 
     CSS_PATH = "command.tcss"
-    BINDINGS = [
-        *DocumentScreen.BINDINGS,
-        ("r", "run_again", "run it again"),
-        ("escape,q", "leave", "cancel the command, or back"),
-    ]
+    SCREEN_COMMANDS = commands.COMMAND_OUTPUT
+    FOOTER = commands.COMMAND_OUTPUT_FOOTER
 
     def __init__(self, title: str, arguments: Sequence[str]) -> None:
         super().__init__()
@@ -48,17 +44,21 @@ class CommandScreen(DocumentScreen[ResultType]):
         self._arguments = tuple(arguments)
         self._began = 0.0
         self._told = ""
+        self._is_running = False
         self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
         self._title, self._status = Lines(id="title"), Lines(id="status")
-        self.hints = KeyHints([("↑↓", "line"), ("Y", "copy"), ("r", "run again")], _LAST_HINTS)
 
     def compose(self) -> ComposeResult:
         """The output between the title and the state of the command."""
         yield self._title
         yield self.details
         yield self._status
-        yield self.hints
+        yield KeyHints(*self.hints())
+
+    def footer(self) -> str:
+        """Return the key that cancels while the command runs."""
+        return "| back=cancel" if self._is_running else self.FOOTER
 
     def on_mount(self) -> None:
         """Run the command."""
@@ -78,16 +78,18 @@ class CommandScreen(DocumentScreen[ResultType]):
 
     @work(exclusive=True, group="command")
     async def _run(self) -> None:
+        self._is_running = True
         self._began, self._told = time.monotonic(), "starting"
         self.details.show([])
         self._show_progress()
-        self.hints.show([], _CANCEL_HINTS)
+        self.update_keys()
         try:
             output = await run_command(*self._arguments, report=self._report)
         except UserError as error:
             output = CommandOutput((), str(error))
         if self.is_open:
-            self.hints.show([("↑↓", "line"), ("Y", "copy"), ("r", "run again")], _LAST_HINTS)
+            self._is_running = False
+            self.update_keys()
             self.show_output(output)
             if output.error:
                 self._status.write(Text(f" {one_line(output.error)}", "$error"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import events, on, work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.geometry import Size
 from textual.strip import Strip
@@ -17,6 +17,7 @@ from textual.widgets import Static
 from facegender.runs.comparison import Difference, differences, setting_text
 from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, end_of
+from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
 from tui.host.processes import ClassifierProcess
@@ -84,37 +85,8 @@ class Compare(BaseScreen[None]):
         "behind them are the values before smoothing. Runs that differ only in their seed are one line, their mean, "
         "with a band from the lowest to the highest of them. The wheel zooms, a click moves the cursor."
     )
-    BINDINGS = [
-        ("escape,q", "leave", "back"),
-        ("left", "move(-1)", "previous epoch"),
-        ("right", "move(1)", "next epoch"),
-        ("shift+left", "move(-10)", "ten epochs back"),
-        ("shift+right", "move(10)", "ten epochs forward"),
-        ("comma", "step(-1)", "cursor one column to the left"),
-        ("full_stop", "step(1)", "cursor one column to the right"),
-        ("home", "first", "start"),
-        ("end", "last", "newest values"),
-        ("up", "highlight(-1)", "previous run"),
-        ("down", "highlight(1)", "next run"),
-        ("space", "toggle_entry", "show or hide the run"),
-        ("o", "only", "show only this run, or all"),
-        ("enter", "open", "open the run"),
-        ("x", "change('axis')", "x axis: epochs, steps or minutes"),
-        ("s", "change('smoothing')", "smooth training curves"),
-        ("y", "log_scale", "logarithmic loss"),
-        ("a", "next_metric", "metric of the second chart"),
-        ("v", "change('names')", "training curves, validation curves, or both"),
-        ("B", "seeds", "seeds as a band, or each run"),
-        ("f", "freeze", "make this run the reference of the pictures"),
-        ("b", "beside", "pictures beside those of the reference"),
-        ("z", "zoom(1)", "zoom in"),
-        ("Z", "zoom(-1)", "zoom out"),
-        ("h", "pan(-1)", "pan to the left"),
-        ("l", "pan(1)", "pan to the right"),
-        ("d", "columns", "values or differences first"),
-        ("tab", "next_chart", "the other chart"),
-        ("question_mark", "app.help", "help"),
-    ]
+    SCREEN_COMMANDS = commands.COMPARE
+    FOOTER = commands.COMPARE_FOOTER
 
     def __init__(self, folders: tuple[RunFolder, ...], classifier: ClassifierProcess) -> None:
         """Create the screen; the classify process makes the patches of channels in pictures side by side."""
@@ -149,6 +121,8 @@ class Compare(BaseScreen[None]):
         self._redraw = False
         self._rest_until = 0.0
         self._alone = "loss"
+        self._is_alone = False
+        """Whether there is room for one chart only."""
 
     def compose(self) -> ComposeResult:
         """The two charts above the legend."""
@@ -157,26 +131,7 @@ class Compare(BaseScreen[None]):
             yield self._panes["loss"]
             yield self._panes["metric"]
         yield self._legend
-        yield KeyHints(
-            [
-                ("←→", "epoch"),
-                ("↑↓", "run"),
-                ("Tab", "chart"),
-                ("Space", "hide"),
-                ("z", "zoom"),
-                ("x", "axis"),
-                ("s", "smooth"),
-                ("y", "log"),
-                ("a", "metric"),
-                ("v", "train/val"),
-                ("b", "pictures"),
-                ("B", "seeds"),
-                ("o", "only"),
-                ("d", "differences"),
-                ("Enter", "open"),
-            ],
-            [("?", "help"), ("Esc", "back")],
-        )
+        yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Follow the runs."""
@@ -335,6 +290,11 @@ class Compare(BaseScreen[None]):
 
     # Arrangement
 
+    def lacks(self) -> frozenset[str]:
+        """Return what these runs and the screen do not have."""
+        has = {"one-chart": self._is_alone, "seeds": any(len(entry.runs) > 1 for entry in self._entries)}
+        return frozenset(word for word, true in has.items() if not true)
+
     def on_resize(self) -> None:
         """Arrange the charts for the new size, and draw them once they have theirs."""
         self._arrange()
@@ -346,7 +306,8 @@ class Compare(BaseScreen[None]):
         alone = width < ALONE_BELOW_COLUMNS and not stacked
         for name, pane in self._panes.items():
             pane.display = not alone or name == self._alone
-        self.query_one(KeyHints).hide(*([] if alone else ["chart"]))
+        self._is_alone = alone
+        self.update_keys()
         self.query_one("#charts").styles.layout = "vertical" if stacked else "horizontal"
         self._fit_legend()
 
@@ -427,11 +388,9 @@ class Compare(BaseScreen[None]):
         """Show or hide the entry under the cursor."""
         self._toggle(self._highlighted)
 
-    def on_key(self, event: events.Key) -> None:
+    def action_toggle_number(self, number: int) -> None:
         """Show or hide the entry whose glyph is this number."""
-        if event.character is not None and event.character in GLYPHS[:9]:
-            event.stop()
-            self._toggle(GLYPHS.index(event.character))
+        self._toggle(GLYPHS.index(str(number)))
 
     def _toggle(self, index: int) -> None:
         if index < len(self._entries):

@@ -20,7 +20,7 @@ from facegender.runs.events import HealthMeasured
 from facegender.runs.folder import RunFolder
 from facegender.runs.health import Finding, findings
 from facegender.support.errors import UserError
-from facegender.support.text import counted, printable
+from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
 from tui.graphics.context import context_of
@@ -31,11 +31,12 @@ from tui.host.processes import ClassifierProcess, RunPatches
 from tui.host.run_control import request_topic
 from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
+from tui.inspect.modes import MODES
 from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile, SettingsChanged, ShowRunPage
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
-from tui.screens.base import PictureScreen
+from tui.screens.base import PictureScreen, lacks_of_state, whole_number
 from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.facts import CELL, Facts, machine_facts, run_facts
@@ -82,13 +83,8 @@ class Dashboard(PictureScreen):
 
     AUTO_FOCUS = "#layers"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
-    BINDINGS = [
-        *commands.BINDINGS,
-        ("tab", "next_pane(1)", "next pane"),
-        ("shift+tab", "next_pane(-1)", "previous pane"),
-        ("pageup", "scroll_log(-1)", "scroll the log up"),
-        ("pagedown", "scroll_log(1)", "scroll the log down"),
-    ]
+    SCREEN_COMMANDS = commands.DASHBOARD
+    FOOTER = commands.DASHBOARD_FOOTER
 
     def __init__(
         self, root: Path, folder: RunFolder | None, classifier: ClassifierProcess, thumbnails: ThumbnailProcess
@@ -135,7 +131,7 @@ class Dashboard(PictureScreen):
                 yield self._scrubber
                 yield Pane("Log", RunLog(), id="log")
         yield self.prompt
-        yield KeyHints(commands.HINTS, commands.LAST_HINTS)
+        yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Start to follow the run, and the timers."""
@@ -202,6 +198,31 @@ class Dashboard(PictureScreen):
         text = f"run {event.run} is no longer followed ({event.why}); open it again with r and Enter"
         notify_about(self.app, "lost run", text, severity="error", timeout=20)
 
+    # Keys
+
+    def footer(self) -> str:
+        """Return the keys of the explorer while it is open."""
+        return commands.EXPLORER_FOOTER if self._explorer else self.FOOTER
+
+    def lacks(self) -> frozenset[str]:
+        """Return what the run and the shown view do not have."""
+        state = self.state
+        if state is None:
+            return super().lacks() | {"run", "pictures", "predictions", "health"}
+        has = {
+            "recipe": state.started is None or bool(state.started.recipe),
+            "predictions": bool(state.predicted),
+            "health": bool(state.health),
+        }
+        return super().lacks().union(lacks_of_state(state.state), (word for word, true in has.items() if not true))
+
+    def action_close(self) -> None:
+        """Leave the explorer, or the program: one level back, as on every screen."""
+        if self._explorer:
+            self._open_explorer(False)
+        else:
+            self.app.action_detach()  # type: ignore[attr-defined]  # of our application
+
     # Showing it
 
     def _tick(self) -> None:
@@ -226,8 +247,6 @@ class Dashboard(PictureScreen):
         self.query_one(StatusLines).show(state, time.time())
         if state is None:
             state = RunState("", process_state="completed", read=True)
-        useless = "resume" if state.live else "stop"
-        self.query_one(KeyHints).hide(useless, *(["resume"] if state.state == "completed" else []))
         if not self._charts.show(state):
             self._stale = True
         self._machine_facts.show(state)
@@ -278,6 +297,7 @@ class Dashboard(PictureScreen):
         summary = f"{counted(found, 'finding')} about the layers: H" if found else ""
         self._run.show_notes(Text(title, "$warning"), Text(summary, "$warning"))
         self._charts.show_epoch(epoch, latest=following)
+        self.update_keys()
         self._show_overview()
 
     def _show_overview(self) -> None:
@@ -388,10 +408,7 @@ class Dashboard(PictureScreen):
     def _open_explorer(self, open_: bool) -> None:
         """Open the explorer, or go back to all panes."""
         self._explorer, self._pane = open_, "layers"
-        hints = (
-            (commands.EXPLORER_HINTS, commands.EXPLORER_LAST_HINTS) if open_ else (commands.HINTS, commands.LAST_HINTS)
-        )
-        self.query_one(KeyHints).show(*hints)
+        self.update_keys()
         self._arrange()
         self.browser.focus()
 
@@ -462,6 +479,19 @@ class Dashboard(PictureScreen):
             self.browser.move_epoch(by, every=self._pane in CHARTS)
         self._selected()
 
+    def action_show_epoch(self, text: str) -> None:
+        """Show an epoch by its number, the first one being 1; 0 stands for the initial weights.
+
+        Raises:
+            UserError: There is no such epoch.
+        """
+        epochs = self.browser.epochs
+        number = whole_number(text, "epoch")
+        if number - 1 not in epochs:
+            known = f"epochs {epochs[0] + 1} to {epochs[-1] + 1}" if epochs else "no epoch yet"
+            raise UserError(f"epoch {number}: the run has {known}")
+        self.browser.select_epoch(number - 1)
+
     def action_first_epoch(self) -> None:
         """Show the first epoch."""
         self.browser.first_epoch(every=self._pane in CHARTS)
@@ -497,6 +527,50 @@ class Dashboard(PictureScreen):
             self._open_explorer(False)
         else:
             self.action_enlarge(False)
+
+    def action_show_layer(self, text: str) -> None:
+        """Show a layer by its name, the end of its name, or its number, the first one being 1.
+
+        Raises:
+            UserError: There is no such layer, or several.
+        """
+        names = self.choices("layer")
+        if text.isdecimal() and 1 <= int(text) <= len(names):
+            self.browser.select_layer(int(text) - 1)
+            return
+        found = [name for name in names if name == text] or [name for name in names if name.endswith(text)]
+        if len(found) != 1:
+            meant = f"which of {', '.join(found)}?" if found else f"the layers are {', '.join(names)}"
+            raise UserError(one_line(f"layer {text}: {meant}"))
+        self.browser.select_layer(names.index(found[0]))
+
+    def action_show_channel(self, text: str) -> None:
+        """Put the cursor on a channel by its number, the first one being 1.
+
+        Raises:
+            UserError: The layer has no such channel.
+        """
+        number, count = whole_number(text, "channel"), self.browser.channels
+        if not 1 <= number <= count:
+            raise UserError(f"channel {number}: the layer has {counted(count, 'channel')}")
+        self.browser.select_layer(self.browser.selection.layer, number - 1)
+
+    def action_show_view(self, text: str) -> None:
+        """Show a view by its name.
+
+        Raises:
+            UserError: There is no such view.
+        """
+        mode = next((mode for mode in MODES if mode.view == text), None)
+        if mode is None:
+            raise UserError(one_line(f"view {text}: the views are {', '.join(self.choices('view'))}"))
+        self.browser.select_mode(mode)
+
+    def choices(self, argument: str) -> list[str]:
+        """Return what may follow a command in the palette."""
+        if argument == "view":
+            return [mode.view for mode in MODES]
+        return list(self.browser.layers) if argument == "layer" else super().choices(argument)
 
     def action_health(self) -> None:
         """Show what is unhealthy about the layers, in the explorer."""

@@ -19,17 +19,6 @@ class DocumentScreen(QuietFocusScreen[ScreenResultType], BaseScreen[ScreenResult
     """A screen around a `DetailsView`, on which its keys act wherever the focus is."""
 
     AUTO_FOCUS = "#details"
-    BINDINGS = [
-        ("up,k", "details('move', -1)", "previous line"),
-        ("down,j", "details('move', 1)", "next line"),
-        ("pageup", "details('page', -1)", "page up"),
-        ("pagedown", "details('page', 1)", "page down"),
-        ("home", "details('first')", "first line"),
-        ("end", "details('last')", "last line"),
-        ("Y", "copy", "copy the line, or the section on its title (OSC 52)"),
-        ("g", "app.redraw", "redraw"),
-        ("question_mark,f1", "app.help", "help"),
-    ]
 
     def __init__(self) -> None:
         super().__init__()

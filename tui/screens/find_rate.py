@@ -13,12 +13,14 @@ from textual.app import ComposeResult
 from facegender.runs.config import TrainConfig
 from facegender.runs.details import Detail, Section
 from facegender.support.text import printable_strings
+from tui import commands
 from tui import format as fmt
 from tui.host.processes import CommandOutput
 from tui.run.curves import Curve
 from tui.screens.command import CommandScreen
 from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.details import DetailsView
+from tui.widgets.keys import KeyHints
 
 BATCH_COLOUR = "$reference"
 
@@ -41,7 +43,8 @@ class FindRate(CommandScreen[float | None]):
         config: The configuration that the rate is for.
     """
 
-    BINDINGS = [("enter", "take", "take the suggestion"), *CommandScreen.BINDINGS]
+    SCREEN_COMMANDS = commands.FIND_RATE
+    FOOTER = commands.FIND_RATE_FOOTER
 
     def __init__(self, arguments: Sequence[str], config: TrainConfig) -> None:
         super().__init__("Learning rate", ["find-lr", *arguments, "--json"])
@@ -55,7 +58,11 @@ class FindRate(CommandScreen[float | None]):
         yield self._chart
         yield self.details
         yield self._status
-        yield self.hints
+        yield KeyHints(*self.hints())
+
+    def lacks(self) -> frozenset[str]:
+        """Return whether there is no suggestion."""
+        return frozenset({"rate"} if self._suggestion is None else ())
 
     def show_output(self, output: CommandOutput) -> None:
         """Show the curve and the suggestion."""
@@ -70,7 +77,7 @@ class FindRate(CommandScreen[float | None]):
         if found.suggestion is not None:
             self._suggestion = found.suggestion
             lines.insert(0, Detail(label="suggested", text=fmt.significant(found.suggestion), kind="heading"))
-            self.hints.show([("Enter", "take it"), ("Y", "copy"), ("r", "run again")], [("?", "help"), ("Esc", "back")])
+            self.update_keys()
         if found.command:
             lines.append(Detail(label="train with it", text=found.command, kind="command", copied=found.command))
         self.details.show([Section(title="Learning rate", lines=tuple(lines))])

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from itertools import groupby
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import VerticalScroll
-from textual.screen import Screen
 from textual.widgets import Static
 
+from tui import commands
 from tui import format as fmt
-from tui.commands import COMMANDS, Group
 from tui.graphics.context import context_of
 from tui.graphics.terminal import Terminal
 from tui.screens.base import BaseScreen
 from tui.widgets.keys import KeyHints
 
+GROUPS = ("", "Runs", "Pictures", "Curves", "Everywhere")
+"""The sections in their order."""
+_NOTE = (
+    "The palette (: or Ctrl+P) runs each command by the name on the right. By that name the settings give it another "
+    "key. Esc goes one step back. q closes the screen, on the dashboard the program; Ctrl+Q leaves it from anywhere."
+)
 LABELS = (
     "The labels are binary because the data is annotated that way: female and male are the names of folders that "
     "somebody sorted photographs into by looking at them. A prediction says which folder a photograph resembles. It "
@@ -30,18 +35,11 @@ class Help(BaseScreen[None]):
     """A page to read; any of the usual keys closes it."""
 
     CSS_PATH = "help.tcss"
-    BINDINGS = [
-        ("escape,q,question_mark,f1", "leave", "back"),
-        ("down,j", "scroll('down')", "down"),
-        ("up,k", "scroll('up')", "up"),
-        ("pagedown,space", "scroll('page_down')", "page down"),
-        ("pageup", "scroll('page_up')", "page up"),
-        ("home,g", "scroll('home')", "beginning"),
-        ("end,G", "scroll('end')", "end"),
-    ]
+    SCREEN_COMMANDS = commands.HELP
+    FOOTER = commands.HELP_FOOTER
 
-    def __init__(self, terminal: Terminal, screen: Screen[object] | None = None) -> None:
-        """Create the help of a screen, whose own keys come first; without one that of the dashboard."""
+    def __init__(self, terminal: Terminal, screen: BaseScreen[Any]) -> None:
+        """Create the help of a screen."""
         super().__init__()
         self._terminal = terminal
         self._screen = screen
@@ -49,38 +47,35 @@ class Help(BaseScreen[None]):
     def compose(self) -> ComposeResult:
         """The commands, the terminal, the labels."""
         with VerticalScroll(can_focus=False):
-            if self._screen is not None:
-                yield Static(Text("Keys of this screen", "bold"), classes="heading")
-                yield Static(self._keys_of(self._screen))
-                if self._screen.HELP:
-                    yield Static(Text(self._screen.HELP, "dim"))
-            yield Static(Text("Keys of the dashboard" if self._screen else "Keys", "bold"), classes="heading")
+            yield Static(Text("Keys", "bold"), classes="heading")
             yield Static(self._commands(), id="commands")
-            yield Static(Text("The command palette (: or Ctrl+P) finds each command by the name on the right.", "dim"))
+            if self._screen.HELP:
+                yield Static(Text(self._screen.HELP, "dim"))
+            yield Static(Text(_NOTE, "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
             yield Static(self._terminal_facts())
             yield Static(Text("About the labels", "bold"), classes="heading")
             yield Static(Text(LABELS))
-        yield KeyHints([("↑↓", "scroll"), ("Home End", "beginning, end")], [("Esc", "back")])
-
-    def _keys_of(self, screen: Screen[object]) -> Table:
-        keys: dict[str, list[str]] = {}
-        for binding in Binding.make_bindings(screen.BINDINGS):
-            keys.setdefault(binding.description, []).append(self.app.get_key_display(binding))
-        table = Table.grid(padding=(0, 2))
-        for description, shown in keys.items():
-            table.add_row(Text(" ".join(shown), "bold", justify="right"), Text(description))
-        return table
+        yield KeyHints(*self.hints())
 
     def _commands(self) -> Table:
+        """Return the commands of the screen with what they do, or why they do nothing at the moment."""
         table = Table.grid(padding=(0, 2))
-        for group in get_args(Group):
-            table.add_row(Text(group, "bold $primary"), "", "")
-            for command in COMMANDS:
-                if command.group == group:
-                    key = Text(command.key_display, "bold", justify="right")
-                    table.add_row(key, Text(command.description), Text(command.name, "dim"))
-        table.add_row(Text("Tab 1–6", "bold", justify="right"), Text("focus a pane"), "")
+        lacks = self._screen.lacks()
+        keymap = self.app.keymap  # type: ignore[attr-defined]  # of our application
+        listed = sorted(commands.for_palette(self._screen.SCREEN_COMMANDS), key=lambda one: GROUPS.index(one.group))
+        for group, members in groupby(listed, key=lambda command: command.group):
+            if group:
+                table.add_row(Text(group, "bold $primary"), "", "")
+            for command in members:
+                key = " ".join(commands.shown_keys(keymap.get(command.name, command.keys)))
+                reason = self._screen.reason(command, lacks)
+                about = Text(command.description, "dim" if reason else "")
+                if command.argument:
+                    about.append(f": {command.name} and {commands.ARGUMENTS[command.argument]}")
+                if reason:
+                    about.append(f" (not now: {reason})", "$warning")
+                table.add_row(Text(key, "dim" if reason else "bold", justify="right"), about, Text(command.name, "dim"))
         return table
 
     def _terminal_facts(self) -> Text:

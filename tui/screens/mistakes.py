@@ -13,7 +13,6 @@ from rich.style import Style
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.widgets import Static
 
 from facegender.evaluation.mistakes import CheckedPredictions
@@ -23,6 +22,7 @@ from facegender.runs.photographs import Photographs
 from facegender.runs.predictions import PredictionsUnreadable
 from facegender.support.errors import UserError
 from facegender.support.text import one_line, shell_command
+from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import QuietFocusScreen
 from tui.host.processes import ClassifierProcess
@@ -33,7 +33,7 @@ from tui.screens.base import BaseScreen
 from tui.widgets.confusion import ConfusionMatrix
 from tui.widgets.figures import FiguresView
 from tui.widgets.gallery import Gallery, Tile, caption
-from tui.widgets.keys import Hint, KeyHints
+from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
 from tui.widgets.scrubber import EpochScrubber
 
@@ -46,15 +46,6 @@ MIN_ROWS = 20
 """On a lower screen the line of epochs is left out."""
 Tab = Literal["mistakes", "suspects", "figures"]
 TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
-HINTS: dict[Tab, tuple[Hint, ...]] = {
-    "mistakes": (
-        ("←→", "epoch"), ("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("s", "changed sides"),
-        ("v", "never correct"), ("f", "freeze"), ("Tab", "suspects, figures"),
-    ),
-    "suspects": (("hjkl", "photograph"), ("Enter", "open"), (",.", "page"), ("Tab", "figures, mistakes")),
-    "figures": (("←→", "epoch"), ("hjkl", "cell"), ("Enter", "list it"), ("Tab", "mistakes, suspects")),
-}  # fmt: skip
-LAST_HINTS: tuple[Hint, ...] = (("?", "help"), ("Esc", "back"))
 NO_PREDICTIONS = "this run has no predictions of single photographs"
 
 
@@ -72,33 +63,8 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
 
     CSS_PATH = "mistakes.tcss"
     AUTO_FOCUS = "#gallery"
-    BINDINGS = [
-        Binding("escape", "back", "clear the filter, or back"),
-        ("q,w", "leave", "back"),
-        ("left", "move_epoch(-1)", "previous epoch"),
-        ("right", "move_epoch(1)", "next epoch"),
-        ("shift+left", "move_epoch(-10)", "ten epochs back"),
-        ("shift+right", "move_epoch(10)", "ten epochs forward"),
-        ("home", "first_epoch", "first epoch"),
-        ("end", "follow_live", "latest epoch, followed live"),
-        ("h", "move('move', -1)", "photograph or cell to the left"),
-        ("l", "move('move', 1)", "photograph or cell to the right"),
-        ("j,down", "move('move_row', 1)", "photograph or cell below"),
-        ("k,up", "move('move_row', -1)", "photograph or cell above"),
-        ("comma,pageup", "move('move_page', -1)", "previous page"),
-        ("full_stop,pagedown", "move('move_page', 1)", "next page"),
-        ("enter", "enter", "look closer, or list the cell"),
-        Binding("tab", "next_tab(1)", "next tab", priority=True),
-        Binding("shift+tab", "next_tab(-1)", "previous tab", priority=True),
-        ("1", "show_tab('mistakes')", "mistakes"),
-        ("2", "show_tab('suspects')", "suspects"),
-        ("3", "show_tab('figures')", "figures"),
-        ("f", "freeze", "freeze this epoch as the reference"),
-        ("s", "changed_sides", "those that changed sides since the reference"),
-        ("v", "never_correct", "those that were never correct"),
-        ("g", "app.redraw", "redraw"),
-        ("question_mark,f1", "app.help", "help"),
-    ]
+    SCREEN_COMMANDS = commands.MISTAKES
+    FOOTER = commands.MISTAKES_FOOTER
 
     def __init__(
         self,
@@ -141,7 +107,15 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         yield self._gallery
         yield self._figures
         yield Lines(id="about", markup=False)
-        yield KeyHints(HINTS["mistakes"], LAST_HINTS)
+        yield KeyHints(*self.hints())
+
+    def lacks(self) -> frozenset[str]:
+        """Return what the tab does not have."""
+        return {
+            "mistakes": frozenset(),
+            "suspects": frozenset({"mistakes", "epochs"}),
+            "figures": frozenset({"mistakes", "photographs"}),
+        }[self._tab]
 
     def on_mount(self) -> None:
         """Show the epoch."""
@@ -415,7 +389,7 @@ class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
         if tab != self._tab and self._epochs:
             self._tab = tab
             self._show_scrubber(self.size.height)
-            self.query_one(KeyHints).show(HINTS[tab], LAST_HINTS)
+            self.update_keys()
             self._show_title()
             self._update()
 

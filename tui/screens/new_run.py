@@ -11,7 +11,6 @@ import msgspec
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.suggester import SuggestFromList
 from textual.widget import Widget
@@ -25,6 +24,7 @@ from facegender.runs.presets import UNUSED, default_of
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder, typed_path
 from facegender.support.text import counted, one_line, printable
+from tui import commands
 from tui.completion import complete_path
 from tui.messages import StartRun
 from tui.screens.base import BaseScreen
@@ -51,14 +51,8 @@ class NewRun(BaseScreen[None]):
     CSS_PATH = "new_run.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
-    BINDINGS = [
-        ("escape", "leave", "back"),
-        ("ctrl+s", "start", "start the run"),
-        ("ctrl+t", "complete", "complete the path"),
-        # With priority, so that what is typed in one go with such a key goes to the field that the key leads to.
-        Binding("tab,down,enter", "move(1)", "next field", show=False, priority=True),
-        Binding("shift+tab,up", "move(-1)", "previous field", show=False, priority=True),
-    ]
+    SCREEN_COMMANDS = commands.NEW_RUN
+    FOOTER = commands.NEW_RUN_FOOTER
 
     def __init__(
         self, root: Path, config: TrainConfig, origin: str = "the reference recipe", *, first: str = "data"
@@ -90,10 +84,7 @@ class NewRun(BaseScreen[None]):
                     yield self._widget(field)
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
         yield Static("", id="verdict", markup=False)
-        yield KeyHints(
-            [("Enter ↑↓", "fields"), ("Ctrl+T", "complete path"), ("Space", "choices")],
-            [("Ctrl+S", "start"), ("Esc", "back")],
-        )
+        yield KeyHints(*self.hints())
 
     def _widget(self, field: str) -> Widget:
         id = f"field-{field}"

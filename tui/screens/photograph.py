@@ -23,6 +23,7 @@ from facegender.runs.frames import FrameUnreadable, open_frame
 from facegender.runs.protocol import Answer, PhotographRequest
 from facegender.support.errors import UserError
 from facegender.support.text import one_line, printable_strings
+from tui import commands
 from tui import format as fmt
 from tui.graphics.context import terminal_of
 from tui.graphics.geometry import Area, area_px
@@ -83,19 +84,8 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
 
     CSS_PATH = "photograph.tcss"
     AUTO_FOCUS = None
-    BINDINGS = [
-        ("escape,q", "leave", "back"),
-        ("left", "move_epoch(-1)", "previous epoch"),
-        ("right", "move_epoch(1)", "next epoch"),
-        ("shift+left", "move_epoch(-10)", "ten epochs back"),
-        ("shift+right", "move_epoch(10)", "ten epochs forward"),
-        ("home", "move_epoch(-1_000_000)", "first epoch"),
-        ("end", "move_epoch(1_000_000)", "latest epoch"),
-        ("l,j,down,full_stop", "move(1)", "next photograph"),
-        ("h,k,up,comma", "move(-1)", "previous photograph"),
-        ("g", "app.redraw", "redraw"),
-        ("question_mark,f1", "app.help", "help"),
-    ]
+    SCREEN_COMMANDS = commands.PHOTOGRAPH
+    FOOTER = commands.PHOTOGRAPH_FOOTER
 
     def __init__(
         self,
@@ -140,7 +130,7 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
                     yield view
         yield Lines(id="source", markup=False)
         yield self._chart
-        yield KeyHints([("←→", "epoch"), ("hl", "previous, next photograph")], [("?", "help"), ("Esc", "back")])
+        yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Show the photograph."""

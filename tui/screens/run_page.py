@@ -19,9 +19,11 @@ from textual.widgets import Input, Static
 from facegender.runs.details import Detail, RunDetails, Section, read_details
 from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, one_line, printable
+from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
 from tui.messages import REQUESTS
+from tui.screens.base import lacks_of_state
 from tui.screens.confirm import Confirm
 from tui.screens.document import DocumentScreen
 from tui.widgets.details import DetailsView
@@ -32,12 +34,6 @@ from tui.widgets.lines import Lines
 POLL_S = 0.5
 REST = 20
 """Reading takes at most about this fraction of the time: a long journal is read less often."""
-_HINTS = (
-    ("↑↓", "line"), ("←→", "section"), ("Enter", "do it"), ("Y", "copy"), ("/", "filter"), ("S", "stop"),
-    ("R", "resume"), ("t", "new run"),
-)  # fmt: skip
-_LAST_HINTS = (("?", "help"), ("Esc", "back"))
-_FILTER_HINTS = (("Enter", "keep the filter"), ("↑↓", "line"))
 _SECTION = "section"
 """The name in a style's meta data of the index of a section, in the list of contents."""
 
@@ -51,18 +47,8 @@ class RunPage(DocumentScreen[None]):
         "Y copies what is under the cursor by the escape sequence OSC 52, which also reaches your own machine through "
         "ssh if the terminal allows it; on the title of a section it copies the section."
     )
-    BINDINGS = [
-        *DocumentScreen.BINDINGS,
-        ("left,h,shift+tab", "section(-1)", "previous section"),
-        ("right,l,tab", "section(1)", "next section"),
-        ("enter", "details('choose')", "carry out the command under the cursor"),
-        ("slash", "filter", "show only lines with a text"),
-        ("S", "request('stop')", "stop the run after this batch (asks first)"),
-        ("R", "request('resume')", "resume the run from its last checkpoint"),
-        ("t", "train", "start a new run with this configuration"),
-        ("escape", "back", "clear the filter, or back"),
-        ("q,i", "leave", "back"),
-    ]
+    SCREEN_COMMANDS = commands.RUN_PAGE
+    FOOTER = commands.RUN_PAGE_FOOTER
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -73,7 +59,14 @@ class RunPage(DocumentScreen[None]):
         self._timer: Timer | None = None
         self._title, self._contents = Lines(id="title"), Static(id="contents", markup=False)
         self._input = TextInput(id="edit-input", compact=True, placeholder="lines that contain this text")
-        self._hints = KeyHints(_HINTS, _LAST_HINTS)
+
+    def footer(self) -> str:
+        """Return the keys of the filter while it is typed."""
+        return "Enter:keep_the_filter ↑↓:line | Esc:clear_it" if self.has_class("-editing") else self.FOOTER
+
+    def lacks(self) -> frozenset[str]:
+        """Return what the run does not have."""
+        return lacks_of_state(self._read.state) if self._read is not None else frozenset({"live", "ended"})
 
     def compose(self) -> ComposeResult:
         """The contents beside the document."""
@@ -84,7 +77,7 @@ class RunPage(DocumentScreen[None]):
         with Horizontal(id="edit"):
             yield Static("filter ›", id="edit-label", markup=False)
             yield self._input
-        yield self._hints
+        yield KeyHints(*self.hints())
 
     # Reading
 
@@ -119,6 +112,7 @@ class RunPage(DocumentScreen[None]):
             self.details.show(list(filter(None, (_matching(one, self._filter) for one in self._read.sections))))
         self._show_title()
         self._show_contents()
+        self.update_keys()
 
     def _show_title(self) -> None:
         title = Text(" Run ", "bold").append(self._folder.name)
@@ -232,7 +226,7 @@ class RunPage(DocumentScreen[None]):
     def action_filter(self) -> None:
         """Type a text to filter by."""
         self.add_class("-editing")
-        self._hints.show(_FILTER_HINTS, [("Esc", "clear it")])
+        self.update_keys()
         # At once: keys that were typed ahead belong to the text.
         self.set_focus(self._input)
 
@@ -252,7 +246,7 @@ class RunPage(DocumentScreen[None]):
     @on(Input.Submitted)
     def _close_filter(self) -> None:
         self.remove_class("-editing")
-        self._hints.show(_HINTS, _LAST_HINTS)
+        self.update_keys()
         self.set_focus(self.details)
 
 

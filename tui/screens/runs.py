@@ -27,14 +27,15 @@ from facegender.runs.run_table import COLUMNS, fit_cell, fit_columns, natural_wi
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable, printable_strings
+from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import notify_about
 from tui.host.access import access_of
 from tui.host.run_control import names_or_count
 from tui.messages import REQUESTS, CompareRuns, DeleteRun, KeepRuns, RenameRun, RunRenamed, RunsChanged, WriteNote
-from tui.screens.base import BaseScreen
+from tui.screens.base import BaseScreen, lacks_of_state
 from tui.widgets.inputs import TextInput
-from tui.widgets.keys import Hint, KeyHints
+from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
 from tui.widgets.run_table import GAP, Heading, Row, RunTable
 
@@ -42,19 +43,12 @@ REREAD_S = 2.0
 _HIGHEST_FIRST = ("best", "epochs", "duration")
 """Columns whose highest values come first when they are chosen."""
 _SCROLLBAR = 1
-_HINTS = (
-    ("Enter", "open"), ("Space", "mark"), ("/", "filter"), ("←→", "sort"), ("o", "reverse"), ("d", "delete"),
-    ("i", "info"), ("N", "note"), ("F2", "rename"), ("S", "stop"), ("R", "resume"), ("t", "new run"),
-)  # fmt: skip
-_ONE_MARKED_HINTS = (("Space", "mark another to compare"), *_HINTS[2:])
-_COMPARE_HINTS = (("Enter", "compare"), *_HINTS[1:])
-_LAST_HINTS = (("?", "help"), ("Esc", "back"))
-_EDIT_HINTS: dict[str, tuple[list[Hint], list[Hint]]] = {
-    "filter": ([("Enter", "keep the filter"), ("↑↓", "run")], [("Esc", "clear it")]),
-    "note": ([("Enter", "write the note")], [("Esc", "cancel")]),
-    "name": ([("Enter", "rename")], [("Esc", "cancel")]),
+_EDIT_FOOTERS = {
+    "filter": "Enter:keep_the_filter ↑↓:run | Esc:clear_it",
+    "note": "Enter:write_the_note | Esc:cancel",
+    "name": "Enter:rename | Esc:cancel",
 }
-"""For what is typed."""
+"""What the line of keys shows, by what is typed."""
 _ERROR = "$error"
 _PLACEHOLDERS = {
     "filter": "recipe:tuned lr<0.01 best>0.9 age<2d state:failed,crashed -word",
@@ -93,28 +87,8 @@ class Runs(BaseScreen[None]):
 
     CSS_PATH = "runs.tcss"
     HELP = f"{FILTER_HELP} The columns are {', '.join(COLUMNS)}."
-    BINDINGS = [
-        # The table has the first three itself; while the filter is typed the arrows move in it all the same.
-        ("up", "move(-1)", "previous run"),
-        ("down", "move(1)", "next run"),
-        ("enter", "open", "open the run; with marks compare the marked ones"),
-        ("space", "mark", "mark the run or unmark it, and go to the next one"),
-        ("slash", "edit('filter')", "filter while you type"),
-        ("left", "choose_column(-1)", "sort by the column to the left (or click a header)"),
-        ("right", "choose_column(1)", "sort by the column to the right"),
-        ("o", "reverse", "reverse the order"),
-        ("d,D", "delete", "delete the marked runs, or this one, after some seconds"),
-        ("u", "keep", "keep the runs that are about to be deleted"),
-        ("N", "edit('note')", "write a note"),
-        ("f2", "edit('name')", "rename the run"),
-        ("S", "request('stop')", "stop the run after this batch (asks first)"),
-        ("R", "request('resume')", "resume the run from its last checkpoint"),
-        ("i", "request('page')", "everything that is known of the run"),
-        ("t", "app.new_run", "start a new run"),
-        ("question_mark,f1", "app.help", "show this help"),
-        ("escape", "back", "close the text, clear the filter, then the marks, or back"),
-        ("q,r", "leave", "back"),
-    ]
+    SCREEN_COMMANDS = commands.RUNS
+    FOOTER = commands.RUNS_FOOTER
 
     def __init__(self, root: Path, view: TableView, current: str, deleting: Collection[str]) -> None:
         super().__init__()
@@ -138,7 +112,6 @@ class Runs(BaseScreen[None]):
         self._table, self._none = RunTable(id="table"), Static("reading the runs…", id="none", markup=False)
         self._edit_label = Static(id="edit-label", markup=False)
         self._input = TextInput(id="edit-input", compact=True, select_on_focus=False)
-        self._hints = KeyHints(_HINTS, _LAST_HINTS)
 
     def compose(self) -> ComposeResult:
         """The table between its title and the line of keys."""
@@ -149,7 +122,7 @@ class Runs(BaseScreen[None]):
         with Horizontal(id="edit"):
             yield self._edit_label
             yield self._input
-        yield self._hints
+        yield KeyHints(*self.hints())
 
     # Reading
 
@@ -245,11 +218,7 @@ class Runs(BaseScreen[None]):
     def _show_lines(self) -> None:
         """Show the title, and what the table has no room for of the run under the cursor."""
         self._title_line.write(self._title())
-        if self._editing:
-            self._hints.show(*_EDIT_HINTS[self._editing])
-        else:
-            hints = (_HINTS, _ONE_MARKED_HINTS, _COMPARE_HINTS)[min(2, len(self._view.marked))]
-            self._hints.show(hints, _LAST_HINTS)
+        self.update_keys()
         detail = Text(no_wrap=True, overflow="ellipsis")
         if self._filter_error:
             detail.append(self._filter_error, _ERROR)
@@ -295,6 +264,20 @@ class Runs(BaseScreen[None]):
         self._show_lines()
 
     # Keys
+
+    def footer(self) -> str:
+        """Return the keys of a text that is edited, or those that mark runs to compare, or all."""
+        if self._editing:
+            return _EDIT_FOOTERS[self._editing]
+        opened = ("open", "", "open=compare")[min(2, len(self._view.marked))]
+        mark = "mark=mark_another_to_compare" if len(self._view.marked) == 1 else "mark"
+        return f"{opened} {mark} {self.FOOTER}"
+
+    def lacks(self) -> frozenset[str]:
+        """Return what the run under the cursor does not have."""
+        run = self._listed.get(self._table.key)
+        lacks = lacks_of_state(run.summary.state) if run is not None else frozenset({"row"})
+        return lacks if self._deleting else lacks | {"deleting"}
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the keys to the text while one is edited, except those that end it or move among the filtered runs."""

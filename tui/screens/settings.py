@@ -8,7 +8,6 @@ from typing import Any
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, Static
@@ -16,6 +15,7 @@ from textual.widgets import Input, OptionList, Select, Static
 from facegender.support.errors import UserError
 from facegender.support.fields import Field
 from facegender.support.text import one_line, printable
+from tui import commands
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS, described, settings_of
@@ -33,14 +33,8 @@ class SettingsScreen(BaseScreen[None]):
     CSS_PATH = "settings.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
-    BINDINGS = [
-        ("escape", "leave", "back"),
-        ("ctrl+e", "edit", "open the file in $EDITOR"),
-        ("ctrl+d", "reset", "set this setting to its default"),
-        # With priority, so that what is typed in one go with such a key goes to the field that the key leads to.
-        Binding("tab,down,enter", "move(1)", "next setting", show=False, priority=True),
-        Binding("shift+tab,up", "move(-1)", "previous setting", show=False, priority=True),
-    ]
+    SCREEN_COMMANDS = commands.SETTINGS
+    FOOTER = commands.SETTINGS_FOOTER
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -56,10 +50,7 @@ class SettingsScreen(BaseScreen[None]):
                     yield self._widget(field)
                     yield Static(id=f"note-{field.name}", classes="note", markup=False)
         yield Static(id="help", markup=False)
-        yield KeyHints(
-            [("↑↓", "settings"), ("Space", "choices"), ("Enter", "save"), ("Ctrl+D", "default"), ("Ctrl+E", "editor")],
-            [("Esc", "back")],
-        )
+        yield KeyHints(*self.hints())
 
     def _widget(self, field: Field) -> Widget:
         value, id = getattr(settings_of(self.app), field.name), f"field-{field.name}"

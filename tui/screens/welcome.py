@@ -16,13 +16,14 @@ from facegender.runs.config import TrainConfig
 from facegender.support.errors import UserError
 from facegender.support.files import is_folder
 from facegender.support.text import one_line, printable
+from tui import commands
 from tui.host.access import access_of
 from tui.host.processes import output_lines
 from tui.messages import StartRun
 from tui.screens.base import BaseScreen
 from tui.screens.confirm import Confirm
 from tui.screens.new_run import NewRun
-from tui.widgets.keys import KeyHints
+from tui.widgets.keys import Hint, KeyHints
 
 _INTRODUCTION = (
     "Trains a small network on photographs of faces and shows its feature maps while it learns. "
@@ -40,12 +41,8 @@ class Welcome(BaseScreen[None]):
 
     CSS_PATH = "welcome.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]
-    BINDINGS = [
-        ("escape", "leave", "dashboard"),
-        ("question_mark", "app.help", "help"),
-        ("r", "app.runs", "runs"),
-        ("q", "app.detach", "quit"),
-    ]
+    SCREEN_COMMANDS = commands.WELCOME
+    FOOTER = commands.WELCOME_FOOTER
 
     def __init__(self, root: Path, demo: TrainConfig) -> None:
         super().__init__()
@@ -63,10 +60,12 @@ class Welcome(BaseScreen[None]):
                 *(Option(Text.assemble((f"{name:<12}", "bold"), (text, "dim")), id) for id, name, text in _CHOICES)
             )
             yield Static("", id="progress", markup=False)
-        yield KeyHints(
-            [("↑↓", "choose"), ("Enter", "continue"), ("Esc", "dashboard"), ("root", printable(self._root))],
-            [("?", "help"), ("q", "quit")],
-        )
+        yield KeyHints(*self.hints())
+
+    def hints(self) -> tuple[list[Hint], list[Hint]]:
+        """Return the keys, and the root behind them."""
+        hints, always = super().hints()
+        return [*hints, ("root", printable(self._root))], always
 
     @on(OptionList.OptionSelected)
     async def _chosen(self, event: OptionList.OptionSelected) -> None:

@@ -30,7 +30,6 @@ class KeyHints(Widget):
         super().__init__()
         self._hints = tuple(hints)
         self._always = tuple(always)
-        self._hidden: frozenset[str] = frozenset()
 
     def show(self, hints: Iterable[Hint], always: Iterable[Hint]) -> None:
         """Show other keys."""
@@ -39,16 +38,10 @@ class KeyHints(Widget):
             self._hints, self._always = shown
             self.refresh()
 
-    def hide(self, *words: str) -> None:
-        """Hide the keys with these words, which do nothing now."""
-        if (hidden := frozenset(words)) != self._hidden:
-            self._hidden = hidden
-            self.refresh()
-
     def render(self) -> Text:
         """Draw the line."""
         line, tail = Text(" "), Text.assemble(*map(_hint_text, self._always))
-        for hint in map(_hint_text, (hint for hint in self._hints if hint[1] not in self._hidden)):
+        for hint in map(_hint_text, self._hints):
             if line.cell_len + hint.cell_len + tail.cell_len > self.size.width:
                 break
             line.append_text(hint)
