@@ -3,6 +3,7 @@
 ``python -m benchmarks.long_run [STEPS…]`` (200 000, a million and three million by default). The interface runs in a
 pseudo-terminal with a clock in its event loop: the longest time between two ticks is the longest time that a key had
 to wait. The prompt is opened again and again while it reads, and timed from the key to its words on the screen.
+*decode* is decoding the same journal with msgspec and nothing else, in a process of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.compare import decode_s
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
 from benchmarks.terminal import Terminal
@@ -84,16 +86,21 @@ def main() -> None:
         watched(Path(root), run, int(steps), Path(report))
         return
     print(description())
-    heads = (f"{'steps':>10} {'MiB':>6}", f"{'all read s':>11} {'blocked ms':>11} {'then ms':>8}")
+    heads = (
+        f"{'steps':>10} {'MiB':>6}",
+        f"{'decode s':>9} {'all read s':>11} {'ratio':>6} {'blocked ms':>11} {'then ms':>8}",
+    )
     print(*heads, f"{'key ms':>8} {'worst':>7} {'n':>4}")
     for steps in map(int, sys.argv[1:]) if sys.argv[1:] else STEPS:
         with tempfile.TemporaryDirectory() as scratch:
             folder = write_run(Path(scratch), "long", EPOCHS, steps // EPOCHS, frames=False)
             size = folder.journal_path.stat().st_size / 2**20
+            bare_s, _ = decode_s(Path(scratch))
             loop, echoes = measure(Path(scratch), "long", steps)
         keys = [1000 * echo for echo in echoes] or [float("nan")]
         print(
-            f"{steps:>10} {size:>6.0f} {loop['read_s']:>11.2f} {1000 * loop['reading']:>11.0f} "
+            f"{steps:>10} {size:>6.0f} {bare_s:>9.2f} {loop['read_s']:>11.2f} {loop['read_s'] / bare_s:>6.2f} "
+            f"{1000 * loop['reading']:>11.0f} "
             f"{1000 * loop['afterwards']:>8.0f} {statistics.median(keys):>8.0f} {max(keys):>7.0f} {len(echoes):>4}",
             flush=True,
         )
