@@ -28,6 +28,15 @@ def train(
         str | None,
         typer.Option("--resume", metavar="RUN", parser=not_empty, help="Continue a run from its last checkpoint."),
     ] = None,
+    on_end: Annotated[
+        str,
+        typer.Option(
+            "--on-end",
+            metavar="COMMAND",
+            help="Shell command that is run when the run has ended, however it ended, with FACEGENDER_RUN, "
+            "FACEGENDER_STATUS and other facts in its environment; at most a minute.",
+        ),
+    ] = "",
     root: Root = Path(),
     config: Config = None,
 ) -> None:
@@ -35,7 +44,7 @@ def train(
     settings = read_settings(given, config)
     from facegender.training.run import train as start
 
-    status = start(configure(settings), root, run, resume, changes=settings)
+    status = start(configure(settings), root, run, resume, changes=settings, on_end=on_end)
     raise typer.Exit(1 if status == "failed" else 0)
 
 

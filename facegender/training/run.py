@@ -20,7 +20,8 @@ from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists
 from facegender.support.text import counted, printable, shell_command
 from facegender.training.failures import describe
-from facegender.training.run_setup import set_up_new, set_up_resumed
+from facegender.training.on_end import run_on_end
+from facegender.training.run_setup import RunSetup, set_up_new, set_up_resumed
 from facegender.training.session import ConsoleSession
 from facegender.training.stop import STOP_REQUESTED, Stopped, signals_handled
 from facegender.training.threads.console import TrainLog
@@ -40,6 +41,7 @@ def train(
     *,
     changes: Mapping[str, Any] | None = None,
     show: bool = True,
+    on_end: str = "",
 ) -> Status:
     """Train a run to its end, or until it is stopped.
 
@@ -50,6 +52,7 @@ def train(
         resume: Name of a run to resume.
         changes: With ``resume``: fields of the configuration to change.
         show: Print progress.
+        on_end: Command that is run when the run has ended, see `facegender.training.on_end`; empty for none.
 
     Returns:
         How the run ended. A failure has been reported on stderr.
@@ -69,12 +72,12 @@ def train(
         with TrainLog(setup.folder.log_path) as log:
             session = ConsoleSession(setup, log, show=show)
             with signals_handled(session.stop, log.adopt_output):
-                return _run(session, log)
+                return _run(session, log, on_end)
     finally:
         setup.folder.lock.release()
 
 
-def _run(session: ConsoleSession, log: TrainLog) -> Status:
+def _run(session: ConsoleSession, log: TrainLog, on_end: str) -> Status:
     setup, folder = session.setup, session.setup.folder
     status: Status = "completed"
     error = ""
@@ -92,6 +95,7 @@ def _run(session: ConsoleSession, log: TrainLog) -> Status:
         if not has_begun:
             session.close()
             setup.abandon(str(user_error))
+            _run_on_end(on_end, setup, "failed", str(user_error))
             raise
         status, error = "failed", str(user_error)
     except BaseException as exception:
@@ -106,7 +110,15 @@ def _run(session: ConsoleSession, log: TrainLog) -> Status:
         print_error(f"run {folder.name} failed: {error}")
     elif session.show:
         _summarise(session, status)
+    _run_on_end(on_end, setup, status, error)
     return status
+
+
+def _run_on_end(command: str, setup: RunSetup, status: Status, error: str) -> None:
+    """Run the user's command, for which the run is free again."""
+    setup.folder.lock.release()
+    if command:
+        run_on_end(command, setup.folder, status, error)
 
 
 def _work(session: ConsoleSession) -> None:

@@ -49,6 +49,19 @@ def test_a_run_is_trained_and_resumed(tmp_path: Path, capsys: Capture) -> None:
     assert "nothing to stop" in capsys.readouterr().out
 
 
+@pytest.mark.skipif(shutil.which("flock") is None, reason="needs the command flock")
+@pytest.mark.parametrize(("options", "code", "status"), [([], 0, "completed"), (["--on-nan=stop"], 1, "failed")])
+def test_a_command_runs_at_the_end_of_a_run_when_it_can_be_resumed_already(
+    tmp_path: Path, options: list[str], code: int, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if code:
+        monkeypatch.setattr("facegender.network.module.FaceGenderModule.training_step", None)
+    command = 'flock -n "$FACEGENDER_FOLDER/lock" echo "$FACEGENDER_RUN $FACEGENDER_STATUS" > "$FACEGENDER_FOLDER/told"'
+    arguments = [*TINY, "--epochs=1", "--visualize-every=0", "--run=a", *options, f"--on-end={command}"]
+    assert run(["train", *arguments, "--root", str(tmp_path)]) == code
+    assert (RunFolder(tmp_path, "a").path / "told").read_text() == f"a {status}\n"
+
+
 def test_settings_come_from_a_file_and_options_overrule_them(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text('data = "nowhere"\nepochs = 1\nimage-size = 32\nwidths = [4, 8, 8]\nseed = 5\n')
     options = ["--config", str(tmp_path / "run.toml"), "--demo", "--demo-faces=10", "--seed=6", "--accelerator=cpu"]

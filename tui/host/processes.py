@@ -37,9 +37,14 @@ _FAILED = "the command failed"
 
 
 class Trainers:
-    """The trainers that this interface has started. They keep running when the interface ends."""
+    """The trainers that this interface has started. They keep running when the interface ends.
 
-    def __init__(self) -> None:
+    Args:
+        on_end: Returns the command that a trainer runs when its run has ended; empty for none.
+    """
+
+    def __init__(self, on_end: Callable[[], str] = str) -> None:
+        self._on_end = on_end
         self._children: list[tuple[RunFolder, subprocess.Popen[bytes]]] = []
         self._lock = threading.Lock()
         """Held while a trainer is checked for and started: requests come from several threads."""
@@ -86,6 +91,8 @@ class Trainers:
 
     def _spawn(self, folder: RunFolder, arguments: list[str]) -> None:
         command = [sys.executable, "-m", "facegender", "train", f"--root={folder.root}", *arguments]
+        if on_end := self._on_end():
+            command.append(f"--on-end={on_end}")
         try:
             with open_regular(folder.log_path, append=True) as log:
                 child = subprocess.Popen(

@@ -34,6 +34,7 @@ from tui.messages import (
     StopRun,
     WriteNote,
 )
+from tui.settings import settings_of
 
 UNDO_S = 8.0
 """Until then nothing of a run that is to be deleted is removed."""
@@ -62,7 +63,7 @@ class RunControl:
         self._root = root
         self._confirm = confirm
         self._access = access
-        self._trainers = Trainers()
+        self._trainers = Trainers(lambda: settings_of(app).on_end)
         self._pending: set[str] = set()
         self.deleting: set[str] = set()
         self._undo = asyncio.Event()
