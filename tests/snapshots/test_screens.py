@@ -311,6 +311,6 @@ async def test_settings(
         await pilot.press("O")
         await until_said(app, "keys")
         if wrong:
-            await pilot.press("down", "down", "down", "5", "0", "0")
+            await pilot.press("down", "down", "down", "enter", "5", "0", "0")
             await until_said(app, "must be between 2 and 128")
         assert await svg_of(app, pilot) == screens

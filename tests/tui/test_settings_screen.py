@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, WatchedApp, running, screen_text, type_text, until, until_said
+from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Input, Select
+from textual.widgets import Input, OptionList
 
 import tui.app
 from tui.screens.settings import SettingsScreen
@@ -38,54 +39,76 @@ async def opened(file: Path, size: tuple[int, int] = COMMON) -> AsyncIterator[tu
         yield app, pilot
 
 
-def focus(app: WatchedApp, name: str) -> None:
-    app.screen.query_one(f"#field-{name}").focus()
+def choose(app: WatchedApp, name: str) -> None:
+    """Move the cursor to a setting."""
+    app.screen.query_one("#list", OptionList).highlighted = list(FIELDS).index(name)
 
 
 @pytest.mark.parametrize("size", [COMMON, NARROW])
-async def test_every_setting_is_shown_with_its_help(file: Path, size: tuple[int, int]) -> None:
+async def test_every_setting_is_shown_and_the_chosen_one_is_explained(file: Path, size: tuple[int, int]) -> None:
     async with opened(file, size) as (app, _):
         for field in FIELDS.values():
             await until_said(app, field.label)
-        focus(app, "smoothing")
+        choose(app, "smoothing")
         await until_said(app, "Default: 0.8.")
 
 
 async def test_a_choice_is_in_force_and_saved_at_once(file: Path) -> None:
     async with opened(file) as (app, pilot):
-        focus(app, "x_axis")
-        await pilot.press("space", "down", "enter")
+        choose(app, "x_axis")
+        await pilot.press("enter", "down", "enter")
         await until(lambda: app.settings.x_axis == "steps")
         await until(lambda: file.exists() and load_settings(file) == Settings(x_axis="steps"))
-        focus(app, "bell")
-        await pilot.press("space", "down", "enter")
-        await until(lambda: load_settings(file) == Settings(x_axis="steps", bell=False))
+        await until(lambda: isinstance(app.focused, OptionList) and app.focused.id == "list")
+        await pilot.press("right")
+        await until(lambda: load_settings(file) == Settings(x_axis="minutes"))
+        choose(app, "bell")
+        await pilot.press("space")
+        await until(lambda: load_settings(file) == Settings(x_axis="minutes", bell=False))
         await pilot.press("ctrl+d")
-        await until(lambda: load_settings(file) == Settings(x_axis="steps"))
+        await until(lambda: load_settings(file) == Settings(x_axis="minutes"))
 
 
-async def test_a_text_is_saved_when_its_field_is_left(file: Path) -> None:
+async def test_escape_leaves_the_choices_as_they_were_and_then_the_screen(file: Path) -> None:
     async with opened(file) as (app, pilot):
-        focus(app, "levels")
-        await pilot.press("ctrl+u")
+        choose(app, "graphics")
+        await pilot.press("enter", "down", "escape")
+        await until(lambda: app.focused is not None and app.focused.id == "list")
+        assert app.settings == Settings()
+        await pilot.press("escape")
+        assert app.screen is app.dashboard
+
+
+async def test_a_text_is_saved_with_enter(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        choose(app, "levels")
+        await pilot.press("enter")
         await type_text(pilot, "64")
         assert app.settings.levels == 32
         await pilot.press("enter")
         await until(lambda: file.exists() and load_settings(file).levels == 64)
-        focus(app, "on_end")
-        await type_text(pilot, "beep")
-        await pilot.press("escape")
-        await until(lambda: load_settings(file).on_end == "beep")
-        assert app.screen is app.dashboard
+        await pilot.press("enter", "9", "escape")
+        await pilot.pause()
+        assert app.settings.levels == 64
+        assert load_settings(file) == Settings(levels=64)
+
+
+async def test_keys_that_come_in_one_go_belong_to_the_line_that_the_first_opens(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        choose(app, "on_end")
+        await pilot.pause()
+        for key in ("enter", "q", "O"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: app.screen.query_one("#input", Input).value == "qO")
 
 
 async def test_a_wrong_text_is_explained_and_not_saved(file: Path) -> None:
     async with opened(file) as (app, pilot):
-        focus(app, "smoothing")
-        await pilot.press("ctrl+u")
+        choose(app, "smoothing")
+        await pilot.press("enter")
         await type_text(pilot, "1.5")
         await until_said(app, "smoothing must be 0 or between 0.1 and 0.999, not 1.5")
-        await pilot.press("down")
+        await pilot.press("enter")
         await pilot.pause()
         assert app.settings == Settings()
         assert "must be 0 or between" in screen_text(app)
@@ -94,20 +117,20 @@ async def test_a_wrong_text_is_explained_and_not_saved(file: Path) -> None:
 
 async def test_what_somebody_else_saves_is_shown_but_not_over_what_is_typed(file: Path) -> None:
     async with opened(file) as (app, pilot):
-        focus(app, "levels")
-        await pilot.press("6")
+        choose(app, "levels")
+        await pilot.press("enter", "6")
         file.parent.mkdir()
         file.write_text('x_axis = "steps"\nsmoothing = 0.5\nlevels = 8\n')
-        await until(lambda: app.screen.query_one("#field-x_axis", Select).value == "steps")
-        assert app.screen.query_one("#field-smoothing", Input).value == "0.5"
-        assert app.screen.query_one("#field-levels", Input).value == "6"
+        await until_said(app, "x axis                steps")
+        assert "0.5" in screen_text(app)
+        assert app.screen.query_one("#input", Input).value == "6"
 
 
 async def test_a_setting_that_cannot_be_saved_is_in_force_nevertheless(file: Path) -> None:
     file.parent.touch()  # no folder can be made there
     async with opened(file) as (app, pilot):
-        focus(app, "x_axis")
-        await pilot.press("space", "down", "enter")
+        choose(app, "x_axis")
+        await pilot.press("right")
         await until(lambda: app.told)
         assert app.told[-1].startswith(f"not saved: {file} cannot be written")
         assert app.settings.x_axis == "steps"

@@ -8,59 +8,83 @@ from typing import Any
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
-from textual.widget import Widget
-from textual.widgets import Input, OptionList, Select, Static
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
 
 from facegender.support.errors import UserError
 from facegender.support.fields import Field
 from facegender.support.text import one_line, printable
-from tui import commands
+from tui import format as fmt
+from tui.graphics.textual_internals import Row
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS, described, settings_of
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
 
+_NAMES = tuple(FIELDS)
+_LABEL_CELLS = max(len(field.label) for field in FIELDS.values()) + 2
+_VALUE_CELLS = 26
+_MIN_HELP_CELLS = 24
+"""Where there is less room beside a value, only the setting under the cursor shows its help."""
+
 
 class SettingsScreen(BaseScreen[None]):
-    """A row for each setting. A choice is saved when it is made, a text with Enter or when its field is left.
+    """A list of the settings. Below it is a line to change the one under the cursor, open while that happens.
+
+    One line of widgets for all settings, because a widget or two for each would delay the key that opens the screen.
 
     Args:
         path: The settings file, for the title.
     """
 
     CSS_PATH = "settings.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
-    SCREEN_COMMANDS = commands.SETTINGS
-    FOOTER = commands.SETTINGS_FOOTER
+    AUTO_FOCUS = "#list"
+    BINDINGS = [
+        ("escape", "leave", "back"),
+        ("ctrl+e", "edit", "open the file in $EDITOR"),
+        ("ctrl+d", "reset", "set this setting to its default"),
+        ("space", "change", "change this setting"),
+        ("right", "step(1)", "next value"),
+        ("left", "step(-1)", "previous value"),
+    ]
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._list = OptionList(id="list", compact=True, markup=False)
+        self._choices_list = OptionList(id="choices", compact=True, markup=False)
+        self._input = TextInput(compact=True, id="input")
+        self._help = Static(id="help", markup=False)
 
     def compose(self) -> ComposeResult:
-        """One row per setting."""
+        """The list, the line to change a setting, and its help."""
         yield Static(Text.assemble((" Settings", "bold"), (f"  {printable(self._path)}", "dim")), id="title")
-        with VerticalScroll(can_focus=False):
-            for field in FIELDS.values():
-                with Horizontal(classes="row"):
-                    yield Static(field.label, id=f"label-{field.name}", classes="label", markup=False)
-                    yield self._widget(field)
-                    yield Static(id=f"note-{field.name}", classes="note", markup=False)
-        yield Static(id="help", markup=False)
-        yield KeyHints(*self.hints())
+        yield self._list
+        with Row(id="editor"):
+            yield Static(id="label", markup=False)
+            yield self._choices_list
+            yield self._input
+        yield self._help
+        yield KeyHints(
+            [("Enter", "change"), ("←→", "other value"), ("Ctrl+D", "default"), ("Ctrl+E", "editor")], [("Esc", "back")]
+        )
 
-    def _widget(self, field: Field) -> Widget:
-        value, id = getattr(settings_of(self.app), field.name), f"field-{field.name}"
-        if isinstance(value, dict):
-            return Static(id=id)
-        if choices := self._choices(field, value):
-            return Select(choices, value=value, allow_blank=False, compact=True, id=id)
-        return TextInput(printable(str(value)), compact=True, id=id)
+    def on_resize(self) -> None:
+        """Fit the lines into the new width."""
+        self.call_after_refresh(self._show_values)
+
+    @property
+    def _setting(self) -> str:
+        """The name of the setting under the cursor."""
+        return _NAMES[self._list.highlighted or 0]
+
+    @property
+    def _value(self) -> Any:
+        return getattr(settings_of(self.app), self._setting)
 
     def _choices(self, field: Field, value: Any) -> list[tuple[str, Any]]:
+        """Return what a setting may be, in words and as a value; empty if that is a text or a number."""
         if field.type is bool:
             return [("on", True), ("off", False)]
         names = ["auto", *sorted(self.app.available_themes)] if field.name == "theme" else [*field.choices]
@@ -68,134 +92,129 @@ class SettingsScreen(BaseScreen[None]):
             names.append(value)  # a theme that is missing now
         return [(printable(name), name) for name in names]
 
-    def on_mount(self) -> None:
-        """Describe the settings."""
-        self._describe()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Leave the keys that move between settings to an open list of choices."""
-        return super().check_action(action, parameters) and not (
-            action == "move" and isinstance(self.focused, OptionList)
-        )
+    # Showing them
 
     @on(SettingsChanged)
     def _show_values(self) -> None:
-        """Show the values in force, except in the field that somebody types in."""
-        with self.prevent(Select.Changed, Input.Changed):
-            for name, value in self._values().items():
-                widget = self.query_one(f"#field-{name}")
-                if isinstance(widget, Select):
-                    widget.set_options(self._choices(FIELDS[name], value))
-                    widget.value = value
-                elif isinstance(widget, Input) and widget is not self.focused:
-                    widget.value = printable(str(value))
-        self._describe()
+        highlighted = self._list.highlighted or 0
+        width = self._list.scrollable_content_region.width
+        with self.prevent(OptionList.OptionHighlighted):
+            self._list.set_options(Option(self._line(field, width)) for field in FIELDS.values())
+            self._list.highlighted = highlighted
+        self._show_help()
 
-    def _values(self) -> dict[str, Any]:
-        settings = settings_of(self.app)
-        return {name: getattr(settings, name) for name in FIELDS}
+    def _line(self, field: Field, width: int) -> Text:
+        value = getattr(settings_of(self.app), field.name)
+        changed = value != field.default
+        room = width - _LABEL_CELLS - _VALUE_CELLS - 1
+        cells = _VALUE_CELLS if room >= _MIN_HELP_CELLS else max(1, width - _LABEL_CELLS)
+        line = fmt.cut(field.label, _LABEL_CELLS)
+        line.append_text(fmt.cut(_shown(value), cells))
+        line.stylize("bold $accent" if changed else "", 0, len(line))
+        if room >= _MIN_HELP_CELLS:
+            default = f"default {_shown(field.default)}: " if changed else ""
+            line.append(" ").append_text(Text.assemble((fmt.cut(default + field.help, room).plain, "dim")))
+        return line
 
-    def _problem(self, name: str) -> str:
-        """Return what is wrong with the text in a field."""
-        widget = self.query_one(f"#field-{name}")
-        if isinstance(widget, Input):
-            try:
-                FIELDS[name].parse(widget.value)
-            except UserError as error:
-                return one_line(str(error))
-        return ""
-
+    @on(OptionList.OptionHighlighted, "#list")
     @on(Input.Changed)
-    def _describe(self) -> None:
-        """Say of each setting what it does or what is wrong with its text, and of the focused one all of it."""
-        if not self.is_open or len(self.query(".note, #help")) <= len(FIELDS):
-            return  # the widgets are being mounted or removed
-        for name, value in self._values().items():
-            field, problem = FIELDS[name], self._problem(name)
-            changed = value != field.default
-            label = self.query_one(f"#label-{name}")
-            label.set_class(changed, "-changed")
-            label.set_class(bool(problem), "-wrong")
-            note = self.query_one(f"#note-{name}", Static)
-            default = f"default {_shown(field.default)}: " if changed and field.default != {} else ""
-            note.update(problem or default + field.help)
-            note.set_class(bool(problem), "-wrong")
-            if isinstance(value, dict):
-                text = f"{len(value)} set in the file" if value else "none set"
-                self.query_one(f"#field-{name}", Static).update(text)
-        name = self._focused_name
-        help_ = self.query_one("#help", Static)
-        problem = self._problem(name) if name else ""
-        help_.set_class(bool(problem), "-wrong")
-        if not name:
-            help_.update("")
-        elif problem:
-            help_.update(f"{FIELDS[name].label} {problem}")
+    def _show_help(self) -> None:
+        """Say all about the setting under the cursor, or what is wrong with the text that is typed for it."""
+        field = FIELDS[self._setting]
+        problem = self._problem() if self._input.display else ""
+        self._help.set_class(bool(problem), "-wrong")
+        advice = "Enter saves, Esc cancels." if self._input.display else f"Default: {_shown(field.default)}."
+        self._help.update(f"{field.label} {problem}" if problem else f"{described(field)} {advice}")
+
+    # Changing one
+
+    def action_change(self) -> None:
+        """Change the setting under the cursor: the other one of two values, a list of choices, or a line to type in."""
+        if self._editing:
+            return
+        field, value = FIELDS[self._setting], self._value
+        choices = self._choices(field, value)
+        if isinstance(value, dict):
+            self.notify(f"{field.label} are set in the file: Ctrl+E opens it", timeout=4)
+        elif len(choices) == 2:
+            self.action_step(1)
         else:
-            unsaved = isinstance(self.focused, Input) and self._has_unsaved(self.focused)
-            remedy = "Enter saves it." if unsaved else f"Default: {_shown(FIELDS[name].default)}."
-            help_.update(f"{described(FIELDS[name])} {remedy}")
+            self.query_one("#label", Static).update(field.label)
+            self.query_one("#editor").display = True
+            self._choices_list.display, self._input.display = bool(choices), not choices
+            if choices:
+                self._choices_list.set_options(text for text, _ in choices)
+                self._choices_list.highlighted = [choice for _, choice in choices].index(value)
+            else:
+                self._input.value = printable(str(value))
+            # At once: keys that were typed ahead belong to the line.
+            self.set_focus(self._choices_list if choices else self._input)
+            self._show_help()
+
+    @on(OptionList.OptionSelected, "#list")
+    def _selected(self) -> None:
+        self.action_change()
 
     @property
-    def _focused_name(self) -> str:
-        """The name of the focused setting; empty if an open list of choices has the focus."""
-        return (self.focused.id or "").removeprefix("field-") if isinstance(self.focused, (Input, Select)) else ""
+    def _editing(self) -> bool:
+        return bool(self.query_one("#editor").display)
 
-    def on_descendant_focus(self) -> None:
-        """Describe the focused setting."""
-        self._describe()
+    def _close(self) -> None:
+        self.query_one("#editor").display = self._choices_list.display = self._input.display = False
+        self.set_focus(self._list)
+        self._show_help()
 
-    # Changing settings
+    def action_step(self, by: int) -> None:
+        """Choose the next or the previous value of a setting that has only some."""
+        choices = [choice for _, choice in self._choices(FIELDS[self._setting], self._value)]
+        if choices and not self._editing:
+            self._change(choices[(choices.index(self._value) + by) % len(choices)])
 
-    @on(Select.Changed)
-    def _choice_made(self, event: Select.Changed) -> None:
-        self._change((event.select.id or "").removeprefix("field-"), event.value)
+    @on(OptionList.OptionSelected, "#choices")
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self._change(self._choices(FIELDS[self._setting], self._value)[event.option_index][1])
+        self._close()
 
-    @on(Input.Blurred)
-    def _field_left(self, event: Input.Blurred) -> None:
-        self._save_text(event.input)
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        if not self._problem():
+            # What a terminal cannot show cannot be edited either.
+            if self._input.value != printable(str(self._value)):
+                self._change(FIELDS[self._setting].parse(self._input.value))
+            self._close()
 
-    def _save_text(self, field: Input) -> None:
-        name = (field.id or "").removeprefix("field-")
-        if self._has_unsaved(field) and not self._problem(name):
-            self._change(name, FIELDS[name].parse(field.value))
+    def _problem(self) -> str:
+        """Return what is wrong with the text in the line."""
+        try:
+            FIELDS[self._setting].parse(self._input.value)
+        except UserError as error:
+            return one_line(str(error))
+        return ""
 
-    def _has_unsaved(self, field: Input) -> bool:
-        # What a terminal cannot show cannot be edited either.
-        value = getattr(settings_of(self.app), (field.id or "").removeprefix("field-"))
-        return field.value != printable(str(value))
-
-    def _change(self, name: str, value: Any) -> None:
-        if value != getattr(settings_of(self.app), name):
-            self.app.post_message(ChangeSetting(name, value))
-
-    def action_move(self, by: int) -> None:
-        """Move to the next or the previous setting."""
-        if by > 0:
-            self.focus_next()
-        else:
-            self.focus_previous()
+    def _change(self, value: Any) -> None:
+        if value != self._value:
+            self.app.post_message(ChangeSetting(self._setting, value))
 
     def action_reset(self) -> None:
-        """Give the focused setting its default."""
-        if name := self._focused_name:
-            widget = self.focused
-            if isinstance(widget, Input):
-                widget.value = str(FIELDS[name].default)
-            self._change(name, FIELDS[name].default)
+        """Give the setting under the cursor its default."""
+        if not self._editing and not isinstance(self._value, dict):
+            self._change(FIELDS[self._setting].default)
 
     def action_edit(self) -> None:
         """Open the file in the user's editor."""
         self.app.post_message(EditSettings())
 
     def action_leave(self) -> None:
-        """Save the text that has been typed, and go back."""
-        if isinstance(self.focused, Input):
-            self._save_text(self.focused)
-        super().action_leave()
+        """Close the line without a change, or go back."""
+        if self._editing:
+            self._close()
+        else:
+            super().action_leave()
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(value) if value not in ("", {}) else "none"
+    if isinstance(value, dict):
+        return f"{len(value)} set in the file" if value else "none set"
+    return printable(str(value)) or "none"
