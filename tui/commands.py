@@ -347,11 +347,11 @@ SETTINGS = (
     _BACK,
     Command("edit-file", "ctrl+e", "edit", "open the file in $EDITOR", "editor"),
     Command("default", "ctrl+d", "reset", "set this setting to its default", "default"),
-    # With priority, so that what is typed in one go with such a key goes to the field that the key leads to.
-    Command("next-field", "tab,down,enter", "move(1)", "next setting", "settings", priority=True),
-    Command("previous-field", "shift+tab,up", "move(-1)", "previous setting", priority=True),
+    Command("change", "enter,space", "change", "change this setting", "change"),
+    Command("previous-value", "left", "step(-1)", "previous value", "other value"),
+    Command("next-value", "right", "step(1)", "next value", "other value"),
 )
-SETTINGS_FOOTER = "settings Space:choices Enter:save default editor | back"
+SETTINGS_FOOTER = "change other_value default editor | back"
 
 NEW_RUN = (
     _BACK,

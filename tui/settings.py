@@ -34,7 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a user sets once. Options of the command line take precedence."""
 
     theme: Annotated[str, Field(
-        "Colours of the interface; auto: dark or light, by the background of the terminal.",
+        "Colours of the interface; auto: dark or light, by the background of the terminal.", hint="auto, or a theme",
     )] = "auto"
     colour_map: Annotated[ColourMap, Field("Colours of feature maps on the screen; files have viridis.")] = "viridis"
     graphics: Annotated[Literal["auto", "kitty", "sixel", "halfblock"], Field(

@@ -14,11 +14,13 @@ from textual.widgets.option_list import Option
 from facegender.support.errors import UserError
 from facegender.support.fields import Field
 from facegender.support.text import one_line, printable
+from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS, described, settings_of
+from tui.themes import theme_names
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
 
@@ -40,18 +42,13 @@ class SettingsScreen(BaseScreen[None]):
 
     CSS_PATH = "settings.tcss"
     AUTO_FOCUS = "#list"
-    BINDINGS = [
-        ("escape", "leave", "back"),
-        ("ctrl+e", "edit", "open the file in $EDITOR"),
-        ("ctrl+d", "reset", "set this setting to its default"),
-        ("space", "change", "change this setting"),
-        ("right", "step(1)", "next value"),
-        ("left", "step(-1)", "previous value"),
-    ]
+    SCREEN_COMMANDS = commands.SETTINGS
+    FOOTER = commands.SETTINGS_FOOTER
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._themes = theme_names(path.parent / "themes")
         self._list = OptionList(id="list", compact=True, markup=False)
         self._choices_list = OptionList(id="choices", compact=True, markup=False)
         self._input = TextInput(compact=True, id="input")
@@ -66,9 +63,7 @@ class SettingsScreen(BaseScreen[None]):
             yield self._choices_list
             yield self._input
         yield self._help
-        yield KeyHints(
-            [("Enter", "change"), ("←→", "other value"), ("Ctrl+D", "default"), ("Ctrl+E", "editor")], [("Esc", "back")]
-        )
+        yield KeyHints(*self.hints())
 
     def on_resize(self) -> None:
         """Fit the lines into the new width."""
@@ -87,7 +82,7 @@ class SettingsScreen(BaseScreen[None]):
         """Return what a setting may be, in words and as a value; empty if that is a text or a number."""
         if field.type is bool:
             return [("on", True), ("off", False)]
-        names = ["auto", *sorted(self.app.available_themes)] if field.name == "theme" else [*field.choices]
+        names = [*self._themes] if field.name == "theme" else [*field.choices]
         if names and value not in names:
             names.append(value)  # a theme that is missing now
         return [(printable(name), name) for name in names]
