@@ -58,6 +58,7 @@ REASONS = {
     "row": "the list is empty",
     "marks": "mark two runs with Space",
     "rate": "there is no suggestion yet",
+    "new-run": "a resumed run keeps its learning rate",
     "deleting": "no run is about to be deleted",
     "one-chart": "both charts are shown",
     "seeds": "no two of these runs differ only in their seed",
@@ -357,11 +358,15 @@ NEW_RUN = (
     _BACK,
     Command("start", "ctrl+s", "start", "start the run", "start"),
     Command("complete", "ctrl+t", "complete", "complete the path", "complete path"),
+    Command("all-settings", "ctrl+n", "show_all", "show all settings, or only those in use", "all settings"),
+    # With priority, because the fields themselves have the key.
+    Command("default", "ctrl+d", "restore", "restore the default of the field", "default", priority=True),
+    Command("find-rate", "ctrl+l", "find_rate", "find a learning rate", "learning rate", "", "new-run"),
     # With priority, so that what is typed in one go with such a key goes to the field that the key leads to.
     Command("next-field", "tab,down,enter", "move(1)", "next field", "field", priority=True),
     Command("previous-field", "shift+tab,up", "move(-1)", "previous field", priority=True),
 )
-NEW_RUN_FOOTER = "field complete_path | start back"
+NEW_RUN_FOOTER = "field Space:choices all_settings default learning_rate complete_path | start back"
 
 WELCOME = (
     replace(_BACK, description="the dashboard", hint="dashboard"),

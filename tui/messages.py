@@ -55,8 +55,11 @@ class RunRequest(Message):
     folder: RunFolder
 
 
+@dataclass
 class ResumeRun(RunRequest):
-    """Resume a run from its last checkpoint and show it."""
+    """Resume a run from its last checkpoint and show it, with other ``options`` of ``facegender train`` if any."""
+
+    options: tuple[str, ...] = ()
 
 
 class StopRun(RunRequest):

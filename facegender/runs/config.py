@@ -42,7 +42,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
         _check_folder, metavar="DIR", label="photographs",
     )] = None
     demo: Annotated[bool, Field("Train on drawn demo faces instead of photographs.")] = False
-    demo_faces: Annotated[int, Field("Demo faces per class.", between(10, 100_000))] = 120
+    demo_faces: Annotated[int, Field("Demo faces per class.", between(10, 100_000), hint="per class, with demo")] = 120
     epochs: Annotated[int, Field("Passes over the training photographs.", between(1, 100_000))] = 10
     batch_size: Annotated[int, Field(
         "Photographs per step on each device.", between(1, 65_536), hint="photographs per step",
@@ -61,6 +61,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     )] = 512
     widths: Annotated[tuple[int, int, int], Field(
         "Output channels of the three convolutions or stages.", _check_widths, metavar="A,B,C",
+        hint="channels of the convolutions",
     )] = (32, 64, 128)
     val_split: Annotated[float, Field(
         "Share of photographs kept for validation.", _check_share, label="validation share", hint="between 0 and 1",
@@ -94,18 +95,19 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True):
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "cuda", "mps"], Field("Hardware to train on.")] = "auto"
     devices: Annotated[str, Field(
         "Number of devices, or auto.", matches(r"auto|0*[1-9][0-9]{0,4}", "auto or a number of devices"), metavar="N",
+        hint="a number, or auto",
     )] = "auto"
-    num_nodes: Annotated[int, Field("Number of machines.", between(1, 4096))] = 1
+    num_nodes: Annotated[int, Field("Number of machines.", between(1, 4096), label="machines")] = 1
     strategy: Annotated[str, Field(  # not a Literal: runs of earlier versions have other strategies
         "auto: Lightning's choice; ddp: one process per device, each with a copy of the network.",
-        matches("auto|ddp", "auto or ddp"),
+        matches("auto|ddp", "auto or ddp"), hint="auto or ddp",
     )] = "auto"
     cache: Annotated[Literal["auto", "disk", "memory", "gpu"], Field(
         "Where decoded photographs are kept while a run trains; auto chooses by their size.",
     )] = "auto"
     workers: Annotated[int, Field(
         "Processes that load batches; 0: the trainer loads them itself if the photographs fit into memory.",
-        between(0, 256),
+        between(0, 256), hint="processes that load batches",
     )] = 0
     visualize_every: Annotated[int, Field(
         "Epochs between two frames of feature maps; 0 saves none.", between(0, 100_000),

@@ -77,11 +77,13 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a run.
 
     Attributes:
+        epochs_done: Epochs that were trained and validated.
         manifest: As it is on the disk; None if it cannot be read. Its strings are not safe for a terminal.
     """
 
     run: str
     state: State
+    epochs_done: int
     manifest: Manifest | None
     sections: tuple[Section, ...]
 
@@ -115,7 +117,13 @@ def read_details(folder: RunFolder) -> RunDetails:
         Section(title="Log", lines=tuple(_log_lines(journal))),
         Section(title="Skipped files", lines=tuple(_skipped_lines(manifest))),
     )
-    return RunDetails(run=folder.name, state=state, manifest=manifest, sections=tuple(s for s in sections if s.lines))
+    return RunDetails(
+        run=folder.name,
+        state=state,
+        epochs_done=len(journal.finished),
+        manifest=manifest,
+        sections=tuple(section for section in sections if section.lines),
+    )
 
 
 def _read_journal(folder: RunFolder) -> _Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,11 +15,11 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static
 
-from facegender.runs.config import TrainConfig, check_run_name
+from facegender.runs.config import FIELDS, TrainConfig, check_run_name
 from facegender.runs.folder import RunFolder
 from facegender.runs.presets import configure, default_of
 from facegender.support.errors import UserError
-from tui.host.processes import Trainers
+from tui.host.processes import CommandOutput, Trainers
 from tui.screens.new_run import NewRun
 
 Started = list[tuple[TrainConfig, str | None]]
@@ -219,7 +220,7 @@ async def test_a_network_is_typed_completed_and_checked_with_its_image_size(root
         while field(app, "network").value != "vit_b_32":  # the suggestion may come a moment later
             await pilot.press("right")
         await fill(app, pilot, image_size="100")
-        await until_said(app, "with the network vit_b_32,")
+        await until(lambda: "with the network vit_b_32," in note(app, "image_size"))
         await fill(app, pilot, image_size="64")
         await pilot.press("ctrl+s")
         await until(lambda: started)
@@ -306,7 +307,100 @@ async def test_a_value_is_checked_while_it_is_typed(root: Path, started: Started
         await pilot.press("end", "backspace", "backspace")
         assert note(app, "epochs") == "must be a whole number"
         await pilot.press("3")
-        assert note(app, "epochs") == ""
+        assert note(app, "epochs") == "default 10: Ctrl+D"
+
+
+async def test_a_start_that_fails_leads_to_the_first_wrong_field(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, data="demo", gamma="2", workers="-1")
+        await pilot.press("ctrl+s")
+        await until(lambda: app.focused.id == "field-gamma")
+        assert started == []
+
+
+async def test_settings_that_few_people_change_are_shown_when_asked_for_or_changed(
+    root: Path, started: Started
+) -> None:
+    async with form(root) as (app, pilot):
+        await until_said(app, "15 more settings at the default: Ctrl+N")
+        assert not app.screen.query_one("#row-workers").display
+        await fill(app, pilot, workers="2")
+        assert app.screen.query_one("#row-workers").display
+        assert not app.screen.query_one("#row-devices").display
+        await pilot.press("ctrl+n")
+        assert app.screen.query_one("#row-devices").display
+        await pilot.press("ctrl+n")
+        assert not app.screen.query_one("#row-devices").display
+
+
+async def test_every_setting_of_the_command_line_is_in_the_form(root: Path, started: Started) -> None:
+    async with form(root) as (app, _):
+        fields = {(each.id or "").removeprefix("field-") for each in app.screen.query("Input, Select")}
+        assert fields == set(FIELDS) - {"demo"} | {"name"}
+
+
+async def test_a_changed_field_says_its_default_and_a_key_restores_it(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, recipe="tuned")
+        await fill(app, pilot, epochs="7")
+        assert note(app, "epochs") == f"default {default_of('epochs', 'tuned')}: Ctrl+D"
+        field(app, "epochs").focus()
+        await pilot.press("ctrl+d")
+        assert field(app, "epochs").value == str(default_of("epochs", "tuned"))
+
+
+async def test_worker_processes_are_refused_with_a_cache_that_they_cannot_read(root: Path, started: Started) -> None:
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, workers="2", cache="memory")
+        await until_said(app, "workers: cannot load from the cache memory")
+        await pilot.press("ctrl+s")
+        assert started == []
+
+
+async def test_a_learning_rate_is_found_for_what_the_form_says_and_taken_into_it(
+    root: Path, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    async def run(*arguments: str, report: object) -> CommandOutput:
+        asked.append(arguments)
+        curve = {"learning_rates": [1e-5, 1e-3], "losses": [0.7, 0.6], "smoothed_losses": [0.7, 0.6]}
+        return CommandOutput((json.dumps({"suggestion": 0.0021, "command": "x", **curve}),), "")
+
+    monkeypatch.setattr("tui.screens.command.run_command", run)
+    async with form(root) as (app, pilot):
+        await fill(app, pilot, data="demo", batch_size="16")
+        await pilot.press("ctrl+l")
+        await until_said(app, "suggested")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, NewRun))
+        await until(lambda: field(app, "learning_rate").value == "0.0021")
+        assert asked == [("find-lr", "--demo", "--batch-size=16", f"--root={root}", "--json")]
+
+
+async def test_a_completed_run_is_trained_longer_with_what_may_change(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded.write_run(root, end="completed", epochs_done=5, config=TrainConfig(demo=True, epochs=5, patience=3))
+    spawned: list[list[str]] = []
+    monkeypatch.setattr(Trainers, "_spawn", lambda self, folder, arguments: spawned.append(arguments))
+    async with running(root) as (app, pilot):
+        await pilot.press("i")
+        await until_said(app, "train longer")
+        while app.screen.details.line is None or app.screen.details.line.label != "train longer":
+            await pilot.press("down")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
+        assert {(each.id or "").removeprefix("field-") for each in app.screen.query("Input, Select")} == {
+            "epochs", "patience", "on_nan", "accelerator", "devices", "num_nodes", "strategy", "cache", "workers",
+        }  # fmt: skip
+        assert app.focused.id == "field-epochs"
+        await pilot.press("ctrl+s")
+        await until_said(app, "epochs: must be more than 5")
+        await fill(app, pilot, epochs="9", patience="0")
+        await pilot.press("ctrl+s")
+        await until(lambda: spawned)
+        assert spawned == [["--resume=otter-3", "--epochs=9", "--patience=0"]]
 
 
 async def test_several_wrong_values_are_counted(root: Path, started: Started) -> None:
@@ -371,6 +465,7 @@ async def test_every_field_can_be_reached_and_is_seen_on_a_small_screen(
     root: Path, started: Started, size: tuple[int, int]
 ) -> None:
     async with form(root, size) as (app, pilot):
+        await pilot.press("ctrl+n")
         fields = [each.id for each in app.screen.query("Input, Select")]
         visited = []
         for _ in fields:

@@ -64,8 +64,11 @@ class Trainers:
                 raise
         return folder
 
-    def resume(self, folder: RunFolder) -> None:
+    def resume(self, folder: RunFolder, options: Sequence[str] = ()) -> None:
         """Resume a run from its last checkpoint.
+
+        Args:
+            options: Of ``facegender train``, for what changes.
 
         Raises:
             UserError: The run is live or complete, somebody's own script trained it, or the process cannot be started.
@@ -77,10 +80,10 @@ class Trainers:
             starting = any(child.poll() is None and other.path == folder.path for other, child in self._children)
             if starting or state in LIVE_STATES:
                 raise UserError(f"run {folder.name} is training already")
-            if state == "completed":
+            if state == "completed" and not options:
                 command = shell_command(folder.root, "train", f"--resume={folder.name}", "--epochs=N")
                 raise UserError(f"run {folder.name} is complete; to train it further: {command}")
-            self._spawn(folder, [f"--resume={folder.name}"])
+            self._spawn(folder, [f"--resume={folder.name}", *options])
 
     def reap(self) -> list[tuple[RunFolder, int]]:
         """Return the trainers that have ended since the last call, with their exit codes."""

@@ -88,8 +88,8 @@ class RunControl:
                     start = self._trainers.start
                     folder = await asyncio.to_thread(start, self._root, request.config, request.name)
                     self._app.post_message(OpenRun(folder))
-                case ResumeRun():
-                    await asyncio.to_thread(self._trainers.resume, request.folder)
+                case ResumeRun(options=options):
+                    await asyncio.to_thread(self._trainers.resume, request.folder, options)
                     self._app.post_message(OpenRun(request.folder))
                     name = request.folder.name
                     self._notify(f"Resuming {name} from its last checkpoint", name)

@@ -16,58 +16,84 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, Static
 
-from facegender.runs.config import FIELDS, TrainConfig, check_run_name, parse
+from facegender.runs.config import FIELDS, TrainConfig, check_run_name, option_of, parse
 from facegender.runs.data_folders import default_data_folders
-from facegender.runs.folder import list_runs
+from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.networks import NETWORKS, RECIPE_NETWORK, size_problem
-from facegender.runs.presets import UNUSED, default_of
+from facegender.runs.presets import FIND_LR_FIELDS, RESUME_MAY_CHANGE, UNUSED, default_of, train_arguments
 from facegender.support.errors import UserError
+from facegender.support.fields import to_text
 from facegender.support.files import is_folder, typed_path
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui.completion import complete_path
-from tui.messages import StartRun
+from tui.messages import ResumeRun, StartRun
 from tui.screens.base import BaseScreen
 from tui.widgets.inputs import PathInput, TextInput
 from tui.widgets.keys import KeyHints
 
 DEMO = "demo"
 
-_FORM = (
-    "recipe", "network", "image_size", "epochs", "patience", "batch_size", "learning_rate", "step_size", "gamma",
-    "val_split", "seed", "on_nan", "precision", "accelerator", "visualize_every", "probes",
+_COMMON = (
+    "recipe", "network", "image_size", "epochs", "patience", "batch_size", "learning_rate", "class_weights", "seed",
 )  # fmt: skip
+_MORE = tuple(name for name in FIELDS if name not in (*_COMMON, "data", "demo"))
+"""Shown if they are asked for, or have another value than the default."""
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("name", "run name", "leave empty for a random name"),
     ("data", FIELDS["data"].label, "a folder, or the word demo"),
-    *((name, FIELDS[name].label, FIELDS[name].hint) for name in _FORM),
+    *((name, FIELDS[name].label, FIELDS[name].hint) for name in (*_COMMON, *_MORE)),
 )
 _LABELS = {field: label for field, label, _ in _ROWS}
+WIDE_COLUMNS = 120
+"""From here on there is room for the whole help of a field."""
+_OTHER_LINES = 8
+"""Lines of the screen that have no field."""
+_LOOKING = "looking for the folder…"
 
 
 class NewRun(BaseScreen[None]):
-    """Starts a run once every field is valid. Enter only moves to the next field."""
+    """Starts a run once every field is valid, or resumes one. Enter only moves to the next field."""
 
     CSS_PATH = "new_run.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide"), (WIDE_COLUMNS, "-roomy")]
     SCREEN_COMMANDS = commands.NEW_RUN
     FOOTER = commands.NEW_RUN_FOOTER
 
     def __init__(
-        self, root: Path, config: TrainConfig, origin: str = "the reference recipe", *, first: str = "data"
+        self,
+        root: Path,
+        config: TrainConfig,
+        origin: str = "the reference recipe",
+        *,
+        first: str = "data",
+        resumed: RunFolder | None = None,
+        epochs_done: int = 0,
     ) -> None:
         """Create the form.
 
         Args:
             origin: Where the initial values come from, in words.
             first: The field that has the focus at first.
+            resumed: Resume this run, whose configuration it is, instead of starting one: it has the fields that may
+                change then.
+            epochs_done: How many epochs it has trained.
         """
         super().__init__()
         self._root = root
         self._config = config
         self._origin = origin
+        self._resumed = resumed
+        self._epochs_done = epochs_done
+        self._rows = _ROWS
+        if resumed is not None:
+            changeable = set(RESUME_MAY_CHANGE) - ({"data"} if config.demo else set())
+            self._rows = tuple(row for row in _ROWS if row[0] in changeable)
         self._first = first
+        self._all: bool | None = None
+        """Whether all settings are shown; None: if the screen has room for them."""
+        self._errors: dict[str, str] = {}
         self._recipe: str = config.recipe
         self._folders: dict[str, Path | None] = {}
         self._looked_up: set[str] = set()
@@ -76,15 +102,23 @@ class NewRun(BaseScreen[None]):
 
     def compose(self) -> ComposeResult:
         """One row per field."""
-        yield Static(Text.assemble((" New run", "bold"), (f"  starts from {self._origin}", "dim")), id="title")
+        heading, origin = " New run", f"starts from {self._origin}"
+        if self._resumed is not None:
+            heading, origin = f" Resume {self._resumed.name}", self._origin
+        yield Static(Text.assemble((heading, "bold"), (f"  {origin}", "dim")), id="title")
         with VerticalScroll(can_focus=False):
-            for field, label, note in _ROWS:
-                with Horizontal(classes="row"):
+            for field, label, note in self._rows:
+                with Horizontal(classes="row", id=f"row-{field}"):
                     yield Static(label, classes="label", markup=False)
                     yield self._widget(field)
                     yield Static(note, id=f"note-{field}", classes="note", markup=False)
+            yield Static("", id="more", markup=False)
         yield Static("", id="verdict", markup=False)
         yield KeyHints(*self.hints())
+
+    def lacks(self) -> frozenset[str]:
+        """A resumed run keeps its learning rate."""
+        return frozenset({"new-run"} if self._resumed else ())
 
     def _widget(self, field: str) -> Widget:
         id = f"field-{field}"
@@ -94,16 +128,26 @@ class NewRun(BaseScreen[None]):
             value = value if value == printable(value) else ""
             complete = partial(complete_path, root=self._root)
             return PathInput(complete, value, placeholder="looks below datasets/", id=id)
-        value = "" if field == "name" else str(getattr(self._config, field))
+        value = "" if field == "name" else to_text(getattr(self._config, field))
         if field != "name" and (choices := FIELDS[field].choices):
             return Select.from_values(choices, value=value, allow_blank=False, compact=True, id=id)
         suggester = SuggestFromList([RECIPE_NETWORK, *NETWORKS]) if field == "network" else None
         return TextInput(value, compact=True, suggester=suggester, id=id)
 
+    def _default(self, field: str) -> str | None:
+        """The value that a field has if nobody changes it: that of the recipe, or of the run; None if it has none."""
+        if field in ("name", "data"):
+            return None
+        return to_text(getattr(self._config, field) if self._resumed else default_of(field, self._recipe))
+
     def _field(self, field: str) -> Input | Select[str]:
         widget = self.query_one(f"#field-{field}")
         assert isinstance(widget, (Input, Select))
         return widget
+
+    def on_resize(self) -> None:
+        """Show as much help as there is room for."""
+        self._check_all()
 
     def on_mount(self) -> None:
         """Check the initial values."""
@@ -138,33 +182,30 @@ class NewRun(BaseScreen[None]):
     def _apply_defaults(self, recipe: str) -> None:
         """Change the fields that are at the default of the previous recipe to the default of another recipe."""
         previous, self._recipe = self._recipe, recipe
-        for field, _, _ in _ROWS:
+        for field, _, _ in self._rows:
             if field in FIELDS and field != "recipe":
                 widget = self._field(field)
-                if widget.value == str(default_of(field, previous)):
-                    widget.value = str(default_of(field, recipe))
-        if self._config.widths == default_of("widths", previous):
-            self._config = msgspec.structs.replace(self._config, widths=default_of("widths", recipe))
+                if widget.value == to_text(default_of(field, previous)):
+                    widget.value = to_text(default_of(field, recipe))
 
     def _check_all(self) -> dict[str, Any] | None:
         """Show for each field whether it is valid; return all values, or None if one is not."""
-        if len(self.query(".note, #verdict, TextInput, Select")) < 2 * len(_ROWS) + 1:
+        if len(self.query(".note, #verdict, TextInput, Select")) < 2 * len(self._rows) + 1:
             return None  # the widgets are being mounted or removed
         values: dict[str, Any] = {}
         errors: dict[str, str] = {}
-        for field, _, note in _ROWS:
-            row = self.query_one(f"#note-{field}", Static)
+        for field, _, _ in self._rows:
             try:
                 values[field] = self._value(field, str(self._field(field).value))
             except UserError as error:
-                note = errors[field] = one_line(str(error))
-            else:
-                note = f"not used by {self._recipe}" if field in UNUSED[self._recipe] else note
-            row.update(note)
-            row.set_class(field in errors, "-wrong")
+                errors[field] = one_line(str(error))
+        if values.get("workers") and values.get("cache") in ("memory", "gpu"):
+            errors["workers"] = f"cannot load from the cache {values['cache']}: 0, or another cache"
+        self._errors = errors
+        self._show_rows()
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(errors) and not self._candidates, "-wrong")
-        message = "ready: Ctrl+S starts the run"
+        message = "ready: Ctrl+S resumes the run" if self._resumed else "ready: Ctrl+S starts the run"
         if errors:
             # The whole message: there may be too little room beside the field.
             focused = (self.focused.id or "").removeprefix("field-") if self.focused else ""
@@ -173,6 +214,27 @@ class NewRun(BaseScreen[None]):
             message = f"{counted(len(errors), 'field')} {verb} fixing; {_LABELS[field]}: {errors[field]}"
         verdict.update(self._candidates or message)
         return None if errors else values
+
+    def _show_rows(self) -> None:
+        """Show the note of each field; hide fields that few people change while they have their defaults."""
+        hidden, show_all = 0, self._shows_all
+        for field, _, hint in self._rows:
+            widget, note, default = self._field(field), self.query_one(f"#note-{field}", Static), self._default(field)
+            is_default = default is not None and widget.value == default
+            text = FIELDS[field].help if field in FIELDS and self.size.width >= WIDE_COLUMNS else hint
+            if not is_default and default is not None:
+                text = f"default {default}: Ctrl+D"
+            if field in UNUSED[self._recipe]:
+                text = f"not used by {self._recipe}"
+            note.update(self._errors.get(field, text))
+            note.set_class(field in self._errors, "-wrong")
+            note.set_class(not is_default and default is not None, "-changed")
+            widget.set_class(is_default, "-default")
+            shown = show_all or field not in _MORE or not is_default or field in self._errors or widget.has_focus
+            self.query_one(f"#row-{field}").display = shown
+            hidden += not shown
+        more = f"{counted(hidden, 'more setting')} at the default: Ctrl+N" if hidden else ""
+        self.query_one("#more", Static).update(more)
 
     def _value(self, field: str, text: str) -> Any:
         text = text.strip()
@@ -188,12 +250,14 @@ class NewRun(BaseScreen[None]):
                     self._looked_up.add(text)
                     self._look_up(text)
                 if text not in self._folders:
-                    raise UserError("looking for the folder…")
+                    raise UserError(_LOOKING)
                 if self._folders[text] is None:
                     missing = "there is no such folder" if text else "no datasets/ here: name a folder, or type demo"
                     raise UserError(missing)
             return text
         value = parse(field, text)
+        if field == "epochs" and value <= self._epochs_done:
+            raise UserError(f"must be more than {self._epochs_done}, which are done")
         if field == "image_size" and (problem := size_problem(str(self._field("network").value).strip(), value)):
             raise UserError(problem)
         return value
@@ -215,18 +279,61 @@ class NewRun(BaseScreen[None]):
         self._check_all()
 
     def action_start(self) -> None:
-        """Start the run, if every field is valid."""
+        """Start or resume the run, if every field is valid; else go to the first that is not."""
         values = self._check_all()
-        if values is None or not self.is_active:  # the key may have been pressed twice
+        if values is None:
+            for field in self._errors:
+                self.set_focus(self._field(field))
+                break
+        elif self.is_active:  # the key may have been pressed twice
+            config, name = self._configuration(values)
+            if self._resumed is None:
+                self.app.post_message(StartRun(config, name))
+            else:
+                changes = [field for field in values if getattr(config, field) != getattr(self._config, field)]
+                self.app.post_message(
+                    ResumeRun(self._resumed, tuple(f"{option_of(f)}={to_text(getattr(config, f))}" for f in changes))
+                )
+
+    def _configuration(self, values: dict[str, Any]) -> tuple[TrainConfig, str]:
+        """The configuration with the values of the fields, and the name of the run."""
+        name, data = values.pop("name", ""), values.pop("data", DEMO if self._config.demo else "")
+        folder = str(self._folders[data]) if data and data != DEMO else None
+        if self._resumed is not None and not folder:
+            folder = self._config.data
+        return msgspec.structs.replace(self._config, data=folder, demo=data == DEMO, **values), name
+
+    def action_show_all(self) -> None:
+        """Show all settings, or only those that many people change or that have other values than their defaults."""
+        self._all = not self._shows_all
+        self._show_rows()
+
+    @property
+    def _shows_all(self) -> bool:
+        return self.size.height >= len(self._rows) + _OTHER_LINES if self._all is None else self._all
+
+    def action_restore(self) -> None:
+        """Give the focused field its default."""
+        field = (self.focused.id or "").removeprefix("field-") if self.focused else ""
+        if field in _LABELS and (default := self._default(field)) is not None:
+            self._field(field).value = default
+
+    @work
+    async def action_find_rate(self) -> None:
+        """Find a learning rate for what the form says, and take it into the form."""
+        if self._resumed is not None:
             return
-        name, data = values.pop("name"), values.pop("data")
-        config = msgspec.structs.replace(
-            self._config,
-            data=str(self._folders[data]) if data and data != DEMO else None,
-            demo=data == DEMO,
-            **values,
-        )
-        self.app.post_message(StartRun(config, name))
+        if (values := self._check_all()) is None:
+            self.notify("fix the fields first", severity="error")
+            return
+        from tui.screens.find_rate import FindRate
+
+        config, _ = self._configuration(values)
+        arguments = [*train_arguments(config, FIND_LR_FIELDS), f"--root={self._root}"]
+        rate = await self.app.push_screen_wait(FindRate(arguments, config))
+        if rate is not None:
+            self._field("learning_rate").value = to_text(rate)
+            self.set_focus(self._field("learning_rate"))
 
     def action_complete(self) -> None:
         """Complete the path in the data field."""

@@ -188,10 +188,26 @@ class RunPage(DocumentScreen[None]):
                 await self.action_train()
             case "stop" | "resume":
                 self.action_request(line.action)
+            case "longer":
+                await self._train_longer()
             case "find-lr":
                 self._find_rate(line.arguments)
             case "evaluate" | "export":
                 self._show_output(line)
+
+    async def _train_longer(self) -> None:
+        """Open the form that resumes the completed run."""
+        if self._read is None or (manifest := self._read.manifest) is None:
+            return
+        from tui.screens.new_run import NewRun
+
+        done = self._read.epochs_done
+        origin = f"{counted(done, 'epoch')} of {manifest.config.epochs} are done: give more"
+        await self.app.push_screen(
+            NewRun(
+                self._folder.root, manifest.config, origin, first="epochs", resumed=self._folder, epochs_done=done,
+            )
+        )  # fmt: skip
 
     @work
     async def _show_output(self, line: Detail) -> None:
