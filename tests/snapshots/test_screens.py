@@ -26,6 +26,7 @@ from textual.widgets import Input
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
 from facegender.runs.frames import write_frame
+from facegender.runs.lock import Process
 from facegender.runs.protocol import Answer, PhotographRequest
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
@@ -33,6 +34,7 @@ from tui.inspect.browser import LayerBrowser
 from tui.screens.beside import Beside
 from tui.screens.compare import Compare
 from tui.screens.confirm import Confirm
+from tui.screens.run_page import RunPage
 from tui.settings import Settings
 from tui.widgets.run_table import RunTable
 
@@ -166,6 +168,28 @@ async def test_screen(
 
 
 @SIZES
+@pytest.mark.parametrize("sections", [0, 1, 2], ids=["run", "commands", "figures"])
+async def test_run_page(
+    runs: Path,
+    screens: SnapshotAssertion,
+    size: tuple[int, int],
+    sections: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Path, "absolute", lambda self: Path("/home/me") / self)
+    run = RunFolder(runs, "otter-3")
+    process = Process(pid=4711, host="gpu-1")
+    _with_config(run, process, epochs=5, image_size=24, learning_rate=1e-4)
+    async with running(runs, size) as (app, pilot):
+        await pilot.press("i")
+        await until(lambda: isinstance(app.screen, RunPage) and app.screen.is_mounted and app.screen.details.sections)
+        await pilot.press(*["right"] * sections, "down")
+        await until(lambda: app.screen.details.section_index == sections)
+        app.screen._timer.stop()
+        assert await svg_of(app, pilot) == screens
+
+
+@SIZES
 async def test_confirm(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
     recorded.write_run(runs, "live", created=NOW)
     async with running(runs, size) as (app, pilot):
@@ -205,10 +229,11 @@ async def test_classify(
         assert await svg_of(app, pilot) == screens
 
 
-def _with_config(run: RunFolder, **config: object) -> RunFolder:
+def _with_config(run: RunFolder, process: Process | None = None, **config: object) -> RunFolder:
     manifest = run.read_manifest()
     assert manifest is not None
-    run.write_manifest(structs.replace(manifest, config=TrainConfig(**config)))
+    config_of_run = TrainConfig(**config)
+    run.write_manifest(structs.replace(manifest, config=config_of_run, process=process or manifest.process))
     return run
 
 
