@@ -7,15 +7,15 @@ thing has the same name on every screen, and by that name the settings give it a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+import msgspec
+from msgspec.structs import replace
 from textual.binding import Binding
 from textual.keys import Keys, key_to_character
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """Something that the user can do on a screen.
 
     Attributes:

@@ -6,7 +6,6 @@ from that.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -201,6 +200,8 @@ def template() -> str:
 
 def _toml(value: Any) -> str:
     # JSON's numbers, truth values and texts are TOML's, but for one control character.
+    import json
+
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

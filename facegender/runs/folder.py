@@ -10,8 +10,8 @@ import contextlib
 import errno
 import itertools
 import os
+import random
 import re
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any, Literal
@@ -456,7 +456,7 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
         UserError: The name is taken or cannot be a folder's name, or the root cannot be written.
     """
     for _ in range(1) if name else itertools.count():
-        folder = RunFolder(root, name or f"{secrets.choice(_ANIMALS)}-{secrets.randbelow(999) + 1}")
+        folder = RunFolder(root, name or f"{random.choice(_ANIMALS)}-{random.randint(1, 999)}")
         try:
             try:
                 make_private_folder(folder.path)

@@ -7,7 +7,7 @@ They work from any host that sees the folder. The trainer takes them at its next
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import time
 
 import msgspec
@@ -82,7 +82,7 @@ def send_request(folder: RunFolder, request: Request) -> str:
     """
     if isinstance(request, SetRequest) and (problem := request.problem()):
         raise UserError(f"run {folder.name}: {problem}")
-    request = msgspec.structs.replace(request, id=f"{time.time_ns()}-{secrets.token_hex(3)}")
+    request = msgspec.structs.replace(request, id=f"{time.time_ns()}-{os.urandom(3).hex()}")
     if not is_folder(folder.path):  # making its subfolder would make it again
         raise UserError(f"run {folder.name}: cannot write the request (the run folder is gone)")
     try:

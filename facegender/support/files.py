@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import os
-import secrets
 import shlex
 import stat
 from collections.abc import Iterator
@@ -95,7 +94,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
         OSError: The folder is missing, or the disk is full or gone.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     mode = permissions_in(path.parent)
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import unicodedata
@@ -59,6 +58,8 @@ def json_line(value: Any) -> str:
     Only printable ASCII is left unescaped, so that no terminal obeys the line and lone surrogates can be printed. NaN
     and infinity, which JSON lacks, become null.
     """
+    import json  # not by msgspec, which would leave characters unescaped that are not ASCII
+
     text = json.dumps(msgspec.to_builtins(value))
     return json.dumps(json.loads(text, parse_constant=lambda _: None))
 

@@ -7,7 +7,7 @@ third diacritic.
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import zlib
 from base64 import b64encode
@@ -139,7 +139,7 @@ class TerminalImageCache:
         self._max_bytes = max_bytes
         self._held: OrderedDict[Hashable, tuple[int, int]] = OrderedDict()
         # Random high bytes keep the pictures of several programs in one terminal apart.
-        first = secrets.randbelow(255)
+        first = os.urandom(1)[0] % 255
         self._high_bytes = (1 + (first + index) % 255 for index in range(255))
         self._free: deque[int] = deque()
         self._add_numbers()

@@ -18,7 +18,6 @@ from textual.widgets import Static
 
 from facegender.runs.events import HealthMeasured
 from facegender.runs.folder import RunFolder
-from facegender.runs.health import Finding, findings
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, printable
 from tui import commands
@@ -49,6 +48,7 @@ from tui.widgets.scrubber import EpochScrubber
 from tui.widgets.status import StatusLines
 
 if TYPE_CHECKING:
+    from facegender.runs.health import Finding
     from tui.inspect.overview import LayerOverview
 
 REFRESH_S = 0.1
@@ -321,6 +321,8 @@ class Dashboard(PictureScreen):
         until = [one for one in state.health if epoch is None or one.epoch <= epoch]
         latest = until[-1] if until else None
         if latest is not self._health[0]:
+            from facegender.runs.health import findings
+
             self._health = latest, findings(latest, until[:-1]) if latest else []
         found = self._health[1]
         layers = state.started.layers if state.started else []

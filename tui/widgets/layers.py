@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import on
@@ -14,8 +15,10 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from facegender.runs.events import LayerInfo
-from facegender.runs.health import Finding
 from tui import format as fmt
+
+if TYPE_CHECKING:
+    from facegender.runs.health import Finding
 
 _SERIOUS = "$error"
 _WARNING = "$warning"
