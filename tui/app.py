@@ -33,7 +33,7 @@ from tui.commands import EVERYWHERE, bindings, checked_keymap, for_palette
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
-from tui.graphics.textual_internals import LateReplyApp, Palette
+from tui.graphics.textual_internals import LateReplyApp, Palette, write_control
 from tui.host.access import WriteAccess
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl, live_runs
@@ -48,6 +48,7 @@ from tui.messages import (
     EditSettings,
     KeepRuns,
     OpenRun,
+    RunEnded,
     RunRenamed,
     RunRequest,
     SettingsChanged,
@@ -232,7 +233,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def on_mount(self) -> None:
         """Start the periodic checks."""
-        self.set_interval(CHECK_S, self._run_control.reap)
+        self.set_interval(CHECK_S, lambda: self._run_control.reap(self.dashboard.folder))
         self.set_interval(CHECK_S, self._check_size)
         self.set_interval(CHECK_S, self._check_settings)
         self.theme_changed_signal.subscribe(self, self._restyle, immediate=True)
@@ -556,6 +557,19 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     @on(RunRequest)
     def _control_run(self, request: StartRun | RunRequest) -> None:
         self._run_control.submit(request)
+
+    @on(RunEnded)
+    def _tell_end(self, event: RunEnded) -> None:
+        """Tell of the end of a run in all ways that the settings want."""
+        text = f"run {event.folder.name} has {event.state}{f': {event.summary}' if event.summary else ''}"
+        bad = event.state in ("failed", "crashed")
+        self.notify(text, severity="error" if bad else "information", markup=False, timeout=20)
+        if self.settings.bell:
+            self.bell()
+        if self.settings.desktop_notification:
+            from tui.graphics.notification import notification
+
+            write_control(self, notification(self.TITLE, text, self.terminal))
 
     @on(KeepRuns)
     def _keep_runs(self) -> None:

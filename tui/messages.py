@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual.message import Message
 
 from facegender.runs.config import TrainConfig
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import RunFolder, State
 from tui.settings import Settings
 
 
@@ -123,6 +123,20 @@ class ChangeSetting(Message):
 
 class EditSettings(Message):
     """Open the settings file in the user's editor."""
+
+
+@dataclass
+class RunEnded(Message):
+    """A run that was live has ended.
+
+    Attributes:
+        state: How.
+        summary: What it reached, or why it failed, in a clause safe to print; empty if nothing is known.
+    """
+
+    folder: RunFolder
+    state: State
+    summary: str = ""
 
 
 class KeepRuns(Message):

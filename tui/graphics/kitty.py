@@ -15,6 +15,8 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Set
 from typing import TYPE_CHECKING
 
+from tui.graphics.terminal import through_tmux
+
 if TYPE_CHECKING:
     from tui.graphics.picture import Picture, Pixels
 
@@ -109,9 +111,7 @@ def deletion(image_id: int, tmux: bool = False) -> str:
 def command(keys: str, payload: str = "", tmux: bool = False) -> str:
     """Return a graphics command; for tmux, wrapped so that it is passed through to the outer terminal."""
     text = f"\x1b_G{keys};{payload}\x1b\\" if payload else f"\x1b_G{keys}\x1b\\"
-    if tmux:
-        return "\x1bPtmux;" + text.replace("\x1b", "\x1b\x1b") + "\x1b\\"
-    return text
+    return through_tmux(text) if tmux else text
 
 
 def cells(image_id: int, row: int, first: int, last: int, spelled_out: bool = False) -> str:

@@ -80,6 +80,11 @@ class Terminal:
         return self.multiplexer.startswith("tmux")
 
 
+def through_tmux(sequence: str) -> str:
+    """Wrap a control sequence so that tmux passes it on to the outer terminal, if its ``allow-passthrough`` is on."""
+    return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
+
+
 class WindowSize(NamedTuple):
     """The terminal's size from the kernel; pixels are 0 if unknown."""
 

@@ -167,6 +167,12 @@ def _replacing_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
 linux_driver.getincrementaldecoder = _replacing_decoder  # type: ignore[attr-defined, assignment]
 
 
+def write_control(app: App[Any], sequence: str) -> None:
+    """Write a control sequence that leaves the screen as it is, between two updates of it."""
+    if app._driver is not None and not app.is_headless:
+        app._driver.write(sequence)
+
+
 class RetractingApp(App[None]):
     """An app that takes notifications back; Textual's public methods only remove all of them."""
 

@@ -24,6 +24,7 @@ from tui.messages import (
     RecordFrame,
     RenameRun,
     ResumeRun,
+    RunEnded,
     RunRenamed,
     RunRequest,
     RunsChanged,
@@ -170,14 +171,20 @@ class RunControl:
         self._undo.set()
         self._undo = asyncio.Event()
 
-    def reap(self) -> None:
+    def reap(self, shown: RunFolder | None = None) -> None:
         """Collect the trainers that have ended, and report those that refused to begin.
 
-        How every other run ended is in its journal.
+        Args:
+            shown: The run on the dashboard, which tells itself of its end.
         """
         for folder, exit_code in self._trainers.reap():
             if exit_code == 2:
                 self._app.run_worker(self._report_refusal(folder))
+            elif shown is None or folder.path != shown.path:
+                self._app.run_worker(self._report_end(folder))
+
+    async def _report_end(self, folder: RunFolder) -> None:
+        self._app.post_message(RunEnded(folder, await asyncio.to_thread(folder.state)))
 
     async def _report_refusal(self, folder: RunFolder) -> None:
         tail = await asyncio.to_thread(folder.log_tail, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from tui.host.thumbnails import ThumbnailProcess
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.modes import MODES
 from tui.inspect.request import LayerRequest
-from tui.messages import ClassifyFile, SettingsChanged, ShowRunPage
+from tui.messages import ClassifyFile, RunEnded, SettingsChanged, ShowRunPage
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
 from tui.screens.base import PictureScreen, lacks_of_state, whole_number
@@ -186,12 +187,27 @@ class Dashboard(PictureScreen):
             return
         if self.state.read and (event.state.log != self.state.log or event.state.state != self.state.state):
             retract(self.app, request_topic(event.state.name))  # it has happened
+        self._tell_news(self.state, event.state)
         self.state, self._stale = event.state, True
         if not event.state.exists:
             notify_about(self.app, "lost run", f"the folder of run {event.state.name} is gone", severity="warning")
             self._stop_following()
             self.folder = self.state = None
             self.browser.open(None)
+
+    def _tell_news(self, before: RunState, after: RunState) -> None:
+        """Tell of warnings that were not there before, and of the end of the run."""
+        if not before.read or not before.live or self.folder is None:
+            return
+        if after.live:
+            last = before.log[-1] if before.log else None
+            for line in reversed(list(takewhile(lambda line: line is not last, reversed(after.log)))):
+                if line.level != "info":
+                    self.app.notify(line.text, title=after.name, severity=line.level, markup=False, timeout=10)
+        elif after.exists:
+            best, error = after.best, after.finished.error if after.finished else ""
+            reached = f"best accuracy {best.validation_accuracy:.3f} in epoch {best.epoch + 1}" if best else ""
+            self.app.post_message(RunEnded(self.folder, after.state, error or reached))
 
     @on(FollowFailed)
     def _follow_failed(self, event: FollowFailed) -> None:
