@@ -72,7 +72,7 @@ async def test_a_request_is_announced_until_the_log_says_what_came_of_it(root: P
         await until_said(app, "heron-7  ● training")
         await pilot.press("S")
         await until_said(app, "Stop run heron-7?")
-        assert "heron-7  ● training" in screen_text(app), "the dialog stands over what it is about"
+        assert app.dashboard.is_current, "the dialog stands over what it is about"
         await pilot.press("y")
         await until_said(app, "heron-7 will stop after this batch")
         recorded.append(folder, recorded.RunFinished(time=2000.0, status="stopped"))
