@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from facegender.runs.folder import INITIAL, State
+from facegender.support.text import figure as figure
+from facegender.support.text import measured as measured
+from facegender.support.text import percent as percent
+from facegender.support.text import significant as significant
+from facegender.support.text import thousands as _thousands
 
 SIGNS: dict[State, tuple[str, str]] = {
     "starting": ("◌", "$warning"),
@@ -74,10 +79,8 @@ def duration(seconds: float | None) -> str:
 
 
 def thousands(value: float) -> str:
-    """Format a number as ``1 243`` with a narrow space; fractions below 10 keep a decimal."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", "\u202f")
+    """Write a number as ``1 243``, with a narrow space that breaks no line."""
+    return _thousands(value).replace(" ", "\u202f")
 
 
 def gib(bytes_: float) -> str:
@@ -86,35 +89,9 @@ def gib(bytes_: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def figure(value: float) -> str:
-    """Format a number with three decimals; ``NaN`` and ``∞`` as such."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "∞" if value > 0 else "-∞"
-    return f"{value:.3f}"
-
-
-def measured(value: float) -> str:
-    """Format a share or another measure with three decimals; ``-`` if it was not measured, which is NaN."""
-    return "-" if math.isnan(value) else figure(value)
-
-
-def significant(value: float) -> str:
-    """Format a number with three significant digits, without an exponent where that is short."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else figure(value)
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def load(percent: float) -> str:
+def load(value: float) -> str:
     """Format a load in per cent without decimals; a dash if unknown."""
-    return "–" if math.isnan(percent) else f"{percent:.0f} %"
-
-
-def percent(share: float) -> str:
-    """Format a share in [0, 1] as ``87.34%``, as the command line does."""
-    return f"{100 * share:.2f}%"
+    return "-" if math.isnan(value) else percent(value / 100, 0)
 
 
 def rate(bytes_per_second: float) -> str:

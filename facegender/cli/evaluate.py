@@ -19,7 +19,7 @@ from facegender.runs.checkpoints import Checkpoint, find_checkpoint
 from facegender.runs.folder import open_run
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import expanded, is_file
-from facegender.support.text import counted, json_line, printable
+from facegender.support.text import counted, figure, json_line, measured, printable
 
 if TYPE_CHECKING:
     from facegender.classifier import Classifier
@@ -194,7 +194,7 @@ def _calibrated(
 
 
 def _range(interval: tuple[float, float]) -> str:
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
+    return f"{figure(interval[0])} to {figure(interval[1])}"
 
 
 def _as_json(
@@ -220,14 +220,14 @@ def _check_lines(check: TemperatureCheck) -> list[str]:
     return [
         f"{'each half with the temperature of the other':<44} {'without':>15} {'with':>16}",
         *(f"{name:<44} {before:>15.4f} {after:>16.4f}" for name, before, after in rows),
-        f"{'  95 % interval':<44} {low:>15} {high:>16}",
+        f"{'  95% interval':<44} {low:>15} {high:>16}",
     ]
 
 
 def _as_text(predictions: LabelledPredictions, evaluation: Evaluation, plain: Evaluation | None) -> list[str]:
     """Lines of at most 80 characters, unless the names of the run and its folder are long."""
     figures = [
-        ("accuracy", evaluation.accuracy, f"95 % interval {_range(evaluation.accuracy_interval)}"),
+        ("accuracy", evaluation.accuracy, f"95% interval {_range(evaluation.accuracy_interval)}"),
         ("macro F1", evaluation.macro_f1, ""),
         ("ROC-AUC", evaluation.roc_auc, "mean of each class against the rest" if len(evaluation.classes) > 2 else ""),
         *_calibration_rows(evaluation, "calibrated" if plain else ""),
@@ -248,7 +248,8 @@ def _as_text(predictions: LabelledPredictions, evaluation: Evaluation, plain: Ev
         "",
         f"{first:<{width}} {'precision':>9}  {'recall':>7}  {'F1':>7}  {'photographs':>11}",
         *(
-            f"{name:<{width}} {score.precision:>9.4f}  {score.recall:>7.4f}  {score.f1:>7.4f}  {score.photographs:>11}"
+            f"{name:<{width}} {figure(score.precision):>9}  {figure(score.recall):>7}  {figure(score.f1):>7}  "
+            f"{score.photographs:>11}"
             for name, score in shown
         ),
         "",
@@ -257,7 +258,7 @@ def _as_text(predictions: LabelledPredictions, evaluation: Evaluation, plain: Ev
 
 
 def _calibration_rows(evaluation: Evaluation, note: str) -> list[tuple[str, float, str]]:
-    interval = f"95 % interval {_range(evaluation.calibration_error_interval)}"
+    interval = f"95% interval {_range(evaluation.calibration_error_interval)}"
     return [
         ("calibration error", evaluation.calibration_error, f"{interval}{', ' if note else ''}{note}"),
         ("log loss", evaluation.negative_log_likelihood, note),
@@ -265,7 +266,7 @@ def _calibration_rows(evaluation: Evaluation, note: str) -> list[tuple[str, floa
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return measured(value)
 
 
 def _confusion_lines(counts: Sequence[Sequence[int]], names: Sequence[str], width: int) -> list[str]:
@@ -312,6 +313,6 @@ def _write_plots(folder: Path, predictions: LabelledPredictions) -> None:
         labels=predictions.labels,
         temperature=predictions.temperature,
     )
-    for name, figure in evaluation_figures(named).items():
-        write_chart(figure, folder / f"{name}.png", "--plots")
+    for name, chart in evaluation_figures(named).items():
+        write_chart(chart, folder / f"{name}.png", "--plots")
     print_error(f"{printable(folder)}: confusion.png, roc.png, reliability.png")

@@ -13,7 +13,7 @@ from facegender.cli.options import Root, not_empty, to_path
 from facegender.runs.checkpoints import find_checkpoint
 from facegender.support.errors import UserError
 from facegender.support.files import exists, is_file, is_folder, replacing
-from facegender.support.text import one_line, printable
+from facegender.support.text import one_line, printable, size_in_words
 
 if TYPE_CHECKING:
     from facegender.classifier import Classifier
@@ -58,7 +58,7 @@ def export(
     except (OSError, RuntimeError) as error:  # torch reports a file that it cannot write as a RuntimeError
         problem = one_line(getattr(error, "strerror", None) or str(error))[:150]
         raise UserError(f"{name}: {problem}; name another --output") from None
-    print(f"{name}: {target.stat().st_size / 1e6:.1f} MB, from {checkpoint.describe(classifier.epoch)}")
+    print(f"{name}: {size_in_words(target.stat().st_size)}, from {checkpoint.describe(classifier.epoch)}")
 
 
 def _target(run: str, format: str, output: Path | None, *, force: bool) -> Path:

@@ -13,7 +13,7 @@ from facegender.cli.options import Json, Root, not_empty, to_path
 from facegender.cli.output import check_output, writing
 from facegender.runs.folder import RunFolder, open_run
 from facegender.support.errors import UserError
-from facegender.support.text import counted, json_line, printable, table
+from facegender.support.text import counted, json_line, percent, printable, table
 
 if TYPE_CHECKING:
     from facegender.evaluation.mistakes import CheckedPredictions
@@ -147,7 +147,7 @@ def _print_table(checked: CheckedPredictions, names: Sequence[str], order: Seque
 
 
 def _percent(share: float) -> str:
-    return "" if math.isnan(share) else f"{share:.2%}"
+    return "" if math.isnan(share) else percent(share)
 
 
 def _write_gallery(

@@ -19,7 +19,7 @@ from facegender.runs.folder import Manifest, RunFolder, open_run
 from facegender.runs.presets import unused_fields
 from facegender.runs.summary import RunSummary, finished_epochs, summarise
 from facegender.support.errors import UserError, print_error
-from facegender.support.text import counted, end_of, one_line, printable, printable_strings
+from facegender.support.text import counted, end_of, figure, one_line, printable, printable_strings, thousands
 
 if TYPE_CHECKING:
     from facegender.rendering.charts import Curve, NamedPredictions
@@ -52,9 +52,9 @@ def report(
     for index, folder in enumerate(folders):
         epochs = finished_epochs(folder)[1]
         numbers = [epoch + 1 for epoch in epochs]
-        for curves, figure in ((loss, "loss"), (accuracy, "accuracy")):
+        for curves, metric in ((loss, "loss"), (accuracy, "accuracy")):
             for part in ("train", "validation"):
-                values = [getattr(event, f"{part}_{figure}") for event in epochs.values()]
+                values = [getattr(event, f"{part}_{metric}") for event in epochs.values()]
                 curves.append(charts.Curve(run=index, epochs=numbers, values=values, dashed=part == "train"))
         if not epochs:
             print_error(f"run {folder.name} has no finished epoch yet: its curves are empty")
@@ -97,7 +97,7 @@ def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> NamedPr
 
 
 def _line(run: RunSummary, temperature: float) -> str:
-    best = f", best accuracy {run.best_accuracy:.4f} at epoch {run.best_epoch + 1}" if run.best_epoch >= 0 else ""
+    best = f", best accuracy {figure(run.best_accuracy)} at epoch {run.best_epoch + 1}" if run.best_epoch >= 0 else ""
     calibrated = "" if temperature == 1 else f", temperature {temperature:.3g}"
     note = f" ({run.note})" if run.note else ""
     epochs = f"{run.epochs_done} of {run.epochs} epochs"
@@ -117,7 +117,7 @@ def _settings(names: list[str], manifests: list[Manifest | None]) -> list[list[s
     left_out |= {"data"} if config.demo else {"demo", "demo_faces"}
     shown = [name for name in FIELDS if name not in left_out]
     cells = [[FIELDS[name].label, one_line(setting_text(getattr(config, name)))] for name in shown]
-    cells.append(["parameters", f"{manifest.parameters:,}".replace(",", " ")])
+    cells.append(["parameters", thousands(manifest.parameters)])
     half = -(-len(cells) // 2)
     pairs = zip_longest(cells[:half], cells[half:], fillvalue=["", ""])
     return [["setting", "", "setting", ""], *([*left, *right] for left, right in pairs)]

@@ -22,7 +22,7 @@ from facegender.runs.run_filter import parse_filter
 from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError, print_error
-from facegender.support.text import counted, json_line, one_line, printable_strings, shell_command
+from facegender.support.text import counted, figure, json_line, one_line, printable_strings, shell_command
 
 POLL_S = 0.2
 
@@ -137,7 +137,9 @@ def compare(
         print(f"only the seed differs: {', '.join(run.run for run in group)}")
         best = [run.best_accuracy for run in group if run.best_epoch >= 0]
         if len(best) > 1:
-            print(f"best accuracy {statistics.mean(best):.3f} ± {statistics.stdev(best):.3f} (standard deviation)")
+            print(
+                f"best accuracy {figure(statistics.mean(best))} ± {figure(statistics.stdev(best))} (standard deviation)"
+            )
 
 
 _COMPARED = ("state", "epochs", "best", "at", "lowest", "loss", "train", "duration", "note")

@@ -14,7 +14,7 @@ from facegender.runs.config import FIELDS, RECIPES, option_of, validate
 from facegender.runs.networks import NETWORKS
 from facegender.runs.presets import FIND_LR_FIELDS, configure, describe
 from facegender.support.errors import print_error
-from facegender.support.text import json_line, printable, shell_command
+from facegender.support.text import json_line, printable, shell_command, thousands
 
 
 @settings_options(FIELDS)
@@ -115,5 +115,5 @@ def networks(json: Json = False) -> None:
     print(f"{'network':<20} {'parameters':>11}  image size")
     for name, network in NETWORKS.items():
         multiples = f", multiples of {network.patch}" if network.patch else ""
-        parameters = f"{network.parameters:,}".replace(",", " ")
+        parameters = thousands(network.parameters)
         print(f"{name:<20} {parameters:>11}  from {network.min_image_size} px{multiples}")

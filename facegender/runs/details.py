@@ -28,7 +28,16 @@ from facegender.runs.events import (
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, State
 from facegender.runs.journal import read_kinds
 from facegender.runs.presets import FIND_LR_FIELDS, default_of, train_arguments, unused_fields
-from facegender.support.text import counted, one_line, printable, shell_command, shell_word, size_in_words
+from facegender.support.text import (
+    counted,
+    measured,
+    one_line,
+    printable,
+    shell_command,
+    shell_word,
+    size_in_words,
+    thousands,
+)
 
 Kind = Literal["", "heading", "table", "command", "path", "changed", "dim", "warning", "error"]
 """How a line is to be read: "table" lines are aligned with those around them, "changed" is not at its default."""
@@ -151,11 +160,11 @@ def _time(seconds: float) -> str:
 
 
 def _whole(value: float) -> str:
-    return f"{value:,.0f}".replace(",", " ")
+    return thousands(value)
 
 
 def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
+    return measured(value)
 
 
 def _known(*lines: tuple[str, str]) -> Iterator[Detail]:

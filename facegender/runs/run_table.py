@@ -10,7 +10,7 @@ from datetime import timedelta
 from facegender.runs.events import LATEST_TIME
 from facegender.runs.summary import RunSummary
 from facegender.support.errors import UserError
-from facegender.support.text import age_in_words, end_of, one_line
+from facegender.support.text import age_in_words, end_of, figure, one_line, significant
 
 Value = str | float
 """What is compared when runs are sorted and filtered."""
@@ -35,7 +35,7 @@ class Column:
 
     name: str
     value: Callable[[RunSummary, float], Value]
-    text: Callable[[float, RunSummary], str] = lambda value, run: f"{value:.3f}"
+    text: Callable[[float, RunSummary], str] = lambda value, run: figure(value)
     title: str = ""
     is_text: bool = False
     rank: int = 0
@@ -77,7 +77,7 @@ COLUMNS: dict[str, Column] = {
         Column("loss", lambda run, now: run.validation_loss, rank=9),
         Column("lowest", lambda run, now: run.lowest_loss, title="lowest loss", rank=14),
         Column("train", lambda run, now: run.train_loss, title="train loss", rank=15),
-        Column("lr", lambda run, now: run.learning_rate, lambda value, run: f"{value:.4g}", rank=4),
+        Column("lr", lambda run, now: run.learning_rate, lambda value, run: significant(value), rank=4),
         Column("batch", lambda run, now: _or_nan(run.batch_size, run.batch_size > 0), _whole, rank=12),
         Column("size", lambda run, now: _or_nan(run.image_size, run.image_size > 0), _whole, rank=11),
         _text_column("recipe", lambda run: run.recipe, 7),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import unicodedata
@@ -95,6 +96,39 @@ def end_of(text: str, width: int) -> str:
 def counted(count: int, thing: str) -> str:
     """Write a number of things, such as "1 epoch" or "2 epochs"."""
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def figure(value: float) -> str:
+    """Write a loss, an accuracy or another measure with three decimals; ``NaN`` and ``∞`` as such."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return f"{value:.3f}"
+
+
+def measured(value: float | None) -> str:
+    """Write a measure with three decimals; ``-`` if it was not measured, which is NaN or None."""
+    return "-" if value is None or math.isnan(value) else figure(value)
+
+
+def significant(value: float) -> str:
+    """Write a number, e.g. a learning rate, with three significant digits, without an exponent where that is short."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else figure(value)
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percent(share: float, decimals: int = 2) -> str:
+    """Write a share in [0, 1] as ``87.34%``."""
+    return f"{100 * share:.{decimals}f}%"
+
+
+def thousands(value: float) -> str:
+    """Write a number as ``1 243``; fractions below 10 keep a decimal."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", " ")
 
 
 def age_in_words(seconds: float) -> str:

@@ -18,7 +18,7 @@ from facegender.runs.folder import INITIAL
 from facegender.runs.summary import summarise
 from facegender.support.errors import UserError, print_error
 from facegender.support.files import exists
-from facegender.support.text import counted, printable, shell_command
+from facegender.support.text import counted, figure, printable, shell_command
 from facegender.training.failures import describe
 from facegender.training.on_end import run_on_end
 from facegender.training.run_setup import RunSetup, set_up_new, set_up_resumed
@@ -143,7 +143,7 @@ def _summarise(session: ConsoleSession, status: Status) -> None:
     summary = summarise(folder)
     text = f"{status}: {counted(summary.epochs_done, 'epoch')}"
     if summary.best_epoch >= 0:
-        text += f", best validation accuracy {summary.best_accuracy:.3f} at epoch {summary.best_epoch + 1}"
+        text += f", best validation accuracy {figure(summary.best_accuracy)} at epoch {summary.best_epoch + 1}"
     console.print(text)
     for path in (folder.best_checkpoint, folder.last_checkpoint, folder.journal_path, folder.log_path):
         if exists(path):

@@ -69,7 +69,7 @@ def test_the_text_fits_a_terminal_and_says_what_was_measured(trained: Path, caps
     assert lines[1] == "4 validation photographs of run done"
     assert max(map(len, lines)) <= 80
     assert lines[3].startswith("accuracy ")
-    assert "95 % interval" in lines[3]
+    assert "95% interval" in lines[3]
 
 
 def test_a_folder_of_labelled_photographs_is_evaluated_around_a_damaged_file(

@@ -94,12 +94,12 @@ def test_figures_are_those_of_the_best_and_the_last_epoch_with_the_confusion_mat
     )
     figures = text(sections(folder)["Figures"]).splitlines()
     best, last = (next(row.split() for row in figures if row.startswith(name)) for name in ("best", "last"))
-    assert best[1:3] == ["1", "0.9000"]
-    assert last[1:3] == ["2", "0.7000"]
+    assert best[1:3] == ["1", "0.900"]
+    assert last[1:3] == ["2", "0.700"]
     females = [row.split() for row in figures if row.startswith("female")]
     assert females == [
-        ["female", "0.8000", "0.9000", "0.8500", "20", "18", "2"],
-        ["female", "0.8000", "0.9000", "0.8500", "20", "7", "13"],
+        ["female", "0.800", "0.900", "0.850", "20", "18", "2"],
+        ["female", "0.800", "0.900", "0.850", "20", "7", "13"],
     ]
 
 

@@ -89,7 +89,7 @@ def test_epoch_finished_completes_the_epoch_and_logs_it() -> None:
     state = after_epochs(2)
     assert [epoch.epoch for epoch in state.epochs] == [0, 1]
     assert state.epochs_done == 2.0
-    assert state.log[-1].text == ("epoch 2: loss 0.4900, validation loss 0.5900, accuracy 0.610, best so far")
+    assert state.log[-1].text == ("epoch 2: loss 0.490, validation loss 0.590, accuracy 0.610, best so far")
 
 
 def test_frame_saved_adds_its_epoch_once_and_in_order() -> None:
@@ -510,7 +510,7 @@ def test_a_run_of_unknown_length_has_no_end_and_is_no_error() -> None:
 
 def test_the_log_leaves_out_what_was_not_measured() -> None:
     event = recorded.epoch_finished(0, math.nan, validation_loss=math.nan, best=False)
-    assert apply(RunState("otter-3"), event).log[-1].text == "epoch 1: loss 0.5000"
+    assert apply(RunState("otter-3"), event).log[-1].text == "epoch 1: loss 0.500"
 
 
 def changed(step: int, **changes: Any) -> RequestDone:

@@ -12,7 +12,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from facegender.support.text import json_line, one_line, printable, shell_command
+from facegender.support.text import (
+    figure,
+    json_line,
+    measured,
+    one_line,
+    percent,
+    printable,
+    shell_command,
+    significant,
+    thousands,
+)
 
 
 @pytest.mark.parametrize("text", ["", "plain", "Zoë Ångström", "日本語", "👩\u200d🔬", "a [red]markup[/] b", "e\u0301"])
@@ -75,3 +85,26 @@ def test_a_command_to_paste_means_the_same_path_and_does_not_control_the_termina
     script = f"facegender() {{ printf '%s\\n' \"$@\"; }}; {command}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=True)
     assert done.stdout == b"train\n--root=" + name.encode("utf-8", "surrogateescape") + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "as_text"),
+    [
+        (figure(0.40149), "0.401"),
+        (figure(math.nan), "NaN"),
+        (figure(-math.inf), "-∞"),
+        (measured(None), "-"),
+        (measured(math.nan), "-"),
+        (measured(1.0), "1.000"),
+        (significant(0.001), "0.001"),
+        (significant(0.00012345), "0.000123"),
+        (significant(12345.6), "12346"),
+        (percent(0.87344), "87.34%"),
+        (percent(1, 0), "100%"),
+        (thousands(33_685_506), "33 685 506"),
+        (thousands(1.25), "1.2"),
+        (thousands(math.nan), "-"),
+    ],
+)
+def test_numbers_are_written_in_one_way(written: str, as_text: str) -> None:
+    assert written == as_text

@@ -36,11 +36,11 @@ def channel_details(picture: LayerPicture) -> Text:
     out = colour_range(picture)
     if (found := picture.statistics) is not None:
         mean, std, low, high = map(fmt.significant, (found.mean, found.std, found.low, found.high))
-        out.append(f"\nmean {mean}  std {std}\nmin {low}  max {high}\nzero {100 * found.zero:.0f} % of the map")
+        out.append(f"\nmean {mean}  std {std}\nmin {low}  max {high}\nzero {fmt.percent(found.zero, 0)} of the map")
         if found.units is not None:
             mean, high = map(fmt.significant, found.units[:2])
             out.append(f"\nall validation photographs:\nmean {mean}  max {high}", "dim")
-            out.append(f"\nactive in {100 * found.units[2]:.0f} % of them", "dim")
+            out.append(f"\nactive in {fmt.percent(found.units[2], 0)} of them", "dim")
     if picture.curve is not None and len(picture.curve.epochs) > 1:
         columns, shown = picture.layout.side.columns - 2, picture.request.selection.epoch
         marked = picture.curve.epochs.index(shown) if shown in picture.curve.epochs else None

@@ -40,7 +40,7 @@ def legend(picture: LayerPicture, reduced: str = "") -> Text:
         notes += ["  brighter: more influence", f" ({picture.note})" if picture.note else ""]
     elif (found := picture.statistics) is not None and view == "maps" and not selection.zoomed:
         mean, maximum = fmt.significant(found.mean), fmt.significant(found.high)
-        notes.append(f"  mean {mean}  max {maximum}  zero {100 * found.zero:.0f} %")
+        notes.append(f"  mean {mean}  max {maximum}  zero {fmt.percent(found.zero, 0)}")
     elif picture.note and view != "difference":
         notes.append(f"  {picture.note}")
     elif view == "filters":

@@ -34,6 +34,7 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import LIVE_STATES, State
+from facegender.support.text import figure
 from tui.run.series import StepColumns
 
 LOG_LINES = 500
@@ -320,11 +321,11 @@ def _with_frame(state: RunState, event: FrameSaved) -> dict[int, int]:
 
 def _summary(event: EpochFinished) -> str:
     """Return the figures of an epoch in one line, without those that were not measured."""
-    parts = [f"loss {event.train_loss:.4f}"]
+    parts = [f"loss {figure(event.train_loss)}"]
     if not math.isnan(event.validation_loss) or math.isnan(event.train_loss):
-        parts.append(f"validation loss {event.validation_loss:.4f}")
+        parts.append(f"validation loss {figure(event.validation_loss)}")
     if not math.isnan(event.validation_accuracy):
-        parts.append(f"accuracy {event.validation_accuracy:.3f}")
+        parts.append(f"accuracy {figure(event.validation_accuracy)}")
     return f"epoch {event.epoch + 1}: {', '.join(parts)}{', best so far' if event.best else ''}"
 
 

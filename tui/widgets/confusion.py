@@ -126,7 +126,9 @@ class ConfusionMatrix(Widget, can_focus=True):
                 out.append(text, Style(bgcolor=shade, reverse=(row, column) == self.cell))
             if with_scores:
                 one = scores[row]
-                out.append(f"  {one.precision:>9.3f} {one.recall:>6.3f} {one.f1:>5.3f}", "dim")
+                out.append(
+                    f"  {fmt.figure(one.precision):>9} {fmt.figure(one.recall):>6} {fmt.figure(one.f1):>5}", "dim"
+                )
         return out
 
     def on_click(self, event: events.Click) -> None:

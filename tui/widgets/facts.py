@@ -81,7 +81,7 @@ def run_facts(state: RunState, epoch: int | None, width: int) -> Text:
         train, validation = sum(state.started.train_images.values()), sum(state.started.validation_images.values())
         out.append(f"\n{fmt.thousands(train)} to train, {fmt.thousands(validation)} to validate", "dim")
         if state.started.skipped_files:
-            out.append(f", {state.started.skipped_files} skipped", "$warning")
+            out.append(f", {fmt.thousands(state.started.skipped_files)} skipped", "$warning")
     return out
 
 
@@ -137,7 +137,7 @@ def machine_facts(state: RunState, _epoch: int | None, _width: int) -> Text:
         out.append(f"at the end of the run, {measured}\n")
     share, text = _memory(system.memory_used_bytes, system.memory_total_bytes)
     rows = [
-        ("CPU", system.cpu_percent / 100, f"{system.cpu_percent:.0f} %"),
+        ("CPU", system.cpu_percent / 100, fmt.load(system.cpu_percent)),
         ("RAM", share, f"{text}, trainer {fmt.gib(system.process_memory_bytes)}"),
     ]
     for gpu in system.gpus:

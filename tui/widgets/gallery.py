@@ -18,6 +18,7 @@ from textual.timer import Timer
 from facegender.rendering.mosaics import RGB
 from facegender.runs.protocol import Thumbnail
 from facegender.support.arrays import UInt8Array
+from facegender.support.text import percent
 from tui.colours import picture_colours
 from tui.graphics.context import terminal_of
 from tui.graphics.geometry import Area, area_px
@@ -460,7 +461,7 @@ def row_picture(request: RowRequest) -> Picture:
 def caption(sign: str, colour: str, predicted: str, share: float, label: str, name: str) -> tuple[Text, ...]:
     """Return the caption of a photograph: the prediction with its probability, the label, and the file name."""
     return (
-        Text.assemble((f"{sign} ", f"bold {colour}"), predicted, f" {100 * share:.1f}%"),
+        Text.assemble((f"{sign} ", f"bold {colour}"), predicted, f" {percent(share, 1)}"),
         Text.assemble(("label ", "dim"), label),
         Text(name, "dim"),
     )

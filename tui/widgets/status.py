@@ -145,7 +145,7 @@ class StatusLines(Widget):
         fields: list[Field] = list(latest_figures(state))
         if state.live:
             if started.steps_per_epoch > 0:
-                fields.insert(0, (f"{100 * share:.0f} %", ""))
+                fields.insert(0, (fmt.percent(share, 0), ""))
                 fields.append((f"batch {fmt.thousands(state.batch)} of {fmt.thousands(started.steps_per_epoch)}", ""))
             else:
                 fields.append((f"batch {fmt.thousands(state.batch)}", ""))

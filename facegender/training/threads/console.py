@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RequestDone, RunStarted, Steps
 from facegender.support.files import open_regular
-from facegender.support.text import age_in_words, printable
+from facegender.support.text import age_in_words, figure, printable, thousands
 
 MAX_WAITING = 5000
 SENTENCE_EVERY_S = 5.0
@@ -176,21 +176,22 @@ class ConsoleThread(threading.Thread):
             photographs = sum(event.train_images.values()), sum(event.validation_images.values())
             self.print(
                 f"run {event.run}: {event.device_name} ({event.device}), precision {event.precision}, "
-                f"{event.parameters:,} parameters, {photographs[0]} + {photographs[1]} photographs"
+                f"{thousands(event.parameters)} parameters, {photographs[0]} + {photographs[1]} photographs"
                 + (", DEMO faces" if event.demo else "")
             )
         elif isinstance(event, EpochStarted):
             name = f"epoch {event.epoch + 1} of {self._epochs}"
             progress.reset(bar, description=name, total=self._steps_per_epoch, text="", visible=True)
         elif isinstance(event, Steps):
-            text = f"loss {event.loss[-1]:.3f}  {_rate(event.images_per_second)}"
+            text = f"loss {figure(event.loss[-1])}  {_rate(event.images_per_second)}"
             progress.update(bar, completed=event.batch[-1], text=text)
         elif isinstance(event, EpochFinished):
             progress.update(bar, visible=False)
             self.print(
                 f"epoch {event.epoch + 1} of {self._epochs}  "
-                f"loss {event.train_loss:.3f}  accuracy {event.train_accuracy:.3f}  "
-                f"validation loss {event.validation_loss:.3f}  validation accuracy {event.validation_accuracy:.3f}  "
+                f"loss {figure(event.train_loss)}  accuracy {figure(event.train_accuracy)}  "
+                f"validation loss {figure(event.validation_loss)}  "
+                f"validation accuracy {figure(event.validation_accuracy)}  "
                 f"{_rate(event.images_per_second)}"
             )
         elif isinstance(event, RequestDone):
@@ -201,4 +202,4 @@ class ConsoleThread(threading.Thread):
 
 
 def _rate(images_per_second: float) -> str:
-    return f"{images_per_second:,.0f} images/s".replace(",", " ")
+    return f"{thousands(images_per_second)} images/s"
