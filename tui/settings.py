@@ -56,7 +56,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     desktop_notification: Annotated[bool, Field(
         "Have the terminal show a notification of the desktop when a run ends (OSC 9 and OSC 777).",
     )] = False
-    on_end: Annotated[str, Field("Shell command that is run when a run ends.", hint="a command")] = ""
+    on_end: Annotated[str, Field(
+        "Shell command at the end of each run that is started or resumed here, as `train --on-end`.", hint="a command",
+    )] = ""
     keys: Annotated[dict[str, str], Field("Keys of commands, by their names; a table at the end of the file.")] = {}
     # fmt: on
 

@@ -68,7 +68,7 @@ class Steering:
 
     def _carry_out_all(self, trainer: Trainer, pl_module: LightningModule, kinds: Any) -> bool:
         sink = self._source.sink
-        if sink is None:
+        if sink is None or (not sink.requests and trainer.world_size == 1):
             return False
         waiting = [sink.requests.popleft() for _ in range(len(sink.requests))]
         sink.requests.extend(request for request in waiting if not isinstance(request, kinds))
@@ -77,11 +77,10 @@ class Steering:
             if not trainer.strategy.reduce_boolean_decision(bool(taken), all=False):
                 return False
             taken = trainer.strategy.broadcast(taken)
-        # One frame and one checkpoint answer all requests for them.
-        done: dict[type, tuple[bool, str]] = {}
+        recorded: list[tuple[bool, str]] = []
         for request in taken:
             try:
-                self._carry_out(trainer, pl_module, request, done)
+                self._carry_out(trainer, pl_module, request, recorded)
             except Exception as error:
                 if not self._source.tolerant:
                     raise
@@ -93,16 +92,17 @@ class Steering:
         trainer: Trainer,
         pl_module: LightningModule,
         request: TrainerRequest,
-        done: dict[type, tuple[bool, str]],
+        recorded: list[tuple[bool, str]],
     ) -> None:
+        """Carry out one request; ``recorded`` keeps the answer of a frame, which answers further requests for one."""
         answer = self._answer_to(trainer, request)
         match request:
             case SetRequest():
                 self._set(trainer, pl_module, request, answer)
             case FrameRequest():
-                if FrameRequest not in done:
-                    done[FrameRequest] = self._record_frame(trainer, pl_module)
-                self._answer(answer, *done[FrameRequest])
+                if not recorded:
+                    recorded.append(self._record_frame(trainer, pl_module))
+                self._answer(answer, *recorded[0])
             case CheckpointRequest():
                 self._source.save_checkpoint(trainer, lambda saved, outcome: self._answer(answer, saved, outcome))
 
