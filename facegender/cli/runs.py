@@ -113,7 +113,7 @@ def compare(
     """Show what differs between the configurations of runs, and their best figures side by side."""
     names = list(dict.fromkeys(runs))
     if len(names) < 2:
-        raise UserError("compare needs two different runs or more; `facegender runs` lists them")
+        raise UserError(f"compare needs two different runs or more; list them with: {shell_command(root, 'runs')}")
     folders = [open_run(root, name) for name in names]
     manifests = [folder.read_manifest() for folder in folders]
     summaries = [printable_strings(summarise(folder)) for folder in folders]

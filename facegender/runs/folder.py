@@ -468,4 +468,5 @@ def create_run(root: Path, name: str | None = None) -> RunFolder:
         except OSError as error:
             raise UserError(f"cannot write below {printable(root)} ({error.strerror}): choose another --root") from None
         return folder
-    raise UserError(f"run {name} exists already: choose another --run, or --resume {name}")
+    resume = shell_command(root, "train", f"--resume={name}")
+    raise UserError(f"run {name} exists already: choose another --run, or resume it with: {resume}")

@@ -103,7 +103,8 @@ def set_up_new(config: TrainConfig, root: Path, run: str | None) -> RunSetup:
     try:
         with _locked(folder):
             if not folder.is_untouched():  # another trainer has used it since `create_run` looked
-                raise UserError(f"run {run} exists already: choose another --run, or --resume {run}")
+                resume = shell_command(root, "train", f"--resume={run}")
+                raise UserError(f"run {run} exists already: choose another --run, or resume it with: {resume}")
             folder.refuse_links()
             try:
                 folder.write_manifest(_manifest(folder, config))

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import recorded
-from piloting import LARGE, WatchedApp, running, title, until, until_said
+from piloting import LARGE, WatchedApp, running, screen_text, title, until, until_said
 from textual.pilot import Pilot
 
 from facegender.runs.folder import RunFolder
@@ -90,3 +91,29 @@ async def test_the_frozen_epoch_stands_beside_the_selected_one(root: Path) -> No
         await until(lambda: shown(app) == [(1, "conv2", None), (0, "conv2", None)])
         await pilot.press("escape")
         await until(lambda: app.screen is app.dashboard)
+
+
+@pytest.mark.parametrize("size", [LARGE, (60, 20)])
+async def test_runs_that_are_deleted_meanwhile_are_said_to_be_gone(root: Path, size: tuple[int, int]) -> None:
+    heron, otter = (
+        recorded.write_run(root, "heron", end="completed"),
+        recorded.write_run(root, "otter", end="completed"),
+    )
+    async with side_by_side(heron, otter, size=size) as (app, _):
+        for folder in (heron, otter):
+            folder.delete()
+        await until(lambda: screen_text(app).count("gone") == 2)
+        assert "reading the run" not in screen_text(app)
+
+
+async def test_runs_that_were_deleted_before_are_said_to_be_gone(root: Path) -> None:
+    heron, otter = (
+        recorded.write_run(root, "heron", end="completed"),
+        recorded.write_run(root, "otter", end="completed"),
+    )
+    recorded.write_run(root, "crane", end="completed")
+    async with running(root) as (app, _):
+        for folder in (heron, otter):
+            folder.delete()
+        await app.push_screen(Beside((heron, otter), (Selection(), Selection()), app._classifier))
+        await until(lambda: screen_text(app).count("gone") == 2)

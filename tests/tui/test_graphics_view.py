@@ -120,6 +120,17 @@ async def test_the_placeholder_is_plain_text_in_the_middle_until_there_is_a_pict
         assert "\x1bP" not in app.written()
 
 
+async def test_a_placeholder_breaks_between_words_in_a_narrow_view() -> None:
+    app = ViewApp(HALFBLOCK)
+    async with app.run_test() as pilot:
+        app.view.styles.width = 25
+        app.view.placeholder = "feature maps appear after the first epoch, in about 00:01:12"
+        await pilot.pause()
+        lines = [line.strip() for line in app.text() if line.strip()]
+        assert len(lines) > 1
+        assert " ".join(lines).split() == app.view.placeholder.split()
+
+
 async def test_an_app_without_a_terminal_gets_half_blocks() -> None:
     app = ViewApp(None)
     async with app.run_test():

@@ -45,7 +45,10 @@ def test_a_run_without_a_name_gets_one_that_is_free(root: Path) -> None:
 
 def test_a_name_that_is_taken_is_refused_with_a_remedy(root: Path) -> None:
     recorded.write_run(root, "otter-3")
-    with pytest.raises(UserError, match="run otter-3 exists already: choose another --run, or --resume otter-3"):
+    with pytest.raises(
+        UserError,
+        match="otter-3 exists already: choose another --run, or resume it with: facegender train --resume=otter-3",
+    ):
         create_run(root, "otter-3")
 
 

@@ -43,7 +43,7 @@ class PictureView(Widget, can_focus=False):
     """Shows one picture, whole and with its proportions."""
 
     DEFAULT_CSS = """
-    PictureView { width: 1fr; height: 1fr; content-align: center middle; text-align: center; text-wrap: nowrap; }
+    PictureView { width: 1fr; height: 1fr; content-align: center middle; text-align: center; }
     """
 
     ALLOW_SELECT = False

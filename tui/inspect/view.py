@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable
 
 from rich.text import Text
@@ -100,7 +99,7 @@ class LayerView(Horizontal):
         """Show no picture but a text."""
         self.add_class("-empty")
         self._picture = None
-        self.mosaic.placeholder = textwrap.fill(why, self.pane_size.columns) if self.pane_size.columns else why
+        self.mosaic.placeholder = why
         self.mosaic.show(None)
         self.photograph.show(None)
         self._caption.update("")

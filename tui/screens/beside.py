@@ -113,6 +113,12 @@ class Beside(QuietFocusScreen[None], BaseScreen[None]):
                 continue
             before = self._states[side]
             self._states[side] = state
+            if not state.exists:
+                browser = self._browsers[side]
+                browser.placeholder = f"the folder of run {folder.name} is gone"
+                with self.prevent(LayerBrowser.Selected):
+                    browser.open(None)
+                continue
             self._browsers[side].update_frames(
                 state.frames,
                 tuple(layer.name for layer in state.started.layers) if state.started else (),
