@@ -9,6 +9,7 @@ fast as the interface takes them, and prints its memory after every thousand.
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -56,7 +57,7 @@ SCREENS = {
     "new run": Visit([b"t"], [TAB, DOWN, DOWN, b"7", b"\x7f", UP], [], [ESCAPE, ESCAPE]),
     "prompt": Visit([b":"], [b"e", b"p", b"o", DOWN, UP, b"\x7f", b"\x7f"], [], [ESCAPE, ESCAPE]),
     "help": Visit([b"?"], [DOWN, UP, b"\x1b[6~"], [], [ESCAPE]),
-    "settings": Visit([b":", *(bytes([letter]) for letter in b"settings"), ENTER], [DOWN, DOWN, UP], [], [ESCAPE]),
+    "settings": Visit([b"O"], [DOWN, DOWN, DOWN, DOWN, DOWN, RIGHT, RIGHT, RIGHT], [ENTER, ESCAPE], [ESCAPE]),
 }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def main() -> None:
     kind = cast(Kind, next((one for one in given if not one.startswith("-")), "sixel"))
     print(description())
     with tempfile.TemporaryDirectory() as scratch:
+        os.environ["XDG_CONFIG_HOME"] = scratch  # some keys change settings
         write_runs(Path(scratch))
         (memory if "--memory" in given else blocked)(kind, Path(scratch))
 

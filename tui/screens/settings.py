@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -27,7 +27,9 @@ from tui.widgets.keys import KeyHints
 _NAMES = tuple(FIELDS)
 _LABEL_CELLS = max(len(field.label) for field in FIELDS.values()) + 2
 _VALUE_CELLS = 26
-_MIN_HELP_CELLS = 24
+_BESIDE_CELLS = 3
+"""Padding, and the scroll bar of a list that is too high."""
+_MIN_HELP_CELLS = 40
 """Where there is less room beside a value, only the setting under the cursor shows its help."""
 
 
@@ -57,6 +59,8 @@ class SettingsScreen(BaseScreen[None]):
     def compose(self) -> ComposeResult:
         """The list, the line to change a setting, and its help."""
         yield Static(Text.assemble((" Settings", "bold"), (f"  {printable(self._path)}", "dim")), id="title")
+        self._list.set_options(self._options())
+        self._list.highlighted = 0
         yield self._list
         with Row(id="editor"):
             yield Static(id="label", markup=False)
@@ -65,9 +69,10 @@ class SettingsScreen(BaseScreen[None]):
         yield self._help
         yield KeyHints(*self.hints())
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Fit the lines into the new width."""
-        self.call_after_refresh(self._show_values)
+        if event.size.width != self._width:
+            self._show_values()
 
     @property
     def _setting(self) -> str:
@@ -92,11 +97,14 @@ class SettingsScreen(BaseScreen[None]):
     @on(SettingsChanged)
     def _show_values(self) -> None:
         highlighted = self._list.highlighted or 0
-        width = self._list.scrollable_content_region.width
         with self.prevent(OptionList.OptionHighlighted):
-            self._list.set_options(Option(self._line(field, width)) for field in FIELDS.values())
+            self._list.set_options(self._options())
             self._list.highlighted = highlighted
         self._show_help()
+
+    def _options(self) -> list[Option]:
+        self._width = self.app.size.width
+        return [Option(self._line(field, self._width - _BESIDE_CELLS)) for field in FIELDS.values()]
 
     def _line(self, field: Field, width: int) -> Text:
         value = getattr(settings_of(self.app), field.name)
