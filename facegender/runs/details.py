@@ -175,13 +175,13 @@ def _known(*lines: tuple[str, str]) -> Iterator[Detail]:
 def _path(label: str, path: Path, note: str = "") -> Detail:
     """A line about a file, whose path is copied."""
     return Detail(
-        label=label, text=f"{printable(path)}{note}", kind="path", copied=_pasted(path.absolute()),
+        label=label, text=f"{printable(path)}{note}", kind="path", copied=_pasted(str(path.absolute())),
     )  # fmt: skip
 
 
-def _pasted(path: Path) -> str:
+def _pasted(path: str) -> str:
     """A path as it is, or as a shell reads it if a terminal might obey some of its characters."""
-    return str(path) if printable(path) == str(path) else shell_word(str(path))
+    return path if printable(path) == path else shell_word(path)
 
 
 def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journal: _Journal) -> Iterator[Detail]:
@@ -421,6 +421,5 @@ def _log_lines(journal: _Journal) -> Iterator[Detail]:
 
 def _skipped_lines(manifest: Manifest | None) -> Iterator[Detail]:
     for skipped in manifest.skipped if manifest else ():
-        name = one_line(skipped.file)
-        path = Path(manifest.data, skipped.file) if manifest else Path(skipped.file)
-        yield Detail(text=f"{name}  {one_line(skipped.reason)}", copied=_pasted(path))
+        text = f"{one_line(skipped.file)}  {one_line(skipped.reason)}"
+        yield Detail(text=text, copied=_pasted(f"{manifest.data}/{skipped.file}" if manifest else ""))

@@ -177,7 +177,9 @@ async def test_every_line_is_reached_and_seen_on_every_screen(root: Path, size: 
             await pilot.press("down")
             seen += 1
             top, bottom = view.scroll_offset.y, view.scroll_offset.y + view.size.height
-            assert top <= view._first_row[view._cursor] < bottom
+            first, end = view._rows_of_cursor()
+            assert top <= first
+            assert end <= bottom
         before = view.line
         await pilot.press("down")
         assert (seen, view.line) == (lines, before)

@@ -212,7 +212,8 @@ class NewRun(BaseScreen[None]):
             field = focused if focused in errors else next(iter(errors))
             verb = "needs" if len(errors) == 1 else "need"
             message = f"{counted(len(errors), 'field')} {verb} fixing; {_LABELS[field]}: {errors[field]}"
-        verdict.update(self._candidates or message)
+        if (text := self._candidates or message) != verdict.content:
+            verdict.update(text)
         return None if errors else values
 
     def _show_rows(self) -> None:
@@ -226,15 +227,19 @@ class NewRun(BaseScreen[None]):
                 text = f"default {default}: Ctrl+D"
             if field in UNUSED[self._recipe]:
                 text = f"not used by {self._recipe}"
-            note.update(self._errors.get(field, text))
+            if (text := self._errors.get(field, text)) != note.content:  # an update lays out the screen again
+                note.update(text)
             note.set_class(field in self._errors, "-wrong")
             note.set_class(not is_default and default is not None, "-changed")
             widget.set_class(is_default, "-default")
             shown = show_all or field not in _MORE or not is_default or field in self._errors or widget.has_focus
-            self.query_one(f"#row-{field}").display = shown
+            row = self.query_one(f"#row-{field}")
+            if row.display != shown:
+                row.display = shown
             hidden += not shown
         more = f"{counted(hidden, 'more setting')} at the default: Ctrl+N" if hidden else ""
-        self.query_one("#more", Static).update(more)
+        if more != self.query_one("#more", Static).content:
+            self.query_one("#more", Static).update(more)
 
     def _value(self, field: str, text: str) -> Any:
         text = text.strip()

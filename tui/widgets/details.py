@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.cells import cell_len, chop_cells
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -22,25 +22,53 @@ INDENT = 2
 GAP = 2
 MAX_LABEL_SHARE = 0.35
 """Share of the width that labels may take."""
+MIN_COLUMN = 90
+"""Where there is room for two columns of this width, the sections are divided among two."""
 
 
 class _Row(NamedTuple):
-    """One row of cells.
+    """One row of a section.
 
     Attributes:
-        item: Index of the line that the row belongs to, section titles included.
+        line: Index of the line that it belongs to; -1 in the title, -2 in the empty row below the section.
         label: Only in the first row of a line.
-        line: None in the title of a section.
     """
 
-    item: int
+    line: int
     label: str
     text: str
-    line: Detail | None
+
+
+class _Laid(NamedTuple):
+    """A section as it is laid out in a column.
+
+    Attributes:
+        width: Of the column.
+        label_cells: Width of the labels.
+        first: The first row of the title and of each line.
+    """
+
+    section: Section
+    width: int
+    label_cells: int
+    rows: list[_Row]
+    first: list[int]
+
+
+class _Place(NamedTuple):
+    """Where a section begins."""
+
+    column: int
+    row: int
 
 
 class DetailsView(ScrollView, can_focus=True):
-    """Shows sections below each other. Long lines are wrapped; those of tables are cut off."""
+    """Shows sections below each other. Long lines are wrapped; those of tables are cut off.
+
+    Attributes:
+        sections: What is shown.
+        section_index: The section that the cursor is in.
+    """
 
     COMPONENT_CLASSES = {
         "details--title", "details--cursor", "details--label", "details--heading", "details--command",
@@ -76,98 +104,97 @@ class DetailsView(ScrollView, can_focus=True):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.sections: tuple[Section, ...] = ()
-        self._items: list[tuple[int, int]] = []
-        """The section and the line of each item; the line is -1 for the title of the section."""
-        self._rows: list[_Row] = []
-        self._first_row: list[int] = []
-        """The first row of each item."""
-        self._label_cells: list[int] = []
-        """The width of the labels of each section."""
-        self._cursor = 0
-
-    # What is selected
+        self.section_index = 0
+        self._line = -1
+        """The line of the section that the cursor is on; -1 for its title."""
+        self._laid: list[_Laid] = []
+        self._places: list[_Place] = []
+        self._columns = 1
 
     @property
     def section(self) -> Section | None:
         """The section that the cursor is in."""
-        return self.sections[self.section_index] if self._items else None
-
-    @property
-    def section_index(self) -> int:
-        """Its index."""
-        return self._items[self._cursor][0] if self._items else 0
+        return self.sections[self.section_index] if self.sections else None
 
     @property
     def line(self) -> Detail | None:
         """The line under the cursor; None on the title of a section."""
-        section, line = self._items[self._cursor] if self._items else (0, -1)
-        return self.sections[section].lines[line] if line >= 0 else None
+        return self.sections[self.section_index].lines[self._line] if self.sections and self._line >= 0 else None
 
     # Showing
 
     def show(self, sections: Sequence[Section]) -> None:
         """Show other sections; the cursor stays on its line of the section with the same title, if there is one."""
-        if tuple(sections) == self.sections:
+        if (new := tuple(sections)) == self.sections:
             return
-        title, line = "", -1
-        if self._items:
-            section, line = self._items[self._cursor]
-            title = self.sections[section].title
-        self.sections = tuple(sections)
-        self._items = [
-            (number, line) for number, section in enumerate(self.sections) for line in range(-1, len(section.lines))
-        ]
-        places = [place for place, (number, _) in enumerate(self._items) if self.sections[number].title == title]
-        self._cursor = places[min(line + 1, len(places) - 1)] if places else 0
+        title = self.section.title if self.section else ""
+        self.sections = new
+        index = next((number for number, section in enumerate(new) if section.title == title), -1)
+        self._line = min(self._line, len(new[index].lines) - 1) if index >= 0 else -1
+        self.section_index = max(0, index)
         self._lay_out()
 
     def on_resize(self) -> None:
         """Wrap the lines at the new width."""
         self._lay_out()
 
+    @property
+    def _column_cells(self) -> int:
+        return self.size.width // self._columns
+
     def _lay_out(self) -> None:
-        width = self.size.width
-        self._rows, self._first_row, self._label_cells = [], [], []
-        item = 0
-        for number, section in enumerate(self.sections):
-            longest = max((cell_len(line.label) for line in section.lines), default=0)
-            cells = min(longest, int(MAX_LABEL_SHARE * width))
-            self._label_cells.append(cells)
-            if number:
-                self._rows.append(_Row(-1, "", "", None))
-            self._first_row.append(len(self._rows))
-            self._rows.append(_Row(item, "", section.title, None))
-            item += 1
-            for line in section.lines:
-                self._first_row.append(len(self._rows))
-                room = width - INDENT - (cells + GAP if line.label else 0) - 1
-                for place, piece in enumerate(_wrapped(line, max(8, room))):
-                    self._rows.append(_Row(item, "" if place else line.label, piece, line))
-                item += 1
-        self.virtual_size = Size(width, len(self._rows))
+        self._columns = 2 if self.size.width >= 2 * MIN_COLUMN and len(self.sections) > 1 else 1
+        width = self._column_cells
+        known = {laid.section.title: laid for laid in self._laid if laid.width == width}
+        self._laid = [
+            laid if (laid := known.get(section.title)) and laid.section is section else _laid_out(section, width)
+            for section in self.sections
+        ]
+        heights = [len(laid.rows) for laid in self._laid]
+        in_first = len(heights)
+        if self._columns == 2:
+            in_first = min(range(1, len(heights)), key=lambda count: max(sum(heights[:count]), sum(heights[count:])))
+        self._places = [
+            _Place(0, sum(heights[:number])) if number < in_first else _Place(1, sum(heights[in_first:number]))
+            for number in range(len(heights))
+        ]
+        self.virtual_size = Size(self.size.width, max(sum(heights[:in_first]), sum(heights[in_first:])))
         self._scroll_to_cursor()
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
-        width, base = self.size.width, self.rich_style
-        index = y + self.scroll_offset.y
-        if index >= len(self._rows):
+        row = y + self.scroll_offset.y
+        pieces = [self._piece(column, row) for column in range(self._columns)]
+        return Strip.join(pieces).adjust_cell_length(self.size.width, self.rich_style).simplify()
+
+    def _piece(self, column: int, row: int) -> Strip:
+        """Draw a row of a column."""
+        base, width = self.rich_style, self._column_cells
+        number, within = self._at(column, row)
+        if number < 0:
             return Strip.blank(width, base)
-        row = self._rows[index]
-        if row.item == self._cursor and self._items:
+        laid = self._laid[number]
+        line, label, text = laid.rows[within]
+        if (number, line) == (self.section_index, self._line):
             base += self.get_component_rich_style("details--cursor", partial=True)
-        if row.line is None:
-            segments = [Segment(f" {row.text}", base + self._style("title"))]
+        if line < 0:
+            segments = [Segment(f" {text}", base + self._style("title"))]
         else:
+            detail = laid.section.lines[line]
             segments = [Segment(" " * INDENT, base)]
-            if row.line.label:
-                cells = self._label_cells[self._items[row.item][0]]
-                label = row.label if cell_len(row.label) <= cells else chop_cells(row.label, max(1, cells - 1))[0] + "…"
-                pad = " " * (cells - cell_len(label) + GAP)
-                segments.append(Segment(label + pad, base + self._style("label")))
-            segments.append(Segment(row.text, base + self._style(row.line.kind)))
-        return Strip(segments).adjust_cell_length(width, base).simplify()
+            if detail.label:
+                label = set_cell_size(label, laid.label_cells) + " " * GAP
+                segments.append(Segment(label, base + self._style("label")))
+            segments.append(Segment(text, base + self._style(detail.kind)))
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _at(self, column: int, row: int) -> tuple[int, int]:
+        """Return the section at a row of a column, -1 for none, and the row within it."""
+        for number, (own, first) in enumerate(self._places):
+            if own == column and first <= row < first + len(self._laid[number].rows):
+                return number, row - first
+        return -1, 0
 
     def _style(self, kind: str) -> Style:
         name = f"details--{kind}"
@@ -177,79 +204,109 @@ class DetailsView(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor; the second click chooses."""
-        index = event.y + self.scroll_offset.y
-        if index < len(self._rows) and (item := self._rows[index].item) >= 0:
-            self._move_to(item)
+        column = min(event.x // max(1, self._column_cells), self._columns - 1)
+        number, within = self._at(column, event.y + self.scroll_offset.y)
+        if number >= 0 and (line := self._laid[number].rows[within].line) >= -1:
+            self._move_to(number, line)
             if event.chain == 2:
                 self.action_choose()
 
     def action_choose(self) -> None:
         """Choose the line."""
-        if self._items:
+        if self.sections:
             self.post_message(self.Chosen())
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by lines."""
-        self._move_to(self._cursor + by)
+        """Move the cursor by lines, section titles included."""
+        number, line = self.section_index, self._line + by
+        while line < -1 and number > 0:
+            number -= 1
+            line += 1 + len(self.sections[number].lines)
+        while self.sections and line >= len(self.sections[number].lines) and number + 1 < len(self.sections):
+            line -= 1 + len(self.sections[number].lines)
+            number += 1
+        self._move_to(number, line)
 
     def action_page(self, by: int) -> None:
-        """Move the cursor by about a page."""
-        if self._items:
-            row = self._first_row[self._cursor] + by * max(1, self.size.height - 2)
-            row = max(0, min(row, len(self._rows) - 1))
-            while self._rows[row].item < 0:
-                row += by
-            self._move_to(self._rows[row].item)
+        """Move the cursor by as many lines as there are rows."""
+        self.action_move(by * max(1, self.size.height - 2))
 
     def action_first(self) -> None:
         """Move the cursor to the first line."""
-        self._move_to(0)
+        self._move_to(0, -1)
 
     def action_last(self) -> None:
         """Move the cursor to the last line."""
-        self._move_to(len(self._items) - 1)
+        if self.sections:
+            self._move_to(len(self.sections) - 1, len(self.sections[-1].lines))
 
     def move_section(self, by: int) -> None:
         """Move to the title of another section: the next one, or the beginning of this one, or the previous one."""
-        if not self._items:
-            return
-        section, line = self._items[self._cursor]
-        target = section + by + (by < 0 and line >= 0)
-        self.show_section(max(0, min(target, len(self.sections) - 1)))
+        self.show_section(self.section_index + by + (by < 0 and self._line >= 0))
 
     def show_section(self, index: int) -> None:
         """Move to the title of a section and show as much of the section as there is room for."""
-        if not self._items:
-            return
-        self._move_to(self._items.index((index, -1)))
-        self.scroll_to(y=self._first_row[self._cursor], animate=False, force=True, immediate=True)
+        if self.sections:
+            self._move_to(max(0, min(index, len(self.sections) - 1)), -1)
+            if self._columns == 1:
+                self.scroll_to(y=self._rows_of_cursor()[0], animate=False, force=True, immediate=True)
 
-    def _move_to(self, item: int) -> None:
-        item = max(0, min(item, len(self._items) - 1))
-        if item == self._cursor or not self._items:
+    def _move_to(self, number: int, line: int) -> None:
+        """Move the cursor to a line of a section, or to the nearest that it has."""
+        if not self.sections:
             return
-        for changed in (self._cursor, item):
-            end = self._first_row[changed + 1] if changed + 1 < len(self._first_row) else len(self._rows)
-            top = self._first_row[changed]
-            self.refresh(Region(0, top - self.scroll_offset.y, self.size.width, end - top))
-        self._cursor = item
+        line = max(-1, min(line, len(self.sections[number].lines) - 1))
+        if (number, line) == (self.section_index, self._line):
+            return
+        self._refresh_cursor()
+        self.section_index, self._line = number, line
+        self._refresh_cursor()
         self._scroll_to_cursor()
         self.post_message(self.Moved())
 
+    def _rows_of_cursor(self) -> tuple[int, int]:
+        """Return the first row of the cursor, and the row after its last."""
+        laid, top = self._laid[self.section_index], self._places[self.section_index].row
+        index = self._line + 1
+        end = laid.first[index + 1] if index + 1 < len(laid.first) else len(laid.rows) - 1
+        return top + laid.first[index], top + end
+
+    def _refresh_cursor(self) -> None:
+        first, end = self._rows_of_cursor()
+        self.refresh(Region(0, first - self.scroll_offset.y, self.size.width, end - first))
+
     def _scroll_to_cursor(self) -> None:
-        if not self._items:
+        if not self.sections:
             return
-        first = self._first_row[self._cursor]
-        last = self._first_row[self._cursor + 1] - 1 if self._cursor + 1 < len(self._items) else len(self._rows) - 1
+        first, end = self._rows_of_cursor()
         top, visible = self.scroll_offset.y, max(1, self.size.height)
-        wanted = min(max(top, last - visible + 1), first)
+        wanted = min(max(top, end - visible), first)
         if wanted != top:
             self.scroll_to(y=wanted, animate=False, force=True, immediate=True)
 
 
+def _laid_out(section: Section, width: int) -> _Laid:
+    """Lay a section out in a column, with an empty row below it."""
+    labels = {line.label for line in section.lines}
+    label_cells = min(max(map(cell_len, labels), default=0), int(MAX_LABEL_SHARE * width))
+    without_label = max(8, width - INDENT - 1)
+    with_label = max(8, without_label - label_cells - GAP)
+    rows, first = [_Row(-1, "", section.title)], [0]
+    for number, line in enumerate(section.lines):
+        first.append(len(rows))
+        room = with_label if line.label else without_label
+        if len(line.text) <= room and line.text.isascii():
+            rows.append(_Row(number, line.label, line.text))
+            continue
+        for place, piece in enumerate(_wrapped(line, room)):
+            rows.append(_Row(number, "" if place else line.label, piece))
+    rows.append(_Row(-2, "", ""))
+    return _Laid(section, width, label_cells, rows, first)
+
+
 def _wrapped(line: Detail, width: int) -> list[str]:
     """Cut a line into rows of at most ``width`` cells."""
-    if line.kind == "table" or (len(line.text) <= width and line.text.isascii()):
+    if line.kind == "table":
         return [line.text]
     if not line.text.isascii():
         return chop_cells(line.text, width) or [""]
