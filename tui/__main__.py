@@ -99,10 +99,11 @@ def main() -> None:
 
 def _load_settings() -> tuple[Settings, SettingsError | None]:
     """Read the settings file; what is wrong in it has its default, and is returned as well."""
+    from tui.app import unknown_names
     from tui.settings import SettingsError, load_settings, settings_path
 
     try:
-        return load_settings(settings_path()), None
+        return load_settings(settings_path(), unknown_names), None
     except SettingsError as error:
         return error.settings, error
 
@@ -118,7 +119,9 @@ def describe_terminal(graphics: str | None) -> None:
     """Probe the terminal and print which pictures it can show."""
     from tui.graphics.probe import Probe
 
-    terminal = Probe(_requested_graphics(graphics) or _load_settings()[0].graphics).finish()
+    probe = Probe()
+    probe.override = _requested_graphics(graphics) or _load_settings()[0].graphics
+    terminal = probe.finish()
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
     print(f"pictures  by {terminal.protocol.value}: {terminal.reason}")
     print(f"cells     {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")

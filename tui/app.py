@@ -57,8 +57,8 @@ from tui.messages import (
 )
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
-from tui.settings import Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
-from tui.themes import AUTO, automatic_theme, find_theme
+from tui.settings import Problems, Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
+from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme
 
 if TYPE_CHECKING:
     from tui.screens.runs import TableView
@@ -79,6 +79,18 @@ MAX_HINTS = 5
 
 # Small enough to train in about a minute on two cores, long enough to be watched.
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
+
+
+def unknown_names(settings: Settings) -> Problems:
+    """Return what is wrong with names of themes, commands and keys, for `load_settings`."""
+    wrong_keys = checked_keymap(settings.keys)[1]
+    problems: Problems = {("keys", name): f"keys.{name}: {problem}" for name, problem in wrong_keys.items()}
+    if settings.theme != AUTO:
+        try:
+            find_theme(settings.theme, settings_path().parent / THEMES_FOLDER)
+        except UserError as error:
+            problems["theme",] = str(error)
+    return problems
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -172,7 +184,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     @property
     def themes_folder(self) -> Path:
         """The folder of the user's themes, beside the settings file."""
-        return self.settings_path.parent / "themes"
+        return self.settings_path.parent / THEMES_FOLDER
 
     def _find_theme(self) -> Theme:
         """Return the theme of the settings; "auto" means the light or the dark one, by the terminal's background."""
@@ -369,7 +381,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             return
         self._settings_stamp = stamp
         try:
-            settings = await asyncio.to_thread(load_settings, self.settings_path)
+            settings = await asyncio.to_thread(load_settings, self.settings_path, unknown_names)
         except SettingsError as error:
             self._notify_settings(error, "the settings stay as they were")
         else:
@@ -418,16 +430,13 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     def _use_keys(self) -> None:
         """Give commands the keys of the settings, those that can be used, and show them in the line of keys."""
-        keymap, problems = checked_keymap(self.settings.keys)
+        keymap, _ = checked_keymap(self.settings.keys)
         if keymap != self.keymap:
             self.keymap = keymap
             self.set_keymap(keymap)
             for screen in self.screen_stack:
                 if isinstance(screen, BaseScreen):
                     screen.update_keys()
-        for problem in problems:
-            text = one_line(f"{self.settings_path}, {problem}")
-            self.notify_about("keys", text, severity="warning", timeout=20)
 
     def _notify_settings(self, error: SettingsError, consequence: str) -> None:
         lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))

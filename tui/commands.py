@@ -423,27 +423,27 @@ def _shown(key: str) -> str:
     return "+".join([*map(str.title, modifiers), name.upper() if modifiers else name])
 
 
-def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     """Check the keys that the user gave to commands.
 
     Args:
         keys: Keys by the name of a command, several with commas between them.
 
     Returns:
-        Those that can be used, and what is wrong with the others, one line each.
+        Those that can be used, and what is wrong with the others, by the name of the command.
     """
     names = {command.name for command in EVERYWHERE} | {command.name for table in TABLES.values() for command in table}
     keymap: dict[str, str] = {}
-    problems = []
+    problems = {}
     for name, text in keys.items():
         unknown = [key for key in text.split(",") if not _is_key(key.strip())]
         if name not in names:
             close = get_close_matches(name, names, 1)
-            problems.append(f"keys.{name}: no command has this name" + (f"; {close[0]} has" if close else ""))
+            problems[name] = "no command has this name" + (f"; {close[0]} has" if close else "")
         elif unknown:
-            problems.append(f"keys.{name}: {unknown[0]!r} is no key; write it as in x, ctrl+x, f5 or question_mark")
+            problems[name] = f"{unknown[0]!r} is no key; write it as in x, ctrl+x, f5 or question_mark"
         elif other := _other_with_key(name, keymap | {name: text}):
-            problems.append(f"keys.{name}: {text} already belongs to {other}; give one of them another key")
+            problems[name] = f"{text} already belongs to {other}; give one of them another key"
         else:
             keymap[name] = text
     return keymap, problems

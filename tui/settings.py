@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -66,6 +66,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 FIELDS = fields_of(Settings)
 
 
+Problems = dict[tuple[str, ...], str]
+"""What is wrong with settings, by their keys, e.g. ("keys", "view") for the key of a command."""
+
+
 class SettingsError(UserError):
     """A file of settings has mistakes; the message names the file, and each of them with its line.
 
@@ -95,8 +99,11 @@ def settings_path() -> Path:
     return folder / "facegender-tui" / "settings.toml"
 
 
-def load_settings(path: Path) -> Settings:
+def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda settings: {}) -> Settings:
     """Read a file of settings; a missing file has the defaults.
+
+    Args:
+        further: Checks what is not known here, e.g. the names of themes and of commands.
 
     Raises:
         SettingsError: Some of the file is wrong.
@@ -117,6 +124,13 @@ def load_settings(path: Path) -> Settings:
             name = f"{key} " if key in FIELDS else ""
             problems.append((lines[key,], f"{name}{error}"))
     settings = Settings(**values)
+    for names, problem in further(settings).items():
+        problems.append((lines.get(names, lines.get(names[:1], 0)), problem))
+        if len(names) == 1:
+            settings = msgspec.structs.replace(settings, **{names[0]: FIELDS[names[0]].default})
+        else:
+            kept = {name: key for name, key in settings.keys.items() if name != names[1]}
+            settings = msgspec.structs.replace(settings, keys=kept)
     if problems:
         raise SettingsError(path, [f"line {line + 1}: {problem}" for line, problem in sorted(problems)], settings)
     return settings

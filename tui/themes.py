@@ -97,6 +97,8 @@ COLOUR_BLIND = replace(
     },
 )  # fmt: skip
 THEMES = (DARK, LIGHT, HIGH_CONTRAST, COLOUR_BLIND)
+THEMES_FOLDER = "themes"
+"""The folder of the user's themes, beside the settings file."""
 
 _OWN = (
     "primary", "secondary", "accent", "warning", "error", "success", "foreground", "background", "surface", "panel",

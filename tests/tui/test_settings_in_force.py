@@ -9,6 +9,7 @@ import recorded
 from piloting import COMMON, running, shown_in, until, until_said
 
 import tui.app
+from tui.app import unknown_names
 from tui.graphics.widget import PictureView
 from tui.settings import Settings, SettingsError, load_settings
 
@@ -68,3 +69,14 @@ async def test_a_broken_file_does_not_keep_the_program_from_starting(root: Path,
     async with running(root, settings=caught.value.settings, settings_error=caught.value) as (app, _):
         assert "line 2: smoothing" in app.told[0]
         assert app.settings == Settings(levels=64)
+
+
+async def test_names_of_themes_and_commands_are_checked_with_the_rest(root: Path, file: Path) -> None:
+    file.write_text('levels = 64\ntheme = "nrod"\n\n[keys]\nruns = "V"\nvew = "m"\nhelp = "hyper+h"\n')
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, unknown_names)
+    assert caught.value.settings == Settings(levels=64, keys={"runs": "V"})
+    theme, command, key = caught.value.problems
+    assert theme.startswith("line 2: theme 'nrod' does not exist: choose one of auto, dark")
+    assert command == "line 6: keys.vew: no command has this name; view has"
+    assert key.startswith("line 7: keys.help: 'hyper+h' is no key")

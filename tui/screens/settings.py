@@ -20,7 +20,7 @@ from tui.graphics.textual_internals import Row
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS, described, settings_of
-from tui.themes import theme_names
+from tui.themes import THEMES_FOLDER, theme_names
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
 
@@ -50,7 +50,7 @@ class SettingsScreen(BaseScreen[None]):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._themes = theme_names(path.parent / "themes")
+        self._themes = theme_names(path.parent / THEMES_FOLDER)
         self._list = OptionList(id="list", compact=True, markup=False)
         self._choices_list = OptionList(id="choices", compact=True, markup=False)
         self._input = TextInput(compact=True, id="input")
