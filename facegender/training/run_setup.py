@@ -187,10 +187,11 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     given = {name: _absolute(value) if name == "data" and value else value for name, value in changes.items()}
     changes = {name: value for name, value in given.items() if value != getattr(manifest.config, name)}
     if refused := sorted(set(changes) - set(RESUME_MAY_CHANGE)):
-        raise UserError(
-            f"{option_of(refused[0])} cannot change when a run is resumed: leave it out; these can: "
-            + ", ".join(map(option_of, RESUME_MAY_CHANGE))
-        )
+        problem = f"{option_of(refused[0])} cannot change when a run is resumed: leave it out"
+        if refused == ["learning_rate"]:
+            command = shell_command(folder.root, "set", run, "learning-rate", f"{changes['learning_rate']:g}")
+            raise UserError(f"{problem}, and once the run trains: {command}")
+        raise UserError(f"{problem}; these can: " + ", ".join(map(option_of, RESUME_MAY_CHANGE)))
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
         raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import recorded
-from piloting import running, until
+from piloting import running, until, until_said
 
 from facegender.runs.events import Notice, RequestDone, RunFinished
 from facegender.runs.folder import RunFolder
@@ -72,6 +73,18 @@ async def test_a_warning_of_a_live_run_is_told_once_and_what_went_well_is_not(ro
         recorded.append(folder, recorded.epoch_finished(2))
         await until(lambda: len(app.dashboard.state.epochs) == 3)  # type: ignore[union-attr]
         assert app.told == ["waiting for data takes 71% of a step", "epochs must be at least 3"]
+
+
+async def test_a_trainer_that_hangs_is_told_of_until_it_writes_again(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=2)
+    async with running(root) as (app, _):
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.read)
+        os.utime(folder.journal_path, (1000, 1000))
+        await until_said(app, "◌ no sign of life")
+        assert "no sign of life from the trainer of otter-3" in app.told[-1]
+        recorded.append(folder, recorded.epoch_started(2))
+        await until_said(app, "● training")
+        assert len(app.told) == 1
 
 
 @pytest.mark.parametrize(

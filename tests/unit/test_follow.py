@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import shutil
 import threading
@@ -154,3 +155,17 @@ def test_steps_folded_at_once_give_the_same_as_one_by_one() -> None:
     assert (together.batch, together.images_per_second, together.trained_until) == (
         one_by_one.batch, one_by_one.images_per_second, one_by_one.trained_until
     )  # fmt: skip
+
+
+def test_a_trainer_that_writes_nothing_for_a_minute_gives_no_sign_of_life(root: Path) -> None:
+    folder = recorded.write_run(root)
+    state = follow.inspect_folder(RunState(folder.name), folder)
+    assert (state.process_state, state.silent) == ("training", False)
+    written = folder.journal_path.stat().st_mtime
+    os.utime(folder.journal_path, (written - 90, written - 90))
+    assert follow.inspect_folder(state, folder).silent
+    os.utime(folder.journal_path, (written - 20, written - 20))
+    assert not follow.inspect_folder(state, folder).silent
+    ended = recorded.write_run(root, "otter-4", end="completed")
+    os.utime(ended.journal_path, (1, 1))
+    assert not follow.inspect_folder(RunState(ended.name), ended).silent

@@ -18,6 +18,7 @@ from textual.message import Message
 from facegender.runs.events import AnyEvent
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.journal import JournalReader
+from facegender.runs.lock import is_fresh
 from facegender.support.text import one_line
 from tui.run.state import RunState, apply_all
 
@@ -132,7 +133,8 @@ def inspect_folder(state: RunState, folder: RunFolder) -> RunState:
         tail = tuple(folder.log_tail()) if process_state in ("crashed", "failed") else ()
         # The journal of a live run announces every frame; listing a folder of thousands of files is slow.
         frames = state.frames if process_state in LIVE_STATES else tuple(folder.frame_epochs())
-        updated = replace(state, exists=True, process_state=process_state, log_tail=tail, frames=frames)
+        silent = process_state == "training" and not is_fresh([folder.journal_path])
+        updated = replace(state, exists=True, process_state=process_state, silent=silent, log_tail=tail, frames=frames)
     except (FileNotFoundError, NotADirectoryError):
         updated = replace(state, exists=False)
     except OSError:

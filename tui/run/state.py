@@ -60,6 +60,7 @@ class RunState(msgspec.Struct, frozen=True):
     Attributes:
         exists: The run folder is still there.
         process_state: The state by the run folder and the process; the journal cannot tell that a process died.
+        silent: The trainer is there, but has not written to the journal for a minute; it writes every few seconds.
         read: The journal has been read to its end at least once; before that most other fields are incomplete.
         epoch: The epoch in training or trained last, counted from 0; -1 before the first.
         batch: Batches done in that epoch.
@@ -78,6 +79,7 @@ class RunState(msgspec.Struct, frozen=True):
     name: str
     exists: bool = True
     process_state: State = "starting"
+    silent: bool = False
     read: bool = False
     started: RunStarted | None = None
     epoch: int = -1

@@ -199,6 +199,12 @@ class Dashboard(PictureScreen):
         """Tell of warnings that were not there before, and of the end of the run."""
         if not before.read or not before.live or self.folder is None:
             return
+        topic = f"silent {after.name}"
+        if not (after.silent and after.live):
+            retract(self.app, topic)
+        elif not before.silent:
+            text = f"no sign of life from the trainer of {after.name} for a minute: it was suspended, or its disk hangs"
+            notify_about(self.app, topic, text, severity="warning", timeout=60)
         if after.live:
             last = before.log[-1] if before.log else None
             for line in reversed(list(takewhile(lambda line: line is not last, reversed(after.log)))):

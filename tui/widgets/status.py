@@ -44,6 +44,11 @@ def fitted(left: Sequence[Field], right: Sequence[Field], width: int) -> Text:
     return line
 
 
+def _condition(state: RunState) -> Field:
+    sign, colour = fmt.SIGNS[state.state]
+    return ("◌ no sign of life", "$warning") if state.silent and state.live else (f"{sign} {state.state}", colour)
+
+
 class StatusLines(Widget):
     """The two lines at the top of the dashboard, or one in their place.
 
@@ -87,12 +92,7 @@ class StatusLines(Widget):
 
     def _only(self, state: RunState, width: int) -> Text:
         """Return what is most important in one line; the epoch goes first, because the pictures name it as well."""
-        sign, colour = fmt.SIGNS[state.state]
-        left: list[Field] = [
-            (state.name, "bold"),
-            (f"{sign} {state.state}", colour),
-            *latest_figures(state, short=True),
-        ]
+        left: list[Field] = [(state.name, "bold"), _condition(state), *latest_figures(state, short=True)]
         right: list[Field] = [(f"{fmt.duration(state.left_s())} left", "")] if state.live else []
         epoch: Field = (fmt.epoch_of(state.epoch + 1, state.started.epochs), "") if state.started else ("", "")
         taken = sum(Text(text).cell_len + 2 for text, _ in (*left, epoch, *right))
@@ -104,8 +104,7 @@ class StatusLines(Widget):
 
     def _first(self, state: RunState, width: int) -> Text:
         """Return name, state and epoch of the run, and its time; then the rest, as far as it fits."""
-        sign, colour = fmt.SIGNS[state.state]
-        left: list[Field] = [(state.name, "bold"), (f"{sign} {state.state}", colour)]
+        left: list[Field] = [(state.name, "bold"), _condition(state)]
         started = state.started
         if started is not None:
             left.append((fmt.epoch_of(state.epoch + 1, started.epochs), ""))

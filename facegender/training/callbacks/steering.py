@@ -60,7 +60,7 @@ class Steering:
         """
         if trainer.world_size > 1 and batch_idx % STOP_CHECK_STEPS:
             return False
-        return self._carry_out_all(trainer, pl_module, FrameRequest | CheckpointRequest | SetRequest)
+        return self._carry_out_all(trainer, pl_module, TrainerRequest)
 
     def after_epoch(self, trainer: Trainer, pl_module: LightningModule) -> bool:
         """Change what was requested during validation, because after the last epoch there is no further batch."""
