@@ -122,7 +122,7 @@ def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda s
             values[key] = converted
         except UserError as error:
             name = f"{key} " if key in FIELDS else ""
-            problems.append((lines[key,], f"{name}{error}"))
+            problems.append((lines.get((key,), 0), f"{name}{error}"))
     settings = Settings(**values)
     for names, problem in further(settings).items():
         problems.append((lines.get(names, lines.get(names[:1], 0)), problem))
@@ -161,8 +161,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
 def save_setting(path: Path, name: str, value: Any) -> None:
     """Change one value in a file of settings: the line of that value, and nothing else of the file.
 
-    A missing file is made, with a comment about each setting. A setting that stands in a comment, as it does there,
-    replaces the comment.
+    A missing file is made from the `template`, where the setting replaces the comment with its default.
 
     Args:
         value: A text, a number or a truth value that the setting takes.
@@ -232,9 +231,8 @@ def _with_value(text: str, name: str, value: Any) -> str:
             return "\n".join(lines)
     tables = [first for first, _, _ in statements if lines[first].lstrip().startswith("[")]
     top = tables[0] if tables else len(lines)
-    commented = re.compile(rf"#\s*{name}\s*=")
     for index in range(top):
-        if commented.match(lines[index]):
+        if lines[index].rstrip("\r") == f"# {name} = {_toml(FIELDS[name].default)}":
             lines[index] = line + end
             return "\n".join(lines)
     before = [last for _, last, _ in statements if last < top]

@@ -80,3 +80,11 @@ async def test_names_of_themes_and_commands_are_checked_with_the_rest(root: Path
     assert theme.startswith("line 2: theme 'nrod' does not exist: choose one of auto, dark")
     assert command == "line 6: keys.vew: no command has this name; view has"
     assert key.startswith("line 7: keys.help: 'hyper+h' is no key")
+
+
+def test_the_example_of_the_documentation_is_without_mistakes(file: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    file.write_text(text.partition("```toml\n")[2].partition("```")[0])
+    settings = load_settings(file, unknown_names)
+    assert settings.theme == "nord"
+    assert settings.keys == {"view": "V", "runs": "ctrl+r,f5"}

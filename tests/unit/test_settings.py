@@ -114,6 +114,7 @@ def test_the_protocols_are_those_of_the_terminal() -> None:
         ),
         ('# keys\n[keys]\ntheme = "t"\n', 'theme = "a\\"#b"\n\n# keys\n[keys]\ntheme = "t"\n'),
         ('# the default:\n# theme = "auto"\nbell = true\n', '# the default:\ntheme = "a\\"#b"\nbell = true\n'),
+        ('# theme = "nord" at night\n', '# theme = "nord" at night\ntheme = "a\\"#b"\n'),
         ("# nothing yet\n\n", '# nothing yet\ntheme = "a\\"#b"\n\n'),
         ("levels = 5000 # too many\n", 'levels = 5000 # too many\ntheme = "a\\"#b"\n'),
     ],
