@@ -71,8 +71,11 @@ def mix(background: Color, colour: Color, share: float) -> Color:
     return Color(red, green, blue)
 
 
-def named_colours(theme: Theme, system: Mapping[str, str]) -> Colours:
+def named_colours(theme: Theme, system: Mapping[str, str], *, coloured: bool = True) -> Colours:
     """Return the named colours of a theme; ``system`` are the variables that Textual generates from it.
+
+    Unless ``coloured``, texts and lines have the colour of the foreground: where NO_COLOR is set, Textual makes shades
+    of grey of all colours, and those may be faint.
 
     A theme sets any of them by its ``variables``; the others follow from its own colours. Names:
 
@@ -95,7 +98,9 @@ def named_colours(theme: Theme, system: Mapping[str, str]) -> Colours:
     drawn["validation"] = of_theme("validation", drawn["accent"].hex)
     for number, colour in enumerate(PETROFF):
         drawn[f"class-{number}"] = of_theme(f"class-{number}", colour)
-    colours = {name: legible(colour, background) for name, colour in drawn.items()}
+    colours = {name: legible(colour, background) if coloured else foreground for name, colour in drawn.items()}
+    if not coloured:
+        colours["train"] = mix(background, foreground, 0.6)
     for name in STATES:  # they stand on the title lines as well
         colours[name] = legible(colours[name], of_theme("panel", system["panel"]))
 
@@ -154,7 +159,7 @@ class ColouredApp(App[None]):
     def get_css_variables(self) -> dict[str, str]:
         """Return the variables of the stylesheets, and give Rich the same named colours."""
         variables = super().get_css_variables()
-        colours = named_colours(self.current_theme, variables)
+        colours = named_colours(self.current_theme, variables, coloured=not self.no_color)
         if self._has_styles:
             self.console.pop_theme()
         self.console.push_theme(RichTheme(rich_styles(colours)))

@@ -30,7 +30,9 @@ WRONG, CORRECT = ("✗", "$error"), ("✓", "$success")
 CLASSES = 10
 """Colours of classes, and of runs that are compared; further ones begin again."""
 CLASS_GLYPHS = ("●", "■", "▲", "◆", "▼", "★")
-"""Before the names where there are more classes than colours."""
+"""On the curves of classes, and before the names where there are more classes than colours."""
+VALIDATION_GLYPH = "◆"
+"""On validation curves; training curves have none."""
 
 
 def class_colour(index: int) -> str:

@@ -476,7 +476,8 @@ class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
             patches=patches if isinstance(patches, Path) else None,
             no_patches=patches if isinstance(patches, str) else "",
             levels=settings_of(self.app).levels,
-            colour_map=settings_of(self.app).colour_map,
+            colour_map="gray" if self.app.no_color else settings_of(self.app).colour_map,
+            monochrome=self.app.no_color,
             colours=picture_colours(self.app),
         )
 

@@ -9,9 +9,10 @@ import textwrap
 from contextlib import ExitStack
 
 import msgspec
+from msgspec import structs
 
 from facegender.rendering import views
-from facegender.rendering.colormaps import sequential
+from facegender.rendering.colormaps import GREYS, sequential
 from facegender.rendering.history import ChannelCurve, channel_curve, run_limits
 from facegender.rendering.views import Tiles, view_tiles
 from facegender.runs.frames import FrameReader, open_frame
@@ -76,6 +77,8 @@ def read_content(frame: FrameReader, request: LayerRequest, layer: str, probe: i
             probe=probe, channel=cursor if alone else None, scope=scope, limits=limits,
             variant=selection.variant, reference=reference, colours=sequential(request.colour_map),
         )  # fmt: skip
+        if request.monochrome and tiles.colormap is not None:
+            tiles = structs.replace(tiles, colormap=GREYS)
         note = _note(frame, reference, request, tiles, channels, alone=alone)
     return Content(
         tiles,

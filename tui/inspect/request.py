@@ -63,6 +63,7 @@ class LayerRequest(msgspec.Struct, frozen=True):
         patches: The file of the channel's patches, once there is one.
         levels: Colours of a mosaic.
         colour_map: The name of the colour map of activations.
+        monochrome: Show signed values in grey as well, as NO_COLOR asks.
         colours: Of the gaps between tiles, and of the frame around the one under the cursor.
         no_patches: Why there are no patches (yet).
         tiles_only: Show no photograph beside the tiles.
@@ -84,6 +85,7 @@ class LayerRequest(msgspec.Struct, frozen=True):
     tiles_only: bool = False
     levels: int = Settings().levels
     colour_map: ColourMap = "viridis"
+    monochrome: bool = False
     colours: PictureColours = DEFAULT_PICTURE_COLOURS
 
 

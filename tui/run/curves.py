@@ -382,8 +382,8 @@ class StepCurves:
         def of_epochs(value: Callable[[EpochFinished], float]) -> Floats:
             return np.array([value(epoch) for epoch in state.epochs], float)
 
-        def points(name: str, values: Floats, colour: str) -> Curve:
-            return Curve(name, ends, values, colour, points=True)
+        def points(name: str, values: Floats, colour: str, glyph: str = "") -> Curve:
+            return Curve(name, ends, values, colour, points=True, glyph=glyph)
 
         def pair(series: _Metric, train_values: Floats, validation: Floats) -> tuple[Curve, ...]:
             buckets = series.buckets.get(weight, series.buckets[0.0])
@@ -393,7 +393,7 @@ class StepCurves:
                 x, y = along_x, Smoother(weight)(buckets.means())
             non_finite_x = to_axis(np.array([at[axis == "minutes"] for at in series.non_finite]))
             train = Curve("train", x, y, "$train", non_finite_x=non_finite_x, by_epoch=train_values)
-            return train, points("validation", validation, "$validation")
+            return train, points("validation", validation, "$validation", fmt.VALIDATION_GLYPH)
 
         loss = pair(self._loss, of_epochs(lambda one: one.train_loss), of_epochs(lambda one: one.validation_loss))
         # A loss that is never finite has diverged, unless only one of the two is: that one was not measured.
@@ -409,7 +409,7 @@ class StepCurves:
             shown = (points("macro", of_epochs(lambda one: one.macro_f1), "$validation"),)
             if len(state.classes) <= MAX_CLASS_CURVES:
                 shown += tuple(
-                    points(name, of_epochs(partial(_f1_of, number)), fmt.class_colour(number))
+                    points(name, of_epochs(partial(_f1_of, number)), fmt.class_colour(number), fmt.CLASS_GLYPHS[number])
                     for number, name in enumerate(state.classes)
                 )
         elif metric == LEARNING_RATE:

@@ -295,7 +295,14 @@ class Photograph(QuietFocusScreen[int], BaseScreen[int]):
             names = dict.fromkeys(filter(None, (self._shown.label, self._predicted_name)))
             columns = {name: history.names.index(name) for name in names if name in history.names}
             curves = tuple(
-                Curve(name, x, history.values[:, column], fmt.class_colour(column), points=True)
+                Curve(
+                    name,
+                    x,
+                    history.values[:, column],
+                    fmt.class_colour(column),
+                    points=True,
+                    glyph=fmt.CLASS_GLYPHS[column % len(fmt.CLASS_GLYPHS)],
+                )
                 for name, column in columns.items()
             )
         self._chart.show(curves, (1.0, max(2.0, float(x[-1]))), "epoch", raw=False, heading=heading)

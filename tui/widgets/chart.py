@@ -194,7 +194,7 @@ class Chart(Widget):
 
 
 class ChartPane(UnpaintedContainer, Column, can_focus=True):
-    """A chart; the title is its legend: the curves in their colours, each with its value.
+    """A chart; the title is its legend: the curves in their colours, each with its glyph and its value.
 
     The values are the newest ones, or those of the epoch under the cursor. Title and cursor change with every key that
     turns epochs, so they are repainted alone: a whole chart is some kilobytes.
@@ -252,7 +252,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
         self._show_title()
 
     def _show_title(self) -> None:
-        """Use the first that fits: with everything, without dashes, with short names, without notes."""
+        """Use the first that fits: with everything, without dashes (glyphs stay), with short names, without notes."""
         room = self._title_edge.room
         for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
             title = self._title(dash, brief=brief, notes=notes)
@@ -269,7 +269,8 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
             title.append(f"  {name}", "bold")
         for curve in self.chart.curves:
             if curve.name:
-                title.append(f"  {dash}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
+                mark = f"{curve.glyph} " if curve.glyph else dash
+                title.append(f"  {mark}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
             if len(curve.y):
                 value = curve.value_at(index)
                 title.append(f" {'-' if name and math.isnan(value) else _figure(value)}", curve.colour)

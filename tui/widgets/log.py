@@ -13,6 +13,7 @@ from facegender.runs.events import Notice
 from tui.run.state import RunState
 
 _STYLES = {"info": "", "warning": "$warning", "error": "$error"}
+_SIGNS = {"info": "", "warning": "! ", "error": "✗ "}
 
 
 class RunLog(VerticalScroll, can_focus=False):
@@ -44,7 +45,8 @@ class RunLog(VerticalScroll, can_focus=False):
         self._shown = state.log, state.log_tail
         lines = [
             Text.assemble(
-                (time.strftime("%H:%M:%S ", time.localtime(line.time)), "dim"), (line.text, _STYLES[line.level])
+                (time.strftime("%H:%M:%S ", time.localtime(line.time)), "dim"),
+                (_SIGNS[line.level] + line.text, _STYLES[line.level]),
             )
             for line in state.log
         ]
