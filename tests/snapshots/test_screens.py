@@ -339,3 +339,39 @@ async def test_settings(
             await pilot.press("down", "down", "down", "enter", "5", "0", "0")
             await until_said(app, "must be between 2 and 128")
         assert await svg_of(app, pilot) == screens
+
+
+LOOKS = pytest.mark.parametrize("look", ["light", "high-contrast", "colour-blind", "no-colour"])
+
+
+def settings_of_look(look: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    if look != "no-colour":
+        return Settings(theme=look)
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Settings()
+
+
+@LOOKS
+async def test_theme_of_the_dashboard(
+    runs: Path, screens: SnapshotAssertion, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(runs, (150, 45), settings=settings_of_look(look, monkeypatch)) as (app, pilot):
+        await until(lambda: app.dashboard.browser._picture is not None)
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.press("left")
+        await pilot.pause(0.5)
+        assert await svg_of(app, pilot) == screens
+
+
+@LOOKS
+async def test_theme_of_compared_runs(
+    three_runs: tuple[RunFolder, ...], screens: SnapshotAssertion, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of_look(look, monkeypatch)
+    async with running(three_runs[0].root, (80, 24), compared=three_runs, settings=settings) as (app, pilot):
+        await until(lambda: isinstance(app.screen, Compare) and app.screen.is_complete)
+        await pilot.press("down")
+        await until(lambda: app.screen.is_complete)
+        await pilot.pause(0.5)
+        app.screen._follower.stop()
+        assert await svg_of(app, pilot) == screens
