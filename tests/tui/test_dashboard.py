@@ -858,20 +858,20 @@ async def test_y_x_and_s_change_the_curves(root: Path) -> None:
             await pilot.press("x")
             await until(lambda axis=axis: chart.render_line(chart.size.height - 1).text.rstrip().endswith(axis))
         await pilot.press("s")
-        await until_said(app, "━ validation 0.580  raw")
+        await until_said(app, "◆ validation 0.580  raw")
         await pilot.press("y")
-        await until_said(app, "Loss (log)  train 0.067  val 0.580  raw")
+        await until_said(app, "Loss (log)  train 0.067  ◆ val 0.580  raw")
 
 
 async def test_the_numbers_of_a_chart_are_seen_whatever_room_its_title_has(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await pilot.press("y")
-        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  validation 0.580 ", screen_text(app)))
+        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  ◆ validation 0.580 ", screen_text(app)))
         await pilot.press("1", "plus")
-        await until(lambda: re.search(r"Loss \(log\)  ━ train \d\.\d{3}  ━ validation 0.580 ", screen_text(app)))
+        await until(lambda: re.search(r"Loss \(log\)  ━ train \d\.\d{3}  ◆ validation 0.580 ", screen_text(app)))
         await pilot.resize_terminal(*SMALL)
-        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  val 0.580 ", screen_text(app)))
+        await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  ◆ val 0.580 ", screen_text(app)))
         await pilot.resize_terminal(34, 12)
         await until(lambda: re.search(r"Loss  train \d\.\d{3}  val 0.580 ", screen_text(app)))
 

@@ -43,8 +43,8 @@ async def test_the_charts_mark_the_epoch_of_the_pictures_and_read_its_values(roo
         at_the_end = [cursor_columns(chart) for chart in charts]
         assert all(len(columns) == 1 for columns in at_the_end)
         await pilot.press("left", "left")
-        await until_said(app, "epoch 2  train 0.490  validation 0.590")
-        assert "epoch 2  train 0.700  val 0.610" in screen_text(app)
+        await until_said(app, "epoch 2  train 0.490  ◆ val 0.590")
+        assert "epoch 2  train 0.700  ◆ val 0.610" in screen_text(app)
         assert "Run  not the latest epoch" in screen_text(app)
         for chart, before in zip(charts, at_the_end, strict=True):
             assert max(cursor_columns(chart)) < min(before)

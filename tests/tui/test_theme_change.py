@@ -31,13 +31,13 @@ def runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def cells(app: WatchedApp, pilot: Pilot[None]) -> list[list[Segment]]:
-    """What stands on the screen with its styles, once it is complete."""
+    """What stands above the line of keys with its styles, once it is complete."""
     await until(lambda: app.dashboard.browser.is_shown)
     await until(lambda: all(worker.is_finished for worker in app.workers))
     await pilot.pause(0.2)
     app.clear_notifications()
     await pilot.pause()
-    return [list(strip.simplify()) for strip in app.screen._compositor.render_strips()]
+    return [list(strip.simplify()) for strip in app.screen._compositor.render_strips()][:-1]
 
 
 @pytest.mark.parametrize(
