@@ -42,6 +42,7 @@ from tui.host.threads import DaemonThreads
 from tui.host.thumbnails import ThumbnailProcess
 from tui.messages import (
     REQUESTS,
+    CarryOut,
     ChangeSetting,
     ClassifyFile,
     CompareRuns,
@@ -61,6 +62,7 @@ from tui.settings import Problems, Settings, SettingsError, load_settings, make_
 from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme
 
 if TYPE_CHECKING:
+    from facegender.runs.details import Action
     from tui.screens.runs import TableView
 
 CHECK_S = 2.0
@@ -601,6 +603,26 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         from tui.screens.run_page import RunPage
 
         await self.push_screen(RunPage(event.folder))
+
+    def action_carry_out(self, action: Action) -> None:
+        """Carry out a command of the shown run."""
+        if self.dashboard.folder is None:
+            self.notify("no run is open: r lists the runs", severity="error")
+        else:
+            self.post_message(CarryOut(self.dashboard.folder, action))
+
+    @on(CarryOut)
+    @work(exclusive=True, group="carry-out")
+    async def _carry_out(self, event: CarryOut) -> None:
+        from facegender.runs.details import read_details
+        from tui.screens.run_commands import carry_out
+
+        line = (await asyncio.to_thread(read_details, event.folder)).command(event.action)
+        if line is None:
+            why = "it has no checkpoint yet, or is not in the state for it"
+            self.notify(f"not possible for run {event.folder.name}: {why}", severity="error", markup=False)
+        else:
+            await carry_out(self, event.folder, line)
 
     @on(CompareRuns)
     async def _compare_runs(self, event: CompareRuns) -> None:

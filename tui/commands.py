@@ -146,6 +146,21 @@ _PICTURES = (
             "pictures"),
 )  # fmt: skip
 
+_OF_A_RUN = (
+    Command("train-longer", "", "app.carry_out('longer')", "resume a completed run with more epochs", "", "Runs",
+            "run ended recipe"),
+    Command("evaluate", "", "app.carry_out('evaluate')", "measure the run on its validation photographs", "", "Runs",
+            "run"),
+    Command("find-rate", "", "app.carry_out('find-rate')", "find a learning rate for this configuration", "", "Runs",
+            "run recipe"),
+    *(
+        Command(f"export-{format}", "", f"app.carry_out('export-{format}')", f"write the network as {format}", "",
+                "Runs", "run recipe")
+        for format in ("safetensors", "onnx", "pth")
+    ),
+)  # fmt: skip
+"""Commands of the shown run that have no key; Enter on the run page carries them out as well."""
+
 PANES = ("loss", "accuracy", "run", "machine", "layers", "log")
 
 DASHBOARD = (
@@ -186,6 +201,7 @@ DASHBOARD = (
         Command(f"pane-{pane}", str(n), f"focus_pane('{pane}')", f"focus the {pane} pane", "", "Everywhere")
         for n, pane in enumerate(PANES, 1)
     ),
+    *_OF_A_RUN,
     Command("epoch", "", "show_epoch", "show an epoch", "", "Pictures", "run", "epoch"),
     Command("layer", "", "show_layer", "show a layer", "", "Pictures", "pictures", "layer"),
     Command("channel", "", "show_channel", "put the cursor on a channel", "", "Pictures", "pictures channels",
@@ -327,7 +343,8 @@ RUN_PAGE = (
     Command("stop", "S", "request('stop')", "stop the run after this batch (asks first)", "stop", "", "live"),
     Command("resume", "R", "request('resume')", "resume the run from its last checkpoint", "resume", "",
             "ended incomplete"),
-    Command("train", "t", "train", "start a new run with this configuration", "new run"),
+    Command("train", "t", "carry_out('train')", "start a new run with this configuration", "new run"),
+    *(replace(command, action=command.action.removeprefix("app.")) for command in _OF_A_RUN),
     replace(_BACK, action="back", description="clear the filter, or back"),
     replace(_CLOSE, keys="q,i"),
 )  # fmt: skip
@@ -407,7 +424,7 @@ def bindings(commands: Iterable[Command]) -> list[Binding]:
 
 _SHOWN = {
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "Esc", "space": "Space", "pageup": "PgUp",
-    "pagedown": "PgDn",
+    "pagedown": "PgDn", "slash": "/",
 }  # fmt: skip
 
 

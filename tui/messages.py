@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.message import Message
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, State
 from tui.settings import Settings
+
+if TYPE_CHECKING:
+    from facegender.runs.details import Action
 
 
 @dataclass
@@ -31,6 +35,14 @@ class ShowRunPage(Message):
     """Show everything that is known of a run."""
 
     folder: RunFolder
+
+
+@dataclass
+class CarryOut(Message):
+    """Carry out a command of a run, see `facegender.runs.details`."""
+
+    folder: RunFolder
+    action: Action
 
 
 @dataclass

@@ -41,7 +41,9 @@ from facegender.support.text import (
 
 Kind = Literal["", "heading", "table", "command", "path", "changed", "dim", "warning", "error"]
 """How a line is to be read: "table" lines are aligned with those around them, "changed" is not at its default."""
-Action = Literal["", "train", "longer", "resume", "stop", "find-lr", "export", "evaluate"]
+Action = Literal[
+    "", "train", "longer", "resume", "stop", "find-rate", "evaluate", "export-safetensors", "export-onnx", "export-pth"
+]
 TABLE_WIDTH = 110
 """Characters. Where the confusion matrix makes the table of classes wider, its largest cells are listed instead."""
 MAX_CONFUSIONS = 20
@@ -83,18 +85,16 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a run.
-
-    Attributes:
-        epochs_done: Epochs that were trained and validated.
-        manifest: As it is on the disk; None if it cannot be read. Its strings are not safe for a terminal.
-    """
+    """What is known of a run."""
 
     run: str
     state: State
-    epochs_done: int
-    manifest: Manifest | None
     sections: tuple[Section, ...]
+
+    def command(self, action: Action) -> Detail | None:
+        """Return the command that does something; None if this run has none."""
+        lines = (line for section in self.sections for line in section.lines)
+        return next((line for line in lines if line.action == action), None)
 
 
 class _Journal(msgspec.Struct):
@@ -129,8 +129,6 @@ def read_details(folder: RunFolder) -> RunDetails:
     return RunDetails(
         run=folder.name,
         state=state,
-        epochs_done=len(journal.finished),
-        manifest=manifest,
         sections=tuple(section for section in sections if section.lines),
     )
 
@@ -247,9 +245,12 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         return
     yield line("predict", "predict", "PHOTO.jpg", f"--run={name}")
     yield line("evaluate", "evaluate", name, action="evaluate")
-    for format in ("safetensors", "onnx", "pth"):
-        yield line("export", "export", name, f"--format={format}", action="export")
-    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-lr")
+    formats: tuple[tuple[str, Action], ...] = (
+        ("safetensors", "export-safetensors"), ("onnx", "export-onnx"), ("pth", "export-pth"),
+    )  # fmt: skip
+    for format, action in formats:
+        yield line("export", "export", name, f"--format={format}", action=action)
+    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
 
 
 def _figure_lines(journal: _Journal) -> Iterator[Detail]:

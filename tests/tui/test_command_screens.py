@@ -105,6 +105,24 @@ async def test_a_command_that_fails_says_why_in_one_line_and_can_be_run_again(
         await until_said(app, "fine")
 
 
+async def test_the_palette_runs_the_commands_of_the_shown_run(folder: RunFolder, commands: Commands) -> None:
+    async with running(folder.root) as (app, pilot):
+        await pilot.press("colon", *"evaluate")
+        await until_said(app, "measure the run on its validation photographs")
+        await pilot.press("enter")
+        await until_said(app, "accuracy   0.8787")
+        await pilot.press("escape")
+        await until(lambda: app.screen is app.dashboard)
+
+
+async def test_a_command_that_the_run_does_not_have_is_refused_in_one_line(root: Path, commands: Commands) -> None:
+    recorded.write_run(root, epochs_done=0, end="failed")
+    async with running(root) as (app, _):
+        app.action_carry_out("evaluate")
+        await until(lambda: any("not possible for run otter-3" in text for text in app.told))
+        assert commands.asked == []
+
+
 async def test_leaving_ends_the_command(folder: RunFolder, commands: Commands) -> None:
     commands.may_end.clear()
     async with running(folder.root) as (app, pilot):
@@ -146,7 +164,7 @@ async def test_a_learning_rate_is_found_with_its_curve_and_taken_into_the_form(
         await until_said(app, "suggested")
         assert commands.asked == [("find-lr", "--demo", "--demo-faces=30", f"--root={folder.root}", "--json")]
         chart = app.screen.query_one(Chart)
-        assert [len(curve.y) for curve in chart.curves] == [60, 60]
+        assert [len(curve.y) for curve in chart.curves] == [60]
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
         assert app.screen.query_one("#field-learning_rate").value == "0.0021"

@@ -22,8 +22,6 @@ from tui.widgets.chart import Chart, ChartPane
 from tui.widgets.details import DetailsView
 from tui.widgets.keys import KeyHints
 
-BATCH_COLOUR = "$reference"
-
 
 class _Found(msgspec.Struct, frozen=True):
     """The object that the command prints; see there."""
@@ -47,7 +45,7 @@ class FindRate(CommandScreen[float | None]):
     FOOTER = commands.FIND_RATE_FOOTER
 
     def __init__(self, arguments: Sequence[str], config: TrainConfig) -> None:
-        super().__init__("Learning rate", ["find-lr", *arguments, "--json"])
+        super().__init__("Learning rate", [*arguments, "--json"])
         self._config = config
         self._suggestion: float | None = None
         self._chart = ChartPane("Loss", Chart("the curve appears when all learning rates are tried"), id="curve")
@@ -85,18 +83,20 @@ class FindRate(CommandScreen[float | None]):
     def _show_curve(self, found: _Found) -> None:
         if not found.smoothed_losses:
             return
-        rates, losses, smoothed = map(np.array, (found.learning_rates, found.losses, found.smoothed_losses))
+        rates, smoothed = map(np.array, (found.learning_rates, found.smoothed_losses))
         decades = np.log10(rates)
         # Losses far above the first ones, as at the highest rates, would flatten the rest.
         low, high = float(smoothed.min()), float(smoothed[: int(smoothed.argmin()) + 1].max())
-        limit = high + (high - low)
-        kept, shown = losses <= limit, smoothed <= limit
-        curves = (
-            Curve("batch", decades[kept], losses[kept], BATCH_COLOUR, behind=True, points=True),
-            Curve("smoothed", decades[shown], smoothed[shown], "$validation"),
-        )
-        self._chart.show(curves, (float(decades[0]), float(decades[-1])), "power of ten of the rate", raw=False)
-        self._chart.show_cursor(math.log10(found.suggestion) if found.suggestion else None, None)
+        shown = smoothed <= high + (high - low)
+        curve = Curve("smoothed loss", decades[shown], smoothed[shown], "$validation", by_epoch=smoothed)
+        x_range = float(decades[0]), float(decades[-1])
+        self._chart.show((curve,), x_range, "power of ten of the learning rate", raw=False)
+        if found.suggestion:
+            at = int(np.abs(rates - found.suggestion).argmin())
+            name = f"at {fmt.significant(found.suggestion)}"
+            self._chart.show_cursor(math.log10(found.suggestion), (name, at))
+        else:
+            self._chart.show_cursor(None, None)
 
     @on(DetailsView.Chosen)
     def action_take(self) -> None:

@@ -334,7 +334,7 @@ class NewRun(BaseScreen[None]):
         from tui.screens.find_rate import FindRate
 
         config, _ = self._configuration(values)
-        arguments = [*train_arguments(config, FIND_LR_FIELDS), f"--root={self._root}"]
+        arguments = ["find-lr", *train_arguments(config, FIND_LR_FIELDS), f"--root={self._root}"]
         rate = await self.app.push_screen_wait(FindRate(arguments, config))
         if rate is not None:
             self._field("learning_rate").value = to_text(rate)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from pathlib import Path
 
 import msgspec
 from rich.style import Style
@@ -16,15 +15,14 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from facegender.runs.details import Detail, RunDetails, Section, read_details
+from facegender.runs.details import Action, RunDetails, Section, read_details
 from facegender.runs.folder import RunFolder
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
-from tui.messages import REQUESTS
+from tui.messages import REQUESTS, CarryOut
 from tui.screens.base import lacks_of_state
-from tui.screens.confirm import Confirm
 from tui.screens.document import DocumentScreen
 from tui.widgets.details import DetailsView
 from tui.widgets.inputs import TextInput
@@ -166,76 +164,14 @@ class RunPage(DocumentScreen[None]):
         """Stop or resume the run."""
         self.app.post_message(REQUESTS[what](self._folder))
 
-    async def action_train(self) -> None:
-        """Open the form for a new run with the configuration of this one."""
-        if self._read is None or (manifest := self._read.manifest) is None or manifest.script:
-            self.notify("this run has no configuration to start from", severity="error")
-            return
-        from tui.screens.new_run import NewRun
-
-        origin = one_line(f"what {self._folder.name} was trained with")
-        await self.app.push_screen(NewRun(self._folder.root, manifest.config, origin))
+    def action_carry_out(self, action: Action) -> None:
+        """Carry out a command of the run."""
+        self.app.post_message(CarryOut(self._folder, action))
 
     @on(DetailsView.Chosen)
-    async def _chosen(self) -> None:
-        line = self.details.line
-        if line is not None and line.action:
-            await self._carry_out(line)
-
-    async def _carry_out(self, line: Detail) -> None:
-        match line.action:
-            case "train":
-                await self.action_train()
-            case "stop" | "resume":
-                self.action_request(line.action)
-            case "longer":
-                await self._train_longer()
-            case "find-lr":
-                self._find_rate(line.arguments)
-            case "evaluate" | "export":
-                self._show_output(line)
-
-    async def _train_longer(self) -> None:
-        """Open the form that resumes the completed run."""
-        if self._read is None or (manifest := self._read.manifest) is None:
-            return
-        from tui.screens.new_run import NewRun
-
-        done = self._read.epochs_done
-        origin = f"{counted(done, 'epoch')} of {manifest.config.epochs} are done: give more"
-        await self.app.push_screen(
-            NewRun(
-                self._folder.root, manifest.config, origin, first="epochs", resumed=self._folder, epochs_done=done,
-            )
-        )  # fmt: skip
-
-    @work
-    async def _show_output(self, line: Detail) -> None:
-        from tui.screens.command import CommandScreen
-
-        arguments = line.arguments
-        if line.action == "export":
-            target = Path(f"{self._folder.name}.{line.arguments[2].partition('=')[2]}")
-            if await asyncio.to_thread(target.exists):
-                question = Confirm(f"Overwrite {target.name}?", f"It exists in {printable(Path.cwd())}.")
-                if not await self.app.push_screen_wait(question):
-                    return
-                arguments = (*arguments, "--force")
-        await self.app.push_screen(CommandScreen[None](f"{line.label} {self._folder.name}", arguments))
-
-    @work
-    async def _find_rate(self, arguments: tuple[str, ...]) -> None:
-        """Find a learning rate for the configuration of the run, and open the form with it if it is taken."""
-        if self._read is None or (manifest := self._read.manifest) is None:
-            return
-        from tui.screens.find_rate import FindRate
-        from tui.screens.new_run import NewRun
-
-        rate = await self.app.push_screen_wait(FindRate(arguments[1:], manifest.config))
-        if rate is not None:
-            config = msgspec.structs.replace(manifest.config, learning_rate=rate)
-            origin = one_line(f"what {self._folder.name} was trained with, with the learning rate found")
-            await self.app.push_screen(NewRun(self._folder.root, config, origin))
+    def _chosen(self) -> None:
+        if (line := self.details.line) is not None and line.action:
+            self.action_carry_out(line.action)
 
     # The filter
 
