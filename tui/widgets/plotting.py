@@ -327,7 +327,7 @@ class Plot:
         return front
 
     def _draw_marks(self, canvas: Canvas) -> None:
-        """Draw vertical lines where no curve is, and beside each its word, in the first row where it has room."""
+        """Draw vertical lines where no curve is, and beside each its word, in a row near the top where it has room."""
         span = (self.x_range[1] - self.x_range[0]) or 1.0
         words: dict[tuple[int, int], str] = {}
         for x, word in self.marks:
@@ -339,7 +339,7 @@ class Plot:
                     canvas.glyphs[row, column], canvas.colour[row, column] = MARK, _DIM
             # At the right edge the word stands to the left.
             first = column + 1 if column + len(word) < canvas.width else column - len(word)
-            for row in range(min(MARK_ROWS, canvas.height)):
+            for row in range(1, min(1 + MARK_ROWS, canvas.height)):  # the cursor has the first row
                 cells = {(row, first + index): letter for index, letter in enumerate(word)}
                 if first >= 0 and not cells.keys() & words.keys():
                     words |= cells
