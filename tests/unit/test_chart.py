@@ -496,12 +496,12 @@ def test_a_mark_is_a_line_with_its_word_beside_it_and_covers_no_curve() -> None:
     marks = (5.0, "lr 0.0001"), (5.01, "9 epochs"), (9.9, "20 epochs"), (99.0, "beyond")
     marked = replace(plot, marks=marks)
     before, after = ([strip.text for strip in one.strips(60, 8)] for one in (plot, marked))
-    column = after[3].index("┊")
+    column = after[0].index("┊")
     assert after[1][column + 1 :].startswith("lr 0.0001")
     assert after[2][column + 1 :].startswith("9 epochs")
     assert after[1].rstrip().endswith("20 epochs┊")
     assert "beyond" not in "".join(after)
-    for row in range(3, 7):
+    for row in (0, *range(3, 7)):
         assert (before[row][column] == " ") == (after[row][column] == "┊")
     assert [len(row) for row in after] == [len(row) for row in before]
     assert after[-1] == before[-1]
