@@ -870,8 +870,10 @@ async def test_the_numbers_of_a_chart_are_seen_whatever_room_its_title_has(root:
         await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  ◆ validation 0.580 ", screen_text(app)))
         await pilot.press("1", "plus")
         await until(lambda: re.search(r"Loss \(log\)  ━ train \d\.\d{3}  ◆ validation 0.580 ", screen_text(app)))
-        await pilot.resize_terminal(*SMALL)
+        await pilot.resize_terminal(46, 12)
         await until(lambda: re.search(r"Loss \(log\)  train \d\.\d{3}  ◆ val 0.580 ", screen_text(app)))
+        await pilot.resize_terminal(*SMALL)
+        await until(lambda: re.search(r"Loss  train \d\.\d{3}  ◆ val 0.580 ", screen_text(app)))
         await pilot.resize_terminal(34, 12)
         await until(lambda: re.search(r"Loss  train \d\.\d{3}  val 0.580 ", screen_text(app)))
 

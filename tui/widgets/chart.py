@@ -252,15 +252,18 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
         self._show_title()
 
     def _show_title(self) -> None:
-        """Use the first that fits: with everything, without dashes (glyphs stay), with short names, without notes."""
+        """Use the first that fits: with everything, without dashes, with short names, without notes, without glyphs."""
         room = self._title_edge.room
-        for dash, brief, notes in (("━ ", False, True), ("", False, True), ("", True, True), ("", True, False)):
-            title = self._title(dash, brief=brief, notes=notes)
+        for dash, glyphs, brief, notes in (
+            ("━ ", True, False, True), ("", True, False, True), ("", True, True, True), ("", True, True, False),
+            ("", False, True, False),
+        ):  # fmt: skip
+            title = self._title(dash, glyphs=glyphs, brief=brief, notes=notes)
             if title.cell_len <= room:
                 break
         self._title_edge.title = title
 
-    def _title(self, dash: str, *, brief: bool, notes: bool) -> Text:
+    def _title(self, dash: str, *, glyphs: bool, brief: bool, notes: bool) -> Text:
         title = Text(self._heading)
         if notes and self.chart.curves and self.chart.logarithmic:
             title.append(" (log)", "dim")
@@ -269,7 +272,7 @@ class ChartPane(UnpaintedContainer, Column, can_focus=True):
             title.append(f"  {name}", "bold")
         for curve in self.chart.curves:
             if curve.name:
-                mark = f"{curve.glyph} " if curve.glyph else dash
+                mark = f"{curve.glyph} " if curve.glyph and glyphs else dash
                 title.append(f"  {mark}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
             if len(curve.y):
                 value = curve.value_at(index)
