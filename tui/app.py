@@ -55,6 +55,7 @@ from tui.messages import (
     SettingsChanged,
     ShowRunPage,
     StartRun,
+    export_action,
 )
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
@@ -610,6 +611,14 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self.notify("no run is open: r lists the runs", severity="error")
         else:
             self.post_message(CarryOut(self.dashboard.folder, action))
+
+    def action_export_network(self, format: str) -> None:
+        """Write the network of the shown run in a format.
+
+        Raises:
+            UserError: There is no such format.
+        """
+        self.action_carry_out(export_action(format))
 
     @on(CarryOut)
     @work(exclusive=True, group="carry-out")

@@ -81,6 +81,7 @@ ARGUMENTS = {
     "setting": "a setting and its value",
     "rate": "a learning rate, e.g. 1e-4",
     "count": "a number of epochs",
+    "format": "safetensors, onnx or pth",
 }
 """What is asked for, by `Command.argument`."""
 
@@ -147,19 +148,15 @@ _PICTURES = (
 )  # fmt: skip
 
 _OF_A_RUN = (
-    Command("train-longer", "", "app.carry_out('longer')", "resume a completed run with more epochs", "", "Runs",
+    Command("train-longer", "T", "app.carry_out('longer')", "resume a completed run with more epochs", "", "Runs",
             "run ended recipe"),
-    Command("evaluate", "", "app.carry_out('evaluate')", "measure the run on its validation photographs", "", "Runs",
+    Command("evaluate", "A", "app.carry_out('evaluate')", "measure the run on its validation photographs", "", "Runs",
             "run"),
-    Command("find-rate", "", "app.carry_out('find-rate')", "find a learning rate for this configuration", "", "Runs",
-            "run recipe"),
-    *(
-        Command(f"export-{format}", "", f"app.carry_out('export-{format}')", f"write the network as {format}", "",
-                "Runs", "run recipe")
-        for format in ("safetensors", "onnx", "pth")
-    ),
+    Command("find-rate", "ctrl+l", "app.carry_out('find-rate')", "find a learning rate for this configuration", "",
+            "Runs", "run recipe"),
+    Command("export-network", "", "app.export_network", "write the network as a file for other programs", "", "Runs",
+            "run recipe", "format"),
 )  # fmt: skip
-"""Commands of the shown run that have no key; Enter on the run page carries them out as well."""
 
 PANES = ("loss", "accuracy", "run", "machine", "layers", "log")
 

@@ -9,6 +9,8 @@ from textual.message import Message
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, State
+from facegender.support.errors import UserError
+from facegender.support.text import one_line
 from tui.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,19 @@ class CarryOut(Message):
 
     folder: RunFolder
     action: Action
+
+
+def export_action(format: str) -> Action:
+    """Return the action that exports a network in a format.
+
+    Raises:
+        UserError: There is no such format.
+    """
+    from facegender.runs.details import EXPORTS
+
+    if format not in EXPORTS:
+        raise UserError(one_line(f"format {format}: the formats are {', '.join(EXPORTS)}"))
+    return EXPORTS[format]
 
 
 @dataclass

@@ -44,6 +44,8 @@ Kind = Literal["", "heading", "table", "command", "path", "changed", "dim", "war
 Action = Literal[
     "", "train", "longer", "resume", "stop", "find-rate", "evaluate", "export-safetensors", "export-onnx", "export-pth"
 ]
+EXPORTS: dict[str, Action] = {"safetensors": "export-safetensors", "onnx": "export-onnx", "pth": "export-pth"}
+"""By the format of ``facegender export``."""
 TABLE_WIDTH = 110
 """Characters. Where the confusion matrix makes the table of classes wider, its largest cells are listed instead."""
 MAX_CONFUSIONS = 20
@@ -245,10 +247,7 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         return
     yield line("predict", "predict", "PHOTO.jpg", f"--run={name}")
     yield line("evaluate", "evaluate", name, action="evaluate")
-    formats: tuple[tuple[str, Action], ...] = (
-        ("safetensors", "export-safetensors"), ("onnx", "export-onnx"), ("pth", "export-pth"),
-    )  # fmt: skip
-    for format, action in formats:
+    for format, action in EXPORTS.items():
         yield line("export", "export", name, f"--format={format}", action=action)
     yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
 

@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder
+from facegender.support.errors import UserError
 from tui.host.processes import CommandOutput
 from tui.screens.command import CommandScreen
 from tui.screens.find_rate import FindRate
@@ -113,6 +114,14 @@ async def test_the_palette_runs_the_commands_of_the_shown_run(folder: RunFolder,
         await until_said(app, "accuracy   0.8787")
         await pilot.press("escape")
         await until(lambda: app.screen is app.dashboard)
+
+
+async def test_the_network_is_exported_in_a_format_that_is_typed(folder: RunFolder, commands: Commands) -> None:
+    async with running(folder.root) as (app, _):
+        app.action_export_network("onnx")
+        await until(lambda: commands.asked == [("export", "otter-3", "--format=onnx", f"--root={folder.root}")])
+        with pytest.raises(UserError, match="format jpeg: the formats are safetensors, onnx, pth"):
+            app.action_export_network("jpeg")
 
 
 async def test_a_command_that_the_run_does_not_have_is_refused_in_one_line(root: Path, commands: Commands) -> None:

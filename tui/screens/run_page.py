@@ -21,7 +21,7 @@ from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
-from tui.messages import REQUESTS, CarryOut
+from tui.messages import REQUESTS, CarryOut, export_action
 from tui.screens.base import lacks_of_state
 from tui.screens.document import DocumentScreen
 from tui.widgets.details import DetailsView
@@ -167,6 +167,14 @@ class RunPage(DocumentScreen[None]):
     def action_carry_out(self, action: Action) -> None:
         """Carry out a command of the run."""
         self.app.post_message(CarryOut(self._folder, action))
+
+    def action_export_network(self, format: str) -> None:
+        """Write the network in a format.
+
+        Raises:
+            UserError: There is no such format.
+        """
+        self.action_carry_out(export_action(format))
 
     @on(DetailsView.Chosen)
     def _chosen(self) -> None:
