@@ -231,12 +231,14 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         names = sorted(self._run_control.deleting)
         lines = [f"{name} was not deleted: the program ended first" for name in names]
         state = self.dashboard.state
-        shown = [state.name] if state is not None and state.live else []
-        live = list(dict.fromkeys([*shown, *live_runs(self.root, LIVE_RUNS_LIMIT_S)]))
+        shown = {state.name: ""} if state is not None and state.live else {}
+        live = shown | live_runs(self.root, LIVE_RUNS_LIMIT_S)  # the shown one comes first
+        read_only = ["--read-only"] if self.access.read_only else []
         root = Path() if self.root == Path.cwd() else self.root
-        for name in live[:MAX_HINTS]:
-            command = shell_command(root, name, program="facegender-tui")
-            lines.append(f"{name} is still training; show it with: {command}")
+        for name, host in list(live.items())[:MAX_HINTS]:
+            command = shell_command(root, name, *read_only, program="facegender-tui")
+            where = f" on {host}" if host else ""
+            lines.append(f"{name} is still training{where}; show it with: {command}")
         if len(live) > MAX_HINTS:
             command = shell_command(root, "runs", "--filter=state:training")
             lines.append(f"{counted(len(live) - MAX_HINTS, 'more run')} training; list them with: {command}")

@@ -13,7 +13,9 @@ from textual.pilot import Pilot
 
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import open_run
+from facegender.runs.lock import Process
 from facegender.support.files import READ_ONLY_VARIABLE
+from tui.app import MAX_HINTS
 from tui.host.access import WriteAccess
 from tui.messages import DeleteRun, RecordFrame, RenameRun, ResumeRun, StartRun, StopRun, WriteNote
 
@@ -118,3 +120,20 @@ def test_the_manifest_of_an_interrupted_rename_is_completed_without_the_variable
     renamed = open_run(root, "crane-1")
     assert renamed.visuals.exists()
     assert msgspec.json.decode(renamed.manifest_path.read_bytes())["run"] == "crane-1"
+
+
+async def test_the_hint_after_the_exit_names_host_and_option_and_only_so_many_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(READ_ONLY_VARIABLE, "1")
+    recorded.write_run(root, "otter-3")
+    for number in range(MAX_HINTS + 1):
+        recorded.write_run(root, f"heron-{number}", process=Process(pid=1, host="node\x1b7"))
+    recorded.write_run(root, "crane-1", end="completed")
+    async with running(root, run=open_run(root, "otter-3"), access=WriteAccess(read_only=True)) as (app, _):
+        await until_said(app, "● training")
+    shown, first, *_, more = app.reattach_hint().splitlines()
+    back = f"--read-only --root={root}"
+    assert shown == f"otter-3 is still training; show it with: facegender-tui otter-3 {back}"
+    assert first == f"heron-0 is still training on node\ufffd7; show it with: facegender-tui heron-0 {back}"
+    assert more == f"2 more runs training; list them with: facegender runs --filter=state:training --root={root}"

@@ -219,17 +219,25 @@ def names_or_count(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) if len(names) <= MAX_NAMED else counted(len(names), "run")
 
 
-def live_runs(root: Path, limit_s: float) -> list[str]:
-    """Return the names of the runs that train, in order; those found so far if the disk takes longer than a limit."""
-    found: list[str] = []
+def live_runs(root: Path, limit_s: float) -> dict[str, str]:
+    """Find the runs that train, in the order of their names; those found so far if the disk takes longer than a limit.
+
+    Returns:
+        The name of each, and the host that trains it; empty for this one.
+    """
+    found: dict[str, str] = {}
 
     def search() -> None:
         with contextlib.suppress(OSError):
             for name in sorted(run_names(root)):
-                if RunFolder(root, name).state() in LIVE_STATES:
-                    found.append(name)
+                folder = RunFolder(root, name)
+                if folder.state() in LIVE_STATES:
+                    manifest = folder.read_manifest()
+                    found[name] = (
+                        "" if manifest is None or manifest.process.is_local else one_line(manifest.process.host)
+                    )
 
     thread = threading.Thread(target=search, daemon=True)  # one that hangs must not delay the end
     thread.start()
     thread.join(limit_s)
-    return list(found)
+    return dict(found)
