@@ -625,6 +625,9 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     @on(CarryOut)
     @work(exclusive=True, group="carry-out")
     async def _carry_out(self, event: CarryOut) -> None:
+        if self.access.read_only and event.action != "evaluate":  # an export may lie below the root as well
+            self.notify(self.access.problem(event.folder), severity="error", markup=False)
+            return
         from facegender.runs.details import read_details
         from tui.screens.run_commands import carry_out
 

@@ -17,7 +17,7 @@ from facegender.runs.lock import Process
 from facegender.support.files import READ_ONLY_VARIABLE
 from tui.app import MAX_HINTS
 from tui.host.access import WriteAccess
-from tui.messages import DeleteRun, RecordFrame, RenameRun, ResumeRun, StartRun, StopRun, WriteNote
+from tui.messages import CarryOut, DeleteRun, RecordFrame, RenameRun, ResumeRun, StartRun, StopRun, WriteNote
 
 Tree = dict[Path, tuple[int, int, bytes]]
 
@@ -52,6 +52,9 @@ async def test_nothing_below_the_root_is_written(root: Path, monkeypatch: pytest
         for request in [kind(folder) for kind in requests] + [RenameRun(folder, "fox-1"), WriteNote(folder, "mine")]:
             app.post_message(request)
             await refused(app, "run otter-3 cannot be changed: facegender-tui was started with --read-only")
+        for action in ("train", "longer", "resume", "export-safetensors"):
+            app.post_message(CarryOut(folder, action))
+            await refused(app, "run otter-3 cannot be changed")
         app.post_message(StartRun(TrainConfig(demo=True), "fox-1"))
         await refused(app, "no run can be started: facegender-tui was started with --read-only")
         await pilot.press("e")
