@@ -39,7 +39,7 @@ async def test_what_was_said_of_one_screen_does_not_lie_over_another(root: Path)
 
 async def test_what_is_said_once_a_screen_was_left_stays(root: Path) -> None:
     async with telling(root) as (app, pilot):
-        await app.push_screen(Help(app.terminal))
+        await app.push_screen(Help(app.terminal, app.dashboard))
         await pilot.pause()
         app.pop_screen()
         app.notify("said of the dashboard", timeout=60)

@@ -33,6 +33,7 @@ def tree(root: Path) -> Tree:
 async def refused(app: WatchedApp, say: str) -> str:
     """Wait for a refusal, forget it and return it."""
     await until(lambda: any(say in text for text in app.told))
+    await until(lambda: not app._run_control._pending)  # a second request about the same run would be dropped
     (text,) = app.told
     app.told.clear()
     return text
