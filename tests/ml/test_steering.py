@@ -29,17 +29,24 @@ def _poll_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(folder: RunFolder, *requests: Request) -> None:
-    """Send requests, and wait until the journal thread has handed them over."""
+    """Send requests, and wait until the journal thread has handed them over: then it refuses the last file."""
     for request in requests:
         send_request(folder, request)
+    before = len(refusals(folder))
+    (folder.requests_path / "~.json").write_text("{}")
     until = time.monotonic() + 20
-    while list(folder.requests_path.iterdir()) and time.monotonic() < until:
+    while len(refusals(folder)) == before and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.05)  # the files are taken before the requests are queued
+
+
+def refusals(folder: RunFolder) -> list[RequestDone]:
+    """Answers to files that are no requests."""
+    events = events_of(folder.root, folder.name)
+    return [event for event in events if isinstance(event, RequestDone) and not event.request]
 
 
 def answers_of(root: Path, run: str) -> list[RequestDone]:
-    return [event for event in events_of(root, run) if isinstance(event, RequestDone)]
+    return [event for event in events_of(root, run) if isinstance(event, RequestDone) and event.request]
 
 
 def rates_of(root: Path, run: str) -> dict[int, float]:
