@@ -10,31 +10,30 @@ import gc
 import os
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 from textual import events, on, work
-from textual.app import App, SuspendNotSupported, SystemCommand
-from textual.command import Provider
+from textual.app import SuspendNotSupported
 from textual.geometry import Size
-from textual.screen import Screen
 from textual.theme import Theme
 
+from facegender.runs.config import FIELDS as CONFIG_FIELDS
 from facegender.runs.config import TrainConfig
 from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.summary import trained_manifest
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, shell_command
 from tui.colours import ColouredApp
-from tui.commands import EVERYWHERE, bindings, checked_keymap, for_palette
+from tui.commands import EVERYWHERE, bindings, checked_keymap
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
-from tui.graphics.textual_internals import LateReplyApp, Palette, write_control
+from tui.graphics.textual_internals import LateReplyApp, write_control
 from tui.host.access import WriteAccess
+from tui.host.history import History
 from tui.host.processes import ClassifierProcess
 from tui.host.run_control import RunControl, live_runs
 from tui.host.shutdown import is_shell_job
@@ -52,6 +51,8 @@ from tui.messages import (
     RunEnded,
     RunRenamed,
     RunRequest,
+    SetEpochs,
+    SetLearningRate,
     SettingsChanged,
     ShowRunPage,
     StartRun,
@@ -59,8 +60,9 @@ from tui.messages import (
 )
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
+from tui.settings import FIELDS as SETTINGS
 from tui.settings import Problems, Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
-from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme
+from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme, theme_names
 
 if TYPE_CHECKING:
     from facegender.runs.details import Action
@@ -105,12 +107,6 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     return found.st_mtime_ns, found.st_size
 
 
-def _compare_command() -> type[Provider]:
-    from tui.screens.compare_command import CompareCommand
-
-    return CompareCommand
-
-
 class FaceGenderApp(ColouredApp, LateReplyApp):
     """Opens with the dashboard of a run, or with the welcome screen where there is no run.
 
@@ -124,9 +120,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     TITLE = "facegender-tui"
     CSS_PATH = Path(__file__).parent / "screens" / "dashboard.tcss"
     """The stylesheet of the default screen, which Textual does not load by itself."""
-    COMMANDS = App.COMMANDS | {_compare_command}
     BINDINGS = [*bindings(EVERYWHERE)]
-    COMMAND_PALETTE_BINDING = "f12"
+    ENABLE_COMMAND_PALETTE = False  # ours lists the same commands as the help
 
     def __init__(
         self,
@@ -178,6 +173,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self._theme_error = error
             self._use_theme(find_theme(automatic_theme(terminal.background, os.environ), self.themes_folder))
         self._leaving = False
+        self._history = History()
         self._runs_view: TableView | None = None
         self._run_control = RunControl(self, root, self._confirm, self.access)
         self._classifier = ClassifierProcess(root)
@@ -301,13 +297,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         """End the processes that classify and that decode; trainers keep running."""
         await self._classifier.close()
         await self._thumbnails.close()
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Fill the command palette: all commands on the dashboard, those of the application elsewhere."""
-        if isinstance(screen, BaseScreen):
-            for command in for_palette(screen.SCREEN_COMMANDS):
-                if not command.argument:
-                    yield SystemCommand(command.name, command.description, partial(screen.run_action, command.action))
 
     def on_late_reply(self) -> None:
         """Tell the user how to make use of the reply."""
@@ -474,10 +463,57 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         await context_of(self).wait_until_flushed(EXIT_FLUSH_LIMIT_S)
         self.exit()
 
-    def action_palette(self) -> None:
-        """Show the command palette."""
-        if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+    async def action_palette(self, text: str = "", error: str = "") -> None:
+        """Show the palette, with a text typed and what is wrong with it."""
+        screen = self.screen
+        if isinstance(screen, BaseScreen) and not screen.is_modal:
+            from tui.screens.palette import Palette
+
+            await self.push_screen(Palette(screen, self._history, self._palette_names, text, error))
+
+    def _palette_names(self) -> dict[str, list[str]]:
+        """Return what may follow commands in the palette; reads folders."""
+        self._history.load()
+        runs = [one_line(folder.name) for folder in list_runs(self.root)]
+        return {"run": runs, "runs": runs, "theme": [*theme_names(self.themes_folder)]}
+
+    def action_set_learning_rate(self, text: str) -> None:
+        """Change the learning rate of the live run on the dashboard.
+
+        Raises:
+            UserError: It is no learning rate.
+        """
+        self._request_value(SetLearningRate, "learning_rate", text)
+
+    def action_set_epochs(self, text: str) -> None:
+        """Change how many epochs the live run on the dashboard trains in total.
+
+        Raises:
+            UserError: It is no number of epochs.
+        """
+        self._request_value(SetEpochs, "epochs", text)
+
+    def _request_value(self, request: type[SetLearningRate | SetEpochs], field: str, text: str) -> None:
+        try:
+            value = CONFIG_FIELDS[field].parse(text)
+        except UserError as error:
+            raise UserError(one_line(f"{CONFIG_FIELDS[field].label} {text}: {error}")) from None
+        if self.dashboard.folder is not None:
+            self.post_message(request(self.dashboard.folder, value))
+
+    def action_change_setting(self, text: str) -> None:
+        """Change a setting and keep it: its name and its value.
+
+        Raises:
+            UserError: There is no such setting, or its value is wrong.
+        """
+        name, _, value = text.partition(" ")
+        if name not in SETTINGS or isinstance(SETTINGS[name].default, dict):
+            raise UserError(one_line(f"setting {name}: the settings are {', '.join(SETTINGS)}"))
+        try:
+            self.post_message(ChangeSetting(name, SETTINGS[name].parse(value)))
+        except UserError as error:
+            raise UserError(one_line(f"{name} {value}: {error}")) from None
 
     async def action_settings(self) -> None:
         """Show the settings."""
@@ -525,14 +561,14 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         await self._compare_runs(CompareRuns(tuple(folders)))
 
     def action_choose_theme(self, name: str) -> None:
-        """Change the colours for this session.
+        """Change the colours and keep them.
 
         Raises:
-            UserError: There is no such theme.
+            UserError: There is no such theme, or its file is wrong.
         """
-        if name not in self.available_themes:
-            raise UserError(one_line(f"theme {name}: the themes are {', '.join(sorted(self.available_themes))}"))
-        self.theme = name
+        if name != AUTO:
+            find_theme(name, self.themes_folder)
+        self.post_message(ChangeSetting("theme", name))
 
     async def action_runs(self) -> None:
         """Show the list of runs."""

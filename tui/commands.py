@@ -22,7 +22,7 @@ class Command(msgspec.Struct, frozen=True):
         name: Its name in the palette and in the settings.
         keys: Textual's key names with commas between them; empty for a command that has only a name.
         action: Textual action of the screen or, with ``app.``, of the application. With an argument it is the name of
-            an action that takes one text.
+            an action that takes one text; its key then opens the palette with the name typed.
         description: One clause for the help and the palette.
         hint: A word for the line of keys. Commands that share a word share its place: "←→ epoch".
         group: Title of its section of the help.
@@ -108,6 +108,7 @@ EVERYWHERE = (
     Command("open", "", "app.open_named", "show a run on the dashboard", "", "Runs", argument="run"),
     Command("compare", "", "app.compare_named", "lay runs over each other", "", "Runs", argument="runs"),
     Command("theme", "", "app.choose_theme", "change the colours", "", "Everywhere", argument="theme"),
+    Command("setting", "", "app.change_setting", "change a setting", "", "Everywhere", argument="setting"),
     Command("suspend", "ctrl+z", "app.suspend", "suspend the program; fg resumes it", "", "Everywhere"),
     Command("quit", "ctrl+q,ctrl+c", "app.detach", "leave the program; runs continue in the background", "",
             "Everywhere"),
@@ -170,8 +171,8 @@ DASHBOARD = (
     Command("runs", "r", "app.runs", "all runs: sort, filter, compare, delete", "runs", "Runs"),
     Command("run-page", "i", "app.request('page')", "all about the run: files, settings, commands", "info", "Runs",
             "run"),
-    Command("ask-photograph", "c", "open_prompt", "classify a photograph with this run", "classify", "Runs",
-            "run recipe"),
+    Command("classify", "c", "classify", "classify a photograph with this run", "classify", "Runs", "run recipe",
+            "path"),
     Command("mistakes", "w", "mistakes", "what it gets wrong, suspect labels, figures", "mistakes", "Runs",
             "run predictions"),
     *_PICTURES,
@@ -204,7 +205,12 @@ DASHBOARD = (
     Command("channel", "", "show_channel", "put the cursor on a channel", "", "Pictures", "pictures channels",
             "channel"),
     Command("show", "", "show_view", "show a view", "", "Pictures", "pictures", "view"),
-    Command("classify", "", "classify", "classify a photograph with this run", "", "Runs", "run recipe", "path"),
+    Command("learning-rate", "", "app.set_learning_rate", "change the learning rate of the live run", "", "Runs",
+            "run live", "rate"),
+    Command("epochs", "", "app.set_epochs", "change how many epochs the live run trains in total", "", "Runs",
+            "run live", "count"),
+    Command("checkpoint", "", "app.request('checkpoint')", "save last.ckpt of the live run now", "", "Runs",
+            "run live"),
     replace(_CLOSE, action="close", description="leave the explorer; on the dashboard leave the program (runs "
             "continue)", hint="detach"),
 )  # fmt: skip
@@ -230,8 +236,7 @@ CLASSIFY = (
     Command("heatmap", "m", "toggle_heatmap", "show or hide where it looked", "heatmap", "Pictures"),
     Command("checkpoint-choice", "b", "switch_checkpoint", "best or last checkpoint", "checkpoint", "Pictures"),
     Command("explore", "enter", "picture('zoom')", "enlarge the channel under the cursor", "zoom", "Pictures"),
-    Command("ask-photograph", "c", "open_prompt", "classify another photograph", "another", "Runs"),
-    Command("classify", "", "classify", "classify another photograph", "", "Runs", argument="path"),
+    Command("classify", "c", "classify", "classify another photograph", "another", "Runs", argument="path"),
     _BACK, _CLOSE,
 )  # fmt: skip
 CLASSIFY_FOOTER = "layer heatmap checkpoint another channel zoom | help commands back"
@@ -413,7 +418,14 @@ TABLES: dict[str, tuple[Command, ...]] = {
 def bindings(commands: Iterable[Command]) -> list[Binding]:
     """Return the key bindings of commands, by whose names the keymap changes their keys."""
     return [
-        Binding(command.keys, command.action, command.description, False, priority=command.priority, id=command.name)
+        Binding(
+            command.keys,
+            f"app.palette('{command.name} ')" if command.argument else command.action,
+            command.description,
+            show=False,
+            priority=command.priority,
+            id=command.name,
+        )
         for command in commands
         if command.keys
     ]

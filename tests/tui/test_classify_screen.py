@@ -1,4 +1,4 @@
-"""Classifying from the prompt, with a stand-in for the process that holds the network."""
+"""Classifying from the palette, with a stand-in for the process that holds the network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from tui.host.processes import ClassifierProcess
 from tui.screens.classify import Classify
+from tui.screens.palette import Palette
 
 Reply = Callable[[Path], Answer]
 
@@ -73,14 +74,15 @@ def classifier(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 async def asked(
     root: Path, text: str = "ann.jpg", size: tuple[int, int] = LARGE
 ) -> AsyncIterator[tuple[WatchedApp, Pilot[None]]]:
-    """A run, and a file typed at its prompt."""
+    """A run, and a file typed into the palette."""
     recorded.write_run(root)
     async with running(root, size) as (app, pilot):
         await until(lambda: app.dashboard.browser._layers)
         await pilot.press("down", "c")
         await type_text(pilot, text)
         await pilot.press("enter")
-        await until(lambda: isinstance(app.screen, Classify) and app.screen.is_mounted)
+        # An error opens the palette over it.
+        await until(lambda: any(isinstance(screen, Classify) and screen.is_mounted for screen in app.screen_stack))
         await pilot.pause()
         yield app, pilot
 
@@ -171,7 +173,8 @@ async def test_a_file_that_cannot_be_classified_is_told_and_another_can_be_asked
         await until_said(app, "ann.jpg: not an image [red]at all[/red]; give a JPEG")
         assert "Predicted" not in screen_text(app)
         classifier.error = ""
-        await until(lambda: app.screen.prompt.input.value == "ann.jpg")  # open again, to be typed over
+        await until(lambda: isinstance(app.screen, Palette))  # open again, to be typed over
+        assert app.screen.input.value == "classify ann.jpg"
         await type_text(pilot, "bert.jpg")
         await pilot.press("enter")
         await answered(app)
@@ -241,8 +244,7 @@ async def test_without_a_run_it_says_that_there_is_nothing_to_classify_with(root
         await pilot.press("escape", "c")
         await type_text(pilot, "ann.jpg")
         await pilot.press("enter")
-        await until(lambda: isinstance(app.screen, Classify) and app.screen.is_mounted)
-        await until_said(app, "there is no run to classify with yet")
+        await until_said(app, "classify: no run is open")
         assert classifier.asked == []
 
 

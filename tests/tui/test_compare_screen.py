@@ -18,7 +18,6 @@ from tui.messages import CompareRuns
 from tui.run import follow_many
 from tui.screens.beside import Beside
 from tui.screens.compare import Compare
-from tui.screens.runs import Runs
 from tui.widgets.chart import Chart
 
 
@@ -234,17 +233,24 @@ async def test_the_command_compare_takes_names_of_runs(root: Path, runs: tuple[R
         await until(lambda: app.screen is app.dashboard and app.dashboard.folder is not None)
         await pilot.press("colon")
         await type_text(pilot, "compare heron ot")
-        await until_said(app, "compare heron otter")
+        await until_said(app, "otter")
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, Compare))
         assert [folder.name for folder in app.screen._folders] == ["heron", "otter"]
 
 
-async def test_the_command_compare_without_names_lists_the_runs(root: Path, runs: tuple[RunFolder, ...]) -> None:
+async def test_the_command_compare_with_one_name_takes_the_shown_run_first(
+    root: Path, runs: tuple[RunFolder, ...]
+) -> None:
     async with running(root) as (app, pilot):
+        await until(lambda: app.screen is app.dashboard and app.dashboard.folder is not None)
+        shown = app.dashboard.folder.name
         await pilot.press("colon")
-        await type_text(pilot, "compare")
-        await until_said(app, "mark runs in the list")
+        await type_text(pilot, f"compare {shown}")
         await pilot.press("enter")
-        await until(lambda: isinstance(app.screen, Runs))
-        assert any("Space marks runs" in told for told in app.told)
+        await until_said(app, "compare needs two runs: compare RUN RUN")
+        other = next(folder.name for folder in runs if folder.name != shown)
+        await type_text(pilot, other)
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Compare))
+        assert [folder.name for folder in app.screen._folders] == [shown, other]

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import recorded
 from msgspec import structs
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, type_text, until, until_said
+from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
 from textual import events
-from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from facegender.runs.events import Notice, RunFinished, Status, System
@@ -26,8 +25,8 @@ from tui.graphics.context import context_of
 from tui.graphics.link import Link
 from tui.inspect import compose as composing
 from tui.inspect.request import LayerPicture, LayerRequest
-from tui.screens.classify import Classify
 from tui.screens.confirm import Confirm
+from tui.screens.palette import Palette
 from tui.widgets.chart import Chart
 from tui.widgets.log import RunLog
 
@@ -134,7 +133,7 @@ async def test_an_answer_of_the_terminal_that_comes_late_presses_no_keys(root: P
         assert "replied late" in app.told[0]
         await pilot.pause(0.4)
         assert app.screen is app.dashboard
-        assert not app.dashboard.prompt.is_open
+        assert app.screen is app.dashboard
         await pilot.press("question_mark")
         await until(lambda: app.screen is not app.dashboard)
 
@@ -231,8 +230,6 @@ async def test_every_key_of_the_registry_can_be_pressed(root: Path, size: tuple[
             await pilot.press(key)
             while app.screen is not app.dashboard:
                 await pilot.press("escape")
-            if app.dashboard.prompt.is_open:
-                await pilot.press("escape")
         assert app.dashboard.is_current
         assert app.is_running
 
@@ -246,8 +243,6 @@ async def test_every_key_can_be_pressed_where_there_is_no_run(root: Path, size: 
         for key in KEYS:
             await pilot.press(key)
             while app.screen is not app.dashboard:
-                await pilot.press("escape")
-            if app.dashboard.prompt.is_open:
                 await pilot.press("escape")
         assert "no run" in screen_text(app)
 
@@ -765,8 +760,9 @@ async def test_the_run_of_a_script_asks_for_no_photograph_that_it_cannot_classif
     async with running(root) as (app, pilot):
         await until(lambda: app.dashboard.state is not None and app.dashboard.state.started is not None)
         await pilot.press("c")
-        await until(lambda: app.told and "trained by its own script" in app.told[-1])
-        assert not app.dashboard.prompt.is_open
+        await until_said(app, "trained by its own script")
+        await pilot.press(*"a.jpg", "enter")
+        assert isinstance(app.screen, Palette)
 
 
 async def test_a_run_that_is_not_training_is_not_stopped(root: Path) -> None:
@@ -887,71 +883,25 @@ async def test_a_path_is_completed_with_tab_and_left_with_escape(root: Path) -> 
         (root / name).touch()
     async with running(root) as (app, pilot):
         await pilot.press("c", "a", "tab")
-        prompt = app.dashboard.prompt
-        await until(lambda: prompt.input.value == "an")
+        assert isinstance(app.screen, Palette)
+        prompt = app.screen
+        await until(lambda: prompt.input.value == "classify an")
         await until_said(app, "anna.jpg  anton.jpg")
         await pilot.press("t", "tab")
-        await until(lambda: prompt.input.value == "anton.jpg")
+        await until(lambda: prompt.input.value == "classify anton.jpg")
         await pilot.press("escape")
-        await until(lambda: not prompt.is_open)
+        await until(lambda: app.screen is app.dashboard)
         assert app.focused.id == "layers"
-        assert app.screen is app.dashboard
 
 
-async def test_keys_go_to_the_prompt_while_it_is_open(root: Path) -> None:
+async def test_keys_go_to_the_palette_while_it_is_open(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         await seen(app, 2)
         await pilot.press("c", *"qmStry", "left", "home", "1")
-        assert app.dashboard.prompt.input.value == "1qmStry"
-        assert app.screen is app.dashboard
+        assert isinstance(app.screen, Palette)
+        assert app.screen.input.value == "1classify qmStry"
         assert app.dashboard.browser.selection.follows_live
-
-
-async def test_a_command_is_found_in_the_palette_and_run(root: Path) -> None:
-    recorded.write_run(root)
-    async with running(root) as (app, pilot):
-        await seen(app, 2)
-        await pilot.press("colon")
-        await until(lambda: CommandPalette.is_open(app))
-        await type_text(pilot, "next-l")
-        await until_said(app, "next layer")
-        await pilot.press("enter")
-        await until(lambda: app.dashboard.browser.selection.layer == 1)
-        assert app.screen is app.dashboard
-
-
-@pytest.mark.parametrize("size", [(80, 24), (20, 3), (1, 1)], ids=str)
-async def test_page_keys_in_the_palette_are_harmless_before_its_list_has_rows(
-    root: Path, size: tuple[int, int]
-) -> None:
-    recorded.write_run(root)
-    async with running(root, size) as (app, pilot):
-        for key in ("ctrl+p", "pagedown", "pageup"):  # in one go, as they arrive over a slow link
-            app.simulate_key(key)
-        await until(lambda: CommandPalette.is_open(app))
-        await pilot.press("pagedown", "pageup", "escape")
-        await until(lambda: app.screen is app.dashboard)
-
-
-async def test_an_empty_prompt_is_left_by_enter(root: Path) -> None:
-    recorded.write_run(root)
-    async with running(root) as (app, pilot):
-        await pilot.press("c", "enter")
-        await until(lambda: not app.dashboard.prompt.is_open)
-        assert not isinstance(app.screen, Classify)
-
-
-async def test_the_command_palette_has_every_command_that_makes_sense_on_the_screen(root: Path) -> None:
-    recorded.write_run(root)
-    async with running(root) as (app, pilot):
-        titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert titles == {command.name for command in for_palette(DASHBOARD) if not command.argument}
-        await pilot.press("r")
-        await until(lambda: app.screen is not app.dashboard)
-        titles = {command.title for command in app.get_system_commands(app.screen)}
-        assert {"train", "help", "quit"} <= titles
-        assert "next-layer" not in titles
 
 
 async def test_leaving_is_not_cancelled_by_the_key_that_draws_again(root: Path) -> None:

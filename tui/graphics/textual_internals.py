@@ -20,7 +20,6 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.app import App
-from textual.command import CommandPalette
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
 from textual.drivers import linux_driver
@@ -32,7 +31,6 @@ from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import OptionList
 
 from tui.graphics.context import terminal_of
 
@@ -129,20 +127,6 @@ class LateReplyFilter:
         self._opened = character == "^"
         self._left -= 1
         return self._left >= 0
-
-
-class Palette(CommandPalette, ForgivingScreen[None]):
-    """A command palette that ignores the page keys until its list has room.
-
-    `OptionList` looks up the line of its first option, which it does not know before the first layout or on a screen of
-    three rows: a KeyError, which ends the program.
-    """
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow what moves in the list once a row of it is visible."""
-        if action == "command_list" and not any(items.scrollable_content_region for items in self.query(OptionList)):
-            return False
-        return super().check_action(action, parameters)
 
 
 class ForgivingDriver(LinuxDriver):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,14 +16,12 @@ from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.colours import Restyled
 from tui.commands import EVERYWHERE, REASONS, Command, bindings, shown_keys
-from tui.completion import complete_path
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
 from tui.messages import SettingsChanged
 from tui.settings import settings_of
 from tui.widgets.keys import Hint, KeyHints
-from tui.widgets.prompt import Prompt
 
 
 class BaseScreen(ForgivingScreen[ScreenResultType]):
@@ -48,6 +45,11 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         if own := vars(cls).get("SCREEN_COMMANDS"):
             cls.BINDINGS = [*bindings(own), *vars(cls).get("BINDINGS", ())]
         super().__init_subclass__(**options)
+
+    @property
+    def keymap(self) -> Mapping[str, str]:
+        """The keys that the user has given to commands, by their names."""
+        return getattr(self.app, "keymap", {})
 
     def lacks(self) -> frozenset[str]:
         """Return what is not so at the moment: words of `commands.REASONS` that commands may need."""
@@ -73,7 +75,7 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         return list(self._hints(first.split(), lacks)), list(self._hints(last.split(), lacks))
 
     def _hints(self, words: Iterable[str], lacks: frozenset[str]) -> Iterable[Hint]:
-        keymap: dict[str, str] = getattr(self.app, "keymap", {})
+        keymap = self.keymap
         for word in words:
             key, _, text = word.replace("_", " ").partition(":")
             if text:
@@ -138,13 +140,12 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
 
 
 class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
-    """A screen with a layer pane, and a prompt that asks for a photograph."""
+    """A screen with a layer pane, on which a photograph is classified."""
 
     def __init__(self, root: Path, browser: LayerBrowser) -> None:
         super().__init__()
         self.root = root
         self.browser = browser
-        self.prompt = Prompt(partial(complete_path, root=root), id="prompt")
 
     def classify(self, text: str) -> object:
         """Classify the file that a typed text means."""
@@ -161,16 +162,6 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
     def action_picture(self, change: str, *by: int) -> None:
         """Call a method of the layer pane, with a number or without: the keys act on it wherever the focus is."""
         getattr(self.browser, change)(*by)
-
-    def action_open_prompt(self) -> None:
-        """Ask for a photograph."""
-        self.prompt.open()
-
-    @on(Prompt.Closed)
-    def _prompt_closed(self, event: Prompt.Closed) -> None:
-        self.prompt.close()
-        if event.text:
-            self.classify(event.text)
 
 
 def whole_number(text: str, name: str) -> int:

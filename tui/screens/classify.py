@@ -14,7 +14,7 @@ from facegender.runs.checkpoints import CheckpointChoice
 from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from facegender.support.files import typed_path
-from facegender.support.text import printable, printable_strings
+from facegender.support.text import one_line, printable, printable_strings
 from tui import commands
 from tui import format as fmt
 from tui.host.processes import ClassifierProcess
@@ -44,16 +44,14 @@ class Classify(PictureScreen):
         self._checkpoint: CheckpointChoice = "auto"
 
     def compose(self) -> ComposeResult:
-        """The title, the pane with everything, the prompt."""
+        """The title and the pane with everything."""
         yield Static(id="title", markup=False)
         yield self.browser
-        yield self.prompt
         yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
         """Show the layer that the dashboard showed, and classify."""
         self.browser.open(None, self._layer)
-        # At once: an error may follow at once, and opens the prompt, which remembers the focus.
         self.set_focus(self.browser)
         self.classify(self._text)
 
@@ -81,9 +79,8 @@ class Classify(PictureScreen):
         except UserError as error:
             if self.is_open:
                 self._show_message(str(error))
-            if self.is_active and not self.prompt.is_open:
-                self.prompt.open(text)
-                self.prompt.input.select_all()
+            if self.is_active:
+                await self.app.run_action(f"app.palette({f'classify {text}'!r}, {one_line(str(error))!r})")
         else:
             if self.is_open:
                 self.show_answer(path, answer)

@@ -131,7 +131,6 @@ class Dashboard(PictureScreen):
                 yield self.browser
                 yield self._scrubber
                 yield Pane("Log", RunLog(), id="log")
-        yield self.prompt
         yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
@@ -683,15 +682,7 @@ class Dashboard(PictureScreen):
     def _scrubber_clicked(self, event: EpochScrubber.Clicked) -> None:
         self.browser.select_epoch(event.epoch)
 
-    # Prompt
-
-    def action_open_prompt(self) -> None:
-        """Ask for a photograph, unless a script trained the run: this program has no checkpoint of it."""
-        started = self.state.started if self.state is not None else None
-        if started is not None and not started.recipe:
-            self.notify("this run was trained by its own script, which saves its checkpoints: classify there")
-        else:
-            super().action_open_prompt()
+    # Photographs
 
     def classify(self, text: str) -> None:
         """Classify a file, and show the same layer of its feature maps."""

@@ -62,7 +62,7 @@ class Help(BaseScreen[None]):
         """Return the commands of the screen with what they do, or why they do nothing at the moment."""
         table = Table.grid(padding=(0, 2))
         lacks = self._screen.lacks()
-        keymap = self.app.keymap  # type: ignore[attr-defined]  # of our application
+        keymap = self.keymap
         listed = sorted(commands.for_palette(self._screen.SCREEN_COMMANDS), key=lambda one: GROUPS.index(one.group))
         for group, members in groupby(listed, key=lambda command: command.group):
             if group:

@@ -150,7 +150,7 @@ class Runs(BaseScreen[None]):
             self._view.marked &= listed.keys()
             self._show(key)
             if first and not self._editing:
-                self._table.focus()
+                self.set_focus(self._table)  # at once: `Widget.focus` would take it from a text opened meanwhile
             self._timer = self.set_timer(REREAD_S, self._update)
 
     def _read(self, known: dict[str, _Listed]) -> dict[str, _Listed]:

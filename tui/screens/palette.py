@@ -1,0 +1,370 @@
+"""The palette: a line at the bottom of every screen in which all commands are typed, with what they are about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from rich.text import Text
+from textual import actions, events, on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.fuzzy import FuzzySearch
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+from textual.widgets.input import Selection
+
+from facegender.support.errors import UserError
+from facegender.support.text import one_line
+from tui import commands
+from tui.commands import Command
+from tui.completion import complete_path
+from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
+from tui.host.history import History
+from tui.screens.base import BaseScreen
+from tui.settings import FIELDS as SETTINGS
+from tui.widgets.inputs import TextInput
+
+MAX_ROWS = 12
+RECENT = 3
+"""Commands of the history that are listed before anything is typed."""
+MAX_MATCHES = 2000
+"""Ways to match a query letter by letter that are compared; there may be millions of them in a long name."""
+DISK_LIMIT_S = 0.5
+"""How long keys wait for a folder that is read."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row.
+
+    Attributes:
+        text: What is typed to run it.
+        description: What it does.
+        key: The key that does the same.
+        reason: Why it does nothing at the moment; empty if it does something.
+    """
+
+    text: str
+    description: str = ""
+    key: str = ""
+    reason: str = ""
+
+
+class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
+    """Lists what matches the typed text, and runs it on the screen below.
+
+    All keys of it have priority and act at once: what was typed before them in one go is in the line already.
+
+    Args:
+        below: The screen whose commands are listed.
+        history: What was typed before; a new command is added.
+        load: Returns what may follow a command, by its `Command.argument`; called in a thread, as it reads folders.
+        text: What stands in the line at first.
+        error: Why that text could not be run.
+    """
+
+    DEFAULT_CSS = """
+    Palette { background: transparent; align: left bottom; }
+    Palette > Vertical { width: 100%; height: auto; background: $panel; border-top: solid $accent; }
+    Palette #palette-rows { height: 1; }
+    Palette #palette-note { height: 1; padding: 0 1; color: $text-muted; }
+    Palette #palette-note.-error { color: $text-error; }
+    Palette Horizontal { height: 1; }
+    Palette #palette-colon { width: 2; color: $accent; text-style: bold; text-align: right; }
+    Palette Input { background: transparent; width: 1fr; }
+    """
+    BINDINGS = [
+        *commands.bindings(
+            (
+                Command("palette-run", "enter", "accept", "run the command", priority=True),
+                Command("palette-complete", "tab", "complete", "complete", priority=True),
+                Command("palette-close", "escape,ctrl+c", "close", "close", priority=True),
+                Command("palette-up", "up,ctrl+p", "move(-1)", "previous entry, then older commands", priority=True),
+                Command("palette-down", "down,ctrl+n", "move(1)", "next entry, then newer commands", priority=True),
+                Command("palette-page-up", "pageup", "page(-1)", "page up", priority=True),
+                Command("palette-page-down", "pagedown", "page(1)", "page down", priority=True),
+            )
+        )
+    ]
+
+    def __init__(
+        self,
+        below: BaseScreen[Any],
+        history: History,
+        load: Callable[[], dict[str, list[str]]],
+        text: str = "",
+        error: str = "",
+    ) -> None:
+        super().__init__()
+        self._below = below
+        self._history = history
+        self._load = load
+        self._names: dict[str, list[str]] = {}
+        self._loading: asyncio.Task[None] | None = None
+        self._error = error
+        lacks, keymap = below.lacks(), below.keymap
+        self._commands = {command.name: command for command in commands.for_palette(below.SCREEN_COMMANDS)}
+        self._entries = [
+            Entry(
+                command.name,
+                command.description,
+                " ".join(commands.shown_keys(keymap.get(command.name, command.keys))),
+                below.reason(command, lacks),
+            )
+            for command in self._commands.values()
+        ]
+        self._search = FuzzySearch()
+        self._found: list[tuple[Entry, tuple[int, ...]]] = []
+        self._matched = ""
+        """The text that was looked for last."""
+        self._cursor = 0
+        self._recalled = 0
+        """How many commands back in the history the line is; 0 for what was typed."""
+        self._rows = Static(id="palette-rows")
+        self._note = Static(id="palette-note", markup=False)
+        self.input = TextInput(text, compact=True, select_on_focus=False, id="palette-input")
+
+    def compose(self) -> ComposeResult:
+        """The entries, what is asked for or wrong, and the line."""
+        with Vertical():
+            yield self._rows
+            yield self._note
+            with Horizontal():
+                yield Static(":", id="palette-colon")
+                yield self.input
+
+    def on_mount(self) -> None:
+        """Show what matches."""
+        self._rows.styles.height = max(0, min(MAX_ROWS, self.app.size.height - 4))
+        self.set_focus(self.input)
+        start = len(self.input.value.partition(" ")[0]) + 1 if self._error else len(self.input.value)
+        self.input.selection = Selection(start, len(self.input.value))  # what was wrong is typed over
+        self._match()
+        self._loading = asyncio.create_task(self._read_names())
+
+    async def _read_names(self) -> None:
+        """Learn which runs and themes there are; until then the others are listed."""
+        names = await asyncio.to_thread(self._load)
+        if self.is_running and self.is_attached:
+            self._names = names
+            self._match(keep=True)
+
+    # What matches
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if event.value != self._matched:
+            self._error = ""
+            self._match()
+
+    def _argument(self, text: str) -> tuple[Command | None, str]:
+        """Return the command that a text begins with, if it takes an argument, and that."""
+        name, space, argument = text.partition(" ")
+        command = self._commands.get(name)
+        return (command, argument.lstrip()) if space and command and command.argument else (None, "")
+
+    def _match(self, *, keep: bool = False) -> None:
+        """List what matches the line, with the cursor on the best match, or kept where it is."""
+        text = self._matched = self.input.value
+        command, argument = self._argument(text.lstrip())
+        if command is not None:
+            word = argument.rpartition(" ")[2]
+            self._found = self._ranked(word, [Entry(choice) for choice in self._choices(command, argument)])
+        elif text.strip():
+            runs = [Entry(f"open {name}", "show this run on the dashboard") for name in self._names.get("run", ())]
+            self._found = self._ranked(text.strip(), [*self._entries, *runs])
+        else:
+            recent = [Entry(line, "typed before") for line in reversed(self._history.lines[-RECENT:])]
+            self._found = [(entry, ()) for entry in [*recent, *sorted(self._entries, key=lambda one: bool(one.reason))]]
+        self._cursor = min(self._cursor, max(0, len(self._found) - 1)) if keep else 0
+        self._show()
+
+    def _choices(self, command: Command, argument: str) -> list[str]:
+        before = argument.split(" ")[:-1]
+        if command.argument == "setting":
+            values = SETTINGS[before[0]].choices if before and before[0] in SETTINGS else ()
+            return list(values if before else SETTINGS)
+        if command.argument in self._names:
+            return [name for name in self._names[command.argument] if name not in before]
+        return self._below.choices(command.argument)
+
+    def _ranked(self, query: str, entries: list[Entry]) -> list[tuple[Entry, tuple[int, ...]]]:
+        """Return the entries that match, the best first, with the places of the matching characters."""
+        if not query:
+            return [(entry, ()) for entry in entries]
+        found: list[tuple[bool, float, Entry, tuple[int, ...]]] = []
+        lowered = query.lower()
+        for entry in entries:
+            score: float = 0.0
+            offsets: Sequence[int] = ()
+            name = entry.text.lower()
+            if lowered in name or prod(name.count(letter) for letter in lowered) <= MAX_MATCHES:
+                score, offsets = self._search.match(query, entry.text)
+            if not score and lowered in entry.description.lower():
+                score = 0.1
+            if score:
+                found.append((bool(entry.reason), -score, entry, tuple(offsets)))
+        found.sort(key=lambda match: match[:2])
+        return [(entry, offsets) for _, _, entry, offsets in found]
+
+    # Showing it
+
+    def _show(self) -> None:
+        height = int(self._rows.styles.height.value) if self._rows.styles.height else 0
+        first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
+        shown = self._found[first : first + height]
+        width = max(8, self.app.size.width)
+        names = min(max((len(entry.text) for entry, _ in shown), default=0), width // 2)
+        keys = max((len(entry.key) for entry, _ in shown), default=0)
+        rows = []
+        for index, (entry, offsets) in enumerate(shown, first):
+            name = Text(one_line(entry.text), "dim" if entry.reason else "")
+            for offset in offsets:
+                name.stylize("bold $accent", offset, offset + 1)
+            name.truncate(names, pad=True, overflow="ellipsis")
+            about = Text(entry.reason or one_line(entry.description), "$warning" if entry.reason else "dim")
+            row = Text.assemble(" ", name, "  ", (entry.key.ljust(keys), "bold"), "  " if keys else "", about)
+            row.truncate(width, pad=True, overflow="ellipsis")
+            if index == self._cursor:
+                row.stylize("on $selected")
+            rows.append(row)
+        rows = [Text("")] * (height - len(rows)) + rows  # the last ones are the nearest to the line
+        self._rows.update(Text("\n").join(rows), layout=False)
+        note = self._error or self._hint()
+        self._note.set_class(bool(self._error) or not (self._found or self._is_free()), "-error")
+        if note != self._note.content:
+            self._note.update(note, layout=False)
+
+    def _is_free(self) -> bool:
+        """Whether what is typed now need not be in the list."""
+        command, argument = self._argument(self.input.value.lstrip())
+        return command is not None and not self._choices(command, argument)
+
+    def _hint(self) -> str:
+        text = self.input.value.strip()
+        command, _ = self._argument(self.input.value.lstrip())
+        if command is not None:
+            if reason := self._below.reason(command):
+                return f"{command.name}: {reason}"
+            expected = f"{command.name} takes {commands.ARGUMENTS[command.argument]}"
+            return expected if self._found or self._is_free() else f"no match; {expected}"
+        if not self._found:
+            return one_line(f"no match: no command and no run is like “{text}”")
+        entry = self._found[self._cursor][0]
+        chosen = self._commands.get(entry.text)
+        if chosen is not None and chosen.argument:
+            return f"{chosen.name} takes {commands.ARGUMENTS[chosen.argument]}"
+        return "Enter runs it, Tab completes, ↑↓ choose, Esc closes"
+
+    # Keys
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor; beyond the first entry recall older commands, and from there newer ones."""
+        if (by < 0 and (self._cursor == 0 or not self._found)) or self._recalled:
+            lines = self._history.lines
+            self._recalled = min(max(0, self._recalled - by), len(lines))
+            self._write(lines[-self._recalled] if self._recalled else "")
+        elif self._found:
+            self._cursor = min(max(0, self._cursor + by), len(self._found) - 1)
+            self._show()
+
+    def action_page(self, by: int) -> None:
+        """Move the cursor by a page."""
+        if self._found:
+            self._cursor = min(max(0, self._cursor + by * MAX_ROWS), len(self._found) - 1)
+            self._show()
+
+    def _write(self, text: str) -> None:
+        self.input.value = text
+        self.input.cursor_position = len(text)
+        self._error = ""
+        self._match()
+
+    async def action_complete(self) -> None:
+        """Complete a path as far as it is unambiguous, or anything else to the entry under the cursor."""
+        command, argument = self._argument(self.input.value.lstrip())
+        if command is not None and command.argument == "path":
+            work = asyncio.to_thread(complete_path, argument, self.app.root)  # type: ignore[attr-defined]
+            try:
+                completed, candidates = await asyncio.wait_for(work, DISK_LIMIT_S)
+            except TimeoutError:
+                completed, candidates = argument, "the disk does not answer"
+            self._write(f"{command.name} {completed}")
+            self._note.update(candidates or self._hint(), layout=False)
+        elif self._found:
+            self._write(self._completed())
+
+    def _completed(self) -> str:
+        """Return the line with its last word, or all of it, replaced by the entry under the cursor."""
+        entry = self._found[self._cursor][0]
+        command, argument = self._argument(self.input.value.lstrip())
+        if command is not None:
+            before = argument.rpartition(" ")[0]
+            return " ".join(filter(None, (command.name, before, entry.text)))
+        chosen = self._commands.get(entry.text)
+        return entry.text + (" " if chosen is not None and chosen.argument else "")
+
+    async def action_accept(self) -> None:
+        """Run the command under the cursor, or ask for its argument."""
+        if self._loading is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._loading), DISK_LIMIT_S)
+        text = self.input.value.strip()
+        command, argument = self._argument(self.input.value.lstrip())
+        if self._found and text not in self._commands:
+            known = command is not None and argument.rpartition(" ")[2] in (entry.text for entry, _ in self._found)
+            text = text if known else self._completed().strip()
+        if not text:
+            self.action_close()
+            return
+        name, _, argument = text.partition(" ")
+        command = self._commands.get(name)
+        if command is None:
+            self._show()
+        elif reason := self._below.reason(command):
+            self._error = f"{name}: {reason}"
+            self._show()
+        elif command.argument and not argument.strip():
+            self._write(f"{name} ")
+        else:
+            await self._run(command, text, argument.strip())
+
+    async def _run(self, command: Command, text: str, argument: str) -> None:
+        """Run a command on the screen below; what is wrong with its argument is said in a new palette with the text."""
+        if not self.is_active:
+            return
+        self.dismiss(None)
+        app, history = self.app, self._history
+        namespace, action, parameters = actions.parse(command.action)
+        try:
+            await app.run_action((namespace, action, (argument,) if command.argument else parameters), self._below)
+        except UserError as error:
+            await app.push_screen(Palette(self._below, history, self._load, text, one_line(str(error))))
+        else:
+            history.add(text)
+            app.run_worker(asyncio.to_thread(history.save, text), group="history", exit_on_error=False)
+
+    def action_close(self) -> None:
+        """Close the palette."""
+        if self.is_active:
+            self.dismiss(None)
+
+    # Mouse
+
+    def on_click(self, event: events.Click) -> None:
+        """Run the entry that was clicked; close the palette on a click elsewhere."""
+        if event.widget is self._rows:
+            height = self._rows.size.height
+            first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
+            row = event.y - max(0, height - len(self._found)) + first
+            if 0 <= row < len(self._found):
+                self._cursor = row
+                self._write(self._completed())
+        elif event.widget is self:
+            self.action_close()
