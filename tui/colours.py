@@ -16,6 +16,7 @@ from textual.color import Color
 from textual.theme import Theme
 
 from tui.format import CLASSES
+from tui.graphics.context import terminal_of
 
 MIN_TEXT_CONTRAST = 4.5
 """WCAG 2.1, success criterion 1.4.3, level AA."""
@@ -29,6 +30,7 @@ people with any colour vision tell apart; those that are seen well on a dark bac
 FADED = {"train": 0.75, "raw": 0.3, "band": 0.4}
 """How much of a run's colour its training curve, the raw values behind it and its band have."""
 
+BLACK, WHITE = Color(0, 0, 0), Color(255, 255, 255)
 ROUNDING = 2
 """By how much Textual's values of red, green and blue differ at most from those that a theme names."""
 
@@ -58,15 +60,13 @@ def legible(colour: Color, background: Color, least: float = MIN_TEXT_CONTRAST) 
     """Mix a colour with black or white until it has at least this contrast; the terminal's own colours stay."""
     if colour.ansi is not None or background.ansi is not None:
         return colour
-    away = max((Color(0, 0, 0), Color(255, 255, 255)), key=lambda end: contrast(end, background))
+    away = max((BLACK, WHITE), key=lambda end: contrast(end, background))
     mixed = (colour.blend(away, step / 20) for step in range(21))
     return next((one for one in mixed if contrast(one, background) >= least), away)
 
 
 def mix(background: Color, colour: Color, share: float) -> Color:
-    """Return a colour of which ``share`` is ``colour`` and the rest the background; the terminal's own do not mix."""
-    if colour.ansi is not None or background.ansi is not None:
-        return colour if share > 0.5 else background
+    """Return a colour of which ``share`` is ``colour`` and the rest the background."""
     red, green, blue = (round(share * a + (1 - share) * b) for a, b in zip(colour.rgb, background.rgb, strict=True))
     return Color(red, green, blue)
 
@@ -93,6 +93,8 @@ def named_colours(theme: Theme, system: Mapping[str, str], *, coloured: bool = T
         return Color.parse(theme.variables.get(name) or getattr(theme, name, None) or default or system[name])
 
     background, foreground = of_theme("background"), of_theme("foreground")
+    if background.ansi is not None:  # the terminal's own, which is only known to be dark or light
+        background, foreground = (BLACK, WHITE) if theme.dark else (WHITE, BLACK)
     drawn = {name: of_theme(name) for name in STATES}
     drawn["train"] = of_theme("train", drawn["primary"].hex)
     drawn["validation"] = of_theme("validation", drawn["accent"].hex)
@@ -147,8 +149,9 @@ DEFAULT_PICTURE_COLOURS = PictureColours((22, 24, 29), (255, 255, 255))
 
 def picture_colours(app: App[Any]) -> PictureColours:
     """Return the colours that pictures of the application have."""
-    gap, frame = (Color.parse(app.theme_variables[name]) for name in ("gap", "frame"))
-    return PictureColours(gap.rgb, frame.rgb)
+    gap, frame, background = (Color.parse(app.theme_variables[name]) for name in ("gap", "frame", "background"))
+    own = terminal_of(app).background if background.ansi is not None else None
+    return PictureColours(own or gap.rgb, frame.rgb)
 
 
 class ColouredApp(App[None]):

@@ -111,7 +111,7 @@ class ConfusionMatrix(Widget, can_focus=True):
             out.append(f"{name:>{cell - 1}} ", "bold" if column == self.cell[1] else "dim")
         out.append(_SCORES if with_scores else "", "dim")
         totals = np.maximum(self._counts.sum(1), 1)
-        names_of_colours = ("background", "correct-cell", "wrong-cell")
+        names_of_colours = ("gap", "correct-cell", "wrong-cell")
         background, correct, wrong = (Color.parse(self.app.theme_variables[name]) for name in names_of_colours)
         for row in range(top, top + down):
             name_text = fmt.cut(f"{row + 1} {self._class_name(row)}" if numbered else self._class_name(row), names)
