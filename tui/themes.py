@@ -100,7 +100,7 @@ THEMES = (DARK, LIGHT, HIGH_CONTRAST, COLOUR_BLIND)
 THEMES_FOLDER = "themes"
 """The folder of the user's themes, beside the settings file."""
 
-_OWN = (
+OWN = (
     "primary", "secondary", "accent", "warning", "error", "success", "foreground", "background", "surface", "panel",
 )  # fmt: skip
 """Colours that are fields of Textual's `Theme`."""
@@ -177,13 +177,13 @@ def _read_theme(file: Path) -> Theme:
     own: dict[str, Any] = {}
     named: dict[str, str] = {}
     for key, value in given.items():
-        if key not in (*_OWN, *NAMES):
-            raise wrong(key, f"is no colour of a theme: choose among {', '.join((*_OWN, *NAMES))}")
+        if key not in (*OWN, *NAMES):
+            raise wrong(key, f"is no colour of a theme: choose among {', '.join((*OWN, *NAMES))}")
         try:
             if not isinstance(value, str) or Color.parse(value).a < 1:
                 raise ColorParseError(str(value))
         except ColorParseError:
             raise wrong(key, f'must be a colour such as "#61afef", not {one_line(str(value))!r}') from None
-        (own if key in _OWN else named)[key] = value
+        (own if key in OWN else named)[key] = value
     dark = Color.parse(own["background"]).brightness < 0.5 if "background" in own else base.dark
     return replace(base, name=file.stem, dark=dark, variables={**base.variables, **named}, **own)

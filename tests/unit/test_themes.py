@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from textual.constants import DIM_FACTOR
 from textual.theme import BUILTIN_THEMES, Theme
 
 from facegender.support.errors import UserError
-from tui.colours import CLASSES, FADED, STATES, contrast, mix, named_colours
-from tui.themes import THEMES, automatic_theme, find_theme, theme_names
+from tui.colours import CLASSES, FADED, NAMES, STATES, contrast, mix, named_colours
+from tui.themes import OWN, THEMES, automatic_theme, find_theme, theme_names
 
 OURS = pytest.mark.parametrize("theme", THEMES, ids=lambda theme: theme.name)
 
@@ -123,3 +124,11 @@ def test_a_wrong_file_is_one_line_with_its_place(tmp_path: Path, text: str, why:
 def test_an_unknown_theme_names_those_that_there_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="does not exist: choose one of auto, dark, light, high-contrast, colour-blind"):
         find_theme(name, tmp_path)
+
+
+def test_the_documented_theme_is_valid_and_every_colour_is_documented(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    section = page[page.index("## A theme of your own") :]
+    (tmp_path / "paper.toml").write_text(section.partition("```toml\n")[2].partition("```")[0])
+    assert find_theme("paper", tmp_path).variables["class-0"] == "#832db6"
+    assert all(f"`{name}`" in section for name in (*OWN, *NAMES) if not re.fullmatch(r"class-[1-8]", name))
