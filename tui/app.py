@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from textual import events, on, work
 from textual.app import SuspendNotSupported
 from textual.geometry import Size
@@ -61,7 +60,16 @@ from tui.messages import (
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 from tui.settings import FIELDS as SETTINGS
-from tui.settings import Problems, Settings, SettingsError, load_settings, make_settings, save_setting, settings_path
+from tui.settings import (
+    Problems,
+    Settings,
+    SettingsError,
+    load_settings,
+    make_settings,
+    save_setting,
+    settings_path,
+    with_setting,
+)
 from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme, theme_names
 
 if TYPE_CHECKING:
@@ -383,7 +391,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     @on(ChangeSetting)
     def _change_setting(self, event: ChangeSetting) -> None:
-        self.use_settings(msgspec.structs.replace(self.settings, **{event.name: event.value}))
+        self.use_settings(with_setting(self.settings, event.name, event.value))
         self._save_setting(event.name, event.value)
 
     @work(group="settings")

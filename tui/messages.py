@@ -142,10 +142,15 @@ class SettingsChanged(Message, bubble=False):
 
 @dataclass
 class ChangeSetting(Message):
-    """Put a setting into force and write it into the settings file."""
+    """Put a setting into force and write it into the settings file.
+
+    Attributes:
+        name: Of a setting, or e.g. "keys.view" for the keys of a command.
+        value: None gives a command its own keys again.
+    """
 
     name: str
-    value: str | float | bool
+    value: str | float | bool | None
 
 
 class EditSettings(Message):

@@ -59,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on_end: Annotated[str, Field(
         "Shell command at the end of each run that is started or resumed here, as `train --on-end`.", hint="a command",
     )] = ""
-    keys: Annotated[dict[str, str], Field("Keys of commands, by their names; a table at the end of the file.")] = {}
+    keys: Annotated[dict[str, str], Field("Keys of commands, by their names, several with commas between them.")] = {}
     # fmt: on
 
 
@@ -158,22 +158,48 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     return text, given
 
 
+def with_setting(settings: Settings, name: str, value: Any) -> Settings:
+    """Return settings with another value, see `save_setting`."""
+    table, _, key = name.rpartition(".")
+    if table:
+        name, value = table, _with_entry(getattr(settings, table), key, value)
+    return msgspec.structs.replace(settings, **{name: value})
+
+
+def _with_entry(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    others = {one: kept for one, kept in table.items() if one != key}
+    return others if value is None else {**others, key: value}
+
+
 def save_setting(path: Path, name: str, value: Any) -> None:
     """Change one value in a file of settings: the line of that value, and nothing else of the file.
 
     A missing file is made from the `template`, where the setting replaces the comment with its default.
 
     Args:
-        value: A text, a number or a truth value that the setting takes.
+        name: Of a setting, or e.g. "keys.view" for an entry of the table `keys`.
+        value: A text, a number or a truth value that the setting takes; None removes an entry of a table.
 
     Raises:
         UserError: The file is not TOML, or cannot be read or written.
     """
     text, given = _read(path)
-    changed = _with_value(text or template(), name, value)
+    table, _, key = name.rpartition(".")
+    text = text or template()
+    if table:
+        entries = given.get(table, {}) if isinstance(given.get(table, {}), dict) else {}
+        if value == entries.get(key):
+            return
+        changed, expected = _with_key(text, table, key, value), {**given, table: _with_entry(entries, key, value)}
+    else:
+        changed, expected = _with_value(text, name, value), {**given, name: value}
     import tomllib
 
-    if tomllib.loads(changed) != {**given, name: value}:
+    try:
+        unexpected = tomllib.loads(changed) != expected
+    except tomllib.TOMLDecodeError:
+        unexpected = True
+    if unexpected:
         raise UserError(f"{path}: the line of {name} cannot be changed here; change it with an editor")
     _write(path, changed)
 
@@ -243,6 +269,28 @@ def _with_value(text: str, name: str, value: Any) -> str:
         while tables and index and lines[index - 1].startswith("#"):  # what is said about the table
             index -= 1
     lines[index:index] = [line + end, end] if tables and not before else [line + end]
+    return "\n".join(lines)
+
+
+def _with_key(text: str, table: str, name: str, value: Any) -> str:
+    """Change a line of a table, add it, or remove it if ``value`` is None."""
+    lines = text.split("\n")
+    end = "\r" if lines[0].endswith("\r") else ""
+    line = f"{name} = {_toml(value)}"
+    after = None
+    for first, last, key in _statements(text):
+        if key == (table, name):
+            comment = _comment_of("\n".join(lines[first : last + 1]))
+            lines[first : last + 1] = [] if value is None else [line + comment + end]
+            return "\n".join(lines)
+        after = last if key[0] == table else after
+    if after is not None:
+        lines.insert(after + 1, line + end)
+    elif f"# [{table}]{end}" in lines:
+        index = lines.index(f"# [{table}]{end}")
+        lines[index : index + 1] = [f"[{table}]{end}", line + end]
+    else:
+        lines = [*text.rstrip().split("\n"), end, f"[{table}]{end}", line + end, ""]
     return "\n".join(lines)
 
 

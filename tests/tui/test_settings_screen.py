@@ -156,3 +156,23 @@ async def test_the_file_opens_in_the_users_editor(file: Path, monkeypatch: pytes
         assert commands == [["ed", "with option", str(file)]]
         assert file.read_text() == template()
         assert app.settings == Settings()
+
+
+async def test_a_command_gets_other_keys_which_work_at_once(file: Path) -> None:
+    async with opened(file) as (app, pilot):
+        choose(app, "keys")
+        await pilot.press("enter", "down", "down", "down", "down")
+        await until_said(app, "settings: theme, graphics")
+        await pilot.press("enter")
+        await type_text(pilot, "r")
+        await until_said(app, "already belongs to")
+        await pilot.press("backspace")
+        await type_text(pilot, "X")
+        await pilot.press("enter")
+        await until(lambda: file.exists() and load_settings(file) == Settings(keys={"settings": "X"}))
+        await pilot.press("escape", "X")
+        await until(lambda: isinstance(app.screen, SettingsScreen))
+        choose(app, "keys")
+        await pilot.press("enter", "down", "down", "down", "down", "ctrl+d")
+        await until(lambda: load_settings(file) == Settings())
+        assert app.settings == Settings()

@@ -185,3 +185,34 @@ def test_the_documentation_lists_every_setting() -> None:
     ]
     table = "\n".join(["| setting | default | values | what it does |", "|---|---|---|---|", *rows])
     assert table in (Path(__file__).parents[2] / "docs" / "settings.md").read_text(), f"the table should be:\n{table}"
+
+
+@pytest.mark.parametrize(
+    ("before", "keys", "after"),
+    [
+        ("bell = false\n", "V", 'bell = false\n\n[keys]\nview = "V"\n'),
+        ("[keys]\nruns = 'r' # R\n\n", "V", "[keys]\nruns = 'r' # R\nview = \"V\"\n\n"),
+        ("[keys]\nview = 'v' # V\nruns = 'r'", "V", "[keys]\nview = \"V\" # V\nruns = 'r'"),
+        ("[keys]\r\n# mine\r\nview = 'v'\r\nruns = 'r'\r\n", None, "[keys]\r\n# mine\r\nruns = 'r'\r\n"),
+        ("bell = false\n", None, "bell = false\n"),
+    ],
+)
+def test_saving_the_keys_of_a_command_changes_their_line(path: Path, before: str, keys: str | None, after: str) -> None:
+    path.write_bytes(before.encode())
+    save_setting(path, "keys.view", keys)
+    assert path.read_bytes() == after.encode()
+
+
+def test_a_new_file_has_its_first_key_where_the_comment_was(path: Path) -> None:
+    save_setting(path, "keys.view", "V")
+    assert path.read_text() == template().replace("# [keys]", '[keys]\nview = "V"')
+    save_setting(path, "keys.view", None)
+    assert load_settings(path) == Settings()
+
+
+@pytest.mark.parametrize("text", ["keys = { view = 'v', runs = 'r' }\n", "keys.view = 'v'\n", "keys = 3\n"])
+def test_a_table_that_is_written_otherwise_is_left_to_an_editor(path: Path, text: str) -> None:
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"line of keys\.view cannot be changed here"):
+        save_setting(path, "keys.view", "V")
+    assert path.read_text() == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from facegender.support.errors import UserError
-from facegender.support.fields import Field
-from facegender.support.text import one_line, printable
+from facegender.support.fields import Check, Field
+from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
+from tui.commands import EVERYWHERE, TABLES, checked_keymap
 from tui.graphics.textual_internals import Row
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
@@ -24,7 +26,6 @@ from tui.themes import THEMES_FOLDER, theme_names
 from tui.widgets.inputs import TextInput
 from tui.widgets.keys import KeyHints
 
-_NAMES = tuple(FIELDS)
 _LABEL_CELLS = max(len(field.label) for field in FIELDS.values()) + 2
 _VALUE_CELLS = 26
 _BESIDE_CELLS = 3
@@ -51,6 +52,7 @@ class SettingsScreen(BaseScreen[None]):
         super().__init__()
         self._path = path
         self._themes = theme_names(path.parent / THEMES_FOLDER)
+        self._fields = list(FIELDS.values())
         self._list = OptionList(id="list", compact=True, markup=False)
         self._choices_list = OptionList(id="choices", compact=True, markup=False)
         self._input = TextInput(compact=True, id="input")
@@ -75,13 +77,31 @@ class SettingsScreen(BaseScreen[None]):
             self._show_values()
 
     @property
-    def _setting(self) -> str:
-        """The name of the setting under the cursor."""
-        return _NAMES[self._list.highlighted or 0]
+    def _field(self) -> Field:
+        """The setting under the cursor."""
+        return self._fields[self._list.highlighted or 0]
 
     @property
     def _value(self) -> Any:
-        return getattr(settings_of(self.app), self._setting)
+        return self._value_of(self._field)
+
+    def _value_of(self, field: Field) -> Any:
+        settings = settings_of(self.app)
+        table, _, name = field.name.rpartition(".")
+        return settings.keys.get(name, field.default) if table else getattr(settings, name)
+
+    def _key_fields(self) -> list[Field]:
+        """Return a field for the keys of each command."""
+
+        def problem(name: str) -> Check:
+            return lambda keys: checked_keymap({**settings_of(self.app).keys, name: keys})[1].get(name, "")
+
+        table = {command.name: command for command in chain(EVERYWHERE, *TABLES.values()) if command.keys}
+        return [
+            Field(f"Command: {command.description}.", problem(name), name=f"keys.{name}", label=f"  {name}",
+                  default=command.keys)
+            for name, command in table.items()
+        ]  # fmt: skip
 
     def _choices(self, field: Field, value: Any) -> list[tuple[str, Any]]:
         """Return what a setting may be, in words and as a value; empty if that is a text or a number."""
@@ -104,10 +124,10 @@ class SettingsScreen(BaseScreen[None]):
 
     def _options(self) -> list[Option]:
         self._width = self.app.size.width
-        return [Option(self._line(field, self._width - _BESIDE_CELLS)) for field in FIELDS.values()]
+        return [Option(self._line(field, self._width - _BESIDE_CELLS)) for field in self._fields]
 
     def _line(self, field: Field, width: int) -> Text:
-        value = getattr(settings_of(self.app), field.name)
+        value = self._value_of(field)
         changed = value != field.default
         room = width - _LABEL_CELLS - _VALUE_CELLS - 1
         cells = _VALUE_CELLS if room >= _MIN_HELP_CELLS else max(1, width - _LABEL_CELLS)
@@ -123,11 +143,18 @@ class SettingsScreen(BaseScreen[None]):
     @on(Input.Changed)
     def _show_help(self) -> None:
         """Say all about the setting under the cursor, or what is wrong with the text that is typed for it."""
-        field = FIELDS[self._setting]
+        field = self._field
         problem = self._problem() if self._input.display else ""
         self._help.set_class(bool(problem), "-wrong")
-        advice = "Enter saves, Esc cancels." if self._input.display else f"Default: {_shown(field.default)}."
-        self._help.update(f"{field.label} {problem}" if problem else f"{described(field)} {advice}")
+        if problem:
+            name = field.label if field.name in FIELDS else f"{field.name}:"
+            self._help.update(f"{name} {problem}")
+        elif self._input.display:
+            self._help.update(f"{described(field)} Enter saves, Esc cancels.")
+        elif isinstance(field.default, dict):
+            self._help.update(f"{described(field)} Enter lists all commands, or hides them.")
+        else:
+            self._help.update(f"{described(field)} Default: {_shown(field.default)}.")
 
     # Changing one
 
@@ -135,14 +162,16 @@ class SettingsScreen(BaseScreen[None]):
         """Change the setting under the cursor: the other one of two values, a list of choices, or a line to type in."""
         if self._editing:
             return
-        field, value = FIELDS[self._setting], self._value
+        field, value = self._field, self._value
         choices = self._choices(field, value)
         if isinstance(value, dict):
-            self.notify(f"{field.label} are set in the file: Ctrl+E opens it", timeout=4)
+            shown = len(self._fields) > len(FIELDS)
+            self._fields = [*FIELDS.values(), *([] if shown else self._key_fields())]
+            self._show_values()
         elif len(choices) == 2:
             self.action_step(1)
         else:
-            self.query_one("#label", Static).update(field.label)
+            self.query_one("#label", Static).update(field.label.strip())
             self.query_one("#editor").display = True
             self._choices_list.display, self._input.display = bool(choices), not choices
             if choices:
@@ -169,13 +198,13 @@ class SettingsScreen(BaseScreen[None]):
 
     def action_step(self, by: int) -> None:
         """Choose the next or the previous value of a setting that has only some."""
-        choices = [choice for _, choice in self._choices(FIELDS[self._setting], self._value)]
+        choices = [choice for _, choice in self._choices(self._field, self._value)]
         if choices and not self._editing:
             self._change(choices[(choices.index(self._value) + by) % len(choices)])
 
     @on(OptionList.OptionSelected, "#choices")
     def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self._change(self._choices(FIELDS[self._setting], self._value)[event.option_index][1])
+        self._change(self._choices(self._field, self._value)[event.option_index][1])
         self._close()
 
     @on(Input.Submitted)
@@ -183,25 +212,29 @@ class SettingsScreen(BaseScreen[None]):
         if not self._problem():
             # What a terminal cannot show cannot be edited either.
             if self._input.value != printable(str(self._value)):
-                self._change(FIELDS[self._setting].parse(self._input.value))
+                self._change(self._field.parse(self._input.value))
             self._close()
 
     def _problem(self) -> str:
         """Return what is wrong with the text in the line."""
         try:
-            FIELDS[self._setting].parse(self._input.value)
+            self._field.parse(self._input.value)
         except UserError as error:
             return one_line(str(error))
         return ""
 
     def _change(self, value: Any) -> None:
-        if value != self._value:
-            self.app.post_message(ChangeSetting(self._setting, value))
+        if value == self._value:
+            return
+        is_command = self._field.name not in FIELDS
+        self.app.post_message(
+            ChangeSetting(self._field.name, None if is_command and value == self._field.default else value)
+        )
 
     def action_reset(self) -> None:
         """Give the setting under the cursor its default."""
         if not self._editing and not isinstance(self._value, dict):
-            self._change(FIELDS[self._setting].default)
+            self._change(self._field.default)
 
     def action_edit(self) -> None:
         """Open the file in the user's editor."""
@@ -219,5 +252,5 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, dict):
-        return f"{len(value)} set in the file" if value else "none set"
+        return f"{counted(len(value), 'command')} changed" if value else "none changed"
     return printable(str(value)) or "none"
