@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -209,15 +210,17 @@ def wait_for_answer(root: Path, run: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("recipe", ["reference", "tuned"])
 def test_a_stopped_and_resumed_run_is_the_same_as_one_that_was_not_stopped(
-    tmp_path: Path, at_step: AtStep, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, at_step: AtStep, recipe: Literal["reference", "tuned"]
 ) -> None:
-    for run in ("whole", "stopped"):
-        with monkeypatch.context() as patch:
-            at_step(5, lambda run=run: ask(RunFolder(tmp_path, run), SetRequest(learning_rate=3e-4)))
-            if run == "stopped":
-                at_step(6, lambda: signal.raise_signal(signal.SIGTERM))
-            train(tiny(), tmp_path, run, show=False)
-            patch.undo()
-    assert train(tiny(), tmp_path, resume="stopped", show=False) == "completed"
-    assert losses_of(events_of(tmp_path, "stopped")) == losses_of(events_of(tmp_path, "whole"))
+    run = "whole"
+    at_step(5, lambda: ask(RunFolder(tmp_path, run), SetRequest(learning_rate=3e-4, epochs=4)))
+    at_step(6, lambda: signal.raise_signal(signal.SIGTERM) if run == "stopped" else None)
+    assert train(tiny(recipe=recipe), tmp_path, run, show=False) == "completed"
+    run = "stopped"
+    assert train(tiny(recipe=recipe), tmp_path, run, show=False) == "stopped"
+    assert train(tiny(), tmp_path, resume=run, show=False) == "completed"
+    losses = losses_of(events_of(tmp_path, run))
+    assert len(losses) == 16
+    assert losses == losses_of(events_of(tmp_path, "whole"))

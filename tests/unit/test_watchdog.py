@@ -85,6 +85,14 @@ def test_a_validation_may_take_longer_than_a_step_and_as_long_as_earlier_ones() 
     assert run.take()[0][1].startswith("validation has not ended for 41 min")
 
 
+def test_a_script_that_validates_within_an_epoch_is_warned_of_once() -> None:
+    run = Watched(recipe="")
+    for batch in (1, 2, 3):
+        run.see(recorded.steps(0, batch))
+        run.wait(200)
+    assert [level for level, _ in run.take()] == ["warning", "info"]
+
+
 def test_a_run_that_has_ended_is_silent_for_a_reason() -> None:
     run = Watched()
     run.see(recorded.steps(0, 3), RunFinished(time=1.0, status="stopped"))

@@ -83,7 +83,13 @@ class Watchdog:
         self._pauses_s: deque[float] = deque(maxlen=16)
         self._steps_s: deque[float] = deque(maxlen=32)
         self._is_between = False
+        self._longest_s = 0.0
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_OF)
+
+    @property
+    def _is_script(self) -> bool:
+        """Whether the training is somebody's own."""
+        return self._started is not None and not self._started.recipe
 
     def observe(self, event: Event, now: float) -> None:
         """Take an event that was written.
@@ -95,7 +101,7 @@ class Watchdog:
             case RunStarted():
                 self._started = event
                 # The program's own training examines its losses itself, and knows more of them.
-                self._losses = None if event.recipe else LossWatch(math.log(max(2, len(event.classes))))
+                self._losses = LossWatch(math.log(max(2, len(event.classes)))) if self._is_script else None
             case EpochStarted():
                 self._progress(now)
             case Steps():
@@ -117,8 +123,7 @@ class Watchdog:
         if len(self._waits) < WAITS_OF or took < MIN_WAITS_S:
             return
         share = waited / took
-        own = self._started is not None and self._started.recipe
-        remedy = "use --cache memory, or more --workers" if own else "raise num_workers of its DataLoader"
+        remedy = "raise num_workers of its DataLoader" if self._is_script else "use --cache memory, or more --workers"
         self._set(
             "data",
             True if share > STALLED else False if share < FLOWING else None,
@@ -146,6 +151,8 @@ class Watchdog:
             paused_s = now - self._step_at
             if self._is_between:
                 self._pauses_s.append(paused_s)
+            elif self._is_script:  # which may validate within an epoch
+                self._longest_s = max(self._longest_s, paused_s)
             self._set("progress", False, over=f"training continues after {age_in_words(paused_s)} without a step")
         self._step_at = now
 
@@ -164,7 +171,7 @@ class Watchdog:
     def _patience_s(self) -> float:
         if self._is_between or (self._started is not None and not self._started.steps_per_epoch):
             return max(MIN_PAUSE_S, USUAL_PAUSES * max(self._pauses_s, default=0.0))
-        return max(MIN_SILENCE_S, USUAL_STEPS * self._usual_s())
+        return max(MIN_SILENCE_S, USUAL_STEPS * self._usual_s(), USUAL_PAUSES * self._longest_s)
 
     def _silence(self, silent_s: float) -> str:
         what = "validation has not ended" if self._is_between else "no step"
@@ -205,8 +212,7 @@ class Watchdog:
                   f"{left}: {consequence}", f"{left} now")  # fmt: skip
 
     def _take_room(self, free: int, checkpoint_bytes: int) -> None:
-        own = self._started is not None and self._started.recipe
-        parameters = self._started.parameters if self._started is not None and own else 0
+        parameters = 0 if self._started is None or self._is_script else self._started.parameters
         size = checkpoint_bytes or BYTES_PER_PARAMETER * parameters
         # A checkpoint is written beside the one that it replaces.
         left, need = f"{size_in_words(free)} left on the disk of the run", size + SPARE_BYTES
