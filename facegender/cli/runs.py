@@ -16,7 +16,7 @@ import typer
 
 from facegender.cli.options import Json, Root, not_empty
 from facegender.runs.comparison import differences, seed_groups, setting_text
-from facegender.runs.folder import LIVE_STATES, list_runs, open_run
+from facegender.runs.folder import LIVE_STATES, RunFolder, list_runs, open_run
 from facegender.runs.run_filter import HELP as FILTER_HELP
 from facegender.runs.run_filter import parse_filter
 from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, natural_widths, sort_runs
@@ -28,6 +28,15 @@ POLL_S = 0.2
 
 
 def runs(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            parser=not_empty,
+            show_default=False,
+            help="Show all about this run instead: settings, figures, files, commands.",
+        ),
+    ] = None,
     sort: Annotated[
         str,
         typer.Option("--sort", metavar="COLUMN", help="Sort by a column of the table; -COLUMN: the highest first."),
@@ -36,7 +45,12 @@ def runs(
     json: Json = False,
     root: Root = Path(),
 ) -> None:
-    """List the runs, newest first."""
+    """List the runs, newest first, or show all about one."""
+    if run is not None:
+        if sort or filter:
+            raise UserError("--sort and --filter are for the list of runs: leave them out, or leave out RUN")
+        _show_details(open_run(root, run), json=json)
+        return
     chosen, column = parse_filter(filter), find_column(sort.removeprefix("-")) if sort else None
     now = time.time()
     found = [summarise(run) for run in list_runs(root)]
@@ -52,6 +66,13 @@ def runs(
         print(f"none of the {counted(len(found), 'run')} matches the filter")
     else:
         print(f"no runs yet; start one with: {shell_command(root, 'train', '--demo')}")
+
+
+def _show_details(folder: RunFolder, *, json: bool) -> None:
+    from facegender.runs.details import read_details
+
+    details = read_details(folder)
+    print(json_line(details) if json else "\n\n".join(section.as_text() for section in details.sections))
 
 
 def _row(run: RunSummary, now: float) -> dict[str, Any]:

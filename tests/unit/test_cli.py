@@ -221,6 +221,26 @@ def test_the_list_tells_demo_faces_from_photographs(
     assert path in capsys.readouterr().out
 
 
+def test_all_about_one_run_is_printed_safe_for_a_terminal(tmp_path: Path, capsys: Capture) -> None:
+    folder = recorded.write_run(tmp_path, end="stopped", program="evil\x1b[2J")
+    assert run(["runs", "otter-3", "--root", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert f"facegender train --resume=otter-3 --root={tmp_path}" in out
+    assert str(folder.journal_path) in out
+    assert run(["runs", "otter-3", "--json", "--root", str(tmp_path)]) == 0
+    details = json.loads(capsys.readouterr().out)
+    assert (details["run"], details["state"], details["sections"][0]["title"]) == ("otter-3", "stopped", "Run")
+
+
+def test_a_run_is_not_shown_and_listed_at_once(tmp_path: Path, capsys: Capture) -> None:
+    recorded.write_run(tmp_path)
+    assert run(["runs", "otter-3", "--sort", "best", "--root", str(tmp_path)]) == 2
+    assert "leave out RUN" in capsys.readouterr().err
+    assert run(["runs", "nothing", "--root", str(tmp_path)]) == 2
+    assert "known runs: otter-3" in capsys.readouterr().err
+
+
 def test_runs_are_sorted_and_filtered(tmp_path: Path, capsys: Capture) -> None:
     for name, epochs_done in (("a", 1), ("b", 3), ("c", 2)):
         recorded.write_run(tmp_path, name, epochs_done=epochs_done, end="stopped", created=ord(name))

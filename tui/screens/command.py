@@ -35,6 +35,7 @@ class CommandScreen(DocumentScreen[ResultType]):
     """
 
     CSS_PATH = "command.tcss"
+    HELP = "The command runs in a process of its own; leaving the screen ends it."
     SCREEN_COMMANDS = commands.COMMAND_OUTPUT
     FOOTER = commands.COMMAND_OUTPUT_FOOTER
 

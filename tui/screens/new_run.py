@@ -58,6 +58,10 @@ class NewRun(BaseScreen[None]):
     CSS_PATH = "new_run.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide"), (WIDE_COLUMNS, "-roomy")]
+    HELP = (
+        "A dim value is the recipe's default. Beside a changed value stands its default, beside the others what they "
+        "mean."
+    )
     SCREEN_COMMANDS = commands.NEW_RUN
     FOOTER = commands.NEW_RUN_FOOTER
 
