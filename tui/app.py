@@ -110,7 +110,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     """Return what changes when a file does; None while it cannot be read."""
     try:
         found = file.stat()
-    except OSError:
+    except (OSError, ValueError):  # the second one: no file can have such a name
         return None
     return found.st_mtime_ns, found.st_size
 
@@ -174,6 +174,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self._settings_lock = asyncio.Lock()
         self._settings_stamp = _stamp(self.settings_path) if settings else None
         # Before there is a screen: a change of theme restyles and repaints every widget.
+        self._theme_stamp = _stamp(self.themes_folder / f"{self.settings.theme}.toml")
         self._theme_error: UserError | None = None
         try:
             self._use_theme(self._find_theme())
@@ -201,9 +202,13 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         )
 
     def _use_theme(self, theme: Theme) -> None:
+        before = self.get_theme(theme.name)
         self.register_theme(theme)
         if theme.name != self.theme:
             self.theme = theme.name
+        elif theme != before:  # its file has changed
+            self.refresh_css(animate=False)
+            self._restyle(theme)
 
     @work(group="theme", exclusive=True)
     async def _change_theme(self) -> None:
@@ -378,7 +383,11 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     @work(group="settings")
     async def _reload_settings(self) -> None:
-        stamp = await asyncio.to_thread(_stamp, self.settings_path)
+        files = self.settings_path, self.themes_folder / f"{self.settings.theme}.toml"
+        stamp, theme_stamp = await asyncio.to_thread(lambda: [_stamp(file) for file in files])
+        if theme_stamp != self._theme_stamp:
+            self._theme_stamp = theme_stamp
+            self._change_theme()
         if stamp == self._settings_stamp:
             return
         self._settings_stamp = stamp

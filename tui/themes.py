@@ -12,7 +12,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 
 from facegender.support.errors import UserError
 from facegender.support.files import read_regular
-from facegender.support.text import one_line
+from facegender.support.text import end_of, one_line
 from tui.colours import NAMES, PETROFF, legible
 
 AUTO = "auto"
@@ -143,10 +143,17 @@ def find_theme(name: str, folder: Path) -> Theme:
     if (known := _known_themes().get(name)) is not None:
         return known
     file = folder / f"{name}.toml"
-    if "/" in name or "\0" in name or not file.exists():
+    if "/" in name or not _exists(file):
         names = ", ".join(theme_names(folder))
-        raise UserError(f"theme {one_line(name)!r} does not exist: choose one of {names}, or write {file}")
+        raise UserError(f"theme {end_of(one_line(name), 60)!r} does not exist: choose one of {names}, or write {file}")
     return _read_theme(file)
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _known_themes() -> dict[str, Theme]:

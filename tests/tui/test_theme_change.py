@@ -12,6 +12,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.pilot import Pilot
 
+import tui.app
 from facegender.runs.folder import RunFolder
 from tui.colours import named_colours
 from tui.graphics.widget import PictureView
@@ -100,10 +101,11 @@ async def test_gaps_and_the_map_of_a_picture_follow_the_settings(runs: Path) -> 
 
 
 async def test_a_theme_that_does_not_exist_is_told_and_the_automatic_one_used(root: Path) -> None:
-    async with running(root, settings=Settings(theme="solarised")) as (app, _):
-        await until(lambda: app.told)
-        assert "theme 'solarised' does not exist" in app.told[0]
-        assert app.theme == "dark"
+    for name in ("solarised", "a\0b"):
+        async with running(root, settings=Settings(theme=name)) as (app, _):
+            await until(lambda app=app: app.told)
+            assert "does not exist: choose one of auto, dark" in app.told[0]
+            assert app.theme == "dark"
 
 
 async def test_mistakes_follow_the_theme(root: Path) -> None:
@@ -122,3 +124,24 @@ async def test_mistakes_follow_the_theme(root: Path) -> None:
                 for segment in strip
             )
         )
+
+
+async def test_an_edited_theme_file_is_used_at_once_and_a_wrong_one_told(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tui.app, "CHECK_S", 0.02)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    file = tmp_path / "config" / "facegender-tui" / "themes" / "paper.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('base = "light"\n')
+    recorded.write_run(root, "otter-3", epochs_done=3, end="completed")
+    async with running(root, settings=Settings(theme="paper")) as (app, _):
+        view = app.dashboard.query_one("#mosaic", PictureView)
+        await until(lambda: shown_in(view))
+        file.write_text('base = "light"\nbackground = "#fdf6e3"\n')
+        await until(lambda: app.screen.styles.background == Color.parse("#fdf6e3"))
+        await until(lambda: (shown := shown_in(view)) and shown.palette[-2].tolist() == [0xFD, 0xF6, 0xE3])
+        file.write_text('base = "light"\nbackground = "nothing"\n')
+        await until(lambda: app.told)
+        assert f"{file}, line 2: background must be a colour" in app.told[0]
+        assert app.screen.styles.background == Color.parse("#fdf6e3")

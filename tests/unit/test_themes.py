@@ -120,7 +120,7 @@ def test_a_wrong_file_is_one_line_with_its_place(tmp_path: Path, text: str, why:
     assert message.isprintable()
 
 
-@pytest.mark.parametrize("name", ["solarised", "../etc/passwd", "a\0b", ""])
+@pytest.mark.parametrize("name", ["solarised", "../etc/passwd", "a\0b", "", "long" * 100])
 def test_an_unknown_theme_names_those_that_there_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="does not exist: choose one of auto, dark, light, high-contrast, colour-blind"):
         find_theme(name, tmp_path)
