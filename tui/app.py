@@ -9,7 +9,6 @@ import asyncio
 import gc
 import os
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +32,7 @@ from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import LateReplyApp, write_control
 from tui.host.access import WriteAccess
 from tui.host.history import History
-from tui.host.processes import ClassifierProcess
+from tui.host.processes import ClassifierProcess, run_with_terminal
 from tui.host.run_control import RunControl, live_runs
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
@@ -344,20 +343,20 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         await context_of(self).wait_until_flushed(FLUSH_LIMIT_S)
         try:
             with self.suspend():
-                if command:
-                    subprocess.run(command, check=False)
+                if command and (problem := run_with_terminal(command)):
+                    self.notify(one_line(problem), severity="error", markup=False)
                 probe = Probe(self._graphics or self.settings.graphics)
                 self.terminal = probe.finish(LATE_LIMIT_S) if self.replied_late else probe.finish()
         except SuspendNotSupported:
             pass
-        except OSError as error:
-            problem = f"{command[0]}: {error.strerror}; set EDITOR to the command of your editor"
-            self.notify(one_line(problem), severity="error", markup=False)
         if self.settings.theme == AUTO:  # another terminal may have another background
             self._change_theme()
         context_of(self).reset(self.terminal)
         self._redraw_pictures()
         self.refresh(layout=True)
+        if command:
+            self._check_settings()
+            return
         self.notify(f"pictures by {self.terminal.protocol.value}: {self.terminal.reason}", markup=False, timeout=4)
 
     def on_resize(self) -> None:
@@ -414,7 +413,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     @on(EditSettings)
     async def _edit_settings(self) -> None:
-        """Open the settings file in the user's editor; this program waits for its end."""
+        """Open the settings file in the user's editor; this program waits until that ends."""
         try:
             await asyncio.to_thread(make_settings, self.settings_path)
             editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
@@ -422,8 +421,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             self.notify(one_line(str(error)), severity="error", markup=False)
             return
         if not self._leaving:
-            await self._redraw([*editor, str(self.settings_path)]).wait()
-            self._check_settings()
+            self._redraw([*editor, str(self.settings_path)])
 
     def use_settings(self, settings: Settings) -> None:
         """Put other settings into force, and tell every screen."""

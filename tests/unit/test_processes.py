@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.presets import configure, train_arguments
 from facegender.support.errors import UserError
-from tui.host.processes import ClassifierProcess, CommandOutput, Trainers, output_lines, run_command
+from tui.host.processes import ClassifierProcess, CommandOutput, Trainers, output_lines, run_command, run_with_terminal
 
 Script = Callable[[str], None]
 
@@ -401,3 +402,17 @@ def test_a_run_folder_is_made_before_its_trainer_says_anything(root: Path, scrip
     folder = Trainers().start(root, TrainConfig(), "otter-3")
     assert folder.state() == "starting"
     assert RunFolder(root, "otter-3").log_path.exists()
+
+
+def test_a_command_with_the_terminal_has_ctrl_c_for_itself(tmp_path: Path) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    ended = tmp_path / "ended"
+    assert not run_with_terminal(["sh", "-c", f"kill -INT {os.getpid()}; echo done > {ended}; kill -INT $$; sleep 60"])
+    assert ended.exists()
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_command_that_is_missing_is_named() -> None:
+    assert run_with_terminal(["no-such-editor", "file"]) == (
+        "no-such-editor: No such file or directory; set EDITOR to the command of your editor"
+    )

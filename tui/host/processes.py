@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -34,6 +35,21 @@ OUTPUT_LINE_LIMIT = 4096
 """Bytes kept of an unfinished line of output."""
 _PREFIX = "facegender: "
 _FAILED = "the command failed"
+
+
+def run_with_terminal(command: Sequence[str]) -> str:
+    """Run a command that has the terminal meanwhile, and wait for its end; return why it cannot be run, or "".
+
+    Call it in the main thread. Ctrl-C is for the command alone; it does not inherit the handler, as it would SIG_IGN.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        subprocess.run(command, check=False)
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}; set EDITOR to the command of your editor"
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return ""
 
 
 class Trainers:
