@@ -65,6 +65,27 @@ def test_a_run_that_makes_no_step_for_long_says_so_once_and_says_when_it_goes_on
     assert run.take() == []
 
 
+def test_a_process_that_was_suspended_has_not_been_silent() -> None:
+    run = Watched()
+    run.see(recorded.steps(0, 3))
+    run.wait(2)
+    run.now += 500
+    run.wait(50)
+    assert run.take() == []
+    run.wait(11)
+    assert len(run.take()) == 1
+
+
+def test_how_long_a_step_takes_is_known_from_steps_that_are_reported_one_by_one() -> None:
+    run = Watched()
+    for end in (10.0, 15.0, 20.0):
+        run.see(recorded.steps(0, 1, seconds=[end]))
+    run.wait(99)
+    assert run.take() == []
+    run.wait(2)
+    assert "a step usually takes 5 s" in run.take()[0][1]
+
+
 def test_slow_steps_are_no_silence() -> None:
     run = Watched()
     run.see(recorded.steps(0, 3, seconds=[0.0, 30.0, 60.0]))

@@ -22,6 +22,8 @@ EXPLODED = 10.0
 MIN_SILENCE_S = 60.0
 USUAL_STEPS = 20
 """Without a step for this many times the usual time, but at least `MIN_SILENCE_S`, a run makes no progress."""
+SUSPENDED_S = 20.0
+"""A watchdog that was not asked for so long was suspended together with the training."""
 MIN_PAUSE_S = 600.0
 USUAL_PAUSES = 5
 """The same between two epochs, where a run validates."""
@@ -84,6 +86,8 @@ class Watchdog:
         self._steps_s: deque[float] = deque(maxlen=32)
         self._is_between = False
         self._longest_s = 0.0
+        self._last_end: tuple[float, ...] = ()
+        self._polled_at = math.inf
         self._waits: deque[tuple[float, float]] = deque(maxlen=WAITS_OF)
 
     @property
@@ -104,6 +108,7 @@ class Watchdog:
                 self._losses = LossWatch(math.log(max(2, len(event.classes)))) if self._is_script else None
             case EpochStarted():
                 self._progress(now)
+                self._last_end = ()
             case Steps():
                 self._take_steps(event, now)
             case EpochFinished():
@@ -139,8 +144,11 @@ class Watchdog:
             checkpoint_bytes: Size of the last checkpoint; 0 if there is none.
         """
         if self._step_at is not None:
+            if now - self._polled_at > SUSPENDED_S:  # the whole process was, and not only the training
+                self._step_at += now - self._polled_at
             silent_s = now - self._step_at
             self._set("progress", True if silent_s > self._patience_s() else None, self._silence(silent_s))
+        self._polled_at = now
         if free_bytes is not None:
             self._take_room(free_bytes, checkpoint_bytes)
 
@@ -159,7 +167,9 @@ class Watchdog:
     def _take_steps(self, event: Steps, now: float) -> None:
         self._progress(now)
         self._look_for_stall()
-        self._steps_s.extend(end - begin for begin, end in itertools.pairwise(event.seconds))
+        ends = (*self._last_end, *event.seconds)
+        self._steps_s.extend(end - begin for begin, end in itertools.pairwise(ends))
+        self._last_end = ends[-1:]
         per_epoch = self._started.steps_per_epoch if self._started is not None else 0
         self._is_between = bool(event.batch) and event.batch[-1] == per_epoch
         for step, loss in zip(event.step, event.loss, strict=True) if self._losses is not None else ():
