@@ -124,7 +124,7 @@ def describe_terminal(graphics: str | None) -> None:
     terminal = probe.finish()
     delay = "" if terminal.round_trip_s is None else f", round trip {1000 * terminal.round_trip_s:.0f} ms"
     print(f"pictures  by {terminal.protocol.value}: {terminal.reason}")
-    print(f"cells     {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours{delay}")
+    print(f"cells     {terminal.cells_and_colours}{delay}")
     if name := " in ".join(filter(None, (terminal.multiplexer, terminal.name))):
         print(f"terminal  {name}")
     if terminal.advice:

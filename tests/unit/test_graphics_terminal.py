@@ -174,4 +174,6 @@ def test_probing_the_terminal_imports_nothing_heavy() -> None:
     ],
 )
 def test_the_background_is_what_the_terminal_says(reply: bytes, background: tuple[int, int, int] | None) -> None:
-    assert interpret(reply + PLAIN_DA, XTERM_ENV).background == background
+    terminal = interpret(reply + PLAIN_DA, XTERM_ENV)
+    assert terminal.background == background
+    assert ("background #" in terminal.cells_and_colours) == (background is not None)

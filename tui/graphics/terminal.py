@@ -79,6 +79,12 @@ class Terminal:
         """Whether tmux stands between the program and the terminal."""
         return self.multiplexer.startswith("tmux")
 
+    @property
+    def cells_and_colours(self) -> str:
+        """What is known of them, such as ``10×20 px, truecolor colours, background #ffffff``."""
+        known = "" if self.background is None else ", background #{:02x}{:02x}{:02x}".format(*self.background)
+        return f"{self.cell_width_px}×{self.cell_height_px} px, {self.colours} colours{known}"
+
 
 def through_tmux(sequence: str) -> str:
     """Wrap a control sequence so that tmux passes it on to the outer terminal, if its ``allow-passthrough`` is on."""

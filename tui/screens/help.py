@@ -82,7 +82,7 @@ class Help(BaseScreen[None]):
         terminal = self._terminal
         out = Text()
         out.append(f"pictures by {terminal.protocol.value}").append(f": {terminal.reason}\n", "dim")
-        out.append(f"cells of {terminal.cell_width_px}×{terminal.cell_height_px} px, {terminal.colours} colours")
+        out.append(f"cells of {terminal.cells_and_colours}")
         name = " in ".join(filter(None, (terminal.multiplexer, terminal.name)))
         out.append(f", {name}" if name else "")
         sent = context_of(self.app)
