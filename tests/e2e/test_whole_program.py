@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from recorded import read_all
+from recorded import read_all, write_run
 from screen import Screen
 
 from facegender.runs.events import FrameSaved
@@ -103,3 +103,29 @@ def test_a_connection_that_drops_costs_nothing(tmp_path: Path) -> None:
     while folder.state() != "stopped":
         assert time.monotonic() < folder_ends, folder.log_tail()
         time.sleep(0.2)
+
+
+def test_the_settings_file_is_in_force_its_mistakes_are_told_and_an_editor_changes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, file, editor = (
+        tmp_path / "root",
+        tmp_path / "config" / "facegender-tui" / "settings.toml",
+        tmp_path / "editor",
+    )
+    write_run(root, "otter-3", epochs_done=2, end="completed")
+    file.parent.mkdir(parents=True)
+    file.write_text(f'root = "{root}"\nx_axis = "hours"\n')
+    editor.write_text("""#!/bin/sh\necho 'x_axis = "steps"' > "$1"\n""")
+    editor.chmod(0o700)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(file.parents[1]))
+    monkeypatch.setenv("VISUAL", str(editor))
+    with Screen([], tmp_path) as screen:
+        screen.until("otter-3")
+        screen.until("line 2: x_axis must be one of")
+        screen.press("O")
+        screen.until("Ctrl+E")
+        screen.press("\x05")
+        screen.until("default epochs: Unit of the x axis")
+        screen.press(ESCAPE)
+        screen.until("20  steps")
