@@ -1,10 +1,10 @@
 """How long a key blocks the interface, on every screen, and what the interface's memory is after ten thousand keys.
 
-``python -m benchmarks.keys [PROTOCOL]`` (sixel by default; kitty, plain) makes two runs with frames and predictions and
-presses the keys of each screen in a terminal of 150×50 cells. Another thread asks the event loop every two
-milliseconds whether it answers: what counts of a key is the longest time that the event loop took until the next key.
-Keys that lay out the screen anew, or open another one, are counted apart. ``--memory`` presses ten thousand keys, as
-fast as the interface takes them, and prints its memory after every thousand.
+``python -m benchmarks.keys [PROTOCOL] [--size=150x50] [--screen=NAME]`` (sixel by default; kitty, plain) makes two runs
+with frames and predictions and presses the keys of each screen, or of one, in a terminal of so many cells. Another
+thread asks the event loop every two milliseconds whether it answers: what counts of a key is the longest time that the
+event loop took until the next key. Keys that lay out the screen anew, or open another one, are counted apart.
+``--memory`` presses ten thousand keys, as fast as the interface takes them, and prints its memory after every thousand.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def write_runs(root: Path) -> None:
         write_run(root, name, EPOCHS, predictions=400)
 
 
-def blocked(kind: Kind, root: Path) -> None:
-    """Print a line for each screen."""
+def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
+    """Print a line for each screen, or for one."""
     print(f"{'a key blocks the event loop, ' + kind:46} {'n':>4} {'median ms':>10} {'p99':>6} {'longest':>8}")
     report = root / "blocked"
     pressed: dict[str, list[tuple[float, float]]] = {}
     with Terminal(
-        kind, [sys.executable, "-m", "benchmarks.watched", str(report), "first", "--root", str(root)]
+        kind, [sys.executable, "-m", "benchmarks.watched", str(report), "first", "--root", str(root)], size
     ) as screen:
         screen.until(b"Loss")
         screen.press(b"", quiet_s=3.0)
@@ -85,6 +85,8 @@ def blocked(kind: Kind, root: Path) -> None:
                 pressed.setdefault(name, []).append((began, time.monotonic()))
 
         for name, visit in SCREENS.items():
+            if only not in ("", name):
+                continue
             for number in range(TIMES + 1):
                 # What is imported when a screen is first opened is counted apart: it happens once.
                 press("first time: open a screen" if not number else "open a screen", visit.opened_by)
@@ -123,11 +125,16 @@ def main() -> None:
     """Print the table of the keys, or that of the memory."""
     given = sys.argv[1:]
     kind = cast(Kind, next((one for one in given if not one.startswith("-")), "sixel"))
+    options = dict(one.split("=", 1) for one in given if "=" in one)
+    columns, rows = map(int, options.get("--size", "150x50").split("x"))
     print(description())
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["XDG_CONFIG_HOME"] = scratch  # some keys change settings
         write_runs(Path(scratch))
-        (memory if "--memory" in given else blocked)(kind, Path(scratch))
+        if "--memory" in given:
+            memory(kind, Path(scratch))
+        else:
+            blocked(kind, Path(scratch), (columns, rows), options.get("--screen", ""))
 
 
 if __name__ == "__main__":

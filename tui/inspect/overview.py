@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 from rich.text import Text
-from textual import events
+from textual import events, work
 from textual.app import ComposeResult
 
 from tui.graphics.textual_internals import Column
@@ -19,6 +23,9 @@ MIN_ROWS = 22
 """Of the pane of a layer."""
 OF_ANY_LAYER = ("maps", "filters", "average", "difference")
 """Views that each layer has of its own; beside the others the maps are shown."""
+POLL_S = 0.02
+TURN_LIMIT_S = 2.0
+"""How long a layer waits for the picture of the one before it."""
 CACHE_BYTES = 6 << 20
 
 
@@ -39,6 +46,7 @@ class LayerOverview(Column):
         super().__init__(id="overview")
         self._panes = tuple(_LayerPane() for _ in range(MAX_LAYERS))
         self._followed: LayerBrowser | None = None
+        self._wanted: object = None
 
     def compose(self) -> ComposeResult:
         """A pane for each layer."""
@@ -49,14 +57,27 @@ class LayerOverview(Column):
         self._followed = browser
         count = min(MAX_LAYERS, self.size.height // MIN_ROWS)
         shown = layers_around(browser.selection.layer, len(browser.layers), count)
-        with self.prevent(LayerBrowser.Selected):
-            for number, pane in enumerate(self._panes):
-                pane.display = number < len(shown)
-                if pane.display:
-                    pane.mirror(browser, shown[number])
+        for number, pane in enumerate(self._panes):
+            pane.display = number < len(shown)
+        wanted = shown, _LayerPane.source(browser)
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._show_in_turn(browser, shown)
+
+    @work(exclusive=True, group="overview")
+    async def _show_in_turn(self, browser: LayerBrowser, layers: Sequence[int]) -> None:
+        """Show one layer after the other: several threads that compose and encode at a time would delay the keys."""
+        before = browser
+        for pane, layer in zip(self._panes, layers, strict=False):
+            until_s = time.monotonic() + TURN_LIMIT_S
+            while not before.is_shown and time.monotonic() < until_s:
+                await asyncio.sleep(POLL_S)
+            pane.mirror(browser, layer)
+            before = pane
 
     def on_resize(self) -> None:
         """Show as many layers as there is room for."""
+        self._wanted = None
         if self._followed is not None:
             self.follow(self._followed)
 
@@ -66,6 +87,12 @@ class _LayerPane(LayerBrowser, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__("", cache_bytes=CACHE_BYTES)
+
+    @staticmethod
+    def source(browser: LayerBrowser) -> object:
+        """Return what changes when another picture is to be mirrored."""
+        selection = replace(browser.selection, channel=None, zoomed=False, tile=0)
+        return selection, browser._path_of, browser._frames, browser._times, browser.layers
 
     def mirror(self, browser: LayerBrowser, layer: int) -> None:
         """Show a layer of what another pane shows."""

@@ -151,4 +151,4 @@ def machine_facts(state: RunState, _epoch: int | None, _width: int) -> Text:
 
 
 def _memory(used_bytes: int, total_bytes: int) -> tuple[float, str]:
-    return used_bytes / max(1, total_bytes), f"{fmt.gib(used_bytes)}/{fmt.gib(total_bytes)} GiB"
+    return used_bytes / max(1, total_bytes), f"{fmt.gib(used_bytes)} of {fmt.gib(total_bytes)} GiB"

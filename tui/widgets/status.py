@@ -153,7 +153,7 @@ class StatusLines(Widget):
         if state.system is not None and state.live:
             for gpu in state.system.gpus[:1]:
                 used, total = fmt.gib(gpu.memory_used_bytes), fmt.gib(gpu.memory_total_bytes)
-                fields.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used}/{total} GiB", "dim"))
+                fields.append((f"GPU {fmt.load(gpu.utilisation_percent)} {used} of {total} GiB", "dim"))
             if not state.system.gpus:
                 fields.append((f"CPU {fmt.load(state.system.cpu_percent)}", "dim"))
         words = fitted([("", ""), *fields], [], max(0, width - MIN_BAR - 2))
