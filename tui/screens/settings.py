@@ -133,6 +133,7 @@ class SettingsScreen(BaseScreen[None]):
         cells = _VALUE_CELLS if room >= _MIN_HELP_CELLS else max(1, width - _LABEL_CELLS)
         line = fmt.cut(field.label, _LABEL_CELLS)
         line.append_text(fmt.cut(_shown(value), cells))
+        line.truncate(max(1, width))
         line.stylize("bold $accent" if changed else "", 0, len(line))
         if room >= _MIN_HELP_CELLS:
             default = f"default {_shown(field.default)}: " if changed else ""
