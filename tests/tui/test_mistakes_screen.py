@@ -310,7 +310,7 @@ async def test_a_photograph_is_shown_with_where_the_network_looked_and_its_curve
         await until_said(app, "last.ckpt, epoch 3 of 5")
         await until(lambda: all(shown_in(view) is not None for view in shown.query(PictureView)))
         assert explained.asked == [PhotographRequest(name=NAMES[7], epoch=2, classes=["female", "male"])]
-        await until_said(app, "Probability  epoch 3  ━ male 0.050  ━ female 0.950")
+        await until_said(app, "Probability  epoch 3  ■ male 0.050  ● female 0.950")
         text = " ".join(screen_text(app).split())
         for wanted in (
             "male/face_7.png epoch 3 1 of 60",
