@@ -19,6 +19,7 @@ from tui.graphics.picture import Picture
 from tui.graphics.terminal import Terminal
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
+from tui.screens.palette import Palette
 from tui.widgets.pane import PaneTitle
 
 # The pilot takes the process for idle after a quiet 20 ms, several times a key; here that is most of a test's time.
@@ -66,6 +67,11 @@ async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
 async def type_text(pilot: Pilot[None], text: str) -> None:
     """Type a text, character by character."""
     await pilot.press(*({" ": "space", "/": "slash"}.get(character, character) for character in text))
+
+
+def palette_of(app: FaceGenderApp) -> Palette | None:
+    """The palette of the screen, if it is open."""
+    return next((palette for palette in app.screen.query(Palette) if palette.display), None)
 
 
 def type_at_once(app: FaceGenderApp, text: str) -> None:

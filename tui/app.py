@@ -484,7 +484,10 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         if isinstance(screen, BaseScreen) and not screen.is_modal:
             from tui.screens.palette import Palette
 
-            await self.push_screen(Palette(screen, self._history, self._palette_names, text, error))
+            if not (palettes := screen.query(Palette)):
+                await screen.mount(Palette(self._history, self._palette_names))
+                palettes = screen.query(Palette)
+            palettes.first().open(text, error)
 
     def _palette_names(self) -> dict[str, list[str]]:
         """Return what may follow commands in the palette; reads folders."""

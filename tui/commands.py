@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 
 import msgspec
 from msgspec.structs import replace
@@ -193,6 +194,8 @@ DASHBOARD = (
     Command("shrink", "underscore,minus", "enlarge(False)", "show all panes again", "", "Everywhere"),
     Command("next-pane", "tab", "next_pane(1)", "focus the next pane", "", "Everywhere"),
     Command("previous-pane", "shift+tab", "next_pane(-1)", "focus the previous pane", "", "Everywhere"),
+    Command("filter", "slash", "filter", "show only lines of the log, or layers in the explorer, with a text", "filter",
+            "Everywhere"),
     Command("log-up", "pageup", "scroll_log(-1)", "scroll the log up", "", "Everywhere"),
     Command("log-down", "pagedown", "scroll_log(1)", "scroll the log down", "", "Everywhere"),
     *(
@@ -215,9 +218,11 @@ DASHBOARD = (
             "continue)", hint="detach"),
 )  # fmt: skip
 
-DASHBOARD_FOOTER = "epoch layer train stop resume runs info classify mistakes view explore | help commands detach"
+DASHBOARD_FOOTER = (
+    "epoch layer train stop resume runs info classify mistakes view explore filter | help commands detach"
+)
 EXPLORER_FOOTER = (
-    "epoch layer explore=enlarge channel view probe play health freeze beside page scale export mistakes"
+    "epoch layer explore=enlarge channel view probe play health freeze beside page scale export filter mistakes"
     " | help commands back"
 )
 
@@ -498,6 +503,12 @@ def _other_with_key(name: str, keymap: Mapping[str, str]) -> str:
 def _long_key(key: str) -> str:
     """Return Textual's name of a key that may be written as its character."""
     return next(iter(Binding.make_bindings([(key, "")]))).key if key else ""
+
+
+@cache
+def with_hint(table: tuple[Command, ...], hint: str) -> tuple[Command, ...]:
+    """Return the commands of a screen or the application that have keys, and this word in the line of keys."""
+    return tuple(command for command in (*table, *EVERYWHERE) if command.hint == hint and command.keys)
 
 
 def for_palette(table: Sequence[Command]) -> list[Command]:

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, type_text, until, until_said
+from piloting import (
+    COMMON,
+    LARGE,
+    SMALL,
+    WatchedApp,
+    palette_of,
+    running,
+    screen_text,
+    title,
+    type_text,
+    until,
+    until_said,
+)
 from textual.pilot import Pilot
 
 from facegender.runs.frames import write_frame
@@ -18,7 +30,6 @@ from facegender.runs.protocol import Answer
 from facegender.support.errors import UserError
 from tui.host.processes import ClassifierProcess
 from tui.screens.classify import Classify
-from tui.screens.palette import Palette
 
 Reply = Callable[[Path], Answer]
 
@@ -173,8 +184,8 @@ async def test_a_file_that_cannot_be_classified_is_told_and_another_can_be_asked
         await until_said(app, "ann.jpg: not an image [red]at all[/red]; give a JPEG")
         assert "Predicted" not in screen_text(app)
         classifier.error = ""
-        await until(lambda: isinstance(app.screen, Palette))  # open again, to be typed over
-        assert app.screen.input.value == "classify ann.jpg"
+        await until(lambda: palette_of(app))  # open again, to be typed over
+        assert palette_of(app).input.value == "classify ann.jpg"
         await type_text(pilot, "bert.jpg")
         await pilot.press("enter")
         await answered(app)

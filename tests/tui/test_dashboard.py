@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import recorded
 from msgspec import structs
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, title, until, until_said
+from piloting import COMMON, LARGE, SMALL, WatchedApp, palette_of, running, screen_text, title, until, until_said
 from textual import events
 from textual.pilot import Pilot
 
@@ -26,7 +26,6 @@ from tui.graphics.link import Link
 from tui.inspect import compose as composing
 from tui.inspect.request import LayerPicture, LayerRequest
 from tui.screens.confirm import Confirm
-from tui.screens.palette import Palette
 from tui.widgets.chart import Chart
 from tui.widgets.log import RunLog
 
@@ -762,7 +761,7 @@ async def test_the_run_of_a_script_asks_for_no_photograph_that_it_cannot_classif
         await pilot.press("c")
         await until_said(app, "trained by its own script")
         await pilot.press(*"a.jpg", "enter")
-        assert isinstance(app.screen, Palette)
+        assert palette_of(app)
 
 
 async def test_a_run_that_is_not_training_is_not_stopped(root: Path) -> None:
@@ -883,8 +882,8 @@ async def test_a_path_is_completed_with_tab_and_left_with_escape(root: Path) -> 
         (root / name).touch()
     async with running(root) as (app, pilot):
         await pilot.press("c", "a", "tab")
-        assert isinstance(app.screen, Palette)
-        prompt = app.screen
+        assert palette_of(app)
+        prompt = palette_of(app)
         await until(lambda: prompt.input.value == "classify an")
         await until_said(app, "anna.jpg  anton.jpg")
         await pilot.press("t", "tab")
@@ -899,8 +898,8 @@ async def test_keys_go_to_the_palette_while_it_is_open(root: Path) -> None:
     async with running(root) as (app, pilot):
         await seen(app, 2)
         await pilot.press("c", *"qmStry", "left", "home", "1")
-        assert isinstance(app.screen, Palette)
-        assert app.screen.input.value == "1classify qmStry"
+        assert palette_of(app)
+        assert palette_of(app).input.value == "1classify qmStry"
         assert app.dashboard.browser.selection.follows_live
 
 

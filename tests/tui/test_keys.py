@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import recorded
-from piloting import running, type_at_once, until
+from piloting import running, screen_text, type_at_once, until, until_said
 
 from tui.screens.help import Help
 from tui.screens.runs import Runs
+from tui.settings import Settings
+from tui.widgets.layers import LayerList
 
 
 async def test_keys_of_one_burst_reach_the_screens_that_they_open(root: Path) -> None:
@@ -21,3 +23,94 @@ async def test_keys_of_one_burst_reach_the_screens_that_they_open(root: Path) ->
         await until(lambda: isinstance(app.screen, Help))
         type_at_once(app, "\x1b\x1b\x1b?jj\x1b")
         await until(lambda: app.screen is app.dashboard)
+
+
+async def test_slash_filters_the_log_says_so_and_escape_shows_all_lines(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 2: loss")
+        type_at_once(app, "/EPOCH 3\r")
+        await until(lambda: "epoch 2: loss" not in screen_text(app))
+        await until_said(app, "lines with “EPOCH 3”")
+        assert "epoch 3: loss" in screen_text(app)
+        await pilot.press("left")  # the keys are those of the dashboard again
+        await until(lambda: app.dashboard.browser.epoch == 1)
+        await pilot.press("escape")
+        await until_said(app, "epoch 2: loss")
+        assert "EPOCH 3" not in screen_text(app)
+
+
+async def test_a_filter_that_matches_nothing_says_so(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 2: loss")
+        type_at_once(app, "/xyzzy")
+        await until_said(app, "no line has this text: Esc shows all")
+        await pilot.press("escape")
+        await until_said(app, "epoch 2: loss")
+
+
+async def test_slash_filters_the_layers_of_the_explorer(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        browser = app.dashboard.browser
+        await until(lambda: browser.shown is not None)
+        type_at_once(app, "\r/conv2\r")
+        await until(lambda: browser.selection.layer == 1)
+        listed = app.dashboard.query_one(LayerList)
+        assert listed.listed == [1]
+        await until_said(app, "1 layer with “conv2”")
+        await pilot.press("escape")
+        await until(lambda: len(listed.listed) == 3)
+
+
+async def test_a_key_of_the_settings_works_and_is_shown(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, settings=Settings(keys={"runs": "f5", "train": "w"})) as (app, pilot):
+        await until_said(app, "F5 runs")
+        await pilot.press("r")
+        assert app.screen is app.dashboard
+        await pilot.press("f5")
+        await until(lambda: isinstance(app.screen, Runs))
+
+
+async def test_q_closes_the_screen_and_then_the_explorer_and_then_the_program(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until(lambda: app.dashboard.browser.shown is not None)
+        await pilot.press("enter", "r")
+        await until(lambda: isinstance(app.screen, Runs))
+        await pilot.press("q")
+        assert app.screen is app.dashboard
+        await pilot.press("q")
+        assert not app.dashboard._explorer
+        await pilot.press("q")
+        await until(lambda: not app.is_running)
+
+
+async def test_equals_does_what_plus_does(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("1", "equals_sign")
+        await until_said(app, "_ shows all panes")
+
+
+async def test_the_line_of_keys_shows_only_what_works(root: Path) -> None:
+    recorded.write_run(root, end="completed")
+    async with running(root, (200, 50)) as (app, _):
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.read)
+        await until(lambda: "m view" in screen_text(app))
+        last = screen_text(app).splitlines()[-1]
+        assert "t train" in last
+        assert not {"S stop", "R resume", "w mistakes"} & set(last.split("  "))
+
+
+async def test_a_letter_of_the_jump_mode_focuses_a_pane(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        chain = app.dashboard.focus_chain
+        type_at_once(app, "'c")
+        await until(lambda: app.screen is app.dashboard and app.focused is chain[2])
+        await pilot.press("ctrl+o", "escape")
+        assert app.screen is app.dashboard
+        assert app.focused is chain[2]

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import COMMON, LARGE, SMALL, WatchedApp, running, screen_text, type_at_once, until, until_said
+from piloting import COMMON, LARGE, SMALL, WatchedApp, palette_of, running, screen_text, type_at_once, until, until_said
 
 from facegender.support.cache_dir import cache_folder
 from tui.host.history import MAX_LINES, History
 from tui.messages import SetEpochs, SetLearningRate
 from tui.screens.compare import Compare
 from tui.screens.help import Help
-from tui.screens.palette import Palette
 from tui.screens.runs import Runs
 from tui.widgets.layers import LayerList
 
@@ -46,7 +45,7 @@ async def test_every_key_is_harmless_at_every_size(root: Path, size: tuple[int, 
     async with running(root, size) as (app, pilot):
         for key in ("ctrl+p", "pagedown", "pageup"):  # in one go, as they arrive over a slow link
             app.simulate_key(key)
-        await until(lambda: isinstance(app.screen, Palette))
+        await until(lambda: palette_of(app))
         await pilot.press("pagedown", "pageup", "up", "down", "tab", "q", "escape")
         await until(lambda: app.screen is app.dashboard)
 
@@ -59,7 +58,7 @@ async def test_what_is_typed_in_one_burst_arrives(root: Path) -> None:
         await until(lambda: isinstance(app.screen, Compare))
         type_at_once(app, "q:open heron\r:epoch 2\r")
         await until(lambda: app.screen is app.dashboard and app.dashboard.folder.name == "heron")
-        await until(lambda: app.screen is app.dashboard or isinstance(app.screen, Palette))
+        await until(lambda: app.screen is app.dashboard or palette_of(app))
 
 
 async def test_a_run_is_found_by_a_part_of_its_name(root: Path) -> None:
@@ -92,8 +91,8 @@ async def test_a_layer_is_completed_and_shown(root: Path) -> None:
         await seen(app, 2)
         name = app.dashboard.browser.layers[1]
         await pilot.press("colon", *"layer", "space", *name[-2:], "tab")
-        assert isinstance(app.screen, Palette)
-        assert app.screen.input.value == f"layer {name}"
+        assert palette_of(app)
+        assert palette_of(app).input.value == f"layer {name}"
         await pilot.press("enter")
         await until(lambda: app.dashboard.browser.selection.layer == 1)
 
@@ -104,7 +103,7 @@ async def test_no_match_is_said(root: Path) -> None:
         await pilot.press("colon", *"xyzzy")
         await until_said(app, "no match: no command and no run is like “xyzzy”")
         await pilot.press("enter")
-        assert isinstance(app.screen, Palette)
+        assert palette_of(app)
 
 
 async def test_a_command_that_does_nothing_here_says_why(root: Path) -> None:
@@ -113,7 +112,7 @@ async def test_a_command_that_does_nothing_here_says_why(root: Path) -> None:
         await until(lambda: app.dashboard.state is not None and app.dashboard.state.read)
         await pilot.press("colon", *"mistakes", "enter")
         await until_said(app, "mistakes: this run has no predictions of single photographs")
-        assert isinstance(app.screen, Palette)
+        assert palette_of(app)
 
 
 async def test_c_opens_it_with_the_word_classify(root: Path) -> None:
@@ -121,10 +120,10 @@ async def test_c_opens_it_with_the_word_classify(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):
         type_at_once(app, "ca")
-        await until(lambda: isinstance(app.screen, Palette) and app.screen.input.value == "classify a")
+        await until(lambda: palette_of(app) and palette_of(app).input.value == "classify a")
         await pilot.press("tab")
-        assert isinstance(app.screen, Palette)
-        await until(lambda: app.screen.input.value == "classify ann.jpg")
+        assert palette_of(app)
+        await until(lambda: palette_of(app).input.value == "classify ann.jpg")
         await pilot.press("escape")
         assert app.screen is app.dashboard
 
@@ -181,10 +180,10 @@ async def test_what_was_typed_is_recalled_also_in_the_next_session(root: Path) -
         await pilot.press("colon")
         await until_said(app, "typed before")
         await pilot.press("up", "up")
-        assert isinstance(app.screen, Palette)
-        assert app.screen.input.value == "epoch 1"
+        assert palette_of(app)
+        assert palette_of(app).input.value == "epoch 1"
         await pilot.press("down", "down")
-        assert app.screen.input.value == ""
+        assert palette_of(app).input.value == ""
 
 
 def test_the_history_is_bounded() -> None:

@@ -15,7 +15,7 @@ from facegender.runs.folder import LIVE_STATES
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.colours import Restyled
-from tui.commands import EVERYWHERE, REASONS, Command, bindings, shown_keys
+from tui.commands import REASONS, Command, bindings, shown_keys, with_hint
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
 from tui.inspect.browser import LayerBrowser
@@ -39,6 +39,9 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
 
     SCREEN_COMMANDS: ClassVar[tuple[Command, ...]] = ()
     FOOTER: ClassVar[str] = ""
+    DEFAULT_CSS = "BaseScreen { layers: default palette; }"
+    palette_is_open = False
+    """Whether the keys are those of the palette."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Make the key bindings of a screen's own commands."""
@@ -84,8 +87,8 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
             hint, _, text = key.partition("=")
             keys = [
                 shown_keys(keymap.get(command.name, command.keys))[0]
-                for command in (*self.SCREEN_COMMANDS, *EVERYWHERE)
-                if command.hint == hint and command.keys and not self.reason(command, lacks)
+                for command in with_hint(self.SCREEN_COMMANDS, hint)
+                if not self.reason(command, lacks)
             ]
             if keys:
                 yield ("" if all(len(key) == 1 for key in keys) else " ").join(keys), text or hint
@@ -96,8 +99,8 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
             line.show(*self.hints())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Allow actions once the screen is mounted, which is after its widgets are."""
-        return self.is_mounted
+        """Allow actions once the screen is mounted, which is after its widgets are, unless the palette has the keys."""
+        return self.is_mounted and not self.palette_is_open
 
     @property
     def is_open(self) -> bool:

@@ -40,6 +40,7 @@ from tui.screens.base import PictureScreen, lacks_of_state, whole_number
 from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.facts import CELL, Facts, machine_facts, run_facts
+from tui.widgets.filter_line import FilterLine
 from tui.widgets.keys import KeyHints
 from tui.widgets.layers import HealthList, LayerChosen, LayerList
 from tui.widgets.log import RunLog
@@ -102,6 +103,10 @@ class Dashboard(PictureScreen):
         self._run_facts, self._machine_facts = Facts(run_facts), Facts(machine_facts)
         self._run = Pane("Run", self._run_facts, id="run")
         self._layer_list, self._health_list = LayerList(), HealthList()
+        self._layer_pane = ListPane("Layers", self._layer_list, id="layer-list")
+        self._log = RunLog()
+        self._log_pane = Pane("Log", self._log, id="log")
+        self._filter_line = FilterLine()
         self._scrubber = EpochScrubber(id="scrubber")
         self._overview: LayerOverview | None = None
         self._overview_begun = False
@@ -125,12 +130,13 @@ class Dashboard(PictureScreen):
                 yield self._charts.second
                 yield self._run
                 yield Pane("Machine", self._machine_facts, id="machine")
-                yield ListPane("Layers", self._layer_list, id="layer-list")
+                yield self._layer_pane
                 yield ListPane("Health", self._health_list, id="health")
             with Column(id="right"):
                 yield self.browser
                 yield self._scrubber
-                yield Pane("Log", RunLog(), id="log")
+                yield self._log_pane
+        yield self._filter_line
         yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
@@ -271,7 +277,8 @@ class Dashboard(PictureScreen):
         if not self._charts.show(state):
             self._stale = True
         self._machine_facts.show(state)
-        self.query_one(RunLog).show(state)
+        self._log.show(state)
+        self._show_filters()
         layers = tuple(layer.name for layer in state.started.layers) if state.started else ()
         self.browser.update_frames(
             state.frames,
@@ -297,6 +304,7 @@ class Dashboard(PictureScreen):
 
     @on(PictureView.Shown)
     def _picture_shown(self) -> None:
+        self.update_keys()
         if self._epoch_timer is not None and self._with_picture:
             self._show_selected()
 
@@ -478,8 +486,50 @@ class Dashboard(PictureScreen):
 
     def action_scroll_log(self, by: int) -> None:
         """Scroll the log by a page."""
-        log = self.query_one(RunLog)
+        log = self._log
         log.scroll_relative(y=by * log.size.height)
+
+    # Filters
+
+    async def action_filter(self) -> None:
+        """Filter the lines of the log, or in the explorer the layers."""
+        if not self._explorer:
+            if not self._log_pane.display:
+                self.action_focus_pane("log")
+            self._filter_line.open("the log", self._log.filter_text)
+        elif self._layer_pane.display and self.query_one("#left").display:
+            self._filter_line.open("layers", self._layer_list.filter_text)
+        else:  # there is no room for the list
+            await self.run_action("app.palette('layer ')")
+        self.query_one(KeyHints).display = not self._filter_line.is_open  # nothing moves up to make room
+
+    @on(FilterLine.Changed)
+    def _filter_changed(self, event: FilterLine.Changed) -> None:
+        self._set_filter(event.text)
+
+    def _set_filter(self, text: str) -> None:
+        (self._layer_list if self._explorer else self._log).filter_text = text
+        if self.state is not None:
+            self._log.show(self.state)
+            self._show_lists(self.state, self.browser.epoch)
+        self._show_filters()
+
+    def _show_filters(self) -> None:
+        """Say in the titles what is filtered."""
+        layers, log = self._layer_list.filter_text, self._log.filter_text
+        count = counted(len(self._layer_list.listed), "layer")
+        self._layer_pane.show_notes(Text(f"  {count} with “{one_line(layers)}”" if layers else "", "$warning"), Text())
+        shown, all_ = self._log.counts
+        about = f"  {shown} of {counted(all_, 'line')} with “{one_line(log)}”"
+        self._log_pane.show_notes(Text(about if log else "", "$warning"), Text("Esc shows all" if log else "", "dim"))
+
+    @on(FilterLine.Closed)
+    def _filter_closed(self, event: FilterLine.Closed) -> None:
+        """Show the first layer that is listed, unless the shown one is."""
+        self.query_one(KeyHints).display = True
+        listed = self._layer_list.listed
+        if event.kept and self._explorer and listed and self.browser.selection.layer not in listed:
+            self.browser.select_layer(listed[0])
 
     # Curves
 
@@ -541,9 +591,12 @@ class Dashboard(PictureScreen):
             self.browser.zoom()
 
     def action_back(self) -> None:
-        """Leave the list of findings, the enlarged channel, the cursor, the explorer or the enlarged pane."""
+        """Leave the list of findings, the channel, the cursor, the filter, the explorer or the enlarged pane."""
+        filtered = self._layer_list if self._explorer else self._log
         if self._health_list.has_focus:
             self._focus_health(False)
+        elif filtered.filter_text and self.browser.selection.channel is None:
+            self._set_filter("")
         elif self.browser.back():
             return
         elif self._explorer:

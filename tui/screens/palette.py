@@ -14,7 +14,7 @@ from textual import actions, events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.fuzzy import FuzzySearch
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.widgets.input import Selection
 
@@ -23,7 +23,6 @@ from facegender.support.text import one_line
 from tui import commands
 from tui.commands import Command
 from tui.completion import complete_path
-from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.host.history import History
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS as SETTINGS
@@ -55,22 +54,22 @@ class Entry:
     reason: str = ""
 
 
-class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
-    """Lists what matches the typed text, and runs it on the screen below.
+class Palette(Vertical):
+    """Lists what matches the typed text, and runs it on the screen that it is part of.
 
-    All keys of it have priority and act at once: what was typed before them in one go is in the line already.
+    A modal screen would draw all of the screen below again, which takes ten times as long. This is a widget on a layer
+    of its own, which is mounted when it is first opened.
 
     Args:
-        below: The screen whose commands are listed.
         history: What was typed before; a new command is added.
         load: Returns what may follow a command, by its `Command.argument`; called in a thread, as it reads folders.
-        text: What stands in the line at first.
-        error: Why that text could not be run.
     """
 
     DEFAULT_CSS = """
-    Palette { background: transparent; align: left bottom; }
-    Palette > Vertical { width: 100%; height: auto; background: $panel; border-top: solid $accent; }
+    Palette {
+        layer: palette; dock: bottom; width: 100%; height: auto; background: $panel; border-top: solid $accent;
+        display: none;
+    }
     Palette #palette-rows { height: 1; }
     Palette #palette-note { height: 1; padding: 0 1; color: $text-muted; }
     Palette #palette-note.-error { color: $text-error; }
@@ -92,21 +91,43 @@ class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
         )
     ]
 
-    def __init__(
-        self,
-        below: BaseScreen[Any],
-        history: History,
-        load: Callable[[], dict[str, list[str]]],
-        text: str = "",
-        error: str = "",
-    ) -> None:
+    def __init__(self, history: History, load: Callable[[], dict[str, list[str]]]) -> None:
         super().__init__()
-        self._below = below
         self._history = history
         self._load = load
         self._names: dict[str, list[str]] = {}
         self._loading: asyncio.Task[None] | None = None
-        self._error = error
+        self._error = ""
+        self._focused_before: Widget | None = None
+        self._commands: dict[str, Command] = {}
+        self._entries: list[Entry] = []
+        self._search = FuzzySearch()
+        self._found: list[tuple[Entry, tuple[int, ...]]] = []
+        self._matched = ""
+        """The text that was looked for last."""
+        self._cursor = 0
+        self._recalled = 0
+        """How many commands back in the history the line is; 0 for what was typed."""
+        self._rows = Static(id="palette-rows")
+        self._note = Static(id="palette-note", markup=False)
+        self.input = TextInput(compact=True, select_on_focus=False, id="palette-input")
+
+    def compose(self) -> ComposeResult:
+        """The entries, what is asked for or wrong, and the line."""
+        yield self._rows
+        yield self._note
+        with Horizontal():
+            yield Static(":", id="palette-colon")
+            yield self.input
+
+    @property
+    def _below(self) -> BaseScreen[Any]:
+        assert isinstance(self.screen, BaseScreen)
+        return self.screen
+
+    def open(self, text: str = "", error: str = "") -> None:
+        """Show it, with a text in the line and why that could not be run, and give it the focus."""
+        below = self._below
         lacks, keymap = below.lacks(), below.keymap
         self._commands = {command.name: command for command in commands.for_palette(below.SCREEN_COMMANDS)}
         self._entries = [
@@ -118,30 +139,15 @@ class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
             )
             for command in self._commands.values()
         ]
-        self._search = FuzzySearch()
-        self._found: list[tuple[Entry, tuple[int, ...]]] = []
-        self._matched = ""
-        """The text that was looked for last."""
-        self._cursor = 0
-        self._recalled = 0
-        """How many commands back in the history the line is; 0 for what was typed."""
-        self._rows = Static(id="palette-rows")
-        self._note = Static(id="palette-note", markup=False)
-        self.input = TextInput(text, compact=True, select_on_focus=False, id="palette-input")
-
-    def compose(self) -> ComposeResult:
-        """The entries, what is asked for or wrong, and the line."""
-        with Vertical():
-            yield self._rows
-            yield self._note
-            with Horizontal():
-                yield Static(":", id="palette-colon")
-                yield self.input
-
-    def on_mount(self) -> None:
-        """Show what matches."""
+        self._error, self._recalled, self._cursor = error, 0, 0
+        if not below.palette_is_open:
+            self._focused_before = below.focused
+        below.palette_is_open = True
         self._rows.styles.height = max(0, min(MAX_ROWS, self.app.size.height - 4))
-        self.set_focus(self.input)
+        self.display = True
+        # At once: keys that were typed ahead belong to the line.
+        below.set_focus(self.input)
+        self.input.value = text
         start = len(self.input.value.partition(" ")[0]) + 1 if self._error else len(self.input.value)
         self.input.selection = Selection(start, len(self.input.value))  # what was wrong is typed over
         self._match()
@@ -150,7 +156,7 @@ class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
     async def _read_names(self) -> None:
         """Learn which runs and themes there are; until then the others are listed."""
         names = await asyncio.to_thread(self._load)
-        if self.is_running and self.is_attached:
+        if self.is_attached and self.display and names != self._names:
             self._names = names
             self._match(keep=True)
 
@@ -336,29 +342,40 @@ class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
             await self._run(command, text, argument.strip())
 
     async def _run(self, command: Command, text: str, argument: str) -> None:
-        """Run a command on the screen below; what is wrong with its argument is said in a new palette with the text."""
-        if not self.is_active:
-            return
-        self.dismiss(None)
+        """Run a command on the screen below; what is wrong with its argument is said in the palette, open again."""
+        self.action_close()
         app, history = self.app, self._history
         namespace, action, parameters = actions.parse(command.action)
         try:
             await app.run_action((namespace, action, (argument,) if command.argument else parameters), self._below)
         except UserError as error:
-            await app.push_screen(Palette(self._below, history, self._load, text, one_line(str(error))))
+            self.open(text, one_line(str(error)))
         else:
             history.add(text)
             app.run_worker(asyncio.to_thread(history.save, text), group="history", exit_on_error=False)
 
     def action_close(self) -> None:
-        """Close the palette."""
-        if self.is_active:
-            self.dismiss(None)
+        """Close the palette, and give the focus back."""
+        self.display = False
+        self._below.palette_is_open = False
+        if self.screen.focused is self.input:
+            before = self._focused_before
+            self.screen.set_focus(before if before is not None and before.is_attached else None)
+
+    def on_descendant_blur(self) -> None:
+        """Close when something else was clicked; not when the terminal has lost the focus."""
+        if self.display and self.screen.focused not in (None, self.input):
+            self.action_close()
+
+    def on_resize(self) -> None:
+        """Fit the rows into another width."""
+        if self.display:
+            self._show()
 
     # Mouse
 
     def on_click(self, event: events.Click) -> None:
-        """Run the entry that was clicked; close the palette on a click elsewhere."""
+        """Write the entry that was clicked into the line."""
         if event.widget is self._rows:
             height = self._rows.size.height
             first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
@@ -366,5 +383,3 @@ class Palette(QuietFocusScreen[None], ModalScreen[None], ForgivingScreen[None]):
             if 0 <= row < len(self._found):
                 self._cursor = row
                 self._write(self._completed())
-        elif event.widget is self:
-            self.action_close()

@@ -51,29 +51,36 @@ class LayerList(OptionList, can_focus=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: tuple[Sequence[LayerInfo], Sequence[Finding], int] | None = None
+        self._shown: tuple[Sequence[LayerInfo], Sequence[Finding], int, str] | None = None
         self._selected = 0
+        self.filter_text = ""
+        """Only layers with this text in their names are listed, in upper or lower case."""
+        self.listed: list[int] = []
+        """The indices of the layers that are listed."""
 
     def show(self, layers: Sequence[LayerInfo], found: Sequence[Finding], selected: int) -> None:
         """Show layers, in the order of the network, with the selected one marked."""
         self._selected = selected
         width = self.scrollable_content_region.width
-        if self._shown != (layers, found, width):
-            self._shown = layers, found, width
+        if self._shown != (layers, found, width, self.filter_text):
+            self._shown = layers, found, width, self.filter_text
             counts = Counter(finding.layer for finding in found)
             serious = {finding.layer for finding in found if finding.kind == "not finite"}
             names = [layer.name for layer in layers]
             shared = _shared_modules(names) if max(map(len, names), default=0) > _name_room(width) else 0
+            wanted = self.filter_text.casefold()
+            self.listed = [index for index, name in enumerate(names) if wanted in name.casefold()]
             self.set_options(
-                Option(_layer_line(layer, shared, counts[layer.name], layer.name in serious, width)) for layer in layers
+                Option(_layer_line(layer, shared, counts[layer.name], layer.name in serious, width))
+                for layer in map(layers.__getitem__, self.listed)
             )
-        if layers:
-            self.highlighted = min(selected, len(layers) - 1)
+        selected = min(selected, len(layers) - 1)
+        self.highlighted = self.listed.index(selected) if selected in self.listed else None
 
     def restyle(self) -> None:
         """Make the lines again, in the colours of another theme."""
         if self._shown is not None:
-            (layers, found, _), self._shown = self._shown, None
+            (layers, found, *_), self._shown = self._shown, None
             self.show(layers, found, self._selected)
 
     def on_resize(self) -> None:
@@ -84,7 +91,7 @@ class LayerList(OptionList, can_focus=False):
     @on(OptionList.OptionSelected)
     def _chosen(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        self.post_message(LayerChosen(event.option_index))
+        self.post_message(LayerChosen(self.listed[event.option_index]))
 
 
 class HealthList(OptionList):

@@ -28,7 +28,11 @@ class RunLog(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._shown: tuple[tuple[Notice, ...], tuple[str, ...]] | None = None
+        self._shown: tuple[tuple[Notice, ...], tuple[str, ...], str] | None = None
+        self.filter_text = ""
+        """Only lines with this text are shown, in upper or lower case."""
+        self.counts = (0, 0)
+        """How many lines are shown, and how many there are."""
 
     def compose(self) -> ComposeResult:
         """The text."""
@@ -40,9 +44,9 @@ class RunLog(VerticalScroll, can_focus=False):
 
     def show(self, state: RunState) -> None:
         """Show a run's log."""
-        if self._shown == (state.log, state.log_tail):
+        if self._shown == (state.log, state.log_tail, self.filter_text):
             return
-        self._shown = state.log, state.log_tail
+        self._shown = state.log, state.log_tail, self.filter_text
         lines = [
             Text.assemble(
                 (time.strftime("%H:%M:%S ", time.localtime(line.time)), "dim"),
@@ -53,6 +57,11 @@ class RunLog(VerticalScroll, can_focus=False):
         if state.log_tail:
             lines.append(Text(f"last lines of train.log of {state.name}:", "$error"))
             lines += [Text("  " + text, "dim") for text in state.log_tail]
+        wanted = self.filter_text.casefold()
+        matching = [line for line in lines if wanted in line.plain.casefold()]
+        self.counts = len(matching), len(lines)
+        if lines and not matching:
+            matching.append(Text("no line has this text: Esc shows all", "dim"))
         if not lines:
-            lines.append(Text("the trainer's messages appear here", "dim"))
-        self.query_one("#log-text", Static).update(Text("\n").join(lines))
+            matching.append(Text("the trainer's messages appear here", "dim"))
+        self.query_one("#log-text", Static).update(Text("\n").join(matching))
