@@ -163,14 +163,24 @@ def test_a_loss_that_becomes_nan_or_explodes_in_a_script_is_a_warning() -> None:
         run.see(recorded.steps(0, 8, step=steps, batch=steps, seconds=[0.0] * 8, loss=part, accuracy=[0.5] * 8))
     assert [text for _, text in run.take()] == [
         "the loss has exploded: its median over 16 steps is 9 at step 48 (epoch 1): a lower learning rate may help",
-        "the loss is not finite at step 65 (epoch 1): a lower learning rate may help",
+        "the loss has not been finite since step 65 (epoch 1): a lower learning rate may help",
     ]
 
 
 @pytest.mark.parametrize("changes", [{"recipe": ""}, {"recipe": "tuned"}])
 def test_a_loss_that_is_not_known_and_the_programs_own_losses_are_left_to_others(changes: dict[str, str]) -> None:
     run = Watched(**changes)
-    run.see(recorded.steps(0, 3, loss=[0.5 if changes["recipe"] else math.nan, math.nan, math.nan]))
+    nan = [math.nan] * 20
+    steps = list(range(1, 21))
+    run.see(recorded.steps(0, 20, step=steps, batch=steps, seconds=[0.0] * 20, loss=nan, accuracy=nan))
+    assert run.take() == []
+
+
+def test_single_steps_of_a_script_whose_loss_is_not_known_are_no_nan() -> None:
+    run = Watched(recipe="")
+    for step in range(1, 40):
+        loss = [math.nan if step % 3 else 0.5]
+        run.see(recorded.steps(0, 1, step=[step], batch=[step], seconds=[0.0], loss=loss, accuracy=[0.5]))
     assert run.take() == []
 
 

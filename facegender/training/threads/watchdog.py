@@ -19,6 +19,9 @@ MEDIAN_OF = 16
 EXPLODED = 10.0
 """A median loss has exploded if it is this many times the lowest so far, or the loss of guessing if that is higher."""
 
+NOT_FINITE_STEPS = 8
+"""After so many steps in a row a loss is not finite; that of a single step may not be known, as of an empty batch."""
+
 MIN_SILENCE_S = 60.0
 USUAL_STEPS = 20
 """Without a step for this many times the usual time, but at least `MIN_SILENCE_S`, a run makes no progress."""
@@ -80,7 +83,7 @@ class Watchdog:
         self._episodes: Counter[str] = Counter()
         self._started: RunStarted | None = None
         self._losses: LossWatch | None = None
-        self._was_finite = False
+        self._not_finite: int | None = None
         self._step_at: float | None = None
         self._pauses_s: deque[float] = deque(maxlen=16)
         self._steps_s: deque[float] = deque(maxlen=32)
@@ -192,14 +195,17 @@ class Watchdog:
 
     def _take_loss(self, step: int, loss: float, epoch: int) -> None:
         assert self._losses is not None
-        where = f"at step {step} (epoch {epoch + 1})"
+        remedy = "a lower learning rate may help"
         if math.isfinite(loss):
-            self._was_finite = True
+            self._not_finite = 0
             if (median := self._losses.exploded(step, loss)) is not None:
-                text = f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} {where}"
-                self._set("explosion", True, f"{text}: a lower learning rate may help")
-        elif self._was_finite:  # else it is not known
-            self._set("nan", True, f"the loss is not finite {where}: a lower learning rate may help")
+                text = f"the loss has exploded: its median over {MEDIAN_OF} steps is {median:.3g} at step {step}"
+                self._set("explosion", True, f"{text} (epoch {epoch + 1}): {remedy}")
+        elif self._not_finite is not None:  # else it is not known
+            self._not_finite += 1
+            if self._not_finite == NOT_FINITE_STEPS:
+                since = f"since step {step - NOT_FINITE_STEPS + 1} (epoch {epoch + 1})"
+                self._set("nan", True, f"the loss has not been finite {since}: {remedy}")
 
     # The machine --------------------------------------------------------------------------------------------------
 
