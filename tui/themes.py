@@ -13,7 +13,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from facegender.support.errors import UserError
 from facegender.support.files import read_regular
 from facegender.support.text import end_of, one_line
-from tui.colours import NAMES, PETROFF, legible
+from tui.colours import MIN_LINE_CONTRAST, MIN_TEXT_CONTRAST, NAMES, PETROFF, contrast, legible, mix
 
 AUTO = "auto"
 
@@ -193,4 +193,18 @@ def _read_theme(file: Path) -> Theme:
             raise wrong(key, f'must be a colour such as "#61afef", not {one_line(str(value))!r}') from None
         (own if key in OWN else named)[key] = value
     dark = Color.parse(own["background"]).brightness < 0.5 if "background" in own else base.dark
-    return replace(base, name=file.stem, dark=dark, variables={**base.variables, **named}, **own)
+    if "background" in own:  # what is not named follows from what is
+        background, foreground = (_colour(replace(base, **own), name) for name in ("background", "foreground"))
+        own = {"surface": mix(background, foreground, 0.04).hex, "panel": mix(background, foreground, 0.1).hex} | own
+    variables = (base.variables if dark == base.dark else {}) | named
+    theme = replace(base, name=file.stem, dark=dark, variables=variables, **own)
+    text_colour, *behind = (_colour(theme, name) for name in ("foreground", "background", "surface", "panel"))
+    least = min((contrast(text_colour, colour) for colour in behind if colour.ansi is None), default=MIN_TEXT_CONTRAST)
+    if least < MIN_LINE_CONTRAST and (key := next((key for key in given if key in OWN), "")):
+        why = f"makes text hard to read: the contrast of foreground on background, surface or panel is {least:.1f}"
+        raise wrong(key, f"{why}; set them together, or another base")
+    return theme
+
+
+def _colour(theme: Theme, name: str) -> Color:
+    return Color.parse(getattr(theme, name) or theme.to_color_system().generate()[name])

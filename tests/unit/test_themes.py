@@ -106,6 +106,8 @@ def test_a_dark_background_makes_a_theme_dark(tmp_path: Path) -> None:
         ('warning = "#ff000080"\n', "line 1: warning must be a colour"),
         ('base = "dark"\nwarnign = "#ffffff"\n', "line 2: warnign is no colour of a theme: choose among primary"),
         ('base = "paper"\n', "line 1: base is no theme: choose one of"),
+        ('train = "blue"\nbackground = "#ffffff"\n', "line 2: background makes text hard to read: the contrast"),
+        ('base = "light"\nforeground = "#ffffff"\n', "line 2: foreground makes text hard to read: the contrast"),
         ("warning = \n", "is not TOML"),
         ('"a\\u001b[31m" = "red"\n', "line 1: a"),
     ],
