@@ -6,6 +6,7 @@ browser.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -29,9 +30,10 @@ from facegender.runs.frames import write_frame
 from facegender.runs.lock import Process
 from facegender.runs.protocol import Answer, PhotographRequest
 from tui.graphics.widget import PictureView
-from tui.host.processes import ClassifierProcess
+from tui.host.processes import ClassifierProcess, CommandOutput
 from tui.inspect.browser import LayerBrowser
 from tui.screens.beside import Beside
+from tui.screens.command import CommandScreen
 from tui.screens.compare import Compare
 from tui.screens.confirm import Confirm
 from tui.screens.run_page import RunPage
@@ -186,6 +188,47 @@ async def test_run_page(
         await pilot.press(*["right"] * sections, "down")
         await until(lambda: app.screen.details.section_index == sections)
         app.screen._timer.stop()
+        assert await svg_of(app, pilot) == screens
+
+
+FOUND = {
+    "suggestion": 0.0021,
+    "command": "facegender train --demo --learning-rate=0.0021",
+    "learning_rates": [10 ** (number / 10 - 5) for number in range(51)],
+    "losses": [0.7] * 51,
+    "smoothed_losses": [0.6 + 0.02 * (number / 10 - 3) ** 2 for number in range(51)],
+}
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("key", "output"),
+    [
+        ("A", CommandOutput(("run otter-3, best.ckpt, epoch 3 of 5", "", "accuracy   0.8787"), "")),
+        ("ctrl+l", CommandOutput((json.dumps(FOUND),), "")),
+        ("ctrl+l", CommandOutput((), "no photographs in datasets: name a folder with --data DIR")),
+    ],
+    ids=["evaluate", "find_rate", "failed"],
+)
+async def test_command(
+    runs: Path,
+    screens: SnapshotAssertion,
+    size: tuple[int, int],
+    key: str,
+    output: CommandOutput,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(*arguments: str, report: object) -> CommandOutput:
+        return output
+
+    (RunFolder(runs, "otter-3").path / "last.ckpt").touch()
+    monkeypatch.setattr("tui.screens.command.run_command", run)
+    monkeypatch.setattr(Path, "cwd", lambda *_: Path("/home/me"))
+    async with running(runs, size) as (app, pilot):
+        await until_said(app, "otter-3  ■ stopped")
+        await pilot.press(key)
+        await until(lambda: isinstance(app.screen, CommandScreen) and app.screen.is_mounted)
+        await until_said(app, output.error or "done in")
         assert await svg_of(app, pilot) == screens
 
 

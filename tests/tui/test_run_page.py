@@ -189,6 +189,6 @@ async def test_a_run_whose_folder_is_removed_while_it_is_shown_ends_nothing(root
     folder: RunFolder = recorded.write_run(root, end="stopped")
     async with page(root) as (app, pilot):
         folder.delete()
-        await until_said(app, "✗ crashed")
+        await until_said(app, "Run otter-3  its folder is gone")
         await pilot.press("escape")
         await until(lambda: app.screen is app.dashboard)

@@ -17,7 +17,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from facegender.runs.details import Action, RunDetails, Section, read_details
-from facegender.runs.folder import RunFolder
+from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
@@ -31,6 +31,8 @@ from tui.widgets.keys import KeyHints
 from tui.widgets.lines import Lines
 
 POLL_S = 0.5
+POLL_ENDED_S = 3.0
+"""The same for a run that has ended: an idle page must not keep a cluster's disk busy."""
 REST = 20
 """Reading takes at most about this fraction of the time: a long journal is read less often."""
 _SECTION = "section"
@@ -54,7 +56,7 @@ class RunPage(DocumentScreen[None]):
         self._folder = folder
         self._read: RunDetails | None = None
         self._filter = ""
-        self._stamp: object = None
+        self._stamp: list[object] | None = None
         self._timer: Timer | None = None
         self._title, self._contents = Lines(id="title"), Static(id="contents", markup=False)
         self._input = TextInput(id="edit-input", compact=True, placeholder="lines that contain this text")
@@ -102,7 +104,9 @@ class RunPage(DocumentScreen[None]):
                 if self.is_open:
                     self._show()
         if self.is_open:
-            self._timer = self.set_timer(max(POLL_S, REST * (time.monotonic() - began)), self._update)
+            live = self._read is None or self._read.state in LIVE_STATES
+            pause_s = max(POLL_S if live else POLL_ENDED_S, REST * (time.monotonic() - began))
+            self._timer = self.set_timer(pause_s, self._update)
 
     # Showing
 
@@ -119,6 +123,8 @@ class RunPage(DocumentScreen[None]):
         title = Text(" Run ", "bold").append(self._folder.name)
         if self._read is None:
             title.append("  reading…", "dim")
+        elif not self._stamp:
+            title.append("  its folder is gone", "$error")
         else:
             title.append(f"  {' '.join((fmt.SIGNS[self._read.state][0], self._read.state))}")
             title.stylize(fmt.SIGNS[self._read.state][1], len(title) - len(self._read.state) - 2)
@@ -225,8 +231,10 @@ def _matching(section: Section, text: str) -> Section | None:
     return msgspec.structs.replace(section, lines=lines) if lines else None
 
 
-def _stamp(folder: RunFolder) -> object:
-    """Return what changes with the files that the page shows."""
+def _stamp(folder: RunFolder) -> list[object]:
+    """Return what changes with the files that the page shows; empty if the run folder is gone."""
+    if not folder.path.exists():
+        return []
     stamps: list[object] = [folder.state()]
     for path in (folder.journal_path, folder.manifest_path, folder.note_path, folder.path, folder.visuals):
         with contextlib.suppress(OSError):
