@@ -181,3 +181,15 @@ async def test_a_command_gets_other_keys_which_work_at_once(file: Path) -> None:
         await pilot.press("enter", "down", "down", "down", "down", "ctrl+d")
         await until(lambda: load_settings(file) == Settings())
         assert app.settings == Settings()
+
+
+async def test_a_changed_setting_is_marked_in_the_colour_of_the_theme(file: Path) -> None:
+    def colours(app: WatchedApp) -> set[str]:
+        line = app.screen.query_one("#list", OptionList).render_line(0)
+        return {segment.style.color.name.lower() for segment in line if segment.style and segment.style.color}
+
+    async with opened(file) as (app, pilot):
+        for theme in ("dark", "light", "high-contrast"):
+            await pilot.press("right")
+            await until(lambda theme=theme: app.theme == theme)
+            await until(lambda: str(app.console.get_style("$accent").color.name).lower() in colours(app))

@@ -114,6 +114,11 @@ class SettingsScreen(BaseScreen[None]):
 
     # Showing them
 
+    def restyle(self) -> None:
+        """Draw everything in the colours of another theme; a list keeps those of its lines."""
+        super().restyle()
+        self._show_values()
+
     @on(SettingsChanged)
     def _show_values(self) -> None:
         highlighted = self._list.highlighted or 0
