@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import mistaken
 import pytest
@@ -36,6 +37,7 @@ from tui.screens.beside import Beside
 from tui.screens.command import CommandScreen
 from tui.screens.compare import Compare
 from tui.screens.confirm import Confirm
+from tui.screens.find_rate import FindRate
 from tui.screens.run_page import RunPage
 from tui.settings import Settings
 from tui.widgets.run_table import RunTable
@@ -72,7 +74,7 @@ async def svg_of(app: WatchedApp, pilot: Pilot[None]) -> str:
     app.clear_notifications()
     app.mouse_position = Offset(-1, -1)
     # A question has a worker that waits for the answer, and a run that is about to be deleted one that waits as well.
-    waiting = isinstance(app.screen, Confirm) or "✗ deleting" in screen_text(app)
+    waiting = isinstance(app.screen, Confirm | FindRate) or "✗ deleting" in screen_text(app)
     await until(lambda: waiting or all(worker.is_finished for worker in app.workers))
     await pilot.pause()
     svg = app.export_screenshot()
@@ -223,6 +225,7 @@ async def test_command(
 
     (RunFolder(runs, "otter-3").path / "last.ckpt").touch()
     monkeypatch.setattr("tui.screens.command.run_command", run)
+    monkeypatch.setattr("tui.screens.command.time", SimpleNamespace(monotonic=lambda: 0.0))
     monkeypatch.setattr(Path, "cwd", lambda *_: Path("/home/me"))
     async with running(runs, size) as (app, pilot):
         await until_said(app, "otter-3  ■ stopped")
