@@ -59,16 +59,7 @@ from tui.messages import (
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 from tui.settings import FIELDS as SETTINGS
-from tui.settings import (
-    Problems,
-    Settings,
-    SettingsError,
-    load_settings,
-    make_settings,
-    save_setting,
-    settings_path,
-    with_setting,
-)
+from tui.settings import Problems, Settings, SettingsError, load_settings, settings_path
 from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme, theme_names
 
 if TYPE_CHECKING:
@@ -399,11 +390,15 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     @on(ChangeSetting)
     def _change_setting(self, event: ChangeSetting) -> None:
+        from tui.settings_edit import with_setting
+
         self.use_settings(with_setting(self.settings, event.name, event.value))
         self._save_setting(event.name, event.value)
 
     @work(group="settings")
     async def _save_setting(self, name: str, value: object) -> None:
+        from tui.settings_edit import save_setting
+
         async with self._settings_lock:
             try:
                 await asyncio.to_thread(save_setting, self.settings_path, name, value)
@@ -414,6 +409,8 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
     @on(EditSettings)
     async def _edit_settings(self) -> None:
         """Open the settings file in the user's editor; this program waits until that ends."""
+        from tui.settings_edit import make_settings
+
         try:
             await asyncio.to_thread(make_settings, self.settings_path)
             editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")

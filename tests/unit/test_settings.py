@@ -14,16 +14,8 @@ from msgspec import structs
 from facegender.support.errors import UserError
 from tui.__main__ import main
 from tui.graphics.terminal import PROTOCOL_NAMES
-from tui.settings import (
-    FIELDS,
-    Settings,
-    SettingsError,
-    load_settings,
-    make_settings,
-    save_setting,
-    settings_path,
-    template,
-)
+from tui.settings import FIELDS, Settings, SettingsError, load_settings, settings_path
+from tui.settings_edit import make_settings, save_setting, template
 
 
 @pytest.fixture
