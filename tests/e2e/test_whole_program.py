@@ -129,3 +129,19 @@ def test_the_settings_file_is_in_force_its_mistakes_are_told_and_an_editor_chang
         screen.until("default epochs: Unit of the x axis")
         screen.press(ESCAPE)
         screen.until("20  steps")
+
+
+def test_keys_that_arrive_in_one_read_are_all_handled_in_their_order(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("heron", "otter"):
+        write_run(root, name, end="completed")
+    with Screen(["heron", "--root", str(root)], tmp_path / "cache") as screen:
+        screen.until("epoch 2: loss")
+        screen.press(b":compare heron otter\rq:open otter\r/EPOCH 3\r")
+        screen.until("lines with “EPOCH 3”")
+        screen.until("otter  ✓ completed")
+        assert "epoch 2: loss" not in screen.text
+        screen.press(b":epoch 2\rr/her\r\r")
+        screen.until("heron  ✓ completed")
+        screen.press(b"?q:quit\r")
+        assert screen.until_ended() == 0
