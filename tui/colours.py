@@ -102,7 +102,7 @@ def named_colours(theme: Theme, system: Mapping[str, str], *, coloured: bool = T
         drawn[f"class-{number}"] = of_theme(f"class-{number}", colour)
     colours = {name: legible(colour, background) if coloured else foreground for name, colour in drawn.items()}
     if not coloured:
-        colours["train"] = mix(background, foreground, 0.6)
+        colours["train"] = legible(mix(background, foreground, 0.6), background)
     for name in STATES:  # they stand on the title lines as well
         colours[name] = legible(colours[name], of_theme("panel", system["panel"]))
 

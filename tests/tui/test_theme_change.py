@@ -51,8 +51,10 @@ async def cells(app: WatchedApp, pilot: Pilot[None]) -> list[list[Segment]]:
         ("r", "heron-7", LARGE),
         ("question_mark", "Pictures", LARGE),
         ("t", "New run", LARGE),
+        ("i", "Commands", LARGE),
+        ("colon", "run-page", LARGE),
     ],
-    ids=["dashboard", "small", "explorer", "health", "runs", "help", "new run"],
+    ids=["dashboard", "small", "explorer", "health", "runs", "help", "new run", "run page", "palette"],
 )
 async def test_a_changed_theme_looks_as_if_the_program_had_started_with_it(
     runs: Path, keys: str, text: str, size: tuple[int, int]

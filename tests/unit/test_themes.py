@@ -53,6 +53,14 @@ def test_colours_of_texts_and_curves_are_legible(theme: Theme) -> None:
         assert contrast(colours[f"class-{number}-train"], colours["background"]) >= 3
 
 
+@OURS
+def test_without_colours_texts_and_lines_are_as_legible_as_any_text(theme: Theme) -> None:
+    colours = named_colours(theme, theme.to_color_system().generate(), coloured=False)
+    background, foreground = Color.parse(theme.background or ""), Color.parse(theme.foreground or "")
+    assert {colours[name] for name in ("validation", "class-0", *STATES)} == {foreground}
+    assert contrast(colours["train"], background) >= 4.5
+
+
 @pytest.mark.parametrize("theme", BUILTIN_THEMES.values(), ids=lambda theme: theme.name)
 def test_every_theme_of_textual_has_all_named_colours_legible(theme: Theme) -> None:
     system = theme.to_color_system().generate()
