@@ -213,3 +213,11 @@ def test_a_job_of_its_own_is_what_has_another_process_group_than_its_parent(own_
     command = [sys.executable, "-c", "from tui.host.shutdown import is_shell_job; print(is_shell_job())"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=own_job)
     assert done.stdout == f"{own_job}\n"
+
+
+def test_a_new_run_and_read_only_exclude_each_other(tmp_path: Path) -> None:
+    with Screen(["--demo", "--read-only", "--root", str(tmp_path)], tmp_path / "cache") as screen:
+        assert screen.until_ended() == 2
+        said = "facegender-tui: a new run (--demo, --data) and --read-only exclude each other: give one of them"
+        assert said in screen.written.decode()
+    assert not list(tmp_path.iterdir())
