@@ -403,6 +403,25 @@ async def test_a_completed_run_is_trained_longer_with_what_may_change(
         assert spawned == [["--resume=otter-3", "--epochs=9", "--patience=0"]]
 
 
+async def test_a_run_whose_photographs_were_moved_is_trained_longer_on_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "moved").mkdir()
+    recorded.write_run(root, end="completed", epochs_done=5, config=TrainConfig(data="/gone", epochs=5))
+    spawned: list[list[str]] = []
+    monkeypatch.setattr(Trainers, "_spawn", lambda self, folder, arguments: spawned.append(arguments))
+    async with running(root) as (app, pilot):
+        await pilot.press("T")
+        await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
+        await fill(app, pilot, epochs="6", data="demo")
+        await until_said(app, "name their folder")
+        await fill(app, pilot, data=str(root / "moved"))
+        await until_said(app, "ready: Ctrl+S resumes the run")
+        await pilot.press("ctrl+s")
+        await until(lambda: spawned)
+        assert spawned == [["--resume=otter-3", "--epochs=6", f"--data={root / 'moved'}"]]
+
+
 async def test_several_wrong_values_are_counted(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         await fill(app, pilot, epochs="x", seed="y", gamma="z")

@@ -93,7 +93,10 @@ class NewRun(BaseScreen[None]):
         self._rows = _ROWS
         if resumed is not None:
             changeable = set(RESUME_MAY_CHANGE) - ({"data"} if config.demo else set())
-            self._rows = tuple(row for row in _ROWS if row[0] in changeable)
+            rows = {field: (field, label, note) for field, label, note in _ROWS if field in changeable}
+            if "data" in rows:
+                rows["data"] = ("data", rows["data"][1], "where they are now")
+            self._rows = tuple(rows.values())
         self._first = first
         self._all: bool | None = None
         """Whether all settings are shown; None: if the screen has room for them."""
@@ -254,6 +257,8 @@ class NewRun(BaseScreen[None]):
                     raise UserError("a run of that name exists")
             return text
         if field == "data":
+            if text == DEMO and self._resumed is not None:
+                raise UserError("the run was trained on photographs: name their folder")
             if text != DEMO:
                 if text not in self._looked_up:
                     self._looked_up.add(text)
@@ -299,7 +304,7 @@ class NewRun(BaseScreen[None]):
             if self._resumed is None:
                 self.app.post_message(StartRun(config, name))
             else:
-                changes = [field for field in values if getattr(config, field) != getattr(self._config, field)]
+                changes = [f for f in RESUME_MAY_CHANGE if getattr(config, f) != getattr(self._config, f)]
                 self.app.post_message(
                     ResumeRun(self._resumed, tuple(f"{option_of(f)}={to_text(getattr(config, f))}" for f in changes))
                 )
