@@ -108,6 +108,8 @@ class Palette(Vertical):
         self._cursor = 0
         self._recalled = 0
         """How many commands back in the history the line is; 0 for what was typed."""
+        self._height = 0
+        """How many rows there are."""
         self._rows = Static(id="palette-rows")
         self._note = Static(id="palette-note", markup=False)
         self.input = TextInput(compact=True, select_on_focus=False, id="palette-input")
@@ -143,7 +145,6 @@ class Palette(Vertical):
         if not below.palette_is_open:
             self._focused_before = below.focused
         below.palette_is_open = True
-        self._rows.styles.height = max(0, min(MAX_ROWS, self.app.size.height - 4))
         self.display = True
         # At once: keys that were typed ahead belong to the line.
         below.set_focus(self.input)
@@ -178,10 +179,12 @@ class Palette(Vertical):
     def _match(self, *, keep: bool = False) -> None:
         """List what matches the line, with the cursor on the best match, or kept where it is."""
         text = self._matched = self.input.value
+        count = MAX_ROWS
         command, argument = self._argument(text.lstrip())
         if command is not None:
-            word = argument.rpartition(" ")[2]
-            self._found = self._ranked(word, [Entry(choice) for choice in self._choices(command, argument)])
+            choices = [Entry(choice) for choice in self._choices(command, argument)]
+            self._found = self._ranked(argument.rpartition(" ")[2], choices)
+            count = len(choices)
         elif text.strip():
             runs = [Entry(f"open {name}", "show this run on the dashboard") for name in self._names.get("run", ())]
             self._found = self._ranked(text.strip(), [*self._entries, *runs])
@@ -189,6 +192,8 @@ class Palette(Vertical):
             recent = [Entry(line, "typed before") for line in reversed(self._history.lines[-RECENT:])]
             self._found = [(entry, ()) for entry in [*recent, *sorted(self._entries, key=lambda one: bool(one.reason))]]
         self._cursor = min(self._cursor, max(0, len(self._found) - 1)) if keep else 0
+        # As high as the list is before anything is typed: the layout does not change with each character.
+        self._rows.styles.height = self._height = max(0, min(count, MAX_ROWS, self.app.size.height - 4))
         self._show()
 
     def _choices(self, command: Command, argument: str) -> list[str]:
@@ -222,7 +227,7 @@ class Palette(Vertical):
     # Showing it
 
     def _show(self) -> None:
-        height = int(self._rows.styles.height.value) if self._rows.styles.height else 0
+        height = self._height
         first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
         shown = self._found[first : first + height]
         width = max(8, self.app.size.width)
@@ -377,7 +382,7 @@ class Palette(Vertical):
     def on_click(self, event: events.Click) -> None:
         """Write the entry that was clicked into the line."""
         if event.widget is self._rows:
-            height = self._rows.size.height
+            height = self._height
             first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
             row = event.y - max(0, height - len(self._found)) + first
             if 0 <= row < len(self._found):
