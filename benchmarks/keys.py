@@ -55,7 +55,7 @@ SCREENS = {
     "mistakes": Visit([b"w"], [LEFT, RIGHT, b"l", b"j", b"k", b"h", b".", b",", b"v", b"v"], [b"2", b"3", b"1"],
                       [ESCAPE, ESCAPE]),
     "new run": Visit([b"t"], [TAB, DOWN, DOWN, b"7", b"\x7f", UP], [], [ESCAPE, ESCAPE]),
-    "prompt": Visit([b":"], [b"e", b"p", b"o", DOWN, UP, b"\x7f", b"\x7f"], [], [ESCAPE, ESCAPE]),
+    "palette": Visit([b":"], [b"e", b"p", b"o", DOWN, UP, b"\x7f", b"\x7f"], [], [ESCAPE, ESCAPE]),
     "help": Visit([b"?"], [DOWN, UP, b"\x1b[6~"], [], [ESCAPE]),
     "settings": Visit([b"O"], [DOWN, DOWN, DOWN, DOWN, DOWN, RIGHT, RIGHT, RIGHT], [ENTER, ESCAPE], [ESCAPE]),
 }  # fmt: skip
@@ -89,7 +89,8 @@ def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
                 continue
             for number in range(TIMES + 1):
                 # What is imported when a screen is first opened is counted apart: it happens once.
-                press("first time: open a screen" if not number else "open a screen", visit.opened_by)
+                opened = "open the palette" if name == "palette" else "open a screen"
+                press("first time: open a screen" if not number else opened, visit.opened_by)
                 press("first time: a key" if not number else name, visit.keys)
                 press("first time: a key" if not number else "another layout", visit.layout)
                 press("first time: a key" if not number else "leave a screen", visit.left_by)
