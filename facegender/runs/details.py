@@ -80,10 +80,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     def as_text(self) -> str:
         """The whole section as plain text, one line each."""
         width = max((len(line.label) for line in self.lines), default=0)
-        texts = (
-            f"{line.label:<{width}}  {line.copied or line.text}" if line.label else line.text for line in self.lines
-        )
-        return "\n".join([self.title, *(text.rstrip() for text in texts)])
+        texts = (f"{line.label:<{width}}  {line.text}" if line.label else line.text for line in self.lines)
+        return "\n".join([self.title, *map(str.rstrip, texts)])
 
 
 class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +105,6 @@ class _Journal(msgspec.Struct):
     saved: dict[str, CheckpointSaved] = {}
     told: list[Notice | RequestDone] = []
     ended: list[RunFinished] = []
-    last_time: float = 0.0
 
 
 def read_details(folder: RunFolder) -> RunDetails:
@@ -139,7 +136,6 @@ def _read_journal(folder: RunFolder) -> _Journal:
     journal = _Journal()
     kinds = RunStarted, EpochFinished, CheckpointSaved, Notice, RequestDone, RunFinished
     for event in read_kinds(folder.journal_path, *kinds):
-        journal.last_time = max(journal.last_time, event.time)
         match event:
             case RunStarted():
                 journal.started.append(event)
@@ -159,14 +155,6 @@ def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if 0 < seconds < LATEST_TIME else "unknown"
 
 
-def _whole(value: float) -> str:
-    return thousands(value)
-
-
-def _figure(value: float) -> str:
-    return measured(value)
-
-
 def _known(*lines: tuple[str, str]) -> Iterator[Detail]:
     """The lines that have a text."""
     yield from (Detail(label=label, text=one_line(text)) for label, text in lines if text)
@@ -174,9 +162,7 @@ def _known(*lines: tuple[str, str]) -> Iterator[Detail]:
 
 def _path(label: str, path: Path, note: str = "") -> Detail:
     """A line about a file, whose path is copied."""
-    return Detail(
-        label=label, text=f"{printable(path)}{note}", kind="path", copied=_pasted(str(path.absolute())),
-    )  # fmt: skip
+    return Detail(label=label, text=f"{printable(path)}{note}", kind="path", copied=_pasted(str(path.absolute())))
 
 
 def _pasted(path: str) -> str:
@@ -194,13 +180,13 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
     started = journal.started[-1] if journal.started else None
     planned = started.epochs if started else manifest.config.epochs if manifest else 0
     done = len(journal.finished)
-    duration = round(min(LATEST_TIME, sum(event.seconds for event in journal.finished.values())))
+    seconds = sum(event.seconds for event in journal.finished.values())
     yield from _known(
         ("epochs", f"{done} of {planned}" if planned else str(done)),
         ("created", _time(manifest.created) if manifest else ""),
         ("started", _time(journal.started[0].time) if journal.started else ""),
         ("ended", _time(ended.time) if ended else ""),
-        ("epochs took", str(timedelta(seconds=duration)) if done else ""),
+        ("epochs took", str(timedelta(seconds=round(seconds))) if 0 < seconds < LATEST_TIME else ""),
     )
     if manifest:
         yield from _known(("trained by", f"{manifest.process}"), ("script", manifest.script))
@@ -210,7 +196,7 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
             ("precision", started.precision),
             ("recipe", started.recipe),
             ("network", started.network or (f"of the {started.recipe} recipe" if started.recipe else "")),
-            ("parameters", _whole(started.parameters)),
+            ("parameters", thousands(started.parameters)),
             ("image size", f"{started.image_size} px"),
             (
                 "batches",
@@ -245,7 +231,7 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         yield line("resume", "train", f"--resume={name}", action="resume")
     if not journal.saved:
         return
-    yield line("predict", "predict", "PHOTO.jpg", f"--run={name}")
+    yield line("predict", "predict", "PHOTO.jpg", f"--checkpoint={name}")
     yield line("evaluate", "evaluate", name, action="evaluate")
     for format, action in EXPORTS.items():
         yield line("export", "export", name, f"--format={format}", action=action)
@@ -268,13 +254,19 @@ def _figure_lines(journal: _Journal) -> Iterator[Detail]:
         logged = ", ".join(f"{name} {value:.6g}" for name, value in sorted(last.metrics.items()))
         yield Detail(label="logged", text=logged)
     for title, event in (("best", best), ("last", last)):
-        if event is not None and event.confusion and not (title == "last" and event is best):
+        if event is not None and _has_confusion(event) and not (title == "last" and event is best):
             yield from _class_lines(event, title)
+
+
+def _has_confusion(event: EpochFinished) -> bool:
+    """Whether there is a confusion matrix of the classes; a damaged journal may have another."""
+    count = len(event.classes)
+    return count > 0 and len(event.confusion) == count and all(len(row) == count for row in event.confusion)
 
 
 def _epoch_cells(event: EpochFinished) -> tuple[str, ...]:
     validation = event.validation_accuracy, event.validation_loss, event.macro_f1
-    return str(event.epoch + 1), *map(_figure, (*validation, event.train_accuracy, event.train_loss))
+    return str(event.epoch + 1), *map(measured, (*validation, event.train_accuracy, event.train_loss))
 
 
 def _class_lines(event: EpochFinished, title: str) -> Iterator[Detail]:
@@ -282,7 +274,7 @@ def _class_lines(event: EpochFinished, title: str) -> Iterator[Detail]:
     names, counts = event.classes, event.confusion
     yield Detail(text=f"classes in epoch {event.epoch + 1}, the {title} one", kind="heading")
     scores = zip(names, event.precision, event.recall, event.f1, counts, strict=False)
-    rows = [(name, *map(_figure, three), str(sum(row))) for name, *three, row in scores]
+    rows = [(name, *map(measured, three), str(sum(row))) for name, *three, row in scores]
     heading = ("label", "precision", "recall", "F1", "photographs")
     matrix = [(*cells, *map(str, row)) for cells, row in zip(rows, counts, strict=False)]
     wide = list(_table([(*heading, *(f"as {name}" for name in names)), *matrix]))
@@ -333,8 +325,8 @@ def _data_lines(manifest: Manifest | None, journal: _Journal) -> Iterator[Detail
     if started is not None:
         for label, images in (("training", started.train_images), ("validation", started.validation_images)):
             if images:
-                counts = ", ".join(f"{name} {_whole(count)}" for name, count in images.items())
-                yield Detail(label=label, text=f"{_whole(sum(images.values()))}: {counts}")
+                counts = ", ".join(f"{name} {thousands(count)}" for name, count in images.items())
+                yield Detail(label=label, text=f"{thousands(sum(images.values()))}: {counts}")
     if manifest is not None:
         if manifest.near_copies:
             photographs = sum(map(len, manifest.near_copies))
@@ -393,7 +385,7 @@ def _entries(folder: Path) -> list[tuple[str, int]]:
 
 def _total(entries: Sequence[tuple[str, int]]) -> str:
     size = sum(size for _, size in entries)
-    return f"{counted(len(entries), 'file')}, {size_in_words(size)} ({_whole(size)} bytes)"
+    return f"{counted(len(entries), 'file')}, {size_in_words(size)} ({thousands(size)} bytes)"
 
 
 def _segment_lines(journal: _Journal) -> Iterator[Detail]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import recorded
+import typer
 from msgspec import structs
 
+from facegender.cli.app import app as command_line
 from facegender.runs.config import TrainConfig
 from facegender.runs.details import Detail, Section, read_details
-from facegender.runs.events import CheckpointSaved, Notice, RequestDone
+from facegender.runs.events import CheckpointSaved, Notice, RequestDone, Status
 from facegender.runs.folder import RunFolder, Skipped
 
 
@@ -71,6 +73,17 @@ def test_commands_can_be_pasted_with_every_option_that_differs_and_the_root(stop
     assert shlex.split(line(commands, "show it").copied)[:2] == ["facegender-tui", stopped.name]
 
 
+@pytest.mark.parametrize("end", [None, "stopped", "completed"])
+def test_the_command_line_understands_every_command(root: Path, end: Status | None) -> None:
+    program = typer.main.get_command(command_line)
+    folder = recorded.write_run(root, end=end, config=TrainConfig(demo=True, widths=(1, 2, 3), learning_rate=1e-4))
+    lines = [line for line in sections(folder)["Commands"].lines if line.text.startswith("facegender ")]
+    assert len(lines) > 5
+    for line in lines:
+        name, *arguments = shlex.split(line.copied)[1:]
+        program.commands[name].make_context(name, arguments)
+
+
 def test_a_completed_run_is_trained_longer_and_a_live_one_is_stopped(root: Path) -> None:
     completed = recorded.write_run(root, "done", end="completed")
     live = recorded.write_run(root, "live")
@@ -103,6 +116,18 @@ def test_figures_are_those_of_the_best_and_the_last_epoch_with_the_confusion_mat
     ]
 
 
+def test_a_damaged_journal_leaves_lines_out_and_raises_nothing(root: Path) -> None:
+    folder = recorded.write_run(root, epochs_done=0)
+    for number, damaged in enumerate(([[1], [2, 3, 4]], [[1, 2, 3]] * 3, [[]])):
+        event = recorded.epoch_finished(
+            number, seconds=float("-inf"), images_per_second=float("nan"), confusion=damaged
+        )
+        recorded.append(folder, event)
+    found = sections(folder)
+    assert "classes in epoch" not in text(found["Figures"])
+    assert "epochs took" not in text(found["Run"])
+
+
 def test_of_many_classes_the_most_frequent_mistakes_are_listed(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=0)
     names = [f"class-{number}" for number in range(30)]
@@ -121,6 +146,7 @@ def test_checkpoints_have_their_path_size_and_epoch(stopped: RunFolder) -> None:
     last = line(sections(stopped)["Checkpoints"], "last.ckpt")
     assert last.copied == str(stopped.last_checkpoint)
     assert "epoch 3, step 15, 2 KiB" in last.text
+    assert "epoch 3, step 15, 2 KiB" in text(sections(stopped)["Checkpoints"])
 
 
 def test_a_checkpoint_that_the_journal_names_but_is_gone_is_told(root: Path) -> None:
