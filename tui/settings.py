@@ -18,10 +18,16 @@ from facegender.rendering.view_options import ColourMap
 from facegender.support.errors import UserError
 from facegender.support.fields import Field, between, fields_of, unknown_setting
 from facegender.support.files import read_regular
-from facegender.support.text import one_line
+from facegender.support.text import counted, one_line
 
 MAX_BYTES = 64 * 2**10
 """Of a file of settings; lines of a longer one would be searched for too long."""
+MAX_STATEMENT_LINES = 100
+"""Of one value, for the same reason."""
+MAX_LINE = 4096
+"""Characters; Python's parser needs half a minute for a key of 30 000 names with dots between them."""
+MAX_PROBLEMS = 10
+"""Mistakes of one file that are listed; a file with thousands of them is no file of settings."""
 
 
 def _check_smoothing(value: float) -> str:
@@ -111,7 +117,10 @@ def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda s
     text, given = read_file(path)
     problems: list[tuple[int, str]] = []
     values: dict[str, Any] = {}
-    lines = _lines_of_keys(text)
+    try:
+        lines = _lines_of_keys(text)
+    except UserError as error:
+        raise SettingsError(path, [str(error)], Settings()) from None
     for key, value in given.items():
         try:
             if key not in FIELDS:
@@ -132,7 +141,9 @@ def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda s
             kept = {name: key for name, key in settings.keys.items() if name != names[1]}
             settings = msgspec.structs.replace(settings, keys=kept)
     if problems:
-        raise SettingsError(path, [f"line {line + 1}: {problem}" for line, problem in sorted(problems)], settings)
+        listed = [f"line {line + 1}: {problem}" for line, problem in sorted(problems)[:MAX_PROBLEMS]]
+        more = len(problems) - len(listed)
+        raise SettingsError(path, listed + [f"and {counted(more, 'more mistake')}"] * bool(more), settings)
     return settings
 
 
@@ -150,6 +161,9 @@ def read_file(path: Path) -> tuple[str, dict[str, Any]]:
 
     try:
         text = data.decode("utf-8-sig")
+        lengths = map(len, text.split("\n"))
+        if (line := next((n for n, length in enumerate(lengths, 1) if length > MAX_LINE), 0)) != 0:
+            raise SettingsError(path, [f"line {line}: longer than {MAX_LINE} characters: make it shorter"], Settings())
         given = tomllib.loads(text)
     except UnicodeDecodeError:
         raise SettingsError(path, ["which is not UTF-8: save it as UTF-8"], Settings()) from None
@@ -177,6 +191,9 @@ def statements(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
 
     The keys of a table begin with its name; comments and empty lines are no statements. A statement ends at the first
     line with which it is valid.
+
+    Raises:
+        UserError: A statement has more than `MAX_STATEMENT_LINES` lines.
     """
     import tomllib
 
@@ -184,6 +201,8 @@ def statements(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
     lines = text.split("\n")
     first = 0
     for last in range(len(lines)):
+        if last - first >= MAX_STATEMENT_LINES:
+            raise UserError(f"line {first + 1}: a value of more than {MAX_STATEMENT_LINES} lines: make it shorter")
         statement = "\n".join([*lines[first : last + 1], ""])
         try:
             value: Any = tomllib.loads(statement)
@@ -202,9 +221,9 @@ def statements(text: str) -> Iterator[tuple[int, int, tuple[str, ...]]]:
 
 
 def _lines_of_keys(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line (counted from 0) where each key, or a key that begins with it, first stands."""
+    """Return the line (counted from 0) where each setting, and each entry of a table, first stands."""
     found: dict[tuple[str, ...], int] = {}
     for line, _, key in statements(text):
-        for length in range(1, len(key) + 1):
-            found.setdefault(key[:length], line)
+        found.setdefault(key[:1], line)
+        found.setdefault(key[:2], line)
     return found

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +43,22 @@ def save_setting(path: Path, name: str, value: Any) -> None:
     Raises:
         UserError: The file is not TOML, or cannot be read or written.
     """
+    with _locked(path.parent):
+        _save_setting(path, name, value)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Exclude other programs that save a setting, where the folder exists and its file system has locks."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+def _save_setting(path: Path, name: str, value: Any) -> None:
     text, given = read_file(path)
     table, _, key = name.rpartition(".")
     text = text or template()

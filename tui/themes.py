@@ -106,8 +106,8 @@ OWN = (
 """Colours that are fields of Textual's `Theme`."""
 _LIGHT_COLORFGBG = ("7", "15")
 """The backgrounds in COLORFGBG (of rxvt, Konsole and others) that are light: white and bright white of 16 colours."""
-MAX_BYTES = 64 * 2**10
-"""Of a file of a theme."""
+MAX_BYTES = 16 * 2**10
+"""Of a file of a theme; Python's parser needs half a minute for a key of 30 000 names with dots between them."""
 
 
 def automatic_theme(background: tuple[int, int, int] | None, environment: Mapping[str, str]) -> str:

@@ -132,6 +132,7 @@ def test_a_key_of_the_settings_replaces_that_of_the_command() -> None:
         ({"vew": "V"}, "no command has this name; view has"),
         ({"view": "hyper+q"}, "'hyper+q' is no key; write it as in x, ctrl+x, f5 or question_mark"),
         ({"view": ""}, "'' is no key; write it as in x, ctrl+x, f5 or question_mark"),
+        ({"view": "\x1b"}, "'\\x1b' is no key; write it as in x, ctrl+x, f5 or question_mark"),
         ({"view": "t"}, "t already belongs to train on the dashboard; give one of them another key"),
         ({"view": "?"}, "? already belongs to help on the dashboard; give one of them another key"),
         ({"palette": "c"}, "c already belongs to classify on the dashboard; give one of them "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,7 @@ from msgspec import structs
 from facegender.support.errors import UserError
 from tui.__main__ import main
 from tui.graphics.terminal import PROTOCOL_NAMES
-from tui.settings import FIELDS, Settings, SettingsError, load_settings, settings_path
+from tui.settings import FIELDS, MAX_PROBLEMS, Settings, SettingsError, load_settings, settings_path
 from tui.settings_edit import make_settings, save_setting, template
 
 
@@ -66,15 +67,29 @@ def test_all_mistakes_are_named_with_their_lines(
 
 
 def test_no_file_can_break_the_program_or_write_to_the_terminal(path: Path) -> None:
-    for data in (b"\xff", b"x = " + b"[" * 5000, b"a" * 100_000, b'"\\u001b[31m" = 1'):
+    for data in (
+        b"\xff", b"x = " + b"[" * 5000, b"a" * 100_000, b'"\\u001b[31m" = 1', b"a" + b".a" * 30_000 + b" = 1",
+        b"".join(b'k%d = "x"\n' % number for number in range(3000)),
+    ):  # fmt: skip
         path.write_bytes(data)
         with pytest.raises(SettingsError) as caught:
             load_settings(path)
         assert str(caught.value).isprintable()
+        assert len(caught.value.problems) <= MAX_PROBLEMS + 1
     path.unlink()
     path.mkdir()
     with pytest.raises(SettingsError, match="is no regular file"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("text", ["keys = [\n" + "1,\n" * 20_000 + "]\n", 'root = """\n' + "a\n" * 30_000 + '"""\n'])
+def test_a_value_of_very_many_lines_is_refused_at_once(path: Path, text: str) -> None:
+    path.write_text("\n" + text)
+    with pytest.raises(SettingsError, match="line 2: a value of more than 100 lines"):
+        load_settings(path)
+    with pytest.raises(UserError, match="line 2: a value of more than 100 lines"):
+        save_setting(path, "levels", 64)
+    assert path.read_text() == "\n" + text
 
 
 def test_the_path_is_that_of_the_config_folder(
@@ -158,6 +173,16 @@ def test_a_linked_file_stays_a_link(tmp_path: Path, path: Path) -> None:
     save_setting(path, "levels", 64)
     assert path.is_symlink()
     assert kept.read_text() == "bell = false\nlevels = 64\n"
+
+
+def test_programs_that_save_at_once_lose_nothing(path: Path) -> None:
+    expected = {"bell": False, "levels": 64, "smoothing": 0.5, "x_axis": "steps", "keys.view": "V", "keys.runs": "f5"}
+    for _ in range(3):
+        with ThreadPoolExecutor(len(expected)) as threads:
+            list(threads.map(lambda item: save_setting(path, *item), expected.items()))
+        keys = {"view": "V", "runs": "f5"}
+        assert load_settings(path) == Settings(bell=False, levels=64, smoothing=0.5, x_axis="steps", keys=keys)
+        path.unlink()
 
 
 def test_what_cannot_be_saved_is_said_and_changes_nothing(tmp_path: Path, path: Path) -> None:
