@@ -13,8 +13,11 @@ import recorded
 from piloting import running, screen_text, until
 
 from facegender.runs.config import TrainConfig
+from facegender.runs.details import read_details
 from facegender.runs.events import AnyEvent, Event, decode, encode
+from facegender.runs.folder import Skipped
 from facegender.runs.frames import write_frame
+from facegender.runs.lock import Process
 from facegender.runs.summary import summarise
 from facegender.support.text import printable_strings
 from tui.graphics.geometry import Area
@@ -93,6 +96,21 @@ def test_no_string_of_a_manifest_s_summary_can_control_the_terminal(root: Path, 
     folder = recorded.write_run(root, data=f"/data/{text}")
     assert text in summarise(folder).data
     assert all(string.isprintable() for string in strings_in(printable_strings(summarise(folder))))
+
+
+@TEXTS
+def test_no_string_of_the_run_page_can_control_the_terminal(root: Path, text: str) -> None:
+    folder = recorded.write_run(
+        root,
+        data=f"/data/{text}",
+        config=TrainConfig(data=f"/data/{text}"),
+        program=text,
+        process=Process(pid=1, host=text),
+        skipped=[Skipped(f"female/{text}.jpg", text)],
+    )
+    recorded.append(folder, *recorded.one_of_each())
+    shown = [line for section in read_details(folder).sections for line in section.lines]
+    assert all(part.isprintable() for line in shown for part in (line.label, line.text, line.copied))
 
 
 @TEXTS
