@@ -16,6 +16,7 @@ from msgspec import structs
 from piloting import COMMON, LARGE, SMALL, WatchedApp, palette_of, running, screen_text, title, until, until_said
 from textual import events
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from facegender.runs.events import Notice, RunFinished, Status, System
 from facegender.runs.folder import RunFolder, open_run
@@ -227,7 +228,7 @@ async def test_every_key_of_the_registry_can_be_pressed(root: Path, size: tuple[
         await seen(app, 2)
         for key in [*KEYS, "tab", "shift+tab", "pageup", "pagedown", *map(str, range(1, len(PANES) + 1))]:
             await pilot.press(key)
-            while app.screen is not app.dashboard:
+            while app.screen is not app.dashboard or isinstance(app.focused, Input):
                 await pilot.press("escape")
         assert app.dashboard.is_current
         assert app.is_running
@@ -241,8 +242,9 @@ async def test_every_key_can_be_pressed_where_there_is_no_run(root: Path, size: 
         assert app.screen is app.dashboard
         for key in KEYS:
             await pilot.press(key)
-            while app.screen is not app.dashboard:
+            while app.screen is not app.dashboard or isinstance(app.focused, Input):
                 await pilot.press("escape")
+        await pilot.press("5")
         assert "no run" in screen_text(app)
 
 
