@@ -70,7 +70,6 @@ OVERVIEW_FROM = (200, 50)
 """Columns and rows of the smallest terminal in which several layers are shown at once."""
 OVERVIEW_SHARE = 0.4
 """Of the width beside the charts."""
-EXPLORER_PANES = ("layer-list", "health", "scrubber")
 LISTS_COLUMNS = 38
 """Width of the explorer's lists."""
 CHARTS = ("loss", "accuracy")
@@ -104,6 +103,7 @@ class Dashboard(PictureScreen):
         self._run = Pane("Run", self._run_facts, id="run")
         self._layer_list, self._health_list = LayerList(), HealthList()
         self._layer_pane = ListPane("Layers", self._layer_list, id="layer-list")
+        self._health_pane = ListPane("Health", self._health_list, id="health")
         self._log = RunLog()
         self._log_pane = Pane("Log", self._log, id="log")
         self._filter_line = FilterLine()
@@ -121,7 +121,7 @@ class Dashboard(PictureScreen):
         self._rest_until = 0.0
 
     def compose(self) -> ComposeResult:
-        """All panes; `_arrange` decides which are visible."""
+        """The panes that a terminal of some size shows at first; `_arrange` decides which are visible."""
         yield StatusLines(self.state, id="status")
         yield Static(id="tabs", markup=False)
         with Row(id="panes"):
@@ -130,13 +130,9 @@ class Dashboard(PictureScreen):
                 yield self._charts.second
                 yield self._run
                 yield Pane("Machine", self._machine_facts, id="machine")
-                yield self._layer_pane
-                yield ListPane("Health", self._health_list, id="health")
             with Column(id="right"):
                 yield self.browser
-                yield self._scrubber
                 yield self._log_pane
-        yield self._filter_line
         yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
@@ -144,11 +140,26 @@ class Dashboard(PictureScreen):
         self.set_interval(REFRESH_S, self._refresh_if_stale)
         self.set_interval(CLOCK_S, self._tick)
         self.set_timer(PREPARE_AFTER_S, self._prepare_mistakes)
-        if self.folder is not None:
-            # After the first paint, as the first steps import numpy.
-            self.call_after_refresh(self.open_run, self.folder)
         self._charts.use_settings(settings_of(self.app))
         self._arrange()
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """Mount what is hidden at first and open the run, whose first steps import numpy: after the first paint."""
+        await self._mount_hidden()
+        if self.folder is not None:
+            self.open_run(self.folder)
+
+    async def _mount_hidden(self) -> None:
+        """Mount the explorer's panes and the line for filters, unless they are."""
+        if not self._layer_pane.is_attached:
+            mounting = (
+                self.query_one("#left").mount(self._layer_pane, self._health_pane),
+                self.query_one("#right").mount(self._scrubber, after=self.browser),
+                self.mount(self._filter_line, before=self.query_one(KeyHints)),
+            )
+            for mounted in mounting:
+                await mounted
 
     @on(SettingsChanged)
     def _use_settings(self) -> None:
@@ -263,7 +274,7 @@ class Dashboard(PictureScreen):
             if self._overview_begun:
                 self._show_overview()
         now = time.monotonic()
-        if self._stale and self.is_current and now >= self._rest_until:
+        if self._stale and self.is_current and now >= self._rest_until and self._scrubber.is_mounted:
             self._stale = False
             self._show()
             # Never spend more than a tenth of the time on this, even on a slow machine.
@@ -357,7 +368,7 @@ class Dashboard(PictureScreen):
         layers = state.started.layers if state.started else []
         self._layer_list.show(layers, found, self.browser.selection.layer)
         self._health_list.show(found, [layer.name for layer in layers])
-        if self._explorer and bool(found) != self.query_one("#health").display:
+        if self._explorer and bool(found) != self._health_pane.display:
             if not found and self._health_list.has_focus:
                 self.browser.focus()
             self._arrange()
@@ -394,8 +405,8 @@ class Dashboard(PictureScreen):
             return
         single = self._enlarged or not wide
         self.query_one(StatusLines).one_row = False
-        for name in EXPLORER_PANES:
-            self.query_one(f"#{name}").display = False
+        for hidden in (self._layer_pane, self._health_pane, self._scrubber):
+            hidden.display = False
         left, column = self.query_one("#left"), self.query_one(f"#{self._pane}").parent
         for side in (left, self.query_one("#right")):
             side.display = not single or side is column
@@ -422,18 +433,18 @@ class Dashboard(PictureScreen):
 
     def _arrange_explorer(self, wide: bool) -> None:
         """Show the pictures and the epochs, with the lists beside them, or alone if there is little room."""
-        health = self.query_one("#health")
+        health = self._health_pane
         health.display = bool(self._health[1])
         alone = not wide and self._health_list.has_focus
         left = self.query_one("#left")
         left.display, self.query_one("#right").display = wide or alone, not alone
         left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
         self.query_one(StatusLines).one_row = not wide  # a row more for the picture
-        self.query_one("#layer-list").display = not alone
+        self._layer_pane.display = not alone
         health.styles.max_height = "100%" if alone else "50%"
         for name in commands.PANES:
             self.query_one(f"#{name}").display = name == "layers"
-        self.query_one("#scrubber").display = True
+        self._scrubber.display = True
         self.query_one("#tabs").remove_class("-needed")
 
     def _open_explorer(self, open_: bool) -> None:
@@ -493,6 +504,7 @@ class Dashboard(PictureScreen):
 
     async def action_filter(self) -> None:
         """Filter the lines of the log, or in the explorer the layers."""
+        await self._mount_hidden()
         if not self._explorer:
             if not self._log_pane.display:
                 self.action_focus_pane("log")
