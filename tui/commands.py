@@ -487,7 +487,7 @@ def _is_key(key: str) -> bool:
         or key_to_character(last) is not None
         or last in (one.value for one in Keys)
     )
-    return known and all(modifier in ("ctrl", "shift", "alt", "super") for modifier in modifiers)
+    return known and last.isprintable() and all(modifier in ("ctrl", "shift", "alt", "super") for modifier in modifiers)
 
 
 def _other_with_key(name: str, keymap: Mapping[str, str]) -> str:
