@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from facegender.support.errors import print_error
+from facegender.support.progress import progress_in_sentences
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +21,7 @@ PRINT_EVERY_S = 0.1
 
 @contextlib.contextmanager
 def progress_bar(text: str, total: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """Show a bar that is gone when the block ends, below what is printed meanwhile; elsewhere print sentences.
+    """Show a bar, below what is printed meanwhile, that disappears with the block; without a terminal print sentences.
 
     Args:
         text: What is being done, e.g. "classifying".
@@ -34,8 +35,6 @@ def progress_bar(text: str, total: int, *, shown: bool = True) -> Iterator[Calla
         yield lambda: None
         return
     if not sys.stderr.isatty():
-        from facegender.training.threads.console import progress_in_sentences
-
         report, done = progress_in_sentences(print_error), itertools.count(1)
         report(text, 0, total)
         yield lambda: report(text, next(done), total)

@@ -2,15 +2,16 @@
 
 import contextlib
 import sys
+from typing import TextIO
 
 from facegender.support.text import one_line
 
 
-def print_error(text: str) -> None:
-    """Print one safe line on stderr. A terminal that is gone is ignored."""
+def print_error(text: str, file: TextIO | None = None) -> None:
+    """Print one safe line on stderr, or on another stream. A terminal that is gone is ignored."""
     # The newline is part of the text, because otherwise another thread's line could come between the two.
     with contextlib.suppress(OSError, ValueError):
-        print(f"facegender: {one_line(text)}\n", end="", file=sys.stderr, flush=True)
+        print(f"facegender: {one_line(text)}\n", end="", file=file or sys.stderr, flush=True)
 
 
 class UserError(Exception):

@@ -11,8 +11,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -26,10 +27,10 @@ from facegender.data.dataset import CLASSES
 from facegender.network.module import FaceGenderModule
 from facegender.runs.config import TrainConfig, validate
 from facegender.support.errors import UserError, print_error
+from facegender.support.progress import progress_in_sentences
 from facegender.training.failures import describe, is_out_of_memory
 from facegender.training.hardware import Hardware, choose_hardware
 from facegender.training.stop import Stopped, StopSwitch, signals_handled
-from facegender.training.threads.console import progress_in_sentences
 from facegender.training.trainer import build_trainer, configure_libraries
 
 Float64Array = npt.NDArray[np.float64]
@@ -198,7 +199,8 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
                     )
                 configure_libraries(config, hardware)
                 module = LossCollector(config, CLASSES, data.train_images)
-                tried = progress_in_sentences(_to(sys.stderr), "learning rates")
+                # Without a terminal `measure_curve` discards its own standard error, because the finder draws a bar there.
+                tried = progress_in_sentences(partial(print_error, file=sys.stderr), "learning rates")
                 module.report = lambda done: tried("trying", done, batches)
                 return measure_curve(module, data, batches, hardware)
     except Stopped:
@@ -207,16 +209,6 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
         if is_out_of_memory(error):
             raise UserError(describe(error)) from error
         raise
-
-
-def _to(stream: IO[str]) -> Callable[[str], None]:
-    """Report to a stream, also while the standard error is another one."""
-
-    def report(text: str) -> None:
-        with contextlib.redirect_stderr(stream):
-            print_error(text)
-
-    return report
 
 
 def measure_curve(module: LossCollector, data: FaceDataModule, batches: int, hardware: Hardware) -> RateCurve:

@@ -13,9 +13,10 @@ from facegender.runs.frames import Frame
 from facegender.runs.predictions import Predictions
 from facegender.runs.requests import TrainerRequest, take_requests
 from facegender.support.files import exists
+from facegender.support.progress import progress_in_sentences
 from facegender.training.run_setup import RunSetup
 from facegender.training.stop import StopSwitch
-from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog, progress_in_sentences
+from facegender.training.threads.console import ConsoleThread, Preparing, TrainLog
 from facegender.training.threads.frames import FrameThread
 from facegender.training.threads.journal import Item, JournalThread
 

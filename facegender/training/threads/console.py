@@ -7,9 +7,7 @@ import io
 import logging
 import os
 import threading
-import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,10 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from facegender.runs.events import EpochFinished, EpochStarted, Event, Notice, RequestDone, RunStarted, Steps
 from facegender.support.files import open_regular
-from facegender.support.text import age_in_words, figure, printable, thousands
+from facegender.support.text import figure, printable, thousands
 
 MAX_WAITING = 5000
-SENTENCE_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,28 +29,6 @@ class Preparing:
     stage: str
     done: int
     count: int
-
-
-def progress_in_sentences(
-    report: Callable[[str], None], things: str = "photographs"
-) -> Callable[[str, int, int], None]:
-    """Make a function of stage, done and count, as in `Preparing`, that reports a sentence every few seconds."""
-    stage_now, stage_began, done_before, reported_at = "", 0.0, 0, 0.0
-
-    def progress(stage: str, done: int, count: int) -> None:
-        nonlocal stage_now, stage_began, done_before, reported_at
-        now = time.monotonic()
-        if stage != stage_now:
-            stage_now, stage_began, done_before, reported_at = stage, now, done, now
-        if done < count and now - reported_at >= SENTENCE_EVERY_S:
-            reported_at = now
-            text = f"{stage} {things}: {done} of {count}"
-            if done > done_before:
-                left_s = (count - done) * (now - stage_began) / (done - done_before)
-                text += f", {age_in_words(left_s)} left"
-            report(text)
-
-    return progress
 
 
 class TrainLog:
