@@ -32,7 +32,7 @@ def set(
         Literal["learning-rate", "epochs"],
         typer.Argument(
             metavar="learning-rate|epochs",
-            help="The learning rate of the next step, which the schedule goes on from; or the epochs of the whole run.",
+            help="The learning rate of the next step, from which its schedule continues; or all epochs of the run.",
         ),
     ],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="Its new value.")],
@@ -51,30 +51,30 @@ def set(
     except UserError as error:
         raise UserError(f"{setting} {error}") from None
     folder = open_run(root, run)
-    options = [f"--epochs={request.epochs}"] if request.epochs else []
-    _ask(folder, request, wait, json, shell_command(root, "train", f"--resume={run}", *options))
+    _ask(folder, request, wait, json, *([f"--epochs={request.epochs}"] if request.epochs else []))
 
 
 def checkpoint(run: Run, wait: Wait = 30, json: Json = False, root: Root = Path()) -> None:
     """Save last.ckpt of a live run after its next batch; of a run of somebody's own script, requested.ckpt."""
-    _ask(open_run(root, run), CheckpointRequest(), wait, json, shell_command(root, "train", f"--resume={run}"))
+    _ask(open_run(root, run), CheckpointRequest(), wait, json)
 
 
 def frame(run: Run, wait: Wait = 30, json: Json = False, root: Root = Path()) -> None:
     """Record the feature maps and filters of a live run after its next batch."""
-    _ask(open_run(root, run), FrameRequest(), wait, json, shell_command(root, "train", f"--resume={run}"))
+    _ask(open_run(root, run), FrameRequest(), wait, json)
 
 
-def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, resume: str) -> None:
+def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, *options: str) -> None:
     """Send a request, and print the answer that arrives in time.
 
     Args:
-        resume: The command that makes the run live again.
+        options: Options of ``facegender train`` that have the same effect when the run is resumed.
     """
     if not math.isfinite(wait_s):
         raise UserError("--wait must be a number of seconds")
     if (state := folder.state()) not in LIVE_STATES:
         manifest = folder.read_manifest()
+        resume = shell_command(folder.root, "train", f"--resume={folder.name}", *options)
         remedy = "start its script again" if manifest is not None and manifest.script else f"resume it with: {resume}"
         raise UserError(f"run {folder.name} has {state}, and takes requests only while it trains: {remedy}")
     sent = send_request(folder, request)

@@ -40,7 +40,7 @@ from facegender.support.text import (
 )
 
 Kind = Literal["", "heading", "table", "command", "path", "changed", "dim", "warning", "error"]
-"""How a line is to be read: "table" lines are aligned with those around them, "changed" is not at its default."""
+"""How a line is shown: "table" lines are aligned with those around them, "changed" is not at its default."""
 Action = Literal[
     "", "train", "longer", "resume", "stop", "find-rate", "evaluate", "export-safetensors", "export-onnx", "export-pth"
 ]
@@ -59,8 +59,8 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         label: What the text is about; empty in headings and tables.
         copied: What to copy instead of the text, ready to paste into a shell.
-        action: What a command does, for who can do it at once.
-        arguments: Of the command, after the name of the program.
+        action: What the command does, for a program that can carry it out; empty for other lines.
+        arguments: Arguments of the command, after the name of the program.
     """
 
     label: str = ""
@@ -72,13 +72,13 @@ class Detail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """Some lines about one thing."""
+    """A title and the lines below it."""
 
     title: str
     lines: tuple[Detail, ...]
 
     def as_text(self) -> str:
-        """The whole section as plain text, one line each."""
+        """Return the section as plain text: its title, then a line for each of its lines."""
         width = max((len(line.label) for line in self.lines), default=0)
         texts = (f"{line.label:<{width}}  {line.text}" if line.label else line.text for line in self.lines)
         return "\n".join([self.title, *map(str.rstrip, texts)])
@@ -92,7 +92,7 @@ class RunDetails(msgspec.Struct, frozen=True, kw_only=True):
     sections: tuple[Section, ...]
 
     def command(self, action: Action) -> Detail | None:
-        """Return the command that does something; None if this run has none."""
+        """Return the line of the command for an action; None if the run has no such command now."""
         lines = (line for section in self.sections for line in section.lines)
         return next((line for line in lines if line.action == action), None)
 

@@ -19,7 +19,7 @@ LIMIT_S = 60.0
 
 
 def facts_of(folder: RunFolder, status: Status, error: str) -> dict[str, str]:
-    """Environment variables that tell the command of the run; what is not known is empty.
+    """Return environment variables that describe the run to the command; unknown facts are empty.
 
     Epochs are counted from 1, as people see them.
     """
@@ -39,10 +39,10 @@ def facts_of(folder: RunFolder, status: Status, error: str) -> dict[str, str]:
 
 
 def run_on_end(command: str, folder: RunFolder, status: Status, error: str = "", limit_s: float = LIMIT_S) -> None:
-    """Run a command by the shell once the run is released, and report if it fails or takes too long.
+    """Have the shell run a command, and report if it fails or takes too long; the lock of the run is free by then.
 
-    Nothing of the run becomes part of the command itself: it finds the facts in environment variables. It prints to
-    where the trainer prints.
+    The facts of the run are in environment variables and never become part of the command. It writes to the standard
+    output and error of the trainer.
     """
     try:
         process = subprocess.Popen(
@@ -58,7 +58,7 @@ def run_on_end(command: str, folder: RunFolder, status: Status, error: str = "",
     try:
         code = process.wait(limit_s)
     except subprocess.TimeoutExpired:
-        print_error(f"run {folder.name}: --on-end was ended after {limit_s:g} s: end it with & to let it go on")
+        print_error(f"run {folder.name}: --on-end was ended after {limit_s:g} s: append & to run it in the background")
     else:
         if code:
             print_error(f"run {folder.name}: --on-end failed with exit code {code}: {one_line(command)}")

@@ -86,7 +86,9 @@ def test_the_cycle_of_the_tuned_recipe_is_scaled_by_a_learning_rate_and_stretche
     _, epochs = answers_of(tmp_path, "a")
     base = 2e-4 / lr_factor(6, 12)
     assert epochs.learning_rate == pytest.approx(base * lr_factor(6, 16))
-    assert epochs.outcome.startswith("4 epochs are planned instead of 3; on that cycle the learning rate is ")
+    assert epochs.outcome.startswith(
+        "4 epochs are planned instead of 3; with the stretched schedule the learning rate is "
+    )
     assert rates_of(tmp_path, "a")[2] == pytest.approx(base * lr_factor(8, 16))
     assert rates_of(tmp_path, "a")[3] == pytest.approx(base * lr_factor(12, 16))
     assert optimiser_rates(folder) == pytest.approx([base * lr_factor(16, 16)] * 2)

@@ -147,23 +147,24 @@ class Source:
         """Save a checkpoint on request; all processes of a run call it together.
 
         Args:
-            report: To be called once, from any thread, with whether it is saved, and what to answer.
+            report: Called once, from any thread, with whether it was saved, and the text of the answer.
         """
         raise NotImplementedError
 
     def epochs_problem(self, trainer: Trainer, epochs: int) -> str:
-        """Why the run cannot train this many epochs in total, as a clause; empty if it can."""
+        """Return why the run cannot train this many epochs in total, as a clause; empty if it can."""
         raise NotImplementedError
 
     def set_epochs(self, trainer: Trainer, pl_module: LightningModule, epochs: int) -> None:
-        """Train this many epochs in total, for which `epochs_problem` has no objection."""
+        """Train this many epochs in total; only called if `epochs_problem` is empty."""
         raise NotImplementedError
 
     def changes_to_store(self, trainer: Trainer, request: SetRequest) -> Callable[[], str]:
-        """Take what a resumed run has to know of a request that was carried out.
+        """Collect what a resumed run must know about a request that was carried out.
 
         Returns:
-            Stores it, on a thread that may wait for the disk, and returns what went wrong as a clause, or "".
+            A function that stores it, for a thread that may wait for the disk; it returns what went wrong as a clause,
+            empty if nothing did.
         """
         return str
 

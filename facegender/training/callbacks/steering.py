@@ -43,7 +43,7 @@ class Steering:
 
     Args:
         source: The training; its `Source.sink` has the requests and takes the answers.
-        record_frame: Records a frame; returns whether it did, and what to answer.
+        record_frame: Records a frame; returns whether it succeeded, and the text of the answer.
     """
 
     def __init__(self, source: Source, record_frame: Callable[[Trainer, LightningModule], tuple[bool, str]]) -> None:
@@ -137,7 +137,7 @@ class Steering:
             self._source.set_epochs(trainer, pl_module, epochs)
             outcomes.append(f"{epochs} epochs are planned instead of {before}")
             if rate is None and learning_rate(trainer) != rate_before:
-                outcomes.append(f"on that cycle the learning rate is {learning_rate(trainer):.4g} at this step")
+                outcomes.append(f"with the stretched schedule the learning rate is {learning_rate(trainer):.4g} now")
         if rate is not None:
             set_learning_rate(trainer, rate)
             text = f"the learning rate is {rate:g} instead of {rate_before:.4g} from step {answer.step + 1} on"
@@ -163,12 +163,12 @@ class Steering:
 
 
 def learning_rate(trainer: Trainer) -> float:
-    """The learning rate of the next step."""
+    """Return the learning rate of the next step, of the first parameter group."""
     return float(trainer.optimizers[0].param_groups[0]["lr"])
 
 
 def learning_rate_problem(trainer: Trainer) -> str:
-    """Why the learning rate cannot be changed, as a clause; empty if it can."""
+    """Return why the learning rate cannot be changed, as a clause; empty if it can."""
     if len(trainer.optimizers) != 1:
         return f"the module has {len(trainer.optimizers)} optimisers: only the learning rate of a single one can be set"
     if not learning_rate(trainer) > 0:
@@ -179,13 +179,13 @@ def learning_rate_problem(trainer: Trainer) -> str:
 
 
 def set_learning_rate(trainer: Trainer, rate: float) -> None:
-    """Make this the learning rate of the next step; other parameter groups and later rates change in proportion."""
+    """Set the learning rate of the next step; other parameter groups and later rates change in proportion."""
     scale_learning_rates(trainer, rate / learning_rate(trainer))
     _put_rate(trainer.optimizers[0], 0, rate)  # without the rounding of a product
 
 
 def scale_learning_rates(trainer: Trainer, factor: float) -> None:
-    """Multiply the rates of the next step and those that schedules compute later ones from."""
+    """Multiply the rates of the next step, and those from which schedules compute later rates, by a factor."""
     (optimiser,) = trainer.optimizers
     for index, group in enumerate(optimiser.param_groups):
         _put_rate(optimiser, index, float(group["lr"]) * factor)
@@ -197,7 +197,7 @@ def scale_learning_rates(trainer: Trainer, factor: float) -> None:
 
 def _put_rate(optimiser: Optimizer, index: int, rate: float) -> None:
     group = optimiser.param_groups[index]
-    if isinstance(group["lr"], Tensor):  # which a compiled or captured step reads from its place
+    if isinstance(group["lr"], Tensor):  # a compiled or captured step reads the same tensor
         group["lr"].fill_(rate)
     else:
         group["lr"] = rate

@@ -1,6 +1,6 @@
-"""Warnings that come unasked: what happens to a run while nobody looks. Pure; the journal's thread asks it.
+"""Warnings about a run that nobody is watching. The journal thread feeds it; it does no input or output itself.
 
-Each warning is given when its cause begins, and taken back when it is over.
+Each warning is reported once when its cause begins, and again when it is over.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from facegender.support.text import age_in_words, one_line, size_in_words
 MEDIAN_OF = 16
 """Steps over which the median loss is taken, so that single outliers do not matter."""
 EXPLODED = 10.0
-"""A median loss has exploded if it is this many times the lowest so far, or the loss of guessing if that is higher."""
+"""The loss has exploded if its median exceeds this many times the lowest median so far, or the loss of guessing."""
 
 NOT_FINITE_STEPS = 8
-"""After so many steps in a row a loss is not finite; that of a single step may not be known, as of an empty batch."""
+"""Steps in a row without a finite loss that cause a warning; a single one may be unknown, as of an empty batch."""
 
 MIN_SILENCE_S = 60.0
 USUAL_STEPS = 20
-"""Without a step for this many times the usual time, but at least `MIN_SILENCE_S`, a run makes no progress."""
+"""A run makes no progress if no step ends within this many usual steps, and within `MIN_SILENCE_S`."""
 SUSPENDED_S = 20.0
-"""A watchdog that was not asked for so long was suspended together with the training."""
+"""If `Watchdog.poll` was not called for this long, the whole process was suspended, not only the training."""
 MIN_PAUSE_S = 600.0
 USUAL_PAUSES = 5
-"""The same between two epochs, where a run validates."""
+"""The same between two epochs, when a run validates: this many of the longest pauses, and `MIN_PAUSE_S`."""
 
 WAITS_OF = 64
-"""Steps over which the share of waiting for data is taken."""
+"""Steps over which the share of the time that is spent waiting for data is measured."""
 MIN_WAITS_S = 5.0
-"""How long these steps take at least: with shorter ones nobody has to wait."""
+"""If these steps take less time than this, no warning is worth it."""
 STALLED, FLOWING = 0.5, 0.25
-"""Waiting for data is a warning from the first share of a step on, and over below the second."""
+"""Shares of a step: waiting for data causes a warning above the first one, and it is over below the second."""
 
 MEMORY_FULL, MEMORY_FREE = 0.97, 0.92
 SPARE_BYTES = 64 << 20
-"""Room on the disk for what a run writes beside its checkpoints."""
+"""Room on the disk for everything that a run writes besides its checkpoints."""
 BYTES_PER_PARAMETER = 12
-"""Of a checkpoint before there is one: the weight and two moments of Adam, 4 bytes each."""
+"""Estimates the size of the first checkpoint: the weight and two moments of Adam, 4 bytes each."""
 MAX_EPISODES = 3
-"""How often a run gives the same warning, with its end in between."""
+"""How often the same warning is reported in a run; it is over in between."""
 
 
 class LossWatch:
@@ -123,7 +123,10 @@ class Watchdog:
                 self._step_at = None
 
     def add_step(self, waited_s: float, took_s: float) -> None:
-        """Take how long a step waited for its data, and how long it took with that; its `Steps` follow."""
+        """Take how long a step waited for its data, and how long it took in all.
+
+        Call it before `observe` gets the `Steps` with this step.
+        """
         self._waits.append((waited_s, took_s))
 
     def _look_for_stall(self) -> None:
@@ -147,7 +150,7 @@ class Watchdog:
             checkpoint_bytes: Size of the last checkpoint; 0 if there is none.
         """
         if self._step_at is not None:
-            if now - self._polled_at > SUSPENDED_S:  # the whole process was, and not only the training
+            if now - self._polled_at > SUSPENDED_S:  # the whole process was suspended
                 self._step_at += now - self._polled_at
             silent_s = now - self._step_at
             self._set("progress", True if silent_s > self._patience_s() else None, self._silence(silent_s))
