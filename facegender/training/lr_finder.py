@@ -199,7 +199,7 @@ def find_learning_rate(config: TrainConfig, root: Path, batches: int) -> RateCur
                     )
                 configure_libraries(config, hardware)
                 module = LossCollector(config, CLASSES, data.train_images)
-                # Without a terminal `measure_curve` discards its own standard error, because the finder draws a bar there.
+                # Without a terminal `measure_curve` replaces the standard error, because the finder draws a bar there.
                 tried = progress_in_sentences(partial(print_error, file=sys.stderr), "learning rates")
                 module.report = lambda done: tried("trying", done, batches)
                 return measure_curve(module, data, batches, hardware)
