@@ -13,6 +13,7 @@ from tui.host.history import MAX_LINES, History
 from tui.messages import SetEpochs, SetLearningRate
 from tui.screens.compare import Compare
 from tui.screens.help import Help
+from tui.screens.new_run import NewRun
 from tui.screens.runs import Runs
 from tui.widgets.layers import LayerList
 
@@ -209,3 +210,19 @@ async def test_control_characters_of_names_are_not_shown(root: Path) -> None:
         await until_said(app, "typed before")
         assert "\x1b" not in screen_text(app)
         assert app.screen.query(LayerList) is not None
+
+
+async def test_in_a_form_its_keys_are_those_of_the_palette(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("t")
+        await until(lambda: isinstance(app.screen, NewRun) and app.screen.is_mounted)
+        field = app.focused
+        await pilot.press("ctrl+p", *"hel", "tab")
+        palette = palette_of(app)
+        assert palette is not None
+        assert palette.input.value == "help"
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, Help))
+        await pilot.press("q")
+        await until(lambda: app.focused is field)
