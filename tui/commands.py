@@ -194,7 +194,7 @@ DASHBOARD = (
     Command("shrink", "underscore,minus", "enlarge(False)", "show all panes again", "", "Everywhere"),
     Command("next-pane", "tab", "next_pane(1)", "focus the next pane", "", "Everywhere"),
     Command("previous-pane", "shift+tab", "next_pane(-1)", "focus the previous pane", "", "Everywhere"),
-    Command("filter", "slash", "filter", "show only lines of the log, or layers in the explorer, with a text", "filter",
+    Command("filter", "slash", "filter", "show only log lines that contain a text; in the explorer, layers", "filter",
             "Everywhere"),
     Command("log-up", "pageup", "scroll_log(-1)", "scroll the log up", "", "Everywhere"),
     Command("log-down", "pagedown", "scroll_log(1)", "scroll the log down", "", "Everywhere"),
@@ -346,7 +346,7 @@ RUN_PAGE = (
     Command("previous-section", "left,h,shift+tab", "section(-1)", "previous section", "section"),
     Command("next-section", "right,l,tab", "section(1)", "next section", "section"),
     Command("explore", "enter", "details('choose')", "carry out the command under the cursor", "do it"),
-    Command("filter", "slash", "filter", "show only lines with a text", "filter"),
+    Command("filter", "slash", "filter", "show only lines that contain a text", "filter"),
     Command("stop", "S", "request('stop')", "stop the run after this batch (asks first)", "stop", "", "live"),
     Command("resume", "R", "request('resume')", "resume the run from its last checkpoint", "resume", "",
             "ended incomplete"),
@@ -438,7 +438,7 @@ def bindings(commands: Iterable[Command]) -> list[Binding]:
 
 _SHOWN = {
     "left": "←", "right": "→", "up": "↑", "down": "↓", "escape": "Esc", "space": "Space", "pageup": "PgUp",
-    "pagedown": "PgDn", "slash": "/",
+    "pagedown": "PgDn", "slash": "/", "plus": "+", "minus": "-", "underscore": "_",
 }  # fmt: skip
 
 
@@ -451,7 +451,7 @@ def _shown(key: str) -> str:
     *modifiers, last = key.split("+")
     character = key_to_character(last) or ""
     name = _SHOWN.get(last) or (character if character.isprintable() and character else last.title())
-    return "+".join([*map(str.title, modifiers), name.upper() if modifiers else name])
+    return "+".join([*map(str.title, modifiers), name.upper() if modifiers and len(name) == 1 else name])
 
 
 def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -86,6 +86,24 @@ async def test_an_argument_is_asked_for_and_what_is_wrong_with_it_is_said_in_pla
         assert app.screen is app.dashboard
 
 
+async def test_what_begins_with_the_typed_letters_comes_first(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("colon", *"ep", "tab")
+        assert palette_of(app)
+        assert palette_of(app).input.value == "epoch "
+
+
+async def test_a_command_without_an_argument_is_not_run_with_one(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("colon", *"first-epoch 2", "enter")
+        await until_said(app, "first-epoch takes no argument")
+        assert app.dashboard.browser.epoch == 2
+
+
 async def test_a_layer_is_completed_and_shown(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):

@@ -113,6 +113,8 @@ def test_every_pane_has_a_number() -> None:
         ("ctrl+p", ["Ctrl+P"]),
         ("shift+left", ["Shift+←"]),
         ("tab", ["Tab"]),
+        ("shift+tab", ["Shift+Tab"]),
+        ("plus,underscore,minus", ["+", "_", "-"]),
         ("", []),
     ],
 )

@@ -48,10 +48,10 @@ class Help(BaseScreen[None]):
         """The commands, the terminal, the labels."""
         with VerticalScroll(can_focus=False):
             yield Static(Text("Keys", "bold"), classes="heading")
+            yield Static(Text(_NOTE, "dim"))
             yield Static(self._commands(), id="commands")
             if self._screen.HELP:
                 yield Static(Text(self._screen.HELP, "dim"))
-            yield Static(Text(_NOTE, "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
             yield Static(self._terminal_facts())
             yield Static(Text("About the labels", "bold"), classes="heading")
@@ -72,7 +72,7 @@ class Help(BaseScreen[None]):
                 reason = self._screen.reason(command, lacks)
                 about = Text(command.description, "dim" if reason else "")
                 if command.argument:
-                    about.append(f": {command.name} and {commands.ARGUMENTS[command.argument]}")
+                    about.append(f": type :{command.name} and {commands.ARGUMENTS[command.argument]}")
                 if reason:
                     about.append(f" (not now: {reason})", "$warning")
                 table.add_row(Text(key, "dim" if reason else "bold", justify="right"), about, Text(command.name, "dim"))

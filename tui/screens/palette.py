@@ -206,10 +206,13 @@ class Palette(Vertical):
         return self._below.choices(command.argument)
 
     def _ranked(self, query: str, entries: list[Entry]) -> list[tuple[Entry, tuple[int, ...]]]:
-        """Return the entries that match, the best first, with the places of the matching characters."""
+        """Return the entries that match, with the places of the matching characters.
+
+        What can be run comes first, then what begins with the query, then the better match.
+        """
         if not query:
             return [(entry, ()) for entry in entries]
-        found: list[tuple[bool, float, Entry, tuple[int, ...]]] = []
+        found: list[tuple[bool, bool, float, Entry, tuple[int, ...]]] = []
         lowered = query.lower()
         for entry in entries:
             score: float = 0.0
@@ -220,9 +223,9 @@ class Palette(Vertical):
             if not score and lowered in entry.description.lower():
                 score = 0.1
             if score:
-                found.append((bool(entry.reason), -score, entry, tuple(offsets)))
-        found.sort(key=lambda match: match[:2])
-        return [(entry, offsets) for _, _, entry, offsets in found]
+                found.append((bool(entry.reason), not name.startswith(lowered), -score, entry, tuple(offsets)))
+        found.sort(key=lambda match: match[:3])
+        return [(entry, offsets) for *_, entry, offsets in found]
 
     # Showing it
 
@@ -340,6 +343,9 @@ class Palette(Vertical):
             self._show()
         elif reason := self._below.reason(command):
             self._error = f"{name}: {reason}"
+            self._show()
+        elif argument and not command.argument:
+            self._error = f"{name} takes no argument"
             self._show()
         elif command.argument and not argument.strip():
             self._write(f"{name} ")
