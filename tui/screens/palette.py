@@ -82,7 +82,7 @@ class Palette(Vertical):
             (
                 Command("palette-run", "enter", "accept", "run the command", priority=True),
                 Command("palette-complete", "tab", "complete", "complete", priority=True),
-                Command("palette-close", "escape,ctrl+c", "close", "close", priority=True),
+                Command("palette-close", "escape", "close", "close", priority=True),
                 Command("palette-up", "up,ctrl+p", "move(-1)", "previous entry, then older commands", priority=True),
                 Command("palette-down", "down,ctrl+n", "move(1)", "next entry, then newer commands", priority=True),
                 Command("palette-page-up", "pageup", "page(-1)", "page up", priority=True),
