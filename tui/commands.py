@@ -21,13 +21,13 @@ class Command(msgspec.Struct, frozen=True):
 
     Attributes:
         name: Its name in the palette and in the settings.
-        keys: Textual's key names with commas between them; empty for a command that has only a name.
+        keys: Textual's key names, separated by commas; empty for a command that has only a name.
         action: Textual action of the screen or, with ``app.``, of the application. With an argument it is the name of
             an action that takes one text; its key then opens the palette with the name typed.
         description: One clause for the help and the palette.
         hint: A word for the line of keys. Commands that share a word share its place: "←→ epoch".
         group: Title of its section of the help.
-        needs: What has to be so for it to do something: words of `REASONS`, with spaces between them.
+        needs: What the command needs at the moment: words of `REASONS`, separated by spaces.
         argument: What follows its name in the palette, a word of `ARGUMENTS`; empty if nothing does.
         priority: Look for the key before the focused widget does.
     """
@@ -48,7 +48,7 @@ REASONS = {
     "live": "the run is not training",
     "ended": "the run is still training",
     "incomplete": "the run is complete",
-    "recipe": "this run was trained by its own script: classify there",
+    "recipe": "this run was trained by its own script: do this there",
     "pictures": "there are no pictures yet",
     "channels": "this view has no channels to choose",
     "probes": "this view does not depend on a probe photograph",
@@ -67,7 +67,7 @@ REASONS = {
     "mistakes": "only in the list of mistakes",
     "epochs": "suspects are ranked over all epochs",
 }
-"""Why a command does nothing, by what it needs."""
+"""Why a command does nothing, by the need that is not met."""
 
 ARGUMENTS = {
     "epoch": "a number; the first epoch is 1",
@@ -458,7 +458,7 @@ def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, s
     """Check the keys that the user gave to commands.
 
     Args:
-        keys: Keys by the name of a command, several with commas between them.
+        keys: Keys by the name of a command, several separated by commas.
 
     Returns:
         Those that can be used, and what is wrong with the others, by the name of the command.
@@ -491,16 +491,14 @@ def _is_key(key: str) -> bool:
 
 
 def _other_with_key(name: str, keymap: Mapping[str, str]) -> str:
-    """Return another command that has a key of the one with this name on the same screen, with the screen."""
+    """Return another command that shares a key with this one, and the screen, e.g. "view on the dashboard"; or ""."""
     for screen, table in TABLES.items():
         owners: dict[str, str] = {}
         for command in (*table, *EVERYWHERE):
             for key in keymap.get(command.name, command.keys).split(","):
                 other = owners.setdefault(_long_key(key.strip()), command.name)
-                if key and name != other != command.name and name == command.name:
-                    return f"{other} on {screen}"
-                if key and name == other and name != command.name:
-                    return f"{command.name} on {screen}"
+                if key and other != command.name and name in (other, command.name):
+                    return f"{other if name == command.name else command.name} on {screen}"
     return ""
 
 

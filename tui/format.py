@@ -43,7 +43,7 @@ def class_colour(index: int) -> str:
 def class_name(index: int, names: Sequence[str]) -> str:
     """Return the name of a class, with a glyph before it where colours alone do not tell the classes apart."""
     name = names[index] if index < len(names) else f"class {index + 1}"
-    return name if len(names) <= CLASSES else f"{CLASS_GLYPHS[index // CLASSES % 6]} {name}"
+    return name if len(names) <= CLASSES else f"{CLASS_GLYPHS[index // CLASSES % len(CLASS_GLYPHS)]} {name}"
 
 
 def epoch_name(epoch: int, step: int | None = None) -> str:

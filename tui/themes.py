@@ -11,7 +11,7 @@ from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from facegender.support.errors import UserError
-from facegender.support.files import read_regular
+from facegender.support.files import exists, read_regular
 from facegender.support.text import end_of, one_line
 from tui.colours import MIN_LINE_CONTRAST, MIN_TEXT_CONTRAST, NAMES, PETROFF, contrast, legible, mix
 
@@ -114,8 +114,8 @@ def automatic_theme(background: tuple[int, int, int] | None, environment: Mappin
     """Return the name of the light or the dark theme.
 
     Args:
-        background: Of the terminal, RGB; None if it has not told.
-        environment: Where COLORFGBG tells the background of a terminal that has not; dark if nothing does.
+        background: RGB colour of the terminal's background; None if the terminal did not reply.
+        environment: Its COLORFGBG is used if the terminal did not reply; without it the background counts as dark.
     """
     if background is None:
         light = environment.get("COLORFGBG", "").rpartition(";")[2] in _LIGHT_COLORFGBG
@@ -125,7 +125,7 @@ def automatic_theme(background: tuple[int, int, int] | None, environment: Mappin
 
 
 def theme_names(folder: Path) -> tuple[str, ...]:
-    """Return what the setting `theme` may be: "auto", our themes, those of the files in a folder, Textual's own."""
+    """Return the values of the setting `theme`: "auto", our themes, those of the files in a folder, and Textual's."""
     try:
         files = sorted(path.stem for path in folder.glob("*.toml"))
     except OSError:
@@ -143,17 +143,10 @@ def find_theme(name: str, folder: Path) -> Theme:
     if (known := _known_themes().get(name)) is not None:
         return known
     file = folder / f"{name}.toml"
-    if "/" in name or not _exists(file):
+    if "/" in name or not exists(file):
         names = ", ".join(theme_names(folder))
         raise UserError(f"theme {end_of(one_line(name), 60)!r} does not exist: choose one of {names}, or write {file}")
     return _read_theme(file)
-
-
-def _exists(file: Path) -> bool:
-    try:
-        return file.exists()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _known_themes() -> dict[str, Theme]:
@@ -164,9 +157,10 @@ def _read_theme(file: Path) -> Theme:
     import tomllib
 
     try:
-        text = read_regular(file)[: MAX_BYTES + 1].decode("utf-8-sig")
-        if len(text) > MAX_BYTES:
+        data = read_regular(file)
+        if len(data) > MAX_BYTES:
             raise UserError(f"{file} is longer than {MAX_BYTES >> 10} KiB: make it shorter")
+        text = data.decode("utf-8-sig")
         given = tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from None

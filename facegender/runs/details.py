@@ -28,6 +28,7 @@ from facegender.runs.events import (
 from facegender.runs.folder import LIVE_STATES, Manifest, RunFolder, State
 from facegender.runs.journal import read_kinds
 from facegender.runs.presets import FIND_LR_FIELDS, default_of, train_arguments, unused_fields
+from facegender.support.files import is_file
 from facegender.support.text import (
     counted,
     measured,
@@ -350,7 +351,7 @@ def _checkpoint_lines(folder: RunFolder, journal: _Journal) -> Iterator[Detail]:
                 yield Detail(label=path.name, text=f"of epoch {saved.epoch + 1} is missing", kind="warning")
             continue
         yield _path(path.name, path.absolute(), f"  {where}{size_in_words(status.st_size)}, {_time(status.st_mtime)}")
-    if (calibration := folder.path / CALIBRATION).is_file():
+    if is_file(calibration := folder.path / CALIBRATION):
         yield _path("calibration", calibration.absolute())
 
 

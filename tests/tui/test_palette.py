@@ -9,8 +9,10 @@ import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, palette_of, running, screen_text, type_at_once, until, until_said
 
 from facegender.support.cache_dir import cache_folder
+from facegender.support.errors import UserError
 from tui.host.history import MAX_LINES, History
 from tui.messages import SetEpochs, SetLearningRate
+from tui.screens.base import whole_number
 from tui.screens.compare import Compare
 from tui.screens.help import Help
 from tui.screens.new_run import NewRun
@@ -102,6 +104,11 @@ async def test_a_command_without_an_argument_is_not_run_with_one(root: Path) -> 
         await pilot.press("colon", *"first-epoch 2", "enter")
         await until_said(app, "first-epoch takes no argument")
         assert app.dashboard.browser.epoch == 2
+
+
+def test_a_number_of_thousands_of_digits_is_refused_like_any_other_wrong_one() -> None:
+    with pytest.raises(UserError, match="it must be a whole number"):
+        whole_number("9" * 5000, "epoch")
 
 
 async def test_a_layer_is_completed_and_shown(root: Path) -> None:

@@ -130,6 +130,13 @@ def test_a_wrong_file_is_one_line_with_its_place(tmp_path: Path, text: str, why:
     assert message.isprintable()
 
 
+@pytest.mark.parametrize("start", ["#", "##"])
+def test_a_theme_file_that_is_too_long_is_refused_wherever_its_characters_end(tmp_path: Path, start: str) -> None:
+    (tmp_path / "long.toml").write_text(start + "é" * 2**16, encoding="utf-8")
+    with pytest.raises(UserError, match=r"is longer than \d+ KiB: make it shorter"):
+        find_theme("long", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["solarised", "../etc/passwd", "a\0b", "", "long" * 100])
 def test_an_unknown_theme_names_those_that_there_are(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="does not exist: choose one of auto, dark, light, high-contrast, colour-blind"):

@@ -13,13 +13,14 @@ from textual.app import App
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
 from facegender.support.files import exists
+from facegender.support.text import printable
 
 
 class WriteAccess:
     """Tells which runs may be changed.
 
     Args:
-        read_only: None may be.
+        read_only: No run may be changed.
         is_writable: Tells whether this process may create files in a folder; None asks the operating system.
     """
 
@@ -28,7 +29,9 @@ class WriteAccess:
         self._is_writable = is_writable or partial(os.access, mode=os.W_OK)
 
     def problem(self, folder: RunFolder | None = None) -> str:
-        """Return why a run may not be changed, or none started; empty if it may. Call it in a thread: it asks the disk.
+        """Return why a run may not be changed, or why no run may be started; empty if it may.
+
+        Call it in a thread if there is a folder, because it waits for the disk.
 
         A folder that does not exist is no problem of access.
         """
@@ -40,7 +43,7 @@ class WriteAccess:
         closed = next(
             (path for path in (folder.path, folder.visuals) if exists(path) and not self._is_writable(path)), None
         )
-        return "" if closed is None else f"run {folder.name} is read-only: you may not write to {closed}"
+        return "" if closed is None else f"run {folder.name} is read-only: you may not write to {printable(closed)}"
 
     def require(self, folder: RunFolder | None = None) -> None:
         """Check that a run may be changed, or one started.
@@ -53,5 +56,5 @@ class WriteAccess:
 
 
 def access_of(app: App[Any]) -> WriteAccess:
-    """Return what the application may write."""
+    """Return what the application may change."""
     return cast(WriteAccess, getattr(app, "access", None) or WriteAccess())

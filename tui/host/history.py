@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from facegender.support.cache_dir import make_cache_folder
@@ -16,9 +17,9 @@ MAX_CHARACTERS = 500
 
 
 class History:
-    """Lines of a private file in the cache folder, the oldest first. Without the file they last as long as the session.
+    """Lines of a private file in the cache folder, the oldest first; only of this session if there is no such file.
 
-    Several sessions may append to the file at a time.
+    Several sessions may append to the file at the same time.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,6 @@ class History:
                     file.write(f"{line}\n")
 
 
-def _newest(lines: object) -> list[str]:
-    """Return each line once, where it came last, and only as many as are kept."""
-    return list(dict.fromkeys(reversed([*lines])))[:MAX_LINES][::-1]  # type: ignore[misc]
+def _newest(lines: Iterable[str]) -> list[str]:
+    """Return the lines without repetitions, each at its last position; at most `MAX_LINES`, the newest."""
+    return list(dict.fromkeys(reversed([*lines])))[:MAX_LINES][::-1]

@@ -55,7 +55,7 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         return getattr(self.app, "keymap", {})
 
     def lacks(self) -> frozenset[str]:
-        """Return what is not so at the moment: words of `commands.REASONS` that commands may need."""
+        """Return which needs of commands are not met at the moment: words of `commands.REASONS`."""
         return frozenset()
 
     def footer(self) -> str:
@@ -63,7 +63,7 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
         return self.FOOTER
 
     def choices(self, argument: str) -> list[str]:
-        """Return what may follow a command in the palette, by its `Command.argument`; empty if anything may."""
+        """Return the arguments that the palette lists, by `Command.argument`; empty if any text may be one."""
         return []
 
     def reason(self, command: Command, lacks: frozenset[str] | None = None) -> str:
@@ -124,7 +124,7 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
             self.redraw()
 
     def restyle(self) -> None:
-        """Draw everything in the colours of another theme, in the names of which texts are kept."""
+        """Draw everything in the colours of another theme. Texts hold the names of colours, not their values."""
         for widget in self.query():
             if isinstance(widget, Static):
                 widget.update(widget.content, layout=False)
@@ -168,31 +168,39 @@ class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
 
 
 def whole_number(text: str, name: str) -> int:
-    """Return a typed number.
+    """Return a typed number, which is not negative.
+
+    Args:
+        name: What the number means, for the message.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not a whole number of at most 18 digits.
     """
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:  # `int` refuses thousands of digits
         raise UserError(f"{name} {one_line(text)}: it must be a whole number, e.g. {name} 3")
     return int(text)
+
+
+def unmet(needs: Mapping[str, bool]) -> frozenset[str]:
+    """Return the words of `commands.REASONS` whose need is not met."""
+    return frozenset(word for word, is_met in needs.items() if not is_met)
 
 
 def lacks_of_state(state: str) -> frozenset[str]:
     """Return what a run in a state does not have, words of `commands.REASONS`."""
     live = state in LIVE_STATES
-    has = {"live": live, "ended": not live, "incomplete": state != "completed"}
-    return frozenset(word for word, true in has.items() if not true)
+    return unmet({"live": live, "ended": not live, "incomplete": state != "completed"})
 
 
 def lacks_of(browser: LayerBrowser) -> frozenset[str]:
     """Return what the view on a layer pane does not have, words of `commands.REASONS`."""
     mode = browser.selection.mode
-    has = {
-        "pictures": browser.shown is not None,
-        "channels": mode.has_cursor,
-        "probes": mode.shows_probe,
-        "variants": mode.view in VARIANTS,
-        "scales": len(SCOPES[mode.view]) > 1,
-    }
-    return frozenset(word for word, true in has.items() if not true)
+    return unmet(
+        {
+            "pictures": browser.shown is not None,
+            "channels": mode.has_cursor,
+            "probes": mode.shows_probe,
+            "variants": mode.view in VARIANTS,
+            "scales": len(SCOPES[mode.view]) > 1,
+        }
+    )

@@ -27,7 +27,7 @@ from tui.run.follow import FollowFailed
 from tui.run.follow_many import ReducedRun, RunsFollower, RunsUpdated
 from tui.run.overlay import GLYPHS, Entry, EntryCurves, curves_of, entries, lines
 from tui.run.state import ACCURACY, F1
-from tui.screens.base import BaseScreen
+from tui.screens.base import BaseScreen, unmet
 from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.keys import KeyHints
@@ -121,7 +121,7 @@ class Compare(BaseScreen[None]):
         self._redraw = False
         self._rest_until = 0.0
         self._alone = "loss"
-        self._is_alone = False
+        self._shows_one = False
         """Whether there is room for one chart only."""
 
     def compose(self) -> ComposeResult:
@@ -292,8 +292,7 @@ class Compare(BaseScreen[None]):
 
     def lacks(self) -> frozenset[str]:
         """Return what these runs and the screen do not have."""
-        has = {"one-chart": self._is_alone, "seeds": any(len(entry.runs) > 1 for entry in self._entries)}
-        return frozenset(word for word, true in has.items() if not true)
+        return unmet({"one-chart": self._shows_one, "seeds": any(len(entry.runs) > 1 for entry in self._entries)})
 
     def on_resize(self) -> None:
         """Arrange the charts for the new size, and draw them once they have theirs."""
@@ -306,7 +305,7 @@ class Compare(BaseScreen[None]):
         alone = width < ALONE_BELOW_COLUMNS and not stacked
         for name, pane in self._panes.items():
             pane.display = not alone or name == self._alone
-        self._is_alone = alone
+        self._shows_one = alone
         self.update_keys()
         self.query_one("#charts").styles.layout = "vertical" if stacked else "horizontal"
         self._fit_legend()

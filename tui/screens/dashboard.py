@@ -36,7 +36,7 @@ from tui.inspect.request import LayerRequest
 from tui.messages import ClassifyFile, RunEnded, SettingsChanged, ShowRunPage
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState
-from tui.screens.base import PictureScreen, lacks_of_state, whole_number
+from tui.screens.base import PictureScreen, lacks_of_state, unmet, whole_number
 from tui.settings import settings_of
 from tui.widgets.chart import Chart
 from tui.widgets.facts import CELL, Facts, machine_facts, run_facts
@@ -228,7 +228,7 @@ class Dashboard(PictureScreen):
                     self.app.notify(line.text, title=after.name, severity=line.level, markup=False, timeout=10)
         elif after.exists:
             best, error = after.best, after.finished.error if after.finished else ""
-            reached = f"best accuracy {best.validation_accuracy:.3f} in epoch {best.epoch + 1}" if best else ""
+            reached = f"best accuracy {fmt.figure(best.validation_accuracy)} in epoch {best.epoch + 1}" if best else ""
             self.app.post_message(RunEnded(self.folder, after.state, error or reached))
 
     @on(FollowFailed)
@@ -247,12 +247,12 @@ class Dashboard(PictureScreen):
         state = self.state
         if state is None:
             return super().lacks() | {"run", "pictures", "predictions", "health"}
-        has = {
+        needs = {
             "recipe": state.started is None or bool(state.started.recipe),
             "predictions": bool(state.predicted),
             "health": bool(state.health),
         }
-        return super().lacks().union(lacks_of_state(state.state), (word for word, true in has.items() if not true))
+        return super().lacks() | lacks_of_state(state.state) | unmet(needs)
 
     def action_close(self) -> None:
         """Leave the explorer, or the program: one level back, as on every screen."""
@@ -623,8 +623,8 @@ class Dashboard(PictureScreen):
             UserError: There is no such layer, or several.
         """
         names = self.choices("layer")
-        if text.isdecimal() and 1 <= int(text) <= len(names):
-            self.browser.select_layer(int(text) - 1)
+        if text in (numbers := [str(number) for number in range(1, len(names) + 1)]):
+            self.browser.select_layer(numbers.index(text))
             return
         found = [name for name in names if name == text] or [name for name in names if name.endswith(text)]
         if len(found) != 1:
@@ -704,7 +704,7 @@ class Dashboard(PictureScreen):
             await asyncio.to_thread(access_of(self.app).require, folder)
             path = await asyncio.to_thread(export_view, folder, request, animated=animated)
         except UserError as error:
-            notify_about(self.app, "export", f"not written: {error}", severity="error")
+            notify_about(self.app, "export", one_line(f"not written: {error}"), severity="error")
         else:
             notify_about(self.app, "export", f"written to {printable(path)}", timeout=10)
 

@@ -21,8 +21,8 @@ from tui.widgets.keys import KeyHints
 GROUPS = ("", "Runs", "Pictures", "Curves", "Everywhere")
 """The sections in their order."""
 _NOTE = (
-    "The palette (: or Ctrl+P) runs each command by the name on the right. By that name the settings give it another "
-    "key. Esc goes one step back. q closes the screen, on the dashboard the program; Ctrl+Q leaves it from anywhere."
+    "The palette (: or Ctrl+P) runs any command by the name on the right; the settings give it another key by that "
+    "name. Esc goes one step back. q closes the screen, or the program on the dashboard; Ctrl+Q always leaves it."
 )
 LABELS = (
     "The labels are binary because the data is annotated that way: female and male are the names of folders that "

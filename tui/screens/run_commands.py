@@ -11,6 +11,7 @@ from textual.app import App
 from facegender.runs.details import Detail
 from facegender.runs.folder import Manifest, RunFolder
 from facegender.runs.summary import finished_epochs
+from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
 from tui.messages import REQUESTS
 
@@ -51,7 +52,7 @@ async def _export(app: App[None], folder: RunFolder, line: Detail) -> None:
 
     target = Path(f"{folder.name}.{line.action.removeprefix('export-')}")
     overwrite: tuple[str, ...] = ()
-    if await asyncio.to_thread(target.exists):
+    if await asyncio.to_thread(exists, target):
         question = Confirm(f"Overwrite {target.name}?", f"It exists in {printable(Path.cwd())}.")
         if not await app.push_screen_wait(question):
             return

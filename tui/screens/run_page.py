@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 
 from facegender.runs.details import Action, RunDetails, Section, read_details
 from facegender.runs.folder import LIVE_STATES, RunFolder
+from facegender.support.files import exists
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
@@ -221,7 +222,7 @@ class RunPage(DocumentScreen[None]):
 
 
 def _matching(section: Section, text: str) -> Section | None:
-    """The section with the lines that contain a text, upper or lower case; None if there is none."""
+    """Return the section with the lines that contain a text, ignoring case; None if no line does."""
     if not text or text.casefold() in section.title.casefold():
         return section
     folded = text.casefold()
@@ -232,8 +233,8 @@ def _matching(section: Section, text: str) -> Section | None:
 
 
 def _stamp(folder: RunFolder) -> list[object]:
-    """Return what changes with the files that the page shows; empty if the run folder is gone."""
-    if not folder.path.exists():
+    """Return a value that differs if files that the page shows have changed; empty if the run folder is gone."""
+    if not exists(folder.path):
         return []
     stamps: list[object] = [folder.state()]
     for path in (folder.journal_path, folder.manifest_path, folder.note_path, folder.path, folder.visuals):
