@@ -102,6 +102,7 @@ class _Journal(msgspec.Struct):
     """The events of a journal that the page shows."""
 
     started: list[RunStarted] = []
+    epochs: int = 0
     finished: dict[int, EpochFinished] = {}
     saved: dict[str, CheckpointSaved] = {}
     told: list[Notice | RequestDone] = []
@@ -140,6 +141,7 @@ def _read_journal(folder: RunFolder) -> _Journal:
         match event:
             case RunStarted():
                 journal.started.append(event)
+                journal.epochs = event.epochs
                 journal.finished = {n: value for n, value in journal.finished.items() if n < event.start_epoch}
             case EpochFinished():
                 journal.finished[event.epoch] = event
@@ -147,6 +149,8 @@ def _read_journal(folder: RunFolder) -> _Journal:
                 journal.saved[event.file] = event
             case Notice() | RequestDone():
                 journal.told.append(event)
+                if isinstance(event, RequestDone) and event.epochs is not None:
+                    journal.epochs = event.epochs
             case RunFinished():
                 journal.ended.append(event)
     return journal
@@ -179,7 +183,7 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
         yield Detail(label="why", text=ended.error, kind="error")
     yield from _known(("note", folder.read_note()))
     started = journal.started[-1] if journal.started else None
-    planned = started.epochs if started else manifest.config.epochs if manifest else 0
+    planned = journal.epochs if started else manifest.config.epochs if manifest else 0
     done = len(journal.finished)
     seconds = sum(event.seconds for event in journal.finished.values())
     yield from _known(

@@ -205,7 +205,7 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
     folder.write_manifest(msgspec.structs.replace(manifest, config=config, process=Process.this(), program=_PROGRAM))
     with contextlib.closing(JournalWriter(folder.journal_path)) as journal:
         how = "resuming" if exists(folder.last_checkpoint) else "nothing was saved: beginning again"
-        journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run was {state}"))
+        journal.write(Notice(time=time.time(), level="info", text=f"{how}; the run had {state}"))
     ended = last if isinstance(last, RunFinished) else None
     return RunSetup(folder, config, resumed=True, ended=ended, before=manifest)
 

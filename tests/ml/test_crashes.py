@@ -249,7 +249,7 @@ def test_a_run_that_had_saved_nothing_says_that_it_begins_again(tmp_path: Path) 
     kill("first epoch", tmp_path)
     assert train(tiny(), tmp_path, resume="a", changes={"epochs": 1}, show=False) == "completed"
     texts = [event.text for event in events_of(tmp_path, "a") if isinstance(event, Notice)]
-    assert "nothing was saved: beginning again; the run was crashed" in texts
+    assert "nothing was saved: beginning again; the run had crashed" in texts
 
 
 def test_a_signal_after_the_run_has_ended_changes_nothing(tmp_path: Path) -> None:

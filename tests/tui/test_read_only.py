@@ -16,6 +16,7 @@ from facegender.runs.folder import open_run
 from facegender.runs.lock import Process
 from facegender.support.files import READ_ONLY_VARIABLE
 from tui.app import MAX_HINTS
+from tui.commands import DASHBOARD
 from tui.host.access import WriteAccess
 from tui.messages import CarryOut, DeleteRun, RecordFrame, RenameRun, ResumeRun, StartRun, StopRun, WriteNote
 
@@ -49,6 +50,7 @@ async def test_nothing_below_the_root_is_written(root: Path, monkeypatch: pytest
     async with running(root, run=folder, access=WriteAccess(read_only=True)) as (app, pilot):
         await until_said(app, "read-only")
         await until_said(app, "epoch 3 latest")
+        assert "t train" not in screen_text(app)
         requests = (StopRun, RecordFrame, ResumeRun, DeleteRun)
         for request in [kind(folder) for kind in requests] + [RenameRun(folder, "fox-1"), WriteNote(folder, "mine")]:
             app.post_message(request)
@@ -90,6 +92,8 @@ async def test_a_run_whose_folder_is_not_writable_is_read_only_by_itself(root: P
         app.post_message(WriteNote(theirs, "mine"))
         await refused(app, f"run otter-3 is read-only: you may not write to {closed(theirs)}")
         await until_said(app, "epoch 3 latest")
+        assert "t train" in screen_text(app)
+        assert app.dashboard.reason(next(one for one in DASHBOARD if one.name == "export")) == "the run is read-only"
         await pilot.press("e")
         await refused(app, "not written: run otter-3 is read-only")
         app.post_message(WriteNote(mine, "mine"))

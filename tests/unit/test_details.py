@@ -179,6 +179,12 @@ def test_segments_requests_and_notices_are_listed_in_their_order(root: Path) -> 
     assert log[-2:] == [("resuming", "warning"), ("frame: too early", "warning")]
 
 
+def test_the_planned_epochs_are_those_of_the_last_request(root: Path) -> None:
+    folder = recorded.write_run(root)
+    recorded.append(folder, RequestDone(time=3000.0, request="set", done=True, outcome="20 are planned", epochs=20))
+    assert line(sections(folder)["Run"], "epochs").text == "3 of 20"
+
+
 def test_skipped_files_have_their_reasons_and_cannot_control_a_terminal(stopped: RunFolder) -> None:
     skipped = sections(stopped)["Skipped files"].lines
     assert skipped[0].text == "female/broken.jpg  not an image"

@@ -34,7 +34,7 @@ from facegender.runs.events import (
     System,
 )
 from facegender.runs.folder import LIVE_STATES, State
-from facegender.support.text import figure
+from facegender.support.text import figure, thousands
 from tui.run.series import StepColumns
 
 LOG_LINES = 500
@@ -307,7 +307,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
     noun = "demo faces" if event.demo else "photographs"
     text = (
         f"{'resumed' if event.resumed else 'started'} on {event.device} ({event.device_name}), "
-        f"{photographs[0]} {noun} to train, {photographs[1]} to validate"
+        f"{thousands(photographs[0])} {noun} to train, {thousands(photographs[1])} to validate"
     )
     return _logged(state, event.time, "info", text)
 

@@ -18,6 +18,7 @@ from tui.colours import Restyled
 from tui.commands import REASONS, Command, bindings, shown_keys, with_hint
 from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
+from tui.host.access import access_of
 from tui.inspect.browser import LayerBrowser
 from tui.messages import SettingsChanged
 from tui.settings import settings_of
@@ -56,7 +57,7 @@ class BaseScreen(ForgivingScreen[ScreenResultType]):
 
     def lacks(self) -> frozenset[str]:
         """Return which needs of commands are not met at the moment: words of `commands.REASONS`."""
-        return frozenset()
+        return frozenset({"writable", "new-runs"} if access_of(self.app).read_only else ())
 
     def footer(self) -> str:
         """Return what the line of keys shows at the moment, in the form of `FOOTER`."""

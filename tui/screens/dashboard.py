@@ -118,6 +118,7 @@ class Dashboard(PictureScreen):
         self._explorer = False
         self._health: tuple[HealthMeasured | None, list[Finding]] = (None, [])
         self._stale = True
+        self._writable = True
         self._rest_until = 0.0
 
     def compose(self) -> ComposeResult:
@@ -195,7 +196,9 @@ class Dashboard(PictureScreen):
         """Say in the header if the run may not be changed."""
         problem = await asyncio.to_thread(access_of(self.app).problem, folder)
         if self.is_open:
+            self._writable = not problem
             self.query_one(StatusLines).read_only = bool(problem)
+            self.update_keys()
 
     @on(RunUpdated)
     def _run_updated(self, event: RunUpdated) -> None:
@@ -251,6 +254,7 @@ class Dashboard(PictureScreen):
             "recipe": state.started is None or bool(state.started.recipe),
             "predictions": bool(state.predicted),
             "health": bool(state.health),
+            "writable": self._writable,
         }
         return super().lacks() | lacks_of_state(state.state) | unmet(needs)
 

@@ -68,7 +68,8 @@ class RunPage(DocumentScreen[None]):
 
     def lacks(self) -> frozenset[str]:
         """Return what the run does not have."""
-        return lacks_of_state(self._read.state) if self._read is not None else frozenset({"live", "ended"})
+        lacks = lacks_of_state(self._read.state) if self._read is not None else frozenset({"live", "ended"})
+        return super().lacks() | lacks
 
     def compose(self) -> ComposeResult:
         """The contents beside the document."""

@@ -277,7 +277,7 @@ class Runs(BaseScreen[None]):
         """Return what the run under the cursor does not have."""
         run = self._listed.get(self._table.key)
         lacks = lacks_of_state(run.summary.state) if run is not None else frozenset({"row"})
-        return lacks if self._deleting else lacks | {"deleting"}
+        return super().lacks() | lacks | (frozenset() if self._deleting else {"deleting"})
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Leave the keys to the text while one is edited, except those that end it or move among the filtered runs."""
