@@ -489,11 +489,7 @@ def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, s
 
 def _is_key(key: str) -> bool:
     *modifiers, last = key.split("+")
-    known = (
-        (len(last) == 1 and last.isprintable())
-        or key_to_character(last) is not None
-        or last in (one.value for one in Keys)
-    )
+    known = len(last) == 1 or key_to_character(last) is not None or last in (one.value for one in Keys)
     return known and last.isprintable() and all(modifier in ("ctrl", "shift", "alt", "super") for modifier in modifiers)
 
 

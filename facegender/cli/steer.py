@@ -72,24 +72,27 @@ def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, *option
     """
     if not math.isfinite(wait_s):
         raise UserError("--wait must be a number of seconds")
+    manifest = folder.read_manifest()
+    resume = shell_command(folder.root, "train", f"--resume={folder.name}", *options)
+    remedy = "start its script again" if manifest is not None and manifest.script else f"resume it with: {resume}"
     if (state := folder.state()) not in LIVE_STATES:
-        manifest = folder.read_manifest()
-        resume = shell_command(folder.root, "train", f"--resume={folder.name}", *options)
-        remedy = "start its script again" if manifest is not None and manifest.script else f"resume it with: {resume}"
         raise UserError(f"run {folder.name} has {state}, and takes requests only while it trains: {remedy}")
     sent = send_request(folder, request)
     answer = _answer(folder, sent, wait_s)
+    has_ended = answer is None and (state := folder.state()) not in LIVE_STATES
     if json:
         fields = ("done", "outcome", "epoch", "step", "learning_rate", "epochs")
         known = {name: None if answer is None else getattr(answer, name) for name in fields}
         print(json_line({"run": folder.name, "request": str(request.__struct_config__.tag), **known}))
+    elif has_ended:
+        print_error(f"run {folder.name} has {state} before it took the request: {remedy}")
     elif answer is None:
         print(f"run {folder.name}: no answer within {wait_s:g} s; the request waits, and its answer will be in the log")
     elif answer.done:
         print(f"run {folder.name}: {answer.outcome}")
     else:
         print_error(f"run {folder.name}: {answer.outcome}")
-    if answer is not None and not answer.done:
+    if has_ended or (answer is not None and not answer.done):
         raise typer.Exit(1)
 
 

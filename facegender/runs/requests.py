@@ -15,7 +15,7 @@ import msgspec
 from facegender.runs.config import FIELDS
 from facegender.runs.folder import RunFolder
 from facegender.support.errors import UserError
-from facegender.support.files import is_folder, make_private_folder, read_regular, replacing
+from facegender.support.files import is_folder, make_private_folder, open_regular, replacing
 from facegender.support.text import printable
 
 
@@ -58,6 +58,8 @@ class SetRequest(BaseRequest, frozen=True, kw_only=True, tag="set"):
         given = {name: value for name in STEERABLE if (value := getattr(self, name)) is not None}
         if not given:
             return f"set needs {' or '.join(STEERABLE)}"
+        if self.learning_rate is not None and 0 < self.learning_rate < MIN_LEARNING_RATE:
+            return f"learning rate must be at least {MIN_LEARNING_RATE:g}, not {self.learning_rate:g}"
         problems = ((name, FIELDS[name].check(value)) for name, value in given.items())
         return next((f"{name.replace('_', ' ')} {problem}" for name, problem in problems if problem), "")
 
@@ -69,6 +71,12 @@ Request = StopRequest | TrainerRequest
 
 STEERABLE = ("learning_rate", "epochs")
 """Fields of `TrainConfig` that a `SetRequest` can change."""
+
+MIN_LEARNING_RATE = 1e-12
+"""Less trains nothing, and a schedule that is scaled to almost 0 has lost what it is scaled back from."""
+
+MAX_BYTES = 64 * 2**10
+"""Of a request; what a longer file begins with is no request."""
 
 
 def send_request(folder: RunFolder, request: Request) -> str:
@@ -83,6 +91,8 @@ def send_request(folder: RunFolder, request: Request) -> str:
     if isinstance(request, SetRequest) and (problem := request.problem()):
         raise UserError(f"run {folder.name}: {problem}")
     request = msgspec.structs.replace(request, id=f"{time.time_ns()}-{os.urandom(3).hex()}")
+    if folder.requests_path.is_symlink():  # trainers do not follow it either
+        raise UserError(f"run {folder.name}: {folder.requests_path} is a symbolic link: remove it")
     if not is_folder(folder.path):  # making its subfolder would make it again
         raise UserError(f"run {folder.name}: cannot write the request (the run folder is gone)")
     try:
@@ -98,17 +108,22 @@ def send_request(folder: RunFolder, request: Request) -> str:
 def take_requests(folder: RunFolder) -> list[Request | str]:
     """Remove the requests that wait, and return them in the order in which they were written.
 
+    Symbolic links are left alone, as they could lead to any file of the user.
+
     Returns:
         Each request, or a clause, safe to print, that says why one cannot be read.
     """
     taken: list[Request | str] = []
     try:
-        paths = sorted(folder.requests_path.glob("[!.]*.json"))
+        paths = [] if folder.requests_path.is_symlink() else sorted(folder.requests_path.glob("[!.]*.json"))
     except OSError:
         return []
     for path in paths:
         try:
-            data = read_regular(path)
+            if path.is_symlink():
+                continue
+            with open_regular(path) as file:
+                data = file.read(MAX_BYTES)
             path.unlink()
         except OSError:  # somebody else took it, or the disk does not respond: it is found again
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -147,7 +148,7 @@ def _restore_learning_rate(sink: Sink, base: float | None, trainer: Trainer, mod
     """
     schedule = trainer.lr_scheduler_configs[0].scheduler
     before = float(schedule.base_lrs[0])
-    if base is None or base == before:
+    if base is None or base == before or not 0 < base < math.inf:  # a run.json that somebody has damaged
         return
     scale_learning_rates(trainer, base / before)
     schedule.base_lrs = [base for _ in schedule.base_lrs]  # without the rounding of a product

@@ -391,6 +391,24 @@ def test_a_request_to_a_live_run_prints_the_answer_to_it(
             assert shown == f"run a: {kind}\ufffd[2J\n"
 
 
+def test_a_run_that_ends_before_it_takes_a_request_is_said_to_have_ended(tmp_path: Path, capsys: Capture) -> None:
+    folder = make_run(tmp_path, "a", live=True)
+
+    def end() -> None:
+        until = time.monotonic() + 20
+        while not take_requests(folder) and time.monotonic() < until:
+            time.sleep(0.01)
+        recorded.append(folder, RunFinished(time=time.time(), status="stopped"))
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    assert run(["set", "a", "epochs", "20", "--root", str(tmp_path)]) == 1
+    thread.join()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("facegender: run a has stopped before it took the request: resume it with: facegender")
+
+
 def test_a_request_that_is_not_answered_in_time_waits_in_the_folder(tmp_path: Path, capsys: Capture) -> None:
     folder = make_run(tmp_path, "a", live=True)
     assert run(["set", "a", "epochs", "20", "--wait", "0.1", "--root", str(tmp_path)]) == 0

@@ -44,6 +44,7 @@ def test_a_request_written_by_hand_needs_no_id(tmp_path: Path) -> None:
         (SetRequest(), "set needs learning_rate or epochs"),
         (SetRequest(learning_rate=0.0), "learning rate must be above 0 and at most 10, not 0"),
         (SetRequest(learning_rate=float("nan")), "learning rate must be above 0 and at most 10, not nan"),
+        (SetRequest(learning_rate=1e-320), "learning rate must be at least 1e-12, not 9.99989e-321"),
         (SetRequest(epochs=0), "epochs must be between 1 and 100000, not 0"),
     ],
 )
@@ -64,6 +65,7 @@ def test_values_out_of_bounds_are_not_sent(tmp_path: Path, request_: SetRequest,
         (b'{"type":"set","epochs":true}', " (Expected `int | null`, got `bool` - at `$.epochs`)"),
         (b'{"type":"frame"', ""),
         (b"\xff", ""),
+        (b'{"type":"frame","id":"' + b"x" * 1_000_000 + b'"}', ""),
         (b"[" * 100_000, " (Expected `object`, got `array`)"),
     ],
 )
@@ -86,6 +88,22 @@ def test_what_is_no_file_and_what_is_half_written_is_left_alone(tmp_path: Path) 
     folder = recorded.write_run(tmp_path)
     (folder.requests_path / "1-a.json").mkdir(parents=True)
     (folder.requests_path / ".2-b.json.tmp").write_text("{")
+    assert take_requests(folder) == []
+
+
+def test_links_lead_neither_to_files_nor_to_folders_outside_the_run(tmp_path: Path) -> None:
+    folder = recorded.write_run(tmp_path)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "1.json").write_text('{"type":"frame"}')
+    folder.requests_path.symlink_to(outside)
+    assert take_requests(folder) == []
+    with pytest.raises(UserError, match="requests is a symbolic link: remove it"):
+        send_request(folder, FrameRequest())
+    assert [path.name for path in outside.iterdir()] == ["1.json"]
+    folder.requests_path.unlink()
+    folder.requests_path.mkdir()
+    (folder.requests_path / "1.json").symlink_to(outside / "1.json")
     assert take_requests(folder) == []
 
 

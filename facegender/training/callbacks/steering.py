@@ -14,12 +14,16 @@ from torch.optim.optimizer import Optimizer
 
 from facegender.runs.events import RequestDone
 from facegender.runs.requests import CheckpointRequest, FrameRequest, SetRequest, TrainerRequest
+from facegender.support.text import counted
 from facegender.training.callbacks.checkpoints import STOP_CHECK_STEPS
 from facegender.training.callbacks.source import Source
 from facegender.training.failures import reason
 
 _RATES_OF_GROUP = ("initial_lr", "max_lr", "min_lr")
 """Where torch's schedules keep further rates in a parameter group."""
+
+MIN_SCALABLE_RATE = 1e-30
+"""From a smaller learning rate, the factor to another one and its products may leave the range of numbers."""
 
 _PROPORTIONAL = (
     lr_scheduler.ConstantLR,
@@ -135,7 +139,7 @@ class Steering:
         if epochs is not None:
             before = trainer.max_epochs
             self._source.set_epochs(trainer, pl_module, epochs)
-            outcomes.append(f"{epochs} epochs are planned instead of {before}")
+            outcomes.append(f"{counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} planned instead of {before}")
             if rate is None and learning_rate(trainer) != rate_before:
                 outcomes.append(f"with the stretched schedule the learning rate is {learning_rate(trainer):.4g} now")
         if rate is not None:
@@ -171,10 +175,9 @@ def learning_rate_problem(trainer: Trainer) -> str:
     """Return why the learning rate cannot be changed, as a clause; empty if it can."""
     if len(trainer.optimizers) != 1:
         return f"the module has {len(trainer.optimizers)} optimisers: only the learning rate of a single one can be set"
-    if not learning_rate(trainer) > 0:
-        return (
-            "the learning rate is 0 at this step, and later rates are changed in proportion: try again after some steps"
-        )
+    if not (rate := learning_rate(trainer)) > MIN_SCALABLE_RATE:
+        now = f"the learning rate is {rate:g} at this step"
+        return f"{now}, and later rates are changed in proportion: try again after some steps"
     return ""
 
 
