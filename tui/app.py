@@ -684,7 +684,7 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
         line = (await asyncio.to_thread(read_details, event.folder)).command(event.action)
         if line is None:
-            why = "it has no checkpoint yet, or is not in the state for it"
+            why = "it is not complete: R resumes it" if event.action == "longer" else "it has no checkpoint yet"
             self.notify(f"not possible for run {event.folder.name}: {why}", severity="error", markup=False)
         else:
             await carry_out(self, event.folder, line)

@@ -227,6 +227,7 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         yield line("evaluate", "evaluate", name, "--recorded", action="evaluate")
         return
     yield line("train again", "train", *train_arguments(manifest.config), action="train")
+    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
     if state in LIVE_STATES:
         yield line("stop", "stop", name, action="stop")
     elif state == "completed":
@@ -240,7 +241,6 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
     yield line("evaluate", "evaluate", name, action="evaluate")
     for format, action in EXPORTS.items():
         yield line("export", "export", name, f"--format={format}", action=action)
-    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
 
 
 def _figure_lines(journal: _Journal) -> Iterator[Detail]:

@@ -1,4 +1,4 @@
-"""A command of the program that runs in a process of its own: its progress, then what it has printed."""
+"""A command of ``facegender`` that runs in a process of its own: its progress, then its output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TypeVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.timer import Timer
 from textual.worker import Worker
 
 from facegender.runs.details import Detail, Section
@@ -46,7 +45,6 @@ class CommandScreen(DocumentScreen[ResultType]):
         self._began = 0.0
         self._told = ""
         self._is_running = False
-        self._timer: Timer | None = None
         self._worker: Worker[None] | None = None
         self._title, self._status = Lines(id="title"), Lines(id="status")
 
@@ -64,22 +62,17 @@ class CommandScreen(DocumentScreen[ResultType]):
     def on_mount(self) -> None:
         """Run the command."""
         self._title.write(Text.assemble((f" {self._heading}", "bold"), (f"  in {printable(Path.cwd())}", "dim")))
-        self._timer = self.set_interval(1.0, self._show_progress)
+        self.set_interval(1.0, self._show_progress)
         self.action_run_again()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the command has not ended."""
-        return self._worker is not None and not self._worker.is_finished
 
     def action_run_again(self) -> None:
         """Run the command, unless it is running."""
-        if not self.is_running:
+        if not self._is_running:
+            self._is_running = True
             self._worker = self._run()
 
     @work(exclusive=True, group="command")
     async def _run(self) -> None:
-        self._is_running = True
         self._began, self._told = time.monotonic(), "starting"
         self.details.show([])
         self._show_progress()
@@ -102,7 +95,7 @@ class CommandScreen(DocumentScreen[ResultType]):
         self._show_progress()
 
     def _show_progress(self) -> None:
-        if self.is_open and (self._worker is None or self.is_running):
+        if self.is_open and self._is_running:
             elapsed = fmt.duration(time.monotonic() - self._began)
             self._status.write(Text.assemble((f" {elapsed}  ", "bold"), (self._told, "dim")))
 

@@ -1,4 +1,4 @@
-"""The palette: a line at the bottom of every screen in which all commands are typed, with what they are about."""
+"""The palette: a line at the bottom of every screen to type any command, with a list of those that match."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Palette(Vertical):
 
     Args:
         history: What was typed before; a new command is added.
-        load: Returns what may follow a command, by its `Command.argument`; called in a thread, as it reads folders.
+        load: Returns the known arguments by `Command.argument`; called in a thread, because it reads folders.
     """
 
     DEFAULT_CSS = """
@@ -155,7 +155,7 @@ class Palette(Vertical):
         self._loading = asyncio.create_task(self._read_names())
 
     async def _read_names(self) -> None:
-        """Learn which runs and themes there are; until then the others are listed."""
+        """Read which runs and themes exist; the commands are listed meanwhile."""
         names = await asyncio.to_thread(self._load)
         if self.is_attached and self.display and names != self._names:
             self._names = names
@@ -229,9 +229,13 @@ class Palette(Vertical):
 
     # Showing it
 
+    @property
+    def _first_shown(self) -> int:
+        """The index of the first entry that is visible."""
+        return min(max(0, self._cursor - self._height + 1), max(0, len(self._found) - self._height))
+
     def _show(self) -> None:
-        height = self._height
-        first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
+        height, first = self._height, self._first_shown
         shown = self._found[first : first + height]
         width = max(8, self.app.size.width)
         names = min(max((len(entry.text) for entry, _ in shown), default=0), width // 2)
@@ -304,7 +308,7 @@ class Palette(Vertical):
         """Complete a path as far as it is unambiguous, or anything else to the entry under the cursor."""
         command, argument = self._argument(self.input.value.lstrip())
         if command is not None and command.argument == "path":
-            work = asyncio.to_thread(complete_path, argument, self.app.root)  # type: ignore[attr-defined]
+            work = asyncio.to_thread(complete_path, argument, self.app.root)  # type: ignore[attr-defined]  # ours
             try:
                 completed, candidates = await asyncio.wait_for(work, DISK_LIMIT_S)
             except TimeoutError:
@@ -389,8 +393,7 @@ class Palette(Vertical):
         """Write the entry that was clicked into the line."""
         if event.widget is self._rows:
             height = self._height
-            first = min(max(0, self._cursor - height + 1), max(0, len(self._found) - height))
-            row = event.y - max(0, height - len(self._found)) + first
+            row = event.y - max(0, height - len(self._found)) + self._first_shown
             if 0 <= row < len(self._found):
                 self._cursor = row
                 self._write(self._completed())

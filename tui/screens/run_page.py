@@ -24,7 +24,7 @@ from tui import commands
 from tui import format as fmt
 from tui.graphics.textual_internals import Row
 from tui.messages import REQUESTS, CarryOut, export_action
-from tui.screens.base import lacks_of_state
+from tui.screens.base import lacks_of_state, unmet
 from tui.screens.document import DocumentScreen
 from tui.widgets.details import DetailsView
 from tui.widgets.inputs import TextInput
@@ -68,8 +68,10 @@ class RunPage(DocumentScreen[None]):
 
     def lacks(self) -> frozenset[str]:
         """Return what the run does not have."""
-        lacks = lacks_of_state(self._read.state) if self._read is not None else frozenset({"live", "ended"})
-        return super().lacks() | lacks
+        if self._read is None:
+            return super().lacks() | {"live", "ended"}
+        is_ours = self._read.command("train") is not None
+        return super().lacks() | lacks_of_state(self._read.state) | unmet({"recipe": is_ours})
 
     def compose(self) -> ComposeResult:
         """The contents beside the document."""
