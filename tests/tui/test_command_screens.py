@@ -84,6 +84,7 @@ async def test_the_run_is_evaluated_and_the_figures_are_shown_as_printed(folder:
     async with running(folder.root) as (app, pilot):
         commands.may_end.clear()
         await choose(app, pilot, "evaluate")
+        await until_said(app, f"facegender evaluate {folder.name} --root={folder.root}")
         await until_said(app, "classifying photographs: 3 of 9")
         commands.may_end.set()
         await until_said(app, "accuracy   0.8787")

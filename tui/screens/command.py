@@ -14,7 +14,7 @@ from textual.worker import Worker
 
 from facegender.runs.details import Detail, Section
 from facegender.support.errors import UserError
-from facegender.support.text import one_line, printable
+from facegender.support.text import one_line, printable, shell_word
 from tui import commands
 from tui import format as fmt
 from tui.host.processes import CommandOutput, run_command
@@ -61,7 +61,9 @@ class CommandScreen(DocumentScreen[ResultType]):
 
     def on_mount(self) -> None:
         """Run the command."""
-        self._title.write(Text.assemble((f" {self._heading}", "bold"), (f"  in {printable(Path.cwd())}", "dim")))
+        command = " ".join(map(shell_word, ("facegender", *self._arguments)))
+        folder = printable(Path.cwd())
+        self._title.write(Text.assemble((f" {self._heading}", "bold"), (f"  in {folder}\n {command}", "dim")))
         self.set_interval(1.0, self._show_progress)
         self.action_run_again()
 
@@ -73,7 +75,7 @@ class CommandScreen(DocumentScreen[ResultType]):
 
     @work(exclusive=True, group="command")
     async def _run(self) -> None:
-        self._began, self._told = time.monotonic(), "starting"
+        self._began, self._told = time.monotonic(), "starting: importing torch takes some seconds"
         self.details.show([])
         self._show_progress()
         self.update_keys()
