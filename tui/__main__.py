@@ -99,7 +99,7 @@ def main() -> None:
 
 def _load_settings() -> tuple[Settings, SettingsError | None]:
     """Read the settings file; what is wrong in it has its default, and is returned as well."""
-    from tui.app import unknown_names
+    from tui.configured_app import unknown_names
     from tui.settings import SettingsError, load_settings, settings_path
 
     try:

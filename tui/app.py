@@ -1,4 +1,4 @@
-"""The application: theme, navigation between screens, and global keys.
+"""The application: navigation between screens, what the screens ask for, and global keys.
 
 Screens other than the dashboard are imported when they are first opened, so that the dashboard appears sooner.
 """
@@ -9,14 +9,13 @@ import asyncio
 import gc
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import events, on, work
 from textual.app import SuspendNotSupported
 from textual.geometry import Size
-from textual.theme import Theme
 
 from facegender.runs.config import FIELDS as CONFIG_FIELDS
 from facegender.runs.config import TrainConfig
@@ -24,12 +23,12 @@ from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.summary import trained_manifest
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, shell_command
-from tui.colours import ColouredApp
-from tui.commands import EVERYWHERE, bindings, checked_keymap
+from tui.commands import EVERYWHERE, bindings
+from tui.configured_app import ConfiguredApp
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
 from tui.graphics.terminal import Terminal, resized
-from tui.graphics.textual_internals import LateReplyApp, write_control
+from tui.graphics.textual_internals import write_control
 from tui.host.access import WriteAccess
 from tui.host.history import History
 from tui.host.processes import ClassifierProcess, run_with_terminal
@@ -51,7 +50,6 @@ from tui.messages import (
     RunRequest,
     SetEpochs,
     SetLearningRate,
-    SettingsChanged,
     ShowRunPage,
     StartRun,
     export_action,
@@ -59,8 +57,8 @@ from tui.messages import (
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
 from tui.settings import FIELDS as SETTINGS
-from tui.settings import Problems, Settings, SettingsError, load_settings, settings_path
-from tui.themes import AUTO, THEMES_FOLDER, automatic_theme, find_theme, theme_names
+from tui.settings import Settings, SettingsError
+from tui.themes import AUTO, find_theme, theme_names
 
 if TYPE_CHECKING:
     from facegender.runs.details import Action
@@ -84,35 +82,11 @@ MAX_HINTS = 5
 DEMO_CONFIG = TrainConfig(demo=True, demo_faces=300, image_size=128, epochs=12)
 
 
-def unknown_names(settings: Settings) -> Problems:
-    """Return what is wrong with names of themes, commands and keys, for `load_settings`."""
-    wrong_keys = checked_keymap(settings.keys)[1]
-    problems: Problems = {("keys", name): f"keys.{name}: {problem}" for name, problem in wrong_keys.items()}
-    if settings.theme != AUTO:
-        try:
-            find_theme(settings.theme, settings_path().parent / THEMES_FOLDER)
-        except UserError as error:
-            problems["theme",] = str(error)
-    return problems
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """Return what changes when a file does; None while it cannot be read."""
-    try:
-        found = file.stat()
-    except (OSError, ValueError):  # the second one: no file can have such a name
-        return None
-    return found.st_mtime_ns, found.st_size
-
-
-class FaceGenderApp(ColouredApp, LateReplyApp):
+class FaceGenderApp(ConfiguredApp):
     """Opens with the dashboard of a run, or with the welcome screen where there is no run.
 
     Attributes:
-        terminal: What the terminal can show; `PictureView` reads it.
         access: Which runs may be changed.
-        settings: The settings in force, which screens and widgets read. `SettingsChanged` says that they have changed.
-        settings_path: Their file, which need not exist.
     """
 
     TITLE = "facegender-tui"
@@ -147,30 +121,13 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             settings: What was read from the settings file; None for the defaults.
             settings_error: What is wrong in that file.
         """
-        super().__init__()
+        super().__init__(terminal, graphics=graphics, settings=settings, settings_error=settings_error)
         self.root = root
-        self.terminal = terminal
         self.access = access or WriteAccess()
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._compared = compared
         self._demo = demo
         self._data = data
-        self._graphics = graphics
-        self.settings = settings or Settings()
-        self.settings_path = settings_path()
-        self.keymap: Mapping[str, str] = {}
-        """Keys that the user has given to commands, by their names."""
-        self._settings_error = settings_error
-        self._settings_lock = asyncio.Lock()
-        self._settings_stamp = _stamp(self.settings_path) if settings else None
-        # Before there is a screen: a change of theme restyles and repaints every widget.
-        self._theme_stamp = _stamp(self.themes_folder / f"{self.settings.theme}.toml")
-        self._theme_error: UserError | None = None
-        try:
-            self._use_theme(self._find_theme())
-        except UserError as error:
-            self._theme_error = error
-            self._use_theme(find_theme(automatic_theme(terminal.background, os.environ), self.themes_folder))
         self._leaving = False
         self._history = History()
         self._runs_view: TableView | None = None
@@ -178,40 +135,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self._classifier = ClassifierProcess(root)
         self._thumbnails = ThumbnailProcess(root)
         self.dashboard = Dashboard(root, run, self._classifier, self._thumbnails)
-
-    @property
-    def themes_folder(self) -> Path:
-        """The folder of the user's themes, beside the settings file."""
-        return self.settings_path.parent / THEMES_FOLDER
-
-    def _find_theme(self) -> Theme:
-        """Return the theme of the settings; "auto" means the light or the dark one, by the terminal's background."""
-        name = self.settings.theme
-        return find_theme(
-            automatic_theme(self.terminal.background, os.environ) if name == AUTO else name, self.themes_folder
-        )
-
-    def _use_theme(self, theme: Theme) -> None:
-        before = self.get_theme(theme.name)
-        self.register_theme(theme)
-        if theme.name != self.theme:
-            self.theme = theme.name
-        elif theme != before:  # its file has changed
-            self.refresh_css(animate=False)
-            self._restyle(theme)
-
-    @work(group="theme", exclusive=True)
-    async def _change_theme(self) -> None:
-        """Use the theme of the settings, once its file has been read."""
-        try:
-            self._use_theme(await asyncio.to_thread(self._find_theme))
-        except UserError as error:
-            self._notify_theme(error, "the theme stays as it was")
-
-    def _restyle(self, _: object) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, BaseScreen):
-                screen.restyle()
 
     def on_load(self) -> None:
         """Prepare the event loop, before the terminal is touched."""
@@ -252,12 +175,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
         self.set_interval(CHECK_S, lambda: self._run_control.reap(self.dashboard.folder))
         self.set_interval(CHECK_S, self._check_size)
         self.set_interval(CHECK_S, self._check_settings)
-        self.theme_changed_signal.subscribe(self, self._restyle, immediate=True)
-        if self._theme_error is not None:
-            self._notify_theme(self._theme_error, "the automatic theme is used")
-        self._use_keys()
-        if self._settings_error is not None:
-            self._notify_settings(self._settings_error, "the default is used for what is wrong")
         self.app_resume_signal.subscribe(self, lambda _: self.screen.refresh(), immediate=True)
         # A notification about one screen must not cover another. Immediately, so that those of the new screen stay.
         self.screen_change_signal.subscribe(self, lambda screen: self.clear_notifications(), immediate=True)
@@ -366,46 +283,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
 
     # Settings
 
-    def _check_settings(self) -> None:
-        """Read the settings again if their file has changed, unless the disk has not answered the last time."""
-        if not any(worker.group == "settings" and not worker.is_finished for worker in self.workers):
-            self._reload_settings()
-
-    @work(group="settings")
-    async def _reload_settings(self) -> None:
-        files = self.settings_path, self.themes_folder / f"{self.settings.theme}.toml"
-        stamp, theme_stamp = await asyncio.to_thread(lambda: [_stamp(file) for file in files])
-        if theme_stamp != self._theme_stamp:
-            self._theme_stamp = theme_stamp
-            self._change_theme()
-        if stamp == self._settings_stamp:
-            return
-        self._settings_stamp = stamp
-        try:
-            settings = await asyncio.to_thread(load_settings, self.settings_path, unknown_names)
-        except SettingsError as error:
-            self._notify_settings(error, "the settings stay as they were")
-        else:
-            self.use_settings(settings)
-
-    @on(ChangeSetting)
-    def _change_setting(self, event: ChangeSetting) -> None:
-        from tui.settings_edit import with_setting
-
-        self.use_settings(with_setting(self.settings, event.name, event.value))
-        self._save_setting(event.name, event.value)
-
-    @work(group="settings")
-    async def _save_setting(self, name: str, value: object) -> None:
-        from tui.settings_edit import save_setting
-
-        async with self._settings_lock:
-            try:
-                await asyncio.to_thread(save_setting, self.settings_path, name, value)
-            except UserError as error:
-                consequence = f"{name} is in force until the program ends"
-                self.notify(one_line(f"not saved: {error}; {consequence}"), severity="error", markup=False, timeout=20)
-
     @on(EditSettings)
     async def _edit_settings(self) -> None:
         """Open the settings file in the user's editor; this program waits until that ends."""
@@ -419,37 +296,6 @@ class FaceGenderApp(ColouredApp, LateReplyApp):
             return
         if not self._leaving:
             self._redraw([*editor, str(self.settings_path)])
-
-    def use_settings(self, settings: Settings) -> None:
-        """Put other settings into force, and tell every screen."""
-        self.retract("settings")
-        before, self.settings = self.settings, settings
-        if settings == before:
-            return
-        if settings.graphics != before.graphics and self._graphics is None:
-            self.action_redraw()
-        if settings.theme != before.theme:
-            self._change_theme()
-        self._use_keys()
-        for screen in self.screen_stack:
-            screen.post_message(SettingsChanged(before))
-
-    def _use_keys(self) -> None:
-        """Give commands the keys of the settings, those that can be used, and show them in the line of keys."""
-        keymap, _ = checked_keymap(self.settings.keys)
-        if keymap != self.keymap:
-            self.keymap = keymap
-            self.set_keymap(keymap)
-            for screen in self.screen_stack:
-                if isinstance(screen, BaseScreen):
-                    screen.update_keys()
-
-    def _notify_settings(self, error: SettingsError, consequence: str) -> None:
-        lines = map(one_line, (f"in {error.path}:", *error.problems, f"({consequence})"))
-        self.notify_about("settings", "\n".join(lines), severity="warning", timeout=20)
-
-    def _notify_theme(self, error: UserError, consequence: str) -> None:
-        self.notify_about("theme", one_line(f"{error} ({consequence})"), severity="warning", timeout=20)
 
     def _redraw_pictures(self) -> None:
         for screen in self.screen_stack:

@@ -9,7 +9,7 @@ import recorded
 from piloting import COMMON, running, shown_in, until, until_said
 
 import tui.app
-from tui.app import unknown_names
+from tui.configured_app import unknown_names
 from tui.graphics.widget import PictureView
 from tui.settings import Settings, SettingsError, load_settings
 
