@@ -50,7 +50,19 @@ MAX_REPLY_CHARACTERS = 80
 """The length of the longest reply."""
 
 
-class Column(Vertical):
+class UnpaintedContainer(Widget):
+    """A container that shows nothing but its children, and is never repainted itself.
+
+    Textual refreshes a widget whenever it gains or loses the focus, or a child is mounted, which would redraw all
+    children, pictures included.
+    """
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
+        """Refresh as any widget does, but without a repaint."""
+        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
+
+
+class Column(UnpaintedContainer, Vertical):
     """A vertical container without a border or padding, so that nothing of it is visible but its background.
 
     `Widget.BLANK` makes Textual's compositor draw it as blank cells instead of rendering it, styles and all.
@@ -63,17 +75,6 @@ class Row(Horizontal):
     """A horizontal container without a border or padding; see `Column`."""
 
     BLANK = True
-
-
-class UnpaintedContainer(Widget):
-    """A container that shows nothing but its children, and is never repainted itself.
-
-    Textual refreshes a widget whenever it gains or loses the focus, which would redraw all children, pictures included.
-    """
-
-    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
-        """Refresh as any widget does, but without a repaint."""
-        return super().refresh(*regions, repaint=False, layout=layout, recompose=recompose)
 
 
 class QuietFocusScreen(Screen[ScreenResultType]):

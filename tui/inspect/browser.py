@@ -20,7 +20,7 @@ from textual.worker import Worker
 from tui.colours import picture_colours
 from tui.graphics.context import context_of, terminal_of
 from tui.graphics.geometry import area_px
-from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.graphics.textual_internals import Column
 from tui.inspect.modes import MODES, ViewMode
 from tui.inspect.patches import ChannelPatches
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed
@@ -45,7 +45,7 @@ AHEAD_AFTER_S = 0.12
 """How long a picture must have been shown before its neighbour is composed, in case it is wanted next."""
 
 
-class LayerBrowser(UnpaintedContainer, Column, can_focus=True):
+class LayerBrowser(Column, can_focus=True):
     """A bordered pane around a `LayerView`.
 
     At most one picture is composed at a time; when it is done, the newest request comes next, and those in between are

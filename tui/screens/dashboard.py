@@ -14,6 +14,7 @@ from rich.style import Style
 from rich.text import Text
 from textual import events, on, work
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -116,6 +117,7 @@ class Dashboard(PictureScreen):
         self._pane = "layers"
         self._enlarged = False
         self._explorer = False
+        self._arranged_size = Size()
         self._health: tuple[HealthMeasured | None, list[Finding]] = (None, [])
         self._stale = True
         self._writable = True
@@ -133,7 +135,9 @@ class Dashboard(PictureScreen):
                 yield Pane("Machine", self._machine_facts, id="machine")
             with Column(id="right"):
                 yield self.browser
+                yield self._scrubber
                 yield self._log_pane
+        yield self._filter_line
         yield KeyHints(*self.hints())
 
     def on_mount(self) -> None:
@@ -146,21 +150,10 @@ class Dashboard(PictureScreen):
         self.call_after_refresh(self._begin)
 
     async def _begin(self) -> None:
-        """Mount what is hidden at first and open the run, whose first steps import numpy: after the first paint."""
-        await self._mount_hidden()
+        """Mount the explorer's lists and open the run, whose first steps import numpy: after the first paint."""
+        await self.query_one("#left").mount(self._layer_pane, self._health_pane)
         if self.folder is not None:
             self.open_run(self.folder)
-
-    async def _mount_hidden(self) -> None:
-        """Mount the explorer's panes and the line for filters, unless they are."""
-        if not self._layer_pane.is_attached:
-            mounting = (
-                self.query_one("#left").mount(self._layer_pane, self._health_pane),
-                self.query_one("#right").mount(self._scrubber, after=self.browser),
-                self.mount(self._filter_line, before=self.query_one(KeyHints)),
-            )
-            for mounted in mounting:
-                await mounted
 
     @on(SettingsChanged)
     def _use_settings(self) -> None:
@@ -278,7 +271,7 @@ class Dashboard(PictureScreen):
             if self._overview_begun:
                 self._show_overview()
         now = time.monotonic()
-        if self._stale and self.is_current and now >= self._rest_until and self._scrubber.is_mounted:
+        if self._stale and self.is_current and now >= self._rest_until and self._layer_list.is_mounted:
             self._stale = False
             self._show()
             # Never spend more than a tenth of the time on this, even on a slow machine.
@@ -399,9 +392,11 @@ class Dashboard(PictureScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Show all panes, or one if there is little room."""
-        self._arrange()
+        if event.size != self._arranged_size:  # when a screen opens, Textual tells its size several times
+            self._arrange()
 
     def _arrange(self) -> None:
+        self._arranged_size = self.size
         self._show_overview()
         wide = self.size.width >= WIDE_FROM[0] and self.size.height >= WIDE_FROM[1]
         if self._explorer:
@@ -508,13 +503,12 @@ class Dashboard(PictureScreen):
 
     async def action_filter(self) -> None:
         """Filter the lines of the log, or in the explorer the layers."""
-        await self._mount_hidden()
         if not self._explorer:
             if not self._log_pane.display:
                 self.action_focus_pane("log")
-            self._filter_line.open("the log", self._log.filter_text)
+            await self._filter_line.open("the log", self._log.filter_text)
         elif self._layer_pane.display and self.query_one("#left").display:
-            self._filter_line.open("layers", self._layer_list.filter_text)
+            await self._filter_line.open("layers", self._layer_list.filter_text)
         else:  # there is no room for the list
             await self.run_action("app.palette('layer ')")
         self.query_one(KeyHints).display = not self._filter_line.is_open  # nothing moves up to make room

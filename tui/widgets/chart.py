@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import format as fmt
-from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.graphics.textual_internals import Column
 from tui.widgets.pane import PaneTitle
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class Chart(Widget):
         return self.plot(self.curves, self._x_range, self._x_name).strips(width, height)
 
 
-class ChartPane(UnpaintedContainer, Column, can_focus=True):
+class ChartPane(Column, can_focus=True):
     """A chart; the title is its legend: the curves in their colours, each with its glyph and its value.
 
     The values are the newest ones, or those of the epoch under the cursor. Title and cursor change with every key that

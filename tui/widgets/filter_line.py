@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.message import Message
@@ -47,18 +46,15 @@ class FilterLine(Horizontal):
         self._label = Static(markup=False)
         self.input = TextInput(compact=True, select_on_focus=False)
 
-    def compose(self) -> ComposeResult:
-        """What is filtered, and the text."""
-        yield self._label
-        yield self.input
-
     @property
     def is_open(self) -> bool:
         """Whether a filter is being typed."""
         return self.has_class("-open")
 
-    def open(self, what: str, text: str) -> None:
+    async def open(self, what: str, text: str) -> None:
         """Show the line with a text in it, and give it the focus at once: what was typed ahead belongs to it."""
+        if not self.input.is_attached:  # the first screen appears sooner without an input
+            await self.mount(self._label, self.input)
         self._focused_before = self.screen.focused
         self._label.update(f"filter {what} ›")
         self.add_class("-open")

@@ -24,7 +24,7 @@ from tui.graphics.context import terminal_of
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
-from tui.graphics.textual_internals import Column, UnpaintedContainer
+from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
 from tui.host.thumbnails import Thumbnails, Wanted
 from tui.widgets.lines import Lines
@@ -139,7 +139,7 @@ class RowRequest:
     thumbnails: tuple[Thumbnail | None, ...] = field(compare=False)
 
 
-class Gallery(UnpaintedContainer, Column, can_focus=True):
+class Gallery(Column, can_focus=True):
     """Shows items, which are numbers that mean something to the owner, in pages of photographs with captions.
 
     Args:
