@@ -333,7 +333,7 @@ class FaceGenderApp(ConfiguredApp):
             palettes.first().open(text, error)
 
     def _palette_names(self) -> dict[str, list[str]]:
-        """Return what may follow commands in the palette; reads folders."""
+        """Return the known arguments of commands, by `Command.argument`; reads folders."""
         self._history.load()
         runs = [one_line(folder.name) for folder in list_runs(self.root)]
         return {"run": runs, "runs": runs, "theme": [*theme_names(self.themes_folder)]}
@@ -471,7 +471,7 @@ class FaceGenderApp(ConfiguredApp):
 
     @on(RunEnded)
     def _tell_end(self, event: RunEnded) -> None:
-        """Tell of the end of a run in all ways that the settings want."""
+        """Announce the end of a run in the ways that the settings choose."""
         text = f"run {event.folder.name} has {event.state}{f': {event.summary}' if event.summary else ''}"
         bad = event.state in ("failed", "crashed")
         self.notify(text, severity="error" if bad else "information", markup=False, timeout=20)

@@ -28,7 +28,7 @@ PETROFF = (
 """The ten colours of M. A. Petroff, "Accessible Color Sequences for Data Visualization" (arXiv 2107.02270), which
 people with any colour vision tell apart; those that are seen well on a dark background come first."""
 FADED = {"train": 0.75, "raw": 0.3, "band": 0.4}
-"""How much of a run's colour its training curve, the raw values behind it and its band have."""
+"""Shares of a run's colour in its training curve, in the raw values behind that, and in its band."""
 
 BLACK, WHITE = Color(0, 0, 0), Color(255, 255, 255)
 ROUNDING = 2

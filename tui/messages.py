@@ -1,4 +1,4 @@
-"""What screens ask of the application, imperatives posted as messages, and what they are told when it is done."""
+"""Messages between screens and the application: requests, named in the imperative, and news, in the past tense."""
 
 from __future__ import annotations
 

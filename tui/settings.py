@@ -21,13 +21,13 @@ from facegender.support.files import read_regular
 from facegender.support.text import counted, one_line
 
 MAX_BYTES = 64 * 2**10
-"""Of a file of settings; lines of a longer one would be searched for too long."""
+"""Maximum size of a settings file; finding the lines of a longer one would take too long."""
 MAX_STATEMENT_LINES = 100
-"""Of one value, for the same reason."""
+"""Maximum number of lines of one value, for the same reason."""
 MAX_LINE = 4096
 """Characters; Python's parser needs half a minute for a key of 30 000 names with dots between them."""
 MAX_PROBLEMS = 10
-"""Mistakes of one file that are listed; a file with thousands of them is no file of settings."""
+"""Mistakes of one file that are listed; a file with thousands of them is no settings file."""
 
 
 def _check_smoothing(value: float) -> str:
@@ -77,7 +77,7 @@ Problems = dict[tuple[str, ...], str]
 
 
 class SettingsError(UserError):
-    """A file of settings has mistakes; the message names the file, and each of them with its line.
+    """A settings file has mistakes; the message names the file, and each of them with its line.
 
     Attributes:
         path: The file.
@@ -99,14 +99,14 @@ def settings_of(app: object) -> Settings:
 
 
 def settings_path() -> Path:
-    """Return the file of settings in the user's config folder; it need not exist."""
+    """Return the settings file in the user's config folder; it need not exist."""
     chosen = Path(os.environ.get("XDG_CONFIG_HOME", ""))
     folder = chosen if chosen.is_absolute() else Path(os.path.expanduser("~"), ".config")  # noqa: PTH111 - never raises
     return folder / "facegender-tui" / "settings.toml"
 
 
 def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda settings: {}) -> Settings:
-    """Read a file of settings; a missing file has the defaults.
+    """Read a settings file; a missing file has the defaults.
 
     Args:
         further: Checks what is not known here, e.g. the names of themes and of commands.
@@ -148,7 +148,11 @@ def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda s
 
 
 def read_file(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the text of a file of settings and what it sets; nothing for a missing one."""
+    """Return the text of a settings file and what it sets; nothing for a missing one.
+
+    Raises:
+        SettingsError: It cannot be read, is too long, or is not TOML.
+    """
     try:
         data = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):

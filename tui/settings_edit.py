@@ -1,4 +1,4 @@
-"""Changes of the settings file: a line of it, and nothing else."""
+"""Changes single lines of the settings file and leaves the rest as it is."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def _with_entry(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def save_setting(path: Path, name: str, value: Any) -> None:
-    """Change one value in a file of settings: the line of that value, and nothing else of the file.
+    """Change one value in a settings file: the line of that value, and nothing else of the file.
 
     A missing file is made from the `template`, where the setting replaces the comment with its default.
 
     Args:
         name: Of a setting, or e.g. "keys.view" for an entry of the table `keys`.
-        value: A text, a number or a truth value that the setting takes; None removes an entry of a table.
+        value: A text, a number or a boolean that the setting takes; None removes an entry of a table.
 
     Raises:
         UserError: The file is not TOML, or cannot be read or written.
@@ -81,7 +81,7 @@ def _save_setting(path: Path, name: str, value: Any) -> None:
 
 
 def make_settings(path: Path) -> None:
-    """Write the `template` if there is no file of settings.
+    """Write the `template` if there is no settings file.
 
     Raises:
         UserError: It cannot be written.

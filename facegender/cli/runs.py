@@ -34,7 +34,7 @@ def runs(
             metavar="RUN",
             parser=not_empty,
             show_default=False,
-            help="Show all about this run instead: settings, figures, files, commands.",
+            help="Show everything about this run instead: settings, figures, files, commands.",
         ),
     ] = None,
     sort: Annotated[
@@ -45,7 +45,7 @@ def runs(
     json: Json = False,
     root: Root = Path(),
 ) -> None:
-    """List the runs, newest first, or show all about one."""
+    """List the runs, newest first, or show everything about one."""
     if run is not None:
         if sort or filter:
             raise UserError("--sort and --filter are for the list of runs: leave them out, or leave out RUN")

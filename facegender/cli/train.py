@@ -33,8 +33,8 @@ def train(
         typer.Option(
             "--on-end",
             metavar="COMMAND",
-            help="Shell command that is run when the run has ended, however it ended, with FACEGENDER_RUN, "
-            "FACEGENDER_STATUS and other facts in its environment; at most a minute.",
+            help="Shell command to run when the run has ended, in whatever way, with FACEGENDER_RUN, FACEGENDER_STATUS "
+            "and other facts in its environment; it may take a minute.",
         ),
     ] = "",
     root: Root = Path(),

@@ -184,7 +184,7 @@ class FaceGenderModule(LightningModule):
                 raise DamagedCheckpoint("its average has more steps than were trained")
 
     def set_epochs(self, epochs: int) -> None:
-        """Plan another number of epochs while `Trainer` trains, whose ``max_epochs`` says the same."""
+        """Change the planned number of epochs during training, after ``max_epochs`` of the Trainer."""
         self._config = msgspec.structs.replace(self._config, epochs=epochs)
         self.hparams["config"]["epochs"] = epochs
         if self._recipe.interval == "step":

@@ -94,7 +94,7 @@ def _one_cycle(optimiser: Optimizer, config: TrainConfig, steps: int) -> LRSched
 
 
 def stretch_schedule(schedule: LRScheduler, steps: int) -> None:
-    """Make a schedule by steps that of a run of ``steps`` steps; the next step has the rate of the new one."""
+    """Stretch a schedule to a run of ``steps`` steps, and set the learning rate of the next step accordingly."""
     assert isinstance(schedule, LambdaLR)
     schedule.lr_lambdas = [partial(lr_factor, steps=steps) for _ in schedule.base_lrs]
     for group, base in zip(schedule.optimizer.param_groups, schedule.base_lrs, strict=True):

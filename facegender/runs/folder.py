@@ -79,8 +79,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         skipped: Files that no photograph could be read from.
         near_copies: Groups of content hashes that show the same photograph, and are on the same side of the split.
         script: Name of the script that trains the run, with a `RunRecorder`; empty if this program trains it.
-        base_learning_rate: The rate that the schedule starts from since a request has changed the learning rate; None
-            if none has, then it is that of the configuration.
+        base_learning_rate: The learning rate from which the schedule starts, if a request has changed it; None for
+            that of the configuration.
         version: Version of this file's format; raised when an older program would misread it.
     """
 

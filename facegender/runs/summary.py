@@ -101,7 +101,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     return msgspec.structs.replace(
         summary,
         **known,
-        # A request may have changed it since the last `RunStarted`. A script's start knows it better than its manifest.
+        # A request may have changed it since the last `RunStarted`. Of a script, the journal has the number.
         epochs=(manifest.script and summary.epochs) or config.epochs,
         created=manifest.created if 0 < manifest.created < LATEST_TIME else 0.0,
         data=manifest.data,

@@ -99,22 +99,22 @@ def _complete(info: msgspec.structs.FieldInfo) -> Field:
 
 
 def between(low: int, high: int) -> Check:
-    """Check that a number lies between two others, or is one of them."""
+    """Return a check that a number is at least ``low`` and at most ``high``."""
     return lambda value: "" if low <= value <= high else f"must be between {low} and {high}, not {value}"
 
 
 def above_zero_to(high: float) -> Check:
-    """Check that a number is above zero and at most ``high``."""
+    """Return a check that a number is above zero and at most ``high``."""
     return lambda value: "" if 0 < value <= high else f"must be above 0 and at most {high:g}, not {value:g}"
 
 
 def matches(pattern: str, expected: str) -> Check:
-    """Check that a whole text matches a regular expression; ``expected`` says in words what that means."""
+    """Return a check that a whole text matches a regular expression; ``expected`` says in words what that means."""
     return lambda value: "" if re.fullmatch(pattern, value) else f"must be {expected}, not {shortened(value)!r}"
 
 
 def to_text(value: Any) -> str:
-    """The text that `Field.parse` converts to a value."""
+    """Return the text that `Field.parse` converts to a value."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -22,7 +22,7 @@ from facegender.support.text import printable
 exists, is_folder, is_file = os.path.exists, os.path.isdir, os.path.isfile
 
 READ_ONLY_VARIABLE = "FACEGENDER_READ_ONLY"
-"""Set for the interface and its processes that may change no run, as ``facegender-tui --read-only`` does."""
+"""With this environment variable the interface and its processes change no run; ``--read-only`` sets it."""
 
 MAX_BYTES = 256 * 2**20
 """Of a file that is read as a whole: a list of millions of photographs."""

@@ -141,7 +141,7 @@ def _recorder(
 
 
 def _restore_learning_rate(sink: Sink, base: float | None, trainer: Trainer, module: LightningModule) -> None:
-    """Let a learning rate that was requested stand, also if the run ended before a checkpoint had it.
+    """Restore a learning rate that was requested, also if the run ended before a checkpoint recorded it.
 
     Args:
         base: `Manifest.base_learning_rate`.
@@ -153,7 +153,7 @@ def _restore_learning_rate(sink: Sink, base: float | None, trainer: Trainer, mod
     scale_learning_rates(trainer, base / before)
     schedule.base_lrs = [base for _ in schedule.base_lrs]  # without the rounding of a product
     rate, step = learning_rate(trainer), trainer.global_step
-    outcome = f"the learning rate that was set before the run ended stands: {rate:.4g} from step {step + 1} on"
+    outcome = f"the learning rate set before the run ended is restored: {rate:.4g} from step {step + 1} on"
     answer = RequestDone(time=time.time(), request="set", done=True, outcome=outcome, learning_rate=rate)
     sink.put(msgspec.structs.replace(answer, epoch=trainer.current_epoch, step=step))
 

@@ -115,7 +115,7 @@ def _run(session: ConsoleSession, log: TrainLog, on_end: str) -> Status:
 
 
 def _run_on_end(command: str, setup: RunSetup, status: Status, error: str) -> None:
-    """Run the user's command, for which the run is free again."""
+    """Release the run, then run the user's command."""
     setup.folder.lock.release()
     if command:
         run_on_end(command, setup.folder, status, error)

@@ -194,7 +194,7 @@ train(tiny(), root, "a", show=False)
     assert (resumed.epochs, resumed.start_step) == (5, 4)
     again = answers_of(tmp_path, "a")[-1]
     assert (again.step, again.learning_rate) == (4, 1e-4)
-    assert again.outcome == "the learning rate that was set before the run ended stands: 0.0001 from step 5 on"
+    assert again.outcome == "the learning rate set before the run ended is restored: 0.0001 from step 5 on"
     assert {epoch: rates_of(tmp_path, "a")[epoch] for epoch in range(1, 5)} == dict.fromkeys(range(1, 5), 1e-4)
     assert summarise(folder).epochs_done == 5
     # From a checkpoint that has the rate, nothing has to be restored, and no digit of it changes.

@@ -1,4 +1,4 @@
-"""Notifications of the desktop, which a terminal shows when a program asks it to."""
+"""Desktop notifications that a terminal shows when a program asks it to."""
 
 from __future__ import annotations
 

@@ -38,9 +38,9 @@ _FAILED = "the command failed"
 
 
 def run_with_terminal(command: Sequence[str]) -> str:
-    """Run a command that has the terminal meanwhile, and wait for its end; return why it cannot be run, or "".
+    """Run a command in the foreground of the terminal and wait for its end; return why it cannot be run, or "".
 
-    Call it in the main thread. Ctrl-C is for the command alone; it does not inherit the handler, as it would SIG_IGN.
+    Call it in the main thread. Ctrl-C ends the command alone, which does not inherit a handler as it would SIG_IGN.
     """
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:

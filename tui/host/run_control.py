@@ -1,4 +1,4 @@
-"""Carries out what screens ask for about runs: start, resume, stop, make pictures, delete, rename, write a note."""
+"""Carries out requests about runs: start, resume, stop, make pictures, delete, rename, write a note."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class RunControl:
             why = ": its pictures are those of its epochs" if isinstance(request, FrameRequest) else ": resume it first"
             raise UserError(f"run {folder.name} is not training{why}")
         await asyncio.to_thread(send_request, folder, request)
-        self._notify(f"{folder.name} {what}; the log tells when", folder.name)
+        self._notify(f"{folder.name} {what}; the log says when", folder.name)
 
     async def _delete(self, folder: RunFolder) -> None:
         await asyncio.to_thread(folder.require_deletable)

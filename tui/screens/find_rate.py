@@ -59,7 +59,7 @@ class FindRate(CommandScreen[float | None]):
         yield KeyHints(*self.hints())
 
     def lacks(self) -> frozenset[str]:
-        """Return whether there is no suggestion."""
+        """Return which needs are not met until there is a suggestion."""
         return frozenset({"rate"} if self._suggestion is None else ())
 
     def show_output(self, output: CommandOutput) -> None:

@@ -59,8 +59,8 @@ class NewRun(BaseScreen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-short"), (9, "-tall")]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (76, "-wide"), (WIDE_COLUMNS, "-roomy")]
     HELP = (
-        "A dim value is the recipe's default. Beside a changed value stands its default, beside the others what they "
-        "mean."
+        "Dim values are the defaults of the recipe. Beside a changed value is its default, beside the others is their "
+        "meaning."
     )
     SCREEN_COMMANDS = commands.NEW_RUN
     FOOTER = commands.NEW_RUN_FOOTER
@@ -124,7 +124,7 @@ class NewRun(BaseScreen[None]):
         yield KeyHints(*self.hints())
 
     def lacks(self) -> frozenset[str]:
-        """A resumed run keeps its learning rate."""
+        """Return which needs a run that is resumed does not meet."""
         return frozenset({"new-run"} if self._resumed else ())
 
     def _widget(self, field: str) -> Widget:

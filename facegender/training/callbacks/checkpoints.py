@@ -94,7 +94,11 @@ class DurableCheckpointIO(TorchCheckpointIO):
         return self._failures.get(path)
 
     def when_flushed(self, path: Path, report: Callable[[OSError | None], None]) -> None:
-        """Call a function once a checkpoint that was written is on the disk, with why its newest content is not."""
+        """Report once a written checkpoint has been flushed to the disk.
+
+        Args:
+            report: Called with None, or with the error that kept the newest content from the disk; from any thread.
+        """
         if flush := self._flushing.get(path):
             flush.add_done_callback(lambda _: report(self._failures.get(path)))
         else:

@@ -1,4 +1,4 @@
-"""What data loaders tell: how many images there are, in what order and from which files; how long training waits."""
+"""What data loaders tell: number, order and files of their images, and how long training waits for them."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class FetchTimer(PassThroughProfiler):
             trainer.profiler = self  # type: ignore[attr-defined]
 
     def detach(self, trainer: Trainer) -> None:
-        """Leave it without one again."""
+        """Give the Trainer a profiler that does nothing again."""
         if trainer.profiler is self:  # type: ignore[attr-defined]
             trainer.profiler = PassThroughProfiler()  # type: ignore[attr-defined]
 
@@ -139,7 +139,7 @@ class FetchTimer(PassThroughProfiler):
             self._began = time.perf_counter()
 
     def stop(self, action_name: str) -> None:
-        """Add the time since then."""
+        """Add the time since the fetch began."""
         if action_name == self._FETCH:
             self._waited_s += time.perf_counter() - self._began
 

@@ -122,7 +122,7 @@ class OwnSource(Source):
         )
 
     def epochs_problem(self, trainer: Trainer, epochs: int) -> str:
-        """At least the epoch in training."""
+        """Refuse fewer epochs than have been begun."""
         number = trainer.current_epoch + 1
         return "" if epochs >= number else f"epoch {number} is in training: epochs must be at least {number}"
 
@@ -149,7 +149,7 @@ class OwnSource(Source):
             try:
                 folder.write_manifest(manifest)
             except OSError as error:
-                return f"run.json could not be updated ({reason(error)}): a resumed run may not know it"
+                return f"run.json could not be updated ({reason(error)}): a resumed run may not keep the change"
             return ""
 
         return store

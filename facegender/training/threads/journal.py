@@ -55,7 +55,7 @@ class StepDone(msgspec.Struct, frozen=True, gc=False):
         loss_sum_and_correct: (2,) float32 tensor, perhaps still being computed: loss summed over the batch, and number
             of photographs classified as labelled.
         ended: When, by `time.perf_counter`.
-        waited_s: How long the training thread waited for the batch before.
+        waited_s: Seconds that the training thread waited for batches since the step before.
     """
 
     batch: int
