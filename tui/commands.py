@@ -382,8 +382,9 @@ SETTINGS = (
     Command("change", "enter,space", "change", "change this setting", "change"),
     Command("previous-value", "left", "step(-1)", "previous value", "other value"),
     Command("next-value", "right", "step(1)", "next value", "other value"),
+    replace(_CLOSE, keys="q,O"),
 )
-SETTINGS_FOOTER = "change other_value default editor | back"
+SETTINGS_FOOTER = "change other_value default editor | help commands back"
 
 NEW_RUN = (
     _BACK,

@@ -283,6 +283,13 @@ async def test_a_wrong_value_is_told_beside_its_field_and_nothing_starts(
         assert not note(app, field).startswith(said)
 
 
+async def test_the_focused_field_is_explained_in_full(root: Path, started: Started) -> None:
+    recorded.write_run(root)
+    async with form(root) as (app, _):
+        app.screen.query_one("#field-patience").focus()
+        await until_said(app, "patience: Stop after this many epochs without a better validation")
+
+
 async def test_what_is_wrong_is_said_in_full_beside_the_field_too(root: Path, started: Started) -> None:
     async with form(root) as (app, pilot):
         await fill(app, pilot, learning_rate="11", data="nowhere")

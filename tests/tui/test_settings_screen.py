@@ -93,6 +93,14 @@ async def test_a_text_is_saved_with_enter(file: Path) -> None:
         assert load_settings(file) == Settings(levels=64)
 
 
+@pytest.mark.parametrize("key", ["q", "O", "escape"])
+async def test_the_usual_keys_close_the_screen_and_not_the_program(file: Path, key: str) -> None:
+    async with opened(file) as (app, pilot):
+        await pilot.press(key)
+        await until(lambda: app.screen is app.dashboard)
+        assert app.is_running
+
+
 async def test_keys_that_come_in_one_go_belong_to_the_line_that_the_first_opens(file: Path) -> None:
     async with opened(file) as (app, pilot):
         choose(app, "on_end")

@@ -213,12 +213,14 @@ class NewRun(BaseScreen[None]):
         verdict = self.query_one("#verdict", Static)
         verdict.set_class(bool(errors) and not self._candidates, "-wrong")
         message = "ready: Ctrl+S resumes the run" if self._resumed else "ready: Ctrl+S starts the run"
+        focused = (self.focused.id or "").removeprefix("field-") if self.focused else ""
+        # The whole text of both: there may be too little room beside the field.
         if errors:
-            # The whole message: there may be too little room beside the field.
-            focused = (self.focused.id or "").removeprefix("field-") if self.focused else ""
             field = focused if focused in errors else next(iter(errors))
             verb = "needs" if len(errors) == 1 else "need"
             message = f"{counted(len(errors), 'field')} {verb} fixing; {_LABELS[field]}: {errors[field]}"
+        elif focused in FIELDS and not self.has_class("-short"):
+            message = f"{_LABELS[focused]}: {FIELDS[focused].help}\n{message}"
         if (text := self._candidates or message) != verdict.content:
             verdict.update(text)
         return None if errors else values
