@@ -191,7 +191,7 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
         ("created", _time(manifest.created) if manifest else ""),
         ("started", _time(journal.started[0].time) if journal.started else ""),
         ("ended", _time(ended.time) if ended else ""),
-        ("epochs took", str(timedelta(seconds=round(seconds))) if 0 < seconds < LATEST_TIME else ""),
+        ("trained for", str(timedelta(seconds=round(seconds))) if 0 < seconds < LATEST_TIME else ""),
     )
     if manifest:
         yield from _known(("trained by", f"{manifest.process}"), ("script", manifest.script))
@@ -205,7 +205,9 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
             ("image size", f"{started.image_size} px"),
             (
                 "batches",
-                f"{started.steps_per_epoch} of {started.batch_size} an epoch" if started.steps_per_epoch else "",
+                f"{started.steps_per_epoch} per epoch, {started.batch_size} images each"
+                if started.steps_per_epoch
+                else "",
             ),
             ("layers", ", ".join(layer.name for layer in started.layers)),
         )
@@ -227,7 +229,6 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         yield line("evaluate", "evaluate", name, "--recorded", action="evaluate")
         return
     yield line("train again", "train", *train_arguments(manifest.config), action="train")
-    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
     if state in LIVE_STATES:
         yield line("stop", "stop", name, action="stop")
     elif state == "completed":
@@ -235,6 +236,7 @@ def _command_lines(folder: RunFolder, manifest: Manifest | None, state: State, j
         yield line("train longer", "train", f"--resume={name}", f"--epochs={longer}", action="longer")
     else:
         yield line("resume", "train", f"--resume={name}", action="resume")
+    yield line("find a rate", "find-lr", *train_arguments(manifest.config, FIND_LR_FIELDS), action="find-rate")
     if not journal.saved:
         return
     yield line("predict", "predict", "PHOTO.jpg", f"--checkpoint={name}")

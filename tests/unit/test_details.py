@@ -91,6 +91,12 @@ def test_a_completed_run_is_trained_longer_and_a_live_one_is_stopped(root: Path)
     assert line(sections(live)["Commands"], "stop").action == "stop"
 
 
+def test_a_run_without_a_checkpoint_can_find_a_learning_rate_but_not_be_evaluated(root: Path) -> None:
+    details = read_details(recorded.write_run(root, epochs_done=0, end="failed"))
+    assert details.command("find-rate")
+    assert details.command("evaluate") is None
+
+
 def test_a_run_of_a_script_offers_no_command_that_would_be_refused(root: Path) -> None:
     folder = recorded.write_run(root, end="completed", script="mine.py")
     labels = {line.label for line in sections(folder)["Commands"].lines}
@@ -125,7 +131,7 @@ def test_a_damaged_journal_leaves_lines_out_and_raises_nothing(root: Path) -> No
         recorded.append(folder, event)
     found = sections(folder)
     assert "classes in epoch" not in text(found["Figures"])
-    assert "epochs took" not in text(found["Run"])
+    assert "trained for" not in text(found["Run"])
 
 
 def test_of_many_classes_the_most_frequent_mistakes_are_listed(root: Path) -> None:
