@@ -29,9 +29,9 @@ MIN_MOSAIC_PX = 8
 NARROW_PANE_COLUMNS = 68
 SIDE_COLUMNS, PHOTOGRAPH_ROWS = 24, 12
 WIDE_SIDE_COLUMNS = (56, 48, 40, 32)
-"""Of a side with a larger photograph, which costs the tiles little of their size."""
+"""Columns of a side with a larger photograph, which is used where the tiles hardly shrink."""
 MIN_TILE_SHARE = 0.85
-"""What a larger photograph leaves of the width of a tile at least."""
+"""A larger photograph leaves tiles at least this share of their width."""
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 DETAILS_COLUMNS, DETAILS_ROWS = 34, 13
 """Beside a channel that is shown alone."""

@@ -36,7 +36,7 @@ def layers_around(selected: int, layers: int, count: int) -> list[int]:
 
 
 class LayerOverview(Column):
-    """Shows layers beside the selected one. Together their pictures are no larger than the area they take."""
+    """Shows the layers around the selected one, from the top to the bottom in their order."""
 
     DEFAULT_CSS = """
     LayerOverview { height: 1fr; }

@@ -61,10 +61,10 @@ class LayerRequest(msgspec.Struct, frozen=True):
         history: Epochs of the run and their frame files, if the picture depends on them.
         reference: The frame file that "difference" compares with; None if there is none.
         patches: The file of the channel's patches, once there is one.
-        levels: Colours of a mosaic.
+        levels: Number of colours of a mosaic.
         colour_map: The name of the colour map of activations.
         monochrome: Show signed values in grey as well, as NO_COLOR asks.
-        colours: Of the gaps between tiles, and of the frame around the one under the cursor.
+        colours: RGB colours of the gaps between tiles, and of the frame around the one under the cursor.
         no_patches: Why there are no patches (yet).
         tiles_only: Show no photograph beside the tiles.
     """

@@ -428,9 +428,9 @@ class StepCurves:
 
 
 def _change(event: RequestDone) -> str:
-    """What a request has changed, in a few characters."""
+    """Return what a request has changed, in a few characters."""
     epochs = "" if event.epochs is None else f"{event.epochs} epochs"
-    rate = "" if event.learning_rate is None else f"lr {event.learning_rate:.3g}"
+    rate = "" if event.learning_rate is None else f"lr {fmt.significant(event.learning_rate)}"
     return epochs or rate
 
 

@@ -127,7 +127,7 @@ class RowRequest:
     Attributes:
         key: For each tile its name, and whether its thumbnail has arrived.
         is_complete: All thumbnails have arrived.
-        gap_colour: Of what is between the photographs.
+        gap_colour: RGB colour between the photographs.
         thumbnails: None for one that has not arrived, whose place stays empty.
     """
 

@@ -31,7 +31,7 @@ MARK = "┊"
 MARK_ROWS = 3
 """Rows for the words of marks that are close together."""
 _DIM = -2
-"""In the place of a curve's number: the colour of marks."""
+"""Stands for marks where a cell of the canvas has the number of a curve."""
 _BRAILLE = 0x2800
 # Bit of each of the 4 × 2 dots of a braille cell, by row and column (Unicode, block 2800).
 _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
