@@ -371,6 +371,9 @@ class FaceGenderApp(ConfiguredApp):
         name, _, value = text.partition(" ")
         if name not in SETTINGS or isinstance(SETTINGS[name].default, dict):
             raise UserError(one_line(f"setting {name}: the settings are {', '.join(SETTINGS)}"))
+        if name == "theme":
+            self.action_choose_theme(value)
+            return
         try:
             self.post_message(ChangeSetting(name, SETTINGS[name].parse(value)))
         except UserError as error:

@@ -182,6 +182,18 @@ async def test_a_setting_is_changed(root: Path) -> None:
         await until_said(app, "x_axis parsecs: must be one of epochs, steps, minutes")
 
 
+async def test_a_theme_is_completed_as_a_setting_too_and_checked_before_it_is_kept(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await pilot.press("colon")
+        await until(lambda: palette_of(app) and palette_of(app)._names)
+        await pilot.press(*"setting theme nor", "enter")
+        await until(lambda: app.settings.theme == "nord")
+        await pilot.press("colon", *"setting theme mauve-99", "enter")
+        await until_said(app, "theme 'mauve-99' does not exist")
+        assert app.settings.theme == "nord"
+
+
 async def test_it_works_on_other_screens(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):

@@ -199,6 +199,8 @@ class Palette(Vertical):
     def _choices(self, command: Command, argument: str) -> list[str]:
         before = argument.split(" ")[:-1]
         if command.argument == "setting":
+            if before == ["theme"]:
+                return self._names.get("theme", [])
             values = SETTINGS[before[0]].choices if before and before[0] in SETTINGS else ()
             return list(values if before else SETTINGS)
         if command.argument in self._names:
