@@ -12,7 +12,7 @@ import typer
 from facegender.cli.options import Json, Root, not_empty
 from facegender.runs.config import parse
 from facegender.runs.events import RequestDone
-from facegender.runs.folder import LIVE_STATES, RunFolder, open_run
+from facegender.runs.folder import LIVE_STATES, RunFolder, State, open_run
 from facegender.runs.journal import read_tail
 from facegender.runs.requests import CheckpointRequest, FrameRequest, Request, SetRequest, send_request
 from facegender.support.errors import UserError, print_error
@@ -72,10 +72,8 @@ def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, *option
     """
     if not math.isfinite(wait_s):
         raise UserError("--wait must be a number of seconds")
-    manifest = folder.read_manifest()
-    resume = shell_command(folder.root, "train", f"--resume={folder.name}", *options)
-    remedy = "start its script again" if manifest is not None and manifest.script else f"resume it with: {resume}"
     if (state := folder.state()) not in LIVE_STATES:
+        remedy = _remedy(folder, state, options)
         raise UserError(f"run {folder.name} has {state}, and takes requests only while it trains: {remedy}")
     sent = send_request(folder, request)
     answer = _answer(folder, sent, wait_s)
@@ -85,7 +83,7 @@ def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, *option
         known = {name: None if answer is None else getattr(answer, name) for name in fields}
         print(json_line({"run": folder.name, "request": str(request.__struct_config__.tag), **known}))
     elif has_ended:
-        print_error(f"run {folder.name} has {state} before it took the request: {remedy}")
+        print_error(f"run {folder.name} has {state} before it took the request: {_remedy(folder, state, options)}")
     elif answer is None:
         print(f"run {folder.name}: no answer within {wait_s:g} s; the request waits, and its answer will be in the log")
     elif answer.done:
@@ -94,6 +92,16 @@ def _ask(folder: RunFolder, request: Request, wait_s: float, json: bool, *option
         print_error(f"run {folder.name}: {answer.outcome}")
     if has_ended or (answer is not None and not answer.done):
         raise typer.Exit(1)
+
+
+def _remedy(folder: RunFolder, state: State, options: tuple[str, ...]) -> str:
+    """Return how a run that has ended can train again."""
+    manifest = folder.read_manifest()
+    if manifest is not None and manifest.script:
+        return "start its script again"
+    if state == "completed" and manifest is not None and not options:  # it resumes only with more epochs
+        options = (f"--epochs={2 * manifest.config.epochs}",)
+    return f"resume it with: {shell_command(folder.root, 'train', f'--resume={folder.name}', *options)}"
 
 
 def _answer(folder: RunFolder, id: str, wait_s: float) -> RequestDone | None:

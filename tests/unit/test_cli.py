@@ -418,13 +418,19 @@ def test_a_request_that_is_not_answered_in_time_waits_in_the_folder(tmp_path: Pa
     assert request.epochs == 20
 
 
-def test_a_run_that_is_not_training_takes_no_requests(tmp_path: Path, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("setting", "value", "epochs"),
+    [("epochs", "20", 20), ("learning-rate", "1e-4", 8)],  # a run that is complete is resumed only with more epochs
+)
+def test_a_run_that_is_not_training_takes_no_requests(
+    tmp_path: Path, capsys: Capture, setting: str, value: str, epochs: int
+) -> None:
     make_run(tmp_path, "a", live=False)
-    assert run(["set", "a", "epochs", "20", "--root", str(tmp_path)]) == 2
+    assert run(["set", "a", setting, value, "--root", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert "run a has completed, and takes requests only while it trains" in error
     assert shlex.split(error.partition("resume it with: ")[2]) == [
-        "facegender", "train", "--resume=a", "--epochs=20", f"--root={tmp_path}"
+        "facegender", "train", "--resume=a", f"--epochs={epochs}", f"--root={tmp_path}"
     ]  # fmt: skip
 
 
