@@ -31,7 +31,7 @@ from tui.graphics.terminal import Terminal, resized
 from tui.graphics.textual_internals import write_control
 from tui.host.access import WriteAccess
 from tui.host.history import History
-from tui.host.processes import ClassifierProcess, run_with_terminal
+from tui.host.processes import ClassifierProcess, commands_ended, run_with_terminal
 from tui.host.run_control import RunControl, live_runs
 from tui.host.shutdown import is_shell_job
 from tui.host.threads import DaemonThreads
@@ -217,6 +217,7 @@ class FaceGenderApp(ConfiguredApp):
         """End the processes that classify and that decode; trainers keep running."""
         await self._classifier.close()
         await self._thumbnails.close()
+        await commands_ended()
 
     def on_late_reply(self) -> None:
         """Tell the user how to make use of the reply."""

@@ -23,7 +23,15 @@ from facegender.runs.config import FIELDS, TrainConfig, parse
 from facegender.runs.folder import RunFolder, list_runs
 from facegender.runs.presets import configure, train_arguments
 from facegender.support.errors import UserError
-from tui.host.processes import ClassifierProcess, CommandOutput, Trainers, output_lines, run_command, run_with_terminal
+from tui.host.processes import (
+    ClassifierProcess,
+    CommandOutput,
+    Trainers,
+    commands_ended,
+    output_lines,
+    run_command,
+    run_with_terminal,
+)
 
 Script = Callable[[str], None]
 
@@ -274,6 +282,31 @@ async def test_a_command_ends_when_its_caller_is_cancelled(script: Script, tmp_p
     with pytest.raises(asyncio.CancelledError):
         await task
     await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_command_that_is_being_ended_is_waited_for_also_if_its_caller_is_not(
+    script: Script, tmp_path: Path
+) -> None:
+    script(f"""
+import signal, sys, time
+def end(*_):
+    time.sleep(0.2)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+open({str(tmp_path / "started")!r}, "w")
+time.sleep(60)
+""")
+    task = asyncio.create_task(run_command("evaluate", report=str))
+    await until((tmp_path / "started").exists)
+    (process,) = (one for one in psutil.Process().children() if "evaluate" in one.cmdline())
+    task.cancel()
+    while process.is_running() and not task.done():
+        task.cancel()  # as the end of the event loop does
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await commands_ended()
+    assert not process.is_running()
 
 
 # Classifying

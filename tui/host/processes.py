@@ -26,6 +26,8 @@ from facegender.support.text import one_line, printable, shell_command
 
 ANSWER_LINE_LIMIT = 1 << 22
 CLOSE_S = 0.4
+END_S = 2.0
+"""How long to wait for a command that was told to end; one that imports torch does so first."""
 LAST_ERROR_LIMIT_S = 2.0
 COLD_ANSWER_LIMIT_S = 180.0
 """Time limit of the first answer of a classify process, which imports torch and reads a checkpoint for it."""
@@ -199,7 +201,37 @@ async def _started(arguments: Sequence[str], stderr: int) -> AsyncIterator[async
         yield process
     finally:
         if process.returncode is None:
-            process.terminate()
+            _terminate(process.pid)
+            ending = asyncio.create_task(_ended(process))
+            _endings.add(ending)
+            ending.add_done_callback(_endings.discard)
+            await asyncio.shield(ending)
+
+
+def _terminate(pid: int) -> None:
+    """End a process and those that it has started, which would take seconds to notice its end."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                one.terminate()
+
+
+_endings: set[asyncio.Task[None]] = set()
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Wait for the end of a process and of what it has started, which hold its pipes."""
+    pipes = (stream.read() for stream in (process.stdout, process.stderr) if stream is not None)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.gather(process.wait(), *pipes), END_S)
+
+
+async def commands_ended() -> None:
+    """Wait a moment for commands that are being ended: Python prints a traceback for pipes that outlive a loop."""
+    await asyncio.gather(*_endings)
 
 
 async def _lines(stream: asyncio.StreamReader | None, limit: int = OUTPUT_LINE_LIMIT) -> AsyncIterator[str]:
