@@ -194,7 +194,8 @@ def _resume(folder: RunFolder, changes: Mapping[str, Any]) -> RunSetup:
         raise UserError(f"{problem}; these can: " + ", ".join(map(option_of, RESUME_MAY_CHANGE)))
     config = validate(msgspec.structs.replace(manifest.config, **changes))
     if state == "completed" and config.epochs <= (done := summarise(folder).epochs_done):
-        raise UserError(f"run {run} has completed its {counted(done, 'epoch')}: give more with --epochs to go on")
+        longer = shell_command(folder.root, "train", f"--resume={run}", f"--epochs={2 * done}")
+        raise UserError(f"run {run} has completed its {counted(done, 'epoch')}; train it longer with: {longer}")
     folder.refuse_links()
     last = next(read_tail(folder.journal_path), None)
     folder.stop_path.unlink(missing_ok=True)
