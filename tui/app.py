@@ -56,7 +56,7 @@ from tui.messages import (
 )
 from tui.screens.base import BaseScreen
 from tui.screens.dashboard import Dashboard
-from tui.settings import FIELDS as SETTINGS
+from tui.settings import SINGLE as SETTINGS
 from tui.settings import Settings, SettingsError
 from tui.themes import AUTO, find_theme, theme_names
 
@@ -370,7 +370,7 @@ class FaceGenderApp(ConfiguredApp):
             UserError: There is no such setting, or its value is wrong.
         """
         name, _, value = text.partition(" ")
-        if name not in SETTINGS or isinstance(SETTINGS[name].default, dict):
+        if name not in SETTINGS:
             raise UserError(one_line(f"setting {name}: the settings are {', '.join(SETTINGS)}"))
         if name == "theme":
             self.action_choose_theme(value)

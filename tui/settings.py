@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FIELDS = fields_of(Settings)
+SINGLE = {name: field for name, field in FIELDS.items() if not isinstance(field.default, dict)}
+"""The settings that have one value."""
 
 
 Problems = dict[tuple[str, ...], str]

@@ -176,7 +176,9 @@ async def test_a_live_run_is_steered(
 async def test_a_setting_is_changed(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, _):
-        type_at_once(app, ":setting x_axis minutes\r")
+        type_at_once(app, ":setting x_")
+        await until_said(app, "x_axis: Unit of the x axis of the curves. Values: epochs, steps or minutes.")
+        type_at_once(app, "axis minutes\r")
         await until(lambda: app.settings.x_axis == "minutes")
         type_at_once(app, ":setting x_axis parsecs\r")
         await until_said(app, "x_axis parsecs: must be one of epochs, steps, minutes")

@@ -25,7 +25,8 @@ from tui.commands import Command
 from tui.completion import complete_path
 from tui.host.history import History
 from tui.screens.base import BaseScreen
-from tui.settings import FIELDS as SETTINGS
+from tui.settings import SINGLE as SETTINGS
+from tui.settings import described
 from tui.widgets.inputs import TextInput
 
 MAX_ROWS = 12
@@ -201,8 +202,11 @@ class Palette(Vertical):
         if command.argument == "setting":
             if before == ["theme"]:
                 return self._names.get("theme", [])
-            values = SETTINGS[before[0]].choices if before and before[0] in SETTINGS else ()
-            return list(values if before else SETTINGS)
+            if not before:
+                return list(SETTINGS)
+            field = SETTINGS.get(before[0])
+            is_switch = field is not None and isinstance(field.default, bool)
+            return ["true", "false"] if is_switch else list(field.choices if field else ())
         if command.argument in self._names:
             return [name for name in self._names[command.argument] if name not in before]
         return self._below.choices(command.argument)
@@ -268,11 +272,15 @@ class Palette(Vertical):
 
     def _hint(self) -> str:
         text = self.input.value.strip()
-        command, _ = self._argument(self.input.value.lstrip())
+        command, argument = self._argument(self.input.value.lstrip())
         if command is not None:
             if reason := self._below.reason(command):
                 return f"{command.name}: {reason}"
             expected = f"{command.name} takes {commands.ARGUMENTS[command.argument]}"
+            if command.argument == "setting":
+                name, space, _ = argument.partition(" ")
+                name = name if space or not self._found else self._found[self._cursor][0].text
+                expected = f"{name}: {described(SETTINGS[name])}" if name in SETTINGS else expected
             return expected if self._found or self._is_free() else f"no match; {expected}"
         if not self._found:
             return one_line(f"no match: no command and no run is like “{text}”")
