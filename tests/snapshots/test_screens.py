@@ -111,7 +111,7 @@ async def test_explorer(runs: Path, screens: SnapshotAssertion, size: tuple[int,
     [
         (["m", "m", "m"], "− epoch"),
         (["m", "m", "m", "m"], "female 0–"),
-        (["m", "m", "m", "m", "m"], "photograph"),
+        (["m", "m", "m", "m", "m"], "top patches"),
         (["enter", "l", "l", "enter"], "zero 0 to"),
     ],
     ids=["difference", "cam", "top", "alone"],
