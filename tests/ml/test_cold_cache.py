@@ -119,7 +119,7 @@ def test_a_disk_that_fills_up_costs_a_run_a_notice(
 def test_the_journal_says_how_far_decoding_is_and_how_long_it_will_take(
     tmp_path: Path, faces: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facegender.training.threads.console.SENTENCE_EVERY_S", 0)
+    monkeypatch.setattr("facegender.support.progress.SENTENCE_EVERY_S", 0)
     monkeypatch.setattr("facegender.data.cache.decoder._SEND_EVERY_S", 0)
     assert train(faces, tmp_path, "run", show=False) == "completed"
     notices = [event.text for event in events_of(tmp_path, "run") if isinstance(event, Notice)]

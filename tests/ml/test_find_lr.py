@@ -22,10 +22,10 @@ from facegender.data.dataset import CLASSES
 from facegender.data.demo.faces import write_demo_faces
 from facegender.network.module import FaceGenderModule
 from facegender.runs.folder import RunFolder
+from facegender.support import progress
 from facegender.training import lr_finder
 from facegender.training.hardware import choose_hardware
 from facegender.training.lr_finder import LossCollector, measure_curve
-from facegender.training.threads import console
 from tests.ml.conftest import tiny
 
 Capture = pytest.CaptureFixture[str]
@@ -45,7 +45,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """No word of progress, which only a busy machine would have."""
-    monkeypatch.setattr(console, "SENTENCE_EVERY_S", math.inf)
+    monkeypatch.setattr(progress, "SENTENCE_EVERY_S", math.inf)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_find_lr_prints_the_curve_as_one_json_object(empty: Path, capsys: Captur
 def test_find_lr_tells_how_far_it_is_where_no_terminal_has_a_bar(
     empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(console, "SENTENCE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "SENTENCE_EVERY_S", 0.0)
     assert run(["find-lr", *DEMO, "--batches=30"]) in (0, 1)
     assert "trying learning rates: 7 of 30" in capsys.readouterr().err
 
@@ -207,7 +207,7 @@ def test_several_processes_are_one_line_and_exit_code_2(
 
 
 def test_a_long_preparation_reports_progress(empty: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console, "SENTENCE_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "SENTENCE_EVERY_S", 0.0)
     assert run(["find-lr", "--demo", "--demo-faces=12", *OPTIONS[1:], "--seed=77"]) in (0, 1)
     assert re.search(r"facegender: decoding photographs: \d+ of 24, \d+ s left\n", capsys.readouterr().err)
 

@@ -177,7 +177,7 @@ def refused(root: Path, **arguments: Any) -> str:
 def test_runs_that_cannot_be_resumed_say_why_and_stay_as_they_were(tmp_path: Path, at_step: At) -> None:
     train(tiny(epochs=2), tmp_path, "a", show=False)
     folder = RunFolder(tmp_path, "a")
-    assert "more with --epochs" in refused(tmp_path, resume="a")
+    assert "train it longer with: facegender train --resume=a --epochs=4" in refused(tmp_path, resume="a")
     assert "--batch-size cannot change" in refused(tmp_path, resume="a", changes={"batch_size": 8, "epochs": 5})
     assert "no run b" in refused(tmp_path, resume="b")
     assert "exclude each other" in refused(tmp_path, resume="a", run="c")

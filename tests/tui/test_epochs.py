@@ -111,7 +111,7 @@ async def test_a_run_without_accuracy_says_so_and_draws_no_marks(root: Path) -> 
         shown = screen_text(app)
         assert "×" not in shown
         assert "macro F1 -" in shown
-        assert "1 epochs" in shown
+        assert "epoch 1  CPU" in shown
 
 
 @pytest.mark.parametrize("key", ["space", "left"])
