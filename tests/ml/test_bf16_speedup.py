@@ -20,9 +20,10 @@ from tests.ml.conftest import events_of, tiny
 
 @pytest.fixture(autouse=True)
 def _measured_anew() -> Iterator[None]:
-    module.bf16_speedup.cache_clear()
+    measured = module.bf16_speedup  # a test may replace it for longer than this
+    measured.cache_clear()
     yield
-    module.bf16_speedup.cache_clear()
+    measured.cache_clear()
 
 
 def precision(monkeypatch: pytest.MonkeyPatch, gain: float, **given: object) -> str:

@@ -333,7 +333,7 @@ async def test_beside_one_channel_stand_its_numbers_and_its_curves(run: RunFolde
         layer = recorded.frame(2).layers[0]
         mean, std, low, high, _ = (f"{value:.3g}" for value in layer.stats[0, 1].tolist())
         assert f"mean {mean}  std {std}\nmin {low}  max {high}" in caption
-        assert f"active in {100 * layer.units[1, 2]:.0f} % of them" in caption
+        assert f"active in {100 * layer.units[1, 2]:.0f}% of them" in caption
         means = [recorded.frame(epoch).layers[0].stats[0, 1, 0] for epoch in range(3)]
         assert f"epochs: mean {min(means):.3g} to {max(means):.3g}" in caption
         assert any(0x2800 < ord(character) < 0x2900 for character in caption)

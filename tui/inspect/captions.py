@@ -44,7 +44,7 @@ def channel_details(picture: LayerPicture) -> Text:
     if picture.curve is not None and len(picture.curve.epochs) > 1:
         columns, shown = picture.layout.side.columns - 2, picture.request.selection.epoch
         marked = picture.curve.epochs.index(shown) if shown in picture.curve.epochs else None
-        for name, values, unit in (("mean", picture.curve.mean, ""), ("zero", 100 * picture.curve.zero, " %")):
+        for name, values, unit in (("mean", picture.curve.mean, ""), ("zero", 100 * picture.curve.zero, "%")):
             low, high = (fmt.significant(float(value)) for value in (values.min(), values.max()))
             over = "epochs: " if picture.layout.side.columns >= DETAILS_COLUMNS else ""
             out.append(f"\n{over}{name} {low} to {high}{unit}\n", "dim")

@@ -151,7 +151,10 @@ class Dashboard(PictureScreen):
 
     async def _begin(self) -> None:
         """Mount the explorer's lists and open the run, whose first steps import numpy: after the first paint."""
-        await self.query_one("#left").mount(self._layer_pane, self._health_pane)
+        left = self.query_one("#left")
+        if not left.is_attached:  # the program ends already
+            return
+        await left.mount(self._layer_pane, self._health_pane)
         if self.folder is not None:
             self.open_run(self.folder)
 

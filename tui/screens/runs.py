@@ -149,8 +149,8 @@ class Runs(BaseScreen[None]):
                 self._wanted = natural_widths({name: [run.cells[name] for run in listed.values()] for name in COLUMNS})
             self._view.marked &= listed.keys()
             self._show(key)
-            if first and not self._editing:
-                self.set_focus(self._table)  # at once: `Widget.focus` would take it from a text opened meanwhile
+            if first and self.focused is None:  # not if a filter or the palette was opened meanwhile
+                self.set_focus(self._table)  # at once: `Widget.focus` would take it from a text opened after this
             self._timer = self.set_timer(REREAD_S, self._update)
 
     def _read(self, known: dict[str, _Listed]) -> dict[str, _Listed]:
