@@ -191,9 +191,9 @@ class Dashboard(PictureScreen):
     async def _check_access(self, folder: RunFolder) -> None:
         """Say in the header if the run may not be changed."""
         problem = await asyncio.to_thread(access_of(self.app).problem, folder)
-        if self.is_open:
+        for status in self.query(StatusLines):  # none once the program ends
             self._writable = not problem
-            self.query_one(StatusLines).read_only = bool(problem)
+            status.read_only = bool(problem)
             self.update_keys()
 
     @on(RunUpdated)
