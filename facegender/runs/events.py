@@ -338,7 +338,7 @@ AnyEvent = (
 
 
 @cache
-def _decoder(strict: bool = True) -> msgspec.json.Decoder[AnyEvent]:
+def _decoder(strict: bool) -> msgspec.json.Decoder[AnyEvent]:
     """Return a decoder; making one takes milliseconds, which an import would cost every program.
 
     The strict one is much faster but refuses numbers that are written as strings, such as "NaN". Few lines have them.
@@ -374,7 +374,7 @@ def decode_lines(data: bytes) -> list[AnyEvent]:
     """Decode whole journal lines as `decode` does, at once where nothing about them is unusual, which is faster."""
     if data.isascii() and b"\\" not in data and b"\x7f" not in data:
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
-            events = _decoder().decode_lines(data)
+            events = _decoder(True).decode_lines(data)
             # JSON may go on after a line break, a line of the journal may not.
             if len(events) == data.count(b"\n"):
                 return events

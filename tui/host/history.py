@@ -17,9 +17,9 @@ MAX_CHARACTERS = 500
 
 
 class History:
-    """Lines of a private file in the cache folder, the oldest first; only of this session if there is no such file.
+    """Commands typed in the palette, the oldest first, kept in a private file of the cache folder.
 
-    Several sessions may append to the file at the same time.
+    Several running programs may append to the file. Without one, commands are remembered until the program ends.
     """
 
     def __init__(self) -> None:
