@@ -8,12 +8,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from facegender.support.cache_dir import make_cache_folder
-from facegender.support.files import open_regular, replacing
+from facegender.support.files import read_end, replacing
 from facegender.support.text import one_line
 
 MAX_LINES = 200
 MAX_CHARACTERS = 500
 """A longer command is not kept."""
+MAX_BYTES = 1 << 20
+"""Of the file, which other programs may write to: only so much of its end is read."""
 
 
 class History:
@@ -32,8 +34,7 @@ class History:
             return
         with contextlib.suppress(OSError):
             self._path = make_cache_folder() / "history"
-            with open_regular(self._path) as file:
-                lines = file.readall().decode(errors="replace").splitlines()
+            lines = read_end(self._path, MAX_BYTES).decode(errors="replace").splitlines()
             self.lines = [*_newest(map(one_line, lines)), *self.lines][-MAX_LINES:]
             if len(lines) > 2 * MAX_LINES:
                 with replacing(self._path) as temporary:
