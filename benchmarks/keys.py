@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Kind, Terminal
+from benchmarks.terminal import Kind, Looks, Terminal
 
 LEFT, RIGHT, UP, DOWN = b"\x1b[D", b"\x1b[C", b"\x1b[A", b"\x1b[B"
 HOME, END, ESCAPE, ENTER, TAB = b"\x1b[H", b"\x1b[F", b"\x1b", b"\r", b"\t"
@@ -94,10 +94,10 @@ def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
                 press("first time: a key" if not number else name, visit.keys)
                 press("first time: a key" if not number else "another layout", visit.layout)
                 press("first time: a key" if not number else "leave a screen", visit.left_by)
-    looks = [tuple(map(float, line.split())) for line in report.read_text().splitlines()[:-1]]
+    looks = Looks(report)
     everything: list[float] = []
     for name, moments in sorted(pressed.items(), key=lambda item: item[0] not in SCREENS):
-        longest = [max((ms for at, ms in looks if began <= at < end), default=0.0) for began, end in moments]
+        longest = [looks.longest_ms(began, end) for began, end in moments]
         everything += longest if name in SCREENS else []
         _line(name, longest)
     _line("all keys that are no layout keys", everything)

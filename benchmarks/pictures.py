@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Kind, Reaction, Terminal
+from benchmarks.terminal import Kind, Looks, Reaction, Terminal
 
 KINDS: tuple[Kind, ...] = ("sixel", "kitty", "plain")
 NAMES = {"sixel": "sixel", "kitty": "kitty", "plain": "half blocks"}
@@ -134,12 +134,9 @@ def blocked_table(watched: list[str]) -> None:
                 for key in [*pictures, *layouts]:
                     moments.append(time.monotonic())
                     terminal.press(key, quiet_s=0.4)
-            looks = [tuple(map(float, line.split())) for line in Path(report.name).read_text().splitlines()[:-1]]
+            looks = Looks(Path(report.name))
         ends = [*moments[1:], moments[-1] + 0.4]
-        longest = [
-            max((ms for at, ms in looks if began <= at < end), default=0.0)
-            for began, end in zip(moments, ends, strict=True)
-        ]
+        longest = [looks.longest_ms(began, end) for began, end in zip(moments, ends, strict=True)]
         line(f"{NAMES[kind]}, pictures and curves", longest[: len(pictures)])
         line(f"{NAMES[kind]}, panes and prompt (a new layout)", longest[len(pictures) :])
 

@@ -17,7 +17,7 @@ import msgspec
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Terminal
+from benchmarks.terminal import Looks, Terminal
 from facegender.runs.details import read_details
 from facegender.runs.folder import RunFolder, Skipped
 
@@ -55,7 +55,7 @@ def keys(root: Path) -> None:
     report = root / "blocked"
     pressed: dict[str, list[float]] = {}
     command = [sys.executable, "-m", "benchmarks.watched", str(report), "--root", str(root)]
-    with Terminal("halfblock", command) as terminal:
+    with Terminal("plain", command) as terminal:
         terminal.until(b"Loss")
         terminal.press(b"", quiet_s=8.0)  # the journal is read
         pressed["open the page"] = [time.monotonic()]
@@ -64,11 +64,11 @@ def keys(root: Path) -> None:
             for key in some:
                 pressed.setdefault(name, []).append(time.monotonic())
                 terminal.press(key, quiet_s=QUIET_S)
-    looks = [tuple(map(float, line.split())) for line in report.read_text().splitlines()[:-1]]
+    looks = Looks(report)
     print(f"{'a key blocks the event loop':30} {'median ms':>10} {'longest ms':>11}")
     for name, moments in pressed.items():
         until = 3.0 if name == "open the page" else QUIET_S
-        longest = [max((ms for at, ms in looks if began <= at < began + until), default=0.0) for began in moments]
+        longest = [looks.longest_ms(began, began + until) for began in moments]
         print(f"{name:30} {statistics.median(longest):10.1f} {max(longest):11.1f}")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Terminal
+from benchmarks.terminal import Looks, Terminal
 
 STARTS = 7
 LISTS = {"200 runs": (200, 500), "20 long runs": (20, 20_000)}
@@ -57,9 +57,7 @@ def table(scratch: Path) -> None:
         write_run(root, f"run-{number}", epochs=3, steps_per_epoch=20, frames=False)
     report = scratch / "blocked"
     pressed: list[tuple[str, float, int]] = []
-    with Terminal(
-        "halfblock", [sys.executable, "-m", "benchmarks.watched", str(report), "--root", str(root)]
-    ) as terminal:
+    with Terminal("plain", [sys.executable, "-m", "benchmarks.watched", str(report), "--root", str(root)]) as terminal:
         terminal.until(b"Loss")
         terminal.press(b"", quiet_s=2.0)
         terminal.press(b"r", quiet_s=3.0)
@@ -67,11 +65,11 @@ def table(scratch: Path) -> None:
             for key in keys:
                 moment = time.monotonic()
                 pressed.append((name, moment, terminal.press(key, quiet_s=0.3).bytes))
-    looks = [tuple(map(float, line.split())) for line in report.read_text().splitlines()[:-1]]
+    looks = Looks(report)
     print(f"\n{f'a key in the table of {TABLE} runs':32} {'median ms':>10} {'longest ms':>11} {'bytes':>8}")
     for name in KEYS:
         moments = [(moment, count) for kind, moment, count in pressed if kind == name]
-        blocked = [max((ms for at, ms in looks if at_key <= at < at_key + 0.3), default=0.0) for at_key, _ in moments]
+        blocked = [looks.longest_ms(at_key, at_key + 0.3) for at_key, _ in moments]
         count = statistics.median(count for _, count in moments)
         print(f"{name:32} {statistics.median(blocked):10.1f} {max(blocked):11.1f} {count:8.0f}")
 

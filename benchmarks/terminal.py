@@ -15,6 +15,7 @@ import struct
 import termios
 import time
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple
 
@@ -38,6 +39,18 @@ class Reaction(NamedTuple):
     last_s: float
     bytes: int
     picture_s: float
+
+
+class Looks:
+    """What `benchmarks.watched` wrote: when it looked, and how many milliseconds the event loop took to answer."""
+
+    def __init__(self, report: Path) -> None:
+        lines = report.read_text().splitlines()[:-1]  # the last one may not be whole
+        self._looks = [tuple(map(float, line.split())) for line in lines]
+
+    def longest_ms(self, began: float, end: float) -> float:
+        """Return the longest answer between two moments of the monotonic clock."""
+        return max((ms for at, ms in self._looks if began <= at < end), default=0.0)
 
 
 class Terminal:
