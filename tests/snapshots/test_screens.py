@@ -239,6 +239,9 @@ async def test_command(
 async def test_confirm(runs: Path, screens: SnapshotAssertion, size: tuple[int, int]) -> None:
     recorded.write_run(runs, "live", created=NOW)
     async with running(runs, size) as (app, pilot):
+        # The question keeps a worker, so svg_of cannot wait for the screen below it.
+        await until(lambda: app.dashboard.browser._picture is not None)
+        await until(lambda: all(worker.is_finished for worker in app.workers))
         await pilot.press("S")
         await until_said(app, "Stop run live?")
         assert await svg_of(app, pilot) == screens
