@@ -11,8 +11,10 @@ from typing import Any
 
 import textual._wait
 from textual import events
+from textual._context import visible_screen_stack
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from tui.app import FaceGenderApp
 from tui.graphics.picture import Picture
@@ -91,9 +93,16 @@ def shown_in(view: PictureView) -> Picture | None:
     return view.shown.job.picture if view.shown is not None else None
 
 
+def screen_strips(app: FaceGenderApp) -> list[Strip]:
+    """The rows of the screen."""
+    # Without it a dialog is rendered, and kept, without what is below it.
+    visible_screen_stack.set(app._background_screens)
+    return app.screen._compositor.render_strips()
+
+
 def screen_text(app: FaceGenderApp) -> str:
     """What stands on the screen, row by row."""
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+    return "\n".join(strip.text for strip in screen_strips(app))
 
 
 async def until_said(app: FaceGenderApp, text: str, timeout_s: float = 10.0) -> None:

@@ -60,8 +60,10 @@ async def test_a_large_terminal_shows_several_layers_at_once(root: Path) -> None
         await pilot.press("left", "m", "down")
         await until(lambda: all(pane.shown.selection.epoch == 1 for pane in panes))
         await until(
-            lambda: [(pane.shown.selection.layer, pane.shown.selection.mode.view) for pane in panes]
-            == [(0, "filters"), (2, "filters")]
+            lambda: (
+                [(pane.shown.selection.layer, pane.shown.selection.mode.view) for pane in panes]
+                == [(0, "filters"), (2, "filters")]
+            )
         )
         assert "conv3  filters" in screen_text(app)
 

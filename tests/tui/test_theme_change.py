@@ -7,7 +7,7 @@ from pathlib import Path
 import mistaken
 import pytest
 import recorded
-from piloting import COMMON, LARGE, WatchedApp, running, shown_in, until, until_said
+from piloting import COMMON, LARGE, WatchedApp, running, screen_strips, shown_in, until, until_said
 from rich.segment import Segment
 from textual.color import Color
 from textual.pilot import Pilot
@@ -38,7 +38,7 @@ async def cells(app: WatchedApp, pilot: Pilot[None]) -> list[list[Segment]]:
     await pilot.pause(0.2)
     app.clear_notifications()
     await pilot.pause()
-    return [list(strip.simplify()) for strip in app.screen._compositor.render_strips()][:-1]
+    return [list(strip.simplify()) for strip in screen_strips(app)][:-1]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_mistakes_follow_the_theme(root: Path) -> None:
         await until(
             lambda: any(
                 segment.style is not None and segment.style.color == wanted
-                for strip in app.screen._compositor.render_strips()
+                for strip in screen_strips(app)
                 for segment in strip
             )
         )
