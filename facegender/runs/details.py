@@ -47,8 +47,8 @@ Action = Literal[
 ]
 EXPORTS: dict[str, Action] = {"safetensors": "export-safetensors", "onnx": "export-onnx", "pth": "export-pth"}
 """By the format of ``facegender export``."""
-TABLE_WIDTH = 110
-"""Characters. Where the confusion matrix makes the table of classes wider, its largest cells are listed instead."""
+TABLE_WIDTH = 56
+"""Characters: fits a terminal of 60 columns. Of a wider confusion matrix, the largest cells are listed instead."""
 MAX_CONFUSIONS = 20
 OF_RECORDER = ("epochs", "visualize_every", "probes")
 """The settings of a run that a script records; all others are in the script."""
@@ -254,9 +254,9 @@ def _figure_lines(journal: _Journal) -> Iterator[Detail]:
     losses = [event for event in events if not math.isnan(event.validation_loss)]
     lowest, last = min(losses, key=lambda event: event.validation_loss, default=None), events[-1]
     named = ("best", best), ("lowest loss", lowest), ("last", last)
-    rows: list[Sequence[str]] = [("", "epoch", "accuracy", "loss", "macro F1", "train accuracy", "train loss")]
-    rows += [(label, *_epoch_cells(event)) for label, event in named if event is not None]
-    yield from _table(rows)
+    columns: list[Sequence[str]] = [("", "epoch", "accuracy", "loss", "macro F1", "train accuracy", "train loss")]
+    columns += [(label, *_epoch_cells(event)) for label, event in named if event is not None]
+    yield from _table(list(zip(*columns, strict=True)))
     if last.metrics:
         logged = ", ".join(f"{name} {value:.6g}" for name, value in sorted(last.metrics.items()))
         yield Detail(label="logged", text=logged)
@@ -277,18 +277,17 @@ def _epoch_cells(event: EpochFinished) -> tuple[str, ...]:
 
 
 def _class_lines(event: EpochFinished, title: str) -> Iterator[Detail]:
-    """The figures of each class, and the confusion matrix beside them where there is room."""
+    """The figures of each class, and below them the confusion matrix or what is most in it."""
     names, counts = event.classes, event.confusion
     yield Detail(text=f"classes in epoch {event.epoch + 1}, the {title} one", kind="heading")
     scores = zip(names, event.precision, event.recall, event.f1, counts, strict=False)
     rows = [(name, *map(measured, three), str(sum(row))) for name, *three, row in scores]
-    heading = ("label", "precision", "recall", "F1", "photographs")
-    matrix = [(*cells, *map(str, row)) for cells, row in zip(rows, counts, strict=False)]
-    wide = list(_table([(*heading, *(f"as {name}" for name in names)), *matrix]))
-    if len(wide[0].text) <= TABLE_WIDTH:
-        yield from wide
+    yield from _table([("label", "precision", "recall", "F1", "photographs"), *rows])
+    matrix = [(name, *map(str, row)) for name, row in zip(names, counts, strict=True)]
+    lines = list(_table([("label", *(f"as {name}" for name in names)), *matrix]))
+    if len(lines[0].text) <= TABLE_WIDTH:
+        yield from lines
         return
-    yield from _table([heading, *rows])
     cells = [(n, label, got) for label, row in enumerate(counts) for got, n in enumerate(row) if n and got != label]
     yield Detail(text=f"most frequent mistakes in epoch {event.epoch + 1}", kind="heading")
     mistakes = [(f"{names[label]} as {names[got]}", str(n)) for n, label, got in sorted(cells, reverse=True)]

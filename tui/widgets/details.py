@@ -63,7 +63,7 @@ class _Place(NamedTuple):
 
 
 class DetailsView(ScrollView, can_focus=True):
-    """Shows sections below each other. Long lines are wrapped; those of tables are cut off.
+    """Shows sections below each other. Long lines are wrapped.
 
     Attributes:
         sections: What is shown.
@@ -306,8 +306,6 @@ def _laid_out(section: Section, width: int) -> _Laid:
 
 def _wrapped(line: Detail, width: int) -> list[str]:
     """Cut a line into rows of at most ``width`` cells."""
-    if line.kind == "table":
-        return [line.text]
-    if not line.text.isascii():
+    if line.kind == "table" or not line.text.isascii():
         return chop_cells(line.text, width) or [""]
     return textwrap.wrap(line.text, width, break_on_hyphens=False) or [""]
