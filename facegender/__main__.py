@@ -6,8 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from facegender.support.signals import defer_signals
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+}
+"""What a value of the command line must be, by the type of the error of pydantic, which Typer checks values with."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,6 +44,8 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except TyperException as error:
         if message := error.format_message():
+            for problem in getattr(error.__cause__, "errors", list)():
+                message = message.replace(problem["msg"], _in_words(problem))
             # Errors about arguments know their command.
             command = getattr(getattr(error, "ctx", None), "command_path", "facegender")
             print_error(f"{message.rstrip('.')}; see `{command} --help`")
@@ -49,6 +61,19 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print_error(f"{type(error).__name__}: {error} (set FACEGENDER_TRACEBACK=1 to see where)")
         return 1
+
+
+def _in_words(problem: dict[str, Any]) -> str:
+    """Say what is wrong with a value, as all other errors of the program do.
+
+    Args:
+        problem: One of ``pydantic.ValidationError.errors()``.
+    """
+    from facegender.support.fields import shortened
+
+    if expected := _EXPECTED.get(problem["type"]):
+        return f"must be {expected.format(**problem.get('ctx', {}))}, not {shortened(str(problem['input']))}"
+    return str(problem.get("ctx", {}).get("error", problem["msg"]))
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ def set(
     setting: Annotated[
         Literal["learning-rate", "epochs"],
         typer.Argument(
-            metavar="learning-rate|epochs",
-            help="The learning rate of the next step, from which its schedule continues; or all epochs of the run.",
+            metavar="SETTING",
+            help="learning-rate: that of the next step, from which its schedule continues. epochs: all of the run.",
         ),
     ],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="Its new value.")],
