@@ -114,7 +114,7 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["stop", ""], "must not be empty"),
         (["set", "x", "epochs", "0"], "epochs must be between 1"),
         (["set", "x", "learning-rate", "fast"], "learning-rate must be a number"),
-        (["set", "x", "momentum", "1"], "Invalid value for 'SETTING': 'momentum' is not one of 'learning-rate', 'epochs'"),
+        (["set", "x", "momentum", "1"], "value for 'SETTING': 'momentum' is not one of 'learning-rate', 'epochs'; see"),
         (["set", "x", "epochs", "2"], "no run x"),
         (["suspects", "x", "--part=some"], "'--part': 'some' is not one of 'train', 'validation', 'all'; see"),
         (["suspects", "x", "--first=0"], "'--first': must be at least 1, not 0; see"),
