@@ -32,7 +32,7 @@ from facegender.training.callbacks.divergence import Diverged, DivergenceGuard
 from facegender.training.callbacks.early_stopping import EarlyStopping
 from facegender.training.callbacks.own_source import OwnSource
 from facegender.training.callbacks.recorder import RunRecorder
-from facegender.training.callbacks.steering import learning_rate, scale_learning_rates
+from facegender.training.callbacks.steering import learning_rate, planned_epochs, scale_learning_rates
 from facegender.training.failures import reason
 from facegender.training.hardware import choose_hardware
 from facegender.training.resume import ResumePoint, check_restored, is_restore_error, resume_point, unusable
@@ -107,6 +107,7 @@ def fit(setup: RunSetup, sink: Sink, stop: StopSwitch) -> None:
         callbacks = [
             LambdaCallback(on_train_start=check, on_validation_end=report_notices),
             LambdaCallback(on_train_start=partial(_restore_learning_rate, sink, base)),
+            LambdaCallback(on_train_start=partial(_report_epochs, sink, setup)),
             EarlyStopping(config.patience, sink.notice),
             _recorder(sink, setup, data, files, resume),
             DivergenceGuard(folder, config.on_nan, files, sink.notice),
@@ -156,6 +157,16 @@ def _restore_learning_rate(sink: Sink, base: float | None, trainer: Trainer, mod
     outcome = f"the learning rate set before the run ended is restored: {rate:.4g} from step {step + 1} on"
     answer = RequestDone(time=time.time(), request="set", done=True, outcome=outcome, learning_rate=rate)
     sink.put(msgspec.structs.replace(answer, epoch=trainer.current_epoch, step=step))
+
+
+def _report_epochs(sink: Sink, setup: RunSetup, trainer: Trainer, module: LightningModule) -> None:
+    """Write into the journal that a run was resumed with another number of epochs, as if a request had set it."""
+    epochs = setup.config.epochs
+    if setup.before is None or setup.before.config.epochs == epochs:
+        return
+    outcome = f"{planned_epochs(epochs)} instead of {setup.before.config.epochs}"
+    answer = RequestDone(time=time.time(), request="set", done=True, outcome=outcome, epochs=epochs)
+    sink.put(msgspec.structs.replace(answer, epoch=trainer.current_epoch, step=trainer.global_step))
 
 
 def _complete_manifest(session: ConsoleSession, data: FaceDataModule, network: nn.Module) -> None:

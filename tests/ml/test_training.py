@@ -27,6 +27,7 @@ from facegender.runs.events import (
     EpochStarted,
     Event,
     Notice,
+    RequestDone,
     RunFinished,
     RunStarted,
 )
@@ -145,6 +146,9 @@ def test_a_completed_run_goes_on_with_more_epochs_and_keeps_its_best_score(tmp_p
     manifest = RunFolder(tmp_path, "a").read_manifest()
     assert manifest is not None
     assert manifest.config.epochs == 4
+    (change,) = (event for event in events if isinstance(event, RequestDone))
+    assert (change.request, change.epochs, change.step) == ("set", 4, 2 * STEPS_PER_EPOCH)
+    assert change.outcome == "4 epochs are planned instead of 2"
 
 
 def test_a_resumed_schedule_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ class Steering:
         if epochs is not None:
             before = trainer.max_epochs
             self._source.set_epochs(trainer, pl_module, epochs)
-            outcomes.append(f"{counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} planned instead of {before}")
+            outcomes.append(f"{planned_epochs(epochs)} instead of {before}")
             if rate is None and learning_rate(trainer) != rate_before:
                 outcomes.append(f"with the stretched schedule the learning rate is {learning_rate(trainer):.4g} now")
         if rate is not None:
@@ -164,6 +164,11 @@ class Steering:
 
         if self._source.sink is not None:
             self._source.sink.put(stored)
+
+
+def planned_epochs(epochs: int) -> str:
+    """Say in words how many epochs are planned."""
+    return f"{counted(epochs, 'epoch')} {'is' if epochs == 1 else 'are'} planned"
 
 
 def learning_rate(trainer: Trainer) -> float:
