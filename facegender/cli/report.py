@@ -14,8 +14,9 @@ from facegender.cli.output import CHARTS, check_output, write_chart
 from facegender.runs.calibration import read_calibration
 from facegender.runs.comparison import WITHOUT_INFLUENCE, differences, setting_text
 from facegender.runs.config import FIELDS
-from facegender.runs.events import EpochFinished
+from facegender.runs.events import EpochFinished, RequestDone, RunStarted, changes_until
 from facegender.runs.folder import Manifest, RunFolder, open_run
+from facegender.runs.journal import read_kinds
 from facegender.runs.presets import unused_fields
 from facegender.runs.summary import RunSummary, finished_epochs, summarise
 from facegender.support.errors import UserError, print_error
@@ -69,6 +70,7 @@ def report(
         accuracy=accuracy,
         predictions=predictions,
         table=_settings(names, manifests),
+        changes=[charts.Change(index, *one) for index, folder in enumerate(folders) for one in _changes(folder)],
     )
     write_chart(charts.report_figure(page), output, "--output")
     print(f"{printable(output)}: {', '.join(names)}")
@@ -94,6 +96,18 @@ def _predictions(folder: RunFolder, epochs: dict[int, EpochFinished]) -> NamedPr
         labels=recorded.labels,
         temperature=calibration.temperature if calibration else 1.0,
     )
+
+
+def _changes(folder: RunFolder) -> list[tuple[float, str]]:
+    """What requests have changed while the run was trained, each with the epochs trained before."""
+    changes: tuple[RequestDone, ...] = ()
+    steps_per_epoch = 1
+    for event in read_kinds(folder.journal_path, RunStarted, RequestDone):
+        if isinstance(event, RunStarted):
+            changes, steps_per_epoch = changes_until(changes, event.start_step), max(1, event.steps_per_epoch)
+        elif isinstance(event, RequestDone) and event.change:
+            changes = (*changes, event)
+    return [(change.step / steps_per_epoch, change.change) for change in changes]
 
 
 def _line(run: RunSummary, temperature: float) -> str:

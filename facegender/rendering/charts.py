@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,20 @@ class Curve:
     dashed: bool = False
 
 
+class Change(NamedTuple):
+    """Something that was changed while a run was trained.
+
+    Attributes:
+        run: Index of the run.
+        epoch: Where on the axis of `Curve.epochs`, e.g. 1.5 for the middle of the second epoch.
+        text: What was changed, in a few characters.
+    """
+
+    run: int
+    epoch: float
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """What a report shows.
@@ -100,6 +114,7 @@ class Report:
         loss, accuracy: Curves.
         predictions: Of the runs that have some; at most one a run, with the run's index.
         table: Rows of cells below a first row of heads.
+        changes: Marks on the curves.
     """
 
     title: str
@@ -109,6 +124,7 @@ class Report:
     accuracy: Sequence[Curve]
     predictions: Sequence[tuple[int, NamedPredictions]]
     table: Sequence[Sequence[str]]
+    changes: Sequence[Change] = ()
 
 
 def plain(text: str, width: int = MAX_NAME) -> str:
@@ -145,8 +161,8 @@ def save(figure: Figure, path: Path) -> None:
 # Single charts -------------------------------------------------------------------------------------------------------
 
 
-def draw_curves(axes: Axes, curves: Sequence[Curve], title: str) -> None:
-    """Draw curves over the epochs, dashed if they are of the training."""
+def draw_curves(axes: Axes, curves: Sequence[Curve], title: str, changes: Sequence[Change] = ()) -> None:
+    """Draw curves over the epochs, dashed if they are of the training, and a dotted line with a word at each change."""
     from matplotlib.ticker import MaxNLocator
 
     for curve in curves:
@@ -156,6 +172,13 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], title: str) -> None:
             curve.epochs, curve.values, color=colour, linewidth=1.0 if curve.dashed else 1.6,
             linestyle=(0, (4, 2)) if curve.dashed else "-", marker=None if curve.dashed else marker, markersize=4,
             markevery=(curve.run % every, every),
+        )  # fmt: skip
+    for run, epoch, text in changes:
+        colour = _look(run)[0]
+        axes.axvline(epoch, color=colour, linewidth=0.8, linestyle=":")
+        axes.annotate(
+            plain(text), (epoch, 0.98), xycoords=axes.get_xaxis_transform(), xytext=(-1, 0), textcoords="offset points",
+            rotation=90, ha="right", va="top", fontsize=6, color=colour,
         )  # fmt: skip
     _decorate(axes, title, "epoch", "")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -266,8 +289,8 @@ def report_figure(report: Report) -> Figure:
     header = next(parts)
     _draw_head(header.subplots(), report)
     loss, accuracy = next(parts).subplots(1, 2)
-    draw_curves(loss, report.loss, "loss (dashed: training)")
-    draw_curves(accuracy, report.accuracy, "accuracy (dashed: training)")
+    draw_curves(loss, report.loss, "loss (dashed: training)", report.changes)
+    draw_curves(accuracy, report.accuracy, "accuracy (dashed: training)", report.changes)
     if rows:
         cells = next(parts).subplots(rows, _COLUMNS, squeeze=False).ravel()
         draw_roc(cells[0], report.predictions)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from facegender.support.text import printable_strings
+from facegender.support.text import counted, printable_strings, significant
 
 SCHEMA_VERSION = 1
 LATEST_TIME = 1e11
@@ -229,6 +229,24 @@ class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
     step: int = -1
     learning_rate: float | None = None
     epochs: int | None = None
+
+    @property
+    def change(self) -> str:
+        """What was changed, in a few characters, e.g. "lr 0.0001"; empty if nothing was."""
+        if not self.done:
+            return ""
+        rate = "" if self.learning_rate is None else f"lr {significant(self.learning_rate)}"
+        return rate if self.epochs is None else counted(self.epochs, "epoch")
+
+
+def changes_until(changes: tuple[RequestDone, ...], step: int) -> tuple[RequestDone, ...]:
+    """Return the changes that hold in a run that resumes from a step.
+
+    A number of epochs that was set after that step is kept in the resumed run, from its first step on. A learning rate
+    is too, but the trainer then writes a line of its own.
+    """
+    later = [msgspec.structs.replace(change, step=step, learning_rate=None) for change in changes if change.step > step]
+    return (*(one for one in changes if one.step <= step), *(one for one in later if one.epochs is not None))
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):

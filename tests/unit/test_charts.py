@@ -8,15 +8,18 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
+from msgspec import structs
 from PIL import Image
 
 from facegender.__main__ import run
 from facegender.rendering import charts
 from facegender.rendering.charts import Curve, NamedPredictions, Report
+from facegender.runs.events import RequestDone
 from facegender.runs.folder import RunFolder
 from facegender.runs.predictions import Predictions as RecordedPredictions
 from facegender.runs.predictions import write_predictions
-from tests.recorded import CLASSES, write_run
+from tests.recorded import CLASSES, append, write_run
 
 Capture = pytest.CaptureFixture[str]
 ODD_NAMES = ["$x^2$", "a$b$c$", r"\$\frac{", "_hidden", "性別 🙂", "x" * 100, "<&>\x1b", ""]
@@ -105,6 +108,17 @@ def test_a_report_of_runs_is_written_also_where_one_recorded_no_predictions(tmp_
     assert captured.out == f"{target}: a, b\n"
     assert "run b has no predictions: they are recorded when" in captured.err
     assert target.read_bytes().startswith(b"%PDF")
+
+
+def test_a_report_marks_what_was_changed_while_a_run_was_trained(tmp_path: Path) -> None:
+    folder = recorded_run(tmp_path, "a")
+    change = RequestDone(time=2.0, request="set", done=True, outcome="changed", step=7, learning_rate=1e-4)
+    append(folder, change, structs.replace(change, learning_rate=None, epochs=9), structs.replace(change, done=False))
+    target = tmp_path / "out.svg"
+    with rc_context({"svg.fonttype": "none"}):
+        assert run(["report", "a", "--output", str(target), "--root", str(tmp_path)]) == 0
+    texts = [text.text for text in ElementTree.fromstring(target.read_text("utf-8")).iter() if text.text]
+    assert texts.count("lr 0.0001") == texts.count("9 epochs") == 2  # in either chart
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import recorded
 from msgspec import structs
 
 from facegender.runs.config import TrainConfig
+from facegender.runs.events import RequestDone
 from facegender.runs.folder import RunFolder
 from tui.run.curves import Curve, StepCurves
 from tui.run.follow_many import ReducedRun
-from tui.run.overlay import Entry, curves_of, entries, lines, mean_of
+from tui.run.overlay import MAX_MARKS, Entry, curves_of, entries, lines, marks, mean_of
 from tui.run.state import RunState, apply_all
 
 
@@ -27,6 +29,15 @@ def run(name: str, *, epochs: int = 3, **config: object) -> ReducedRun:
     curves.extend(state.steps)
     manifest = structs.replace(recorded.manifest(folder), config=TrainConfig(**config))
     return ReducedRun(folder, state, manifest, curves, 0)
+
+
+def changed(of: ReducedRun, *steps: int) -> ReducedRun:
+    """The run with other learning rates from these steps on."""
+    changes = [
+        RequestDone(time=1500.0, request="set", done=True, outcome="changed", step=step, learning_rate=1e-4)
+        for step in steps
+    ]
+    return replace(of, state=apply_all(of.state, changes))
 
 
 def curve(x: list[float], y: list[float]) -> Curve:
@@ -106,3 +117,11 @@ def test_the_best_accuracy_of_several_seeds_is_their_mean() -> None:
     assert accuracy == pytest.approx(0.615)
     assert epochs == "2–3"
     assert Entry((run("a", epochs=0),), "1", "#ffffff").best[1] == ""
+
+
+def test_marks_name_the_run_that_was_changed_and_are_left_out_where_they_are_too_many() -> None:
+    runs = [run("a"), changed(run("b"), 5, 10), changed(run("c"), *range(1, MAX_MARKS))]
+    _, b, c = (curves_of(entry, "epochs", 0.0, "accuracy") for entry in entries(runs, grouped=False))
+    assert marks([b]) == ((1.0, "2: lr 0.0001"), (2.0, "2: lr 0.0001"))
+    assert len(marks([c])) == MAX_MARKS - 1
+    assert marks([b, c]) == ()

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from facegender.runs.events import EpochFinished, RequestDone
+from facegender.runs.events import EpochFinished
 from tui import format as fmt
 from tui.run.series import StepColumns
 from tui.run.state import ACCURACY, F1, LEARNING_RATE, RunState, TrainingSegment
@@ -423,15 +423,8 @@ class StepCurves:
             epochs=tuple(epoch.epoch for epoch in state.epochs),
             ends=ends,
             last=last,
-            marks=tuple(zip(to_axis(changed).tolist(), map(_change, state.changes), strict=True)),
+            marks=tuple(zip(to_axis(changed).tolist(), (one.change for one in state.changes), strict=True)),
         )
-
-
-def _change(event: RequestDone) -> str:
-    """Return what a request has changed, in a few characters."""
-    epochs = "" if event.epochs is None else f"{event.epochs} epochs"
-    rate = "" if event.learning_rate is None else f"lr {fmt.significant(event.learning_rate)}"
-    return epochs or rate
 
 
 def _measured(curves: tuple[Curve, ...]) -> tuple[Curve, ...]:

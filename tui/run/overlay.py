@@ -20,6 +20,8 @@ GLYPHS = "123456789abcdefghijklmnopqrstuvwxyz"
 SHOWN = ("train", "validation")
 MAX_RAW = 6
 """With more entries the raw values behind the curves would be noise all over the chart."""
+MAX_MARKS = 6
+"""More marks in one chart could not be told apart, and none is drawn."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class EntryCurves:
         ends: Where epochs end.
         last: The x coordinate of the newest value.
         x_end: The planned end, or the last step if that is later.
+        marks: Where a request changed how a run is trained, with the glyph of the entry and what was changed.
     """
 
     loss: dict[str, Curve]
@@ -78,6 +81,7 @@ class EntryCurves:
     ends: Floats
     last: float
     x_end: float
+    marks: tuple[tuple[float, str], ...] = ()
 
     def value(self, chart: str, name: str, x: float | None) -> float:
         """Return the value of a curve at an x coordinate, the newest one for None; NaN if it has none there."""
@@ -116,6 +120,7 @@ def curves_of(entry: Entry, axis: Axis, weight: float, metric: str) -> EntryCurv
         ends=np.unique(np.concatenate([curves.ends for curves in each])),
         last=max(curves.last for curves in each),
         x_end=max(curves.x_range[1] for curves in each),
+        marks=tuple(dict.fromkeys((x, f"{entry.glyph}: {word}") for curves in each for x, word in curves.marks)),
     )
 
 
@@ -191,3 +196,9 @@ def lines(shown: Sequence[EntryCurves], chart: str, names: Sequence[str]) -> tup
             for curve in drawn
         ]
     return (*bands, *(curve for curve in raw if curve is not None), *drawn)
+
+
+def marks(shown: Sequence[EntryCurves]) -> tuple[tuple[float, str], ...]:
+    """Return the marks of the entries that are not hidden; none if they are too many to be told apart."""
+    found = [mark for one in shown for mark in one.marks]
+    return tuple(found) if len(found) <= MAX_MARKS else ()

@@ -32,6 +32,7 @@ from facegender.runs.events import (
     RunStarted,
     Steps,
     System,
+    changes_until,
 )
 from facegender.runs.folder import LIVE_STATES, State
 from facegender.support.text import figure, thousands
@@ -240,7 +241,7 @@ def apply(state: RunState, event: AnyEvent) -> RunState:
             }
             return _logged(replace(state, finished=event), event.time, *texts[event.status])
         case RequestDone():
-            if event.done and event.request == "set":
+            if event.change:
                 state = replace(state, changes=(*state.changes, event))
                 if event.epochs is not None and state.started is not None:
                     state = replace(state, started=replace(state.started, epochs=event.epochs))
@@ -298,7 +299,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         steps=state.steps.until(event.start_step),
         epochs=tuple(epoch for epoch in state.epochs if epoch.epoch < event.start_epoch),
         health=tuple(health for health in state.health if health.epoch < event.start_epoch),
-        changes=_changes_until(state.changes, event.start_step),
+        changes=changes_until(state.changes, event.start_step),
         epoch=event.start_epoch - 1,
         batch=0,
         log_tail=(),
@@ -310,16 +311,6 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
         f"{thousands(photographs[0])} {noun} to train, {thousands(photographs[1])} to validate"
     )
     return _logged(state, event.time, "info", text)
-
-
-def _changes_until(changes: tuple[RequestDone, ...], step: int) -> tuple[RequestDone, ...]:
-    """Return the changes up to the step that a run resumes from.
-
-    A number of epochs that was set after it is kept in the resumed run, from its first step on. A learning rate is too,
-    but the trainer then writes a line of its own.
-    """
-    later = [replace(change, step=step, learning_rate=None) for change in changes if change.step > step]
-    return (*(one for one in changes if one.step <= step), *(one for one in later if one.epochs is not None))
 
 
 def _with_frame(state: RunState, event: FrameSaved) -> dict[int, int]:

@@ -25,7 +25,7 @@ from tui.messages import OpenRun, SettingsChanged
 from tui.run.curves import SMOOTHING, X_AXES, Axis, cycle_from
 from tui.run.follow import FollowFailed
 from tui.run.follow_many import ReducedRun, RunsFollower, RunsUpdated
-from tui.run.overlay import GLYPHS, Entry, EntryCurves, curves_of, entries, lines
+from tui.run.overlay import GLYPHS, Entry, EntryCurves, curves_of, entries, lines, marks
 from tui.run.state import ACCURACY, F1
 from tui.screens.base import BaseScreen, unmet
 from tui.settings import settings_of
@@ -83,7 +83,8 @@ class Compare(BaseScreen[None]):
     HELP = (
         "1 to 9 show and hide runs by the number on their curves. Dotted lines are training curves; the faint ones "
         "behind them are the values before smoothing. Runs that differ only in their seed are one line, their mean, "
-        "with a band from the lowest to the highest of them. The wheel zooms, a click moves the cursor."
+        "with a band from the lowest to the highest of them. A dotted vertical line with the number of a run is where "
+        "its learning rate or its epochs were changed. The wheel zooms, a click moves the cursor."
     )
     SCREEN_COMMANDS = commands.COMPARE
     FOOTER = commands.COMPARE_FOOTER
@@ -525,7 +526,8 @@ def _drawn(request: _Request, plots: dict[str, tuple[Plot, Size]]) -> _Drawn:
     rows = {}
     for name, (plot, size) in plots.items():
         shown = lines(_visible(drawn), name, request.names)
-        rows[name] = shown, replace(plot, curves=shown, x_range=x_range, x_name=request.axis).strips(*size), size
+        plot = replace(plot, curves=shown, x_range=x_range, x_name=request.axis, marks=marks(_visible(drawn)))
+        rows[name] = shown, plot.strips(*size), size
     return _Drawn(request, curves, x_range, rows)
 
 
