@@ -370,6 +370,16 @@ async def test_the_cursor_leaves_the_labels_of_the_axis_readable() -> None:
         assert marked.endswith("epochs▴")
 
 
+async def test_the_cursor_leaves_the_note_about_the_peak_readable() -> None:
+    chart = Chart("")
+    async with ChartApp(chart).run_test(size=(60, 12)) as pilot:
+        chart.show((curve([9.0, *[1.0] * 100]),), (0.0, 100.0), "epochs")
+        await pilot.pause()
+        for x in range(101):
+            chart.show_cursor(float(x))
+            assert "peak 9" in chart.render_line(0).text.replace("▾", " ")
+
+
 # Several runs over each other
 
 

@@ -137,8 +137,8 @@ class Chart(Widget):
         if column is None:
             return rows[y]
         covered = rows[y].text[column]
-        if y > 0 and not covered.isspace():
-            mark = covered  # a label stays readable, in the colour of the cursor
+        if not covered.isspace() and (y > 0 or covered.isascii()):
+            mark = covered  # a label or the note about the peak stays readable, in the colour of the cursor
         strip = Strip([Segment(mark, self.rich_style + self.app.console.get_style("$warning"))], 1)
         return Strip.join([rows[y].crop(0, column), strip, rows[y].crop(column + 1)])
 
