@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from facegender.runs.folder import INITIAL, State
+from facegender.support.text import UNKNOWN as UNKNOWN
 from facegender.support.text import figure as figure
 from facegender.support.text import measured as measured
 from facegender.support.text import percent as percent
@@ -93,7 +94,7 @@ def gib(bytes_: float) -> str:
 
 def load(value: float) -> str:
     """Format a load in per cent without decimals; a dash if unknown."""
-    return "-" if math.isnan(value) else percent(value / 100, 0)
+    return UNKNOWN if math.isnan(value) else percent(value / 100, 0)
 
 
 def rate(bytes_per_second: float) -> str:

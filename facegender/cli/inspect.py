@@ -17,7 +17,7 @@ from facegender.runs.events import LayerHealth
 from facegender.runs.folder import RunFolder, open_run
 from facegender.runs.health import findings, read_health
 from facegender.support.errors import UserError
-from facegender.support.text import counted, json_line, one_line, printable, table
+from facegender.support.text import UNKNOWN, counted, json_line, one_line, printable, table
 
 if TYPE_CHECKING:
     from facegender.rendering.figures import Figure, FigureRequest
@@ -270,4 +270,4 @@ def _row(layer: LayerHealth) -> list[str]:
 
 
 def _figure(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2e}"
+    return UNKNOWN if math.isnan(value) else f"{value:.2e}"

@@ -22,7 +22,7 @@ from facegender.runs.run_filter import parse_filter
 from facegender.runs.run_table import COLUMNS, find_column, fit_cell, fit_columns, natural_widths, sort_runs
 from facegender.runs.summary import RunSummary, summarise
 from facegender.support.errors import UserError, print_error
-from facegender.support.text import counted, figure, json_line, one_line, printable_strings, shell_command
+from facegender.support.text import UNKNOWN, counted, figure, json_line, one_line, printable_strings, shell_command
 
 POLL_S = 0.2
 
@@ -151,7 +151,7 @@ def compare(
     figures = [[COLUMNS[name].header, *(COLUMNS[name].cell(run, now) for run in summaries)] for name in _COMPARED]
     settings = [[row.label, *map(setting_text, row.values)] for row in different if row.name not in _COMPARED]
     lines = [["run", *names], *(row for row in figures if any(row[1:])), *settings]
-    print("\n".join(_side_by_side([[one_line(text) or "–" for text in line] for line in lines])))
+    print("\n".join(_side_by_side([[one_line(text) or UNKNOWN for text in line] for line in lines])))
     if not different:
         print("their configurations are the same")
     for group in groups:

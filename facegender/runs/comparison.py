@@ -10,6 +10,7 @@ import msgspec
 from facegender.runs.config import FIELDS
 from facegender.runs.folder import Manifest
 from facegender.runs.presets import unused_fields
+from facegender.support.text import UNKNOWN
 
 WITHOUT_INFLUENCE = ("cache", "workers", "visualize_every", "probes")
 """Settings that do not change what a run learns."""
@@ -47,9 +48,9 @@ def differences(manifests: Sequence[Manifest | None]) -> list[Difference]:
 
 
 def setting_text(value: Any) -> str:
-    """The value of a setting or of a difference as people read it; an en dash for None."""
+    """The value of a setting or of a difference as people read it; `UNKNOWN` for None."""
     if value is None:
-        return "–"
+        return UNKNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

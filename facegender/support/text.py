@@ -14,6 +14,9 @@ import msgspec
 
 T = TypeVar("T")
 
+UNKNOWN = "-"
+"""Stands for a value that is not known, or that was not measured."""
+
 
 def printable(text: str | Path) -> str:
     """Replace every character that could control a terminal or reorder a line by U+FFFD.
@@ -108,8 +111,8 @@ def figure(value: float) -> str:
 
 
 def measured(value: float | None) -> str:
-    """Write a measure with three decimals; ``-`` if it was not measured, which is NaN or None."""
-    return "-" if value is None or math.isnan(value) else figure(value)
+    """Write a measure with three decimals; `UNKNOWN` if it was not measured, which is NaN or None."""
+    return UNKNOWN if value is None or math.isnan(value) else figure(value)
 
 
 def significant(value: float) -> str:
@@ -127,7 +130,7 @@ def percent(share: float, decimals: int = 2) -> str:
 def thousands(value: float) -> str:
     """Write a number as ``1 243``; fractions below 10 keep a decimal."""
     if not math.isfinite(value):
-        return "-"
+        return UNKNOWN
     return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", " ")
 
 

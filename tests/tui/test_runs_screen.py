@@ -62,7 +62,7 @@ async def test_every_run_is_listed_with_its_state_epochs_and_best(root: Path, ru
         assert list(by_name) == ["live", "halted", "broken", "gone"]
         assert by_name["live"][1:5] == ["●", "training", "2/5", "0.610"]
         assert by_name["halted"][1:5] == ["■", "stopped", "3/5", "0.620"]
-        assert by_name["broken"][1:5] == ["✗", "failed", "0/5", "–"]
+        assert by_name["broken"][1:5] == ["✗", "failed", "0/5", "-"]
         assert by_name["gone"][2] == "crashed"
 
 

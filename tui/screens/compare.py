@@ -268,7 +268,7 @@ class Compare(BaseScreen[None]):
         for entry, curves in zip(drawn.request.entries, drawn.curves, strict=True):
             values = [fmt.measured(curves.value(chart, name, self._cursor_x)) for _, chart, name in figures]
             accuracy, epochs = entry.best
-            values.insert(with_best, f"{fmt.measured(accuracy)} @ {epochs}" if epochs else "-")
+            values.insert(with_best, f"{fmt.measured(accuracy)} @ {epochs}" if epochs else fmt.UNKNOWN)
             differing = [self._value(difference, entry) for difference in self._differences]
             cells = [*differing, *values] if self._differences_first else [*values, *differing]
             sign = fmt.SIGNS[entry.runs[0].state.state]

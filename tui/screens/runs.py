@@ -211,7 +211,7 @@ class Runs(BaseScreen[None]):
         texts = run.cells | {"state": "✗ deleting"} if deleting else run.cells
         cells = []
         for column, width in self._widths.items():
-            text = texts[column] or ("" if COLUMNS[column].is_text else "–")
+            text = texts[column] or ("" if COLUMNS[column].is_text else fmt.UNKNOWN)
             cells.append((fit_cell(column, text, width), styles.get(column, "")))
         return Row(tuple(cells), marked=name in self._view.marked, dim=deleting)
 

@@ -276,7 +276,7 @@ class ChartPane(Column, can_focus=True):
                 title.append(f"  {mark}{_BRIEF.get(curve.name, curve.name) if brief else curve.name}", curve.colour)
             if len(curve.y):
                 value = curve.value_at(index)
-                title.append(f" {'-' if name and math.isnan(value) else _figure(value)}", curve.colour)
+                title.append(f" {fmt.UNKNOWN if name and math.isnan(value) else _figure(value)}", curve.colour)
         if notes and self._raw:
             title.append("  raw", "dim")
         return title

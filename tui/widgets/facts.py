@@ -109,7 +109,7 @@ def _class_table(epoch: EpochFinished, width: int) -> Text:
         name.stylize(fmt.class_colour(number))
         out.append("\n").append_text(name).append_text(counts)
         precision, recall, f1 = (
-            fmt.measured(values[number]) if number < len(values) else "-"
+            fmt.measured(values[number]) if number < len(values) else fmt.UNKNOWN
             for values in (epoch.precision, epoch.recall, epoch.f1)
         )
         out.append(f"  {precision:>9} {recall:>6} {f1:>5}")
