@@ -51,6 +51,19 @@ def test_the_terminal_is_asked_before_anything_heavy_is_imported() -> None:
     assert not loaded.intersection((*HEAVY, "textual", "numpy", "PIL"))
 
 
+def test_charts_are_drawn_without_masked_arrays_whose_import_would_delay_the_first_ones() -> None:
+    draw = """
+import numpy as np
+from rich.style import Style
+from tui.run.curves import Curve
+from tui.widgets.plotting import Plot
+curve = Curve("train", np.arange(100.0), np.r_[np.nan, np.ones(99)], "$train")
+assert Plot((curve,), (0.0, 100.0), "steps", None, False, Style(), lambda _: Style()).strips(80, 20)
+assert "numpy.ma" not in sys.modules
+"""
+    assert "numpy" in loaded_by(draw)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["networks"], ["recipes"], ["runs"]])
 def test_help_and_lists_are_printed_without_anything_heavy(arguments: list[str]) -> None:
     loaded = loaded_by(f"from facegender.__main__ import run\nrun({arguments})")

@@ -79,7 +79,8 @@ class PaletteQuantizer:
         group = np.arange(len(self._picture.palette))
         for kept, merged in self._steps[: max(0, self.colours - colours)]:
             group[group == merged] = kept
-        new_colours, index = np.unique(group[self._used], return_inverse=True)
+        new_colours = np.flatnonzero(np.bincount(group[self._used]))
+        index = new_colours.searchsorted(group[self._used])
         total = np.zeros((len(new_colours), 3))
         weight = np.zeros(len(new_colours))
         np.add.at(weight, index, self._weights[self._used])

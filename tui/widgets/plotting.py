@@ -273,7 +273,7 @@ class Plot:
         for number, curve in enumerate(self.curves):
             bad_x = curve.x[~np.isfinite(curve.y)] if curve.non_finite_x is None else curve.non_finite_x
             share = (bad_x - self.x_range[0]) / span
-            for column in np.unique((share[(share >= 0) & (share <= 1)] * (columns - 1)).astype(int)).tolist():
+            for column in sorted({*(share[(share >= 0) & (share <= 1)] * (columns - 1)).astype(int).tolist()}):
                 non_finite.setdefault(column, number)
         label_rows = {
             round((high - tick) / (high - low) * (rows - 1)): text for tick, text in zip(ticks, labels, strict=True)
@@ -377,7 +377,9 @@ class Plot:
         if not self.logarithmic and len(shown) > 50:
             # Otherwise a few first batches with an enormous loss would flatten the rest of the curve.
             # An odd stride, because buckets have four values each.
-            typical = 1.5 * float(np.quantile(shown[:: len(shown) // QUANTILE_OF | 1], 0.9))
+            some = np.sort(shown[:: len(shown) // QUANTILE_OF | 1])
+            # np.quantile and np.unique would import numpy.ma first, which takes 20 ms.
+            typical = 1.5 * float(np.interp(0.9 * (len(some) - 1), np.arange(len(some)), some))
             high = typical if 0 < typical < high else high
         if high - low < 1e-9:
             low, high = low - 0.05 * (abs(low) or 1), high + 0.05 * (abs(high) or 1)
