@@ -9,7 +9,7 @@ import pytest
 import recorded
 
 from facegender.runs.events import RunFinished
-from tui.run.curves import BUCKETS, SMOOTHING, STEPS_AT_ONCE, X_AXES, Buckets, Smoother, StepCurves
+from tui.run.curves import BUCKETS, SMOOTHING, X_AXES, Buckets, Smoother, StepCurves
 from tui.run.series import StepColumns
 from tui.run.state import RunState, apply, apply_all
 
@@ -91,18 +91,11 @@ def test_a_bucket_skips_nan() -> None:
 # Curves of a run
 
 
-def test_a_bounded_number_of_steps_is_added_at_a_time() -> None:
-    steps = many_steps(2 * STEPS_AT_ONCE + 1)
-    curves = StepCurves()
-    assert [curves.update(steps) for _ in range(3)] == [False, False, True]
-
-
 def test_the_peak_of_a_million_steps_is_not_lost() -> None:
     loss = np.abs(noise(1_000_000))
     loss[654_321] = 99.0
     steps, curves = many_steps(len(loss), loss), StepCurves()
-    while not curves.update(steps):
-        pass
+    curves.update(steps)
     state = apply(RunState("otter-3"), recorded.run_started(steps_per_epoch=100_000, epochs=10))
     curve = curves.curves(RunState("otter-3", started=state.started, steps=steps), "steps", 0.0).loss[0]
     at = int(np.argmax(curve.y))
@@ -118,7 +111,7 @@ def test_a_short_run_is_drawn_point_by_point(axis: str, weight: float) -> None:
         RunState("otter-3"), [recorded.run_started(), *recorded.epoch_events(0), *recorded.epoch_events(1)]
     )
     curves = StepCurves()
-    assert curves.update(state.steps)
+    curves.update(state.steps)
     shown = curves.curves(state, axis, weight)
     train, validation = shown.loss
     np.testing.assert_allclose(train.y, Smoother(weight)(state.steps.loss))
@@ -144,7 +137,7 @@ def test_minutes_count_training_without_the_time_between_segments() -> None:
     ]
     state = apply_all(RunState("otter-3", process_state="training"), events)
     curves = StepCurves()
-    assert curves.update(state.steps)
+    curves.update(state.steps)
     shown = curves.curves(state, "minutes", 0.0)
     train, validation = shown.loss
     np.testing.assert_allclose(60 * train.x, [1, 1.1, 1.2, 1.3, 1.4, 18, 18.5, 19, 19.5, 20])
@@ -157,7 +150,7 @@ def test_non_finite_values_are_marked_where_they_are_after_any_reduction() -> No
     loss[40_000] = math.inf
     loss[123] = math.nan
     curves, steps = StepCurves(), many_steps(50_000, loss)
-    assert curves.update(steps)
+    curves.update(steps)
     curve = curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0]
     assert curve.non_finite_x.tolist() == [124.0, 40_001.0]
     assert not np.isinf(curve.y).any()
@@ -165,8 +158,7 @@ def test_non_finite_values_are_marked_where_they_are_after_any_reduction() -> No
 
 def test_a_run_of_nothing_but_nan_keeps_a_bounded_number_of_marks() -> None:
     curves, steps = StepCurves(), many_steps(100_000, np.full(100_000, math.nan))
-    while not curves.update(steps):
-        pass
+    curves.update(steps)
     assert 0 < len(curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0].non_finite_x) <= BUCKETS
 
 
@@ -178,7 +170,7 @@ def test_steps_trained_again_replace_the_old_ones() -> None:
         0, step=list(range(51, 151)), batch=[1] * 100, seconds=[0.0] * 100, loss=[7.0] * 100, accuracy=[1.0] * 100
     )  # fmt: skip
     resumed = before.until(50).extended(again)
-    assert curves.update(resumed)
+    curves.update(resumed)
     y = curves.curves(RunState("otter-3", steps=resumed), "steps", 0.0).loss[0].y
     np.testing.assert_array_equal(y, resumed.loss)
 

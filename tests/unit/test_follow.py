@@ -17,6 +17,7 @@ import recorded
 from facegender.runs.events import RunFinished
 from facegender.runs.folder import RunFolder
 from tui.run import follow
+from tui.run.curves import SMOOTHING, Smoother, StepCurves
 from tui.run.follow import Follower, FollowFailed, RunUpdated
 from tui.run.state import RunState, apply_all
 
@@ -35,6 +36,12 @@ class Followed:
             message = self.posted.get(timeout=max(0.01, end - time.monotonic()))
             if wanted(message):
                 return message
+
+
+def drawn(curves: StepCurves | None, state: RunState, weight: float = 0.8) -> list[float]:
+    """The training loss as it is drawn."""
+    assert curves is not None
+    return curves.curves(state, "steps", weight).loss[0].y.tolist()
 
 
 @pytest.fixture
@@ -64,6 +71,33 @@ def test_a_long_journal_gives_few_states(root: Path) -> None:
     assert followed.posted.qsize() <= 1
     seconds = time.monotonic() - began
     assert seconds < 10
+
+
+def test_the_curves_are_those_of_all_steps_and_never_change(run: tuple[RunFolder, Followed]) -> None:
+    folder, followed = run
+    first = followed.until(lambda message: len(message.state.epochs) == 3)
+    before = drawn(first.curves, first.state)
+    recorded.append(folder, *recorded.epoch_events(3))
+    second = followed.until(lambda message: len(message.state.epochs) == 4)
+    for weight in SMOOTHING:
+        whole = StepCurves()
+        whole.extend(second.state.steps)
+        assert drawn(second.curves, second.state, weight) == pytest.approx(drawn(whole, second.state, weight))
+    assert drawn(first.curves, first.state) == before
+
+
+def test_steps_are_smoothed_anew_by_another_weight(run: tuple[RunFolder, Followed]) -> None:
+    _, followed = run
+    followed.until(lambda message: len(message.state.epochs) == 3)
+    followed.follower.smoothing = 0.5
+    message = followed.until(lambda message: 0.5 in message.curves.weights)
+    assert drawn(message.curves, message.state, 0.5) == Smoother(0.5)(message.state.steps.loss).tolist()
+
+
+def test_a_run_without_steps_has_no_curves(root: Path) -> None:
+    followed = Followed(recorded.write_run(root, epochs_done=0))
+    assert followed.until(lambda message: message.state.read).curves is None
+    followed.follower.stop()
 
 
 def test_states_are_posted_no_oftener_than_they_can_be_seen(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

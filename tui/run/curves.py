@@ -35,7 +35,7 @@ MAX_CLASS_CURVES = 4
 BUCKETS = 4096
 """More than any chart has columns of dots, so that the reduction is not visible."""
 STEPS_AT_ONCE = 60_000
-"""Steps added in one call of `StepCurves.update`, which takes a few milliseconds."""
+"""Steps that are reduced together: they and what is computed from them fit a processor's cache."""
 
 
 def cycle_from(first: T, choices: tuple[T, ...]) -> tuple[T, ...]:
@@ -297,29 +297,31 @@ class StepCurves:
     Args:
         weights: Weights by which the steps are smoothed before they are reduced, 0.0 among them. By other weights the
             means of the buckets are smoothed, as TensorBoard smooths the points that it shows.
+
+    Attributes:
+        weights: These weights.
     """
 
     def __init__(self, weights: tuple[float, ...] = SMOOTHING) -> None:
-        self._weights = weights
+        self.weights = weights
         self._begin(StepColumns())
 
     def _begin(self, steps: StepColumns) -> None:
         self._history = steps.history
         self._length = 0
         self._step, self._seconds = Buckets(), Buckets()
-        self._loss, self._accuracy = _Metric(self._weights), _Metric(self._weights)
+        self._loss, self._accuracy = _Metric(self.weights), _Metric(self.weights)
 
-    def update(self, steps: StepColumns) -> bool:
-        """Add new steps, at most `STEPS_AT_ONCE`; returns False if there are more, so that it must be called again.
+    def update(self, steps: StepColumns) -> None:
+        """Add the steps that are new since the last call.
 
         If the steps do not continue those before, as in a run resumed from an earlier step, it starts over.
         """
         if steps.history is not self._history or len(steps) < self._length:
             self._begin(steps)
-        end = min(len(steps), self._length + STEPS_AT_ONCE)
-        self._append(steps, slice(self._length, end))
-        self._length = end
-        return end == len(steps)
+        for begin in range(self._length, len(steps), STEPS_AT_ONCE):
+            self._append(steps, slice(begin, begin + STEPS_AT_ONCE))
+        self._length = len(steps)
 
     def extend(self, steps: StepColumns) -> None:
         """Add all of these steps, which follow those added so far and need not be kept."""
@@ -345,7 +347,7 @@ class StepCurves:
     def snapshot(self) -> StepCurves:
         """Return a copy that does not change; one thread may read it while another adds steps to this one."""
         # Buckets replace their arrays when they change, so that a copy may share them.
-        copied = StepCurves(self._weights)
+        copied = StepCurves(self.weights)
         copied._step, copied._seconds = copy(self._step), copy(self._seconds)
         for metric, source in ((copied._loss, self._loss), (copied._accuracy, self._accuracy)):
             metric.buckets = {weight: copy(buckets) for weight, buckets in source.buckets.items()}
@@ -356,7 +358,7 @@ class StepCurves:
         """Return the curves of the steps added so far.
 
         Args:
-            state: The run whose steps were given to `update`.
+            state: The run whose steps were added.
             axis: The unit of x. In epochs, 1.0 is the end of the first epoch, where its validation is drawn.
             weight: Smoothing weight of the training curves.
             metric: What the second chart shows, one of `RunState.metrics`.

@@ -1,4 +1,4 @@
-"""Follow a run in a thread: read its journal, fold it into a `RunState`, post the state.
+"""Follow a run in a thread: read its journal, fold it into a `RunState`, reduce its steps to curves, post both.
 
 The thread posts whole states, not events, so nothing queues up when the interface is slower than the journal: each
 state replaces the one before it, and costs the interface the same whether ten steps or a million were added.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event, Thread
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from textual.message import Message
@@ -22,24 +23,30 @@ from facegender.runs.lock import is_fresh
 from facegender.support.text import one_line
 from tui.run.state import RunState, apply_all
 
+if TYPE_CHECKING:
+    from tui.run.curves import StepCurves
+
 POLL_S = 0.15
 INSPECT_EVERY = 7
 """Polls between two looks at the run folder of a live run."""
 INSPECT_ENDED_EVERY = 20
 """The same for a run that has ended: an idle dashboard must not keep a cluster's disk busy."""
 BATCH_BYTES = 1 << 17
-"""Reading and folding this much takes a few milliseconds."""
-YIELD_S = 0.0005
-"""Pause between two batches, during which the interface gets Python's global interpreter lock."""
-POST_EVERY_S = 0.1
-"""At most one state in this time while there is more to read."""
+"""Decoding this much takes half a millisecond, during which no other thread can run; after that, any of them may."""
+POST_EVERY_S = 0.25
+"""At most one state in this time while there is more to read: drawing it costs as much as reading 50 000 steps."""
 
 
 @dataclass
 class RunUpdated(Message):
-    """The state of the run has changed: by its journal, its folder or the trainer's process."""
+    """The state of the run has changed: by its journal, its folder or the trainer's process.
+
+    Attributes:
+        curves: Its steps, reduced to curves and never changed again; None before the first step or epoch.
+    """
 
     state: RunState
+    curves: StepCurves | None
 
 
 @dataclass
@@ -55,11 +62,18 @@ class Follower:
 
     It is a daemon thread, not a worker: a file system that hangs must not keep the program from ending.
 
-    ``post`` must be thread-safe, e.g. a widget's ``post_message``.
+    Args:
+        post: Must be thread-safe, e.g. a widget's ``post_message``.
+        smoothing: Smooth the steps by this weight too, beside those of `SMOOTHING`.
+
+    Attributes:
+        smoothing: May be changed at any time.
     """
 
-    def __init__(self, folder: RunFolder, post: Callable[[Message], object]) -> None:
+    def __init__(self, folder: RunFolder, post: Callable[[Message], object], smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
         self._post = post
+        self._curves: StepCurves | None = None
         self._stopped = Event()
         Thread(target=self._run, args=(folder,), name="follow", daemon=True).start()
 
@@ -76,13 +90,26 @@ class Follower:
     def _follow(self, folder: RunFolder) -> None:
         run = FollowedRun(folder)
         posted: RunState | None = None
-        post_at = 0.0
+        smoothing, post_at = self.smoothing, 0.0
         while not self._stopped.is_set():
             run.advance()
-            if run.state is not posted and (not run.is_behind or time.monotonic() >= post_at):
-                self._post(RunUpdated(run.state))
-                posted, post_at = run.state, time.monotonic() + POST_EVERY_S
-            self._stopped.wait(YIELD_S if run.is_behind else POLL_S)
+            is_new = run.state is not posted or self.smoothing != smoothing
+            if is_new and (not run.is_behind or time.monotonic() >= post_at):
+                posted, smoothing = run.state, self.smoothing
+                self._post(RunUpdated(posted, self._reduced(posted, smoothing)))
+                post_at = time.monotonic() + POST_EVERY_S
+            if not run.is_behind:
+                self._stopped.wait(POLL_S)
+
+    def _reduced(self, state: RunState, smoothing: float) -> StepCurves | None:
+        if not len(state.steps) and not state.epochs:
+            return None
+        from tui.run.curves import SMOOTHING, StepCurves, cycle_from  # numpy, after the first screen was painted
+
+        if self._curves is None or smoothing not in self._curves.weights:
+            self._curves = StepCurves(cycle_from(smoothing, SMOOTHING))
+        self._curves.update(state.steps)
+        return self._curves.snapshot()
 
 
 class FollowedRun:

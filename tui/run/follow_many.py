@@ -25,10 +25,12 @@ from facegender.runs.folder import Manifest, RunFolder
 from facegender.support.machine import available_processors
 from facegender.support.text import one_line, printable_strings
 from tui.run.curves import STEPS_AT_ONCE, StepCurves
-from tui.run.follow import BATCH_BYTES, POLL_S, YIELD_S, FollowedRun, FollowFailed
+from tui.run.follow import BATCH_BYTES, POLL_S, FollowedRun, FollowFailed
 from tui.run.series import StepColumns
 from tui.run.state import RunState
 
+YIELD_S = 0.0005
+"""Pause after some batches, during which the interface gets Python's global interpreter lock."""
 BATCHES_AT_ONCE = 32
 """Batches that are read between two pauses."""
 WEIGHTS = (0.0,)

@@ -53,6 +53,7 @@ from tui.widgets.status import StatusLines
 if TYPE_CHECKING:
     from facegender.runs.health import Finding
     from tui.inspect.overview import LayerOverview
+    from tui.run.curves import StepCurves
 
 REFRESH_S = 0.1
 EPOCH_BYTES = 4000
@@ -98,6 +99,7 @@ class Dashboard(PictureScreen):
         self._classifier = classifier
         self._thumbnails = thumbnails
         self.state: RunState | None = RunState(folder.name, process_state=folder.state()) if folder else None
+        self._steps: StepCurves | None = None
         # Held, because finding them anew costs more than showing an epoch.
         self._charts = RunCharts()
         self._run_facts, self._machine_facts = Facts(run_facts), Facts(machine_facts)
@@ -161,6 +163,8 @@ class Dashboard(PictureScreen):
     @on(SettingsChanged)
     def _use_settings(self) -> None:
         self._charts.use_settings(settings_of(self.app))
+        if self._follower is not None:
+            self._follower.smoothing = settings_of(self.app).smoothing
         self._stale = True
 
     def on_unmount(self) -> None:
@@ -179,11 +183,11 @@ class Dashboard(PictureScreen):
         self._stop_following()
         retract(self.app, "lost run")
         if self.folder is None or self.folder.path != folder.path or self.state is None:
-            self.state = RunState(folder.name)
+            self.state, self._steps = RunState(folder.name), None
         self.folder = folder
         self.browser.open(folder.frame_path)
         self.browser.patches.source = RunPatches(self._classifier, folder.name)
-        self._follower = Follower(folder, self.post_message)
+        self._follower = Follower(folder, self.post_message, settings_of(self.app).smoothing)
         self._stale = True
         self._check_access(folder)
 
@@ -203,11 +207,13 @@ class Dashboard(PictureScreen):
         if self.state.read and (event.state.log != self.state.log or event.state.state != self.state.state):
             retract(self.app, request_topic(event.state.name))  # it has happened
         self._tell_news(self.state, event.state)
-        self.state, self._stale = event.state, True
+        if event.state.read and not self.state.read:
+            self._rest_until = 0.0  # all of it can be shown now
+        self.state, self._steps, self._stale = event.state, event.curves, True
         if not event.state.exists:
             notify_about(self.app, "lost run", f"the folder of run {event.state.name} is gone", severity="warning")
             self._stop_following()
-            self.folder = self.state = None
+            self.folder = self.state = self._steps = None
             self.browser.open(None)
 
     def _tell_news(self, before: RunState, after: RunState) -> None:
@@ -285,8 +291,7 @@ class Dashboard(PictureScreen):
         self.query_one(StatusLines).show(state, time.time())
         if state is None:
             state = RunState("", process_state="completed", read=True)
-        if not self._charts.show(state):
-            self._stale = True
+        self._charts.show(state, self._steps)
         self._machine_facts.show(state)
         self._log.show(state)
         self._show_filters()

@@ -27,7 +27,6 @@ class RunCharts:
         self.loss = ChartPane("Loss", Chart("the loss appears with the first batches", id="loss-chart"), id="loss")
         chart = Chart(PLACEHOLDER, id="accuracy-chart", limits=(0.0, 1.0))
         self.second = ChartPane("Accuracy", chart, id="accuracy")
-        self._steps: StepCurves | None = None
         self._curves: Curves | None = None
         self._metric = ACCURACY
         self._x_axis = self._smoothing = 0
@@ -40,25 +39,20 @@ class RunCharts:
             self._x_axis = 0
         if before.smoothing != settings.smoothing:
             self._smoothing = 0
-            self._steps = None  # by its weights the steps are smoothed before they are reduced
 
-    def show(self, state: RunState) -> bool:
-        """Show a run; return False if there are more steps than are added at once, so that it must be called again."""
-        if not len(state.steps) and not state.epochs:
+    def show(self, state: RunState, steps: StepCurves | None) -> None:
+        """Show a run and its steps; None if nothing is known of it yet."""
+        if steps is None:
             self._curves = None
             for pane in (self.loss, self.second):
                 pane.show((), (0.0, 1.0), "", raw=False)
-            return True
-        # numpy is imported here, after the first screen was painted.
-        from tui.run.curves import SMOOTHING, X_AXES, StepCurves, cycle_from
+            return
+        from tui.run.curves import SMOOTHING, X_AXES, cycle_from  # they import numpy, as the steps have done
 
         weights = cycle_from(self._settings.smoothing, SMOOTHING)
         axes = cycle_from(self._settings.x_axis, X_AXES)
-        if self._steps is None:
-            self._steps = StepCurves(weights)
-        complete = self._steps.update(state.steps)
         axis, weight = axes[self._x_axis % len(axes)], weights[self._smoothing % len(weights)]
-        curves = self._curves = self._steps.curves(state, axis, weight, self._metric)
+        curves = self._curves = steps.curves(state, axis, weight, self._metric)
         self.loss.show(curves.loss, curves.x_range, axis, raw=not weight, marks=curves.marks)
         metric, chart = self._metric, self.second.chart
         chart.limits = (0.0, 1.0) if metric in (ACCURACY, F1) else None
@@ -67,7 +61,6 @@ class RunCharts:
         heading = metric.capitalize() if metric in (ACCURACY, LEARNING_RATE) else metric
         raw = not weight and metric == ACCURACY
         self.second.show(curves.metric, curves.x_range, axis, raw=raw, heading=heading, marks=curves.marks)
-        return complete
 
     def show_epoch(self, epoch: int | None, *, latest: bool) -> None:
         """Mark an epoch, counted from 0; unless it is the ``latest``, the titles show its values."""
