@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from facegender.rendering.colormaps import DIVERGING, GREYS, VIRIDIS, Palette
 from facegender.rendering.mosaics import channel_average, signed_tiles
@@ -242,6 +242,8 @@ def patch_tiles(patches: Patches, *, whole: bool = False) -> Tiles:
 
     The labels are the names of the photographs; the scale begins and ends with the activation.
     """
+    from PIL import ImageDraw  # imports what draws text as well, and the first picture waits for this module
+
     pixels = patches.patches
     if whole:
         pixels = patches.photographs.copy()

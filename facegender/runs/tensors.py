@@ -20,7 +20,6 @@ from typing import Annotated, Any, BinaryIO
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from facegender.support.files import open_regular, replacing
 
@@ -47,6 +46,8 @@ def write_tensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], metadata:
     Raises:
         OSError: The disk is full or gone.
     """
+    from safetensors.numpy import save  # the interface only reads, and its first picture waits for this module
+
     with replacing(path) as temporary:
         temporary.write_bytes(save(dict(tensors), dict(metadata)))
 
