@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import psutil
 
 
 def complete_streams() -> None:
@@ -41,6 +38,20 @@ def let_waiting_threads_sleep() -> None:
         os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
+def import_numpy() -> None:
+    """Import numpy without the threads of its linear algebra, unless the user has set their number.
+
+    OpenBLAS starts one per processor, and they spin for a while, which takes the processors from the programs beside
+    this one. It reads the variable when it is loaded; processes that are started later do not inherit it.
+    """
+    if "OPENBLAS_NUM_THREADS" in os.environ:
+        return
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    import numpy  # noqa: F401 - for its effect
+
+    del os.environ["OPENBLAS_NUM_THREADS"]
+
+
 CONTROL_GROUP = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 
@@ -57,6 +68,8 @@ def available_processors() -> int:
 
 def available_memory() -> int:
     """Bytes of memory that this process can have without others losing theirs, within its control groups' limits."""
+    import psutil  # takes a while, and the first screen waits for this module
+
     free = (_free_memory(group) for group in _control_groups("memory"))
     return max(0, min([int(psutil.virtual_memory().available), *(size for size in free if size is not None)]))
 
@@ -128,6 +141,8 @@ def keep_large_buffers() -> bool:
     """
     if sys.platform != "linux" or available_memory() < MIN_FREE_BYTES:
         return False
+    import ctypes  # as above
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # e.g. musl

@@ -47,8 +47,8 @@ def test_the_process_that_makes_thumbnails_starts_without_anything_heavy() -> No
 
 
 def test_the_terminal_is_asked_before_anything_heavy_is_imported() -> None:
-    loaded = loaded_by("import tui.__main__")
-    assert not loaded.intersection((*HEAVY, "textual", "numpy", "PIL"))
+    loaded = loaded_by("import tui.__main__, facegender.support.machine")
+    assert not loaded.intersection((*HEAVY, "textual", "numpy", "PIL", "psutil"))
 
 
 def test_charts_are_drawn_without_masked_arrays_whose_import_would_delay_the_first_ones() -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from facegender.support import machine
@@ -18,7 +19,7 @@ MIB = 1 << 20
 def processors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine of eight processors and plenty of memory."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 40}))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 40}))
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from facegender.runs.events import AnyEvent
 from facegender.runs.folder import LIVE_STATES, RunFolder
 from facegender.runs.journal import JournalReader
 from facegender.runs.lock import is_fresh
+from facegender.support.machine import import_numpy
 from facegender.support.text import one_line
 from tui.run.state import RunState, apply_all
 
@@ -83,6 +84,7 @@ class Follower:
 
     def _run(self, folder: RunFolder) -> None:
         try:
+            import_numpy()
             self._follow(folder)
         except Exception as error:  # the boundary of the thread
             self._post(FollowFailed(folder.name, one_line(f"{type(error).__name__}: {error}")))
