@@ -163,6 +163,7 @@ async def test_screen(
     runs: Path, screens: SnapshotAssertion, size: tuple[int, int], keys: list[str], text: str
 ) -> None:
     async with running(runs, size) as (app, pilot):
+        await until(lambda: app.dashboard.browser.frames)  # the help says which keys do nothing yet
         for key in keys:
             await pilot.press(key)
             await until(lambda: app.screen is not app.dashboard and app.screen.is_mounted)

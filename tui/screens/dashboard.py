@@ -189,6 +189,7 @@ class Dashboard(PictureScreen):
         self.browser.patches.source = RunPatches(self._classifier, folder.name)
         self._follower = Follower(folder, self.post_message, settings_of(self.app).smoothing)
         self._stale = True
+        self._rest_until = time.monotonic() + REFRESH_S  # most runs are read by then, and are shown once, complete
         self._check_access(folder)
 
     @work(group="access", exclusive=True)
@@ -209,6 +210,7 @@ class Dashboard(PictureScreen):
         self._tell_news(self.state, event.state)
         if event.state.read and not self.state.read:
             self._rest_until = 0.0  # all of it can be shown now
+            self.call_later(self._refresh_if_stale)
         self.state, self._steps, self._stale = event.state, event.curves, True
         if not event.state.exists:
             notify_about(self.app, "lost run", f"the folder of run {event.state.name} is gone", severity="warning")
