@@ -479,12 +479,14 @@ class FaceGenderApp(ConfiguredApp):
         text = f"run {event.folder.name} has {event.state}{f': {event.summary}' if event.summary else ''}"
         bad = event.state in ("failed", "crashed")
         self.notify(text, severity="error" if bad else "information", markup=False, timeout=20)
-        if self.settings.bell:
-            self.bell()
+        rings = self.settings.bell
         if self.settings.desktop_notification:
-            from tui.graphics.notification import notification
+            from tui.graphics.notification import notification, reaches_terminal
 
             write_control(self, notification(self.TITLE, text, self.terminal))
+            rings |= not reaches_terminal(self.terminal)
+        if rings:
+            self.bell()
 
     @on(KeepRuns)
     def _keep_runs(self) -> None:

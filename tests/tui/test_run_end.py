@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,20 @@ async def test_the_end_of_a_run_is_told_as_the_settings_want(
         assert app.told == ["run otter-3 has failed: no\ufffd[2J room"]
         assert bool(rung) == rings
         assert [f"777;notify;facegender-tui;{app.told[0]}" in text for text in written] == [True] * notifies
+
+
+async def test_in_a_tmux_that_may_drop_the_notification_the_bell_rings(
+    root: Path, written: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = recorded.write_run(root, epochs_done=3)
+    rung: list[None] = []
+    async with running(root, settings=Settings(bell=False, desktop_notification=True)) as (app, _):
+        monkeypatch.setattr(app, "bell", lambda: rung.append(None))
+        app.terminal = replace(app.terminal, multiplexer="tmux 3.5a", tmux_passthrough="on")
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.read)
+        recorded.append(folder, RunFinished(time=2000.0, status="completed"))
+        await until(lambda: app.told)
+        assert len(rung) == len(written) == 1
 
 
 async def test_a_run_that_had_ended_before_it_was_opened_is_no_news(root: Path, written: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.graphics.notification import MAX_CHARACTERS, notification
+from tui.graphics.notification import MAX_CHARACTERS, notification, reaches_terminal
 from tui.graphics.terminal import Terminal
 
 
@@ -33,3 +33,19 @@ def test_no_text_ends_the_sequence_or_adds_a_field_to_it() -> None:
     assert text.startswith("\x1b]777;notify;a,b ;c \\ ]0,evil  ,dxxx")
     assert text.count("\x1b") == 2
     assert len(text) < MAX_CHARACTERS + 40
+
+
+@pytest.mark.parametrize(
+    ("multiplexer", "passthrough", "reaches"),
+    [
+        ("", "", True),
+        ("tmux 3.5a", "off", False),
+        ("tmux 3.5a", "on", False),
+        ("tmux 3.5a", "all", True),
+        ("tmux", "", False),
+    ],
+)
+def test_tmux_passes_a_notification_on_from_all_its_windows_only_if_it_may(
+    multiplexer: str, passthrough: str, reaches: bool
+) -> None:
+    assert reaches_terminal(Terminal(multiplexer=multiplexer, tmux_passthrough=passthrough)) == reaches

@@ -11,6 +11,14 @@ _TITLE_AND_BODY = ("contour", "foot", "ghostty", "rxvt", "urxvt", "vte", "wezter
 """Terminals that take OSC 777; some of them take OSC 9 as well, and would show the notification twice."""
 
 
+def reaches_terminal(terminal: Terminal) -> bool:
+    """Return whether the terminal receives a notification, also if the program's window of tmux is not shown.
+
+    tmux drops it unless ``allow-passthrough`` is "all", and passes it from visible panes alone if it is "on".
+    """
+    return not terminal.in_tmux or terminal.tmux_passthrough in ("all", "2")
+
+
 def notification(title: str, body: str, terminal: Terminal) -> str:
     """Return the control sequence that shows a notification; a terminal that knows none ignores it.
 

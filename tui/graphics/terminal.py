@@ -59,6 +59,8 @@ class Terminal:
     """Its name and version, free of control characters; empty if unknown."""
     multiplexer: str = ""
     """`tmux 3.5a`, `screen`, or empty."""
+    tmux_passthrough: str = ""
+    """The value of tmux's option ``allow-passthrough``; empty if unknown."""
     reason: str = "the terminal was not probed"
     """One line: why this protocol."""
     advice: str = ""
@@ -196,6 +198,7 @@ def interpret(
         colours=_colours(name, environment),
         name=clean_name(tmux.outer_name) if tmux and name.lower().startswith("tmux") else name,
         multiplexer=multiplexer,
+        tmux_passthrough=tmux.allow_passthrough if tmux else "",
         reason=choice.reason,
         advice=choice.advice,
         window_cell_px=window_cell(size),
