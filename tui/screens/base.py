@@ -16,7 +16,7 @@ from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.colours import Restyled
 from tui.commands import REASONS, Command, bindings, shown_keys, with_hint
-from tui.graphics.textual_internals import ForgivingScreen, QuietFocusScreen
+from tui.graphics.textual_internals import ForgivingScreen, PreparedScreen, QuietFocusScreen
 from tui.graphics.widget import PictureView
 from tui.host.access import access_of
 from tui.inspect.browser import LayerBrowser
@@ -25,7 +25,7 @@ from tui.settings import settings_of
 from tui.widgets.keys import Hint, KeyHints
 
 
-class BaseScreen(ForgivingScreen[ScreenResultType]):
+class BaseScreen(PreparedScreen[ScreenResultType], ForgivingScreen[ScreenResultType]):
     """A screen whose keys do nothing until all of its widgets are mounted.
 
     On a busy machine the first widget can have the focus long before the last one is mounted, and would pass on keys
