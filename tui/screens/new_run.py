@@ -13,7 +13,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.suggester import SuggestFromList
-from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, Static
 
 from facegender.runs.config import FIELDS, TrainConfig, check_run_name, option_of, parse
@@ -49,6 +48,7 @@ WIDE_COLUMNS = 120
 """From here on there is room for the whole help of a field."""
 _OTHER_LINES = 8
 """Lines of the screen that have no field."""
+ROWS_AT_A_TIME = 3
 _LOOKING = "looking for the folder…"
 
 
@@ -106,28 +106,38 @@ class NewRun(BaseScreen[None]):
         self._looked_up: set[str] = set()
         self._names: frozenset[str] = frozenset()
         self._candidates = ""
+        self._check_is_due = False
+        self._verdict = Static("", id="verdict", markup=False)
+        self._more = Static("", id="more", markup=False)
+        self._fields: dict[str, Input | Select[str]] = {}
+        self._notes: dict[str, Static] = {}
+        self._lines: dict[str, Horizontal] = {}
 
     def compose(self) -> ComposeResult:
-        """One row per field."""
+        """The form without its fields."""
         heading, origin = " New run", f"starts from {self._origin}"
         if self._resumed is not None:
             heading, origin = f" Resume {self._resumed.name}", self._origin
         yield Static(Text.assemble((heading, "bold"), (f"  {origin}", "dim")), id="title")
-        with VerticalScroll(can_focus=False):
-            for field, label, note in self._rows:
-                with Horizontal(classes="row", id=f"row-{field}"):
-                    yield Static(label, classes="label", markup=False)
-                    yield self._widget(field)
-                    yield Static(note, id=f"note-{field}", classes="note", markup=False)
-            yield Static("", id="more", markup=False)
-        yield Static("", id="verdict", markup=False)
+        yield VerticalScroll(can_focus=False)
+        yield self._verdict
         yield KeyHints(*self.hints())
 
     def lacks(self) -> frozenset[str]:
         """Return which needs a run that is resumed does not meet."""
         return frozenset({"new-run"} if self._resumed else ())
 
-    def _widget(self, field: str) -> Widget:
+    def _row(self, field: str, label: str, note: str) -> Horizontal:
+        """Make the widgets of a field, with their classes: to add these later would style each widget again."""
+        self._fields[field] = self._widget(field)
+        self._notes[field] = Static(note, id=f"note-{field}", classes="note", markup=False)
+        label_line = Static(label, classes="label", markup=False)
+        self._lines[field] = Horizontal(
+            label_line, self._fields[field], self._notes[field], classes="row", id=f"row-{field}"
+        )
+        return self._lines[field]
+
+    def _widget(self, field: str) -> Input | Select[str]:
         id = f"field-{field}"
         if field == "data":
             value = DEMO if self._config.demo else (self._config.data or "")
@@ -136,10 +146,11 @@ class NewRun(BaseScreen[None]):
             complete = partial(complete_path, root=self._root)
             return PathInput(complete, value, placeholder="looks below datasets/", id=id)
         value = "" if field == "name" else to_text(getattr(self._config, field))
+        classes = "-default" if value == self._default(field) else ""
         if field != "name" and (choices := FIELDS[field].choices):
-            return Select.from_values(choices, value=value, allow_blank=False, compact=True, id=id)
+            return Select.from_values(choices, value=value, allow_blank=False, compact=True, id=id, classes=classes)
         suggester = SuggestFromList([RECIPE_NETWORK, *NETWORKS]) if field == "network" else None
-        return TextInput(value, compact=True, suggester=suggester, id=id)
+        return TextInput(value, compact=True, suggester=suggester, id=id, classes=classes)
 
     def _default(self, field: str) -> str | None:
         """The value that a field has if nobody changes it: that of the recipe, or of the run; None if it has none."""
@@ -147,19 +158,18 @@ class NewRun(BaseScreen[None]):
             return None
         return to_text(getattr(self._config, field) if self._resumed else default_of(field, self._recipe))
 
-    def _field(self, field: str) -> Input | Select[str]:
-        widget = self.query_one(f"#field-{field}")
-        assert isinstance(widget, (Input, Select))
-        return widget
-
     def on_resize(self) -> None:
         """Show as much help as there is room for."""
-        self._check_all()
+        self._check_soon()
 
-    def on_mount(self) -> None:
-        """Check the initial values."""
+    async def on_mount(self) -> None:
+        """Mount the rows a few at a time, because all of them would block the event loop for a tenth of a second."""
+        form = self.query_one(VerticalScroll)
+        for start in range(0, len(self._rows), ROWS_AT_A_TIME):
+            await form.mount_all([self._row(*row) for row in self._rows[start : start + ROWS_AT_A_TIME]])
+        await form.mount(self._more)
         self._list_names()
-        self.set_focus(self._field(self._first))
+        self.set_focus(self._fields[self._first])
         self._check_all()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -178,40 +188,46 @@ class NewRun(BaseScreen[None]):
     @on(Input.Changed)
     def _input_changed(self) -> None:
         self._candidates = ""
-        self._check_all()
+        self._check_soon()
 
     @on(Select.Changed)
     def _choice_changed(self, event: Select.Changed) -> None:
         if event.select.id == "field-recipe":
             self._apply_defaults(str(event.value))
-        self._check_all()
+        self._check_soon()
 
     def _apply_defaults(self, recipe: str) -> None:
         """Change the fields that are at the default of the previous recipe to the default of another recipe."""
         previous, self._recipe = self._recipe, recipe
         for field, _, _ in self._rows:
             if field in FIELDS and field != "recipe":
-                widget = self._field(field)
+                widget = self._fields[field]
                 if widget.value == to_text(default_of(field, previous)):
                     widget.value = to_text(default_of(field, recipe))
 
+    def _check_soon(self) -> None:
+        """Check all fields once, however many of them have just changed."""
+        if not self._check_is_due:
+            self._check_is_due = True
+            self.call_later(self._check_all)
+
     def _check_all(self) -> dict[str, Any] | None:
         """Show for each field whether it is valid; return all values, or None if one is not."""
-        if len(self.query(".note, #verdict, TextInput, Select")) < 2 * len(self._rows) + 1:
+        self._check_is_due = False
+        if not self._more.is_attached:
             return None  # the widgets are being mounted or removed
         values: dict[str, Any] = {}
         errors: dict[str, str] = {}
         for field, _, _ in self._rows:
             try:
-                values[field] = self._value(field, str(self._field(field).value))
+                values[field] = self._value(field, str(self._fields[field].value))
             except UserError as error:
                 errors[field] = one_line(str(error))
         if values.get("workers") and values.get("cache") in ("memory", "gpu"):
             errors["workers"] = f"cannot load from the cache {values['cache']}: 0, or another cache"
         self._errors = errors
         self._show_rows()
-        verdict = self.query_one("#verdict", Static)
-        verdict.set_class(bool(errors) and not self._candidates, "-wrong")
+        self._verdict.set_class(bool(errors) and not self._candidates, "-wrong")
         message = "ready: Ctrl+S resumes the run" if self._resumed else "ready: Ctrl+S starts the run"
         focused = (self.focused.id or "").removeprefix("field-") if self.focused else ""
         # The whole text of both: there may be too little room beside the field.
@@ -221,34 +237,34 @@ class NewRun(BaseScreen[None]):
             message = f"{counted(len(errors), 'field')} {verb} fixing; {_LABELS[field]}: {errors[field]}"
         elif focused in FIELDS and not self.has_class("-short"):
             message = f"{_LABELS[focused]}: {FIELDS[focused].help}\n{message}"
-        if (text := self._candidates or message) != verdict.content:
-            verdict.update(text)
+        if (text := self._candidates or message) != self._verdict.content:
+            self._verdict.update(text)
         return None if errors else values
 
     def _show_rows(self) -> None:
         """Show the note of each field; hide fields that few people change while they have their defaults."""
         hidden, show_all = 0, self._shows_all
         for field, _, hint in self._rows:
-            widget, note, default = self._field(field), self.query_one(f"#note-{field}", Static), self._default(field)
+            widget, note, default = self._fields[field], self._notes[field], self._default(field)
             is_default = default is not None and widget.value == default
-            text = FIELDS[field].help if field in FIELDS and self.size.width >= WIDE_COLUMNS else hint
+            text = FIELDS[field].help if field in FIELDS and self.app.size.width >= WIDE_COLUMNS else hint
             if not is_default and default is not None:
                 text = f"default {default}: Ctrl+D"
             if field in UNUSED[self._recipe]:
                 text = f"not used by {self._recipe}"
-            if (text := self._errors.get(field, text)) != note.content:  # an update lays out the screen again
-                note.update(text)
-            note.set_class(field in self._errors, "-wrong")
+            if (text := self._errors.get(field, text)) != note.content:
+                note.update(text, layout=field in self._errors)
+            self._lines[field].set_class(field in self._errors, "-wrong")
             note.set_class(not is_default and default is not None, "-changed")
             widget.set_class(is_default, "-default")
             shown = show_all or field not in _MORE or not is_default or field in self._errors or widget.has_focus
-            row = self.query_one(f"#row-{field}")
+            row = self._lines[field]
             if row.display != shown:
                 row.display = shown
             hidden += not shown
         more = f"{counted(hidden, 'more setting')} at the default: Ctrl+N" if hidden else ""
-        if more != self.query_one("#more", Static).content:
-            self.query_one("#more", Static).update(more)
+        if more != self._more.content:
+            self._more.update(more)
 
     def _value(self, field: str, text: str) -> Any:
         text = text.strip()
@@ -274,7 +290,7 @@ class NewRun(BaseScreen[None]):
         value = parse(field, text)
         if field == "epochs" and value <= self._epochs_done:
             raise UserError(f"must be more than {self._epochs_done}, which are done")
-        if field == "image_size" and (problem := size_problem(str(self._field("network").value).strip(), value)):
+        if field == "image_size" and (problem := size_problem(str(self._fields["network"].value).strip(), value)):
             raise UserError(problem)
         return value
 
@@ -282,24 +298,24 @@ class NewRun(BaseScreen[None]):
     async def _look_up(self, text: str) -> None:
         folders = [typed_path(text, self._root)] if text else default_data_folders(self._root)
         self._folders[text] = await asyncio.to_thread(lambda: next(filter(is_folder, folders), None))
-        self._check_all()
+        self._check_soon()
 
     @work
     async def _list_names(self) -> None:
         self._names = frozenset(run.name for run in await asyncio.to_thread(list_runs, self._root))
-        self._check_all()
+        self._check_soon()
 
     def on_descendant_focus(self) -> None:
         """Show what is wrong with the focused field."""
         self._candidates = ""
-        self._check_all()
+        self._check_soon()
 
     def action_start(self) -> None:
         """Start or resume the run, if every field is valid; else go to the first that is not."""
         values = self._check_all()
         if values is None:
             for field in self._errors:
-                self.set_focus(self._field(field))
+                self.set_focus(self._fields[field])
                 break
         elif self.is_active:  # the key may have been pressed twice
             config, name = self._configuration(values)
@@ -326,13 +342,13 @@ class NewRun(BaseScreen[None]):
 
     @property
     def _shows_all(self) -> bool:
-        return self.size.height >= len(self._rows) + _OTHER_LINES if self._all is None else self._all
+        return self.app.size.height >= len(self._rows) + _OTHER_LINES if self._all is None else self._all
 
     def action_restore(self) -> None:
         """Give the focused field its default."""
         field = (self.focused.id or "").removeprefix("field-") if self.focused else ""
         if field in _LABELS and (default := self._default(field)) is not None:
-            self._field(field).value = default
+            self._fields[field].value = default
 
     @work
     async def action_find_rate(self) -> None:
@@ -348,8 +364,8 @@ class NewRun(BaseScreen[None]):
         arguments = ["find-lr", *train_arguments(config, FIND_LR_FIELDS), f"--root={self._root}"]
         rate = await self.app.push_screen_wait(FindRate(arguments, config))
         if rate is not None:
-            self._field("learning_rate").value = to_text(rate)
-            self.set_focus(self._field("learning_rate"))
+            self._fields["learning_rate"].value = to_text(rate)
+            self.set_focus(self._fields["learning_rate"])
 
     def action_complete(self) -> None:
         """Complete the path in the data field."""
@@ -361,4 +377,4 @@ class NewRun(BaseScreen[None]):
     def _show_candidates(self, event: PathInput.Completed) -> None:
         # In the verdict, which has the width of the screen.
         self._candidates = event.candidates
-        self._check_all()
+        self._check_soon()
