@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -20,6 +20,8 @@ from tui.widgets.keys import KeyHints
 
 GROUPS = ("", "Runs", "Pictures", "Curves", "Everywhere")
 """The sections in their order."""
+_BESIDE_CELLS = 6
+"""Padding, the scroll bar and a space before it."""
 _NOTE = (
     "The palette (: or Ctrl+P) runs any command by the name on the right; the settings give it another key by that "
     "name. Esc goes one step back. q closes the screen, or the program on the dashboard; Ctrl+Q always leaves it."
@@ -49,7 +51,7 @@ class Help(BaseScreen[None]):
         with VerticalScroll(can_focus=False):
             yield Static(Text("Keys", "bold"), classes="heading")
             yield Static(Text(_NOTE, "dim"))
-            yield Static(self._commands(), id="commands")
+            yield Static(id="commands")
             if self._screen.HELP:
                 yield Static(Text(self._screen.HELP, "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
@@ -58,25 +60,42 @@ class Help(BaseScreen[None]):
             yield Static(Text(LABELS))
         yield KeyHints(*self.hints())
 
-    def _commands(self) -> Table:
-        """Return the commands of the screen with what they do, or why they do nothing at the moment."""
-        table = Table.grid(padding=(0, 2))
+    def on_resize(self) -> None:
+        """Fit the table of commands into the new width."""
+        self.query_one("#commands", Static).update(self._commands(self.app.size.width - _BESIDE_CELLS))
+
+    def _commands(self, width: int) -> Text:
+        """Return the commands of the screen with what they do, or why they do nothing at the moment.
+
+        A text, because a table of Rich would be drawn three times before it appears, and block the keys meanwhile.
+        """
         lacks = self._screen.lacks()
         keymap = self.keymap
         listed = sorted(commands.for_palette(self._screen.SCREEN_COMMANDS), key=lambda one: GROUPS.index(one.group))
+        keys = {one.name: " ".join(commands.shown_keys(keymap.get(one.name, one.keys))) for one in listed}
+        key_cells = max(map(cell_len, keys.values()))
+        name_cells = min(max(len(command.name) for command in listed), width // 4)
+        room = max(1, width - key_cells - name_cells - 4)
+        lines = []
         for group, members in groupby(listed, key=lambda command: command.group):
             if group:
-                table.add_row(Text(group, "bold $primary"), "", "")
+                lines.append(Text(group, "bold $primary"))
             for command in members:
-                key = " ".join(commands.shown_keys(keymap.get(command.name, command.keys)))
                 reason = self._screen.reason(command, lacks)
                 about = Text(command.description, "dim" if reason else "")
                 if command.argument:
                     about.append(f": type :{command.name} and {commands.ARGUMENTS[command.argument]}")
                 if reason:
                     about.append(f" (not now: {reason})", "$warning")
-                table.add_row(Text(key, "dim" if reason else "bold", justify="right"), about, Text(command.name, "dim"))
-        return table
+                key = Text(keys[command.name], "dim" if reason else "bold")
+                key.pad_left(key_cells - key.cell_len)
+                name = fmt.cut(command.name, name_cells)
+                name.stylize("dim")
+                for line in about.wrap(self.app.console, room):
+                    line.truncate(room, pad=True)
+                    lines.append(Text("  ").join((key, line, name)))
+                    key, name = Text(" " * key_cells), Text()
+        return Text("\n").join(lines)
 
     def _terminal_facts(self) -> Text:
         terminal = self._terminal
