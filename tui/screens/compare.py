@@ -171,6 +171,7 @@ class Compare(BaseScreen[None]):
     def _update_entries(self) -> None:
         self._entries = entries(self._runs, grouped=self._grouped)
         self._highlighted = min(self._highlighted, max(0, len(self._entries) - 1))
+        self.update_keys()
         self._update()
 
     # Drawing: at most one picture of the charts at a time, in a thread, then the newest
@@ -293,7 +294,12 @@ class Compare(BaseScreen[None]):
 
     def lacks(self) -> frozenset[str]:
         """Return what these runs and the screen do not have."""
-        return unmet({"one-chart": self._shows_one, "seeds": any(len(entry.runs) > 1 for entry in self._entries)})
+        return unmet(
+            {
+                "one-chart": self._shows_one,
+                "seeds": not self._grouped or any(len(entry.runs) > 1 for entry in self._entries),
+            }
+        )
 
     def on_resize(self) -> None:
         """Arrange the charts for the new size, and draw them once they have theirs."""
