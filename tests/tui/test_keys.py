@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
+import pytest
 import recorded
 from piloting import running, screen_text, type_at_once, until, until_said
 
+from tui.app import MIN_COLLECTIONS
 from tui.screens.help import Help
 from tui.screens.runs import Runs
 from tui.settings import Settings
@@ -114,3 +117,20 @@ async def test_a_letter_of_the_jump_mode_focuses_a_pane(root: Path) -> None:
         await pilot.press("ctrl+o", "escape")
         assert app.screen is app.dashboard
         assert app.focused is chain[2]
+
+
+async def test_all_garbage_is_collected_while_no_key_is_pressed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    thresholds = gc.get_threshold()
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        try:
+            app._collect_garbage()
+            await pilot.press("left")
+            for _ in range(MIN_COLLECTIONS):
+                gc.collect(1)
+            app._collect_when_idle()
+            assert gc.get_count()[2] >= MIN_COLLECTIONS
+            await until(lambda: gc.get_count()[2] < MIN_COLLECTIONS)
+        finally:
+            gc.set_threshold(*thresholds)

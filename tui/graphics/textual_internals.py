@@ -264,6 +264,7 @@ class OrderedKeysApp(RetractingApp):
         self._typed: deque[events.Key] = deque()
         self._key_limit: asyncio.TimerHandle | None = None
         """Set while a key is being handled."""
+        self.last_key_at = 0.0
 
     async def on_event(self, event: events.Event) -> None:
         """Dispatch events; keys wait for each other."""
@@ -271,6 +272,7 @@ class OrderedKeysApp(RetractingApp):
             await super().on_event(event)
         elif not event.is_forwarded:  # a forwarded one comes back from the widgets, and no binding wanted it
             self._typed.append(event)
+            self.last_key_at = time.monotonic()
             if self._key_limit is None:
                 await self._next_key()
 
