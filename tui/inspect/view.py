@@ -9,10 +9,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from tui.graphics.geometry import Area
+from tui.graphics.geometry import Area, fit
 from tui.graphics.textual_internals import Column
 from tui.graphics.widget import PictureView
 from tui.inspect.captions import caption_of
+from tui.inspect.layout import SideSize
 from tui.inspect.legend import legend
 from tui.inspect.request import LayerPicture
 from tui.widgets.lines import Lines
@@ -46,6 +47,7 @@ class LayerView(Horizontal):
         self._legend = Lines(id="legend", markup=False)
         self._caption_text = caption
         self._picture: LayerPicture | None = None
+        self._side_size: SideSize | None = None
 
     def compose(self) -> ComposeResult:
         """The mosaic, the photograph with its caption, and the legend."""
@@ -62,9 +64,9 @@ class LayerView(Horizontal):
 
     def show(self, picture: LayerPicture) -> None:
         """Show a composed picture."""
-        size = picture.layout.side
-        divided_anew = self._picture is None or self._picture.layout.side != size
-        self._picture = picture
+        size = _fitted_side(picture)
+        divided_anew = size != self._side_size
+        self._picture, self._side_size = picture, size
         if divided_anew:
             self.remove_class("-empty")
             self._side.display = size.columns > 0
@@ -98,9 +100,19 @@ class LayerView(Horizontal):
     def clear(self, why: str) -> None:
         """Show no picture but a text."""
         self.add_class("-empty")
-        self._picture = None
+        self._picture = self._side_size = None
         self.mosaic.placeholder = why
         self.mosaic.show(None)
         self.photograph.show(None)
         self._caption.update("")
         self._legend.update("")
+
+
+def _fitted_side(picture: LayerPicture) -> SideSize:
+    """Return the size of the side with no more rows for the photograph than it fills: the caption follows it."""
+    size, photograph = picture.layout.side, picture.photograph
+    if photograph is None or size.photograph_rows < 1:
+        return size
+    height, width = photograph.pixels.shape
+    area = Area(max(1, size.columns - 1), size.photograph_rows)
+    return size._replace(photograph_rows=fit(width, height, area, picture.request.terminal).rows)
