@@ -13,9 +13,9 @@ from textual.theme import Theme
 from facegender.support.errors import UserError
 from facegender.support.text import one_line
 from tui.colours import ColouredApp
-from tui.commands import checked_keymap
 from tui.graphics.terminal import Terminal
 from tui.graphics.textual_internals import LateReplyApp
+from tui.keymap import checked_keymap
 from tui.messages import ChangeSetting, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import Problems, Settings, SettingsError, load_settings, settings_path

@@ -21,7 +21,7 @@ from facegender.support.files import read_regular
 from facegender.support.text import counted, one_line
 
 MAX_BYTES = 64 * 2**10
-"""Maximum size of a settings file; finding the lines of a longer one would take too long."""
+"""Maximum size of a file; finding the lines of a longer one would take too long."""
 MAX_STATEMENT_LINES = 100
 """Maximum number of lines of one value, for the same reason."""
 MAX_LINE = 4096
@@ -150,7 +150,7 @@ def load_settings(path: Path, further: Callable[[Settings], Problems] = lambda s
 
 
 def read_file(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the text of a settings file and what it sets; nothing for a missing one.
+    """Return the text of a settings file, or of a theme, and what it sets; nothing for a missing one.
 
     Raises:
         SettingsError: It cannot be read, is too long, or is not TOML.

@@ -11,9 +11,10 @@ from textual.color import Color, ColorParseError
 from textual.theme import BUILTIN_THEMES, Theme
 
 from facegender.support.errors import UserError
-from facegender.support.files import exists, read_regular
+from facegender.support.files import exists
 from facegender.support.text import end_of, one_line
 from tui.colours import MIN_LINE_CONTRAST, MIN_TEXT_CONTRAST, NAMES, PETROFF, contrast, legible, mix
+from tui.settings import read_file, statements
 
 AUTO = "auto"
 
@@ -106,8 +107,6 @@ OWN = (
 """Colours that are fields of Textual's `Theme`."""
 _LIGHT_COLORFGBG = ("7", "15")
 """The backgrounds in COLORFGBG (of rxvt, Konsole and others) that are light: white and bright white of 16 colours."""
-MAX_BYTES = 16 * 2**10
-"""Of a file of a theme; Python's parser needs half a minute for a key of 30 000 names with dots between them."""
 
 
 def automatic_theme(background: tuple[int, int, int] | None, environment: Mapping[str, str]) -> str:
@@ -154,23 +153,11 @@ def _known_themes() -> dict[str, Theme]:
 
 
 def _read_theme(file: Path) -> Theme:
-    import tomllib
-
-    try:
-        data = read_regular(file)
-        if len(data) > MAX_BYTES:
-            raise UserError(f"{file} is longer than {MAX_BYTES >> 10} KiB: make it shorter")
-        text = data.decode("utf-8-sig")
-        given = tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not TOML: {one_line(str(error))}") from None
+    text, given = read_file(file)
 
     def wrong(key: str, why: str) -> UserError:
-        lines = text.splitlines()
-        line = next((n for n, one in enumerate(lines, 1) if one.partition("=")[0].strip(" \t\"'") == key), 1)
-        return UserError(f"{file}, line {line}: {one_line(key)} {why}")
+        line = next((first for first, _, names in statements(text) if names[0] == key), 0)
+        return UserError(f"{file}, line {line + 1}: {one_line(key)} {why}")
 
     base = _known_themes().get(str(given.pop("base", DARK.name)))
     if base is None:

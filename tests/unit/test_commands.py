@@ -11,8 +11,9 @@ from textual.actions import parse
 from textual.binding import Binding
 
 from tui.app import FaceGenderApp
-from tui.commands import ARGUMENTS, EVERYWHERE, PANES, REASONS, TABLES, Command, checked_keymap, shown_keys
+from tui.commands import ARGUMENTS, EVERYWHERE, PANES, REASONS, TABLES, Command, shown_keys
 from tui.inspect.browser import LayerBrowser
+from tui.keymap import checked_keymap
 from tui.screens.base import BaseScreen
 from tui.screens.help import GROUPS
 from tui.widgets.run_charts import RunCharts

@@ -116,7 +116,7 @@ def test_a_dark_background_makes_a_theme_dark(tmp_path: Path) -> None:
         ('base = "paper"\n', "line 1: base is no theme: choose one of"),
         ('train = "blue"\nbackground = "#ffffff"\n', "line 2: background makes text hard to read: the contrast"),
         ('base = "light"\nforeground = "#ffffff"\n', "line 2: foreground makes text hard to read: the contrast"),
-        ("warning = \n", "is not TOML"),
+        ("\nwarning = \n", "line 2: not TOML at column 11"),
         ('"a\\u001b[31m" = "red"\n', "line 1: a"),
     ],
 )

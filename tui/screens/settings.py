@@ -17,8 +17,9 @@ from facegender.support.fields import Check, Field
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
-from tui.commands import EVERYWHERE, TABLES, checked_keymap
+from tui.commands import EVERYWHERE, TABLES
 from tui.graphics.textual_internals import Row
+from tui.keymap import checked_keymap
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
 from tui.screens.base import BaseScreen
 from tui.settings import FIELDS, described, settings_of
