@@ -10,17 +10,16 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import description
 from benchmarks.recorded import write_run
-from benchmarks.terminal import Kind, Looks, Reaction, Terminal
+from benchmarks.terminal import Kind, Reaction, Terminal
 
 KINDS: tuple[Kind, ...] = ("sixel", "kitty", "plain")
 NAMES = {"sixel": "sixel", "kitty": "kitty", "plain": "half blocks"}
-LEFT, RIGHT, UP, DOWN, HOME, ESCAPE = b"\x1b[D", b"\x1b[C", b"\x1b[A", b"\x1b[B", b"\x1b[H", b"\x1b"
+LEFT, RIGHT, DOWN, HOME, ESCAPE = b"\x1b[D", b"\x1b[C", b"\x1b[B", b"\x1b[H", b"\x1b"
 FLIPS = 7
 PASSES = 3
 ROUND_TRIP_S, BYTES_PER_SECOND = 0.25, 125_000
@@ -118,29 +117,6 @@ def slow_table(ours: list[str], theirs: list[str]) -> None:
                 )
 
 
-def blocked_table(watched: list[str]) -> None:
-    """The longest time that the interface's thread was blocked, key by key."""
-    print(f"\n{'longest time blocked per key':46} {'n':>3} {'ms':>7} {'p99':>7} {'max':>7}   bound: p99 16")
-    pictures = [RIGHT] * FLIPS + [LEFT] * FLIPS + [DOWN, UP, DOWN, DOWN, UP, UP] + [b"m"] * 4 + [b"l"] * 6 + [b"j"] * 3
-    pictures += [b"\r", ESCAPE, ESCAPE] + [b"n"] * 4 + [b"y", b"x", b"s"]
-    layouts = [b"2", b"3", b"5", b"+", b"_", b"c", ESCAPE, b"+", b"_"]
-    for kind in KINDS:
-        with tempfile.NamedTemporaryFile("r") as report:
-            moments = []
-            with Terminal(kind, [*watched, report.name, *ARGUMENTS]) as terminal:
-                terminal.until(b"Loss")
-                terminal.press(b"", quiet_s=2.0)
-                terminal.press(HOME, quiet_s=1.0)
-                for key in [*pictures, *layouts]:
-                    moments.append(time.monotonic())
-                    terminal.press(key, quiet_s=0.4)
-            looks = Looks(Path(report.name))
-        ends = [*moments[1:], moments[-1] + 0.4]
-        longest = [looks.longest_ms(began, end) for began, end in zip(moments, ends, strict=True)]
-        line(f"{NAMES[kind]}, pictures and curves", longest[: len(pictures)])
-        line(f"{NAMES[kind]}, panes and prompt (a new layout)", longest[len(pictures) :])
-
-
 def echo_table(ours: list[str]) -> None:
     """Typing in the prompt while a flip is under way."""
     print(f"\n{'key → echo in the prompt during a flip':46} {'n':>3} {'ms':>7} {'p99':>7} {'max':>7}   bound: p99 30")
@@ -168,7 +144,6 @@ def main() -> None:
     flip_table(ours, theirs)
     view_table(ours)
     slow_table(ours, theirs)
-    blocked_table([sys.executable, "-m", "benchmarks.watched"])
     echo_table(ours)
 
 
