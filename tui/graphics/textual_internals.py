@@ -13,7 +13,7 @@ from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self
 
 from rich.console import Console
 from rich.segment import Segment
@@ -85,6 +85,8 @@ class PreparedScreen(Screen[ScreenResultType]):
     painted after each layout and by the refresh that follows. For a form of a hundred widgets that takes 100 ms.
     """
 
+    PAINTS_FIRST_LAYOUT: ClassVar[bool] = False
+    """Show what is known after the first layout, although some of it will be painted again."""
     _is_opening = False
 
     async def _compose(self) -> None:
@@ -110,9 +112,14 @@ class PreparedScreen(Screen[ScreenResultType]):
             self._layout_required = True
             self.check_idle()
         else:
+            self._is_opening = not self.PAINTS_FIRST_LAYOUT
             super()._refresh_layout(self.app.size)
+            if self._is_opening:
+                self.call_later(self._paint)
             self._is_opening = self._repaint_required = False
-            self.call_later(self.refresh)
+
+    def _paint(self) -> None:
+        self._dirty_widgets.add(self)  # `refresh` would paint it once more where another layout is due
 
     def _compositor_refresh(self) -> None:
         if not self._is_opening:

@@ -85,6 +85,7 @@ class Dashboard(PictureScreen):
     """Shows one run folder."""
 
     AUTO_FOCUS = "#layers"
+    PAINTS_FIRST_LAYOUT = True
     VERTICAL_BREAKPOINTS = [(0, "-short"), (10, "-tall")]
     SCREEN_COMMANDS = commands.DASHBOARD
     FOOTER = commands.DASHBOARD_FOOTER
