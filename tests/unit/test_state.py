@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from facegender.runs.events import AnyEvent, Event, Heartbeat, Notice, RequestDone, RunFinished, System
 from tui.inspect.modes import MODES
 from tui.inspect.selection import Selection
+from tui.run import series
 from tui.run.curves import StepCurves
 from tui.run.series import StepColumns
 from tui.run.state import LOG_LINES, RunState, apply, apply_all
@@ -215,11 +216,12 @@ def test_the_log_tail_of_a_crash_is_dropped_when_the_run_is_resumed() -> None:
 def test_longer_columns_share_their_memory_with_shorter_ones() -> None:
     short = StepColumns().extended(recorded.steps(0))
     long = short.extended(recorded.steps(1))
-    assert np.shares_memory(short.loss, long.loss)
+    assert np.shares_memory(next(short.parts()), next(long.parts()))
     assert (len(short), len(long)) == (5, 10)
 
 
-def test_old_columns_never_change_whatever_is_made_from_them() -> None:
+def test_old_columns_never_change_whatever_is_made_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "BLOCK_STEPS", 100)
     random = np.random.default_rng(0)
     known = [(StepColumns(), np.empty(0))]
     for number in range(400):
@@ -238,6 +240,11 @@ def test_old_columns_never_change_whatever_is_made_from_them() -> None:
     for columns, expected in known:
         np.testing.assert_array_equal(columns.loss, expected)
         np.testing.assert_array_equal(columns.step, np.arange(1, len(expected) + 1))
+        for begin in (0, 99, 100, 250, len(expected)):
+            parts = [part[2] for part in columns.parts(begin)]
+            np.testing.assert_array_equal(np.concatenate([np.empty(0), *parts]), expected[begin:])
+        if len(expected):
+            assert columns.latest == (expected[-1], expected[-1])
 
 
 def test_two_extensions_of_the_same_columns_are_independent() -> None:

@@ -34,8 +34,6 @@ MAX_CLASS_CURVES = 4
 """Of more classes only the macro F1 is drawn."""
 BUCKETS = 4096
 """More than any chart has columns of dots, so that the reduction is not visible."""
-STEPS_AT_ONCE = 60_000
-"""Steps that are reduced together: they and what is computed from them fit a processor's cache."""
 
 
 def cycle_from(first: T, choices: tuple[T, ...]) -> tuple[T, ...]:
@@ -319,18 +317,19 @@ class StepCurves:
         """
         if steps.history is not self._history or len(steps) < self._length:
             self._begin(steps)
-        for begin in range(self._length, len(steps), STEPS_AT_ONCE):
-            self._append(steps, slice(begin, begin + STEPS_AT_ONCE))
+        for part in steps.parts(self._length):
+            self._append(part)
         self._length = len(steps)
 
     def extend(self, steps: StepColumns) -> None:
         """Add all of these steps, which follow those added so far and need not be kept."""
-        self._append(steps, slice(None))
+        for part in steps.parts():
+            self._append(part)
 
-    def _append(self, steps: StepColumns, part: slice) -> None:
-        step, seconds = steps.step[part], steps.seconds[part]
-        self._loss.extend(steps.loss[part], step, seconds)
-        self._accuracy.extend(steps.accuracy[part], step, seconds)
+    def _append(self, part: Floats) -> None:
+        step, seconds, loss, accuracy = part
+        self._loss.extend(loss, step, seconds)
+        self._accuracy.extend(accuracy, step, seconds)
         self._step.extend(step)
         self._seconds.extend(seconds)
 

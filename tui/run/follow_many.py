@@ -24,7 +24,7 @@ from facegender.runs.events import RunStarted
 from facegender.runs.folder import Manifest, RunFolder
 from facegender.support.machine import available_processors
 from facegender.support.text import one_line, printable_strings
-from tui.run.curves import STEPS_AT_ONCE, StepCurves
+from tui.run.curves import StepCurves
 from tui.run.follow import BATCH_BYTES, POLL_S, FollowedRun, FollowFailed
 from tui.run.series import StepColumns
 from tui.run.state import RunState
@@ -33,6 +33,8 @@ YIELD_S = 0.0005
 """Pause after some batches, during which the interface gets Python's global interpreter lock."""
 BATCHES_AT_ONCE = 32
 """Batches that are read between two pauses."""
+STEPS_AT_ONCE = 60_000
+"""Steps that are moved into the curves together: a table that is nearly full."""
 WEIGHTS = (0.0,)
 """The steps themselves are not smoothed, but the points that are drawn: that costs nothing while a journal is read."""
 PROCESSES_FROM_BYTES = 1 << 25

@@ -1,8 +1,8 @@
-"""The per-step metrics of a run, in columns that grow without being copied."""
+"""The per-step metrics of a run, in tables that grow without being copied."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = tuple(attrgetter(name) for name in ("step", "seconds", "loss", "accuracy"))
+BLOCK_STEPS = 1 << 16
+"""Steps in a table, which has 2 MiB: what is computed from it at once fits a processor's cache."""
 
 
 class StepColumns:
@@ -31,13 +33,20 @@ class StepColumns:
             length of the longest one.
     """
 
-    def __init__(self, table: Floats | None = None, length: int = 0, history: list[int] | None = None) -> None:
-        self._table = table
+    def __init__(self, blocks: list[Floats] | None = None, length: int = 0, history: list[int] | None = None) -> None:
+        self._blocks = [] if blocks is None else blocks
         self._length = length
         self.history = [0] if history is None else history
 
     def __len__(self) -> int:
         return self._length
+
+    def parts(self, begin: int = 0) -> Iterator[Floats]:
+        """Yield the steps from an index on, in tables (4, N) with N of at most `BLOCK_STEPS`."""
+        while begin < self._length:
+            block, at = divmod(begin, BLOCK_STEPS)
+            yield self._blocks[block][:, at : at + self._length - begin]
+            begin += BLOCK_STEPS - at
 
     @property
     def step(self) -> Floats:
@@ -59,10 +68,16 @@ class StepColumns:
         """(N,) training accuracy of each batch in [0, 1]."""
         return self._column(3)
 
+    @property
+    def latest(self) -> tuple[float, float]:
+        """Loss and accuracy of the last step; there must be one."""
+        loss, accuracy = next(self.parts(self._length - 1))[2:, 0].tolist()
+        return loss, accuracy
+
     def _column(self, row: int) -> Floats:
         import numpy as np
 
-        return np.empty(0) if self._table is None else self._table[row, : self._length]
+        return np.concatenate([np.empty(0), *(part[row] for part in self.parts())])
 
     def extended(self, *events: Steps) -> StepColumns:
         """Append the steps of events; columns of unequal length count as far as the shortest."""
@@ -75,25 +90,28 @@ class StepColumns:
             columns = [list(column) for column in zip(*filter(None, rows), strict=True)]
         if not columns:
             return self
-        length = sum(map(len, columns[0]))
-        end = self._length + length
-        table, history = self._table, self.history
-        if history[0] != self._length:  # another instance was already extended from here
-            table, history = None, [self._length]
-        if table is None or end > table.shape[1]:
-            table = np.empty((len(_COLUMNS), max(1024, 2 * end)))
-            if self._table is not None:
-                table[:, : self._length] = self._table[:, : self._length]
+        count = sum(map(len, columns[0]))
+        new = np.empty((len(_COLUMNS), count))
         for number, column in enumerate(columns):
-            new = table[number, self._length : end]
-            if number == 0 and column[-1][-1] - column[0][0] == length - 1:  # one step after another, as nearly always
-                new[:] = np.arange(column[0][0], column[0][0] + length)
+            if number == 0 and column[-1][-1] - column[0][0] == count - 1:  # one step after another, as nearly always
+                new[0] = np.arange(column[0][0], column[0][0] + count)
             else:
-                new[:] = np.fromiter(chain.from_iterable(column), float, length)
-        history[0] = end
-        return StepColumns(table, end, history)
+                new[number] = np.fromiter(chain.from_iterable(column), float, count)
+        blocks, history = self._blocks, self.history
+        if history[0] != self._length:  # another instance was already extended from here
+            full = self._length // BLOCK_STEPS
+            blocks, history = [*blocks[:full], *(block.copy() for block in blocks[full : full + 1])], [0]
+        extended = StepColumns(blocks, self._length + count, history)
+        while len(blocks) * BLOCK_STEPS < len(extended):
+            blocks.append(np.empty((len(_COLUMNS), BLOCK_STEPS)))
+        done = 0
+        for part in extended.parts(self._length):
+            part[:] = new[:, done : done + part.shape[1]]
+            done += part.shape[1]
+        history[0] = len(extended)
+        return extended
 
     def until(self, step: int) -> StepColumns:
         """Keep only the steps up to and including ``step``."""
         length = int(self.step.searchsorted(step, side="right"))
-        return self if length == self._length else StepColumns(self._table, length, [self._length])
+        return self if length == self._length else StepColumns(self._blocks, length, [self._length])

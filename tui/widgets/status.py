@@ -173,7 +173,7 @@ def latest_figures(state: RunState, *, short: bool = False) -> Sequence[Field]:
         loss, accuracy = state.epochs[-1].validation_loss, state.epochs[-1].validation_accuracy
         of, style = "val. ", "bold"
     elif len(state.steps):
-        loss, accuracy = float(state.steps.loss[-1]), float(state.steps.accuracy[-1])
+        loss, accuracy = state.steps.latest
         of, style = "train ", ""
     else:
         return ()
