@@ -87,11 +87,10 @@ class Smoother:
         within.ravel()[: len(values)] = values
         within *= self._growth
         np.cumsum(within, axis=1, out=within)
-        within *= self._decay
         decay = float(self._decay[-1])
-        ends = accumulate(within[:, -1].tolist(), lambda average, last: average * decay + last, initial=self._average)
-        carried = np.array(list(ends)[:-1])
-        within += carried[:, None] * self._decay
+        ends = accumulate(within[:, -1].tolist(), lambda average, last: (average + last) * decay, initial=self._average)
+        within += np.array(list(ends)[:-1])[:, None]
+        within *= self._decay
         averages: Floats = within.ravel()[: len(values)]
         self._average = float(averages[-1])
         return averages
@@ -121,19 +120,24 @@ class Buckets:
             pairs = _merged(self._values[:, :-1:2], self._values[:, 1::2])
             self._values = np.concatenate([pairs, odd], axis=1)
             self.size *= 2
-        # Pad to whole buckets with NaN: before the values where the last bucket is partly full, and after them.
         before = self.length % self.size
         self.length += len(values)
-        padded = np.full(-(-(before + len(values)) // self.size) * self.size, np.nan)
-        padded[before : before + len(values)] = values
+        padded = values
+        if before or len(values) % self.size:
+            # Pad to whole buckets with NaN: before the values where the last bucket is partly full, and after them.
+            padded = np.full(-(-(before + len(values)) // self.size) * self.size, np.nan)
+            padded[before : before + len(values)] = values
         buckets = padded.reshape(-1, self.size)
-        first, last = buckets[:, 0].copy(), buckets[:, -1].copy()
-        first[0], last[-1] = values[0], values[-1]
-        finite = np.isfinite(buckets)
-        new = np.stack([
-            first, np.fmin.reduce(buckets, axis=1), np.fmax.reduce(buckets, axis=1), last,
-            np.where(finite, buckets, 0).sum(axis=1), finite.sum(axis=1),
-        ])  # fmt: skip
+        new = np.empty((6, len(buckets)))
+        new[0], new[3] = buckets[:, 0], buckets[:, -1]
+        new[0, 0], new[3, -1] = values[0], values[-1]
+        np.fmin.reduce(buckets, axis=1, out=new[1])
+        np.fmax.reduce(buckets, axis=1, out=new[2])
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            new[4], new[5] = buckets.sum(axis=1), self.size
+        if not np.isfinite(new[4]).all():
+            finite = np.isfinite(buckets)
+            new[4], new[5] = np.where(finite, buckets, 0).sum(axis=1), finite.sum(axis=1)
         if before:
             new[:, :1] = _merged(self._values[:, -1:], new[:, :1])
             self._values = self._values[:, :-1]
