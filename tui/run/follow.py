@@ -34,8 +34,10 @@ INSPECT_ENDED_EVERY = 20
 """The same for a run that has ended: an idle dashboard must not keep a cluster's disk busy."""
 BATCH_BYTES = 1 << 17
 """Decoding this much takes half a millisecond, during which no other thread can run; after that, any of them may."""
-POST_EVERY_S = 0.25
-"""At most one state in this time while there is more to read: drawing it costs as much as reading 50 000 steps."""
+POST_EVERY_S = 0.5
+"""At most one state in this time while there is more to read: drawing it takes as long as reading 100 000 steps."""
+DRAW_S = 0.03
+"""Pause after such a state. Drawn while this thread reads, it would block the keys twice as long."""
 
 
 @dataclass
@@ -100,6 +102,8 @@ class Follower:
                 posted, smoothing = run.state, self.smoothing
                 self._post(RunUpdated(posted, self._reduced(posted, smoothing)))
                 post_at = time.monotonic() + POST_EVERY_S
+                if run.is_behind:
+                    self._stopped.wait(DRAW_S)
             if not run.is_behind:
                 self._stopped.wait(POLL_S)
 

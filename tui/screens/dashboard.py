@@ -218,6 +218,7 @@ class Dashboard(PictureScreen):
             self._stop_following()
             self.folder = self.state = self._steps = None
             self.browser.open(None)
+        self._refresh_if_stale()
 
     def _tell_news(self, before: RunState, after: RunState) -> None:
         """Tell of warnings that were not there before, and of the end of the run."""
