@@ -46,6 +46,7 @@ class SettingsScreen(BaseScreen[None]):
 
     CSS_PATH = "settings.tcss"
     AUTO_FOCUS = "#list"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-tall")]
     SCREEN_COMMANDS = commands.SETTINGS
     FOOTER = commands.SETTINGS_FOOTER
 
