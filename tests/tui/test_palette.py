@@ -97,6 +97,16 @@ async def test_what_begins_with_the_typed_letters_comes_first(root: Path) -> Non
         assert palette_of(app).input.value == "epoch "
 
 
+async def test_a_command_that_cannot_be_run_now_is_not_replaced_by_another(root: Path) -> None:
+    recorded.write_run(root, end="completed")
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("colon", *"lea", "enter")
+        await until_said(app, "the run is not training")
+        assert palette_of(app)
+        assert palette_of(app).input.value == "lea"
+
+
 async def test_a_command_without_an_argument_is_not_run_with_one(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):

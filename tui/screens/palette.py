@@ -214,7 +214,7 @@ class Palette(Vertical):
     def _ranked(self, query: str, entries: list[Entry]) -> list[tuple[Entry, tuple[int, ...]]]:
         """Return the entries that match, with the places of the matching characters.
 
-        What can be run comes first, then what begins with the query, then the better match.
+        What begins with the query comes first, then what can be run, then the better match.
         """
         if not query:
             return [(entry, ()) for entry in entries]
@@ -229,7 +229,7 @@ class Palette(Vertical):
             if not score and lowered in entry.description.lower():
                 score = 0.1
             if score:
-                found.append((bool(entry.reason), not name.startswith(lowered), -score, entry, tuple(offsets)))
+                found.append((not name.startswith(lowered), bool(entry.reason), -score, entry, tuple(offsets)))
         found.sort(key=lambda match: match[:3])
         return [(entry, offsets) for *_, entry, offsets in found]
 
