@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from textual.binding import Binding
+from textual.geometry import Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.suggester import Suggester
 from textual.widgets import Input
 
@@ -18,6 +20,9 @@ Completer = Callable[[str], tuple[str, str]]
 
 class TextInput(Input):
     """An input in one row."""
+
+    # That of Textual lays out the whole screen with each character, in case the width follows from the text.
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
 
     BINDINGS = [
         # With priority: otherwise it would also delete characters that arrive in the same read, after the key.
