@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import recorded
 from piloting import COMMON, LARGE, SMALL, WatchedApp, palette_of, running, screen_text, type_at_once, until, until_said
+from textual import events
 
 from facegender.support.cache_dir import cache_folder
 from facegender.support.errors import UserError
@@ -16,6 +17,7 @@ from tui.screens.base import whole_number
 from tui.screens.compare import Compare
 from tui.screens.help import Help
 from tui.screens.new_run import NewRun
+from tui.screens.palette import Palette
 from tui.screens.runs import Runs
 from tui.widgets.layers import LayerList
 
@@ -62,6 +64,30 @@ async def test_what_is_typed_in_one_burst_arrives(root: Path) -> None:
         type_at_once(app, "q:open heron\r:epoch 2\r")
         await until(lambda: app.screen is app.dashboard and app.dashboard.folder.name == "heron")
         await until(lambda: app.screen is app.dashboard or palette_of(app))
+
+
+async def test_characters_that_arrive_together_are_matched_together(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matched: list[str] = []
+    match = Palette._match
+
+    def counted(palette: Palette, **options: bool) -> None:
+        match(palette, **options)
+        matched.append(palette.input.value)
+
+    monkeypatch.setattr(Palette, "_match", counted)
+    recorded.write_run(root)
+    async with running(root) as (app, _):
+        type_at_once(app, ":")
+        await until(lambda: palette_of(app))
+        matched.clear()
+        text = "no command is like this"
+        type_at_once(app, text)
+        app.post_message(events.Key("left", None))  # a key that changes nothing comes last
+        await until(lambda: matched and matched[-1] == text)
+        assert len(matched) < len(text) / 2
+        await until_said(app, f"no match: no command and no run is like “{text}”")
 
 
 async def test_a_run_is_found_by_a_part_of_its_name(root: Path) -> None:

@@ -273,6 +273,11 @@ class OrderedKeysApp(RetractingApp):
         """Set while a key is being handled."""
         self.last_key_at = 0.0
 
+    @property
+    def keys_wait(self) -> bool:
+        """Whether more keys have arrived than have been handled."""
+        return bool(self._typed)
+
     async def on_event(self, event: events.Event) -> None:
         """Dispatch events; keys wait for each other."""
         if not isinstance(event, events.Key):

@@ -14,6 +14,7 @@ from textual import actions, events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.fuzzy import FuzzySearch
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 from textual.widgets.input import Selection
@@ -34,6 +35,8 @@ RECENT = 3
 """Commands of the history that are listed before anything is typed."""
 MAX_MATCHES = 2000
 """Ways to match a query letter by letter that are compared; there may be millions of them in a long name."""
+LATE_S = 0.1
+"""How long the list may be that of an earlier text while more characters wait to be handled."""
 DISK_LIMIT_S = 0.5
 """How long keys wait for a folder that is read."""
 
@@ -106,6 +109,7 @@ class Palette(Vertical):
         self._found: list[tuple[Entry, tuple[int, ...]]] = []
         self._matched = ""
         """The text that was looked for last."""
+        self._late: Timer | None = None
         self._cursor = 0
         self._recalled = 0
         """How many commands back in the history the line is; 0 for what was typed."""
@@ -167,7 +171,17 @@ class Palette(Vertical):
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        if event.value != self._matched:
+        if not getattr(self.app, "keys_wait", False):
+            self._catch_up()
+        elif self._late is None:  # of characters that arrive together the last one is enough
+            self._late = self.set_timer(LATE_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        """List what matches the line, if that has changed."""
+        if self._late is not None:
+            self._late.stop()
+            self._late = None
+        if self.input.value != self._matched:
             self._error = ""
             self._match()
 
@@ -294,6 +308,7 @@ class Palette(Vertical):
 
     def action_move(self, by: int) -> None:
         """Move the cursor; beyond the first entry recall older commands, and from there newer ones."""
+        self._catch_up()
         if (by < 0 and (self._cursor == 0 or not self._found)) or self._recalled:
             lines = self._history.lines
             self._recalled = min(max(0, self._recalled - by), len(lines))
@@ -304,6 +319,7 @@ class Palette(Vertical):
 
     def action_page(self, by: int) -> None:
         """Move the cursor by a page."""
+        self._catch_up()
         if self._found:
             self._cursor = min(max(0, self._cursor + by * MAX_ROWS), len(self._found) - 1)
             self._show()
@@ -316,6 +332,7 @@ class Palette(Vertical):
 
     async def action_complete(self) -> None:
         """Complete a path as far as it is unambiguous, or anything else to the entry under the cursor."""
+        self._catch_up()
         command, argument = self._argument(self.input.value.lstrip())
         if command is not None and command.argument == "path":
             work = asyncio.to_thread(complete_path, argument, self.app.root)  # type: ignore[attr-defined]  # ours
@@ -343,6 +360,7 @@ class Palette(Vertical):
         if self._loading is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(self._loading), DISK_LIMIT_S)
+        self._catch_up()
         text = self.input.value.strip()
         command, argument = self._argument(self.input.value.lstrip())
         if self._found and text not in self._commands:
