@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from rich.console import Console
@@ -13,11 +13,12 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.color import Color
 from textual.filter import Monochrome
-from textual.screen import Screen
+from textual.geometry import Region
+from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
 from textual.widgets import Static
 
-from tui.graphics.textual_internals import ForgivingScreen, PictureStrip
+from tui.graphics.textual_internals import ForgivingScreen, PictureStrip, PreparedScreen
 
 CONSOLE = Console(color_system="truecolor", force_terminal=True)
 BOLD = Style(bold=True)
@@ -106,3 +107,51 @@ async def test_a_press_of_the_mouse_where_a_widget_was_removed_does_nothing() ->
         )
         await pilot.pause()
         assert app.is_running
+
+
+class Below(PreparedScreen[None]):
+    def compose(self) -> ComposeResult:
+        yield Static("before")
+
+
+class OnTop(PreparedScreen[None]):
+    """Counts how often it is painted."""
+
+    paints = 0
+
+    def compose(self) -> ComposeResult:
+        yield Static("on top")
+
+    def refresh(self, *regions: Region, **options: Any) -> Self:
+        self.paints += 1
+        return super().refresh(*regions, **options)
+
+
+async def test_a_change_below_an_opaque_screen_paints_nothing_until_it_is_seen_again() -> None:
+    app: App[None] = App()
+    async with app.run_test() as pilot:
+        below, top = Below(), OnTop()
+        await app.push_screen(below)
+        await app.push_screen(top)
+        await pilot.pause()
+        painted = top.paints
+        below.query_one(Static).update("after")
+        for _ in range(3):
+            await pilot.press("x")
+            await pilot.pause()
+        assert top.paints == painted
+        app.pop_screen()
+        await pilot.pause()
+        assert "after" in app.export_screenshot()
+
+
+async def test_a_change_below_a_dialog_is_seen() -> None:
+    app: App[None] = App()
+    async with app.run_test() as pilot:
+        below = Below()
+        await app.push_screen(below)
+        await app.push_screen(ModalScreen())
+        await pilot.pause()
+        below.query_one(Static).update("after")
+        await pilot.pause()
+        assert "after" in app.export_screenshot()

@@ -78,7 +78,7 @@ class Row(Horizontal):
 
 
 class PreparedScreen(Screen[ScreenResultType]):
-    """A screen that is styled and painted once when it is opened, and laid out half as often.
+    """A screen that is styled and painted once when it is opened, laid out half as often, and not painted when hidden.
 
     Textual styles all widgets when they are mounted, and again when the screen is shown and when the classes of its
     breakpoints are set. Its first layout sends the screen a resize event, after which it is laid out again, and it is
@@ -122,7 +122,13 @@ class PreparedScreen(Screen[ScreenResultType]):
         self._dirty_widgets.add(self)  # `refresh` would paint it once more where another layout is due
 
     def _compositor_refresh(self) -> None:
-        if not self._is_opening:
+        top = self.app.screen
+        if self is not top and top.styles.background.a == 1:
+            # Nothing of this screen is seen, and it is painted as a whole when it is resumed. Textual would paint the
+            # whole screen on top of it, again and again.
+            self._dirty_widgets.clear()
+            self._compositor._dirty_regions.clear()
+        elif not self._is_opening:
             super()._compositor_refresh()
 
     def _screen_resized(self, size: Size) -> None:

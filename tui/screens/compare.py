@@ -101,7 +101,7 @@ class Compare(BaseScreen[None]):
         }
         self._panes = {
             "loss": Pane("Loss", self._charts["loss"], id="loss"),
-            "metric": Pane("Accuracy", self._charts["metric"], id="metric"),
+            "metric": Pane("", self._charts["metric"], id="metric"),
         }
         self._legend = LegendTable(id="legend")
         self._follower: RunsFollower | None = None
@@ -250,9 +250,8 @@ class Compare(BaseScreen[None]):
         title.append("  " + " · ".join(notes), "dim")
         self.query_one("#title", Static).update(title, layout=False)
         self._panes["loss"].show_notes(Text(" (log)" if self._charts["loss"].logarithmic else ""), Text())
-        self._panes["metric"].border_title = Text(
-            self._metric.capitalize() if self._metric == ACCURACY else self._metric
-        )
+        metric = self._metric.capitalize() if self._metric == ACCURACY else self._metric
+        self._panes["metric"].show_notes(Text(metric), Text())
 
     def _legend_now(self) -> Legend:
         drawn = self._drawn
