@@ -6,6 +6,7 @@ import inspect
 from typing import Any, Self
 
 import pytest
+from piloting import until
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
@@ -141,8 +142,7 @@ async def test_a_change_below_an_opaque_screen_paints_nothing_until_it_is_seen_a
             await pilot.pause()
         assert top.paints == painted
         app.pop_screen()
-        await pilot.pause()
-        assert "after" in app.export_screenshot()
+        await until(lambda: "after" in app.export_screenshot())
 
 
 async def test_a_change_below_a_dialog_is_seen() -> None:
@@ -153,5 +153,4 @@ async def test_a_change_below_a_dialog_is_seen() -> None:
         await app.push_screen(ModalScreen())
         await pilot.pause()
         below.query_one(Static).update("after")
-        await pilot.pause()
-        assert "after" in app.export_screenshot()
+        await until(lambda: "after" in app.export_screenshot())
