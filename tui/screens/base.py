@@ -25,7 +25,9 @@ from tui.settings import settings_of
 from tui.widgets.keys import Hint, KeyHints
 
 
-class BaseScreen(PreparedScreen[ScreenResultType], ForgivingScreen[ScreenResultType]):
+class BaseScreen(
+    PreparedScreen[ScreenResultType], QuietFocusScreen[ScreenResultType], ForgivingScreen[ScreenResultType]
+):
     """A screen whose keys do nothing until all of its widgets are mounted.
 
     On a busy machine the first widget can have the focus long before the last one is mounted, and would pass on keys
@@ -143,7 +145,7 @@ class BaseScreen(PreparedScreen[ScreenResultType], ForgivingScreen[ScreenResultT
             self.dismiss(None)
 
 
-class PictureScreen(QuietFocusScreen[None], BaseScreen[None]):
+class PictureScreen(BaseScreen[None]):
     """A screen with a layer pane, on which a photograph is classified."""
 
     def __init__(self, root: Path, browser: LayerBrowser) -> None:

@@ -15,7 +15,7 @@ from facegender.runs.folder import RunFolder
 from facegender.support.text import printable_strings
 from tui import commands
 from tui import format as fmt
-from tui.graphics.textual_internals import Column, QuietFocusScreen, Row
+from tui.graphics.textual_internals import Column, Row
 from tui.host.processes import ClassifierProcess, RunPatches
 from tui.inspect.browser import LayerBrowser
 from tui.inspect.selection import Selection
@@ -29,7 +29,7 @@ MOVED = {"both": (0, 1), "left": (0,), "right": (1,)}
 """The sides whose epoch the keys move, by the word for them."""
 
 
-class Beside(QuietFocusScreen[None], BaseScreen[None]):
+class Beside(BaseScreen[None]):
     """Two layer panes with one selection: a change of layer, view, channel or probe in one changes the other as well.
 
     Layers and probe photographs belong together by their names. Where the other run has no such layer or photograph, it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual.screen import ScreenResultType
 
 from facegender.support.text import one_line
-from tui.graphics.textual_internals import QuietFocusScreen
 from tui.screens.base import BaseScreen
 from tui.widgets.details import DetailsView
 
@@ -15,7 +14,7 @@ _SHOWN = 60
 """Characters of a copied text that the notification repeats."""
 
 
-class DocumentScreen(QuietFocusScreen[ScreenResultType], BaseScreen[ScreenResultType]):
+class DocumentScreen(BaseScreen[ScreenResultType]):
     """A screen around a `DetailsView`, on which its keys act wherever the focus is."""
 
     AUTO_FOCUS = "#details"

@@ -24,7 +24,6 @@ from facegender.support.errors import UserError
 from facegender.support.text import one_line, shell_command
 from tui import commands
 from tui import format as fmt
-from tui.graphics.textual_internals import QuietFocusScreen
 from tui.host.processes import ClassifierProcess
 from tui.host.thumbnails import ThumbnailProcess, Thumbnails, Wanted
 from tui.run.mistakes import MistakesFilter, MistakesList, MistakesReader, short_name
@@ -49,7 +48,7 @@ TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
 NO_PREDICTIONS = "this run has no predictions of single photographs"
 
 
-class Mistakes(QuietFocusScreen[int | None], BaseScreen[int | None]):
+class Mistakes(BaseScreen[int | None]):
     """Photographs of the shown epoch, the wrong ones first. Returns the epoch that was shown last.
 
     Args:

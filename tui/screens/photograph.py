@@ -28,7 +28,7 @@ from tui import format as fmt
 from tui.graphics.context import terminal_of
 from tui.graphics.geometry import Area, area_px
 from tui.graphics.picture import Picture
-from tui.graphics.textual_internals import Column, QuietFocusScreen, Row
+from tui.graphics.textual_internals import Column, Row
 from tui.graphics.widget import PictureView
 from tui.host.processes import ClassifierProcess
 from tui.host.thumbnails import ThumbnailProcess
@@ -68,7 +68,7 @@ class PhotographInfo:
     note: str = ""
 
 
-class Photograph(QuietFocusScreen[int], BaseScreen[int]):
+class Photograph(BaseScreen[int]):
     """Shows one photograph of a list, and goes through the list and the epochs. Returns the position in the list.
 
     Args:
