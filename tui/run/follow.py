@@ -32,8 +32,8 @@ INSPECT_EVERY = 7
 """Polls between two looks at the run folder of a live run."""
 INSPECT_ENDED_EVERY = 20
 """The same for a run that has ended: an idle dashboard must not keep a cluster's disk busy."""
-BATCH_BYTES = 1 << 17
-"""Decoding this much takes half a millisecond, during which no other thread can run; after that, any of them may."""
+BATCH_BYTES = 1 << 18
+"""Decoding this much takes a millisecond, during which no other thread can run; after that, any of them may."""
 POST_EVERY_S = 0.5
 """At most one state in this time while there is more to read: drawing it takes as long as reading 100 000 steps."""
 DRAW_S = 0.03

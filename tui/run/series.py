@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 _COLUMNS = tuple(attrgetter(name) for name in ("step", "seconds", "loss", "accuracy"))
-BLOCK_STEPS = 1 << 16
-"""Steps in a table, which has 2 MiB: what is computed from it at once fits a processor's cache."""
+BLOCK_STEPS = 1 << 17
+"""Steps in a table, which has 4 MiB: for so much at once numpy asks Linux for large pages, which are faster to get."""
 
 
 class StepColumns:

@@ -209,8 +209,8 @@ class Dashboard(PictureScreen):
         if self.state.read and (event.state.log != self.state.log or event.state.state != self.state.state):
             retract(self.app, request_topic(event.state.name))  # it has happened
         self._tell_news(self.state, event.state)
-        if event.state.read and not self.state.read:
-            self._rest_until = 0.0  # all of it can be shown now
+        if self._steps is None or (event.state.read and not self.state.read):
+            self._rest_until = 0.0  # the first of it, or all of it, can be shown now
             self.call_later(self._refresh_if_stale)
         self.state, self._steps, self._stale = event.state, event.curves, True
         if not event.state.exists:
