@@ -101,6 +101,11 @@ class TensorFile:
     def __contains__(self, name: str) -> bool:
         return name in self._entries
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor without reading it; empty if there is none of that name."""
+        entry = self._entries.get(name)
+        return () if entry is None else tuple(entry.shape)
+
     def tensor(self, name: str, row: int | None = None) -> npt.NDArray[Any]:
         """Read a whole tensor, or only ``tensor[row]``.
 

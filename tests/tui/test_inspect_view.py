@@ -23,7 +23,7 @@ from tui.graphics.geometry import Area
 from tui.graphics.picture import Picture
 from tui.graphics.terminal import Protocol, Terminal
 from tui.inspect.compose import compose
-from tui.inspect.layout import NARROW_SIDE_COLUMNS
+from tui.inspect.layout import NARROW_SIDE_COLUMNS, choose_layout
 from tui.inspect.legend import legend
 from tui.inspect.modes import MODES, ViewMode
 from tui.inspect.request import LayerPicture, LayerRequest
@@ -223,3 +223,12 @@ def test_of_a_name_that_is_too_long_by_itself_the_end_is_seen() -> None:
 def test_a_narrow_title_drops_words_before_it_shortens_a_name() -> None:
     text = titled(0, 56, layers=("features.0", "features.3", "features.6"))
     assert text.plain == "▸features.0◂ 1/3  feature maps  epoch 13 ●  probe 1/4"
+
+
+@pytest.mark.parametrize(
+    ("photograph_px", "protocol", "columns"),
+    [(0, Protocol.SIXEL, 56), (128, Protocol.SIXEL, 56), (160, Protocol.SIXEL, 40), (160, Protocol.KITTY, 56)],
+)
+def test_a_side_is_no_wider_than_its_photograph_needs(photograph_px: int, protocol: Protocol, columns: int) -> None:
+    layout = choose_layout(Area(200, 40), None, 2, (4, 8, 8), Terminal(protocol), photograph_px=photograph_px)
+    assert layout.side.columns == columns

@@ -17,7 +17,7 @@ from facegender.runs.patches import PatchesUnreadable, read_patches
 from facegender.support.text import one_line, printable_strings
 from tui.graphics.picture import Picture
 from tui.inspect.content import Content, read_content
-from tui.inspect.layout import SideKind, choose_layout
+from tui.inspect.layout import MAX_ENLARGEMENT, SideKind, choose_layout
 from tui.inspect.request import LayerPicture, LayerRequest, NotComposed, Scale
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from facegender.support.arrays import UInt8Array
     from tui.inspect.layout import Layout
 
-MAX_ENLARGEMENT = 2.0
-"""Of a photograph."""
 PHOTOGRAPH_COLOURS = 128
 MOSAIC_COLOURS = 200
 """Of tiles that have colours of their own."""
@@ -60,10 +58,10 @@ def _compose(request: LayerRequest) -> LayerPicture:
         probe = min(selection.probe, max(0, len(info.probe_names) - 1))
         content = read_content(frame, request, layer, probe)
         tiles, beside = content.tiles, _beside(request, content)
-        shape = (1, 1, 1) if tiles is None else tiles.pixels.shape[:3]
+        shape, images = (1, 1, 1) if tiles is None else tiles.pixels.shape[:3], frame.shape("probe/images")
         layout = choose_layout(
             request.pane, request.caption, len(info.classes), shape, request.terminal,
-            beside=beside, fill=request.fill,
+            photograph_px=images[2] if len(images) == 4 else 0, beside=beside, fill=request.fill,
         )  # fmt: skip
         framed = content.cursor if beside == "probe" else None
         per_page = layout.grid.count

@@ -32,6 +32,10 @@ WIDE_SIDE_COLUMNS = (56, 48, 40, 32)
 """Columns of a side with a larger photograph, which is used where the tiles hardly shrink."""
 MIN_TILE_SHARE = 0.85
 """A larger photograph leaves tiles at least this share of their width."""
+MIN_FILLED = 0.75
+"""The least share of the width of a larger side that its photograph fills."""
+MAX_ENLARGEMENT = 2.0
+"""Of a photograph, before it is enlarged by a whole factor."""
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 DETAILS_COLUMNS, DETAILS_ROWS = 34, 13
 """Beside a channel that is shown alone."""
@@ -72,6 +76,7 @@ def choose_layout(
     tiles: tuple[int, int, int],
     terminal: Terminal,
     *,
+    photograph_px: int = 0,
     beside: SideKind = "probe",
     fill: bool = True,
 ) -> Layout:
@@ -83,6 +88,7 @@ def choose_layout(
         classes: Number of classes; the caption of a probe has lines for each.
         tiles: Number, height and width of the tiles in their own pixels.
         terminal: Determines how large a cell is and whether pictures are enlarged by the terminal.
+        photograph_px: Width of the photograph in its own pixels; 0 if unknown.
         beside: What of a run's pictures stands beside the tiles.
         fill: Enlarge tiles by any factor to fill the pane, else only by whole ones, which are fewer bytes.
     """
@@ -97,7 +103,8 @@ def choose_layout(
     whole = [layout for layout in layouts if layout.grid.count >= tiles[0]]
     chosen = next((layout for layout in whole if layout.grid.tile_width >= enough), (whole or layouts)[0])
     if beside == "probe" and caption is None and chosen.side.columns == SIDE_COLUMNS:
-        wider = (_layout(pane, size, tiles, terminal, fill) for size in _wider_sides(pane, classes))
+        sizes = [one for one in _wider_sides(pane, classes) if _filled(one, photograph_px, terminal) >= MIN_FILLED]
+        wider = (_layout(pane, size, tiles, terminal, fill) for size in sizes)
         count, width = min(tiles[0], chosen.grid.count), max(enough, MIN_TILE_SHARE * chosen.grid.tile_width)
         fitting = (layout for layout in wider if layout.grid.count >= count and layout.grid.tile_width >= width)
         return next(fitting, chosen)
@@ -119,6 +126,15 @@ def _wider_sides(pane: Area, classes: int) -> list[SideSize]:
     """Return sizes of the side with a larger photograph, the largest first."""
     rows = pane.rows - 3 - min(classes, SHOWN_CLASSES)
     return [SideSize(columns, min(columns // 2, rows)) for columns in WIDE_SIDE_COLUMNS if rows > PHOTOGRAPH_ROWS]
+
+
+def _filled(size: SideSize, photograph_px: int, terminal: Terminal) -> float:
+    """Return the share of the side's width that the photograph fills; kitty enlarges it by any factor."""
+    if terminal.protocol is Protocol.KITTY or photograph_px < 1:
+        return 1.0
+    room, _ = area_px(Area(size.columns - 1, 1), terminal)
+    width = min(room, MAX_ENLARGEMENT * photograph_px)
+    return int(room / width) * width / room
 
 
 def _details_side(pane: Area, beside: SideKind) -> SideSize:
