@@ -45,13 +45,14 @@ class Help(BaseScreen[None]):
         super().__init__()
         self._terminal = terminal
         self._screen = screen
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         """The commands, the terminal, the labels."""
         with VerticalScroll(can_focus=False):
             yield Static(Text("Keys", "bold"), classes="heading")
             yield Static(Text(_NOTE, "dim"))
-            yield Static(id="commands")
+            yield Static(self._commands(), id="commands")
             if self._screen.HELP:
                 yield Static(Text(self._screen.HELP, "dim"))
             yield Static(Text("Terminal", "bold"), classes="heading")
@@ -61,14 +62,17 @@ class Help(BaseScreen[None]):
         yield KeyHints(*self.hints())
 
     def on_resize(self) -> None:
-        """Fit the table of commands into the new width."""
-        self.query_one("#commands", Static).update(self._commands(self.app.size.width - _BESIDE_CELLS))
+        """Fit the table of commands into a new width."""
+        if self.app.size.width != self._width:
+            self.query_one("#commands", Static).update(self._commands())
 
-    def _commands(self, width: int) -> Text:
+    def _commands(self) -> Text:
         """Return the commands of the screen with what they do, or why they do nothing at the moment.
 
         A text, because a table of Rich would be drawn three times before it appears, and block the keys meanwhile.
         """
+        self._width = self.app.size.width
+        width = self._width - _BESIDE_CELLS
         lacks = self._screen.lacks()
         keymap = self.keymap
         listed = sorted(commands.for_palette(self._screen.SCREEN_COMMANDS), key=lambda one: GROUPS.index(one.group))
@@ -78,6 +82,7 @@ class Help(BaseScreen[None]):
         room = max(1, width - key_cells - name_cells - 4)
         lines = []
         for group, members in groupby(listed, key=lambda command: command.group):
+            lines.append(Text())
             if group:
                 lines.append(Text(group, "bold $primary"))
             for command in members:
