@@ -304,7 +304,7 @@ class PicturePainter:
         """Mark the slices that other widgets overlap; returns the visible widgets that overlap the view."""
         mine, above = self._view.region, set(self._view.ancestors_with_self)
         others = (widget for widget in self._view.screen.walk_children(Widget) if widget not in above)
-        overlays = [one for one in others if one.visible and one.display and self._seen(one).overlaps(mine)]
+        overlays = [one for one in others if self._seen(one).overlaps(mine) and one.visible and one.display]
         if self.encoded is not None:
             left, top = self._view.content_region.offset
             for state, piece in zip(self._slices, self.encoded.slices, strict=True):

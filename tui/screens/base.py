@@ -98,7 +98,7 @@ class BaseScreen(
 
     def update_keys(self) -> None:
         """Show the keys that do something now."""
-        for line in self.query(KeyHints):
+        for line in self.query_children(KeyHints):
             line.show(*self.hints())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
