@@ -34,7 +34,7 @@ YIELD_S = 0.0005
 BATCHES_AT_ONCE = 32
 """Batches that are read between two pauses."""
 STEPS_AT_ONCE = 60_000
-"""Steps that are moved into the curves together: a table that is nearly full."""
+"""Steps that are moved into the curves together: what is computed from them fits a processor's cache."""
 WEIGHTS = (0.0,)
 """The steps themselves are not smoothed, but the points that are drawn: that costs nothing while a journal is read."""
 PROCESSES_FROM_BYTES = 1 << 25
@@ -166,6 +166,7 @@ def _read(run: _Run) -> _Run:
         run.advance()
         if not run.is_behind:
             break
+    run.reduce()
     return run
 
 
@@ -201,8 +202,13 @@ class _Run:
         if len(steps):
             self._last_step = int(steps.step[-1])
             if len(steps) >= STEPS_AT_ONCE or not run.is_behind:
-                self._curves.extend(steps)
-                run.state = replace(run.state, steps=StepColumns())
+                self.reduce()
+
+    def reduce(self) -> None:
+        """Move the steps that were read into the curves."""
+        state = self._followed.state
+        self._curves.extend(state.steps)
+        self._followed.state = replace(state, steps=StepColumns())
 
     def reduced(self) -> ReducedRun:
         """Return the run as far as it was read."""
