@@ -3,7 +3,8 @@
 ``python -m benchmarks.keys [PROTOCOL] [--size=150x50] [--screen=NAME]`` (sixel by default; kitty, plain) makes two runs
 with frames and predictions and presses the keys of each screen, or of one, in a terminal of so many cells. Another
 thread asks the event loop every two milliseconds whether it answers: what counts of a key is the longest time that the
-event loop took until the next key. Keys that lay out the screen anew, or open another one, are counted apart.
+event loop took until the next key; beside it is what the terminal received. Keys that lay out the screen anew, or open
+another one, are counted apart.
 ``--memory`` presses ten thousand keys, as fast as the interface takes them, and prints its memory after every thousand.
 """
 
@@ -69,9 +70,11 @@ def write_runs(root: Path) -> None:
 
 def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
     """Print a line for each screen, or for one."""
-    print(f"{'a key blocks the event loop, ' + kind:46} {'n':>4} {'median ms':>10} {'p99':>6} {'longest':>8}")
+    print(
+        f"{'a key blocks the event loop, ' + kind:46} {'n':>4} {'median ms':>10} {'p99':>6} {'longest':>8} {'KiB':>6}"
+    )
     report = root / "blocked"
-    pressed: dict[str, list[tuple[float, float]]] = {}
+    pressed: dict[str, list[tuple[float, float, int]]] = {}
     with Terminal(
         kind, [sys.executable, "-m", "benchmarks.watched", str(report), "first", "--root", str(root)], size
     ) as screen:
@@ -81,8 +84,8 @@ def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
         def press(name: str, keys: list[bytes]) -> None:
             for key in keys:
                 began = time.monotonic()
-                screen.press(key, QUIET_S, 2.0)
-                pressed.setdefault(name, []).append((began, time.monotonic()))
+                reaction = screen.press(key, QUIET_S, 2.0)
+                pressed.setdefault(name, []).append((began, time.monotonic(), reaction.bytes))
 
         for name, visit in SCREENS.items():
             if only not in ("", name):
@@ -95,17 +98,22 @@ def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
                 press("first time: a key" if not number else "another layout", visit.layout)
                 press("first time: a key" if not number else "leave a screen", visit.left_by)
     looks = Looks(report)
-    everything: list[float] = []
+    everything: list[tuple[float, int]] = []
     for name, moments in sorted(pressed.items(), key=lambda item: item[0] not in SCREENS):
-        longest = [looks.longest_ms(began, end) for began, end in moments]
-        everything += longest if name in SCREENS else []
-        _line(name, longest)
+        costs = [(looks.longest_ms(began, end), size) for began, end, size in moments]
+        everything += costs if name in SCREENS else []
+        _line(name, costs)
     _line("all keys that are no layout keys", everything)
 
 
-def _line(name: str, values_ms: list[float]) -> None:
+def _line(name: str, costs: list[tuple[float, int]]) -> None:
+    """Print how long keys blocked the event loop, and how many bytes they cost."""
+    values_ms, sizes = zip(*costs, strict=True)
     p99 = statistics.quantiles(values_ms, n=100)[98] if len(values_ms) > 1 else max(values_ms)
-    print(f"{name:46} {len(values_ms):>4} {statistics.median(values_ms):>10.1f} {p99:>6.1f} {max(values_ms):>8.1f}")
+    print(
+        f"{name:46} {len(values_ms):>4} {statistics.median(values_ms):>10.1f} {p99:>6.1f} {max(values_ms):>8.1f} "
+        f"{statistics.median(sizes) / 1024:>5.1f}"
+    )
 
 
 def memory(kind: Kind, root: Path) -> None:
