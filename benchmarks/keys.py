@@ -112,7 +112,7 @@ def _line(name: str, costs: list[tuple[float, int]]) -> None:
     p99 = statistics.quantiles(values_ms, n=100)[98] if len(values_ms) > 1 else max(values_ms)
     print(
         f"{name:46} {len(values_ms):>4} {statistics.median(values_ms):>10.1f} {p99:>6.1f} {max(values_ms):>8.1f} "
-        f"{statistics.median(sizes) / 1024:>5.1f}"
+        f"{statistics.median(sizes) / 1024:>6.1f}"
     )
 
 
