@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -259,6 +261,20 @@ async def test_a_resized_view_fits_its_picture_again(terminal: Terminal) -> None
             assert time.monotonic() < end, encoded
             await pilot.pause()
         assert encoded.job.area.columns == 10
+
+
+async def test_a_removed_view_is_forgotten() -> None:
+    app = ViewApp(Terminal())
+    async with app.run_test() as pilot:
+        await app.push_screen(Dialog())
+        view = PictureView()
+        await app.screen.mount(view)
+        removed = weakref.ref(view)
+        await view.remove()
+        del view
+        app.pop_screen()
+        await pilot.pause()
+        await until(lambda: gc.collect() is not None and removed() is None)
 
 
 def sixel_places(written: str) -> list[tuple[int, int]]:

@@ -146,6 +146,8 @@ class PictureView(Widget, can_focus=False):
     def on_unmount(self) -> None:
         """Allow the terminal's copy of the picture to be evicted."""
         self._graphics.painters.discard(self._painter)
+        # A signal forgets removed widgets when it is published, which this one may never be.
+        self.app.app_resume_signal.unsubscribe(self)
 
     @property
     def _graphics(self) -> GraphicsContext:
