@@ -211,7 +211,6 @@ class Dashboard(PictureScreen):
         self._tell_news(self.state, event.state)
         if self._steps is None or (event.state.read and not self.state.read):
             self._rest_until = 0.0  # the first of it, or all of it, can be shown now
-            self.call_later(self._refresh_if_stale)
         self.state, self._steps, self._stale = event.state, event.curves, True
         if not event.state.exists:
             notify_about(self.app, "lost run", f"the folder of run {event.state.name} is gone", severity="warning")
