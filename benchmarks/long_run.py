@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.long_run [STEPS…]`` (200 000, a million and three million by default). The interface runs in a
 pseudo-terminal with a clock in its event loop: what passes between two ticks is how long a key had to wait (99th
-percentile and longest). The prompt is opened again and again while it reads, and timed from the key to its words on the
-screen. *decode* is decoding the same journal with msgspec and nothing else, in a process of its own; the ratio of
-processor time, of all threads of the interface, is there for machines that have other work.
+percentile and longest). It reads twice: alone, and while the prompt is opened again and again and timed from the key to
+its words on the screen. *decode* is decoding the same journal with msgspec and nothing else, in a process of its own;
+the ratio of processor time, of all threads of the interface, is there for machines that have other work.
 """
 
 from __future__ import annotations
@@ -71,16 +71,17 @@ def watched(root: Path, run: str, steps: int, report: Path) -> None:
     Watched(root, terminal, run=open_run(root, run)).run()
 
 
-def measure(root: Path, run: str, steps: int) -> tuple[dict[str, float], list[float]]:
+def measure(root: Path, run: str, steps: int, *, keys: bool) -> tuple[dict[str, float], list[float]]:
     """What the event loop went through, and seconds from key to words of each prompt that was opened while reading."""
-    report = root / f"{run}.report"
+    report = root / f"{run}-{'keys' if keys else 'alone'}.report"
     command = [sys.executable, "-m", "benchmarks.long_run", "--watched", str(root), run, str(steps), str(report)]
     echoes: list[float] = []
     with Terminal("plain", command) as terminal:
         terminal.until(b"Loss")
         while not report.with_suffix(".read").exists():
-            echoes.append(terminal.echo(b"c", b"ath of a photograph"))  # the cursor is on its first letter
-            terminal.press(b"\x1b", quiet_s=0.3)
+            if keys:
+                echoes.append(terminal.echo(b"c", b"ath of a photograph"))  # the cursor is on its first letter
+            terminal.press(b"\x1b" if keys else b"", quiet_s=0.3)
         for key in (b"s", b"x", b"y", b"s", b"x", b"s"):
             terminal.press(key)
         while not report.exists():
@@ -96,7 +97,7 @@ def main() -> None:
         return
     print(description())
     print(
-        f"{'steps':>10} {'MiB':>5} {'decode s':>9} {'all read s':>11} {'ratio':>6} {'of CPU':>7} "
+        f"{'steps':>10} {'MiB':>5} {'decode s':>9} {'all read s':>11} {'ratio':>6} {'of CPU':>7} {'with keys s':>12} "
         f"{'reading: p99 ms':>16} {'worst':>6} {'then: p99 ms':>13} {'worst':>6} {'key ms':>7} {'worst':>6} {'n':>3}"
     )
     for steps in map(int, sys.argv[1:]) if sys.argv[1:] else STEPS:
@@ -104,12 +105,14 @@ def main() -> None:
             folder = write_run(Path(scratch), "long", EPOCHS, steps // EPOCHS, frames=False)
             size = folder.journal_path.stat().st_size / 2**20
             bare_s, bare_cpu_s = decode_s(Path(scratch))
-            loop, echoes = measure(Path(scratch), "long", steps)
+            alone, _ = measure(Path(scratch), "long", steps, keys=False)
+            loop, echoes = measure(Path(scratch), "long", steps, keys=True)
         keys = [1000 * echo for echo in echoes] or [float("nan")]
         waits = {name: 1000 * loop[name] for name in loop if name.endswith(("_p99", "_worst"))}
         print(
-            f"{steps:>10} {size:>5.0f} {bare_s:>9.2f} {loop['read_s']:>11.2f} {loop['read_s'] / bare_s:>6.2f} "
-            f"{loop['cpu_s'] / bare_cpu_s:>7.2f} {waits['reading_p99']:>16.1f} {waits['reading_worst']:>6.0f} "
+            f"{steps:>10} {size:>5.0f} {bare_s:>9.2f} {alone['read_s']:>11.2f} {alone['read_s'] / bare_s:>6.2f} "
+            f"{alone['cpu_s'] / bare_cpu_s:>7.2f} {loop['read_s']:>12.2f} "
+            f"{waits['reading_p99']:>16.1f} {waits['reading_worst']:>6.0f} "
             f"{waits['afterwards_p99']:>13.1f} {waits['afterwards_worst']:>6.0f} "
             f"{statistics.median(keys):>7.0f} {max(keys):>6.0f} {len(echoes):>3}",
             flush=True,
