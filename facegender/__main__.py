@@ -14,10 +14,10 @@ _EXPECTED = {
     "int_parsing": "a whole number",
     "int_parsing_size": "a whole number",
     "float_parsing": "a number",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
 }
-"""What a value of the command line must be, by the type of the error of pydantic, which Typer checks values with."""
+"""What a value of the command line must be, by the type of pydantic's error: Typer validates with pydantic."""
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -69,8 +69,9 @@ CHECK_S = 2.0
 LATE_LIMIT_S = 10.0
 """Time limit of the probe for a terminal that is known to reply late."""
 MIN_COLLECTIONS, MAX_COLLECTIONS = 5, 100
-"""Collections of young objects before one of all: while no key is pressed, and in any case."""
+"""Collections of the middle generation before one of all objects: while no key is pressed, and at the latest."""
 IDLE_S = 1.0
+"""Without a key for so long, the user is taken to be idle."""
 FLUSH_LIMIT_S = 10.0
 EXIT_FLUSH_LIMIT_S = 2.0
 FREEZE_AFTER_S = 1.5

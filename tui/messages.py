@@ -21,7 +21,7 @@ M = TypeVar("M", bound=Message)
 
 @dataclass_transform(eq_default=False)
 def message(cls: type[M]) -> type[M]:
-    """Make a class of messages from its fields; a whole dataclass takes twice as long, and the first screen waits."""
+    """Make a dataclass without ``==`` and ``repr``: defined in half the time, which the first screen waits for."""
     return dataclass(eq=False, repr=False)(cls)
 
 

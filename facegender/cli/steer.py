@@ -32,7 +32,7 @@ def set(
         Literal["learning-rate", "epochs"],
         typer.Argument(
             metavar="SETTING",
-            help="learning-rate: that of the next step, from which its schedule continues. epochs: all of the run.",
+            help="learning-rate: of the next step; the schedule continues from it. epochs: planned in total.",
         ),
     ],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="Its new value.")],
@@ -42,8 +42,7 @@ def set(
 ) -> None:
     """Change a live run: the trainer takes it after its next batch, and a resumed run keeps it.
 
-    Later learning rates of the schedule change in proportion. A schedule over the whole run, as that of the tuned
-    recipe, is stretched to another number of epochs.
+    Later rates of the schedule change in proportion; one over the whole run, as of the tuned recipe, is stretched.
     """
     name = setting.replace("-", "_")
     try:

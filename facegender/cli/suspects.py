@@ -35,9 +35,9 @@ def suspects(
 ) -> None:
     """Rank photographs whose label may be wrong. Nothing is moved or deleted.
 
-    The margin is the logit of the label minus the largest other one, as a mean over the epochs; "wrong in" counts the
-    epochs that contradict the label. Training and validation photographs have margins of different scales: each part is
-    ranked by itself, and then both are merged by rank.
+    The margin is the logit of the label minus the largest other one, as a mean over the epochs.
+    "wrong in" counts the epochs whose prediction contradicts the label.
+    Training and validation photographs are ranked separately, as their margins differ in scale, then merged by rank.
     """
     folder = open_run(root, run)
     if json and csv_file is not None:

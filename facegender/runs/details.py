@@ -277,7 +277,7 @@ def _epoch_cells(event: EpochFinished) -> tuple[str, ...]:
 
 
 def _class_lines(event: EpochFinished, title: str) -> Iterator[Detail]:
-    """The figures of each class, and below them the confusion matrix or what is most in it."""
+    """The figures of each class, then the confusion matrix, or its largest cells where the matrix is too wide."""
     names, counts = event.classes, event.confusion
     yield Detail(text=f"classes in epoch {event.epoch + 1}, the {title} one", kind="heading")
     scores = zip(names, event.precision, event.recall, event.f1, counts, strict=False)

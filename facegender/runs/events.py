@@ -242,8 +242,8 @@ class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
 def changes_until(changes: tuple[RequestDone, ...], step: int) -> tuple[RequestDone, ...]:
     """Return the changes that hold in a run that resumes from a step.
 
-    A number of epochs that was set after that step is kept in the resumed run, from its first step on. A learning rate
-    is too, but the trainer then writes a line of its own.
+    A number of epochs that was set after that step holds from the resumed run's first step on. So does a learning rate,
+    but the trainer writes that into the journal again.
     """
     later = [msgspec.structs.replace(change, step=step, learning_rate=None) for change in changes if change.step > step]
     return (*(one for one in changes if one.step <= step), *(one for one in later if one.epochs is not None))

@@ -68,7 +68,7 @@ def available_processors() -> int:
 
 def available_memory() -> int:
     """Bytes of memory that this process can have without others losing theirs, within its control groups' limits."""
-    import psutil  # takes a while, and the first screen waits for this module
+    import psutil  # here, because the first screen waits for this module
 
     free = (_free_memory(group) for group in _control_groups("memory"))
     return max(0, min([int(psutil.virtual_memory().available), *(size for size in free if size is not None)]))
@@ -141,7 +141,7 @@ def keep_large_buffers() -> bool:
     """
     if sys.platform != "linux" or available_memory() < MIN_FREE_BYTES:
         return False
-    import ctypes  # as above
+    import ctypes  # here, for the same reason as psutil
 
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -122,7 +122,7 @@ def make_run(root: Path, name: str, *, live: bool) -> RunFolder:
         (["show", "x", "--epoch=" + "9" * 5000], "'--epoch': must be a whole number, not 999"),
         (["demo-data", "x", "--faces=100001"], "'--faces': must be at most 100000, not 100001; see"),
         (["stop", "x", "--wait=long"], "'--wait': must be a number, not long; see"),
-        (["stop", "x", "--wait=nan"], "--wait"),
+        (["stop", "x", "--wait=nan"], "'--wait': must be at least 0, not nan; see"),
         (["stop", "x", "--wait=1e999"], "--wait must be a number of seconds"),
         (["runs", "--root="], "'--root': must not be empty"),
     ],

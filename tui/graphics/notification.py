@@ -12,9 +12,9 @@ _TITLE_AND_BODY = ("contour", "foot", "ghostty", "rxvt", "urxvt", "vte", "wezter
 
 
 def reaches_terminal(terminal: Terminal) -> bool:
-    """Return whether the terminal receives a notification, also if the program's window of tmux is not shown.
+    """Return whether the terminal receives a notification even while the program's tmux window is hidden.
 
-    tmux drops it unless ``allow-passthrough`` is "all", and passes it from visible panes alone if it is "on".
+    tmux passes it on from any pane if ``allow-passthrough`` is "all", from visible panes if it is "on", else never.
     """
     return not terminal.in_tmux or terminal.tmux_passthrough in ("all", "2")
 

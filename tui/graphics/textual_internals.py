@@ -86,7 +86,7 @@ class PreparedScreen(Screen[ScreenResultType]):
     """
 
     PAINTS_FIRST_LAYOUT: ClassVar[bool] = False
-    """Show what is known after the first layout, although some of it will be painted again."""
+    """Paint right after the first layout, although some of it will be painted again."""
     _is_opening = False
 
     async def _compose(self) -> None:
@@ -100,7 +100,7 @@ class PreparedScreen(Screen[ScreenResultType]):
         await super()._compose()
 
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Is called before Textual's own handler."""
+        """Prevent the second styling; Textual calls this before its own handler."""
         if not self.stack_updates:
             event.refresh_styles = False
             self._is_opening = True
@@ -270,6 +270,9 @@ class OrderedKeysApp(RetractingApp):
     widgets that the first one has just left, and are lost. Here a binding is looked up when the key arrives. The next
     key waits until every message that the last one caused has been handled, and until a screen that it opened is
     mounted.
+
+    Attributes:
+        last_key_at: When the last key arrived, in seconds of the monotonic clock; 0 before the first.
     """
 
     def __init__(self, driver_class: type[Driver] | None = None) -> None:

@@ -146,7 +146,7 @@ class PictureView(Widget, can_focus=False):
     def on_unmount(self) -> None:
         """Allow the terminal's copy of the picture to be evicted."""
         self._graphics.painters.discard(self._painter)
-        # A signal forgets removed widgets when it is published, which this one may never be.
+        # Textual drops removed widgets from a signal only when it is published, which may never happen to this one.
         self.app.app_resume_signal.unsubscribe(self)
 
     @property

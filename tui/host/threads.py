@@ -12,12 +12,12 @@ T = TypeVar("T")
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """An executor for asyncio that runs calls in daemon threads, as many as there are calls at the same time.
+    """An executor for asyncio that runs each call at once in a daemon thread, an idle one if there is one.
 
     At exit asyncio waits for the threads of its own executor, and Python for those of every thread pool. A thread that
     reads from a network disk that does not respond would block the exit for ever, and a handful of them would use up
-    the pool. asyncio accepts only a `ThreadPoolExecutor`. Threads are used again, because the event loop waits until a
-    new one runs, 2 ms on average.
+    the pool. asyncio accepts only a `ThreadPoolExecutor`. Threads are reused, because the event loop waits until a new
+    one runs, 2 ms on average.
     """
 
     def __init__(self) -> None:

@@ -33,9 +33,9 @@ WIDE_SIDE_COLUMNS = (56, 48, 40, 32)
 MIN_TILE_SHARE = 0.85
 """A larger photograph leaves tiles at least this share of their width."""
 MIN_FILLED = 0.75
-"""The least share of the width of a larger side that its photograph fills."""
+"""A larger side is used only if the photograph fills at least this share of its width."""
 MAX_ENLARGEMENT = 2.0
-"""Of a photograph, before it is enlarged by a whole factor."""
+"""How far a photograph is resampled; beyond that, terminals without scaling enlarge it by whole factors."""
 NARROW_SIDE_COLUMNS, NARROW_PHOTOGRAPH_ROWS = 10, 5
 DETAILS_COLUMNS, DETAILS_ROWS = 34, 13
 """Beside a channel that is shown alone."""

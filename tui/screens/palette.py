@@ -36,7 +36,7 @@ RECENT = 3
 MAX_MATCHES = 2000
 """Ways to match a query letter by letter that are compared; there may be millions of them in a long name."""
 LATE_S = 0.1
-"""How long the list may be that of an earlier text while more characters wait to be handled."""
+"""How long the list may lag behind the typed text while more characters wait to be handled."""
 DISK_LIMIT_S = 0.5
 """How long keys wait for a folder that is read."""
 
@@ -226,7 +226,7 @@ class Palette(Vertical):
         return self._below.choices(command.argument)
 
     def _ranked(self, query: str, entries: list[Entry]) -> list[tuple[Entry, tuple[int, ...]]]:
-        """Return the entries that match, with the places of the matching characters.
+        """Return the entries that match, with the indices of the matching characters.
 
         What begins with the query comes first, then what can be run, then the better match.
         """
