@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import recorded
-from piloting import running, screen_text, type_at_once, until, until_said
+from piloting import SMALL, running, screen_text, type_at_once, until, until_said
 
 from tui.app import MIN_COLLECTIONS
 from tui.screens.help import Help
@@ -42,6 +42,30 @@ async def test_slash_filters_the_log_says_so_and_escape_shows_all_lines(root: Pa
         await pilot.press("escape")
         await until_said(app, "epoch 2: loss")
         assert "EPOCH 3" not in screen_text(app)
+
+
+async def test_slash_takes_the_text_also_where_another_pane_than_the_log_is_shown(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root, size=SMALL) as (app, pilot):
+        await until(lambda: app.dashboard.browser.shown is not None)
+        for _ in range(2):  # the first time the line is mounted, which takes longer
+            await pilot.press("5", "slash")
+            await pilot.pause()
+            await pilot.press(*"epoch")
+            await until_said(app, "lines with “epoch”")
+            await pilot.press("escape")
+            await until(lambda: "filter the log" not in screen_text(app))
+
+
+async def test_tab_leaves_the_line_of_the_filter_and_keeps_the_filter(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 2: loss")
+        await pilot.press("slash", *"epoch", "tab")
+        await until(lambda: "filter the log" not in screen_text(app))
+        await until_said(app, "lines with “epoch”")
+        await pilot.press("escape")
+        await until(lambda: "lines with" not in screen_text(app))
 
 
 async def test_a_filter_that_matches_nothing_says_so(root: Path) -> None:

@@ -470,7 +470,7 @@ class Dashboard(PictureScreen):
             self._open_explorer(False)
         self._pane = pane
         self._arrange()
-        self.query_one(f"#{pane}").focus()
+        self.set_focus(self.query_one(f"#{pane}"))  # at once: `focus` would take it from a filter opened next
 
     async def on_click(self, event: events.Click) -> None:
         """Focus the pane whose tab was clicked, or show the photographs that were counted."""
@@ -488,7 +488,10 @@ class Dashboard(PictureScreen):
         self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Remember which pane has the focus, e.g. after a click."""
+        """Remember which pane has the focus, e.g. after a click; the line of the filter is left by Tab or a click."""
+        filter_line = self._filter_line
+        if filter_line.is_open and self.focused not in (None, filter_line.input) and not self.palette_is_open:
+            filter_line.action_close(True)
         if self._explorer:
             self._arrange()
         elif event.widget.id in commands.PANES and event.widget.id != self._pane:

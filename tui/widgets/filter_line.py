@@ -69,9 +69,10 @@ class FilterLine(Horizontal):
             self.post_message(self.Changed(event.value.strip()))
 
     def action_close(self, keep: bool) -> None:
-        """Hide the line, and give the focus back."""
+        """Hide the line, and give the focus back unless another widget has it."""
         if not keep:
             self.post_message(self.Changed(""))
         self.remove_class("-open")
-        self.screen.set_focus(self._focused_before)
+        if self.input.has_focus:
+            self.screen.set_focus(self._focused_before)
         self.post_message(self.Closed(keep))
