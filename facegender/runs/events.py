@@ -19,6 +19,8 @@ from facegender.support.text import counted, printable_strings, significant
 SCHEMA_VERSION = 1
 LATEST_TIME = 1e11
 """Seconds since 1970: more than three thousand years. No calendar function can show a much later time."""
+Integer = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""An integer that a float holds exactly. A damaged line with a larger one is skipped; no calculation could show it."""
 MAX_LISTED = 64
 """Channels that a list of `LayerHealth` names at most."""
 
@@ -36,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """
 
     time: Annotated[float, msgspec.Meta(ge=0, lt=LATEST_TIME)]
-    v: int = SCHEMA_VERSION
+    v: Integer = SCHEMA_VERSION
 
 
 class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,9 +51,9 @@ class LayerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    channels: int
-    size: tuple[int, int]
-    kernel: tuple[int, int, int]
+    channels: Integer
+    size: tuple[Integer, Integer]
+    kernel: tuple[Integer, Integer, Integer]
 
 
 class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
@@ -77,24 +79,24 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     """
 
     run: str
-    epochs: int
-    steps_per_epoch: int
-    batch_size: int
-    start_epoch: int = 0
-    start_step: int = 0
+    epochs: Integer
+    steps_per_epoch: Integer
+    batch_size: Integer
+    start_epoch: Integer = 0
+    start_step: Integer = 0
     resumed: bool = False
     recipe: str
     device: str
     device_name: str
     precision: str
-    image_size: int
-    parameters: int
-    train_images: dict[str, int]
-    validation_images: dict[str, int]
-    skipped_files: int = 0
+    image_size: Integer
+    parameters: Integer
+    train_images: dict[str, Integer]
+    validation_images: dict[str, Integer]
+    skipped_files: Integer = 0
     demo: bool = False
-    patience: int = 0
-    visualize_every: int = 1
+    patience: Integer = 0
+    visualize_every: Integer = 1
     network: str = ""
     classes: list[str] = []
     layers: list[LayerInfo]
@@ -103,7 +105,7 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
     """An epoch started, with this learning rate at its first step; some schedules change it with every step."""
 
-    epoch: int
+    epoch: Integer
     learning_rate: float
 
 
@@ -122,9 +124,9 @@ class Steps(Event, frozen=True, kw_only=True, tag="steps"):
         images_per_second: Throughput of all devices together over these steps; 0 if unknown.
     """
 
-    epoch: int
-    step: list[int]
-    batch: list[int]
+    epoch: Integer
+    step: list[Integer]
+    batch: list[Integer]
     seconds: list[float]
     loss: list[float]
     accuracy: list[float]
@@ -149,8 +151,8 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
         metrics: Everything else that the training module logged, by name, e.g. {"learning_rate_head": 0.1}.
     """
 
-    epoch: int
-    step: int
+    epoch: Integer
+    step: Integer
     train_loss: float
     train_accuracy: float
     validation_loss: float
@@ -160,12 +162,12 @@ class EpochFinished(Event, frozen=True, kw_only=True, tag="epoch_finished"):
     recall: list[float]
     f1: list[float]
     macro_f1: float
-    confusion: list[list[int]]
+    confusion: list[list[Integer]]
     learning_rate: float
     images_per_second: float
     seconds: float
     best: bool
-    epochs_since_best: int = msgspec.field(default=0, name="waited")
+    epochs_since_best: Integer = msgspec.field(default=0, name="waited")
     metrics: dict[str, float] = {}
 
 
@@ -186,11 +188,11 @@ class LayerHealth(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     gradient_norm: float = math.nan
     update_ratio: float = math.nan
-    channels: int = 0
-    dead_count: int = 0
-    dead: list[int] = []
-    saturated: list[int] = []
-    duplicates: list[tuple[int, int, float]] = []
+    channels: Integer = 0
+    dead_count: Integer = 0
+    dead: list[Integer] = []
+    saturated: list[Integer] = []
+    duplicates: list[tuple[Integer, Integer, float]] = []
 
 
 class HealthMeasured(Event, frozen=True, kw_only=True, tag="layer_health"):
@@ -201,8 +203,8 @@ class HealthMeasured(Event, frozen=True, kw_only=True, tag="layer_health"):
         first_not_finite: The first layer with a weight, gradient or activation that is NaN or infinite; "" if none.
     """
 
-    epoch: int
-    step: int
+    epoch: Integer
+    step: Integer
     layers: list[LayerHealth]
     first_not_finite: str = ""
 
@@ -225,10 +227,10 @@ class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
     done: bool
     outcome: str
     id: str = ""
-    epoch: int = -1
-    step: int = -1
+    epoch: Integer = -1
+    step: Integer = -1
     learning_rate: float | None = None
-    epochs: int | None = None
+    epochs: Integer | None = None
 
     @property
     def change(self) -> str:
@@ -260,8 +262,8 @@ class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):
         pictures: Names of the ``.png`` files beside it.
     """
 
-    epoch: int
-    step: int
+    epoch: Integer
+    step: Integer
     file: str
     pictures: list[str]
 
@@ -273,7 +275,7 @@ class PredictionsSaved(Event, frozen=True, kw_only=True, tag="predictions_saved"
         file: Name of the file in ``visuals/<run>/``.
     """
 
-    epoch: int
+    epoch: Integer
     file: str
 
 
@@ -281,8 +283,8 @@ class CheckpointSaved(Event, frozen=True, kw_only=True, tag="checkpoint_saved"):
     """A checkpoint, "last.ckpt" or "best.ckpt", was written to the run folder."""
 
     file: str
-    epoch: int
-    step: int
+    epoch: Integer
+    step: Integer
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -293,11 +295,11 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
         utilisation_percent: NaN where the driver does not report it, as for a GPU that is divided by MIG.
     """
 
-    index: int
+    index: Integer
     name: str
     utilisation_percent: float
-    memory_used_bytes: int
-    memory_total_bytes: int
+    memory_used_bytes: Integer
+    memory_total_bytes: Integer
 
 
 class System(Event, frozen=True, kw_only=True, tag="system"):
@@ -310,9 +312,9 @@ class System(Event, frozen=True, kw_only=True, tag="system"):
     """
 
     cpu_percent: float
-    memory_used_bytes: int
-    memory_total_bytes: int
-    process_memory_bytes: int
+    memory_used_bytes: Integer
+    memory_total_bytes: Integer
+    process_memory_bytes: Integer
     gpus: list[Gpu] = []
 
 

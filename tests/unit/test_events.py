@@ -109,6 +109,12 @@ def test_a_line_from_no_time_that_a_clock_shows_is_passed_over(time: str) -> Non
     assert decode(b'{"type":"heartbeat","time":' + time.encode() + b"}") is None
 
 
+def test_a_line_with_an_integer_that_no_float_holds_is_passed_over() -> None:
+    good, huge = encode(recorded.steps(0)), json.loads(encode(recorded.steps(1)))
+    huge["step"][-1] = 10**400
+    assert decode_lines(json.dumps(huge).encode() + b"\n" + good) == [decode(good)]
+
+
 def test_a_line_that_is_nested_without_end_is_passed_over() -> None:
     assert decode(b'{"type":"notice","a":' + b'{"a":' * 20_000) is None
 
