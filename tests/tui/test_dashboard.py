@@ -641,6 +641,7 @@ async def test_a_run_that_crashed_before_it_began_says_so(folder: RunFolder) -> 
         await until_said(app, "this run crashed before its first pictures were saved")
         await until_said(app, "last lines of train.log of otter-3")
         await until_said(app, "No module named 'torch'")
+        await until_said(app, "the trainer ended unexpectedly")
 
 
 async def test_a_failed_run_says_why(root: Path) -> None:

@@ -14,6 +14,7 @@ from tui.run.state import RunState
 
 _STYLES = {"info": "", "warning": "$warning", "error": "$error"}
 _SIGNS = {"info": "", "warning": "! ", "error": "✗ "}
+_CRASHED = "✗ the trainer ended unexpectedly; if these lines do not say why, it was killed, e.g. for lack of memory"
 
 
 class RunLog(VerticalScroll, can_focus=False):
@@ -28,7 +29,7 @@ class RunLog(VerticalScroll, can_focus=False):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._shown: tuple[tuple[Notice, ...], tuple[str, ...], str] | None = None
+        self._shown: tuple[tuple[Notice, ...], tuple[str, ...], str, str] | None = None
         self.filter_text = ""
         """Only lines with this text are shown, in upper or lower case."""
         self.counts = (0, 0)
@@ -44,9 +45,10 @@ class RunLog(VerticalScroll, can_focus=False):
 
     def show(self, state: RunState) -> None:
         """Show a run's log."""
-        if self._shown == (state.log, state.log_tail, self.filter_text):
+        shown = state.log, state.log_tail, state.state, self.filter_text
+        if self._shown == shown:
             return
-        self._shown = state.log, state.log_tail, self.filter_text
+        self._shown = shown
         lines = [
             Text.assemble(
                 (time.strftime("%H:%M:%S ", time.localtime(line.time)), "dim"),
@@ -57,6 +59,8 @@ class RunLog(VerticalScroll, can_focus=False):
         if state.log_tail:
             lines.append(Text(f"last lines of train.log of {state.name}:", "$error"))
             lines += [Text("  " + text, "dim") for text in state.log_tail]
+        if state.state == "crashed":
+            lines.append(Text(_CRASHED, "$error"))
         wanted = self.filter_text.casefold()
         matching = [line for line in lines if wanted in line.plain.casefold()]
         self.counts = len(matching), len(lines)
