@@ -5,12 +5,11 @@ Imports nothing heavy: the command line and the interface name them before anyth
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 View = Literal["maps", "filters", "average", "difference", "cam", "top"]
 """Feature maps, filters, their mean over the channels, the difference to another epoch, where the network looked for
 each class, and the photographs that excite a channel most."""
-VIEWS: tuple[View, ...] = get_args(View)
 VIEW_TITLES: dict[View, str] = {
     "maps": "feature maps",
     "filters": "filters",

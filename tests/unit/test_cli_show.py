@@ -19,7 +19,6 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from facegender.__main__ import run
-from facegender.cli import inspect
 from facegender.cli.pictures import require_terminal
 from facegender.rendering import view_options
 from facegender.runs.folder import INITIAL, RunFolder
@@ -40,9 +39,11 @@ def show(folder: RunFolder, *arguments: str) -> int:
     return run(["show", folder.name, *arguments, "--root", str(folder.root)])
 
 
-def test_the_options_name_the_views_and_scales_that_there_are() -> None:
-    assert get_args(inspect.View) == view_options.VIEWS
-    assert get_args(inspect.Scope) == get_args(view_options.Scope)
+def test_a_wrong_view_or_scale_is_answered_with_those_that_there_are(folder: RunFolder, capsys: Capture) -> None:
+    for option, kind in (("--view", view_options.View), ("--scale", view_options.Scope)):
+        assert show(folder, option, "other") == 2
+        said = capsys.readouterr().err
+        assert all(f"'{name}'" in said for name in get_args(kind))
 
 
 def test_a_picture_is_written_and_its_title_printed(folder: RunFolder, tmp_path: Path, capsys: Capture) -> None:
