@@ -24,7 +24,7 @@ from facegender.runs.folder import RunFolder, list_runs, open_run
 from facegender.runs.summary import trained_manifest
 from facegender.support.errors import UserError
 from facegender.support.text import counted, one_line, shell_command
-from tui.commands import EVERYWHERE, bindings
+from tui.commands import EVERYWHERE, REASONS, bindings
 from tui.configured_app import ConfiguredApp
 from tui.graphics.context import context_of
 from tui.graphics.probe import Probe, window_size
@@ -475,7 +475,7 @@ class FaceGenderApp(ConfiguredApp):
     def action_request(self, what: str) -> None:
         """Stop or resume the shown run, have it make pictures, or show its page."""
         if self.dashboard.folder is None:
-            self.notify("no run is open: r lists the runs", severity="error")
+            self.notify(REASONS["run"], severity="error")
         else:
             self.post_message(REQUESTS[what](self.dashboard.folder))
 
@@ -526,7 +526,7 @@ class FaceGenderApp(ConfiguredApp):
     def action_carry_out(self, action: Action) -> None:
         """Carry out a command of the shown run."""
         if self.dashboard.folder is None:
-            self.notify("no run is open: r lists the runs", severity="error")
+            self.notify(REASONS["run"], severity="error")
         else:
             self.post_message(CarryOut(self.dashboard.folder, action))
 

@@ -368,7 +368,7 @@ class Compare(BaseScreen[None]):
         before = len(self._entries)
         self._update_entries()
         if len(self._entries) == before:
-            self.notify("no two of these runs differ only in their seed", markup=False, timeout=4)
+            self.notify(commands.REASONS["seeds"], markup=False, timeout=4)
 
     def action_columns(self) -> None:
         """Show the differences before the values, or after them."""

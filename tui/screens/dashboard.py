@@ -48,7 +48,7 @@ from tui.widgets.log import RunLog
 from tui.widgets.pane import ListPane, Pane
 from tui.widgets.run_charts import RunCharts
 from tui.widgets.scrubber import EpochScrubber
-from tui.widgets.status import StatusLines
+from tui.widgets.status import NO_RUN, StatusLines
 
 if TYPE_CHECKING:
     from facegender.runs.health import Finding
@@ -384,7 +384,7 @@ class Dashboard(PictureScreen):
 
     def _placeholder(self, state: RunState) -> str:
         if not state.name:
-            return "no run is open: t starts one, r lists runs"
+            return NO_RUN
         if not state.read:
             return "reading the run"
         if state.started is not None and not state.started.visualize_every:
@@ -726,7 +726,7 @@ class Dashboard(PictureScreen):
 
     async def _open_mistakes(self, cell: tuple[int, int] | None = None) -> None:
         if self.folder is None:
-            self.notify("no run is open: r lists the runs", severity="error")
+            self.notify(commands.REASONS["run"], severity="error")
             return
         await self._thumbnails.start()  # it starts while the screen is imported
         from tui.screens.mistakes import Mistakes

@@ -45,7 +45,6 @@ MIN_ROWS = 20
 """On a lower screen the line of epochs is left out."""
 Tab = Literal["mistakes", "suspects", "figures"]
 TABS: tuple[Tab, ...] = ("mistakes", "suspects", "figures")
-NO_PREDICTIONS = "this run has no predictions of single photographs"
 
 
 class Mistakes(BaseScreen[int | None]):
@@ -521,6 +520,5 @@ def _no_predictions(state: RunState, folder: RunFolder) -> str:
         return "reading the run…"
     if state.live:
         return "the predictions for single photographs appear after the first epoch"
-    return f"{NO_PREDICTIONS}: an earlier version trained it; train a new one with: " + shell_command(
-        folder.root, "train"
-    )
+    remedy = f"train a new one with: {shell_command(folder.root, 'train')}"
+    return f"{commands.REASONS['predictions']}: an earlier version trained it; {remedy}"

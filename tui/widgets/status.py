@@ -15,6 +15,7 @@ Field = tuple[str, str]
 """Text and Rich style."""
 ELAPSED_FROM = 70
 """Columns from which the time that a live run has taken stands beside the time left."""
+NO_RUN = "no run is open: t starts one, r lists runs"
 MIN_BAR, MAX_BAR = 10, 40
 """Columns of the progress bar."""
 
@@ -79,9 +80,7 @@ class StatusLines(Widget):
         """Return both lines, laid out for the current width."""
         width = self.size.width
         if self._state is None:
-            return fitted(
-                [("facegender-tui", "bold"), ("no run is open: t starts one, r lists runs", "dim")], [], width
-            )
+            return fitted([("facegender-tui", "bold"), (NO_RUN, "dim")], [], width)
         if self.one_row:
             return self._only(self._state, width)
         return Text("\n").join([self._first(self._state, width), self._second(self._state, width)])
