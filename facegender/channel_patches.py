@@ -81,7 +81,7 @@ def channel_patches(classifier: Classifier, run: RunFolder, epoch: int, layer: s
 
 
 def _read_top(run: RunFolder, epoch: int, layer: str, channel: int) -> TopPatches:
-    """Read the largest activations of a channel, without the empty places of a short list."""
+    """Read the largest activations of a channel, without the empty entries of a short list."""
     try:
         with open_frame(run.frame_path(epoch)) as frame:
             top = top_values(frame, layer, channel)

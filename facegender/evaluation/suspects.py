@@ -34,7 +34,7 @@ class Suspect(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         part: The part of the data that it belongs to.
-        index: Its place in that part of ``photographs.json``, counted from 0.
+        index: In that part of ``photographs.json``, counted from 0.
         file: Its name relative to the data folder; empty where the run has no list of its photographs.
         label: Name of the class that it is filed under.
         predicted: Name of the class that it was taken for most often in the epochs that contradict the label; empty if

@@ -22,7 +22,7 @@ _LOW_BITS = 32
 _EMPTY = torch.iinfo(torch.int64).min
 _MAX_INDEX = torch.iinfo(torch.int32).max
 _SIDE = 1 << 15
-"""More rows or columns than any map has; places are `row * _SIDE + column`, which orders them as the map does."""
+"""More rows or columns than any map has; positions are `row * _SIDE + column`, which orders them as the map does."""
 
 
 class ChannelTotals(NamedTuple):
@@ -34,7 +34,7 @@ class ChannelTotals(NamedTuple):
         highest: (C,) float32.
         active: (C,) int64, photographs on which the channel is not zero everywhere.
         keys: (C, K) int64 in descending order; value and photograph as one number, see `_key`.
-        places: (C, K) int64, where in the map.
+        positions: (C, K) int64, where in the map.
     """
 
     photographs: Tensor
@@ -42,7 +42,7 @@ class ChannelTotals(NamedTuple):
     highest: Tensor
     active: Tensor
     keys: Tensor
-    places: Tensor
+    positions: Tensor
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ChannelTracker:
             highest=torch.full((channels,), -torch.inf, device=device),
             active=torch.zeros(channels, dtype=torch.int64, device=device),
             keys=torch.full((channels, TOP), _EMPTY, device=device),
-            places=torch.zeros(channels, TOP, dtype=torch.int64, device=device),
+            positions=torch.zeros(channels, TOP, dtype=torch.int64, device=device),
         )
 
     def watch(self) -> contextlib.ExitStack:
@@ -135,7 +135,7 @@ class ChannelTracker:
         if len(batches) < len(self._layers) or any(len(batch[0]) != len(indices) for batch in batches):
             return False
         # (N, C) each, for the channels of all layers: a handful of operations for all instead of for every layer.
-        value, place, mean, active = (torch.cat(parts, 1) for parts in zip(*batches, strict=True))
+        value, position, mean, active = (torch.cat(parts, 1) for parts in zip(*batches, strict=True))
         indices = indices.to(value.device, non_blocking=True)[:, None]
         counted = indices >= 0
         keys = torch.where(counted & ~value.isnan(), _key(value, indices), _EMPTY)
@@ -145,17 +145,17 @@ class ChannelTracker:
             highest=value.where(counted, -torch.inf).amax(0),
             active=(active & counted).sum(0),
             keys=keys.T,
-            places=place.T,
+            positions=position.T,
         )
         self.totals = merged([self.totals, batch])
         return True
 
     def result(self) -> dict[str, LayerUnits]:
         """What was collected, by the name of the layer; NaN if there was no photograph."""
-        photographs, mean_sum, highest, active, keys, places = self.totals
+        photographs, mean_sum, highest, active, keys, positions = self.totals
         units = torch.stack([(mean_sum / photographs).float(), highest, active / photographs], 1)
         value, image = _value_and_index(keys)
-        at = torch.stack([places // _SIDE, places % _SIDE], 2)
+        at = torch.stack([positions // _SIDE, positions % _SIDE], 2)
         parts = zip(*(torch.split(tensor, self._channels) for tensor in (units, value, image, at)), strict=True)
         return {layer.name: LayerUnits(*tensors) for layer, tensors in zip(self._layers, parts, strict=True)}
 
@@ -166,7 +166,7 @@ def merged(parts: Sequence[ChannelTotals]) -> ChannelTotals:
     The result does not depend on the order, but for the last digits of sums: of equal values that of the photograph
     with the lower index comes first.
     """
-    keys, places = torch.cat([part.keys for part in parts], 1), torch.cat([part.places for part in parts], 1)
+    keys, positions = torch.cat([part.keys for part in parts], 1), torch.cat([part.positions for part in parts], 1)
     largest = keys.topk(TOP, 1)
     return ChannelTotals(
         photographs=torch.stack([part.photographs for part in parts]).sum(0),
@@ -174,12 +174,12 @@ def merged(parts: Sequence[ChannelTotals]) -> ChannelTotals:
         highest=torch.stack([part.highest for part in parts]).amax(0),
         active=torch.stack([part.active for part in parts]).sum(0),
         keys=largest.values,
-        places=places.gather(1, largest.indices),
+        positions=positions.gather(1, largest.indices),
     )
 
 
 def _summarise(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For maps (N, C, H, W): maximum, its place, mean, and whether there is anything but zeros; (N, C) each."""
+    """For maps (N, C, H, W): maximum, its position, mean, and whether there is anything but zeros; (N, C) each."""
     height, width = maps.shape[2:]
     if maps.device.type == "cpu":  # there it is several times as fast as `max`, and as slow on GPUs
         highest, index = (tensor.flatten(1) for tensor in F.adaptive_max_pool2d(maps, 1, return_indices=True))

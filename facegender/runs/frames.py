@@ -17,7 +17,7 @@
 - ``units/<layer>`` (C, 3) float32, over all validation photographs: the mean of the activation, its maximum, and the
   share of photographs in which it is not zero anywhere
 - ``top/<layer>/value`` (C, K) float32, ``top/<layer>/image`` (C, K) int32, ``top/<layer>/at`` (C, K, 2) int16: the
-  K = 9 largest activations of each channel on different validation photographs: the value, the photograph's place in
+  K = 9 largest activations of each channel on different validation photographs: the value, the photograph's index in
   the list of validation photographs (-1 where there are fewer), and row and column in the layer's map before pooling
 
 The last three are of schema 2, and only where they were recorded. Reading one layer of a file does not read the others.
@@ -66,7 +66,7 @@ class TopPatches(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         value: (C, K) float32.
-        image: (C, K) int32, the photograph's place in the list of validation photographs; -1 where there are fewer.
+        image: (C, K) int32, the photograph's index in the list of validation photographs; -1 where there are fewer.
         at: (C, K, 2) int16, row and column in the layer's map before it was pooled.
     """
 

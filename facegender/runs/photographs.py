@@ -1,6 +1,6 @@
 """``photographs.json``: which photographs a run validates and trains on, in the order in which other files number them.
 
-``top/<layer>/image`` of a frame is a place in ``validation``, and predictions have a row for each place of either list.
+``top/<layer>/image`` of a frame is an index of ``validation``, and predictions have a row for each name of either list.
 The folder that names are relative to is `Manifest.data`, also in the run of a script whose data sets list their files.
 Where they do not, there is no such file, and the manifest names the script instead.
 """

@@ -55,7 +55,7 @@ class _Laid(NamedTuple):
     first: list[int]
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     """Where a section begins."""
 
     column: int
@@ -108,7 +108,7 @@ class DetailsView(ScrollView, can_focus=True):
         self._line = -1
         """The line of the section that the cursor is on; -1 for its title."""
         self._laid: list[_Laid] = []
-        self._places: list[_Place] = []
+        self._positions: list[_Position] = []
         self._columns = 1
 
     @property
@@ -154,8 +154,8 @@ class DetailsView(ScrollView, can_focus=True):
         in_first = len(heights)
         if self._columns == 2:
             in_first = min(range(1, len(heights)), key=lambda count: max(sum(heights[:count]), sum(heights[count:])))
-        self._places = [
-            _Place(0, sum(heights[:number])) if number < in_first else _Place(1, sum(heights[in_first:number]))
+        self._positions = [
+            _Position(0, sum(heights[:number])) if number < in_first else _Position(1, sum(heights[in_first:number]))
             for number in range(len(heights))
         ]
         self.virtual_size = Size(self.size.width, max(sum(heights[:in_first]), sum(heights[in_first:])))
@@ -191,7 +191,7 @@ class DetailsView(ScrollView, can_focus=True):
 
     def _at(self, column: int, row: int) -> tuple[int, int]:
         """Return the section at a row of a column, -1 for none, and the row within it."""
-        for number, (own, first) in enumerate(self._places):
+        for number, (own, first) in enumerate(self._positions):
             if own == column and first <= row < first + len(self._laid[number].rows):
                 return number, row - first
         return -1, 0
@@ -266,7 +266,7 @@ class DetailsView(ScrollView, can_focus=True):
 
     def _rows_of_cursor(self) -> tuple[int, int]:
         """Return the first row of the cursor, and the row after its last."""
-        laid, top = self._laid[self.section_index], self._places[self.section_index].row
+        laid, top = self._laid[self.section_index], self._positions[self.section_index].row
         index = self._line + 1
         end = laid.first[index + 1] if index + 1 < len(laid.first) else len(laid.rows) - 1
         return top + laid.first[index], top + end
@@ -298,8 +298,8 @@ def _laid_out(section: Section, width: int) -> _Laid:
         if len(line.text) <= room and line.text.isascii():
             rows.append(_Row(number, line.label, line.text))
             continue
-        for place, piece in enumerate(_wrapped(line, room)):
-            rows.append(_Row(number, "" if place else line.label, piece))
+        for index, piece in enumerate(_wrapped(line, room)):
+            rows.append(_Row(number, "" if index else line.label, piece))
     rows.append(_Row(-2, "", ""))
     return _Laid(section, width, label_cells, rows, first)
 

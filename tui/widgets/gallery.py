@@ -337,9 +337,9 @@ class Gallery(Column, can_focus=True):
         self._missing.clear()
         if layout.picture_rows:
             pages = [self._wanted(tile) for page in (0, 1, -1) for tile in self._page(page) if tile.name]
-            for place, tile in enumerate(self._page()):
+            for index, tile in enumerate(self._page()):
                 if tile.name and self._thumbnails.get(wanted := self._wanted(tile)) is None:
-                    self._missing[wanted] = place // layout.columns
+                    self._missing[wanted] = index // layout.columns
             self._thumbnails.want(pages)
         self._draw()
         self.post_message(self.Moved())

@@ -117,13 +117,13 @@ class RunTable(ScrollView, can_focus=True):
         Args:
             keys: Name the rows, in their order.
             row_of: Makes the row of a key, when it is drawn.
-            key: Move the cursor to this row; else it stays on its row, or at its place if that row is gone.
+            key: Move the cursor to this row; else it stays on its row, or at its index if that row is gone.
         """
         old_key, old_headings = self.key, self.headings
         self.headings, self.keys, self._row_of = tuple(headings), tuple(keys), row_of
         wanted = key or old_key
-        place = self.keys.index(wanted) if wanted in self.keys else min(self._cursor, max(0, len(self.keys) - 1))
-        moved, self._cursor = place != self._cursor, place
+        row = self.keys.index(wanted) if wanted in self.keys else min(self._cursor, max(0, len(self.keys) - 1))
+        moved, self._cursor = row != self._cursor, row
         self.virtual_size = Size(self.size.width, len(self.keys) + 1)
         if moved:
             self._scroll_to_cursor()

@@ -48,7 +48,7 @@ class DecodedPhotos:
         digests: N hashes of the files' contents.
         hashes: (N, 4) uint64, the `difference_hash` of each.
         names: N file names relative to the folder, safe to show.
-        rows: (N,) int64, the place of each in the list of all files, among which are some that gave no photograph.
+        rows: (N,) int64, the index of each in the list of all files, among which are some that gave no photograph.
         skipped: Files that gave no photograph.
         side: Of each photograph in pixels.
         in_memory: They are in memory only, as the disk does not take them.

@@ -124,7 +124,7 @@ class RunRecorder(Callback):
         self.layers: list[Layer] = []
         self.probes: ProbeBatch | None = None
         self.validation_indices: Tensor | None = None
-        """(N,) int64 on the CPU: of the validation batch at hand, each image's place in the list of all validation
+        """(N,) int64 on the CPU: of the validation batch at hand, each image's index in the list of all validation
         images; -1 for one that a distributed sampler repeats. None outside of the batches of the first loader."""
         self._watch: LayerWatch | None = None
         self._probe_labels: Tensor | None = None
