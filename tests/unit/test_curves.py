@@ -162,6 +162,14 @@ def test_a_run_of_nothing_but_nan_keeps_a_bounded_number_of_marks() -> None:
     assert 0 < len(curves.curves(RunState("otter-3", steps=steps), "steps", 0.8).loss[0].non_finite_x) <= BUCKETS
 
 
+def test_a_step_that_is_not_finite_again_after_a_resume_is_marked_again() -> None:
+    curves = StepCurves()
+    curves.extend(many_steps(10, np.array([0.5] * 9 + [math.nan])))
+    curves.truncate(5)
+    curves.extend(many_steps(5, np.array([0.5] * 4 + [math.nan]), first=6))
+    assert curves.curves(RunState("otter-3"), "steps", 0.0).loss[0].non_finite_x.tolist() == [10.0]
+
+
 def test_steps_trained_again_replace_the_old_ones() -> None:
     before = many_steps(100)
     curves = StepCurves()

@@ -211,6 +211,7 @@ class _Metric:
         for buckets in self.buckets.values():
             buckets.truncate(length)
         self.non_finite = [one for one in self.non_finite if one[0] <= step]
+        self._marked_bucket = -1
 
 
 @dataclass(frozen=True)
