@@ -244,11 +244,12 @@ class RequestDone(Event, frozen=True, kw_only=True, tag="request_done"):
 def changes_until(changes: tuple[RequestDone, ...], step: int) -> tuple[RequestDone, ...]:
     """Return the changes that hold in a run that resumes from a step.
 
-    A number of epochs that was set after that step holds from the resumed run's first step on. So does a learning rate,
-    but the trainer writes that into the journal again.
+    The last number of epochs that was set after that step holds from the resumed run's first step on. So does the
+    last learning rate, but the trainer writes that into the journal again.
     """
-    later = [msgspec.structs.replace(change, step=step, learning_rate=None) for change in changes if change.step > step]
-    return (*(one for one in changes if one.step <= step), *(one for one in later if one.epochs is not None))
+    later = [one for one in changes if one.step > step and one.epochs is not None][-1:]
+    moved = (msgspec.structs.replace(one, step=step, learning_rate=None) for one in later)
+    return (*(one for one in changes if one.step <= step), *moved)
 
 
 class FrameSaved(Event, frozen=True, kw_only=True, tag="frame_saved"):

@@ -544,8 +544,8 @@ def test_changes_after_the_step_that_a_run_resumes_from_are_no_longer_shown() ->
     assert [change.step for change in state.changes] == [3]
 
 
-def test_epochs_that_were_set_after_the_step_that_a_run_resumes_from_are_a_mark_at_that_step() -> None:
-    events = [recorded.run_started(), changed(9, learning_rate=1e-5, epochs=20)]
+def test_the_last_epochs_that_were_set_after_the_step_that_a_run_resumes_from_are_a_mark_at_that_step() -> None:
+    events = [recorded.run_started(), changed(8, epochs=15), changed(9, learning_rate=1e-5, epochs=20)]
     state = apply_all(RunState("otter-3"), [*events, recorded.run_started(start_step=5, start_epoch=1, resumed=True)])
     assert [(change.step, change.epochs, change.learning_rate) for change in state.changes] == [(5, 20, None)]
 
