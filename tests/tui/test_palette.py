@@ -114,6 +114,16 @@ async def test_an_argument_is_asked_for_and_what_is_wrong_with_it_is_said_in_pla
         assert app.screen is app.dashboard
 
 
+async def test_ctrl_u_empties_the_line_although_only_the_wrong_argument_is_selected(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await seen(app, 2)
+        await pilot.press("colon", *"epoch 99", "enter")
+        await until_said(app, "epoch 99: the run has epochs 1 to 3")
+        await pilot.press("ctrl+u", *"epoch 1", "enter")
+        await seen(app, 0)
+
+
 async def test_what_begins_with_the_typed_letters_comes_first(root: Path) -> None:
     recorded.write_run(root)
     async with running(root) as (app, pilot):

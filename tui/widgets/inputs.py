@@ -29,6 +29,10 @@ class TextInput(Input):
         Binding("ctrl+u", "delete_left_all", "delete to the start", show=False, priority=True),
     ]
 
+    def action_delete_left_all(self) -> None:
+        """Delete to the start, as a shell does; if text is selected, Textual would delete only that."""
+        self.delete(0, max(self.selection))
+
 
 class PathSuggester(Suggester):
     """Suggests the rest of a path, as far as it is unambiguous."""
