@@ -9,6 +9,7 @@ from rich.text import Text
 
 from facegender.runs.folder import INITIAL, State
 from facegender.support.text import UNKNOWN as UNKNOWN
+from facegender.support.text import duration as duration
 from facegender.support.text import figure as figure
 from facegender.support.text import measured as measured
 from facegender.support.text import percent as percent
@@ -69,16 +70,6 @@ def cut(text: str, width: int) -> Text:
     out = Text(text)
     out.truncate(width, overflow="ellipsis", pad=True)
     return out
-
-
-def duration(seconds: float | None) -> str:
-    """Format a duration as ``00:01:12`` or ``2 d 00:01:12``; ``--:--:--`` if unknown."""
-    if seconds is None or not math.isfinite(seconds):
-        return "--:--:--"
-    minutes, second = divmod(int(max(0.0, seconds)), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    return f"{days} d {hour:02}:{minute:02}:{second:02}" if days else f"{hour:02}:{minute:02}:{second:02}"
 
 
 def thousands(value: float) -> str:

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +30,7 @@ from facegender.runs.presets import FIND_LR_FIELDS, default_of, train_arguments,
 from facegender.support.files import is_file
 from facegender.support.text import (
     counted,
+    duration,
     measured,
     one_line,
     printable,
@@ -191,7 +191,7 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
         ("created", _time(manifest.created) if manifest else ""),
         ("started", _time(journal.started[0].time) if journal.started else ""),
         ("ended", _time(ended.time) if ended else ""),
-        ("trained for", str(timedelta(seconds=round(seconds))) if 0 < seconds < LATEST_TIME else ""),
+        ("trained for", duration(seconds) if 0 < seconds < LATEST_TIME else ""),
     )
     if manifest:
         yield from _known(("trained by", f"{manifest.process}"), ("script", manifest.script))

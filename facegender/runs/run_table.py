@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from facegender.runs.events import LATEST_TIME
 from facegender.runs.summary import RunSummary
 from facegender.support.errors import UserError
-from facegender.support.text import age_in_words, end_of, figure, one_line, significant
+from facegender.support.text import age_in_words, duration, end_of, figure, one_line, significant
 
 Value = str | float
 """What is compared when runs are sorted and filtered."""
@@ -84,7 +83,7 @@ COLUMNS: dict[str, Column] = {
         _text_column("network", lambda run: run.network, 8),
         Column(
             "duration", lambda run, now: _or_nan(run.duration_s, 0 < run.duration_s < LATEST_TIME),
-            lambda value, run: str(timedelta(seconds=round(value))), rank=13,
+            lambda value, run: duration(value), rank=13,
         ),
         Column(
             "age", lambda run, now: _or_nan(max(0.0, now - run.created), run.created > 0),

@@ -134,6 +134,16 @@ def thousands(value: float) -> str:
     return f"{value:.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}".replace(",", " ")
 
 
+def duration(seconds: float | None) -> str:
+    """Write a duration as ``00:01:12`` or ``2 d 00:01:12``; ``--:--:--`` if unknown."""
+    if seconds is None or not math.isfinite(seconds):
+        return "--:--:--"
+    minutes, second = divmod(int(max(0.0, seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{days} d {hour:02}:{minute:02}:{second:02}" if days else f"{hour:02}:{minute:02}:{second:02}"
+
+
 def age_in_words(seconds: float) -> str:
     """Write a duration in its largest whole unit, such as "3 min"."""
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):

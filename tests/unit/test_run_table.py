@@ -26,7 +26,7 @@ def test_every_column_shows_what_is_known_of_a_run(root: Path) -> None:
     assert {name: texts[0] for name, texts in cells(summarise(folder)).items()} == {
         "run": "otter-3", "state": "stopped", "epochs": "3/5", "best": "0.620", "at": "3", "loss": "0.580",
         "lowest": "0.580", "train": "0.480", "lr": "0.001", "batch": "32", "size": "24", "recipe": "reference",
-        "network": "recipe", "duration": "0:00:06", "age": "2 h", "seed": "42", "note": "the first one",
+        "network": "recipe", "duration": "00:00:06", "age": "2 h", "seed": "42", "note": "the first one",
         "data": "/photographs",
     }  # fmt: skip
 
