@@ -77,6 +77,24 @@ def test_a_request_that_cannot_be_read_is_taken_and_named(tmp_path: Path, conten
     assert take_requests(folder) == []
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"type":"set","epochs":' + "9" * 500 + "}",
+        '{"type":"' + "a" * 500 + '"}',
+        f'{{"type":"frame","id":"{"a" * 500}"}}',
+    ],
+    ids=["number", "type", "id"],
+)
+def test_the_answer_to_a_request_with_a_long_value_is_short(tmp_path: Path, content: str) -> None:
+    folder = recorded.write_run(tmp_path)
+    folder.requests_path.mkdir()
+    (folder.requests_path / "1-a.json").write_text(content)
+    (why,) = take_requests(folder)
+    assert isinstance(why, str)
+    assert len(why) < 160
+
+
 def test_the_name_of_a_request_that_cannot_be_read_is_safe_to_print_and_to_store(tmp_path: Path) -> None:
     folder = recorded.write_run(tmp_path)
     folder.requests_path.mkdir()
