@@ -398,8 +398,8 @@ def _segment_lines(journal: _Journal) -> Iterator[Detail]:
     for number, event in enumerate(journal.started, 1):
         how = "resumed" if event.resumed else "started"
         text = (
-            f"{_time(event.time)}  {how} at epoch {event.start_epoch + 1}, step {event.start_step}, on {event.device} "
-            f"({event.device_name}), precision {event.precision}"
+            f"{_time(event.time)}  {how} at epoch {event.start_epoch + 1}, step {event.start_step + 1}, "
+            f"on {event.device} ({event.device_name}), precision {event.precision}"
         )
         yield Detail(label=str(number), text=text)
 

@@ -187,7 +187,7 @@ def test_segments_requests_and_notices_are_listed_in_their_order(root: Path) -> 
     )
     found = sections(folder)
     assert [line.label for line in found["Segments"].lines] == ["1", "2"]
-    assert "resumed at epoch 4, step 15" in found["Segments"].lines[1].text
+    assert "resumed at epoch 4, step 16" in found["Segments"].lines[1].text
     log = [(line.text, line.kind) for line in found["Log"].lines]
     assert log[-2:] == [("resuming", "warning"), ("frame: too early", "warning")]
 
