@@ -25,9 +25,9 @@ from tui.run.state import RunState, apply_all
 class Followed:
     """What was posted about a run."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, smoothing: float | None = 0.0) -> None:
         self.posted: queue.Queue[Any] = queue.Queue()
-        self.follower = Follower(folder, self.posted.put)
+        self.follower = Follower(folder, self.posted.put, smoothing)
 
     def until(self, wanted: Any, timeout_s: float = 10.0) -> RunUpdated:
         """The first message of which something holds."""
@@ -92,6 +92,12 @@ def test_steps_are_smoothed_anew_by_another_weight(run: tuple[RunFolder, Followe
     followed.follower.smoothing = 0.5
     message = followed.until(lambda message: 0.5 in message.curves.weights)
     assert drawn(message.curves, message.state, 0.5) == Smoother(0.5)(message.state.steps.loss).tolist()
+
+
+def test_curves_are_made_only_for_who_asks_for_them(root: Path) -> None:
+    followed = Followed(recorded.write_run(root), smoothing=None)
+    assert followed.until(lambda message: len(message.state.epochs) == 3).curves is None
+    followed.follower.stop()
 
 
 def test_a_run_without_steps_has_no_curves(root: Path) -> None:

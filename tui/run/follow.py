@@ -45,7 +45,8 @@ class RunUpdated(Message):
     """The state of the run has changed: by its journal, its folder or the trainer's process.
 
     Attributes:
-        curves: Its steps, reduced to curves and never changed again; None before the first step or epoch.
+        curves: Its steps, reduced to curves and never changed again; None before the first step or epoch, or if nobody
+            asked for curves.
     """
 
     state: RunState
@@ -67,13 +68,13 @@ class Follower:
 
     Args:
         post: Must be thread-safe, e.g. a widget's ``post_message``.
-        smoothing: Smooth the steps by this weight too, beside those of `SMOOTHING`.
+        smoothing: Reduce the steps to curves, smoothed by this weight too, beside those of `SMOOTHING`; None: do not.
 
     Attributes:
         smoothing: May be changed at any time.
     """
 
-    def __init__(self, folder: RunFolder, post: Callable[[Message], object], smoothing: float = 0.0) -> None:
+    def __init__(self, folder: RunFolder, post: Callable[[Message], object], smoothing: float | None = None) -> None:
         self.smoothing = smoothing
         self._post = post
         self._curves: StepCurves | None = None
@@ -107,8 +108,8 @@ class Follower:
             if not run.is_behind:
                 self._stopped.wait(POLL_S)
 
-    def _reduced(self, state: RunState, smoothing: float) -> StepCurves | None:
-        if not len(state.steps) and not state.epochs:
+    def _reduced(self, state: RunState, smoothing: float | None) -> StepCurves | None:
+        if smoothing is None or not (len(state.steps) or state.epochs):
             return None
         from tui.run.curves import SMOOTHING, StepCurves, cycle_from  # numpy, after the first screen was painted
 
