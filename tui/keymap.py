@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from textual.binding import Binding
-from textual.keys import Keys, key_to_character
+from textual.keys import KEY_NAME_REPLACEMENTS, Keys, key_to_character
 
-from tui.commands import EVERYWHERE, TABLES
+from tui.commands import EVERYWHERE, TABLES, Command
 
 
 def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
@@ -39,22 +39,27 @@ def checked_keymap(keys: Mapping[str, str]) -> tuple[dict[str, str], dict[str, s
 
 def _is_key(key: str) -> bool:
     *modifiers, last = key.split("+")
-    known = len(last) == 1 or key_to_character(last) is not None or last in (one.value for one in Keys)
+    named = last in KEY_NAME_REPLACEMENTS.values() or last in (one.value for one in Keys)
+    known = len(last) == 1 or named or key_to_character(last) is not None
     return known and last.isprintable() and all(modifier in ("ctrl", "shift", "alt", "super") for modifier in modifiers)
 
 
 def _other_with_key(name: str, keymap: Mapping[str, str]) -> str:
-    """Return another command that shares a key with this one, and the screen, e.g. "view on the dashboard"; or ""."""
+    """Return another command that shares a key with this one, and the screen, e.g. "view on the dashboard"; or "".
+
+    Two commands may share a key that both have by default, as ? opens and closes the help.
+    """
     for screen, table in TABLES.items():
-        owners: dict[str, str] = {}
+        owners: dict[str, Command] = {}
         for command in (*table, *EVERYWHERE):
-            for key in keymap.get(command.name, command.keys).split(","):
-                other = owners.setdefault(_long_key(key.strip()), command.name)
-                if key and other != command.name and name in (other, command.name):
-                    return f"{other if name == command.name else command.name} on {screen}"
+            for key in _long_keys(keymap.get(command.name, command.keys)):
+                other = owners.setdefault(key, command)
+                shared = key in _long_keys(other.keys) and key in _long_keys(command.keys)
+                if name in (other.name, command.name) and other.name != command.name and not shared:
+                    return f"{other.name if name == command.name else command.name} on {screen}"
     return ""
 
 
-def _long_key(key: str) -> str:
-    """Return Textual's name of a key that may be written as its character."""
-    return next(iter(Binding.make_bindings([(key, "")]))).key if key else ""
+def _long_keys(keys: str) -> list[str]:
+    """Return Textual's names of keys that may be written as their characters."""
+    return [binding.key for binding in Binding.make_bindings([(keys, "")])] if keys else []

@@ -129,6 +129,15 @@ def test_a_key_of_the_settings_replaces_that_of_the_command() -> None:
     assert checked_keymap(swapped) == (swapped, {})
 
 
+def test_the_keys_that_the_settings_list_for_a_command_can_be_given_to_it() -> None:
+    listed: dict[str, str] = {}
+    for command in (*EVERYWHERE, *(command for table in TABLES.values() for command in table)):
+        if command.keys:
+            listed.setdefault(command.name, command.keys)
+    for name, keys in listed.items():
+        assert checked_keymap({name: keys}) == ({name: keys}, {})
+
+
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [

@@ -17,7 +17,7 @@ from facegender.support.fields import Check, Field
 from facegender.support.text import counted, one_line, printable
 from tui import commands
 from tui import format as fmt
-from tui.commands import EVERYWHERE, TABLES
+from tui.commands import EVERYWHERE, TABLES, Command
 from tui.graphics.textual_internals import Row
 from tui.keymap import checked_keymap
 from tui.messages import ChangeSetting, EditSettings, SettingsChanged
@@ -98,7 +98,10 @@ class SettingsScreen(BaseScreen[None]):
         def problem(name: str) -> Check:
             return lambda keys: checked_keymap({**settings_of(self.app).keys, name: keys})[1].get(name, "")
 
-        table = {command.name: command for command in chain(EVERYWHERE, *TABLES.values()) if command.keys}
+        table: dict[str, Command] = {}
+        for command in chain(EVERYWHERE, *TABLES.values()):
+            if command.keys:
+                table.setdefault(command.name, command)
         return [
             Field(f"Command: {command.description}.", problem(name), name=f"keys.{name}", label=f"  {name}",
                   default=command.keys)
