@@ -20,7 +20,7 @@ GLYPHS = "123456789abcdefghijklmnopqrstuvwxyz"
 SHOWN = ("train", "validation")
 MAX_RAW = 6
 """With more entries the raw values behind the curves would be noise all over the chart."""
-MAX_MARKS = 6
+MAX_MARKS = 12
 """More marks in one chart could not be told apart, and none is drawn."""
 
 
