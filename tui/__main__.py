@@ -168,6 +168,8 @@ def run(options: argparse.Namespace, shutdown: Shutdown) -> int:
                 raise UserError("a new run (--demo, --data) and --read-only exclude each other: give one of them")
             if not is_folder(root):
                 raise UserError(f"{root_source} {root} is not a folder: create it, or name another one")
+            if data and not is_folder(data):
+                raise UserError(f"--data {data}: no such folder; name one that holds female/ and male/")
             runs = tuple(open_run(root, name) for name in dict.fromkeys(options.runs))
         except UserError as error:
             probe.finish()

@@ -221,3 +221,9 @@ def test_a_new_run_and_read_only_exclude_each_other(tmp_path: Path) -> None:
         said = "facegender-tui: a new run (--demo, --data) and --read-only exclude each other: give one of them"
         assert said in screen.written.decode()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_photographs_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with Screen(["--data", "nosuch", "--root", str(tmp_path)], tmp_path / "cache") as screen:
+        assert screen.until_ended() == 2
+        assert "nosuch: no such folder; name one that holds female/ and male/" in screen.written.decode()
