@@ -547,9 +547,12 @@ class FaceGenderApp(ConfiguredApp):
         from facegender.runs.details import read_details
         from tui.screens.run_commands import carry_out
 
-        line = (await asyncio.to_thread(read_details, event.folder)).command(event.action)
+        details = await asyncio.to_thread(read_details, event.folder)
+        line = details.command(event.action)
         if line is None:
             why = "it is not complete: R resumes it" if event.action == "longer" else "it has no checkpoint yet"
+            if details.command("train") is None:
+                why = "its run.json cannot be read, or a script trained it"
             self.notify(f"not possible for run {event.folder.name}: {why}", severity="error", markup=False)
         else:
             await carry_out(self, event.folder, line)

@@ -129,7 +129,10 @@ async def test_a_command_that_the_run_does_not_have_is_refused_in_one_line(root:
     recorded.write_run(root, epochs_done=0, end="failed")
     async with running(root) as (app, _):
         app.action_carry_out("evaluate")
-        await until(lambda: any("not possible for run otter-3" in text for text in app.told))
+        await until(lambda: "not possible for run otter-3: it has no checkpoint yet" in app.told)
+        RunFolder(root, "otter-3").manifest_path.unlink()
+        app.action_carry_out("evaluate")
+        await until(lambda: any("otter-3: its run.json cannot be read" in text for text in app.told))
         assert commands.asked == []
 
 
