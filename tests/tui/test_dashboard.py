@@ -755,6 +755,18 @@ async def test_stopping_the_run_of_a_script_promises_no_checkpoint(root: Path) -
         await until_said(app, "Its script ends the training after this batch")
 
 
+async def test_no_key_is_shown_that_resumes_the_run_of_a_script(root: Path) -> None:
+    folder = recorded.write_run(root, process=recorded.dead_process())
+    async with running(root) as (app, _):
+        await until_said(app, "R resume")
+    folder.journal_path.unlink()
+    recorded.append(folder, recorded.run_started(run=folder.name, recipe=""))
+    async with running(root) as (app, _):
+        await until_said(app, "✗ crashed")
+        await until(lambda: app.dashboard.state is not None and app.dashboard.state.started is not None)
+        await until(lambda: "R resume" not in screen_text(app))
+
+
 async def test_the_run_of_a_script_asks_for_no_photograph_that_it_cannot_classify(root: Path) -> None:
     folder = recorded.write_run(root, epochs_done=0)
     folder.journal_path.unlink()
