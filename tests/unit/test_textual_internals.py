@@ -17,7 +17,7 @@ from textual.filter import Monochrome
 from textual.geometry import Region
 from textual.screen import ModalScreen, Screen
 from textual.strip import Strip
-from textual.widgets import Static
+from textual.widgets import OptionList, Static
 
 from tui.graphics.textual_internals import ForgivingScreen, PictureStrip, PreparedScreen
 
@@ -154,3 +154,22 @@ async def test_a_change_below_a_dialog_is_seen() -> None:
         await pilot.pause()
         below.query_one(Static).update("after")
         await until(lambda: "after" in app.export_screenshot())
+
+
+@pytest.mark.parametrize("action", ["page_down", "page_up"])
+async def test_a_page_of_choices_that_are_not_laid_out_yet_is_turned_without_an_error(action: str) -> None:
+    class Choices(App[None]):
+        def compose(self) -> ComposeResult:
+            yield OptionList("otter", "seal")
+
+        def on_mount(self) -> None:
+            self.query_one(OptionList).display = False
+
+    async with Choices().run_test() as pilot:
+        choices = pilot.app.query_one(OptionList)
+        getattr(choices, f"action_{action}")()
+        choices.display = True
+        await until(lambda: bool(choices.size.height))
+        choices.highlighted = 0
+        choices.action_page_down()
+        assert choices.highlighted == 1

@@ -13,7 +13,7 @@ from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, ParamSpec, Self
 
 from rich.console import Console
 from rich.segment import Segment
@@ -31,6 +31,7 @@ from textual.reactive import Reactive
 from textual.screen import Screen, ScreenResultType
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import OptionList
 
 from tui.graphics.context import terminal_of
 
@@ -209,6 +210,19 @@ def _replacing_decoder(encoding: str) -> Callable[[], IncrementalDecoder]:
 
 
 linux_driver.getincrementaldecoder = _replacing_decoder  # type: ignore[attr-defined, assignment]
+
+
+def _move_page(options: OptionList, direction: Literal[-1, 1]) -> None:
+    """Move by a page once the list is laid out; Textual raises a KeyError before, and where the list has no room.
+
+    A key that arrives together with the one that opens a `Select` comes that early.
+    """
+    if options._lines:
+        _textual_move_page(options, direction)
+
+
+_textual_move_page = OptionList._move_page
+OptionList._move_page = _move_page  # type: ignore[assignment, method-assign]
 
 
 def write_control(app: App[Any], sequence: str) -> None:
