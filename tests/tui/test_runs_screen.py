@@ -163,7 +163,10 @@ async def test_a_run_that_is_about_to_be_deleted_is_not_resumed(root: Path, runs
         await until(lambda: "run halted is about to be deleted: u keeps it" in app.told)
 
 
-async def test_leaving_the_list_says_what_is_about_to_be_deleted(root: Path, runs: dict[str, RunFolder]) -> None:
+async def test_leaving_the_list_says_what_is_about_to_be_deleted(
+    root: Path, runs: dict[str, RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui.host.run_control.UNDO_S", 60.0)
     async with listed(root) as (app, pilot):
         await pilot.press("down", "d")
         await until_said(app, "✗ deleting")
