@@ -109,7 +109,7 @@ def blocked(kind: Kind, root: Path, size: tuple[int, int], only: str) -> None:
 def _line(name: str, costs: list[tuple[float, int]]) -> None:
     """Print how long keys blocked the event loop, and how many bytes they cost."""
     values_ms, sizes = zip(*costs, strict=True)
-    p99 = statistics.quantiles(values_ms, n=100)[98] if len(values_ms) > 1 else max(values_ms)
+    p99 = statistics.quantiles(values_ms, n=100, method="inclusive")[98] if len(values_ms) > 1 else max(values_ms)
     print(
         f"{name:46} {len(values_ms):>4} {statistics.median(values_ms):>10.1f} {p99:>6.1f} {max(values_ms):>8.1f} "
         f"{statistics.median(sizes) / 1024:>6.1f}"
