@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any, Self
 
 import pytest
@@ -173,3 +174,11 @@ async def test_a_page_of_choices_that_are_not_laid_out_yet_is_turned_without_an_
         choices.highlighted = 0
         choices.action_page_down()
         assert choices.highlighted == 1
+
+
+def test_a_strip_that_is_cut_nowhere_does_not_hold_itself() -> None:
+    strip = Strip([Segment("otter")], 5)
+    before = sys.getrefcount(strip)
+    assert strip.divide([5, 9]) == [strip]
+    assert sys.getrefcount(strip) == before
+    assert [piece.text for piece in strip.divide([2, 5])] == ["ot", "ter"]
