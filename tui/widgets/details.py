@@ -276,10 +276,10 @@ class DetailsView(ScrollView, can_focus=True):
         self.refresh(Region(0, first - self.scroll_offset.y, self.size.width, end - first))
 
     def _scroll_to_cursor(self) -> None:
-        if not self.sections:
+        if not (self.sections and self.size.height):  # on_resize scrolls once the height is known
             return
         first, end = self._rows_of_cursor()
-        top, visible = self.scroll_offset.y, max(1, self.size.height)
+        top, visible = self.scroll_offset.y, self.size.height
         wanted = min(max(top, end - visible), first)
         if wanted != top:
             self.scroll_to(y=wanted, animate=False, force=True, immediate=True)
