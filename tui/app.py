@@ -190,7 +190,7 @@ class FaceGenderApp(ConfiguredApp):
         """Let Python collect garbage, which `tui.__main__` disables, but not among the permanent objects.
 
         Collections that visit those would delay a key by 30 to 50 ms, again and again. Collections of all other objects
-        still take 20 ms and wait until no key is pressed.
+        take 15 to 70 ms, more after large screens were left, and wait until no key is pressed.
         """
         gc.freeze()
         young, middle, _ = gc.get_threshold()
