@@ -14,6 +14,7 @@ from tui.app import MIN_COLLECTIONS
 from tui.screens.help import Help
 from tui.screens.runs import Runs
 from tui.settings import Settings
+from tui.widgets.filter_line import FilterLine
 from tui.widgets.layers import LayerList
 
 
@@ -42,6 +43,17 @@ async def test_slash_filters_the_log_says_so_and_escape_shows_all_lines(root: Pa
         await pilot.press("escape")
         await until_said(app, "epoch 2: loss")
         assert "EPOCH 3" not in screen_text(app)
+
+
+async def test_the_filter_that_is_kept_is_the_text_that_was_typed_last(root: Path) -> None:
+    recorded.write_run(root)
+    async with running(root) as (app, pilot):
+        await until_said(app, "epoch 2: loss")
+        await pilot.press("slash")
+        line = app.dashboard.query_one(FilterLine)
+        line.input.value = "EPOCH 3"
+        line.action_close(True)  # before the line was told that the text changed, as in a burst under load
+        await until_said(app, "lines with “EPOCH 3”")
 
 
 async def test_slash_takes_the_text_also_where_another_pane_than_the_log_is_shown(root: Path) -> None:

@@ -294,6 +294,8 @@ class OrderedKeysApp(RetractingApp):
         self._typed: deque[events.Key] = deque()
         self._key_limit: asyncio.TimerHandle | None = None
         """Set while a key is being handled."""
+        self._key_number = 0
+        """Counts the keys: one that took too long does not let a second one through when it has been handled."""
         self.last_key_at = 0.0
 
     @property
@@ -309,32 +311,37 @@ class OrderedKeysApp(RetractingApp):
             self._typed.append(event)
             self.last_key_at = time.monotonic()
             if self._key_limit is None:
-                await self._next_key()
+                await self._next_key(self._key_number)
 
-    async def _next_key(self) -> None:
+    async def _next_key(self, after: int) -> None:
+        if after != self._key_number:
+            return
         if self._key_limit is not None:
             self._key_limit.cancel()
             self._key_limit = None
         if not self._typed:
             return
+        self._key_number += 1
+        next_key = partial(self.call_later, self._next_key, self._key_number)
         # Whatever happens to the widgets that a key went through, it does not hold up the others for longer than this.
-        self._key_limit = asyncio.get_running_loop().call_later(KEY_LIMIT_S, self.call_later, self._next_key)
+        self._key_limit = asyncio.get_running_loop().call_later(KEY_LIMIT_S, next_key)
         if not self.screen.is_mounted:
-            asyncio.get_running_loop().call_later(MOUNT_POLL_S, self.call_later, self._next_key)
+            asyncio.get_running_loop().call_later(MOUNT_POLL_S, next_key)
             return
         screen, widgets = self.screen, self.focused.ancestors_with_self if self.focused else [self.screen]
         try:
             await super().on_event(self._typed.popleft())
         finally:
             # What a message causes in a widget goes through its parents, and at last to the app.
-            self._follow_key([widget for widget in widgets if widget is not self] if screen is self.screen else [])
+            pumps = [widget for widget in widgets if widget is not self] if screen is self.screen else []
+            self._follow_key(self._key_number, pumps)
 
-    def _follow_key(self, pumps: Sequence[MessagePump]) -> None:
+    def _follow_key(self, number: int, pumps: Sequence[MessagePump]) -> None:
         """Handle the next key when the queues of these, and then that of the app, have been worked off."""
         for index, pump in enumerate(pumps):
-            if pump.call_later(self._follow_key, pumps[index + 1 :]):
+            if pump.call_later(self._follow_key, number, pumps[index + 1 :]):
                 return
-        self.call_later(self._next_key)
+        self.call_later(self._next_key, number)
 
     async def _check_bindings(self, key: str, priority: bool = False) -> bool:
         """Look for bindings with priority as Textual does, and then at once for all others."""

@@ -70,8 +70,8 @@ class FilterLine(Horizontal):
 
     def action_close(self, keep: bool) -> None:
         """Hide the line, and give the focus back unless another widget has it."""
-        if not keep:
-            self.post_message(self.Changed(""))
+        # The latest change of the text may still be in the queue; once this is closed it is too late.
+        self.post_message(self.Changed(self.input.value.strip() if keep else ""))
         self.remove_class("-open")
         if self.input.has_focus:
             self.screen.set_focus(self._focused_before)
