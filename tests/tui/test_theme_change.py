@@ -11,6 +11,7 @@ from piloting import COMMON, LARGE, WatchedApp, running, screen_strips, shown_in
 from rich.segment import Segment
 from textual.color import Color
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 import tui.app
 from facegender.runs.folder import RunFolder
@@ -35,6 +36,8 @@ async def cells(app: WatchedApp, pilot: Pilot[None]) -> list[list[Segment]]:
     """What stands above the line of keys with its styles, once it is complete."""
     await until(lambda: app.dashboard.browser.is_shown)
     await until(lambda: all(worker.is_finished for worker in app.workers))
+    for field in app.screen.query(Input):
+        field.cursor_blink = False
     await pilot.pause(0.2)
     app.clear_notifications()
     await pilot.pause()
