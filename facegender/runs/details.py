@@ -197,7 +197,7 @@ def _run_lines(folder: RunFolder, manifest: Manifest | None, state: State, journ
         yield from _known(("trained by", f"{manifest.process}"), ("script", manifest.script))
     if started:
         yield from _known(
-            ("device", f"{started.device} ({started.device_name})"),
+            ("device", started.device_text),
             ("precision", started.precision),
             ("recipe", started.recipe),
             ("network", started.network or (f"of the {started.recipe} recipe" if started.recipe else "")),
@@ -399,7 +399,7 @@ def _segment_lines(journal: _Journal) -> Iterator[Detail]:
         how = "resumed" if event.resumed else "started"
         text = (
             f"{_time(event.time)}  {how} at epoch {event.start_epoch + 1}, step {event.start_step + 1}, "
-            f"on {event.device} ({event.device_name}), precision {event.precision}"
+            f"on {event.device_text}, precision {event.precision}"
         )
         yield Detail(label=str(number), text=text)
 

@@ -101,6 +101,11 @@ class RunStarted(Event, frozen=True, kw_only=True, tag="run_started"):
     classes: list[str] = []
     layers: list[LayerInfo]
 
+    @property
+    def device_text(self) -> str:
+        """The device with its model, or only "CPU"."""
+        return self.device_name if self.device_name == self.device.upper() else f"{self.device} ({self.device_name})"
+
 
 class EpochStarted(Event, frozen=True, kw_only=True, tag="epoch_started"):
     """An epoch started, with this learning rate at its first step; some schedules change it with every step."""

@@ -45,7 +45,7 @@ def test_the_first_section_says_what_the_run_is(stopped: RunFolder) -> None:
     assert line(run, "state").text == "stopped"
     assert line(run, "note").text == "the good one"
     assert line(run, "epochs").text == "3 of 5"
-    assert line(run, "device").text == "cpu (CPU)"
+    assert line(run, "device").text == "CPU"
 
 
 def test_settings_that_differ_from_the_defaults_are_marked_with_the_default(stopped: RunFolder) -> None:

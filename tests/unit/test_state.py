@@ -45,7 +45,7 @@ def test_run_started_sets_the_clock_and_logs_where_it_trains() -> None:
     state = after(recorded.run_started(time=77.0))
     assert state.started is not None
     assert (state.since, state.epoch, state.epochs_done) == (77.0, -1, 0.0)
-    assert [line.text for line in state.log] == ["started on cpu (CPU), 160 photographs to train, 40 to validate"]
+    assert [line.text for line in state.log] == ["started on CPU, 160 photographs to train, 40 to validate"]
 
 
 def test_run_started_logs_demo_faces() -> None:
@@ -177,7 +177,7 @@ def test_a_resumed_run_drops_steps_and_epochs_beyond_its_checkpoint() -> None:
     assert resumed.steps.step.tolist() == [1, 2, 3, 4, 5]
     assert [epoch.epoch for epoch in resumed.epochs] == [0]
     assert (resumed.epoch, resumed.batch, resumed.epochs_done) == (0, 0, 1.0)
-    assert resumed.log[-1].text.startswith("resumed on cpu (CPU), ")
+    assert resumed.log[-1].text.startswith("resumed on CPU, ")
     assert resumed.since == 5000.0
 
 

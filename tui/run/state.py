@@ -307,7 +307,7 @@ def _run_started(state: RunState, event: RunStarted) -> RunState:
     photographs = sum(event.train_images.values()), sum(event.validation_images.values())
     noun = "demo faces" if event.demo else "photographs"
     text = (
-        f"{'resumed' if event.resumed else 'started'} on {event.device} ({event.device_name}), "
+        f"{'resumed' if event.resumed else 'started'} on {event.device_text}, "
         f"{thousands(photographs[0])} {noun} to train, {thousands(photographs[1])} to validate"
     )
     return _logged(state, event.time, "info", text)

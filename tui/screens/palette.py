@@ -24,6 +24,7 @@ from facegender.support.text import one_line
 from tui import commands
 from tui.commands import Command
 from tui.completion import complete_path
+from tui.graphics.textual_internals import OrderedKeysApp
 from tui.host.history import History
 from tui.screens.base import BaseScreen
 from tui.settings import SINGLE as SETTINGS
@@ -171,7 +172,7 @@ class Palette(Vertical):
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
-        if not getattr(self.app, "keys_wait", False):
+        if not (isinstance(self.app, OrderedKeysApp) and self.app.keys_wait):
             self._catch_up()
         elif self._late is None:  # of characters that arrive together the last one is enough
             self._late = self.set_timer(LATE_S, self._catch_up)

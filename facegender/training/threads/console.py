@@ -150,7 +150,7 @@ class ConsoleThread(threading.Thread):
             self._epochs, self._steps_per_epoch = event.epochs, event.steps_per_epoch
             photographs = sum(event.train_images.values()), sum(event.validation_images.values())
             self.print(
-                f"run {event.run}: {event.device_name} ({event.device}), precision {event.precision}, "
+                f"run {event.run}: {event.device_text}, precision {event.precision}, "
                 f"{thousands(event.parameters)} parameters, {photographs[0]} + {photographs[1]} photographs"
                 + (", DEMO faces" if event.demo else "")
             )
