@@ -64,9 +64,13 @@ def half(content, file):
     file.write(b"half")
     file.flush()
 
+def wait_until_saved(epoch):
+    while b'"file":"last.ckpt","epoch":%d' % epoch not in RunFolder(root, "a").journal_path.read_bytes():
+        time.sleep(0.01)
+
 if where == "step":
     FaceGenderModule.training_step = dying(
-        FaceGenderModule.training_step, lambda self, *_: self.global_step == 6, lambda *_: None)
+        FaceGenderModule.training_step, lambda self, *_: self.global_step == 6, lambda *_: wait_until_saved(0))
 elif where == "first epoch":
     FaceGenderModule.training_step = dying(
         FaceGenderModule.training_step, lambda self, *_: self.global_step == 2, lambda *_: None)
@@ -74,8 +78,7 @@ elif where == "checkpoint":
     torch.save = dying(torch.save, lambda content, file: content["epoch"] == 1 and "last" in file.name, half)
 elif where == "frame":
     def half_a_picture(path, picture):
-        while b'"file":"last.ckpt","epoch":1' not in RunFolder(root, "a").journal_path.read_bytes():
-            time.sleep(0.01)
+        wait_until_saved(1)
         path.with_name(f".{path.name}.1.tmp").write_bytes(b"half")
     frames.write_png = dying(frames.write_png, lambda path, picture: path.name == "epoch_1.png", half_a_picture)
     def training_step(self, *arguments, original=FaceGenderModule.training_step):

@@ -26,8 +26,10 @@ from tui.graphics.context import context_of
 from tui.graphics.link import Link
 from tui.inspect import compose as composing
 from tui.inspect.request import LayerPicture, LayerRequest
+from tui.screens.base import BaseScreen
 from tui.screens.confirm import Confirm
 from tui.widgets.chart import Chart
+from tui.widgets.keys import KeyHints
 from tui.widgets.log import RunLog
 
 KEYS = [
@@ -953,3 +955,20 @@ async def test_the_log_stays_at_its_end_when_it_is_enlarged_shrunk_or_hidden(roo
         await pilot.pause(0.5)
         await pilot.resize_terminal(*LARGE)
         await until_said(app, "epoch 16: loss")
+
+
+async def test_a_screen_that_loses_its_widgets_as_the_program_ends_is_not_open(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_: list[bool] = []
+
+    def unmounted(hints: KeyHints) -> None:
+        assert isinstance(hints.screen, BaseScreen)
+        open_.append(hints.screen.is_open)
+
+    monkeypatch.setattr(KeyHints, "on_unmount", unmounted, raising=False)
+    recorded.write_run(root)
+    async with running(root) as (app, _):
+        assert app.dashboard.is_open
+    assert open_
+    assert not any(open_)

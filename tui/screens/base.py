@@ -107,11 +107,11 @@ class BaseScreen(
 
     @property
     def is_open(self) -> bool:
-        """Whether the screen is in the stack and has its widgets.
+        """Whether the screen is in the stack and has all its widgets.
 
-        It loses them while its workers still run, when it is left and when the program ends.
+        It loses one after the other while its workers still run, when it is left and when the program ends.
         """
-        return self in self.app.screen_stack and bool(self.children)
+        return self in self.app.screen_stack and bool(self.children) and self.display  # not if it is being removed
 
     def redraw(self) -> None:
         """Draw the pictures again, after the terminal was probed again or its cells have another size."""

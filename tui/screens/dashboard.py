@@ -377,8 +377,8 @@ class Dashboard(PictureScreen):
         self._layer_list.show(layers, found, self.browser.selection.layer)
         self._health_list.show(found, [layer.name for layer in layers])
         if self._explorer and bool(found) != self._health_pane.display:
-            if not found and self._health_list.has_focus:
-                self.browser.focus()
+            if not found and self.focused is self._health_list:
+                self.set_focus(self.browser)
             self._arrange()
         return len(found)
 
@@ -445,7 +445,7 @@ class Dashboard(PictureScreen):
         """Show the pictures and the epochs, with the lists beside them, or alone if there is little room."""
         health = self._health_pane
         health.display = bool(self._health[1])
-        alone = not wide and self._health_list.has_focus
+        alone = not wide and self.focused is self._health_list
         left = self.query_one("#left")
         left.display, self.query_one("#right").display = wide or alone, not alone
         left.styles.width = left.styles.min_width = left.styles.max_width = "100%" if alone else LISTS_COLUMNS
@@ -462,7 +462,7 @@ class Dashboard(PictureScreen):
         self._explorer, self._pane = open_, "layers"
         self.update_keys()
         self._arrange()
-        self.browser.focus()
+        self.set_focus(self.browser)
 
     def action_focus_pane(self, pane: str) -> None:
         """Focus a pane, and show it where only one is shown."""
@@ -482,7 +482,7 @@ class Dashboard(PictureScreen):
     def action_next_pane(self, by: int) -> None:
         """Focus the next pane, or the previous one."""
         if self._explorer:
-            self._focus_health(not self._health_list.has_focus and bool(self._health[1]))
+            self._focus_health(self.focused is not self._health_list and bool(self._health[1]))
             return
         panes = commands.PANES
         self.action_focus_pane(panes[(panes.index(self._pane) + by) % len(panes)])
@@ -617,7 +617,7 @@ class Dashboard(PictureScreen):
     def action_back(self) -> None:
         """Leave the list of findings, the channel, the cursor, the filter, the explorer or the enlarged pane."""
         filtered = self._layer_list if self._explorer else self._log
-        if self._health_list.has_focus:
+        if self.focused is self._health_list:
             self._focus_health(False)
         elif filtered.filter_text and self.browser.selection.channel is None:
             self._set_filter("")
@@ -748,12 +748,12 @@ class Dashboard(PictureScreen):
             self.browser.select_epoch(epoch)
 
     def _focus_health(self, focus: bool) -> None:
-        (self._health_list if focus else self.browser).focus()
+        self.set_focus(self._health_list if focus else self.browser)
 
     @on(LayerChosen)
     def _layer_chosen(self, event: LayerChosen) -> None:
         self.browser.select_layer(event.layer, event.channel)
-        self.browser.focus()
+        self.set_focus(self.browser)
 
     @on(EpochScrubber.Clicked)
     def _scrubber_clicked(self, event: EpochScrubber.Clicked) -> None:
