@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
+from textual._compositor import Compositor, ReflowResult
 from textual.app import App
 from textual.containers import Horizontal, Vertical
 from textual.driver import Driver
@@ -78,6 +79,20 @@ class Row(Horizontal):
     BLANK = True
 
 
+class OnceCompositor(Compositor):
+    """A compositor that arranges the widgets once for each layout.
+
+    After a layout Textual does not yet count its own map as complete: the next question where a widget is arranges all
+    of them again, 15 ms for a form.
+    """
+
+    def reflow(self, parent: Widget, size: Size) -> ReflowResult:
+        """Lay out all widgets."""
+        result = super().reflow(parent, size)
+        self._full_map_invalidated = False
+        return result
+
+
 class PreparedScreen(Screen[ScreenResultType]):
     """A screen that is styled and painted once when it is opened, laid out half as often, and not painted when hidden.
 
@@ -89,6 +104,10 @@ class PreparedScreen(Screen[ScreenResultType]):
     PAINTS_FIRST_LAYOUT: ClassVar[bool] = False
     """Paint right after the first layout, although some of it will be painted again."""
     _is_opening = False
+
+    def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(name, id, classes)
+        self._compositor = OnceCompositor()
 
     async def _compose(self) -> None:
         width, height = self.app.size

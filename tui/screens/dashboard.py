@@ -120,7 +120,7 @@ class Dashboard(PictureScreen):
         self._pane = "layers"
         self._enlarged = False
         self._explorer = False
-        self._arranged_size = Size()
+        self._arranged: tuple[Size, bool, bool | str] | None = None
         self._health: tuple[HealthMeasured | None, list[Finding]] = (None, [])
         self._stale = True
         self._writable = True
@@ -401,19 +401,24 @@ class Dashboard(PictureScreen):
 
     # Panes
 
-    def on_resize(self, event: events.Resize) -> None:
+    def on_resize(self) -> None:
         """Show all panes, or one if there is little room."""
-        if event.size != self._arranged_size:  # when a screen opens, Textual tells its size several times
-            self._arrange()
+        self._arrange()
 
     def _arrange(self) -> None:
-        self._arranged_size = self.size
+        """Show what belongs to the mode and the size; nothing is laid out if it is what was arranged last."""
         self._show_overview()
         wide = self.size.width >= WIDE_FROM[0] and self.size.height >= WIDE_FROM[1]
+        single = self._enlarged or not wide
+        arranged: tuple[Size, bool, bool | str] = self.size, self._enlarged, self._pane if single else ""
+        if self._explorer:
+            arranged = self.size, bool(self._health[1]), self.focused is self._health_list
+        if arranged == self._arranged:
+            return
+        self._arranged = arranged
         if self._explorer:
             self._arrange_explorer(wide)
             return
-        single = self._enlarged or not wide
         self.query_one(StatusLines).one_row = False
         for hidden in (self._layer_pane, self._health_pane, self._scrubber):
             hidden.display = False
