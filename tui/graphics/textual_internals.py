@@ -11,7 +11,7 @@ import contextlib
 import time
 from codecs import IncrementalDecoder, getincrementaldecoder
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, ParamSpec, Self
 
@@ -48,6 +48,8 @@ MAX_GAP_S = 0.3
 KEY_LIMIT_S = 1.0
 """How long a key may hold up the next one."""
 MOUNT_POLL_S = 0.002
+PART_CELLS = 1500
+"""How many cells are painted in one go, which takes about 5 ms."""
 MAX_REPLY_CHARACTERS = 80
 """The length of the longest reply."""
 
@@ -79,11 +81,15 @@ class Row(Horizontal):
     BLANK = True
 
 
-class OnceCompositor(Compositor):
-    """A compositor that arranges the widgets once for each layout.
+class UndividedWidget(Widget):
+    """A widget that is painted as a whole: a picture that is written in parts would flicker."""
 
-    After a layout Textual does not yet count its own map as complete: the next question where a widget is arranges all
-    of them again, 15 ms for a form.
+
+class PartsCompositor(Compositor):
+    """A compositor that can paint a large change in parts, and that arranges the widgets once for each layout.
+
+    Textual paints whatever has changed in one go, which takes 30 ms for a whole screen. After a layout it does not yet
+    count its own map as complete: the next question where a widget is arranges all of them again, 15 ms for a form.
     """
 
     def reflow(self, parent: Widget, size: Size) -> ReflowResult:
@@ -92,6 +98,55 @@ class OnceCompositor(Compositor):
         self._full_map_invalidated = False
         return result
 
+    def _get_renders(self, crop: Region | None = None) -> Iterator[tuple[Region, Region, list[Strip]]]:
+        """Render the lines that are in a part of the screen; Textual renders all lines of all widgets in the pane."""
+        for widget, (region, clip) in self.visible_widgets.items():
+            seen = region.intersection(clip)
+            if crop is not None and not seen.overlaps(crop):
+                continue
+            if crop is not None and not isinstance(widget, UndividedWidget):
+                seen = Region.from_corners(seen.x, max(seen.y, crop.y), seen.right, min(seen.bottom, crop.bottom))
+            yield region, seen, widget.render_lines(seen.translate((-region.x, -region.y)))
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether what has changed is painted quickly: whole rows, as wide as all of it, are rendered for that."""
+        rows = {row for region in self._dirty_regions for row in region.line_range}
+        return len(rows) * self._changed.width <= PART_CELLS
+
+    @property
+    def _changed(self) -> Region:
+        dirty = self._dirty_regions
+        return Region.from_union(dirty).intersection(self.size.region) if dirty else Region()
+
+    def hold_back(self) -> set[Region]:
+        """Leave only as much of what has changed as is painted quickly; return the rest. Pictures come last."""
+        if self.is_quick:
+            return set()
+        seen = self.visible_widgets.items()
+        pictures = [region.intersection(clip) for widget, (region, clip) in seen if isinstance(widget, UndividedWidget)]
+        kept = Region.from_union(pictures) if pictures else Region()
+        parts = divided(self._changed, kept.intersection(self._changed))
+        cut = [{cut for region in self._dirty_regions if (cut := region.intersection(part))} for part in parts]
+        changes = [part for part in cut if part]
+        self._dirty_regions = set().union(*changes[:1])
+        return set().union(*changes[1:])
+
+
+def divided(whole: Region, kept: Region) -> list[Region]:
+    """Divide a region into strips of at most `PART_CELLS` cells; one inside of it stays whole and comes last."""
+    x, y, right, bottom = *whole.offset, whole.right, whole.bottom
+    around = [whole]
+    if kept:
+        corners = [(x, kept.y, kept.x, kept.bottom), (x, y, right, kept.y), (x, kept.bottom, right, bottom)]
+        around = [Region.from_corners(*four) for four in (*corners, (kept.right, kept.y, right, kept.bottom))]
+    strips = []
+    for part in filter(None, around):
+        rows = max(1, PART_CELLS // part.width)
+        tops = range(part.y, part.bottom, rows)
+        strips += [Region(part.x, top, part.width, min(rows, part.bottom - top)) for top in tops]
+    return [*strips, kept] if kept else strips
+
 
 class PreparedScreen(Screen[ScreenResultType]):
     """A screen that is styled and painted once when it is opened, laid out half as often, and not painted when hidden.
@@ -99,15 +154,21 @@ class PreparedScreen(Screen[ScreenResultType]):
     Textual styles all widgets when they are mounted, and again when the screen is shown and when the classes of its
     breakpoints are set. Its first layout sends the screen a resize event, after which it is laid out again, and it is
     painted after each layout and by the refresh that follows. For a form of a hundred widgets that takes 100 ms.
+
+    Later changes of much of the screen are painted in parts, and not in one go with the layout, so that keys and
+    everything else are handled in between.
     """
 
     PAINTS_FIRST_LAYOUT: ClassVar[bool] = False
-    """Paint right after the first layout, although some of it will be painted again."""
+    """Paint right after the first layout, in one go, although some of it will be painted again."""
     _is_opening = False
+    _is_laying_out = False
+    _was_painted = False
+    _rest_is_due = False
 
     def __init__(self, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(name, id, classes)
-        self._compositor = OnceCompositor()
+        self._compositor: PartsCompositor = PartsCompositor()
 
     async def _compose(self) -> None:
         width, height = self.app.size
@@ -127,7 +188,9 @@ class PreparedScreen(Screen[ScreenResultType]):
 
     def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
         if not self._is_opening:
+            self._is_laying_out = True
             super()._refresh_layout(size, scroll)
+            self._is_laying_out = False
         elif size is not None:  # the screen is resumed: what is being mounted asks for a layout, too
             self._layout_required = True
             self.check_idle()
@@ -148,8 +211,33 @@ class PreparedScreen(Screen[ScreenResultType]):
             # whole screen on top of it, again and again.
             self._dirty_widgets.clear()
             self._compositor._dirty_regions.clear()
-        elif not self._is_opening:
+        elif self._is_opening:
+            return
+        elif self is not top or (self.PAINTS_FIRST_LAYOUT and not self._was_painted):
             super()._compositor_refresh()
+            self._was_painted = True
+        elif self._is_laying_out and not self._compositor.is_quick:
+            self._paint_rest_later()
+        else:
+            rest = self._compositor.hold_back()
+            super()._compositor_refresh()
+            if rest:
+                self._compositor._dirty_regions |= rest
+                self._paint_rest_later()
+
+    def _paint_rest_later(self) -> None:
+        if not self._rest_is_due:
+            self._rest_is_due = True
+            # A screen handles the messages in its queue one after the other: by itself no other task would have a turn.
+            asyncio.get_running_loop().call_soon(self.call_later, self._paint_rest)
+
+    def _paint_rest(self) -> None:
+        self._rest_is_due = False
+        if self.app._batch_count:  # nothing is written meanwhile
+            self._paint_rest_later()
+        elif self._compositor._dirty_regions and not self._layout_required:  # a layout is followed by painting
+            self._compositor.update_widgets(self._dirty_widgets)  # they count as painted after this
+            self._compositor_refresh()
 
     def _screen_resized(self, size: Size) -> None:
         if size != self._size:

@@ -17,13 +17,12 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.reactive import reactive
 from textual.strip import Strip
-from textual.widget import Widget
 
 from tui.graphics.context import GraphicsContext, context_of, terminal_of
 from tui.graphics.geometry import Area
 from tui.graphics.painter import PicturePainter
 from tui.graphics.terminal import Protocol, clean_name
-from tui.graphics.textual_internals import PictureStrip, spliced
+from tui.graphics.textual_internals import PictureStrip, UndividedWidget, spliced
 
 if TYPE_CHECKING:
     from tui.graphics.encode import Encoded, Job
@@ -39,7 +38,7 @@ IDLE_S = 0.8
 TYPICAL_BYTES_PER_PX = 0.4
 
 
-class PictureView(Widget, can_focus=False):
+class PictureView(UndividedWidget, can_focus=False):
     """Shows one picture, whole and with its proportions."""
 
     DEFAULT_CSS = """
