@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui.graphics.textual_internals import MAX_GAP_S, LateReplyFilter
+from tui.graphics.probe import MAX_GAP_S, LateReplyFilter
 
 NAME = "^P>|xterm(390)"
 KITTY = "^_Gi=31;OK"

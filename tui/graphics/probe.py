@@ -45,6 +45,10 @@ REPLY_TIMEOUT_S = 2.5
 POLL_S = 0.05
 EXIT_TIMEOUT_S = 1.0
 """How long to wait for the reply when the program ends without needing it."""
+MAX_GAP_S = 0.3
+"""The longest gap between characters of one reply; a person seldom types so soon after a `^`."""
+MAX_REPLY_CHARACTERS = 80
+"""The length of the longest reply."""
 
 
 def queries(environment: Mapping[str, str]) -> bytes:
@@ -234,3 +238,33 @@ def _query_tmux() -> Tmux | None:
         return None
     values = done.stdout.rstrip("\n").split("\t")
     return Tmux(*values) if len(values) == len(_TMUX_VARIABLES) else None
+
+
+class LateReplyFilter:
+    """Recognises the key presses of a late reply to the probe; it must see every key.
+
+    Textual's parser does not know these replies and turns each character into a key press: `^` or nothing for the
+    escape, then the rest. On a screen where letters are commands, they must be dropped.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._opened = False
+        self._last_s = float("-inf")
+
+    def consumes(self, character: str | None, now_s: float) -> bool:
+        """Return whether a key belongs to a reply. `[` always begins one; the harmless `^` before it does not count.
+
+        Args:
+            character: The character that the key types; None, as for arrow keys, is never part of a reply.
+            now_s: The time of the key by a monotonic clock.
+        """
+        soon = now_s - self._last_s < MAX_GAP_S
+        self._last_s = now_s
+        if character == "[" or (soon and self._opened and character in ("P", "_", "]")):
+            self._left = MAX_REPLY_CHARACTERS
+        elif character is None or not character.isprintable() or not soon:
+            self._left = 0
+        self._opened = character == "^"
+        self._left -= 1
+        return self._left >= 0

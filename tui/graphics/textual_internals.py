@@ -35,6 +35,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList
 
 from tui.graphics.context import terminal_of
+from tui.graphics.probe import LateReplyFilter
 
 if TYPE_CHECKING:
     from tui.graphics.painter import PicturePainter
@@ -43,15 +44,11 @@ P = ParamSpec("P")
 
 LATE_REPLY_WINDOW_S = 30.0
 """How long after the start a terminal may still answer the probe; later keys are typed by a person."""
-MAX_GAP_S = 0.3
-"""The longest gap between characters of one reply; a person seldom types so soon after a `^`."""
 KEY_LIMIT_S = 1.0
 """How long a key may hold up the next one."""
 MOUNT_POLL_S = 0.002
 PART_CELLS = 1500
 """How many cells are painted in one go, which takes about 5 ms."""
-MAX_REPLY_CHARACTERS = 80
-"""The length of the longest reply."""
 
 
 class UnpaintedContainer(Widget):
@@ -265,36 +262,6 @@ class ForgivingScreen(Screen[ScreenResultType]):
         """Find the widget at a place of the screen, and where in its text that is; a removed one does not count."""
         widget, offset = super().get_widget_and_offset_at(x, y)
         return (widget, offset) if widget is None or widget.is_attached else (None, None)
-
-
-class LateReplyFilter:
-    """Recognises the key presses of a late reply to the probe; it must see every key.
-
-    Textual's parser does not know these replies and turns each character into a key press: `^` or nothing for the
-    escape, then the rest. On a screen where letters are commands, they must be dropped.
-    """
-
-    def __init__(self) -> None:
-        self._left = 0
-        self._opened = False
-        self._last_s = float("-inf")
-
-    def consumes(self, character: str | None, now_s: float) -> bool:
-        """Return whether a key belongs to a reply. `[` always begins one; the harmless `^` before it does not count.
-
-        Args:
-            character: The character that the key types; None, as for arrow keys, is never part of a reply.
-            now_s: The time of the key by a monotonic clock.
-        """
-        soon = now_s - self._last_s < MAX_GAP_S
-        self._last_s = now_s
-        if character == "[" or (soon and self._opened and character in ("P", "_", "]")):
-            self._left = MAX_REPLY_CHARACTERS
-        elif character is None or not character.isprintable() or not soon:
-            self._left = 0
-        self._opened = character == "^"
-        self._left -= 1
-        return self._left >= 0
 
 
 class ForgivingDriver(LinuxDriver):
