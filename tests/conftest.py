@@ -25,9 +25,9 @@ def real_faces() -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests out of them, and leave the files of their cache folder alone."""
+    """Keep the settings of whoever runs the tests, and of other tests, out of each; leave the user's caches alone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 
 
 @pytest.fixture

@@ -160,6 +160,8 @@ class Photograph(BaseScreen[int]):
         if name:
             box = area_px(Area(*view.content_size), terminal_of(self.app))
             thumbnail = await self._process.make(self.folder.name, name, box)
+            if not self.is_open:
+                return
             if thumbnail.error:
                 view.placeholder = "the photograph cannot be read"
                 view.show(None)
@@ -208,6 +210,8 @@ class Photograph(BaseScreen[int]):
         if not shown.name:
             return
         await asyncio.sleep(EXPLAIN_AFTER_S)
+        if not self.is_open:
+            return
         cold = "" if self._classifier.is_warm else "; the first time takes some seconds, while torch is imported"
         source = self.query_one("#source", Lines)
         if self._answer is None:
