@@ -58,7 +58,7 @@ async def running(
         yield app, pilot
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
     """Wait until a condition holds; fails when it does not for too long."""
     end = time.monotonic() + timeout_s
     while not condition():
@@ -105,7 +105,7 @@ def screen_text(app: FaceGenderApp) -> str:
     return "\n".join(strip.text for strip in screen_strips(app))
 
 
-async def until_said(app: FaceGenderApp, text: str, timeout_s: float = 10.0) -> None:
+async def until_said(app: FaceGenderApp, text: str, timeout_s: float = 30.0) -> None:
     """Wait until a text stands on the screen."""
     end = time.monotonic() + timeout_s
     while text not in (shown := screen_text(app)):
