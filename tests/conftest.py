@@ -25,7 +25,7 @@ def real_faces() -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_settings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests, and of other tests, out of each; leave the user's caches alone."""
+    """Give each test a settings folder of its own, and all tests a cache folder that is not the user's."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
 

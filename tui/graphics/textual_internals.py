@@ -120,10 +120,10 @@ class PartsCompositor(Compositor):
         """Leave only as much of what has changed as is painted quickly; return the rest. Pictures come last."""
         if self.is_quick:
             return set()
-        seen = self.visible_widgets.items()
+        whole, seen = self._changed, self.visible_widgets.items()
         pictures = [region.intersection(clip) for widget, (region, clip) in seen if isinstance(widget, UndividedWidget)]
         kept = Region.from_union(pictures) if pictures else Region()
-        parts = divided(self._changed, kept.intersection(self._changed))
+        parts = divided(whole, kept.intersection(whole))
         cut = [{cut for region in self._dirty_regions if (cut := region.intersection(part))} for part in parts]
         changes = [part for part in cut if part]
         self._dirty_regions = set().union(*changes[:1])
@@ -131,7 +131,7 @@ class PartsCompositor(Compositor):
 
 
 def divided(whole: Region, kept: Region) -> list[Region]:
-    """Divide a region into strips of at most `PART_CELLS` cells; one inside of it stays whole and comes last."""
+    """Divide a region into strips of at most `PART_CELLS` cells, but leave the part `kept` whole, as the last one."""
     x, y, right, bottom = *whole.offset, whole.right, whole.bottom
     around = [whole]
     if kept:
