@@ -124,8 +124,8 @@ class PartsCompositor(Compositor):
         pictures = [region.intersection(clip) for widget, (region, clip) in seen if isinstance(widget, UndividedWidget)]
         kept = Region.from_union(pictures) if pictures else Region()
         parts = divided(whole, kept.intersection(whole))
-        cut = [{cut for region in self._dirty_regions if (cut := region.intersection(part))} for part in parts]
-        changes = [part for part in cut if part]
+        by_part = [{cut for region in self._dirty_regions if (cut := region.intersection(part))} for part in parts]
+        changes = [regions for regions in by_part if regions]
         self._dirty_regions = set().union(*changes[:1])
         return set().union(*changes[1:])
 
